@@ -1,0 +1,196 @@
+"""The resolved closure of a feature set: everything the chosen set really uses, and nothing else (`decisions.md` D11).
+
+These are the frozen values that engines compute from. They are compiled from a feature profile by `domain.compile`;
+`describe()` gives the JSON-ready document whose digest enters the dataset's identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.expressions import Expression
+
+type_of_round = Literal["exact", "half_even"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One typed field of an event.
+
+    `path` is the way into the payload (records) or a single column name (plain tables). `missing` is the value that stands in for an
+    absent one as canonical text; `nullable` says that absent is allowed and stays null. `identifier` names the entity whose
+    tokens replace the value wherever it leaves as data (`decisions.md` D12).
+    """
+
+    name: str
+    type: ColumnType
+    path: tuple[str, ...]
+    nullable: bool = False
+    missing: str | None = None
+    round: type_of_round = "exact"
+    identifier: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named kind of event: which event types it admits and its typed fields, in profile order."""
+
+    name: str
+    event_types: tuple[str, ...]
+    fields: tuple[Field, ...]
+
+    def field(self, name: str) -> Field:
+        """The field of this name; KeyError if there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which part of a key's history counts: `sliding` has a length in µs, `lifetime` has none."""
+
+    kind: Literal["sliding", "lifetime"]
+    label: str
+    length_us: int | None = None
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """A call such as `mean(amount)` or `label_rate(chargeback, CHARGEBACK, of: resolved)`, parsed and typed.
+
+    `argument` is a field name of the group's source or None; label aggregations carry `label_type`, the label `values` that
+    count, and whether they divide by resolved events only.
+    """
+
+    function: str
+    argument: str | None = None
+    label_type: str | None = None
+    values: tuple[str, ...] = ()
+    of_resolved: bool = False
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One output column of a group: an aggregation over one window. `empty` overrides the empty-window result (canonical text).
+
+    `type` is the output type; `identifier` the entity if its values are identifiers of one. Aggregations that look only at
+    the key's past as a whole (`previous`, `seconds_since_last`) still name a window; they respect its lower end.
+    """
+
+    column: str
+    aggregation: Aggregation
+    window: Window
+    type: ColumnType
+    empty: str | None = None
+    identifier: str | None = None
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Features of one key over one source, sharing `where`, delay and `current`."""
+
+    name: str
+    version: str
+    source: str
+    key: tuple[str, ...]
+    where: Expression | None
+    current: bool
+    delay_us: int
+    null_key: Literal["skip", "group"]
+    features: tuple[Feature, ...]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A row feature (over the subject event's fields and `ts`) or a derived column (over feature columns)."""
+
+    column: str
+    expression: Expression
+    type: ColumnType
+    identifier: str | None = None
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Closure:
+    """What one feature set uses, resolved and typed. Column order: groups' features, row features, derived columns."""
+
+    policy_id: str
+    revision: str
+    set_id: str
+    set_version: str
+    sources: tuple[Source, ...]
+    groups: tuple[Group, ...]
+    row_features: tuple[Computed, ...]
+    derived: tuple[Computed, ...]
+
+    def source(self, name: str) -> Source:
+        """The source of this name; KeyError if there is none."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise KeyError(name)
+
+    def columns(self) -> tuple[Column, ...]:
+        """The feature columns of a dataset in their final order."""
+        found: list[Column] = []
+        for group in self.groups:
+            lineage = f"{group.name}@{group.version} over {group.source} by {', '.join(group.key)}"
+            found += [Column(feature.column, feature.type, "feature", lineage=lineage, meaning=feature.meaning)
+                      for feature in group.features]
+        for computed in (*self.row_features, *self.derived):
+            found.append(Column(computed.column, computed.type, "feature",
+                                lineage=computed.expression.text, meaning=computed.meaning))
+        return tuple(found)
+
+    def label_types(self) -> tuple[str, ...]:
+        """The label types that features look at, sorted."""
+        return tuple(sorted({feature.aggregation.label_type for group in self.groups for feature in group.features
+                             if feature.aggregation.label_type}))
+
+    def deepest_window_us(self) -> int | None:
+        """The longest reach into the past, delay included; None when a lifetime window reaches without end, 0 without groups."""
+        deepest = 0
+        for group in self.groups:
+            for feature in group.features:
+                if feature.window.length_us is None:
+                    return None
+                deepest = max(deepest, group.delay_us + feature.window.length_us)
+        return deepest
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON-ready document that is hashed and embedded in the plan (types and expressions as canonical text)."""
+        return {"policy_id": self.policy_id, "revision": self.revision,
+                "feature_set_id": self.set_id, "feature_set_version": self.set_version,
+                "sources": [_plain(asdict(source)) for source in self.sources],
+                "groups": [{**_plain({**asdict_shallow(group), "where": group.where.text if group.where else None})}
+                           for group in self.groups],
+                "row_features": [_computed(item) for item in self.row_features],
+                "derived": [_computed(item) for item in self.derived]}
+
+
+def asdict_shallow(group: Group) -> dict[str, Any]:
+    """A group as a dict, features as dicts, without descending into its expression."""
+    return {"name": group.name, "version": group.version, "source": group.source, "key": list(group.key),
+            "current": group.current, "delay_us": group.delay_us, "null_key": group.null_key,
+            "features": [asdict(feature) for feature in group.features]}
+
+
+def _computed(item: Computed) -> dict[str, Any]:
+    return {"column": item.column, "expression": item.expression.text, "type": str(item.type),
+            "identifier": item.identifier}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"kind", "precision", "scale"}:
+            return str(ColumnType(**value))
+        return {key: _plain(item) for key, item in value.items() if key != "meaning"}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

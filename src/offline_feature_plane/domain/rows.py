@@ -1,0 +1,125 @@
+"""What a build asks of an engine: the task, as frozen values (`domain.md` §2, `decisions.md` D13, D17–D19, D22–D25).
+
+A `Task` is derived from a plan's pins. It says which events are history, which events become rows, how labels are resolved, and
+which columns leave. It names no file, engine, path or thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.expressions import Expression
+
+Disposition = Literal[
+    "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
+    "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
+]
+DISPOSITIONS: tuple[Disposition, ...] = (
+    "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
+    "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A named half-open range of event time in µs UTC: `start_us <= ts < end_us`."""
+
+    name: str
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a resolved label becomes a target. `negative` None means every other resolved value."""
+
+    label_type: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...] | None
+    unlabeled: Literal["exclude", "refuse", "negative_when_mature"]
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """Which labels are resolved and how: knowledge cut, rule, maturity (µs; None = no maturity rule)."""
+
+    asof_us: int
+    rule: str
+    types: tuple[str, ...]
+    maturity_us: int | None = None
+    immature: Literal["exclude", "mark"] = "exclude"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Keep a row iff its unit's keyed hash is below its class's rate (`decisions.md` D13). Rates are decimal text per target class
+    ("positive", "negative", "unlabeled")."""
+
+    seed: str
+    rates: tuple[tuple[str, str], ...]
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class TokenKey:
+    """The secret behind identifier tokens; `key_id` is derived from it and public."""
+
+    key_id: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        """Never shows the secret."""
+        return f"TokenKey(key_id={self.key_id!r})"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that decides rows and their columns.
+
+    `subject` is a source name of the closure; `where` an expression over its fields. Empty `splits` means one split `all`.
+    `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
+    `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
+    """
+
+    platform_run_id: str
+    scenario_run_ids: tuple[str, ...]
+    closure: Closure
+    subject: str
+    where: Expression | None
+    splits: tuple[Split, ...]
+    labels: LabelTask
+    target: Target | None
+    sampling: Sampling | None
+    cold_rows: Literal["mark", "exclude", "allow"]
+    history_start_us: tuple[tuple[str, int | None], ...]
+    token_key: TokenKey | None
+
+
+def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
+    """The columns of the dataset in schema order.
+
+    `event_id`, `ts`, features (groups, row features, derived), then per label type `<type>__value, __status, __observed_time,
+    __assertion_id`, then `target`, `split`, and the marks that apply: `mature`, `cold`, `weight`.
+    """
+    found = [Column("event_id", id_type, "id", nullable=False, lineage="subject event"),
+             Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage="subject event"),
+             *task.closure.columns()]
+    for label_type in task.labels.types:
+        lineage = f"{label_type} by {task.labels.rule}"
+        found += [Column(f"{label_type}__value", ColumnType("string"), "label", lineage=lineage),
+                  Column(f"{label_type}__status", ColumnType("string"), "label", nullable=False, lineage=lineage),
+                  Column(f"{label_type}__observed_time", ColumnType("timestamp"), "label", lineage=lineage),
+                  Column(f"{label_type}__assertion_id", ColumnType("string"), "label", lineage=lineage)]
+    if task.target is not None:
+        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}"))
+    found.append(Column("split", ColumnType("string"), "split", nullable=False))
+    if task.labels.immature == "mark" and task.labels.maturity_us is not None:
+        found.append(Column("mature", ColumnType("bool"), "mark", nullable=False))
+    if task.cold_rows == "mark":
+        found.append(Column("cold", ColumnType("bool"), "mark", nullable=False))
+    if task.sampling is not None:
+        found.append(Column("weight", ColumnType("float64"), "weight", nullable=False))
+    return tuple(found)

@@ -1,0 +1,341 @@
+"""The doors: small Protocols that use cases speak to and adapters implement, and the frozen values that pass through them.
+
+Every method names the errors it raises; adapters map foreign exceptions to ours at their own edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.rows import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# --- clock --------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Tells the time; only receipts and leases of a local ledger may ask."""
+
+    def now_us(self) -> int:
+        """µs since the epoch, UTC."""
+
+
+# --- object store -------------------------------------------------------------------------------------------
+
+PutOutcome = Literal["created", "exists"]
+
+
+@runtime_checkable
+class ObjectStore(Protocol):
+    """Keys are relative POSIX paths of safe segments; an object is never changed once it is visible (`domain.md` §5)."""
+
+    name: str
+
+    def put_new(self, key: str, data: bytes) -> PutOutcome:
+        """Create `key` with `data` iff nothing stands there, durably; `exists` leaves what is there untouched.
+
+        Raises:
+            RefInvalid: a key with unsafe segments.
+            StorageIoFailure: the store failed; whether the object exists is unknown: read it back.
+        """
+
+    def put_file(self, key: str, path: Path) -> PutOutcome:
+        """Like `put_new` from a local file, which may be moved away (hard-linked) and must not be written afterwards."""
+
+    def get(self, key: str) -> bytes:
+        """All bytes of an object. Raises RefNotFound, StorageIoFailure."""
+
+    def local_copy(self, key: str, scratch: Path) -> Path:
+        """A local file with the object's bytes, possibly the object itself: read only. Raises RefNotFound, StorageIoFailure."""
+
+    def exists(self, key: str) -> bool:
+        """Does an object stand at `key`?"""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys below `prefix` (whole segments), in byte order."""
+
+    def delete(self, key: str) -> None:
+        """Remove an unpublished or retired data file. Nothing else is ever deleted; the caller proves that it may."""
+
+    def uri(self, key: str) -> str:
+        """How a person names the object."""
+
+
+# --- ledger -------------------------------------------------------------------------------------------------
+
+RunState = Literal["QUEUED", "RUNNING", "DONE", "FAILED", "PUBLISH_PENDING", "CANCELLED"]
+RunMode = Literal["FULL", "PUBLISH_ONLY"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the ledger knows it. `attempt` is the fencing token of the current claim."""
+
+    run_key: str
+    request_id: str
+    payload_digest: str
+    platform_run_id: str
+    state: RunState
+    mode: RunMode | None
+    attempt: int
+    full_run_attempts: int
+    publish_retry_attempts: int
+    lease_until_us: int | None
+    worker: str | None
+    reason_code: str | None
+    result: Mapping[str, Any] | None
+    payload: Mapping[str, Any]
+    created_us: int
+    updated_us: int
+
+
+@dataclass(frozen=True)
+class LedgerEvent:
+    """One link of a run's append-only, hash-chained history."""
+
+    run_key: str
+    seq: int
+    kind: str
+    at_us: int
+    attempt: int
+    details: Mapping[str, Any]
+    previous_digest: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """Answer to a submit: a new run, or the run that already stands for this request."""
+
+    outcome: Literal["NEW", "DUPLICATE"]
+    run: Run
+
+
+@runtime_checkable
+class Ledger(Protocol):
+    """The run ledger (`domain.md` §4). Every update carries the attempt; a stale one raises Fenced."""
+
+    name: str
+
+    def submit(self, *, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+        """Open a run or return the one this request id has. Raises RequestIdPayloadMismatch, LedgerUnavailable."""
+
+    def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+        """Submit under `auto:<first 16 hex>:<n>`, n = FAILED or CANCELLED runs of this payload + 1 (`decisions.md` D6)."""
+
+    def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
+        """Take a QUEUED run, or a RUNNING one whose lease ran out, raising `attempt`; a PUBLISH_PENDING run is claimed PUBLISH_ONLY.
+
+        Raises:
+            RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound. PublishRetryExhausted.
+        """
+
+    def heartbeat(self, run_key: str, *, attempt: int, lease_us: int) -> None:
+        """Prolong the lease. Raises Fenced."""
+
+    def note(self, run_key: str, *, attempt: int, kind: str, details: Mapping[str, Any]) -> None:
+        """Append an event (a finished phase with its receipt's digest) to a RUNNING run. Raises Fenced."""
+
+    def publish_pending(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
+        """RUNNING → PUBLISH_PENDING. Raises Fenced."""
+
+    def done(self, run_key: str, *, attempt: int, result: Mapping[str, Any]) -> Run:
+        """RUNNING → DONE. Raises Fenced."""
+
+    def failed(self, run_key: str, *, attempt: int, reason_code: str, details: Mapping[str, Any]) -> Run:
+        """RUNNING → FAILED, final. Raises Fenced."""
+
+    def release(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
+        """RUNNING → QUEUED after a transient failure: the lease is given back, the attempt stays spent. Raises Fenced."""
+
+    def cancel(self, run_key: str, *, reason: str) -> Run:
+        """QUEUED or PUBLISH_PENDING → CANCELLED. Raises InvalidTransition for others."""
+
+    def run(self, run_key: str) -> Run:
+        """Raises RunNotFound."""
+
+    def runs(self, *, limit: int = 100) -> Sequence[Run]:
+        """Newest first."""
+
+    def events(self, run_key: str) -> Sequence[LedgerEvent]:
+        """A run's history in order. Raises RunNotFound, LedgerChainBroken if a link does not verify."""
+
+    def head(self, run_key: str) -> str:
+        """Digest of the newest event of a run."""
+
+    def remember_closure(self, *, profile: str, digest: str) -> str:
+        """Remember that `policy@revision/set@version` has this closure digest, or return the one it has already."""
+
+
+# --- sources ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """A file of a source, pinned: path relative to the source's root, absolute path, digest, rows, bytes."""
+
+    relative: str
+    path: Path
+    sha256: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of the user's own, as an engine must read it.
+
+    `topic` is the name in plane.yaml and also the event type; offsets do not exist, the total order is `(ts, event_id)`
+    (`decisions.md` D14). `columns` maps the file's column names to their engine-neutral types (as Arrow type text).
+    `id_column` None: ids are `<log_id8>:<row>` with rows counted over files in `files` order. `zone` None only if the time column has one.
+    """
+
+    topic: str
+    log_id: str
+    form: Literal["parquet", "csv", "jsonl"]
+    files: tuple[PinnedFile, ...]
+    id_column: str | None
+    id_type: ColumnType
+    time_column: str
+    zone: str | None
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One archive segment file with its coordinates: covers `[first_offset, next_offset)` of one partition."""
+
+    topic: str
+    partition: int
+    offset_kind: str
+    log_id: str
+    file: PinnedFile
+    first_offset: str
+    next_offset: str
+
+
+@dataclass(frozen=True)
+class RecordSlice:
+    """Archive event records of one topic, decoded and typed for one source of the closure.
+
+    `batches()` yields Arrow record batches (any order) with the columns of `RECORD_COLUMNS` followed by the source's fields, typed as
+    `arrow_type` of `domain.columns` says (decimals as decimal128). `dispositions` counts what was left out, by reason, and is final after
+    the batches were read.
+    """
+
+    topic: str
+    source: str
+    segments: tuple[Segment, ...]
+    batches: Any
+    dispositions: dict[str, int] = field(default_factory=dict)
+
+
+EventInput = PlainTable | RecordSlice
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label timeline of the user's own, for one label type, as an engine must read it.
+
+    Column names refer to the file; `value` is a constant or a column with an optional map of its text to label values; `observed` is a
+    column or, with `observed_after_us`, the event's time plus a delay (assumed). `effective` None = observed for timelines, event time for
+    assumed ones. `source` None = SYSTEM. `unmapped` values are refused.
+    """
+
+    label_type: str
+    log_id: str
+    form: Literal["parquet", "csv", "jsonl"]
+    files: tuple[PinnedFile, ...]
+    columns: tuple[tuple[str, str], ...]
+    event_column: str
+    value_constant: str | None
+    value_column: str | None
+    value_map: tuple[tuple[str, str], ...] | None
+    observed_column: str | None
+    observed_after_us: int | None
+    event_time_column: str | None
+    effective_column: str | None
+    source_column: str | None
+    source_constant: str
+    id_column: str | None
+    supersedes_column: str | None
+    zone: str | None
+    min_lag_us: int | None
+
+
+# --- engine -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReplayFacts:
+    """What replay found: per topic how many coordinates were read, what was dropped why, and the digest of the events."""
+
+    events_read: int
+    events_admitted: int
+    dispositions: Mapping[str, int]
+    events_digest: str
+    per_topic: Mapping[str, Mapping[str, Any]]
+    first_ts_us: int | None
+    last_ts_us: int | None
+    id_type: ColumnType
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What label resolution used: assertions read, eligible, per type and value; the digest of the slice; observed-lag diagnostics."""
+
+    assertions_read: int
+    assertions_eligible: int
+    slice_digest: str
+    per_type: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class SelectionFacts:
+    """Which events become rows: the row accounting (`decisions.md` D18) and the counts that gates judge.
+
+    `accounting` counts every coordinate once and sums to `events_read`. `coverage` holds per label type the mature subject rows'
+    `subjects, resolved, not_found, conflict`. `splits` holds per split `rows, positive, negative, unknown, cold`.
+    """
+
+    accounting: Mapping[str, int]
+    coverage: Mapping[str, Mapping[str, int]]
+    splits: Mapping[str, Mapping[str, Any]]
+    rows_beyond_asof: int
+
+
+class EngineSession(Protocol):
+    """One build's work on one engine, in order: replay, labels, select, rows. Values live inside the session until it closes."""
+
+    def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
+        """Read, type, deduplicate and order all events. Raises the replay and source errors."""
+
+    def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
+        """Read the timelines and resolve them by the task's rule. Raises the label errors."""
+
+    def select(self) -> SelectionFacts:
+        """Decide for every event what becomes of it. Pure counting; gates are the caller's."""
+
+    def rows(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Finished rows in the total order with exactly the columns of `columns`, in batches of any size."""
+
+    def columns(self) -> tuple[Column, ...]:
+        """The schema of `rows`, known after `replay`."""
+
+
+class Engine(Protocol):
+    """Moves rows and computes features. `name` and `version` go into the evidence."""
+
+    name: str
+    version: str
+
+    def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
+                progress: Any = None) -> AbstractContextManager[EngineSession]:
+        """Open a session whose scratch files live in `work`."""
