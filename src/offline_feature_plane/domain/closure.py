@@ -12,7 +12,7 @@ from typing import Any, Literal
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.expressions import Expression
 
-type_of_round = Literal["exact", "half_even"]
+Rounding = Literal["exact", "half_even"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Field:
     path: tuple[str, ...]
     nullable: bool = False
     missing: str | None = None
-    round: type_of_round = "exact"
+    round: Rounding = "exact"
     identifier: str | None = None
 
 
@@ -141,11 +141,13 @@ class Closure:
         found: list[Column] = []
         for group in self.groups:
             lineage = f"{group.name}@{group.version} over {group.source} by {', '.join(group.key)}"
-            found += [Column(feature.column, feature.type, "feature", lineage=lineage, meaning=feature.meaning)
+            found += [Column(feature.column, feature.type, "feature", lineage=lineage, identifier=feature.identifier,
+                             meaning=feature.meaning)
                       for feature in group.features]
         for computed in (*self.row_features, *self.derived):
             found.append(Column(computed.column, computed.type, "feature",
-                                lineage=computed.expression.text, meaning=computed.meaning))
+                                lineage=computed.expression.text,
+                                identifier=computed.identifier, meaning=computed.meaning))
         return tuple(found)
 
     def label_types(self) -> tuple[str, ...]:
@@ -153,15 +155,17 @@ class Closure:
         return tuple(sorted({feature.aggregation.label_type for group in self.groups for feature in group.features
                              if feature.aggregation.label_type}))
 
-    def deepest_window_us(self) -> int | None:
-        """The longest reach into the past, delay included; None when a lifetime window reaches without end, 0 without groups."""
-        deepest = 0
+    def reach_us(self) -> dict[str, int]:
+        """Per source the longest finite reach of its groups into the past in µs, delay included (`decisions.md` D19).
+
+        A lifetime window has no beginning that could lie before the known history, so it does not count.
+        """
+        reach: dict[str, int] = {}
         for group in self.groups:
             for feature in group.features:
-                if feature.window.length_us is None:
-                    return None
-                deepest = max(deepest, group.delay_us + feature.window.length_us)
-        return deepest
+                if feature.window.length_us is not None:
+                    reach[group.source] = max(reach.get(group.source, 0), group.delay_us + feature.window.length_us)
+        return reach
 
     def describe(self) -> dict[str, Any]:
         """The JSON-ready document that is hashed and embedded in the plan (types and expressions as canonical text)."""

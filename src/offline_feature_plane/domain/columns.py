@@ -74,4 +74,5 @@ class Column:
     nullable: bool = True
     numeric_class: NumericClass = "exact"
     lineage: str = ""
+    identifier: str | None = None
     meaning: str = ""

@@ -6,7 +6,7 @@ which columns leave. It names no file, engine, path or thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from offline_feature_plane.domain.closure import Closure
@@ -98,6 +98,11 @@ class Task:
     token_key: TokenKey | None
 
 
+def as_leaving(column: Column, task: Task) -> Column:
+    """A feature column as it leaves: identifiers become token strings unless the task is raw (`decisions.md` D12)."""
+    return replace(column, type=ColumnType("string")) if column.identifier and task.token_key else column
+
+
 def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
     """The columns of the dataset in schema order.
 
@@ -106,7 +111,7 @@ def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
     """
     found = [Column("event_id", id_type, "id", nullable=False, lineage="subject event"),
              Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage="subject event"),
-             *task.closure.columns()]
+             *(as_leaving(column, task) for column in task.closure.columns())]
     for label_type in task.labels.types:
         lineage = f"{label_type} by {task.labels.rule}"
         found += [Column(f"{label_type}__value", ColumnType("string"), "label", lineage=lineage),
