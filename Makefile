@@ -1,0 +1,46 @@
+# Each target sets up what it needs: `make demo` and `make test` both work alone in a fresh clone with Python 3.11+ and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OFS    := $(BIN)/ofs
+
+.PHONY: demo test test-long lint bench handbook docs schemas lock clean
+
+demo: $(VENV)/ready                     ## run the main job on a simulated world
+	$(OFS) demo
+
+test: $(VENV)/ready lint                ## everything that every change must pass
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-long: $(VENV)/ready                ## the campaigns: minutes to hours
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
+
+lint: $(VENV)/ready                     ## style, types, floors
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/ready                    ## floor, OFS and window SQL on 1 and 10 million simulated events
+	$(BIN)/python benchmarks/bench.py
+
+handbook: $(VENV)/ready                 ## build the published handbook slice and compare: make handbook DATA=DIR
+	$(BIN)/python examples/handbook/build.py --data $(DATA)
+
+docs: $(VENV)/ready                     ## regenerate the generated pages and the schemas
+	$(BIN)/python docs/generate.py
+
+# The lock holds names, versions and hashes for every supported Python; regenerate it after a change of dependencies.
+lock:
+	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  --all-extras --group dev --output-file requirements.lock pyproject.toml
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .bench
