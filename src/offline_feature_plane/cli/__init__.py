@@ -1,1 +1,1 @@
-
+"""The command line: words in, words out. Nothing here knows how a dataset is built."""

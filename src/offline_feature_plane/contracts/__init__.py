@@ -1,1 +1,1 @@
-
+"""What crosses our boundary, as frozen, closed models; the JSON Schemas beside them are generated."""

@@ -1,6 +1,7 @@
 """The closed expression language: its typed tree (`features.md`). `domain.grammar` parses it, `domain.evaluation` gives it meaning.
 
-Every node knows its type; a tree that exists is well typed. Values are as everywhere inside: decimals scaled ints, timestamps µs, None unknown.
+Every node knows its type; a tree that exists is well typed. Values are as everywhere inside: decimals scaled ints, timestamps µs,
+None unknown.
 """
 
 from __future__ import annotations

@@ -55,8 +55,10 @@ class LabelTask:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Keep a row iff its unit's keyed hash is below its class's rate (`decisions.md` D13). Rates are decimal text per target class
-    ("positive", "negative", "unlabeled")."""
+    """Keep a row iff its unit's keyed hash is below its class's rate (`decisions.md` D13).
+
+    Rates are decimal text per target class (`positive`, `negative`, `unlabeled`); a class without one is kept whole.
+    """
 
     seed: str
     rates: tuple[tuple[str, str], ...]

@@ -1,1 +1,1 @@
-
+"""Adapters that move rows and compute features."""

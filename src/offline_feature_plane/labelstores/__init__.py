@@ -1,1 +1,1 @@
-
+"""Adapters that pin label timelines."""

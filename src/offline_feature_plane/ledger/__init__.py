@@ -1,1 +1,1 @@
-
+"""The run ledger: verbs over a small connector, one database adapter each."""

@@ -1,1 +1,1 @@
-
+"""Adapters for artifact stores with create-if-absent."""

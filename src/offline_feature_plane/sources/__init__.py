@@ -1,1 +1,1 @@
-
+"""Adapters that pin event logs and prove what they hold."""

@@ -1,1 +1,1 @@
-
+"""Fakes, contract suites and strategies for authors of adapters."""

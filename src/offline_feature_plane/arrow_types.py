@@ -1,0 +1,41 @@
+"""Our column types as Arrow types: what leaves an engine, what a data file holds (`decisions.md` F)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.domain.columns import Column, ColumnType
+
+_PLAIN: dict[str, pa.DataType] = {
+    "bool": pa.bool_(), "int8": pa.int8(), "int16": pa.int16(), "int32": pa.int32(), "int64": pa.int64(),
+    "float64": pa.float64(), "string": pa.string(), "timestamp": pa.timestamp("us", "UTC"),
+}
+
+
+def arrow_type(kind: ColumnType) -> pa.DataType:
+    """The one Arrow type of a column type: decimals as decimal128, instants as µs in UTC."""
+    return pa.decimal128(kind.precision, kind.scale) if kind.kind == "decimal" else _PLAIN[kind.kind]
+
+
+def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema of a dataset's columns."""
+    return pa.schema([pa.field(column.name, arrow_type(column.type), nullable=column.nullable) for column in columns])
+
+
+def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Scaled integers as a decimal128 array, without a Python object per value.
+
+    Args:
+        scaled: int64 multiples of 10^-scale.
+        kind: the decimal type.
+        valid: False where null; None if nothing is.
+    """
+    words = np.empty((len(scaled), 2), dtype=np.int64)
+    words[:, 0] = scaled
+    words[:, 1] = scaled >> 63
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    return pa.Array.from_buffers(pa.decimal128(kind.precision, kind.scale), len(scaled), [bitmap, pa.py_buffer(words)])

@@ -1,0 +1,162 @@
+"""DatasetManifest: the unit of truth about one dataset (`domain.md` §6, `decisions.md` D3).
+
+A manifest is a document of three parts. The top level repeats what consumers of v0 manifests look for, under the same names. `core` is a
+pure function of meaning and content: every run of the same meaning writes the same core. `evidence` tells about the run
+that published first: files, receipts, versions. The core digest covers everything but `evidence`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.domain.columns import NumericClass, Role
+
+MANIFEST_SCHEMA = "learning.dataset_manifest.v1"
+
+Digest = str
+
+
+class SchemaColumn(Contract):
+    """One column of the dataset, as it is stored and digested."""
+
+    name: str
+    type: str
+    role: Role
+    nullable: bool
+    numeric_class: NumericClass
+    lineage: str
+    identifier: str | None
+    meaning: str
+
+
+class SplitFacts(Contract):
+    """One split: its half-open range of event time (None for the whole dataset), and how many rows of each class it holds."""
+
+    name: str
+    start: str | None
+    end: str | None
+    rows: int
+    positive: int
+    negative: int
+    unknown: int
+    cold: int
+
+
+class TypeCoverage(Contract):
+    """How many mature subject rows have an answer of one label type (`decisions.md` D24)."""
+
+    label_type: str
+    subjects: int
+    resolved: int
+    not_found: int
+    conflict: int
+
+
+class Gate(Contract):
+    """One deterministic check and its verdict."""
+
+    gate: str
+    verdict: Literal["PASS", "FAIL", "WAIVED"]
+    reason_code: str | None = None
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Eligibility(Contract):
+    """What the dataset may be used for, as earned by its gates (`decisions.md` D10)."""
+
+    training_ready: bool
+    complete: bool
+    evidence_kind: Literal["broker_read", "archive_chain", "pinned_files"]
+    reasons: list[str]
+
+
+class Core(Contract):
+    """What every run of this meaning must reproduce, bit for bit."""
+
+    identity: dict[str, JsonValue]
+    purpose: Literal["training", "non_training"]
+    content_digest: Digest
+    column_digests: Digest
+    leaf_rows: int
+    leaves: int
+    events_digest: Digest
+    label_slice_digest: Digest
+    row_count: int
+    columns: list[SchemaColumn]
+    row_accounting: dict[str, int]
+    splits: list[SplitFacts]
+    coverage: list[TypeCoverage]
+    labels: dict[str, JsonValue]
+    replay: dict[str, JsonValue]
+    closure_digest: Digest
+    closure: dict[str, JsonValue]
+    gates: list[Gate]
+    warnings: list[str]
+    eligibility: Eligibility
+    registered: list[str]
+
+
+class Part(Contract):
+    """One data file: rows `[first_row, first_row + rows)` of the dataset."""
+
+    key: str
+    sha256: Digest
+    size_bytes: int
+    rows: int
+    first_row: int
+
+
+class ArtifactRef(Contract):
+    """A document in the store and its digest."""
+
+    name: str
+    key: str
+    sha256: Digest
+
+
+class Evidence(Contract):
+    """About the run that published: never compared between runs."""
+
+    parts: list[Part]
+    column_digests: ArtifactRef
+    plan: ArtifactRef
+    receipts: list[ArtifactRef]
+    engine: str
+    versions: dict[str, str]
+    profile: dict[str, JsonValue]
+    sources: dict[str, JsonValue]
+    publisher: dict[str, JsonValue]
+
+
+class Provenance(Contract):
+    """Which code and configuration the meaning is pinned to."""
+
+    ofs_code_release_id: str
+    policy_revision: str
+    config_revision: str
+    run_config_digest: Digest
+
+
+class DatasetManifest(Contract):
+    """The whole manifest, `learning.dataset_manifest.v1`."""
+
+    schema_version: Literal["learning.dataset_manifest.v1"] = MANIFEST_SCHEMA
+    dataset_manifest_id: str
+    dataset_fingerprint: Digest
+    platform_run_id: str
+    scenario_run_ids: list[str]
+    replay_basis: list[dict[str, JsonValue]]
+    label_basis: dict[str, JsonValue]
+    feature_definition_set: dict[str, JsonValue]
+    provenance: Provenance
+    core: Core
+    evidence: Evidence
+
+
+
+def document(manifest: DatasetManifest) -> dict[str, Any]:
+    """The manifest as the JSON document that is stored, digested and read back."""
+    return manifest.model_dump(mode="json")

@@ -1,0 +1,83 @@
+"""The resolved build plan: every pin of a build, immutable once its run exists (`domain.md` §7, `decisions.md` D4).
+
+`pins` decide the result, are digested, and stand once per run. `sources` and `estimate` tell how this machine would get
+there; each attempt makes them anew.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from offline_feature_plane.contracts.model import Contract
+
+PLAN_SCHEMA = "learning.ofs_resolved_build_plan.v1"
+
+
+class ProfileRef(Contract):
+    """Which feature profile was read, and what of it is used."""
+
+    ref: str
+    policy_id: str
+    revision: str
+    feature_set: str
+    file_digest: str
+    closure_digest: str
+    versioned: bool
+
+
+class Pins(Contract):
+    """Everything that decides the dataset."""
+
+    intent: dict[str, JsonValue]
+    filled: list[dict[str, JsonValue]]
+    dataset_fingerprint: str
+    dataset_manifest_id: str
+    identity: dict[str, JsonValue]
+    closure: dict[str, JsonValue]
+    profile: ProfileRef
+    world: dict[str, JsonValue]
+    history_start: dict[str, str | None]
+
+
+class SourceFile(Contract):
+    """One pinned file."""
+
+    path: str
+    sha256: str
+    rows: int
+    size_bytes: int
+
+
+class SourcePlan(Contract):
+    """Where one topic's events or one type's labels come from."""
+
+    name: str
+    kind: Literal["plain_table", "archive", "labels"]
+    log_id: str
+    files: list[SourceFile]
+    ranges: list[dict[str, JsonValue]]
+
+
+class Estimate(Contract):
+    """What the build will cost here, roughly."""
+
+    events: int
+    labels: int
+    feature_columns: int
+    input_bytes: int
+    memory_bytes: int
+    seconds: int
+
+
+class BuildPlan(Contract):
+    """The document that `ofs plan` prints and `ofs build` runs."""
+
+    schema_version: Literal["learning.ofs_resolved_build_plan.v1"] = PLAN_SCHEMA
+    pins: Pins
+    pins_digest: str
+    feasibility: Literal["FEASIBLE"]
+    sources: list[SourcePlan]
+    estimate: Estimate
+    warnings: list[str]

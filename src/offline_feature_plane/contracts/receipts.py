@@ -1,0 +1,34 @@
+"""Receipts: what a phase of one attempt did and found. They may carry clocks and are never compared (`decisions.md` D4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from offline_feature_plane.contracts.model import Contract
+
+RECEIPT_SCHEMA = "learning.ofs_phase_receipt.v1"
+
+Phase = Literal["plan", "replay", "labels", "selection", "staging", "publication", "failure"]
+
+
+class PhaseReceipt(Contract):
+    """One phase of one attempt: the pinned input it worked from, what it found, how long it took.
+
+    `status` is COMPLETE or FAILED; a failed phase writes its receipt before the run ends (`domain.md` §1.4).
+    """
+
+    schema_version: Literal["learning.ofs_phase_receipt.v1"] = RECEIPT_SCHEMA
+    phase: Phase
+    status: Literal["COMPLETE", "FAILED"]
+    run_key: str
+    request_id: str
+    platform_run_id: str
+    dataset_manifest_id: str
+    attempt: int
+    pins_digest: str
+    started_at: str
+    finished_at: str
+    duration_ms: int
+    facts: dict[str, JsonValue]
