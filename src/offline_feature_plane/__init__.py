@@ -1,1 +1,39 @@
+"""Offline Feature Plane: point-in-time training datasets from an event log and a label timeline.
 
+import offline_feature_plane as ofs
+
+plane = ofs.open("plane.yaml")
+built = plane.build("intent.yaml")
+frame = plane.dataset(built.manifest.dataset_manifest_id).to_pandas(split="train")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offline_feature_plane.errors import OfsError
+
+if TYPE_CHECKING:
+    from offline_feature_plane.corridor.build import Built
+    from offline_feature_plane.corridor.dataset import Dataset
+    from offline_feature_plane.corridor.plan import Planned
+    from offline_feature_plane.corridor.preview import Preview
+    from offline_feature_plane.corridor.verify import Verification
+    from offline_feature_plane.plane import Pinned, Plane
+    from offline_feature_plane.plane import open_plane as open  # noqa: A004 - `ofs.open` is what people write
+
+__all__ = ["Built", "Dataset", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Verification", "open"]
+
+_ROOMS = {"open": ("plane", "open_plane"), "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"), "Built": ("corridor.build", "Built"),
+          "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
+          "Verification": ("corridor.verify", "Verification")}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package loads no engine."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    room, inner = _ROOMS[name]
+    return getattr(import_module(f"{__name__}.{room}"), inner)

@@ -39,3 +39,21 @@ def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.ND
     words[:, 1] = scaled >> 63
     bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
     return pa.Array.from_buffers(pa.decimal128(kind.precision, kind.scale), len(scaled), [bitmap, pa.py_buffer(words)])
+
+
+def scaled_integers(decimals: pa.Array) -> npt.NDArray[np.int64]:
+    """The scaled integers of a decimal128 array of at most 18 digits; whatever stands under a null is arbitrary."""
+    words = np.frombuffer(decimals.buffers()[1], dtype=np.int64).reshape(-1, 2)
+    low: npt.NDArray[np.int64] = words[decimals.offset:decimals.offset + len(decimals), 0]
+    return low
+
+
+def decimals_as_floats(decimals: pa.Array) -> pa.Array:
+    """Decimals as the nearest float64: one division of two integers, exact below 2^53.
+
+    >>> from decimal import Decimal
+    >>> decimals_as_floats(pa.array([Decimal("0.10"), None], pa.decimal128(12, 2))).to_pylist()
+    [0.1, None]
+    """
+    values = scaled_integers(decimals) / np.float64(10 ** decimals.type.scale)
+    return pa.array(values, mask=decimals.is_null().to_numpy(zero_copy_only=False))

@@ -417,6 +417,12 @@ class RetryNotPending(ConflictError):
     """A publish-only retry was asked of a run that is not PUBLISH_PENDING."""
 
 
+class PublicationVowed(ConflictError):
+    """This run has vowed to publish; it can no longer fail or be cancelled."""
+
+    fix = "Run its worker again: it finishes the publication."
+
+
 class RunEnded(ConflictError):
     """This request ended before and its outcome is final."""
 
@@ -448,6 +454,12 @@ class NondeterminismDetected(IntegrityError):
     """Equal meaning and equal inputs gave different rows."""
 
 
+class PublicationStalled(IntegrityError):
+    """A run vowed to publish rows that it can neither find nor reach again; a person must look."""
+
+    fix = "Restore the run's staged manifest and data files from a copy of the store, then run its worker again."
+
+
 class LedgerChainBroken(IntegrityError):
     """The ledger's event chain does not verify."""
 
@@ -469,6 +481,14 @@ class LedgerUnavailable(OutsideError):
 
 class PublishRetryExhausted(OutsideError):
     """Publishing failed as often as it may."""
+
+    fix = "Repair the store, then ask again without a request_id, or with a new one."
+
+
+class RunAttemptsExhausted(OutsideError):
+    """A run's workers died or gave up as often as they may."""
+
+    fix = "Look at the run's history for what ended its workers, then ask again without a request_id, or with a new one."
 
 
 # --- internal -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.domain.runstates import Mode, State
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,8 +71,8 @@ class ObjectStore(Protocol):
 
 # --- ledger -------------------------------------------------------------------------------------------------
 
-RunState = Literal["QUEUED", "RUNNING", "DONE", "FAILED", "PUBLISH_PENDING", "CANCELLED"]
-RunMode = Literal["FULL", "PUBLISH_ONLY"]
+RunState = State
+RunMode = Mode
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,11 @@ class Ledger(Protocol):
     def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
         """Take a QUEUED run, or a RUNNING one whose lease ran out, raising `attempt`; a PUBLISH_PENDING run is claimed PUBLISH_ONLY.
 
+        When the attempts are spent, the claim is CLOSE_ONLY and `reason_code` says which budget: the worker finishes a standing vow,
+        or buries the run and fails it with that code (`domain.runstates`). The ledger never fails a run by itself.
+
         Raises:
-            RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound. PublishRetryExhausted.
+            RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound.
         """
 
     def heartbeat(self, run_key: str, *, attempt: int, lease_us: int) -> None:

@@ -13,8 +13,7 @@ from pydantic import Field, JsonValue
 
 from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.domain.columns import NumericClass, Role
-
-MANIFEST_SCHEMA = "learning.dataset_manifest.v1"
+from offline_feature_plane.domain.completeness import EvidenceKind
 
 Digest = str
 
@@ -69,7 +68,7 @@ class Eligibility(Contract):
 
     training_ready: bool
     complete: bool
-    evidence_kind: Literal["broker_read", "archive_chain", "pinned_files"]
+    evidence_kind: EvidenceKind
     reasons: list[str]
 
 
@@ -90,7 +89,7 @@ class Core(Contract):
     splits: list[SplitFacts]
     coverage: list[TypeCoverage]
     labels: dict[str, JsonValue]
-    replay: dict[str, JsonValue]
+    replay: dict[str, Any]
     closure_digest: Digest
     closure: dict[str, JsonValue]
     gates: list[Gate]
@@ -143,7 +142,7 @@ class Provenance(Contract):
 class DatasetManifest(Contract):
     """The whole manifest, `learning.dataset_manifest.v1`."""
 
-    schema_version: Literal["learning.dataset_manifest.v1"] = MANIFEST_SCHEMA
+    schema_version: Literal["learning.dataset_manifest.v1"] = "learning.dataset_manifest.v1"
     dataset_manifest_id: str
     dataset_fingerprint: Digest
     platform_run_id: str

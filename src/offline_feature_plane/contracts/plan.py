@@ -6,13 +6,11 @@ there; each attempt makes them anew.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from offline_feature_plane.contracts.model import Contract
-
-PLAN_SCHEMA = "learning.ofs_resolved_build_plan.v1"
 
 
 class ProfileRef(Contract):
@@ -30,12 +28,12 @@ class ProfileRef(Contract):
 class Pins(Contract):
     """Everything that decides the dataset."""
 
-    intent: dict[str, JsonValue]
+    intent: dict[str, Any]
     filled: list[dict[str, JsonValue]]
     dataset_fingerprint: str
     dataset_manifest_id: str
-    identity: dict[str, JsonValue]
-    closure: dict[str, JsonValue]
+    identity: dict[str, Any]
+    closure: dict[str, Any]
     profile: ProfileRef
     world: dict[str, JsonValue]
     history_start: dict[str, str | None]
@@ -74,7 +72,7 @@ class Estimate(Contract):
 class BuildPlan(Contract):
     """The document that `ofs plan` prints and `ofs build` runs."""
 
-    schema_version: Literal["learning.ofs_resolved_build_plan.v1"] = PLAN_SCHEMA
+    schema_version: Literal["learning.ofs_resolved_build_plan.v1"] = "learning.ofs_resolved_build_plan.v1"
     pins: Pins
     pins_digest: str
     feasibility: Literal["FEASIBLE"]

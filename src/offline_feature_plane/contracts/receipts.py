@@ -8,8 +8,6 @@ from pydantic import JsonValue
 
 from offline_feature_plane.contracts.model import Contract
 
-RECEIPT_SCHEMA = "learning.ofs_phase_receipt.v1"
-
 Phase = Literal["plan", "replay", "labels", "selection", "staging", "publication", "failure"]
 
 
@@ -19,7 +17,7 @@ class PhaseReceipt(Contract):
     `status` is COMPLETE or FAILED; a failed phase writes its receipt before the run ends (`domain.md` §1.4).
     """
 
-    schema_version: Literal["learning.ofs_phase_receipt.v1"] = RECEIPT_SCHEMA
+    schema_version: Literal["learning.ofs_phase_receipt.v1"] = "learning.ofs_phase_receipt.v1"
     phase: Phase
     status: Literal["COMPLETE", "FAILED"]
     run_key: str

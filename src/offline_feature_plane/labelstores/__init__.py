@@ -1,1 +1,1 @@
-"""Adapters that pin label timelines."""
+"""Label timelines that OFS reads: files."""

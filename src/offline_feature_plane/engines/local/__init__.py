@@ -1,1 +1,10 @@
+"""The local engine: one machine, DuckDB for reading and joining, compiled kernels for windows.
 
+replay ──▶ labels ──▶ select ──▶ rows
+reading    labels     selection  features ─▶ finishing
+ordering                         groups · kernels · expressions
+"""
+
+from offline_feature_plane.engines.local.session import LocalEngine
+
+__all__ = ["LocalEngine"]

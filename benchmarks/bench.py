@@ -1,0 +1,141 @@
+"""Floor, OFS and window SQL on simulated worlds: whole processes, side by side, medians and ratios.
+
+    python benchmarks/bench.py [--events 1000000 10000000] [--repeats 5] [--profile features.yaml]
+
+Results go to `benchmarks/results/<profile>.json` with the facts of the machine, and are printed as a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from offline_feature_plane.simulation import World, write_files
+
+HERE = Path(__file__).parent
+SCRATCH = HERE.parent / ".bench"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One whole process: wall and CPU seconds, peak resident memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def timed(command: list[str], cwd: Path) -> Timing:
+    """Run a command to its end and measure it with its children."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output = process.stdout.read() if process.stdout else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    if status:
+        sys.exit(f"{' '.join(command)} failed:\n{output}")
+    return Timing(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def prepare(events: int) -> Path:
+    """A folder with the simulated world of this size and the benchmark plane."""
+    folder = SCRATCH / str(events)
+    if not (folder / "chargebacks.parquet").exists():
+        write_files(World(events, customers=max(1_000, events // 100), terminals=max(100, events // 1_000), days=180), folder)
+    for file in (HERE / "profile").iterdir():
+        shutil.copy(file, folder / file.name)
+    return folder
+
+
+def build(folder: Path, profile: str) -> Timing:
+    """`ofs build` from an empty store."""
+    for name in ("store", "ledger.sqlite"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    intent = (HERE / "profile" / "intent.yaml").read_text().replace("features.yaml", profile)
+    (folder / "intent.yaml").write_text(intent)
+    return timed([sys.executable, "-m", "offline_feature_plane", "build", "intent.yaml", "--json"], folder)
+
+
+def finished(folder: Path) -> Path:
+    """The finished table of the last build as an uncompressed Arrow file, for the floor."""
+    target = folder / "finished.arrow"
+    parts = sorted(folder.glob("store/*/ofs/datasets/*/*/*.parquet"))
+    with pq.ParquetFile(parts[0]) as first, pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, first.schema_arrow) as out:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(131_072):
+                    out.write_batch(batch)
+    return target
+
+
+def measure(events: int, repeats: int, profile: str) -> dict[str, Timing]:
+    """Medians of every subject; the subjects take turns so that a slow moment of the machine hits all of them."""
+    folder = prepare(events)
+    build(folder, profile)  # compiles what is not compiled yet
+    table, manifest = finished(folder), folder / "manifest.json"
+    shutil.copy(next(folder.glob("store/*/ofs/manifests/*.json")), manifest)
+    found: dict[str, list[Timing]] = {}
+    for _ in range(repeats):
+        found.setdefault("floor", []).append(
+            timed([sys.executable, str(HERE / "floor.py"), "transactions.parquet", str(table), str(manifest), "floor"], folder))
+        shutil.rmtree(folder / "floor")
+        found.setdefault("ofs", []).append(build(folder, profile))
+        if profile == "features.yaml":
+            found.setdefault("window_sql", []).append(
+                timed([sys.executable, str(HERE / "window_sql.py"), "transactions.parquet", "chargebacks.parquet", "sql.parquet"], folder))
+    return {name: middle(runs) for name, runs in found.items()}
+
+
+def middle(runs: list[Timing]) -> Timing:
+    """The median of each figure."""
+    return Timing(*(statistics.median(getattr(run, figure) for run in runs) for figure in ("wall_s", "cpu_s", "peak_mb")))
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on."""
+    named = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+    return {"cpu": named[0] if named else "?", "cores": str(os.cpu_count()), "memory_gib": str(memory),
+            "system": platform.platform(terse=True), "python": platform.python_version(),
+            **{name: version(name) for name in ("duckdb", "pyarrow", "numba", "numpy")}}
+
+
+def main() -> None:
+    """Measure, print, write down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--profile", default="features.yaml", choices=["features.yaml", "labelled.yaml"])
+    chosen = parser.parse_args()
+    result: dict[str, object] = {"machine": machine(), "profile": chosen.profile, "repeats": chosen.repeats, "sizes": {}}
+    print("| events | subject | wall s | CPU s | peak MB | ÷ floor |\n|---:|---|---:|---:|---:|---:|")
+    for events in chosen.events:
+        timings = measure(events, chosen.repeats, chosen.profile)
+        floor = timings["floor"].wall_s
+        ratios = {"ofs_over_floor": timings["ofs"].wall_s / floor}
+        if "window_sql" in timings:
+            ratios["duckdb_sql_over_ofs"] = timings["window_sql"].wall_s / timings["ofs"].wall_s
+        result["sizes"] |= {str(events): {"timings": {name: asdict(timing) for name, timing in timings.items()}, "ratios": ratios}}  # type: ignore[operator]
+        for name, timing in timings.items():
+            print(f"| {events:,} | {name} | {timing.wall_s:.1f} | {timing.cpu_s:.1f} | {timing.peak_mb:,.0f} "
+                  f"| {timing.wall_s / floor:.2f} |")
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{Path(chosen.profile).stem}.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Every `ofs` command: its words, its help, and which call of the library answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from offline_feature_plane.cli.output import emit_json
+from offline_feature_plane.cli.progress import shown
+
+if TYPE_CHECKING:
+    from offline_feature_plane.plane import Plane
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PLANE_FILE = "plane.yaml"
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of text.")
+plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
+                            help="The plane.yaml to use. Default: beside the intent, else in the current folder.")
+intent_argument = click.argument("intent", type=click.Path(path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+             epilog="Start with `ofs demo`, or with your own files: `ofs init DIR --events FILE --labels FILE`.")
+@click.version_option(package_name="offline-feature-plane", prog_name="ofs")
+def ofs() -> None:
+    """Point-in-time training datasets from an event log and a label timeline: pinned, proved, published once."""
+
+
+def example(text: str) -> Callable[[Command], Command]:
+    """Show an example at the end of a command's help."""
+    def decorate(command: Command) -> Command:
+        command.__doc__ = f"{command.__doc__}\n\n\b\nExample:\n  {text}\n"
+        return command
+    return decorate
+
+
+def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
+    """The plane that a command speaks of."""
+    from offline_feature_plane.plane import open_plane as opened
+
+    if plane_path is None:
+        beside = intent.parent / PLANE_FILE if intent is not None else Path(PLANE_FILE)
+        plane_path = beside if beside.exists() else Path(PLANE_FILE)
+    return opened(plane_path)
+
+
+@ofs.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--events", type=click.Path(path_type=Path), help="Your events: a Parquet, CSV or JSON Lines file, or a folder of them.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Your label timeline, if labels have a file of their own.")
+@click.option("--demo", is_flag=True, help="Write a simulated fraud world to play with.")
+@as_json_option
+@example("ofs init fraud --events transactions.parquet --labels chargebacks.parquet")
+def init(directory: Path, events: Path | None, labels: Path | None, demo: bool, as_json: bool) -> None:
+    """Write a commented plane.yaml, features.yaml and intent.yaml into DIRECTORY, guessed from your files."""
+    from offline_feature_plane.cli import starting
+
+    starting.init(directory, events=events, labels=labels, demo=demo, as_json=as_json)
+
+
+@ofs.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
+              help="Where to put the world.")
+@click.option("--events", "count", type=click.IntRange(1_000, 5_000_000), default=60_000, show_default=True,
+              help="How many payments to simulate.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another world.")
+@as_json_option
+@example("ofs demo --events 200000")
+def demo(directory: Path, count: int, seed: int, as_json: bool) -> None:
+    """Run the whole main job on a simulated fraud world: archive and labels in, verified dataset out."""
+    from offline_feature_plane.cli import starting
+
+    starting.demo(directory, events=count, seed=seed, as_json=as_json)
+
+
+@ofs.command()
+@intent_argument
+@plane_option
+@as_json_option
+@example("ofs plan intent.yaml")
+def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
+    """Validate INTENT, resolve and pin everything, and say whether and how it can be built. Writes nothing."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path, intent) as plane:
+        planned = plane.plan(intent)
+        emit_json(planned.document()) if as_json else click.echo(showing.plan(planned))
+
+
+@ofs.command()
+@intent_argument
+@click.option("--rows", type=click.IntRange(1, 1_000), default=5, show_default=True, help="How many rows to show.")
+@click.option("--keys", "keys", multiple=True, metavar="FIELD=VALUE", help="Only rows of this key, for example customer_id=C000042.")
+@plane_option
+@as_json_option
+@example("ofs preview intent.yaml --rows 3")
+def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | None, as_json: bool) -> None:
+    """Compute some rows of INTENT with the real plan, labels and kernels, and show them. Publishes nothing."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
+        seen = plane.preview(intent, rows=rows, keys=showing.parse_keys(keys), progress=progress)
+    emit_json(showing.preview_document(seen)) if as_json else click.echo(showing.preview(seen))
+
+
+@ofs.command()
+@intent_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract to a new file instead of printing it.")
+@plane_option
+@as_json_option
+@example("ofs pin intent.yaml -o intent.pinned.yaml")
+def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: bool) -> None:
+    """Write out the full contract that a short INTENT stands for. Both have the same fingerprint."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path, intent) as plane:
+        pinned = plane.pin(intent)
+    if output is not None:
+        showing.write_new(output, pinned.text)
+    if as_json:
+        emit_json({"intent": pinned.document, "filled": pinned.filled, "dataset_fingerprint": pinned.fingerprint})
+    else:
+        click.echo(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
+
+
+@ofs.command()
+@intent_argument
+@click.option("--recompute", is_flag=True, help="Compute again even if this dataset is published, and compare.")
+@plane_option
+@as_json_option
+@example("ofs build intent.yaml")
+def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool) -> None:
+    """Build and publish the dataset that INTENT asks for. The same command resumes a build that was killed."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
+        built = plane.build(intent, recompute=recompute, progress=progress)
+        emit_json(built.document()) if as_json else click.echo(showing.built(built))
+
+
+@ofs.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many runs, newest first.")
+@plane_option
+@as_json_option
+@example("ofs runs --limit 5")
+def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
+    """List the runs in the ledger: state, attempts, outcome."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path) as plane:
+        found = plane.runs(limit=limit)
+    emit_json([showing.run_document(run) for run in found]) if as_json else click.echo(showing.runs(found))
+
+
+@ofs.command("run")
+@click.argument("run_key")
+@plane_option
+@as_json_option
+@example("ofs run 5f1c9e0d")
+def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
+    """Show one run: its history, attempts and receipts. RUN_KEY may be any unambiguous beginning, or a request id."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path) as plane:
+        run, events = plane.run(run_key)
+    emit_json(showing.run_document(run, events)) if as_json else click.echo(showing.run(run, events))
+
+
+@ofs.command()
+@plane_option
+@as_json_option
+@example("ofs datasets")
+def datasets(plane_path: Path | None, as_json: bool) -> None:
+    """List the published datasets of this plane."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path) as plane:
+        found = plane.datasets()
+    emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else click.echo(showing.datasets(found))
+
+
+@ofs.command()
+@click.argument("dataset")
+@plane_option
+@as_json_option
+@example("ofs show dm_0123456789abcdef0123456789abcdef")
+def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
+    """Show a dataset's manifest. DATASET is its dm_… id (any unambiguous beginning) or the manifest's path."""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path) as plane:
+        manifest = plane.manifest(dataset)
+    emit_json(manifest.model_dump(mode="json")) if as_json else click.echo(showing.manifest(manifest))
+
+
+@ofs.command()
+@click.argument("dataset")
+@plane_option
+@as_json_option
+@example("ofs verify dm_0123456789abcdef0123456789abcdef")
+def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
+    """Hash everything again: are these the published bytes, and do they say what the manifest says?"""
+    from offline_feature_plane.cli import showing
+
+    with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
+        report = plane.verify(dataset, progress=progress)
+    emit_json(report.document()) if as_json else click.echo(showing.verification(report))
+    return 0 if report.intact else 6
+
+
+@ofs.command()
+@as_json_option
+@example("ofs warm")
+def warm(as_json: bool) -> None:
+    """Compile the window kernels ahead of time, for images and first builds."""
+    from offline_feature_plane.plane import warm_kernels
+
+    took = warm_kernels()
+    emit_json({"seconds": round(took, 3)}) if as_json else click.echo(f"kernels are ready ({took:.1f} s)")

@@ -1,0 +1,235 @@
+"""What the library's answers look like as text: plans, previews, builds, runs, manifests, verifications."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.contracts.manifest import Core, DatasetManifest
+
+if TYPE_CHECKING:
+    from offline_feature_plane.corridor.build import Built
+    from offline_feature_plane.corridor.plan import Planned
+    from offline_feature_plane.corridor.preview import Preview
+    from offline_feature_plane.corridor.verify import Verification
+    from offline_feature_plane.ports import LedgerEvent, Run
+
+
+def plan(planned: Planned) -> str:
+    """What a build would do, where everything comes from, and what it would cost here."""
+    document = planned.document()
+    pins, estimate = document["pins"], document["estimate"]
+    lines = [f"{style('plan', 'bold')} {pins['dataset_manifest_id']}  {style(document['feasibility'], 'green')}",
+             pairs({"fingerprint": pins["dataset_fingerprint"],
+                    "feature set": f"{pins['profile']['feature_set']} of {pins['profile']['policy_id']}@{pins['profile']['revision']}"
+                                   + ("" if pins["profile"]["versioned"] else "  (unversioned profile)"),
+                    "columns": estimate["feature_columns"],
+                    "events": estimate["events"],
+                    "label records": estimate["labels"],
+                    "input": size(estimate["input_bytes"]),
+                    "about": f"{seconds(estimate['seconds'])}, {size(estimate['memory_bytes'])} of memory"}), "",
+             table(["source", "kind", "files", "records", "log"],
+                   [[source["name"], source["kind"].replace("_", " "), len(source["files"]), sum(file["rows"] for file in source["files"]),
+                     short(source["log_id"])] for source in document["sources"]], right=frozenset({2, 3}))]
+    if pins["filled"]:
+        lines += ["", "filled in (`ofs pin` writes them out):",
+                  table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]
+    lines += [f"{style('warning', 'yellow')}: {warning}" for warning in document["warnings"]]
+    return "\n".join(lines)
+
+
+def preview_document(seen: Preview) -> dict[str, Any]:
+    """Rows as JSON-ready values."""
+    return {"published": False,
+            "columns": [{"name": column.name, "type": str(column.type), "role": column.role} for column in seen.columns],
+            "rows": [{name: _plain(value) for name, value in row.items()} for row in seen.table.to_pylist()],
+            "rows_in_dataset": seen.rows_in_dataset}
+
+
+def preview(seen: Preview) -> str:
+    """A table to look at: one line per column, one column per row."""
+    rows = seen.table.to_pylist()
+    body = [[column.name, str(column.type), *(_brief(_plain(row[column.name])) for row in rows)] for column in seen.columns]
+    head = ["column", "type", *(f"row {number}" for number in range(1, len(rows) + 1))]
+    return "\n".join([table(head, body, right=frozenset(range(2, len(head)))), "",
+                      f"{len(rows)} of {seen.rows_in_dataset:,} rows. A preview: nothing was published."])
+
+
+def built(answer: Built) -> str:
+    """The manifest ref, counts, digests, and where the time went."""
+    manifest, core = answer.manifest, answer.manifest.core
+    words = {"PUBLISHED": "published", "ALREADY_PUBLISHED": "already published, nothing computed", "REPRODUCED": "computed again, equal"}
+    lines = [f"{style('✓', 'green')} {style(manifest.dataset_manifest_id, 'bold')}  {words[answer.outcome]}",
+             pairs({"manifest": answer.manifest_ref, "rows": core.row_count, "features": _count(manifest, "feature"),
+                    "content": core.content_digest, "fingerprint": manifest.dataset_fingerprint,
+                    "eligible": _eligible(core),
+                    "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}), "", splits_table(manifest)]
+    lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
+    if answer.timings:
+        lines += ["", "time: " + " · ".join(f"{step} {seconds(took)}" for step, took in answer.timings.items())]
+    return "\n".join(lines)
+
+
+def splits_table(manifest: DatasetManifest) -> str:
+    """Rows and classes per split."""
+    return table(["split", "from", "to", "rows", "positive", "negative", "cold"],
+                 [[split.name, _day(split.start), _day(split.end), split.rows, split.positive, split.negative, split.cold]
+                  for split in manifest.core.splits], right=frozenset({3, 4, 5, 6}))
+
+
+def manifest(document: DatasetManifest) -> str:
+    """A manifest for people."""
+    core = document.core
+    lines = [style(document.dataset_manifest_id, "bold"),
+             pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
+                    "content": core.content_digest, "rows": core.row_count, "events read": core.replay["events_read"],
+                    "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
+                    "feature set": f"{document.feature_definition_set['feature_set_id']}"
+                                   f"@{document.feature_definition_set['feature_set_version']}",
+                    "code": document.provenance.ofs_code_release_id,
+                    "eligible": _eligible(core),
+                    "complete": f"{core.eligibility.complete} ({core.eligibility.evidence_kind.replace('_', ' ')})"}), "",
+             splits_table(document), "",
+             table(["event became", "events"], [[name, count] for name, count in core.row_accounting.items() if count],
+                   right=frozenset({1})), "",
+             table(["gate", "verdict"], [[gate.gate, gate.verdict] for gate in core.gates]), "",
+             table(["column", "type", "role", "from"], [[item.name, item.type, item.role, item.lineage] for item in core.columns])]
+    lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
+    return "\n".join(lines)
+
+
+def dataset_line(document: DatasetManifest) -> dict[str, Any]:
+    """One dataset in the list."""
+    return {"dataset_manifest_id": document.dataset_manifest_id, "platform_run_id": document.platform_run_id,
+            "rows": document.core.row_count, "splits": {split.name: split.rows for split in document.core.splits},
+            "label_asof_utc": document.label_basis["label_asof_utc"], "content_digest": document.core.content_digest,
+            "training_ready": document.core.eligibility.training_ready}
+
+
+def datasets(found: Sequence[DatasetManifest]) -> str:
+    """The list of datasets."""
+    if not found:
+        return "No dataset is published here yet. Build one: ofs build intent.yaml"
+    return table(["dataset", "rows", "features", "label as-of", "eligible"],
+                 [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
+                   "training" if item.core.eligibility.training_ready else "no"] for item in found], right=frozenset({1, 2}))
+
+
+def run_document(run: Run, events: Sequence[LedgerEvent] = ()) -> dict[str, Any]:
+    """A run and its history, JSON-ready."""
+    found: dict[str, Any] = {"run_key": run.run_key, "request_id": run.request_id, "state": run.state, "mode": run.mode, "attempt": run.attempt,
+             "full_run_attempts": run.full_run_attempts, "publish_retry_attempts": run.publish_retry_attempts,
+             "reason_code": run.reason_code, "result": dict(run.result) if run.result else None, "payload_digest": run.payload_digest,
+             "created_at": _instant(run.created_us), "updated_at": _instant(run.updated_us)}
+    if events:
+        found["events"] = [{"seq": event.seq, "at": _instant(event.at_us), "kind": event.kind, "attempt": event.attempt,
+                            "details": dict(event.details), "digest": event.digest} for event in events]
+    return found
+
+
+def runs(found: Sequence[Run]) -> str:
+    """The list of runs."""
+    if not found:
+        return "No run yet. Start one: ofs build intent.yaml"
+    return table(["run", "request", "state", "attempts", "outcome", "updated"],
+                 [[run.run_key[:12], run.request_id, run.state, run.attempt, _outcome(run), _instant(run.updated_us)] for run in found],
+                 right=frozenset({3}))
+
+
+def run(found: Run, events: Sequence[LedgerEvent]) -> str:
+    """One run and its history."""
+    return "\n".join([f"{style('run', 'bold')} {found.run_key}  {found.state}",
+                      pairs({"request": found.request_id, "outcome": _outcome(found), "attempts": found.attempt,
+                             "full runs": found.full_run_attempts, "publish retries": found.publish_retry_attempts}), "",
+                      table(["#", "at", "event", "attempt", "details"],
+                            [[event.seq, _instant(event.at_us), event.kind, event.attempt, _details(event)] for event in events],
+                            right=frozenset({0, 3}))])
+
+
+def verification(report: Verification) -> str:
+    """Every check with its answer."""
+    marks = {True: style("✓", "green"), False: style("✗", "red")}
+    lines = [f"{marks[check.passed]} {check.name}" + ("" if check.passed else f"\n    {check.detail}") for check in report.checks]
+    verdict = style("intact", "green") if report.intact else style("NOT INTACT", "red")
+    return "\n".join([*lines, "", f"{report.dataset_manifest_id} is {verdict} ({len(report.checks)} checks)"])
+
+
+def parse_keys(given: Sequence[str]) -> dict[str, str]:
+    """`FIELD=VALUE` options as a mapping.
+
+    >>> parse_keys(["customer_id=C1"])
+    {'customer_id': 'C1'}
+    """
+    found = {}
+    for item in given:
+        name, separator, value = item.partition("=")
+        if not separator or not name:
+            raise click.BadParameter(f"{item!r} is not FIELD=VALUE", param_hint="--keys")
+        found[name] = value
+    return found
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that does not exist yet."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        raise click.BadParameter(f"{path} exists; choose another name", param_hint="--output") from None
+    except OSError as error:
+        raise click.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="--output") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def short(digest: str) -> str:
+    """The beginning of a digest, for tables.
+
+    >>> short("sha256:0123456789abcdef")
+    '0123456789ab'
+    """
+    return digest.removeprefix("sha256:")[:12]
+
+
+def _count(document: DatasetManifest, role: str) -> int:
+    return sum(column.role == role for column in document.core.columns)
+
+
+def _eligible(core: Core) -> str:
+    return "training" if core.eligibility.training_ready else f"not for training: {'; '.join(core.eligibility.reasons)}"
+
+
+def _outcome(run: Run) -> str:
+    if run.result:
+        return str(run.result.get("dataset_manifest_id") or run.result.get("outcome"))
+    return run.reason_code or ""
+
+
+def _details(event: LedgerEvent) -> str:
+    return ", ".join(f"{name} {_brief(value)}" for name, value in event.details.items())
+
+
+def _brief(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 44 else f"{text[:41]}…"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+
+
+def _day(instant: str | None) -> str | None:
+    if instant is None:
+        return None
+    return instant[:10] if instant.endswith("T00:00:00.000000Z") else instant
+
+
+def _instant(us: int) -> str:
+    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,58 @@
+"""The index of a record archive, `index.json` (`learning.archive_segment_index.v1`): the chain of segments that proves completeness."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from offline_feature_plane.errors import SourceUnreadable
+
+ARCHIVE_INDEX_SCHEMA: Literal["learning.archive_segment_index.v1"] = "learning.archive_segment_index.v1"
+
+Text = Annotated[str, Field(min_length=1, max_length=512)]
+Offset = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,127})$")]
+
+
+class IndexedSegment(BaseModel):
+    """One segment file: it covers `[first_offset, next_offset)` of one partition of one log; `last_offset` is its last record's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    topic: Text
+    partition: Annotated[int, Field(ge=0)]
+    offset_kind: Literal["file_line", "kafka_offset", "kinesis_sequence"]
+    log_id: Text
+    path: Text
+    first_offset: Offset
+    last_offset: Offset | None
+    next_offset: Offset
+    record_count: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+    first_log_time_utc: str | None
+    last_log_time_utc: str | None
+    dispositions: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+
+
+class ArchiveIndex(BaseModel):
+    """All segments of one archive folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal["learning.archive_segment_index.v1"] = ARCHIVE_INDEX_SCHEMA
+    segments: tuple[IndexedSegment, ...]
+
+
+def read_index(document: Any, name: str) -> ArchiveIndex:
+    """Check a parsed index.
+
+    Raises:
+        SourceUnreadable: it breaks its schema; every problem is named.
+    """
+    try:
+        return ArchiveIndex.model_validate(document)
+    except ValidationError as wrong:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors()[:10])
+        raise SourceUnreadable(f"{name} is no {ARCHIVE_INDEX_SCHEMA}: {problems}.", path=name,
+                               fix="Write the index again from the segments.") from wrong

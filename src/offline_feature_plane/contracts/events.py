@@ -1,0 +1,16 @@
+"""Events as they are archived, and as sources hand them to engines (`domain.md` §1.5, `decisions.md` D15).
+
+An archived record (`learning.archive_event_record.v1`) is flat: coordinates, the envelope's identity, the payload, its hash with the recipe
+beside it, and two clocks. In Parquet segments `payload` is JSON text; in JSON Lines it is an object. A null payload is a deletion mark.
+"""
+
+from __future__ import annotations
+
+EVENT_RECORD_SCHEMA = "learning.archive_event_record.v1"
+
+# What precedes the typed fields in the batches of a record slice.
+RECORD_COLUMNS = ("event_id", "ts", "partition", "offset", "payload_hash")
+
+# Every member of an archived record, in the order of Parquet columns. All are text but `partition` (int32) and, in JSON Lines, `payload`.
+STORED_COLUMNS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
+                  "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc", "archived_at_utc")

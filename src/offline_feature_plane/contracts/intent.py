@@ -1,0 +1,279 @@
+"""The BuildIntent: everything that shapes a dataset, pinned and closed (`domain.md` §2, `decisions.md` B, D24–D26).
+
+This is the full contract: what is validated, hashed and stored. People mostly write the short form (`decisions.md` G), which
+is expanded to this one first. Reading normalises spelling, never meaning: instants, durations and decimals get their one
+canonical text, sets are sorted, defaults are written out. Rules that look across fields stand in `contracts.intent_rules`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
+
+from offline_feature_plane.contracts.model import Contract, Text, broken, shown
+from offline_feature_plane.domain.basis import Range, Selector, offset_number
+from offline_feature_plane.domain.coverage import parse_share
+from offline_feature_plane.domain.instants import format_duration, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.resolution import find_rule
+from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
+
+__all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CoveragePolicy", "FeatureDefinitionSet", "FileSetBasis",
+           "IntentKind", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis", "SplitRange", "Subject",
+           "TargetRule", "TokenizedIdentifiers"]
+
+INTENT_SCHEMA = "learning.ofs_build_intent.v1"
+NO_RUN_FACTS = "none"
+
+IntentKind = Literal["dataset_build", "parity_rebuild", "forensic_rebuild"]
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SCENARIO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+_DATASET = re.compile(r"dm_[0-9a-f]{32}")
+_SPLIT = re.compile(r"[a-z_]{1,64}")
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
+
+
+def _of_form(form: re.Pattern[str], sentence: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"{shown(text)} {sentence}")
+        return text
+    return AfterValidator(check)
+
+
+def _schema(form: re.Pattern[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^(?:{form.pattern})$"})
+
+
+def _share(text: str) -> str:
+    try:
+        parse_share(text)
+    except LabelPolicyInvalid as wrong:
+        raise ValueError(f"{wrong.what} {wrong.fix}") from None
+    plain = format(Decimal(text), "f")
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def _rule(text: str) -> str:
+    try:
+        return find_rule(text).id
+    except RuleNotSupported as wrong:
+        raise broken(RuleNotSupported, f"{wrong.what} {wrong.fix}") from None
+
+
+def _in_order(texts: list[str]) -> list[str]:
+    return sorted(set(texts), key=str.encode)
+
+
+Instant = Annotated[str, AfterValidator(lambda text: format_instant(parse_instant(text)))]
+Duration = Annotated[str, AfterValidator(lambda text: format_duration(parse_duration(text)))]
+Share = Annotated[str, AfterValidator(_share)]
+Digest = Annotated[str, _of_form(_DIGEST, "is no digest; it reads sha256: and 64 hex digits"), _schema(_DIGEST)]
+RequestId = Annotated[str, _of_form(_REQUEST_ID, "is no request id: 8 to 128 of A-Za-z0-9_.:-"), _schema(_REQUEST_ID)]
+RunId = Annotated[str, _of_form(_RUN_ID, "is no run id: a letter or digit, then up to 63 of A-Za-z0-9_-"), _schema(_RUN_ID)]
+ScenarioId = Annotated[str, _of_form(_SCENARIO, "is no scenario run id: up to 128 of A-Za-z0-9_.:-"), _schema(_SCENARIO)]
+DatasetId = Annotated[str, _of_form(_DATASET, "is no dataset id; it reads dm_ and 32 hex digits"), _schema(_DATASET)]
+SplitName = Annotated[str, _of_form(_SPLIT, "is no split name: lower-case letters and underscores"), _schema(_SPLIT)]
+KeyId = Annotated[str, _of_form(_KEY_ID, "is no token key id: 16 hex digits"), _schema(_KEY_ID)]
+TextSet = Annotated[list[Text], AfterValidator(_in_order)]
+
+
+class RangeBasis(Contract):
+    """A half-open stretch of one partition, `[start_offset, end_offset)`; offsets are text (`domain.md` §1.1)."""
+
+    topic: Text
+    partition: Annotated[int, Field(ge=0)]
+    offset_kind: Literal["file_line", "kafka_offset", "kinesis_sequence"]
+    start_offset: str
+    end_offset: str
+    log_id: Text
+
+    def to_range(self) -> Range:
+        """The range as the domain knows it."""
+        return Range(self.topic, self.partition, self.offset_kind, self.log_id, self.start_offset, self.end_offset)
+
+    def faults(self) -> list[str]:
+        """What is wrong with its offsets."""
+        try:
+            start, end = (offset_number(self.offset_kind, text) for text in (self.start_offset, self.end_offset))
+        except BasisUnresolved as wrong:
+            return [f"{wrong.what} {wrong.fix}"]
+        if start < end:
+            return []
+        return [f"[{self.start_offset}, {self.end_offset}) holds nothing; the end is the first offset not wanted any more, beyond the start"]
+
+
+class SelectorBasis(Contract):
+    """A half-open span of log time that is resolved once to offsets (`decisions.md` D16)."""
+
+    topic: Text
+    from_utc: Instant
+    to_utc: Instant
+
+    def to_selector(self) -> Selector:
+        """The selector as the domain knows it."""
+        return Selector(self.topic, parse_instant(self.from_utc), parse_instant(self.to_utc))
+
+    def faults(self) -> list[str]:
+        """What is wrong with its span."""
+        return [] if self.from_utc < self.to_utc else [f"{self.to_utc} does not lie after {self.from_utc}"]
+
+
+class FileSetBasis(Contract):
+    """The whole pinned file set of a plain table; its `log_id` pins paths, rows and bytes (`decisions.md` D9, D14)."""
+
+    topic: Text
+    files: Annotated[TextSet, Field(min_length=1)]
+    log_id: Digest
+
+    def faults(self) -> list[str]:
+        """What is wrong with its file names."""
+        return [f"{name!r} leads out of the table's folder" for name in self.files if name.startswith("/") or ".." in name.split("/")]
+
+
+def _kind_of_basis(item: Any) -> str:
+    """Which of the three an entry means to be."""
+    names = item if isinstance(item, Mapping) else vars(item) if isinstance(item, Contract) else ()
+    if "files" in names:
+        return "file set"
+    return "time selector" if "from_utc" in names or "to_utc" in names else "offset range"
+
+
+Basis = Annotated[Annotated[RangeBasis, Tag("offset range")] | Annotated[SelectorBasis, Tag("time selector")]
+                  | Annotated[FileSetBasis, Tag("file set")], Discriminator(_kind_of_basis)]
+
+
+class LabelBasis(Contract):
+    """What counts as known about labels, and when (`domain.md` §1.6–1.8, `decisions.md` D22, D25).
+
+    `store` names per label type the log that was at hand. It says where to look and is no part of the dataset's identity: what was
+    observed after the cut changes the log, not the dataset.
+    """
+
+    label_asof_utc: Instant
+    resolution_rule: Annotated[str, AfterValidator(_rule)]
+    maturity_days: Annotated[int, Field(ge=0, le=36_500)] | None
+    immature: Literal["exclude", "mark"] = "exclude"
+    label_types: TextSet
+    store: dict[Text, Text]
+
+
+class FeatureDefinitionSet(Contract):
+    """Which feature set of which profile. `profile_digest` is the digest of the profile file's bytes, if pinned."""
+
+    feature_set_id: Text
+    feature_set_version: Text
+    profile_ref: Text
+    profile_digest: Digest | None = None
+
+
+class Subject(Contract):
+    """Whose events become rows, and which of them (`decisions.md` D17)."""
+
+    source: Text
+    where: Text | None = None
+
+
+class TargetRule(Contract):
+    """How a resolved label becomes a target (`decisions.md` D24). `negative` null means every other resolved value."""
+
+    label_type: Text
+    positive: Annotated[TextSet, Field(min_length=1)]
+    negative: Annotated[TextSet, Field(min_length=1)] | None = None
+    unlabeled: Literal["exclude", "refuse", "negative_when_mature"]
+
+
+class SplitRange(Contract):
+    """A named half-open range of event time."""
+
+    name: SplitName
+    from_utc: Instant
+    to_utc: Instant
+
+
+class SamplingRule(Contract):
+    """Which rows are kept, by a keyed hash of each row's unit (`decisions.md` D13). `by` null means the event id."""
+
+    rule: Literal["keyed_hash.v1"] = "keyed_hash.v1"
+    seed: Text
+    rates: Annotated[dict[Literal["positive", "negative", "unlabeled"], Share], Field(min_length=1)]
+    by: Text | None = None
+
+
+class TokenizedIdentifiers(Contract):
+    """Identifiers leave as tokens under this key (`decisions.md` D12)."""
+
+    mode: Literal["tokenized"]
+    key_id: KeyId
+
+
+class RawIdentifiers(Contract):
+    """Identifiers leave as they are, for a stated reason."""
+
+    mode: Literal["raw"]
+    reason: Text
+
+
+class CoveragePolicy(Contract):
+    """What share of the mature subjects must have an answer, per label type, and what share may be in conflict; decimals as text."""
+
+    answered_min: dict[Text, Share] = {}
+    conflicts_max: Share = "0"
+
+
+class Actor(Contract):
+    """Who asks, and how that is known."""
+
+    name: Text
+    source: Literal["declared", "os_user", "oidc"]
+
+
+class BuildIntent(Contract):
+    """The whole asking, `learning.ofs_build_intent.v1`. `request_id` null means that the ledger names the run (`decisions.md` D6)."""
+
+    schema_version: Literal["learning.ofs_build_intent.v1"]
+    request_id: RequestId | None = None
+    intent_kind: IntentKind
+    platform_run_id: RunId
+    scenario_run_ids: Annotated[list[ScenarioId], AfterValidator(_in_order)] = []
+    replay_basis: Annotated[list[Basis], Field(min_length=1)]
+    label_basis: LabelBasis
+    feature_definition_set: FeatureDefinitionSet
+    subject: Subject
+    target: TargetRule | None
+    splits: Annotated[list[SplitRange], AfterValidator(lambda found: sorted(found, key=lambda split: (split.from_utc, split.name)))] = []
+    gap: Duration | None = None
+    sampling: SamplingRule | None = None
+    identifiers: Annotated[TokenizedIdentifiers | RawIdentifiers, Field(discriminator="mode")]
+    cold_rows: Literal["mark", "exclude", "allow"] = "mark"
+    coverage_policy: CoveragePolicy = CoveragePolicy()
+    correction: Text | None = None
+    run_facts_ref: Text
+    required_output_ids: TextSet
+    parity_anchor_ref: Text | None = None
+    supersedes: DatasetId | None = None
+    backfill_reason: Text | None = None
+    policy_revision: Text
+    config_revision: Text
+    ofs_code_release_id: Text
+    non_training_allowed: bool = False
+    actor: Actor
+
+    def document(self) -> dict[str, Any]:
+        """The full contract as a plain document, every default written out."""
+        return self.model_dump(mode="json")
+
+    def payload(self) -> dict[str, Any]:
+        """What was asked, whoever asked and under whichever request id: what two requests of one id must agree on."""
+        return {key: value for key, value in self.document().items() if key not in {"request_id", "actor"}}
+
+    @property
+    def purpose(self) -> Literal["training", "non_training"]:
+        """What the dataset is asked for (`decisions.md` D10)."""
+        return "non_training" if self.non_training_allowed else "training"

@@ -1,0 +1,221 @@
+"""What a BuildIntent must say beyond its shape: rules across its fields, all checked at once (`domain.md` §2, `decisions.md` D16, D24, D25).
+
+Each rule looks only at parts that are sound by themselves, so that a mistake in one place hides none in another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from offline_feature_plane.contracts.intent import (
+    INTENT_SCHEMA,
+    NO_RUN_FACTS,
+    BuildIntent,
+    CoveragePolicy,
+    FileSetBasis,
+    IntentKind,
+    LabelBasis,
+    RangeBasis,
+    SamplingRule,
+    SelectorBasis,
+    SplitRange,
+    TargetRule,
+)
+from offline_feature_plane.contracts.model import Codes, find_problems, shown, sound
+from offline_feature_plane.domain.coverage import default_policy
+from offline_feature_plane.domain.instants import US_PER_DAY, format_instant, parse_duration, parse_instant
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    CodeReleaseMissing,
+    ConfigRevisionMissing,
+    FeatureProfileUnresolved,
+    IntentKindUnsupported,
+    LabelAsofMissing,
+    LabelPolicyInvalid,
+    LabelTypeScopeUnresolved,
+    LeakagePolicyViolation,
+    PolicyRevisionMissing,
+    Problem,
+    RequestIdInvalid,
+    RunFactsUnavailable,
+    RunScopeInvalid,
+    SchemaInvalid,
+    SupersessionLinkInvalid,
+    refuse,
+)
+
+__all__ = ["INTENT_CODES", "find_intent_problems", "parse_intent"]
+
+INTENT_CODES: Codes = (
+    (r"\$\.request_id", RequestIdInvalid),
+    (r"\$\.intent_kind", IntentKindUnsupported),
+    (r"\$\.(platform_run_id|scenario_run_ids).*", RunScopeInvalid),
+    (r"\$\.replay_basis.*", BasisUnresolved),
+    (r"\$\.label_basis\.(label_types|store).*", LabelTypeScopeUnresolved),
+    (r"\$\.label_basis\.immature", LabelPolicyInvalid),
+    (r"\$\.label_basis.*", LabelAsofMissing),
+    (r"\$\.feature_definition_set.*", FeatureProfileUnresolved),
+    (r"\$\.(target|coverage_policy).*", LabelPolicyInvalid),
+    (r"\$\.(run_facts_ref|required_output_ids.*)", RunFactsUnavailable),
+    (r"\$\.(supersedes|backfill_reason)", SupersessionLinkInvalid),
+    (r"\$\.policy_revision", PolicyRevisionMissing),
+    (r"\$\.config_revision", ConfigRevisionMissing),
+    (r"\$\.ofs_code_release_id", CodeReleaseMissing),
+)
+
+
+def parse_intent(document: Any, kind: IntentKind = "dataset_build") -> BuildIntent:
+    """A document as a BuildIntent that keeps every rule, its defaults written out.
+
+    Args:
+        document: the full form.
+        kind: the one kind that the caller serves.
+
+    Raises:
+        OfsError: of the first problem's code, carrying every problem.
+    """
+    problems = find_intent_problems(document, kind)
+    if problems:
+        raise refuse(problems)
+    intent = BuildIntent.model_validate(document)
+    policy = default_policy(intent.target.unlabeled) if intent.target is not None else None
+    if intent.target is None or policy is None or intent.target.label_type in intent.coverage_policy.answered_min:
+        return intent
+    answered = {**intent.coverage_policy.answered_min, intent.target.label_type: policy.min_answered}
+    return intent.model_copy(update={"coverage_policy": intent.coverage_policy.model_copy(update={"answered_min": answered})})
+
+
+def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> list[Problem]:
+    """Every problem of a full form: of its shape, then across its fields."""
+    problems = find_problems(BuildIntent, document, INTENT_CODES)
+    if not isinstance(document, Mapping):
+        return problems
+    if document.get("schema_version", INTENT_SCHEMA) != INTENT_SCHEMA:
+        return problems[:1] if problems and problems[0].path == "$.schema_version" else [
+            Problem("$.schema_version", SchemaInvalid.code, f"{INTENT_SCHEMA} is expected, not {shown(document['schema_version'])}")]
+    seen = {problem.path for problem in problems}
+    rules = (*_kind_rules(document, kind), *_basis_rules(document), *_label_rules(document), *_target_rules(document),
+             *_split_rules(document), *_sampling_rules(document), *_evidence_rules(document))
+    return problems + [problem for problem in rules if problem.path not in seen]
+
+
+def _kind_rules(document: Mapping[str, Any], kind: IntentKind) -> Iterator[Problem]:
+    asked = document.get("intent_kind")
+    if asked in ("dataset_build", "parity_rebuild", "forensic_rebuild") and asked != kind:
+        yield Problem("$.intent_kind", IntentKindUnsupported.code, f"this command serves {kind}, not {asked}")
+    if document.get("parity_anchor_ref") is not None and asked == "dataset_build":
+        yield Problem("$.parity_anchor_ref", IntentKindUnsupported.code, "only a parity_rebuild has an anchor")
+
+
+def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    entries = document.get("replay_basis")
+    kinds: dict[str, type] = {}
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        path = f"$.replay_basis[{number}]"
+        part = sound(RangeBasis, entry) or sound(SelectorBasis, entry) or sound(FileSetBasis, entry)
+        if part is None:
+            continue
+        yield from (Problem(path, BasisUnresolved.code, fault) for fault in part.faults())
+        if part.topic in kinds and (isinstance(part, FileSetBasis) or kinds[part.topic] is not type(part)):
+            yield Problem(path, BasisUnresolved.code, f"the topic {part.topic} stands twice; it is one file set, or ranges, or selectors")
+        kinds.setdefault(part.topic, type(part))
+
+
+def _label_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    basis, target = sound(LabelBasis, document.get("label_basis")), sound(TargetRule, document.get("target"))
+    if basis is None:
+        return
+    path = "$.label_basis.label_types"
+    if not basis.label_types and document.get("non_training_allowed") is not True:
+        yield Problem(path, LabelTypeScopeUnresolved.code, "a training dataset needs at least one label type")
+    if target is not None and target.label_type not in basis.label_types:
+        yield Problem(path, LabelTypeScopeUnresolved.code, f"the target's label type {target.label_type} is not among them")
+    for label_type in basis.label_types:
+        if label_type not in basis.store:
+            yield Problem("$.label_basis.store", LabelTypeScopeUnresolved.code, f"no log is named for the label type {label_type}")
+
+
+def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    basis, target = sound(LabelBasis, document.get("label_basis")), sound(TargetRule, document.get("target"))
+    policy = sound(CoveragePolicy, document.get("coverage_policy", {}))
+    if target is not None and (both := sorted(set(target.positive) & set(target.negative or ()))):
+        yield Problem("$.target.negative", LabelPolicyInvalid.code, f"{', '.join(both)} cannot be positive and negative")
+    if target is not None and basis is not None and basis.maturity_days is None and target.unlabeled == "negative_when_mature":
+        yield Problem("$.target.unlabeled", LabelPolicyInvalid.code,
+                      "negative_when_mature needs label_basis.maturity_days: without it no silence means anything")
+    if target is not None and policy is not None and target.unlabeled == "exclude" and target.label_type not in policy.answered_min:
+        yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
+                      f"unlabeled: exclude must state the share of answers that {target.label_type} needs at least")
+    for label_type in policy.answered_min if policy is not None and basis is not None else ():
+        if label_type not in basis.label_types:  # type: ignore[union-attr]
+            yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code, f"{label_type} is no label type of this intent")
+
+
+def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Splits are half-open, disjoint, `gap` apart, and end by the maturity cut (`decisions.md` D25).
+
+        ──[ train )──gap──[ test )────┤ as_of − maturity        ┤ as_of
+    """
+    given = document.get("splits")
+    parts = [(number, split) for number, entry in enumerate(given if isinstance(given, list) else []) if (split := sound(SplitRange, entry))]
+    for name, count in Counter(split.name for _, split in parts).items():
+        if count > 1:
+            yield Problem("$.splits", SchemaInvalid.code, f"the split {name} stands {count} times")
+    for number, split in parts:
+        if split.from_utc >= split.to_utc:
+            yield Problem(f"$.splits[{number}]", SchemaInvalid.code, f"{split.name} ends at {split.to_utc}, "
+                          f"not after its begin {split.from_utc}")
+    gap_us = _gap_us(document.get("gap"))
+    ordered = sorted((item for item in parts if item[1].from_utc < item[1].to_utc), key=lambda item: item[1].from_utc)
+    for (_, before), (number, after) in pairwise(ordered):
+        if after.from_utc < before.to_utc:
+            yield Problem(f"$.splits[{number}]", SchemaInvalid.code, f"{after.name} begins at {after.from_utc}, before {before.name} "
+                          f"ends at {before.to_utc}")
+        elif parse_instant(after.from_utc) - parse_instant(before.to_utc) < gap_us:
+            yield Problem(f"$.splits[{number}]", LeakagePolicyViolation.code, f"{after.name} begins at {after.from_utc}, less than the gap "
+                          f"of {document['gap']} after {before.name} ends at {before.to_utc}")
+    yield from _maturity_rules(document, parts)
+
+
+def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRange]]) -> Iterator[Problem]:
+    basis = sound(LabelBasis, document.get("label_basis"))
+    if basis is None or basis.maturity_days is None or basis.immature == "mark":
+        return
+    cut_us = parse_instant(basis.label_asof_utc) - basis.maturity_days * US_PER_DAY
+    for number, split in parts:
+        if parse_instant(split.to_utc) > cut_us:
+            yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "
+                          f"are not mature yet; the last lawful end is {format_instant(cut_us)} (or say immature: mark)")
+
+
+def _gap_us(gap: Any) -> int:
+    try:
+        return parse_duration(gap) if isinstance(gap, str) else 0
+    except ValueError:
+        return 0
+
+
+def _sampling_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    sampling = sound(SamplingRule, document.get("sampling"))
+    if sampling is None:
+        return
+    for label_class, rate in sampling.rates.items():
+        if rate == "0":
+            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "a rate of 0 keeps nothing; choose rows with subject.where")
+        elif document.get("target", ...) is None and label_class != "unlabeled":
+            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "without a target every row is unlabeled")
+
+
+def _evidence_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    wanted = document.get("required_output_ids")
+    if document.get("run_facts_ref") == NO_RUN_FACTS and isinstance(wanted, list) and wanted:
+        yield Problem("$.run_facts_ref", RunFactsUnavailable.code,
+                      f"none is lawful only without required outputs, here {', '.join(map(str, wanted))}")
+    link, reason = document.get("supersedes"), document.get("backfill_reason")
+    if link is not None and reason is None:
+        yield Problem("$.backfill_reason", SupersessionLinkInvalid.code, "say why this dataset supersedes another")
+    if link is None and reason is not None:
+        yield Problem("$.supersedes", SupersessionLinkInvalid.code, "a backfill reason needs the dataset that is superseded")

@@ -1,0 +1,140 @@
+"""The plane's settings as a contract: where data is, what its columns mean, which policies hold (`decisions.md` D11, G).
+
+`offline_feature_plane.settings` reads them from file, environment and arguments. Paths in a loaded value are absolute.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from offline_feature_plane.contracts.intent import Instant, RunId
+from offline_feature_plane.contracts.model import Contract, Text, shown
+from offline_feature_plane.domain.extraction import named_zone
+from offline_feature_plane.errors import SettingsInvalid
+
+__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens"]
+
+_MEMORY = re.compile(r"[1-9][0-9]*(?:\.[0-9]+)? ?(?:[KMGT]B|[KMGT]iB)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+# Truth of a simulated or labelled world: it may be learned from as labels that came to be known, never read as an input.
+TRUTH_PRODUCTS = ("s4_event_labels_*", "s4_flow_truth_labels_*", "s4_flow_bank_view_*", "s4_case_timeline_*")
+
+
+def _zone(text: str) -> str:
+    try:
+        named_zone(text)
+    except SettingsInvalid as wrong:
+        raise ValueError(f"{wrong.what} {wrong.fix}") from None
+    return text
+
+
+def _memory(text: str) -> str:
+    if not _MEMORY.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no amount of memory; write for example 4GB")
+    return text
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no name: up to 128 letters, digits, `_`, `.`, `-`")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class EventTable(Contract):
+    """A plain table of events."""
+
+    path: Text = Field(description="A Parquet, CSV or JSON Lines file, or a folder of them, relative to plane.yaml.")
+    time: Text = Field(description="The column that says when an event happened.")
+    id: Text | None = Field(None, description="The column that identifies an event; without it events are named by row, and labels cannot "
+                                              "refer to them.")
+    zone: Zone | None = Field(None, description="The zone in which the time column was written, if it carries none.")
+    history_start: Instant | None = Field(None, description="From when on the table is complete; default: its first event.")
+    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="What the files are, if their names do not say.")
+
+
+class ArchiveFolder(Contract):
+    """An archive of event records of one topic."""
+
+    path: Text = Field(description="The folder with `index.json` and the segments it lists.")
+    zone: Zone | None = Field(None, description="The zone of times in payloads that carry no offset.")
+    history_start: Instant | None = Field(None, description="From when on the archive is complete; default: its first event.")
+
+
+class LabelTimeline(Contract):
+    """A timeline of label assertions of one type."""
+
+    path: Text = Field(description="A Parquet, CSV or JSON Lines file, or a folder of them.")
+    event: Text = Field(description="The column with the id of the labelled event.")
+    observed: str | dict[Text, str] = Field(description="The column that says when a label became known, or `{after_event: 30d}` if that "
+                                                        "must be assumed.")
+    value: str | dict[Text, str] = Field(description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`.")
+    effective: Text | None = Field(None, description="The column that says from when on a label holds; default: when it was observed.")
+    source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
+    id: Text | None = Field(None, description="The column that identifies an assertion.")
+    supersedes: Text | None = Field(None, description="The column with the id of the assertion that a row replaces.")
+    zone: Zone | None = Field(None, description="The zone in which the time columns were written, if they carry none.")
+    min_lag: Text | None = Field(None, description="The shortest plausible time from event to observation; default: over 60 s.")
+    time: Text | None = Field(None, description="The event's time column, needed in this file only if `observed` is assumed.")
+    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="What the files are, if their names do not say.")
+
+    def document(self) -> dict[str, Any]:
+        """The entry as it was written."""
+        return self.model_dump(exclude_none=True)
+
+
+class Tokens(Contract):
+    """The secret behind identifier tokens."""
+
+    key_file: Text = Field("tokens.key", description="The file with the token key (1 to 32 bytes). Share it to share datasets.")
+
+
+class EngineChoice(Contract):
+    """Which engine computes, and what it may use. Never part of a dataset's meaning."""
+
+    name: Literal["local", "oracle"] = Field("local", description="`local` (DuckDB and compiled kernels) or `oracle` (slow, obvious Python).")
+    memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(None, description="How much memory the engine may use, such as 4GB.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use.")
+
+
+class GateRule(Contract):
+    """Which outputs a gate speaks for, and which gates must have passed before it."""
+
+    outputs: list[Text] = Field([], description="The outputs that this gate authorises.")
+    upstream: list[Text] = Field([], description="The gates that must have passed before.")
+
+
+class Settings(Contract):
+    """Everything that `plane.yaml` may say."""
+
+    plane: RunId = Field(description="The plane's name.")
+    events: dict[Name, EventTable] = Field({}, description="Plain tables of events, by event type.")
+    archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
+    labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
+    store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept.")
+    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger.")
+    work: Text = Field(".ofs/work", description="Scratch files of running builds.")
+    tokens: Tokens = Field(Tokens(key_file="tokens.key"), description="The secret behind identifier tokens.")
+    strict: bool = Field(default=False, description="Refuse intents in which anything had to be filled in.")
+    roots: Annotated[list[Text], Field(min_length=1)] = Field(["."], description="The folders that files and refs may lie in.")
+    engine: EngineChoice = Field(EngineChoice(name="local", memory_limit=None, threads=None), description="Which engine computes.")
+    platform_run_id: RunId | None = Field(None, description="The run that datasets belong to; default: the plane's name.")
+    policy_revision: Text = Field("unversioned", description="The revision of the policies behind this plane.")
+    config_revision: Text = Field("unversioned", description="The revision of this configuration.")
+    outputs: list[Text] = Field(["dataset_manifest"], description="What OFS may publish here.")
+    required_outputs: list[Text] = Field([], description="The world inputs that every dataset of this plane needs a PASS for.")
+    run_facts: Text | None = Field(None, description="The run facts view in which evidence for world inputs stands.")
+    gate_map: dict[Name, GateRule] = Field({}, description="Which gate speaks for which outputs.")
+    deny_outputs: list[Text] = Field(list(TRUTH_PRODUCTS), description="Truth products, by name or pattern: never world inputs.")
+
+    @property
+    def run_scope(self) -> str:
+        """The run that datasets belong to."""
+        return self.platform_run_id or self.plane

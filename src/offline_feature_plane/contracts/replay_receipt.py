@@ -1,0 +1,44 @@
+"""The completeness receipt of a replay (`learning.ofs_replay_completeness_receipt.v1`, `domain.md` §1.4).
+
+It is written before a build that fails on completeness fails. It may be compared, for it carries no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from offline_feature_plane.domain.basis import Range, Selector, describe_basis
+from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.instants import format_instant
+
+REPLAY_RECEIPT_SCHEMA: Literal["learning.ofs_replay_completeness_receipt.v1"] = "learning.ofs_replay_completeness_receipt.v1"
+
+
+class ReplayCompletenessReceipt(BaseModel):
+    """What the basis asked for, which segments prove it, and what is missing or at odds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal["learning.ofs_replay_completeness_receipt.v1"] = REPLAY_RECEIPT_SCHEMA
+    platform_run_id: str
+    status: Literal["COMPLETE", "INCOMPLETE"]
+    evidence_kind: Literal["broker_read", "archive_chain", "pinned_files"]
+    interval: Literal["half_open"] = "half_open"
+    basis_digest: str
+    selectors: list[dict[str, JsonValue]]
+    ranges: list[dict[str, JsonValue]]
+    anomalies: list[dict[str, JsonValue]]
+    totals: dict[str, int]
+
+
+def completeness_receipt(platform_run_id: str, verdict: Completeness,
+                         resolved: tuple[tuple[Selector, tuple[Range, ...]], ...] = ()) -> ReplayCompletenessReceipt:
+    """The receipt of a verdict; `resolved` are the time selectors and what each became (`decisions.md` D16)."""
+    selectors: list[dict[str, Any]] = [
+        {"topic": selector.topic, "from_utc": format_instant(selector.from_us), "to_utc": format_instant(selector.to_us),
+         "ranges": describe_basis(ranges)} for selector, ranges in resolved]
+    basis_digest = digest("ofs.replay_basis.v1", describe_basis(verdict.ranges))
+    return ReplayCompletenessReceipt(platform_run_id=platform_run_id, basis_digest=basis_digest, selectors=selectors, **verdict.describe())

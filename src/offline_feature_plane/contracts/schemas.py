@@ -1,0 +1,37 @@
+"""The JSON Schemas of all contracts, generated from the models; the files in `contracts/schemas/` are their committed text."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel
+
+from offline_feature_plane.contracts.intent import BuildIntent
+from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.contracts.plan import BuildPlan
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.profile import FeatureProfile
+from offline_feature_plane.contracts.receipts import PhaseReceipt
+from offline_feature_plane.contracts.run_facts import RunFacts
+from offline_feature_plane.contracts.short_intent import ShortIntent
+
+__all__ = ["SCHEMAS", "schema_texts"]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "learning.ofs_build_intent.v1": BuildIntent,
+    "learning.ofs_build_intent_short.v1": ShortIntent,
+    "learning.ofs_plane_settings.v1": Settings,
+    "learning.ofs_feature_profile.v1": FeatureProfile,
+    "learning.ofs_run_facts_view.v1": RunFacts,
+    "learning.ofs_resolved_build_plan.v1": BuildPlan,
+    "learning.ofs_phase_receipt.v1": PhaseReceipt,
+    "learning.dataset_manifest.v1": DatasetManifest,
+}
+
+
+def schema_texts() -> dict[str, str]:
+    """File name and text of every schema, as they stand in `contracts/schemas/`."""
+    return {f"{name}.json": json.dumps({"$schema": DIALECT, "$id": name, **model.model_json_schema()}, indent=2, ensure_ascii=False) + "\n"
+            for name, model in SCHEMAS.items()}

@@ -1,0 +1,95 @@
+"""The short form of a BuildIntent: what people write (`decisions.md` G). A spelling only; `corridor.shortform` expands it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from offline_feature_plane.contracts.intent import DatasetId, Duration, Instant, RequestId, RunId, ScenarioId, SplitName
+from offline_feature_plane.contracts.model import Codes, Contract, Text
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    ConfigRevisionMissing,
+    FeatureProfileUnresolved,
+    LabelAsofMissing,
+    LabelPolicyInvalid,
+    LabelTypeScopeUnresolved,
+    PolicyRevisionMissing,
+    RequestIdInvalid,
+    RunFactsUnavailable,
+    RunScopeInvalid,
+    SupersessionLinkInvalid,
+)
+
+__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling"]
+
+SHORT_CODES: Codes = (
+    (r"\$\.request_id", RequestIdInvalid),
+    (r"\$\.(platform_run_id|scenario_run_ids).*", RunScopeInvalid),
+    (r"\$\.replay_basis.*", BasisUnresolved),
+    (r"\$\.features|\$\.set", FeatureProfileUnresolved),
+    (r"\$\.label\.(as_of|maturity_days|rule)|\$\.label", LabelAsofMissing),
+    (r"\$\.label\.type|\$\.labels.*", LabelTypeScopeUnresolved),
+    (r"\$\.label\..*", LabelPolicyInvalid),
+    (r"\$\.run_facts|\$\.required_outputs.*", RunFactsUnavailable),
+    (r"\$\.(supersedes|backfill_reason)", SupersessionLinkInvalid),
+    (r"\$\.policy_revision", PolicyRevisionMissing),
+    (r"\$\.config_revision", ConfigRevisionMissing),
+)
+
+Number = int | float | str
+
+
+class ShortLabel(Contract):
+    """Which label is learned, as known when. `as_of`, `maturity_days`, `unlabeled` and `positive` are never filled in."""
+
+    type: Text = Field(description="The label type, as plane.yaml names it.")
+    as_of: Instant = Field(description="Labels observed after this instant do not exist.")
+    maturity_days: Annotated[int, Field(ge=0)] | None = Field(description="How old an event must be before its label is trusted; null: any.")
+    positive: list[Text] | None = Field(None, description="Label values that make a positive.")
+    negative: list[Text] | None = Field(None, description="Label values that make a negative; default: all others.")
+    unlabeled: Literal["exclude", "refuse", "negative_when_mature"] | None = Field(None, description="What becomes of events without a label.")
+    target: Literal["none"] | None = Field(None, description="`none`: label columns, no target; then leave positive and unlabeled out.")
+    immature: Literal["exclude", "mark"] | None = Field(None, description="What becomes of young events; default: exclude.")
+    rule: Text | None = Field(None, description="How several assertions are resolved; default: source_precedence.v1.")
+    coverage: Number | None = Field(None, description="The share of mature subjects that must have an answer.")
+    conflicts: Number | None = Field(None, description="The share of mature subjects that may be in conflict; default: 0.")
+
+
+class ShortSampling(Contract):
+    """Which rows are kept: a share per target class."""
+
+    seed: Number = Field(description="Any text; another seed keeps other rows.")
+    rates: dict[Text, Number] = Field(description="The share kept of positive, negative, unlabeled.")
+    by: Text | None = Field(None, description="Keep or drop all rows of one value of this field together; default: by event.")
+
+
+class ShortIntent(Contract):
+    """The short form. What is left out is filled from the plane, the profile, the bytes at hand or constants, and listed."""
+
+    rows: Text = Field(description="The event type whose events become rows.")
+    where: Text | None = Field(None, description="Which of them, as a condition over their fields.")
+    features: Text = Field(description="The feature profile, relative to this file.")
+    set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")
+    label: ShortLabel = Field(description="Which label is learned.")
+    labels: list[Text] | None = Field(None, description="Further label types that become columns.")
+    splits: dict[SplitName, Annotated[list[Instant], Field(min_length=2, max_length=2)]] | None = Field(
+        None, description="Named half-open ranges of event time.")
+    gap: Duration | None = Field(None, description="How far splits must lie apart (checked, not applied).")
+    sampling: ShortSampling | None = Field(None, description="Which rows are kept.")
+    identifiers: Literal["tokenized"] | dict[str, str] | None = Field(None, description="`tokenized` (default) or {mode: raw, reason: …}.")
+    cold_rows: Literal["mark", "exclude", "allow"] | None = Field(None, description="What becomes of rows whose windows reach before known "
+                                                                                    "history; default: mark.")
+    replay_basis: list[dict[str, Any]] | None = Field(None, description="Ranges or selectors; default: everything at hand.")
+    run_facts: Text | None = Field(None, description="The run facts view with evidence for world inputs.")
+    required_outputs: list[Text] | None = Field(None, description="World inputs that need a PASS.")
+    request_id: RequestId | None = Field(None, description="A name for this asking; asking twice under one name is asking once.")
+    correction: Text | None = Field(None, description="Why an equal meaning must become another dataset.")
+    supersedes: DatasetId | None = Field(None, description="The dataset that this one replaces.")
+    backfill_reason: Text | None = Field(None, description="Why it does.")
+    non_training_allowed: bool | None = Field(None, description="The dataset is not for training and may be incomplete.")
+    policy_revision: Text | None = Field(None, description="Default: the plane's.")
+    config_revision: Text | None = Field(None, description="Default: the plane's.")
+    platform_run_id: RunId | None = Field(None, description="Default: the plane's.")
+    scenario_run_ids: list[ScenarioId] | None = Field(None, description="Only these scenario runs; default: all.")

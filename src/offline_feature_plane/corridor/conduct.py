@@ -1,0 +1,202 @@
+"""One claimed run to its end: what stands is finished, what is missing is worked for, what fails is buried (`decisions.md` A1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Final, Literal, cast
+
+from offline_feature_plane.corridor.publish import (
+    Manifest,
+    Published,
+    Vow,
+    bury,
+    keep_vow,
+    make_vow,
+    manifest_key,
+    read_manifest,
+    read_vow,
+    stage_manifest,
+    staged_key,
+)
+from offline_feature_plane.domain.runstates import TERMINAL, Mode
+from offline_feature_plane.errors import (
+    DigestMismatch,
+    Fenced,
+    IntegrityError,
+    InvalidTransition,
+    LedgerUnavailable,
+    NondeterminismDetected,
+    OfsError,
+    PublicationStalled,
+    PublicationVowed,
+    PublishRetryExhausted,
+    RefNotFound,
+    RunAttemptsExhausted,
+    RunBusy,
+    RunEnded,
+    StorageIoFailure,
+)
+from offline_feature_plane.ports import Ledger, ObjectStore, Run
+
+CANCELLED_CODE: Final = "RUN_CANCELLED"
+INTERRUPTED_CODE: Final = "RUN_INTERRUPTED"
+STAGED_LOST_CODE: Final = "STAGED_LOST"
+
+Step = Literal["end", "settle", "vow", "work", "requeue", "bury", "stall"]
+GiveBack = Callable[[str], object]
+
+_SPENT: Final[Mapping[str, type[OfsError]]] = {spent.code: spent for spent in (PublishRetryExhausted, RunAttemptsExhausted)}
+
+
+def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, visible: bool, staged: bool) -> Step:
+    """What a worker that has claimed a run does, seeing its vow, the manifest of its meaning, and what it staged.
+
+    `visible` matters only beside a vow: before one, finding the manifest is the work's own preflight.
+
+    >>> next_step("PUBLISH_ONLY", None, visible=False, staged=False)
+    'requeue'
+    """
+    if vow == "tombstone":
+        return "end"
+    if vow == "commit" and (visible or staged):
+        return "settle"
+    if mode == "CLOSE_ONLY":
+        return "stall" if vow == "commit" else "bury"
+    if vow is None and staged:
+        return "vow"
+    return "work" if mode == "FULL" else "requeue"
+
+
+def conduct(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
+            verify: Callable[[Manifest], None]) -> Published | None:
+    """Bring a claimed run to its end, from wherever earlier attempts left it.
+
+    Args:
+        store: where things stand.
+        ledger: records each end before this returns or raises.
+        run: as claimed.
+        dm_id: the meaning.
+        work: stages all data and returns the manifest's bytes; or returns the visible manifest that it found (`find_published`).
+        verify: re-hashes the data of a manifest that an earlier attempt staged; raises IntegrityError or RefNotFound if not all is there.
+
+    Returns:
+        What is visible, with the run DONE; or None if the run went back to the queue, to be claimed again in full.
+
+    Raises:
+        StorageIoFailure: the run was given back: QUEUED if the work failed, PUBLISH_PENDING if publishing did.
+        PublicationStalled: PUBLISH_PENDING; a person must look.
+        Fenced, LedgerUnavailable: nothing was recorded; a later claim goes on.
+        OfsError: anything else that ended the run: FAILED with this code, or PUBLISH_PENDING if the run has vowed.
+        BaseException: whatever else interrupted the worker; the run is QUEUED.
+    """
+    def queue(code: str) -> object:
+        return ledger.release(run.run_key, attempt=run.attempt, reason_code=code)
+
+    def pend(code: str) -> object:
+        return ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=code)
+
+    with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend):
+        vow = read_vow(store, run.platform_run_id, run.run_key)
+        manifest = _staged(store, run, dm_id, vow, verify)
+        visible = store.exists(manifest_key(run.platform_run_id, dm_id))
+        step = next_step(run.mode, vow.outcome if vow else None, visible=visible, staged=manifest is not None)
+        if step == "requeue":
+            queue(STAGED_LOST_CODE)
+            return None
+        if step == "bury":
+            raise _SPENT[str(run.reason_code)](f"run {run.run_key} used up {run.full_run_attempts} full runs and "
+                                               f"{run.publish_retry_attempts} publish retries", run_key=run.run_key)
+        if step == "work":
+            manifest = read_manifest(work())
+            if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's was found visible, not worked for
+                with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
+                    stage_manifest(store, run, manifest)
+    with _recorded(store, ledger, run, give_back=pend):
+        vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest in hand by now
+        published = keep_vow(store, run, vow, manifest)
+    ledger.done(run.run_key, attempt=run.attempt, result=published.result())
+    return published
+
+
+def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> Run:
+    """Cancel a run that nobody works on: the tombstone first, then the ledger.
+
+    Raises:
+        RunBusy: a worker has it. RunEnded: it has ended. PublicationVowed: it has vowed to publish. RunNotFound.
+    """
+    run = ledger.run(run_key)
+    if run.state in TERMINAL:
+        raise RunEnded(f"run {run_key} ended {run.state}", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
+    if run.state == "RUNNING":
+        raise RunBusy(f"run {run_key} is worked on by {run.worker}", fix="Stop that worker first.", run_key=run_key)
+    if bury(store, run, CANCELLED_CODE).outcome == "commit":
+        raise PublicationVowed(f"run {run_key} has vowed to publish", run_key=run_key)
+    try:
+        return ledger.cancel(run_key, reason=reason)
+    except InvalidTransition as taken:
+        raise RunBusy(f"run {run_key} was just taken by a worker, which will find it buried and end it as FAILED", run_key=run_key,
+                      fix="Look at the run again.") from taken
+
+
+def _fits(manifest: Manifest, vow: Vow | None) -> bool:
+    return vow is None or (manifest.dm_id, manifest.core_digest) == (vow.dm_id, vow.core_digest)
+
+
+def _staged(store: ObjectStore, run: Run, dm_id: str, vow: Vow | None, verify: Callable[[Manifest], None]) -> Manifest | None:
+    """The manifest that an earlier attempt staged, if it is the vowed one and all of its data verifies; anything less counts as lost."""
+    try:
+        manifest = read_manifest(store.get(staged_key(run.platform_run_id, dm_id, run.run_key)))
+        verify(manifest)
+    except (IntegrityError, RefNotFound):
+        return None
+    return manifest if _fits(manifest, vow) else None
+
+
+@contextmanager
+def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBack) -> Iterator[None]:
+    """Record in the ledger, and before that in the store, whatever ends the block badly."""
+    try:
+        yield
+    except (Fenced, LedgerUnavailable):
+        raise
+    except StorageIoFailure as failure:
+        give_back(failure.code)
+        raise
+    except PublicationStalled as stalled:
+        ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=stalled.code)
+        raise
+    except OfsError as error:
+        _fail(store, ledger, run, error, give_back)
+        raise
+    except BaseException:
+        with suppress(OfsError):
+            ledger.release(run.run_key, attempt=run.attempt, reason_code=INTERRUPTED_CODE)
+        raise
+
+
+def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack) -> None:
+    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Otherwise the run goes on later."""
+    try:
+        standing = bury(store, run, error.code)
+        may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)
+    except (StorageIoFailure, DigestMismatch) as unknown:
+        give_back(unknown.code)
+        return
+    if may_fail:
+        ledger.failed(run.run_key, attempt=run.attempt, reason_code=standing.code or error.code, details=_said(error))
+    else:
+        ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=error.code)
+
+
+def _has_lost(store: ObjectStore, run: Run, vow: Vow) -> bool:
+    try:
+        return read_manifest(store.get(manifest_key(run.platform_run_id, str(vow.dm_id)))).core_digest != vow.core_digest
+    except (RefNotFound, IntegrityError):
+        return False
+
+
+def _said(error: OfsError) -> dict[str, str | None]:
+    """What the ledger keeps of an error: text that any encoding can hold."""
+    whole = {"code": error.code, "family": error.family, "what": error.what, "path": error.path}
+    return {name: text if text is None else text.encode("utf-8", "backslashreplace").decode() for name, text in whole.items()}

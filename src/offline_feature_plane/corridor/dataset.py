@@ -1,0 +1,175 @@
+"""A published dataset, opened for use: nothing is handed out before its bytes were checked against the manifest (R12)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from offline_feature_plane.arrow_types import arrow_type, decimals_as_floats
+from offline_feature_plane.contracts.manifest import DatasetManifest, Part
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, RefNotFound, RequestCommandUnsupported, SourceColumnUnknown
+from offline_feature_plane.ports import ObjectStore
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import polars as pl
+
+Decimals = Literal["float", "exact"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows of one manifest, in the total order of their events.
+
+    Rows are read in the canonical order; `split` narrows them to one split. Decimal columns load as float64 unless `decimals="exact"`
+    (`decisions.md` D28). The files were verified when this object was made; reading the same object again does not hash them again.
+    """
+
+    manifest: DatasetManifest
+    files: tuple[Path, ...]
+
+    @property
+    def id(self) -> str:
+        """The `dm_…` id."""
+        return self.manifest.dataset_manifest_id
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return tuple(split.name for split in self.manifest.core.splits)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The feature columns, in order."""
+        return tuple(column.name for column in self.manifest.core.columns if column.role == "feature")
+
+    def __len__(self) -> int:
+        """The number of rows over all splits."""
+        return self.manifest.core.row_count
+
+    def __repr__(self) -> str:
+        """Id, rows and splits."""
+        return f"<Dataset {self.id}: {len(self):,} rows, splits {', '.join(self.splits)}>"
+
+    def batches(self, split: str | None = None, *, columns: Sequence[str] | None = None,
+                decimals: Decimals = "float") -> Iterator[pa.RecordBatch]:
+        """Stream the rows as Arrow batches; memory does not grow with the dataset.
+
+        Raises:
+            DatasetNotFound: no split of this name.
+            SourceColumnUnknown: no column of this name.
+        """
+        if split is not None and split not in self.splits:
+            raise DatasetNotFound(f"dataset {self.id} has no split {split!r}.", fix=f"Its splits: {', '.join(self.splits)}.", split=split)
+        names = [column.name for column in self.manifest.core.columns]
+        wanted = list(columns) if columns is not None else names
+        if unknown := [name for name in wanted if name not in names]:
+            raise SourceColumnUnknown(f"dataset {self.id} has no column {', '.join(unknown)}.", fix=f"Its columns: {', '.join(names)}.")
+        read = wanted if split is None or "split" in wanted else [*wanted, "split"]
+        for path in self.files:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                groups = _groups_of(file, split)
+                for batch in file.iter_batches(row_groups=groups, columns=read):
+                    kept = batch if split is None else batch.filter(pc.equal(batch.column("split"), pa.scalar(split)))
+                    if kept.num_rows or split is None:
+                        yield _shaped(kept.select(wanted), decimals)
+
+    def to_arrow(self, split: str | None = None, *, columns: Sequence[str] | None = None, decimals: Decimals = "float") -> pa.Table:
+        """All rows, or those of one split, as an Arrow table."""
+        found = list(self.batches(split, columns=columns, decimals=decimals))
+        return pa.Table.from_batches(found, schema=found[0].schema if found else self._schema(columns, decimals))
+
+    def to_pandas(self, split: str | None = None, *, columns: Sequence[str] | None = None, decimals: Decimals = "float") -> pd.DataFrame:
+        """All rows, or those of one split, as a pandas frame. Needs the `pandas` extra."""
+        _need("pandas")
+        return self.to_arrow(split, columns=columns, decimals=decimals).to_pandas()
+
+    def to_polars(self, split: str | None = None, *, columns: Sequence[str] | None = None, decimals: Decimals = "float") -> pl.DataFrame:
+        """All rows, or those of one split, as a Polars frame. Needs the `polars` extra."""
+        polars = _need("polars")
+        frame: pl.DataFrame = polars.from_arrow(self.to_arrow(split, columns=columns, decimals=decimals))
+        return frame
+
+    def to_duckdb(self, split: str | None = None, *, connection: duckdb.DuckDBPyConnection | None = None,
+                  decimals: Decimals = "float") -> duckdb.DuckDBPyRelation:
+        """All rows, or those of one split, as a DuckDB relation on your connection or a new one."""
+        duck = _need("duckdb")
+        table = self.to_arrow(split, decimals=decimals)
+        relation: duckdb.DuckDBPyRelation = (connection or duck.connect()).from_arrow(table)
+        return relation
+
+    def _schema(self, columns: Sequence[str] | None, decimals: Decimals) -> pa.Schema:
+        known = {column.name: ColumnType.parse(column.type) for column in self.manifest.core.columns}
+        empty = pa.schema([pa.field(name, arrow_type(known[name])) for name in (columns if columns is not None else known)])
+        return _shaped(pa.RecordBatch.from_pylist([], schema=empty), decimals).schema
+
+
+def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -> Dataset:
+    """Check every data file of a manifest against its digest and open the dataset.
+
+    Raises:
+        DigestMismatch: a file is not the published one.
+        DatasetNotFound: a file is gone.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return Dataset(manifest, tuple(pool.map(lambda part: checked_copy(part, store, scratch), manifest.evidence.parts)))
+
+
+def checked_copy(part: Part, store: ObjectStore, scratch: Path) -> Path:
+    """A local file with the bytes of a part, after its size and SHA-256 were compared with the manifest."""
+    try:
+        path = store.local_copy(part.key, scratch)
+    except RefNotFound as gone:
+        raise DatasetNotFound(f"the data file {store.uri(part.key)} of this manifest is gone.",
+                              fix="Restore it from a copy of the store, or rebuild the dataset.", path=store.uri(part.key)) from gone
+    found = file_digest(path)
+    if found != part.sha256 or path.stat().st_size != part.size_bytes:
+        raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, the manifest says {part.sha256}.",
+                             fix="The file was changed after publication: restore it from a copy of the store.", path=store.uri(part.key))
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:<hex>` of a file's bytes."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _groups_of(file: pq.ParquetFile, split: str | None) -> list[int]:
+    """Row groups that can hold rows of a split, by the statistics of the split column."""
+    everything = list(range(file.metadata.num_row_groups))
+    if split is None:
+        return everything
+    position = file.schema_arrow.get_field_index("split")
+    return [group for group in everything if _may_hold(file.metadata.row_group(group).column(position).statistics, split)]
+
+
+def _may_hold(statistics: Any, value: str) -> bool:
+    return statistics is None or not statistics.has_min_max or statistics.min <= value <= statistics.max
+
+
+def _shaped(batch: pa.RecordBatch, decimals: Decimals) -> pa.RecordBatch:
+    if decimals == "exact":
+        return batch
+    columns = [decimals_as_floats(column) if pa.types.is_decimal(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _need(library: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415 - only when a frame library is asked for
+
+    try:
+        return import_module(library)
+    except ImportError as missing:
+        raise RequestCommandUnsupported(f"{library} is not installed.",
+                                        fix=f"pip install 'offline-feature-plane[{library}]'") from missing

@@ -1,0 +1,81 @@
+"""The gates between selection and rows: judged on counts, before a feature is computed (`decisions.md` D10, D24, D26)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from offline_feature_plane.contracts.manifest import Gate
+from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_lag, judge_target
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.errors import LabelScopeEmpty, RefusedError, all_codes
+from offline_feature_plane.ports import LabelFacts, SelectionFacts
+
+_ADVICE = {
+    "coverage": "Wait for more labels, move the as-of, or state another share under label.coverage.",
+    "target": "Widen the split, or move its bounds.",
+}
+
+
+class Judged(Protocol):
+    """What of a plan the gates look at."""
+
+    @property
+    def pins(self) -> Pins:
+        """The plan's pins."""
+
+    @property
+    def task(self) -> Task:
+        """What the engine was asked."""
+
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """What was judged while planning."""
+
+
+def judge(planned: Judged, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
+    """Every gate of a build: those of the plan, then coverage, lag and target."""
+    policy = planned.pins.intent["coverage_policy"]
+    target = planned.task.target
+    found = [*planned.gates,
+             judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
+                            target_type=target.label_type if target else None, unlabeled=target.unlabeled if target else None),
+             judge_lag(labels.per_type)]
+    if target is not None:
+        found.append(judge_target(selection.splits))
+    return tuple(found)
+
+
+def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFacts, selection: SelectionFacts) -> None:
+    """Stop a build whose purpose is training if a gate failed; a build for another purpose goes on and carries the verdicts.
+
+    Raises:
+        LabelScopeEmpty: no row is left, or labels are needed and none is known at the as-of.
+        RefusedError: the first failed gate's code; the message has every failed gate's sentences.
+    """
+    _refuse_emptiness(planned.task, labels, selection)
+    failed = [gate for gate in gates if not gate.passed]
+    if not failed or planned.pins.identity["purpose"] != "training":
+        return
+    error = all_codes().get(failed[0].reason_code or "", RefusedError)
+    raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".",
+                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or ask with `non_training_allowed: true`.",
+                gates=[gate.describe() for gate in failed])
+
+
+def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
+    """The verdicts as a manifest carries them."""
+    return [Gate.model_validate(gate.describe()) for gate in gates]
+
+
+def _refuse_emptiness(task: Task, labels: LabelFacts, selection: SelectionFacts) -> None:
+    if task.target is not None and not labels.assertions_eligible:
+        raise LabelScopeEmpty("no label assertion about these events is known at the as-of.",
+                              fix="Check that the labels name the ids of these events, and that they were observed before the as-of.",
+                              assertions_read=labels.assertions_read)
+    if not selection.accounting.get("row"):
+        counted = ", ".join(f"{count:,} {name}" for name, count in selection.accounting.items() if count)
+        raise LabelScopeEmpty(f"no event is left to become a row: {counted}.",
+                              fix="Look at the largest count: widen the splits, move the as-of, or relax `where`.",
+                              accounting=dict(selection.accounting))

@@ -1,0 +1,223 @@
+"""Which column is what: guesses from names, types and small statistics, each with its reason (`ofs init`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from offline_feature_plane.domain.resolution import SOURCES
+from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
+from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
+
+__all__ = ["EventGuess", "LabelGuess", "guess_events", "guess_labels", "guess_own_labels", "snake"]
+
+_TIME_WORDS = ("ts", "time", "timestamp", "datetime", "at", "date", "when", "utc")
+_OBSERVED_WORDS = ("observed", "reported", "known", "decided", "confirmed", "received", "created", "label", *_TIME_WORDS)
+_LABEL_WORDS = ("fraud", "label", "target", "class", "chargeback", "outcome", "disposition", "verdict", "churn", "default", "y")
+_AMOUNT_WORDS = ("amount", "amt", "price", "value", "total", "sum", "cost", "balance", "quantity")
+_KEY_WORDS = ("id", "customer", "card", "account", "merchant", "terminal", "device", "user", "client", "ip", "email", "phone")
+_GOOD = ("legit", "genuine", "good", "ok", "clean", "normal", "false", "no", "none", "negative", "0", "not", "non", "approved")
+_BAD = ("fraud", "chargeback", "bad", "true", "yes", "positive", "1", "confirmed", "default", "churn", "stolen", "dispute")
+MOST_KEYS, MOST_AMOUNTS = 3, 2
+
+
+def snake(name: str) -> str:
+    """A column's name as the feature language spells names.
+
+    >>> snake("TX_Amount (EUR)"), snake("customerId"), snake("2nd")
+    ('tx_amount_eur', 'customer_id', 'c_2nd')
+    """
+    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    found = re.sub(r"[^a-z0-9]+", "_", spelled).strip("_")[:48].strip("_") or "column"
+    return found if found[0].isalpha() else f"c_{found}"
+
+
+def _words(name: str) -> list[str]:
+    return snake(name).split("_")
+
+
+def _rank(name: str, wanted: Sequence[str]) -> int:
+    """How well a name fits: 0 not at all, else the more the earlier the word is listed."""
+    return max((len(wanted) - wanted.index(word) for word in _words(name) if word in wanted), default=0)
+
+
+@dataclass(frozen=True)
+class EventGuess:
+    """How an events file is mapped and which of its columns make features."""
+
+    id: ColumnSummary | None
+    time: ColumnSummary
+    keys: tuple[ColumnSummary, ...]
+    amounts: tuple[ColumnSummary, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LabelGuess:
+    """How labels are mapped: the type's name, where its value stands and which values are positive.
+
+    `observed` None means that it must be assumed. `spelled` maps raw values to label values; None leaves them as they are.
+    `others` are plane.yaml entries for further columns.
+    """
+
+    type: str
+    event: str
+    observed: ColumnSummary | None
+    column: str | None
+    spelled: tuple[tuple[str, str], ...] | None
+    values: tuple[str, ...]
+    positive: tuple[str, ...]
+    others: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
+    """Map an events file.
+
+    Args:
+        table: its summary.
+        truth: columns that tell the label; never features.
+
+    Raises:
+        SourceColumnUnknown: no column can be the time of an event.
+    """
+    times = [column for column in table.columns if column.is_time and column.nulls == 0]
+    if not times:
+        raise SourceColumnUnknown(f"{table.path} has no column with the time of each event.", path=table.path,
+                                  fix="Write times as timestamps, or as text in RFC 3339 such as 2026-01-31T12:00:00Z, without nulls.")
+    time = max(times, key=lambda column: (_rank(column.name, _TIME_WORDS) > 0, column.kind == "zoned_timestamp", column.distinct))
+    unique = [column for column in table.columns if column.unique and column.kind in ("integer", "string") and column != time]
+    found = max(unique, key=lambda column: (_words(column.name)[-1] == "id", _rank(column.name, _KEY_WORDS) > 0), default=None)
+    notes = [f"time: {time.name}" + ("" if time.kind == "zoned_timestamp" else ", which carries no zone; UTC is assumed"),
+             f"id: {found.name}, different in every row" if found else "id: no column is different in every row; events are named by row"]
+    hidden = {time.name, *truth, *(column.name for column in times), *([found.name] if found else [])}
+    free = [column for column in table.columns if column.name not in hidden]
+    keys = sorted((column for column in free if _is_key(column, table.rows)),
+                  key=lambda column: (_words(column.name)[-1] != "id", -_rank(column.name, _KEY_WORDS), -column.distinct))[:MOST_KEYS]
+    amounts = sorted((column for column in free if column not in keys and _is_amount(column)),
+                     key=lambda column: (-_rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
+    notes += [f"key: {column.name}, about {column.distinct} values" for column in keys]
+    for column in amounts:
+        if column.kind == "float":
+            notes.append(f"amount: {column.name} holds floats; they are read as decimals with {_scale(column)} digits, rounded half-even")
+        else:
+            notes.append(f"amount: {column.name}")
+    return EventGuess(found, time, tuple(keys), tuple(amounts), tuple(notes))
+
+
+def _is_key(column: ColumnSummary, rows: int) -> bool:
+    """Does a column name something that comes back? Text or integers, named like one, with a few events each."""
+    named = _rank(column.name, _KEY_WORDS) > 0
+    return column.kind in ("integer", "string") and named and 2 <= column.distinct <= max(2, rows // 2)
+
+
+def _is_amount(column: ColumnSummary) -> bool:
+    if not column.is_number or column.digits + _scale(column) > 16 or _words(column.name)[-1] == "id":
+        return False
+    return _rank(column.name, _AMOUNT_WORDS) > 0 or column.kind in ("float", "decimal") or column.distinct > 24
+
+
+def _scale(column: ColumnSummary) -> int:
+    return 6 if column.scale is None else column.scale
+
+
+def guess_own_labels(table: TableSummary) -> LabelGuess | None:
+    """A column of the events file that is the label itself, if one looks like it. When it became known must be assumed."""
+    found = [column for column in table.columns if _is_verdict(column) and 2 <= len(column.values) <= 6 and column.nulls == 0
+             and _rank(column.name, _LABEL_WORDS)]
+    if not found:
+        return None
+    column = max(found, key=lambda one: _rank(one.name, _LABEL_WORDS))
+    return _valued(column, snake(column.name).removeprefix("is_"), "", None,
+                   (f"{column.name} stands in the events file, so when it became known is not told: 30 days after the event are assumed",))
+
+
+def guess_labels(table: TableSummary, events: TableSummary) -> LabelGuess:
+    """Map a label file.
+
+    Raises:
+        SourceColumnUnknown: no column links labels to events. LabelTypeScopeUnresolved: the file says nothing.
+    """
+    names = {column.name for column in events.columns if column.unique}
+    link = next((column for column in table.columns if column.name in names and column.kind in ("integer", "string")), None)
+    if link is None:
+        ids = sorted(names)
+        raise SourceColumnUnknown(f"{table.path} has no column of the same name as an id of {events.path} ({', '.join(ids) or 'none'}).",
+                                  path=table.path, fix="Name the column with the event's id alike in both files.")
+    times = [column for column in table.columns if column.is_time and column.nulls == 0]
+    observed = max(times, key=lambda column: _rank(column.name, _OBSERVED_WORDS), default=None)
+    others, hidden = _others(table, {link.name, *(column.name for column in table.columns if column.is_time)})
+    notes = [f"labels refer to events by {link.name}",
+             f"observed: {observed.name}" if observed else "observed: no time column; 30 days after the event are assumed"]
+    if observed is not None and observed.kind == "timestamp":
+        notes.append(f"{observed.name} carries no zone; UTC is assumed")
+    valued = [column for column in table.columns
+              if column.name not in hidden and _is_verdict(column) and _words(column.name)[-1] != "id"]
+    named = [column for column in valued if _rank(column.name, _LABEL_WORDS)]
+    kind = snake(table.stem)
+    kind = kind.removesuffix("s") if len(kind) > 3 and not kind.endswith("ss") else kind
+    if not (named or valued):
+        value = kind.upper()
+        return LabelGuess(kind, link.name, observed, None, None, (value,), (value,), others, (*notes, f"every row means {value}"))
+    column = max(named or valued, key=lambda one: (_rank(one.name, _LABEL_WORDS), -len(one.values)))
+    own = snake(column.name).removeprefix("is_")
+    vague = own in ("label", "outcome", "class", "target", "value", "disposition", "verdict", "y", "status")
+    return _valued(column, kind if vague else own, link.name, observed, tuple(notes), others)
+
+
+def _is_verdict(column: ColumnSummary) -> bool:
+    """Could a column hold label values: few different ones, text, integers or truth values (also written 0.0 and 1.0)?"""
+    whole = all("." not in text.removesuffix(".0") for text, _ in column.values)
+    return bool(column.values) and (column.kind in ("integer", "bool", "string") or (column.is_number and whole))
+
+
+def _others(table: TableSummary, hidden: set[str]) -> tuple[tuple[tuple[str, str], ...], set[str]]:
+    """Assertion ids, supersession, sources: recognised by what they hold, or by their usual names."""
+    found: list[tuple[str, str]] = []
+    taken = set(hidden)
+    for column in table.columns:
+        words = set(_words(column.name))
+        if column.name in taken:
+            continue
+        if column.values and {text for text, _ in column.values} <= set(SOURCES):
+            found.append(("source", f"{{column: {column.name}}}"))
+        elif column.unique and column.kind in ("integer", "string") and not any(name == "id" for name, _ in found):
+            found.append(("id", column.name))
+        elif words & {"supersedes", "replaces", "superseded"} and column.kind in ("integer", "string"):
+            found.append(("supersedes", column.name))
+        else:
+            continue
+        taken.add(column.name)
+    if not any(name == "id" for name, _ in found):
+        found = [one for one in found if one[0] != "supersedes"]
+    return tuple(found), taken
+
+
+def _valued(column: ColumnSummary, kind: str, event: str, observed: ColumnSummary | None, notes: tuple[str, ...],
+            others: tuple[tuple[str, str], ...] = ()) -> LabelGuess:
+    """A label whose values stand in a column: the positive ones by their words, else all but the most frequent."""
+    raw = [text for text, _ in column.values]
+    if not raw:
+        raise LabelTypeScopeUnresolved(f"{column.name} holds nothing that could be a label.", fix="Map the label column by hand.")
+    bad = [text for text in raw if _sounds(text, _BAD) and not _sounds(text, _GOOD)]
+    positive = bad or (raw[1:] if len(raw) > 1 else raw)
+    spelled = None
+    if all(text.removesuffix(".0") in ("0", "1", "true", "false") for text in raw):
+        yes = kind.upper()
+        no = "LEGIT" if "fraud" in kind else f"NO_{yes}"
+        spelled = tuple((text, yes if text.removesuffix(".0") in ("1", "true") else no) for text in sorted(raw))
+        raw = sorted({value for _, value in spelled})
+        positive = [yes] if yes in raw else []
+        if not positive:
+            raise LabelTypeScopeUnresolved(f"{column.name} is the same in every row.", fix="Map a label column by hand.")
+    elif column.is_number:
+        spelled = tuple((text, f"{kind.upper()}_{text.removesuffix('.0').replace('-', 'MINUS_')}") for text in raw)
+        names = dict(spelled)
+        raw, positive = [names[text] for text in raw], [names[text] for text in positive]
+    told = f"label {kind}: column {column.name}, positive: {', '.join(positive)}"
+    return LabelGuess(kind, event, observed, column.name, spelled, tuple(raw), tuple(positive), others, (*notes, told))
+
+
+def _sounds(text: str, words: Sequence[str]) -> bool:
+    return any(word in words for word in _words(text)) or text.lower() in words

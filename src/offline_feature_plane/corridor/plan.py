@@ -1,0 +1,372 @@
+"""Planning: an asked intent becomes a plan in which everything that decides the dataset is pinned (`domain.md` §7, `decisions.md` D4).
+
+    asked ──▶ profile ──▶ inputs pinned ──▶ full contract ──▶ evidence judged ──▶ basis proved ──▶ identity ──▶ plan
+
+Nothing is written. Whatever is wrong is said here, before a run exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, RangeBasis, SelectorBasis
+from offline_feature_plane.contracts.intent_rules import parse_intent
+from offline_feature_plane.contracts.meaning import identity
+from offline_feature_plane.contracts.plan import BuildPlan, Pins, ProfileRef
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
+from offline_feature_plane.contracts.replay_receipt import completeness_receipt
+from offline_feature_plane.corridor.shortform import FilePin, expand, is_long_form, read_short
+from offline_feature_plane.corridor.shortform import Pins as AtHand
+from offline_feature_plane.corridor.sizing import estimate, list_sources
+from offline_feature_plane.corridor.task import fields_read, task_of
+from offline_feature_plane.documents import Document
+from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
+from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.completeness import Completeness, EvidenceKind, SegmentEvidence, refusal
+from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
+from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
+from offline_feature_plane.domain.instants import format_instant, parse_instant
+from offline_feature_plane.domain.rows import Task, TokenKey
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    CodeReleaseMismatch,
+    FeatureProfileDrift,
+    FeatureProfileUnresolved,
+    LabelTypeScopeUnresolved,
+    OfsError,
+    ReplayBasisMismatch,
+    SupersessionLinkInvalid,
+    TruthFieldAsFeature,
+)
+from offline_feature_plane.ports import EventInput, LabelTable, PlainTable, RecordSlice
+from offline_feature_plane.settings import meaning
+
+
+class PinnedTopic(Protocol):
+    """One topic of an archive, pinned by its index."""
+
+    @property
+    def evidence(self) -> tuple[SegmentEvidence, ...]:
+        """What each segment claims."""
+
+    def ranges(self) -> tuple[Range, ...]:
+        """Everything that it holds."""
+
+
+class Home(Protocol):
+    """What planning may look at; the plane provides it, opened for its settings."""
+
+    @property
+    def settings(self) -> Settings:
+        """The plane's settings."""
+
+    @property
+    def code_release_id(self) -> str:
+        """The installed release and the digest of its files."""
+
+    @property
+    def tzdata(self) -> str:
+        """The version of the zone rules."""
+
+    @property
+    def actor(self) -> tuple[str, Any]:
+        """Who asks, and how that is known."""
+
+    def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
+        """A profile document and the digest of its bytes; `ref` is relative to the intent's folder and must lie under a root."""
+
+    def table(self, topic: str) -> PlainTable:
+        """Pin a plain table."""
+
+    def archive(self, topic: str) -> PinnedTopic:
+        """Pin an archive's topic."""
+
+    def resolve(self, archive: PinnedTopic, selector: Selector) -> tuple[Range, ...]:
+        """Ranges of a time selector."""
+
+    def completeness(self, archives: Sequence[PinnedTopic], ranges: Sequence[Range]) -> Completeness:
+        """Hold ranges against what the indexes claim."""
+
+    def slices(self, archives: Sequence[PinnedTopic], ranges: Sequence[Range], task: Task) -> tuple[RecordSlice, ...]:
+        """The events of ranges, ready for an engine."""
+
+    def labels(self, label_type: str) -> LabelTable:
+        """Pin a label timeline."""
+
+    def truth_columns(self, topic: str) -> frozenset[str]:
+        """Columns of a topic's files that are mapped as labels."""
+
+    def token_key(self) -> TokenKey | None:
+        """The plane's token key."""
+
+    def judge_inputs(self, intent: BuildIntent, folder: Path) -> tuple[str | None, tuple[Mapping[str, Any], ...], tuple[GateResult, ...]]:
+        """Digest of the run facts view, the world inputs it grants, and the gates that granted them."""
+
+    def is_published(self, dm_id: str) -> bool:
+        """Does a manifest of this id stand?"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An intent as it was handed over: the parsed document and the folder that its refs are relative to."""
+
+    document: Document
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and the values that run it: what `ofs plan` prints and `ofs build` builds."""
+
+    plan: BuildPlan
+    task: Task
+    events: tuple[EventInput, ...]
+    labels: tuple[LabelTable, ...]
+    gates: tuple[GateResult, ...]
+    completeness: dict[str, Any]
+    evidence_kind: EvidenceKind
+    request_id: str | None
+    payload_digest: str
+    registered: tuple[str, ...]
+
+    @property
+    def pins(self) -> Pins:
+        """Everything that decides the dataset."""
+        return self.plan.pins
+
+    @property
+    def pins_digest(self) -> str:
+        """The digest of the pins."""
+        return self.plan.pins_digest
+
+    @property
+    def dm_id(self) -> str:
+        """The dataset's id."""
+        return self.pins.dataset_manifest_id
+
+    @property
+    def platform_run_id(self) -> str:
+        """The run that the dataset belongs to."""
+        return str(self.pins.intent["platform_run_id"])
+
+    def document(self) -> dict[str, Any]:
+        """The plan as a JSON-ready document."""
+        return self.plan.model_dump(mode="json")
+
+    def source_evidence(self) -> dict[str, Any]:
+        """Which files were read, for the manifest's evidence."""
+        return {source.name: {"kind": source.kind, "log_id": source.log_id, "files": [file.path for file in source.files]}
+                for source in self.plan.sources}
+
+
+def plan(asked: Asked, home: Home) -> Planned:
+    """Resolve, validate and pin an intent.
+
+    Raises:
+        OfsError: whatever stands in the way, with its place in the intent, the profile or the plane.
+    """
+    try:
+        return _plan(asked, home)
+    except OfsError as error:
+        raise asked.document.locate(error) if error.path is None or error.path.startswith("$") else error from None
+
+
+def _plan(asked: Asked, home: Home) -> Planned:
+    settings = home.settings
+    head = _head(asked.document.value)
+    profile_document, profile_digest = home.profile(head.profile_ref, asked.folder)
+    profile = _read_profile(profile_document, head, settings)
+    set_ref = head.set_ref or _only_set(profile)
+    drawn = profile.closure(set_ref, head.rows, list(settings.labels))
+
+    tables, archives = _pin_events(head.topics or _topics(drawn, settings), home)
+    label_types = sorted({*head.label_types, *drawn.label_types()})
+    labels = tuple(_pin_labels(label_type, home) for label_type in label_types)
+    key = home.token_key()
+    full, filled = expand(asked.document.value, settings=settings, pins=AtHand(
+        code_release_id=home.code_release_id, actor=home.actor,
+        tables={topic: FilePin(table.log_id, tuple(file.relative for file in table.files)) for topic, table in tables.items()},
+        ranges=tuple(item for archive in archives.values() for item in archive.ranges()),
+        label_logs={table.label_type: table.log_id for table in labels}, profile_digest=profile_digest, feature_set=set_ref,
+        feature_label_types=drawn.label_types(), key_id=key.key_id if key else None))
+    intent = parse_intent(full)
+    _check_pins(intent, tables, profile_digest, home)
+
+    closure = profile.closure(set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
+    truth = _judge_truth(closure, home, tables)
+    facts_digest, world, gates = home.judge_inputs(intent, asked.folder)
+    ranges, selectors = _resolve_ranges(intent, archives, home)
+    verdict = home.completeness(list(archives.values()), ranges)
+    if wrong := refusal(verdict):
+        raise wrong
+
+    histories = {source.name: _history(source.event_types, settings) for source in closure.sources}
+    task = task_of(intent, closure, key, histories)
+    events: tuple[EventInput, ...] = (*(tables[topic] for topic in sorted(tables)), *home.slices(list(archives.values()), ranges, task))
+    meant = identity(intent, ranges=ranges, closure=closure,
+                     config_digest=config_digest(meaning(settings, topics={*tables, *archives}, label_types=label_types,
+                                                         outputs=intent.required_output_ids)),
+                     run_facts_digest=facts_digest, world_inputs=world, tzdata=home.tzdata if _names_zone(closure, task) else None)
+    fingerprint = dataset_fingerprint(meant)
+    described = closure.describe()
+    pins = Pins(intent=intent.document(), filled=filled, dataset_fingerprint=fingerprint,
+                dataset_manifest_id=dataset_manifest_id(fingerprint), identity=meant, closure=described,
+                profile=ProfileRef(ref=head.profile_ref, policy_id=profile.policy_id, revision=profile.revision, feature_set=set_ref,
+                                   file_digest=profile_digest, closure_digest=closure_digest(described),
+                                   versioned=profile.is_versioned()),
+                world={"inputs": [dict(one) for one in world]},
+                history_start={name: None if start is None else format_instant(start) for name, start in histories.items()})
+    receipt = completeness_receipt(intent.platform_run_id, verdict, selectors)
+    sources = list_sources(tables.values(), [(topic, archive.evidence) for topic, archive in archives.items()], labels, ranges)
+    return Planned(
+        plan=BuildPlan(pins=pins, pins_digest=digest("ofs.plan_pins.v1", pins.model_dump(mode="json")), feasibility="FEASIBLE",
+                       sources=sources, estimate=estimate(sources, closure),
+                       warnings=[] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]),
+        task=task, events=events, labels=labels, gates=(truth, *gates),
+        completeness=receipt.model_dump(mode="json") if archives else _files_complete(tables.values()),
+        evidence_kind="archive_chain" if archives else "pinned_files", request_id=intent.request_id,
+        payload_digest=payload_digest(intent.payload()), registered=_registered(closure, intent))
+
+
+@dataclass(frozen=True)
+class _Head:
+    """As much of an intent as must be known before anything can be pinned."""
+
+    rows: str
+    profile_ref: str
+    set_ref: str | None
+    label_types: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+def _head(document: Any) -> _Head:
+    if is_long_form(document):
+        intent = parse_intent(document)
+        chosen = intent.feature_definition_set
+        return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
+                     tuple(intent.label_basis.label_types), tuple(sorted({entry.topic for entry in intent.replay_basis})))
+    short = read_short(document)
+    topics = {str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry}
+    return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), tuple(sorted(topics)))
+
+
+def _read_profile(document: Document, head: _Head, settings: Settings) -> FeatureProfile:
+    try:
+        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(settings.labels))
+    except OfsError as error:
+        raise document.locate(error) from None
+
+
+def _only_set(profile: FeatureProfile) -> str:
+    refs = profile.set_refs()
+    if len(refs) != 1:
+        raise FeatureProfileUnresolved(f"the profile has {len(refs)} feature sets: {', '.join(refs)}.", path="$.set",
+                                       fix="Say which one, for example `set: " + refs[0] + "`.")
+    return refs[0]
+
+
+def _topics(closure: Closure, settings: Settings) -> tuple[str, ...]:
+    """Where the events of a closure's sources are: tables and archives of their event types; else every archive may hold them."""
+    found: set[str] = set()
+    for event_type in (one for source in closure.sources for one in source.event_types):
+        if event_type in settings.events or event_type in settings.archives:
+            found.add(event_type)
+        elif settings.archives:
+            found |= set(settings.archives)
+        else:
+            known = ", ".join(settings.events) or "none"
+            raise BasisUnresolved(f"plane.yaml maps no events of type {event_type!r}; it maps {known}.", path="$.rows",
+                                  fix="Add the table under `events:`, or correct the name.")
+    return tuple(sorted(found))
+
+
+def _pin_events(topics: Iterable[str], home: Home) -> tuple[dict[str, PlainTable], dict[str, PinnedTopic]]:
+    tables: dict[str, PlainTable] = {}
+    archives: dict[str, PinnedTopic] = {}
+    for topic in topics:
+        if topic in home.settings.events:
+            tables[topic] = home.table(topic)
+        elif topic in home.settings.archives:
+            archives[topic] = home.archive(topic)
+        else:
+            known = ", ".join([*home.settings.events, *home.settings.archives]) or "none"
+            raise BasisUnresolved(f"plane.yaml knows no topic {topic!r}; it knows {known}.", path="$.replay_basis",
+                                  fix="Add it under `events:` or `archives:`, or correct the name.")
+    return tables, archives
+
+
+def _pin_labels(label_type: str, home: Home) -> LabelTable:
+    if label_type not in home.settings.labels:
+        known = ", ".join(home.settings.labels) or "none"
+        raise LabelTypeScopeUnresolved(f"plane.yaml maps no label timeline {label_type!r}; it maps {known}.", path="$.label.type",
+                                       fix="Add it under `labels:`, or correct the name.")
+    return home.labels(label_type)
+
+
+def _check_pins(intent: BuildIntent, tables: Mapping[str, PlainTable], profile_digest: str, home: Home) -> None:
+    """Hold what a long form states against what is at hand."""
+    if intent.ofs_code_release_id != home.code_release_id:
+        raise CodeReleaseMismatch(f"the intent is pinned to {intent.ofs_code_release_id}; installed is {home.code_release_id}.",
+                                  path="$.ofs_code_release_id", fix="Install the pinned release, or pin the intent again.")
+    for number, entry in enumerate(intent.replay_basis):
+        if isinstance(entry, FileSetBasis) and entry.topic in tables and entry.log_id != tables[entry.topic].log_id:
+            raise ReplayBasisMismatch(f"the files of {entry.topic} have log id {tables[entry.topic].log_id}, the intent pins "
+                                      f"{entry.log_id}.", path=f"$.replay_basis[{number}].log_id")
+    pinned = intent.feature_definition_set.profile_digest
+    if pinned is not None and pinned != profile_digest:
+        raise FeatureProfileDrift(f"the profile has digest {profile_digest}, the intent pins {pinned}.",
+                                  path="$.feature_definition_set.profile_digest",
+                                  fix="Restore the pinned profile, or pin the intent again.")
+    if intent.supersedes is not None and not home.is_published(intent.supersedes):
+        raise SupersessionLinkInvalid(f"{intent.supersedes} is not published here.", path="$.supersedes",
+                                      fix="Name a dataset that `ofs datasets` lists.")
+
+
+def _judge_truth(closure: Closure, home: Home, tables: Mapping[str, PlainTable]) -> GateResult:
+    """No field that carries truth may feed a feature, whatever the purpose (`decisions.md` D26)."""
+    read = {f"{source.name}.{field.name}": field.path[0] for source in closure.sources for field in source.fields
+            if any(topic in tables and field.path[0] in home.truth_columns(topic) for topic in source.event_types)}
+    result = judge_truth_fields(read, read.values())
+    if not result.passed:
+        raise TruthFieldAsFeature("; ".join(result.sentences) + ".", fix="Remove the field from the profile: it would tell the answer.")
+    return result
+
+
+def _resolve_ranges(intent: BuildIntent, archives: Mapping[str, PinnedTopic],
+                    home: Home) -> tuple[tuple[Range, ...], tuple[tuple[Selector, tuple[Range, ...]], ...]]:
+    selectors = tuple((selector, home.resolve(archives[entry.topic], selector)) for entry in intent.replay_basis
+                      if isinstance(entry, SelectorBasis) for selector in (entry.to_selector(),))
+    stated = [entry.to_range() for entry in intent.replay_basis if isinstance(entry, RangeBasis)]
+    ranges = [*stated, *(item for _, found in selectors for item in found)]
+    return canonical_basis(ranges) if ranges else (), selectors
+
+
+def _history(event_types: Sequence[str], settings: Settings) -> int | None:
+    """From when on a source is complete: the latest start that any of its tables or archives declares."""
+    mapped = (settings.events.get(one) or settings.archives.get(one) for one in event_types)
+    starts = [parse_instant(one.history_start) for one in mapped if one is not None and one.history_start is not None]
+    return max(starts, default=None)
+
+
+def _names_zone(closure: Closure, task: Task) -> bool:
+    wheres = [group.where for group in closure.groups if group.where is not None] + ([task.where] if task.where is not None else [])
+    return any(one.zones() for one in (*wheres, *(item.expression for item in (*closure.row_features, *closure.derived))))
+
+
+def _files_complete(tables: Iterable[PlainTable]) -> dict[str, Any]:
+    """Plain tables are complete relative to their pinned files (`decisions.md` H)."""
+    return {"status": "COMPLETE", "evidence_kind": "pinned_files",
+            "tables": [{"topic": table.topic, "log_id": table.log_id, "files": len(table.files),
+                        "rows": sum(file.rows for file in table.files)} for table in tables]}
+
+
+def _registered(closure: Closure, intent: BuildIntent) -> tuple[str, ...]:
+    used = {feature.aggregation.function for group in closure.groups for feature in group.features}
+    return tuple(sorted({*(f"aggregation:{name}@v1" for name in used), f"label_rule:{intent.label_basis.resolution_rule}"}))
+
+

@@ -1,0 +1,60 @@
+"""Looking without publishing: the same plan, replay, labels and kernels, some rows, nothing written (`decisions.md` G)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_feature_plane.arrow_types import arrow_schema
+from offline_feature_plane.corridor.build import Doors, Progress
+from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.domain.columns import Column
+from offline_feature_plane.errors import SourceColumnUnknown
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Some rows of a dataset that was not published."""
+
+    table: pa.Table
+    columns: tuple[Column, ...]
+    rows_in_dataset: int
+
+
+def preview(planned: Planned, doors: Doors, folder: Path, *, rows: int, keys: Mapping[str, str], progress: Progress) -> Preview:
+    """The first rows, or the first rows of which every column in `keys` shows this value.
+
+    Args:
+        planned: what would be built.
+        doors: the engine is taken from here.
+        folder: an existing empty folder for scratch files.
+        rows: how many rows to return at most.
+        keys: column name → value as text.
+        progress: called as (step, done, total).
+
+    Raises:
+        SourceColumnUnknown: no column of this name.
+    """
+    with doors.engine.session(planned.task, work=folder, memory_limit=doors.memory_limit, threads=doors.threads,
+                              progress=progress) as session:
+        session.replay(planned.events)
+        session.labels(planned.labels)
+        total = session.select().accounting.get("row", 0)
+        columns = session.columns()
+        names = [column.name for column in columns]
+        if unknown := [name for name in keys if name not in names]:
+            raise SourceColumnUnknown(f"the dataset has no column {', '.join(unknown)}.", fix=f"Its columns: {', '.join(names)}.")
+        kept: list[pa.RecordBatch] = []
+        schema = arrow_schema(columns)
+        for batch in session.rows(None if keys else rows):
+            plain = pa.Table.from_batches([batch]).cast(schema)
+            for name, value in keys.items():
+                plain = plain.filter(pc.equal(plain[name].cast(pa.string()), value))
+            kept += plain.to_batches()
+            if sum(one.num_rows for one in kept) >= rows:
+                break
+        return Preview(pa.Table.from_batches(kept, schema=schema).slice(0, rows), columns, total)

@@ -1,0 +1,308 @@
+"""The short form of an intent written out as the full contract, with a list of everything that was filled in (`decisions.md` G).
+
+A value is filled only from a constant of the schema version, the bytes at hand, `plane.yaml`, the profile or the installed code; never
+from a clock, the environment or "the newest". What only the asker can know is never filled: `as_of`, `maturity_days`, `unlabeled`, `positive`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+
+from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
+from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
+from offline_feature_plane.contracts.model import find_problems, json_path, shown, stands_below
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent
+from offline_feature_plane.documents import write_yaml
+from offline_feature_plane.domain.basis import Range, describe_basis
+from offline_feature_plane.errors import (
+    FeatureProfileUnresolved,
+    LabelPolicyInvalid,
+    LabelTypeScopeUnresolved,
+    Problem,
+    SchemaInvalid,
+    Unpinned,
+    refuse,
+)
+
+__all__ = ["FilePin", "Pins", "expand", "is_long_form", "read_short", "write_pin"]
+
+Filled = list[dict[str, Any]]
+Origin = Literal["schema constant", "bytes at hand", "plane.yaml", "profile", "installed code"]
+
+DEFAULT_RULE = "source_precedence.v1"
+
+
+@dataclass(frozen=True)
+class FilePin:
+    """A plain table's bytes at hand: its log id and the names of its files, relative to the table."""
+
+    log_id: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What only the things at hand can tell.
+
+    Attributes:
+        code_release_id: of the installed code.
+        actor: who asks, and how that is known (`declared`, `os_user`, `oidc`).
+        tables: the plain tables in use, by topic.
+        ranges: everything that the archives in use hold.
+        label_logs: log ids of the label timelines in use, by label type.
+        profile_digest: of the profile file's bytes.
+        feature_set: `id@version` if the profile has exactly one set.
+        feature_label_types: the label types that features look at.
+        key_id: of the plane's token key.
+    """
+
+    code_release_id: str
+    actor: tuple[str, Literal["declared", "os_user", "oidc"]]
+    tables: Mapping[str, FilePin] = field(default_factory=dict)
+    ranges: tuple[Range, ...] = ()
+    label_logs: Mapping[str, str] = field(default_factory=dict)
+    profile_digest: str | None = None
+    feature_set: str | None = None
+    feature_label_types: tuple[str, ...] = ()
+    key_id: str | None = None
+
+
+def is_long_form(document: Any) -> bool:
+    """Is it (meant as) the full contract? It says which schema it follows; the short form does not."""
+    return isinstance(document, Mapping) and "schema_version" in document
+
+
+def read_short(document: Any) -> ShortIntent:
+    """A short form whose shape is sound: enough to know which rows, profile, set and label types it speaks of.
+
+    Raises:
+        OfsError: of the first problem's code, carrying every problem of its shape.
+    """
+    problems = _short_problems(document)
+    if problems:
+        raise refuse(problems)
+    return ShortIntent.model_validate(document)
+
+
+def expand(document: Any, *, settings: Settings, pins: Pins) -> tuple[dict[str, Any], Filled]:
+    """The full, validated contract that a document stands for, and what was filled in.
+
+    Args:
+        document: short or long form, as it was parsed.
+        settings: the plane's.
+        pins: what the things at hand tell; unused by the long form.
+
+    Returns:
+        The full document, every default written out, and `[{path, value, from}]`, empty for the long form.
+
+    Raises:
+        Unpinned: the plane is strict and something was filled in.
+        OfsError: of the first problem's code, carrying every problem, each at the place where its author wrote it.
+    """
+    if is_long_form(document):
+        return parse_intent(document).document(), []
+    if not isinstance(document, Mapping):
+        raise SchemaInvalid(f"an intent is a mapping of names to values, not {shown(document)}.", path="$")
+    writer = _Writer(document, settings, pins)
+    full = writer.write()
+    problems = _short_problems(document)
+    told = {problem.path for problem in problems}
+    for problem in (*writer.problems, *find_intent_problems(full)):
+        place = _as_written(problem.path, full)
+        if not stands_below(place, *told):
+            problems.append(Problem(place, problem.code, problem.sentence))
+    if problems:
+        raise refuse(problems)
+    if settings.strict and writer.filled:
+        error = refuse([Problem(one["path"], Unpinned.code, f"this was filled with {shown(one['value'])} (from: {one['from']})")
+                        for one in writer.filled])
+        error.fix = Unpinned.fix
+        raise error
+    intent = parse_intent(full)
+    target = intent.target
+    if target is not None and target.label_type not in full["coverage_policy"]["answered_min"]:
+        writer.filled.append({"path": f"$.coverage_policy.answered_min.{target.label_type}",
+                              "value": intent.coverage_policy.answered_min[target.label_type], "from": "schema constant"})
+    return intent.document(), writer.filled
+
+
+def write_pin(document: Mapping[str, Any]) -> str:
+    """The full contract as YAML text in the contract's own order: what `ofs pin` prints."""
+    return write_yaml(dict(document))
+
+
+def _short_problems(document: Any) -> list[Problem]:
+    """Problems of the short form's shape, and of a label that neither has a target nor says that it has none."""
+    problems = find_problems(ShortIntent, document, SHORT_CODES)
+    label = document.get("label") if isinstance(document, Mapping) else None
+    if not isinstance(label, Mapping):
+        return problems
+    for name, needed in (("positive", "which label values are positive"), ("unlabeled", "what events without a label become")):
+        if label.get("target") is None and label.get(name) is None:
+            problems.append(Problem(f"$.label.{name}", LabelPolicyInvalid.code, f"this is required: {needed} (or say target: none)"))
+    if label.get("target") is not None:
+        problems += [Problem(f"$.label.{name}", LabelPolicyInvalid.code, "without a target this has no meaning")
+                     for name in ("positive", "negative", "unlabeled") if label.get(name) is not None]
+    return problems
+
+
+class _Writer:
+    """Writes one full form, noting what it fills. Works on unsound documents too, so that all problems show at once."""
+
+    def __init__(self, short: Mapping[str, Any], settings: Settings, pins: Pins) -> None:
+        label = short.get("label")
+        self.short, self.label = short, label if isinstance(label, Mapping) else {}
+        self.settings, self.pins = settings, pins
+        self.filled: Filled = []
+        self.problems: list[Problem] = []
+
+    def fill(self, given: Any, path: str, value: Any, origin: Origin) -> Any:
+        """What was written, else the value, noted."""
+        if given is not None:
+            return given
+        self.filled.append({"path": path, "value": value, "from": origin})
+        return value
+
+    def write(self) -> dict[str, Any]:
+        short, settings = self.short, self.settings
+        wanted = self.fill(short.get("required_outputs"), "$.required_output_ids", list(settings.required_outputs), "plane.yaml")
+        facts = settings.run_facts if wanted else None
+        return {
+            "schema_version": self.fill(None, "$.schema_version", INTENT_SCHEMA, "schema constant"),
+            "request_id": short.get("request_id"),
+            "intent_kind": self.fill(None, "$.intent_kind", "dataset_build", "schema constant"),
+            "platform_run_id": self.fill(short.get("platform_run_id"), "$.platform_run_id", settings.run_scope, "plane.yaml"),
+            "scenario_run_ids": self.fill(short.get("scenario_run_ids"), "$.scenario_run_ids", [], "schema constant"),
+            "replay_basis": self.fill(short.get("replay_basis"), "$.replay_basis", self.basis(), "bytes at hand"),
+            "label_basis": self.label_basis(),
+            "feature_definition_set": self.feature_set(),
+            "subject": {"source": short.get("rows"), "where": short.get("where")},
+            "target": self.target(),
+            "splits": self.splits(),
+            "gap": short.get("gap"),
+            "sampling": self.sampling(),
+            "identifiers": self.identifiers(),
+            "cold_rows": self.fill(short.get("cold_rows"), "$.cold_rows", "mark", "schema constant"),
+            "coverage_policy": self.coverage(),
+            "correction": short.get("correction"),
+            "run_facts_ref": self.fill(short.get("run_facts"), "$.run_facts_ref", facts or NO_RUN_FACTS,
+                                       "plane.yaml" if facts else "schema constant"),
+            "required_output_ids": wanted,
+            "parity_anchor_ref": None,
+            "supersedes": short.get("supersedes"),
+            "backfill_reason": short.get("backfill_reason"),
+            "policy_revision": self.fill(short.get("policy_revision"), "$.policy_revision", settings.policy_revision, "plane.yaml"),
+            "config_revision": self.fill(short.get("config_revision"), "$.config_revision", settings.config_revision, "plane.yaml"),
+            "ofs_code_release_id": self.fill(None, "$.ofs_code_release_id", self.pins.code_release_id, "installed code"),
+            "non_training_allowed": self.fill(short.get("non_training_allowed"), "$.non_training_allowed", False, "schema constant"),
+            "actor": {"name": self.pins.actor[0], "source": self.pins.actor[1]},
+        }
+
+    def basis(self) -> list[dict[str, Any]]:
+        tables = [{"topic": topic, "files": list(pin.files), "log_id": pin.log_id} for topic, pin in sorted(self.pins.tables.items())]
+        return tables + describe_basis(self.pins.ranges)
+
+    def label_basis(self) -> dict[str, Any]:
+        label, extra = self.label, self.short.get("labels")
+        own = label.get("type")
+        types = ([own] if own is not None else []) + (list(extra) if isinstance(extra, list) else [])
+        used = {name for name in (*types, *self.pins.feature_label_types) if isinstance(name, str)}
+        for name in sorted(set(self.pins.feature_label_types) - set(self.pins.label_logs)):
+            self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
+                                         f"features look at the label type {name}, which has no timeline"))
+        store = {name: log for name, log in sorted(self.pins.label_logs.items()) if name in used}
+        found = {"label_asof_utc": label.get("as_of"), "maturity_days": label.get("maturity_days"),
+                 "resolution_rule": self.fill(label.get("rule"), "$.label_basis.resolution_rule", DEFAULT_RULE, "schema constant"),
+                 "immature": self.fill(label.get("immature"), "$.label_basis.immature", "exclude", "schema constant"),
+                 "label_types": types, "store": self.fill(None, "$.label_basis.store", store, "bytes at hand")}
+        return {key: value for key, value in found.items() if value is not None or (key == "maturity_days" and key in label)}
+
+    def feature_set(self) -> dict[str, Any]:
+        ref = self.short.get("set")
+        if ref is None and self.pins.feature_set is None:
+            self.problems.append(Problem("$.set", FeatureProfileUnresolved.code,
+                                         "the profile has not exactly one feature set; say which, as id@version"))
+        chosen = self.fill(ref, "$.feature_definition_set", self.pins.feature_set or "?@?", "profile")
+        name, _, version = str(chosen).partition("@")
+        if not name or not version:
+            self.problems.append(Problem("$.set", FeatureProfileUnresolved.code, f"{shown(ref)} is no feature set; write id@version"))
+        digest = self.fill(None, "$.feature_definition_set.profile_digest", self.pins.profile_digest, "bytes at hand")
+        return {"feature_set_id": name or "?", "feature_set_version": version or "?", "profile_ref": self.short.get("features"),
+                "profile_digest": digest}
+
+    def target(self) -> dict[str, Any] | None:
+        label = self.label
+        if label.get("target") is not None:
+            return None
+        return {"label_type": label.get("type"), "positive": label.get("positive"), "negative": label.get("negative"),
+                "unlabeled": label.get("unlabeled")}
+
+    def splits(self) -> list[dict[str, Any]]:
+        given = self.short.get("splits")
+        return [{"name": name, "from_utc": span[0], "to_utc": span[1]}
+                for name, span in (given.items() if isinstance(given, Mapping) else ()) if isinstance(span, list) and len(span) == 2]
+
+    def sampling(self) -> dict[str, Any] | None:
+        given = self.short.get("sampling")
+        if not isinstance(given, Mapping):
+            return None
+        rates = given.get("rates")
+        return {"rule": self.fill(None, "$.sampling.rule", "keyed_hash.v1", "schema constant"),
+                "seed": _number_text(given.get("seed")), "by": given.get("by"),
+                "rates": {key: _number_text(rate) for key, rate in rates.items()} if isinstance(rates, Mapping) else rates}
+
+    def identifiers(self) -> Any:
+        given = self.short.get("identifiers")
+        if isinstance(given, Mapping):
+            return given
+        path = "$.identifiers"
+        if self.pins.key_id is None:
+            self.problems.append(Problem(path, SchemaInvalid.code, "the plane has no token key; make one, or say {mode: raw, reason: …}"))
+        mode = self.fill(given, f"{path}.mode", "tokenized", "schema constant")
+        return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.pins.key_id or "0" * 16, "plane.yaml")}
+
+    def coverage(self) -> dict[str, Any]:
+        share, own = self.label.get("coverage"), self.label.get("type")
+        conflicts = self.fill(_number_text(self.label.get("conflicts")), "$.coverage_policy.conflicts_max", "0", "schema constant")
+        return {"answered_min": {} if share is None or not isinstance(own, str) else {own: _number_text(share)}, "conflicts_max": conflicts}
+
+
+def _number_text(value: Any) -> Any:
+    """A number as its plain decimal text; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return format(Decimal(repr(value)), "f")
+
+
+_PLACES = (
+    (r"\$\.label_basis\.label_asof_utc", "$.label.as_of"),
+    (r"\$\.label_basis\.resolution_rule", "$.label.rule"),
+    (r"\$\.label_basis\.(?:label_types|store).*", "$.label.type"),
+    (r"\$\.label_basis", "$.label"),
+    (r"\$\.target\.label_type", "$.label.type"),
+    (r"\$\.target", "$.label"),
+    (r"\$\.coverage_policy\.answered_min.*", "$.label.coverage"),
+    (r"\$\.coverage_policy\.conflicts_max", "$.label.conflicts"),
+    (r"\$\.subject\.source", "$.rows"),
+    (r"\$\.subject\.where", "$.where"),
+    (r"\$\.feature_definition_set\.profile_.*", "$.features"),
+    (r"\$\.feature_definition_set.*", "$.set"),
+    (r"\$\.run_facts_ref", "$.run_facts"),
+    (r"\$\.required_output_ids", "$.required_outputs"),
+)
+
+
+def _as_written(path: str, full: Mapping[str, Any]) -> str:
+    """The place in the short form that a place in its expansion came from."""
+    if match := re.match(r"\$\.splits\[(\d+)\](?:\.(\w+))?", path):
+        end = {"from_utc": [0], "to_utc": [1]}.get(match[2] or "", [])
+        return json_path(["splits", str(full["splits"][int(match[1])]["name"]), *end])
+    for pattern, place in _PLACES:
+        if re.match(pattern, path):
+            return re.sub(f"^{pattern}", place, path)
+    return path

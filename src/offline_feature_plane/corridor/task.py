@@ -1,0 +1,68 @@
+"""From a validated intent and its closure to the task that an engine computes: a translation, nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from offline_feature_plane.contracts.intent import BuildIntent
+from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.definitions import scope_of
+from offline_feature_plane.domain.grammar import parse, read_names
+from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
+from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
+from offline_feature_plane.errors import ExpressionInvalid, SettingsInvalid
+
+__all__ = ["fields_read", "task_of"]
+
+
+def fields_read(intent: BuildIntent) -> frozenset[str]:
+    """The subject's fields that the intent itself reads: what a closure must keep beside what features use."""
+    names = read_names(intent.subject.where) if intent.subject.where is not None else frozenset()
+    return names | ({intent.sampling.by} if intent.sampling is not None and intent.sampling.by is not None else frozenset())
+
+
+def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, histories: Mapping[str, int | None]) -> Task:
+    """The task of an intent.
+
+    Args:
+        intent: a validated contract.
+        closure: the resolved closure of its feature set, with the fields of `fields_read`.
+        token_key: the plane's token key; unused if identifiers are raw.
+        histories: per source the declared instant, in µs, from which its history is complete; absent or None means its first event.
+
+    Raises:
+        ExpressionInvalid: `subject.where` does not parse, or is no condition.
+        SettingsInvalid: identifiers shall be tokenised, and the key is missing or another one than the intent's.
+    """
+    subject = closure.source(intent.subject.source)
+    where = None
+    if intent.subject.where is not None:
+        where = parse(intent.subject.where, scope_of(subject), where="$.subject.where")
+        if where.type.kind != "bool":
+            raise ExpressionInvalid(f"a condition must be true or false, not {where.type}.", path="$.subject.where")
+    label, target, sampling = intent.label_basis, intent.target, intent.sampling
+    return Task(
+        platform_run_id=intent.platform_run_id,
+        scenario_run_ids=tuple(intent.scenario_run_ids),
+        closure=closure,
+        subject=subject.name,
+        where=where,
+        splits=tuple(Split(split.name, parse_instant(split.from_utc), parse_instant(split.to_utc)) for split in intent.splits),
+        labels=LabelTask(parse_instant(label.label_asof_utc), label.resolution_rule, tuple(label.label_types),
+                         None if label.maturity_days is None else label.maturity_days * US_PER_DAY, label.immature),
+        target=None if target is None else Target(target.label_type, tuple(target.positive),
+                                                  None if target.negative is None else tuple(target.negative), target.unlabeled),
+        sampling=None if sampling is None else Sampling(sampling.seed, tuple(sorted(sampling.rates.items())), sampling.by),
+        cold_rows=intent.cold_rows,
+        history_start_us=tuple((source.name, histories.get(source.name)) for source in closure.sources),
+        token_key=_checked_key(intent, token_key))
+
+
+def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | None:
+    if intent.identifiers.mode == "raw":
+        return None
+    if token_key is None or token_key.key_id != intent.identifiers.key_id:
+        found = "none is at hand" if token_key is None else f"the plane has {token_key.key_id}"
+        raise SettingsInvalid(f"the intent wants tokens of the key {intent.identifiers.key_id}, {found}.", path="$.identifiers.key_id",
+                              fix="Point `tokens.key_file` at that key, or leave `identifiers` to the plane.")
+    return token_key

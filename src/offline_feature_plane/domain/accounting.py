@@ -1,0 +1,137 @@
+"""What becomes of every coordinate that was read: the first disposition that applies (`decisions.md` D18), and that they add up.
+
+```
+read ─▶ admitted? ─▶ a subject? ─▶ in a split? ─▶ mature? ─▶ labelled? ─▶ warm? ─▶ drawn? ─▶ row
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from offline_feature_plane.domain.resolution import Resolution
+from offline_feature_plane.domain.rows import DISPOSITIONS, Disposition, LabelTask, Split, Target, Task
+from offline_feature_plane.errors import RowAccountingBroken
+
+__all__ = ["EventFacts", "check_accounting", "count_dispositions", "dispose", "is_cold", "is_mature", "sampling_class", "split_of",
+           "target_of"]
+
+
+@dataclass(frozen=True)
+class EventFacts:
+    """What decides an event's disposition. Facts that earlier ones make meaningless may hold anything.
+
+    `unread` is the reason why a coordinate gave no event at all. `label` is the target type's resolution at the as-of. `missing_context`
+    says that a required context join found nothing.
+    """
+
+    unread: Disposition | None = None
+    duplicate: bool = False
+    other_scope: bool = False
+    is_subject: bool = True
+    passes_where: bool = True
+    split: str | None = "all"
+    mature: bool = True
+    label: Resolution | None = None
+    missing_context: bool = False
+    cold: bool = False
+    kept_by_sampling: bool = True
+
+
+def dispose(facts: EventFacts, task: Task) -> Disposition:
+    """The first disposition that applies, in the order of `DISPOSITIONS`."""
+    ladder: tuple[tuple[bool, Disposition], ...] = (
+        (facts.unread is not None, facts.unread or "undecodable"),
+        (facts.duplicate, "duplicate"),
+        (facts.other_scope, "other_scope"),
+        (not facts.is_subject, "context"),
+        (not facts.passes_where, "where"),
+        (facts.split is None, "outside_splits"),
+        (not facts.mature and task.labels.immature == "exclude", "immature"),
+        (_is_unlabeled(facts, task), "unlabeled"),
+        (_is_conflicting(facts, task), "label_conflict"),
+        (facts.missing_context, "missing_context"),
+        (facts.cold and task.cold_rows == "exclude", "cold"),
+        (not facts.kept_by_sampling, "sampled_out"),
+    )
+    return next((disposition for applies, disposition in ladder if applies), "row")
+
+
+def target_of(label: Resolution | None, target: Target | None, *, mature: bool) -> int | None:
+    """1, 0 or None (unknown): what a resolved label means as a target (`decisions.md` D24).
+
+    An unlabeled row is negative only if it is mature and the target says `negative_when_mature`.
+    """
+    if target is None or label is None or label.status == "CONFLICT":
+        return None
+    if label.status == "NOT_FOUND":
+        return 0 if target.unlabeled == "negative_when_mature" and mature else None
+    if label.value in target.positive:
+        return 1
+    return 0 if target.negative is None or label.value in target.negative else None
+
+
+def sampling_class(target: int | None) -> str:
+    """The class whose rate applies to a row: `positive`, `negative` or `unlabeled`."""
+    return "unlabeled" if target is None else ("positive" if target else "negative")
+
+
+def split_of(ts_us: int, splits: tuple[Split, ...]) -> str | None:
+    """The split that holds an instant, `start <= ts < end`; without splits everything is in `all`."""
+    if not splits:
+        return "all"
+    return next((split.name for split in splits if split.start_us <= ts_us < split.end_us), None)
+
+
+def is_mature(ts_us: int, labels: LabelTask) -> bool:
+    """`ts <= as_of − maturity`, inclusive; everything is mature where no maturity is stated (`decisions.md` D25)."""
+    return labels.maturity_us is None or ts_us <= labels.asof_us - labels.maturity_us
+
+
+def is_cold(ts_us: int, reach_us: Mapping[str, int], history_start_us: Mapping[str, int | None]) -> bool:
+    """Does the deepest finite window of a row begin before the known history of its source (`decisions.md` D19)?
+
+    Args:
+        ts_us: the row's instant.
+        reach_us: per source, delay + longest finite window (`Closure.reach_us`).
+        history_start_us: per source, from when on it is complete; None: the source has no event, so nothing is missing.
+    """
+    starts = ((reach, history_start_us.get(source)) for source, reach in reach_us.items())
+    return any(start is not None and ts_us - reach < start for reach, start in starts)
+
+
+def count_dispositions(found: Iterable[Disposition]) -> dict[str, int]:
+    """How often each disposition was given; all of them, in their order, zeros included."""
+    counts = dict.fromkeys(map(str, DISPOSITIONS), 0)
+    for one in found:
+        counts[one] += 1
+    return counts
+
+
+def check_accounting(counts: Mapping[str, int], events_read: int) -> None:
+    """Hold the counts against what was read.
+
+    Raises:
+        RowAccountingBroken: they do not add up, one is negative, or one is no disposition.
+
+    >>> check_accounting({"row": 3, "where": 1}, 4)
+    """
+    strange = [name for name, count in counts.items() if name not in DISPOSITIONS or count < 0]
+    total = sum(counts.values())
+    if strange or total != events_read:
+        wrong = f"; wrong: {strange}" if strange else ""
+        raise RowAccountingBroken(f"{total:,} dispositions stand for {events_read:,} events read{wrong}.", counts=dict(counts),
+                                  fix="This is a defect of the engine: report it with the counts.",
+                                  events_read=events_read)
+
+
+def _is_unlabeled(facts: EventFacts, task: Task) -> bool:
+    """An immature row that is marked stays whatever its label is; its target may be unknown."""
+    if task.target is None or facts.label is None or facts.label.status == "CONFLICT" or not facts.mature:
+        return False
+    return target_of(facts.label, task.target, mature=facts.mature) is None
+
+
+def _is_conflicting(facts: EventFacts, task: Task) -> bool:
+    return task.target is not None and facts.mature and facts.label is not None and facts.label.status == "CONFLICT"

@@ -1,0 +1,115 @@
+"""From a feature profile to the resolved closure of one feature set (`features.md`, `decisions.md` D11, D12, D28–D32).
+
+The profile comes as the plain document of the full form, of the right shape (`contracts.profile` sees to that). Here it gets its meaning:
+names are resolved, expressions and aggregations typed, every problem is noted with its place, and what a set really uses is drawn out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from offline_feature_plane.domain.closure import Closure, Computed, Group, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.definitions import Definitions, field_names, scope_of
+from offline_feature_plane.errors import FeatureProfileInvalid, FeatureProfileUnresolved, Problem, refuse
+
+__all__ = ["compile_closure", "find_problems", "source_scope"]
+
+
+def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, label_types: Collection[str] | None = None, *,
+                    also: Iterable[str] = ()) -> Closure:
+    """Everything that one feature set uses over one subject source, typed, and nothing else.
+
+    Args:
+        profile: the full form as a plain document.
+        set_ref: `id@version` of a feature set.
+        subject: the source whose events become rows.
+        label_types: the types that have a timeline; None leaves them unchecked.
+        also: fields of the subject that others read: the intent's `where`, the unit of sampling.
+
+    Returns:
+        Groups and row features in profile order; derived columns so that each reads only earlier ones. A derived column may read the
+        subject's fields and `ts` too; a column hides a field of its name.
+
+    Raises:
+        FeatureProfileUnresolved: no such set or subject source.
+        FeatureProfileInvalid, ExpressionInvalid, AggregationUnsupported, LabelTypeScopeUnresolved: with every problem of what the set uses.
+    """
+    chosen = next((one for one in profile["feature_sets"] if f"{one['id']}@{one['version']}" == set_ref), None)
+    if chosen is None:
+        known = ", ".join(f"{one['id']}@{one['version']}" for one in profile["feature_sets"])
+        raise FeatureProfileUnresolved(f"The profile has no feature set {set_ref!r}.", fix=f"It has {known or 'none'}.",
+                                       path="$.feature_sets")
+    compiler = Definitions(profile, label_types)
+    sources = compiler.sources()
+    if subject not in sources:
+        raise FeatureProfileUnresolved(f"The profile has no source {subject!r} to take rows from.", fix=f"It has {', '.join(sources)}.",
+                                       path="$.sources")
+    groups = compiler.groups(sources, chosen["groups"])
+    compiler.sets(groups=compiler.group_refs())
+    row_features, derived = compiler.computed(sources, subject, tuple(groups.values()), chosen)
+    also = list(also)
+    for name in also:
+        if name != "ts" and name not in field_names(sources[subject]):
+            compiler.note(f"$.sources.{subject}.fields", FeatureProfileInvalid, f"the subject has no field {name!r}")
+    if compiler.problems:
+        raise refuse(compiler.problems)
+    used = _used(groups.values(), subject, row_features, derived, also)
+    narrowed = tuple(Source(one.name, one.event_types, tuple(item for item in one.fields if (one.name, item.name) in used))
+                     for one in sources.values() if one.name == subject or any(group.source == one.name for group in groups.values()))
+    return Closure(profile["policy_id"], profile["revision"], chosen["id"], chosen["version"], narrowed, tuple(groups.values()),
+                   row_features, derived)
+
+
+def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None) -> list[Problem]:
+    """Every problem of a whole profile, whatever set is asked for; row features must make sense for at least one source."""
+    compiler = Definitions(profile, label_types)
+    sources = compiler.sources()
+    groups = compiler.groups(sources, compiler.group_refs())
+    compiler.sets(groups=compiler.group_refs())
+    everything = {"id": "", "version": "", "groups": list(groups), "row_features": list(profile["row_features"]),
+                  "derived": list(profile["derived"])}
+    chosen = list(profile["feature_sets"])
+    if any(all(name not in one[kind] for one in chosen) for kind in ("row_features", "derived") for name in profile[kind]):
+        chosen.append(everything)  # a definition that no set uses is judged too
+    for one in chosen:
+        attempts: list[list[Problem]] = []
+        for subject in sources:
+            attempt = Definitions(profile, label_types)
+            attempt.computed(sources, subject, tuple(group for ref, group in groups.items() if ref in one["groups"]), one)
+            attempts.append(attempt.problems)
+        attempts.sort(key=len)
+        compiler.problems += attempts[0] if attempts else []
+    return list(dict.fromkeys(compiler.problems))
+
+
+def source_scope(profile: Mapping[str, Any], source: str) -> dict[str, ColumnType]:
+    """The names that a condition over a source may read, with their types: its fields and `ts`.
+
+    Raises:
+        FeatureProfileUnresolved: no such source. FeatureProfileInvalid: its fields are malformed.
+    """
+    compiler = Definitions(profile, None)
+    sources = compiler.sources()
+    if source not in profile["sources"]:
+        raise FeatureProfileUnresolved(f"The profile has no source {source!r}.", fix=f"It has {', '.join(profile['sources'])}.",
+                                       path="$.sources")
+    if compiler.problems:
+        raise refuse(compiler.problems)
+    return scope_of(sources[source])
+
+
+def _used(groups: Iterable[Group], subject: str, row_features: Sequence[Computed], derived: Sequence[Computed],
+          also: Iterable[str]) -> set[tuple[str, str]]:
+    used = {(subject, name) for name in also}
+    for group in groups:
+        used |= {(group.source, name) for name in group.key} | {(subject, name) for name in group.key}
+        used |= {(group.source, name) for name in (group.where.names() if group.where else ())}
+        used |= {(group.source, feature.aggregation.argument) for feature in group.features if feature.aggregation.argument}
+    for one in row_features:
+        used |= {(subject, name) for name in one.expression.names()}
+    columns = {one.column for one in (*row_features, *derived)}
+    for one in derived:  # a column hides a field of its name
+        used |= {(subject, name) for name in one.expression.names() - columns}
+    return used

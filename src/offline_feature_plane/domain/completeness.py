@@ -1,0 +1,128 @@
+"""Is every offset of the basis covered by evidence (`domain.md` §1.4)?
+
+Completeness needs evidence, not contiguity: a segment proves that it holds whatever its log had in `[first_offset, next_offset)`, however
+few records that are. A range is covered when its segments form a chain without a hole.
+
+    range     [100 ────────────────────────────── 300)
+    segments  [100 ── 180)[180 ───── 240)   [250 ── 320)
+    gap                                [240,250)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from offline_feature_plane.domain.basis import Range, describe_basis, offset_number, without
+from offline_feature_plane.errors import OfsError, ReplayBasisGap, ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
+
+EvidenceKind = Literal["broker_read", "archive_chain", "pinned_files"]
+
+
+@dataclass(frozen=True)
+class SegmentEvidence:
+    """What one segment claims: it covers `[first_offset, next_offset)` and holds `record_count` records, the last at `last_offset`."""
+
+    topic: str
+    partition: int
+    offset_kind: str
+    log_id: str
+    ref: str
+    first_offset: str
+    last_offset: str | None
+    next_offset: str
+    record_count: int
+    sha256: str
+    dispositions: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The half-open stretch that it covers, as numbers."""
+        return offset_number(self.offset_kind, self.first_offset), offset_number(self.offset_kind, self.next_offset)
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """Something that stands in the way of completeness: a reason code, the stretch, and one sentence."""
+
+    code: str
+    topic: str
+    partition: int
+    offset_kind: str
+    start_offset: str
+    end_offset: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """The verdict: which segments prove each range, and what is wrong. Complete iff nothing is."""
+
+    ranges: tuple[Range, ...]
+    evidence: tuple[tuple[SegmentEvidence, ...], ...]
+    anomalies: tuple[Anomaly, ...]
+    kind: EvidenceKind = field(default="archive_chain")
+
+    @property
+    def is_complete(self) -> bool:
+        """Is every offset covered, and no evidence at odds with other evidence?"""
+        return not self.anomalies
+
+    def describe(self) -> dict[str, Any]:
+        """The body of the completeness receipt (`learning.ofs_replay_completeness_receipt.v1`)."""
+        ranges = [{**said, "segments": [_describe_segment(segment) for segment in segments]}
+                  for said, segments in zip(describe_basis(self.ranges), self.evidence, strict=True)]
+        return {"status": "COMPLETE" if self.is_complete else "INCOMPLETE", "evidence_kind": self.kind, "ranges": ranges,
+                "anomalies": [vars(anomaly) for anomaly in self.anomalies],
+                "totals": {"ranges": len(ranges), "segments": sum(len(segments) for segments in self.evidence),
+                           "records": sum(segment.record_count for segments in self.evidence for segment in segments),
+                           "gaps": sum(anomaly.code == ReplayBasisGap.code for anomaly in self.anomalies)}}
+
+
+def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence]) -> Completeness:
+    """Hold the canonical ranges of a basis against the segments that claim to cover them.
+
+    Segments with an equal span and equal bytes count once. Equal span with other bytes is an anomaly here; segments that overlap
+    in part are compared coordinate by coordinate when they are read. A segment of another log covers nothing.
+    """
+    evidence: list[tuple[SegmentEvidence, ...]] = []
+    anomalies: list[Anomaly] = []
+    for wanted in ranges:
+        lane = [segment for segment in segments if (segment.topic, segment.partition, segment.offset_kind)
+                == (wanted.topic, wanted.partition, wanted.offset_kind) and segment.span[0] < wanted.end and segment.span[1] > wanted.start]
+        mine: dict[tuple[int, int], SegmentEvidence] = {}
+        for segment in sorted(lane, key=lambda one: (one.span, one.sha256, one.ref)):
+            if segment.log_id != wanted.log_id:
+                anomalies.append(_anomaly(ReplayBasisMismatch, wanted, segment.span,
+                                          f"{segment.ref} counts in log {segment.log_id}, the basis in log {wanted.log_id}."))
+            elif mine.setdefault(segment.span, segment).sha256 != segment.sha256:
+                anomalies.append(_anomaly(ReplayDuplicateOffsetMismatch, wanted, segment.span,
+                                          f"{mine[segment.span].ref} and {segment.ref} cover the same offsets with other bytes."))
+        anomalies += [_anomaly(ReplayBasisGap, wanted, gap,
+                               f"no evidence covers [{gap[0]}, {gap[1]}) of {wanted.topic}/{wanted.partition}.")
+                      for gap in without(wanted, mine)]
+        evidence.append(tuple(mine[span] for span in sorted(mine)))
+    return Completeness(tuple(ranges), tuple(evidence), tuple(anomalies))
+
+
+def refusal(verdict: Completeness) -> OfsError | None:
+    """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps."""
+    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, ReplayBasisGap):
+        found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
+        if found:
+            more = f" ({len(verdict.anomalies)} anomalies in all)" if len(verdict.anomalies) > 1 else ""
+            fix = "Archive the missing offsets, or write an intent whose basis leaves them out." if kind is ReplayBasisGap else None
+            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=fix,
+                        start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies))
+    return None
+
+
+def _anomaly(kind: type[OfsError], wanted: Range, span: tuple[int, int], sentence: str) -> Anomaly:
+    return Anomaly(kind.code, wanted.topic, wanted.partition, wanted.offset_kind, str(span[0]), str(span[1]), sentence)
+
+
+def _describe_segment(segment: SegmentEvidence) -> dict[str, Any]:
+    return {"ref": segment.ref, "first_offset": segment.first_offset, "last_offset": segment.last_offset,
+            "next_offset": segment.next_offset,
+            "record_count": segment.record_count, "sha256": segment.sha256, "dispositions": dict(segment.dispositions)}

@@ -1,0 +1,271 @@
+"""Gates: what must hold before something is read or published, judged on plain values (`domain.md` §7, `decisions.md` D10, D24, D26).
+
+A gate looks at counts or receipts and answers with a `GateResult`; the caller decides what a FAIL means for it. Only `judge_inputs`
+raises by itself: without PASS there is no read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share
+from offline_feature_plane.errors import (
+    CoveragePolicyViolation,
+    LabelLagImplausible,
+    NoPassNoRead,
+    OfsError,
+    OwnershipBoundaryViolation,
+    Problem,
+    RunScopeInvalid,
+    TargetDegenerate,
+    TruthFieldAsFeature,
+    refuse,
+)
+
+__all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_inputs", "judge_lag", "judge_outputs", "judge_target",
+           "judge_truth_fields"]
+
+# Per gate: the outputs it authorises and the gates that must have passed before it.
+GateMap = Mapping[str, Mapping[str, Sequence[str]]]
+Facts = Mapping[str, Any]
+
+_SCOPE = ("manifest_fingerprint", "parameter_hash", "seed", "scenario_id", "run_id")
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate's answer. `details` is JSON-ready; `sentences` say what failed."""
+
+    gate: str
+    verdict: Literal["PASS", "FAIL"]
+    reason_code: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Did it pass?"""
+        return self.verdict == "PASS"
+
+    def describe(self) -> dict[str, Any]:
+        """The answer as manifests carry it."""
+        return {"gate": self.gate, "verdict": self.verdict, "reason_code": self.reason_code, "details": dict(self.details)}
+
+
+@dataclass(frozen=True)
+class WorldInput:
+    """An output of another plane that may be read: where it stands, and why it may."""
+
+    output_id: str
+    path: str
+    content_digest: str | None
+    evidence: tuple[Mapping[str, Any], ...]
+
+    def describe(self) -> dict[str, Any]:
+        """What enters identity and evidence."""
+        return {"output_id": self.output_id, "path": self.path, "content_digest": self.content_digest,
+                "evidence": [dict(one) for one in self.evidence]}
+
+
+def _result(gate: str, code: type[OfsError], sentences: Iterable[str], details: Mapping[str, Any]) -> GateResult:
+    told = tuple(sentences)
+    return GateResult(gate, "FAIL", code.code, details, told) if told else GateResult(gate, "PASS", None, details)
+
+
+# --- no PASS, no read ---------------------------------------------------------------------------------------
+
+
+def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], gate_map: GateMap, deny_list: Sequence[str], *,
+                 platform_run_id: str, scenario_run_ids: Sequence[str] = ()) -> tuple[WorldInput, ...]:
+    """The world inputs that may be read, with their evidence.
+
+    An output may be read iff its locator is known, it is no truth product, nothing in its scope has failed, and either an instance
+    receipt for exactly this target and digest says PASS, or, where no instance receipt exists, every gate mapped to it and every
+    gate upstream of those does.
+
+    Args:
+        run_facts: the view as a plain document; None if there is none.
+        required_output_ids: what is wanted; empty means no world inputs, and nothing is judged but the run scope.
+        gate_map: which gate speaks for which outputs.
+        deny_list: truth products, by name or shell pattern.
+        platform_run_id: the run that is asked about.
+        scenario_run_ids: the scenario runs that may be read; empty means any.
+
+    Raises:
+        RunScopeInvalid: the view is of another run. NoPassNoRead: anything else is missing. Both with every problem.
+    """
+    wanted = sorted(set(required_output_ids), key=str.encode)
+    problems = list(_scope_problems(run_facts, platform_run_id, scenario_run_ids)) if run_facts is not None else []
+    found: list[WorldInput] = []
+    for output in wanted:
+        faults: list[str] = []
+        locator = None
+        if any(fnmatchcase(output, pattern) for pattern in deny_list):
+            faults.append("it is a truth product and can never be a world input")
+        locators = [one for one in (run_facts or {}).get("locators", ()) if one["output_id"] == output]
+        if run_facts is None:
+            faults.append("there is no run facts view")
+        elif len(locators) != 1:
+            faults.append("it has no locator" if not locators else f"it has {len(locators)} locators")
+        else:
+            locator = locators[0]
+            evidence, lacks = _evidence(run_facts, output, locator, gate_map)
+            faults += lacks
+        problems += [Problem(f"$.required_output_ids.{output}", NoPassNoRead.code, fault) for fault in faults]
+        if locator is not None and not faults:
+            found.append(WorldInput(output, locator["path"], _hex(locator.get("content_digest")), tuple(evidence)))
+    if problems:
+        raise refuse(problems)
+    return tuple(found)
+
+
+def _scope_problems(run_facts: Facts, platform_run_id: str, scenario_run_ids: Sequence[str]) -> Iterator[Problem]:
+    pins = run_facts["pins"]
+    for name in ("platform_run_id", "scenario_run_id", "run_id"):
+        if pins[name] != run_facts[name]:
+            yield Problem(f"$.pins.{name}", RunScopeInvalid.code, f"the view is of {run_facts[name]}, its pins say {pins[name]}")
+    if run_facts["platform_run_id"] != platform_run_id:
+        yield Problem("$.platform_run_id", RunScopeInvalid.code,
+                      f"the view is of {run_facts['platform_run_id']}, the intent of {platform_run_id}")
+    if scenario_run_ids and run_facts["scenario_run_id"] not in scenario_run_ids:
+        yield Problem("$.scenario_run_id", RunScopeInvalid.code, f"the view is of {run_facts['scenario_run_id']}, the intent of "
+                      f"{', '.join(scenario_run_ids)}")
+
+
+def _evidence(facts: Facts, output: str, locator: Facts, gate_map: GateMap) -> tuple[list[dict[str, Any]], list[str]]:
+    """The receipts that let an output be read, and what is missing for it."""
+    failed = [f"the gate {one['gate_id']} failed" for one in facts["gate_receipts"]
+              if one.get("status") == "FAIL" and _may_speak_of(one["scope"], locator)]
+    mine = [one for one in facts.get("instance_receipts", ()) if one["output_id"] == output]
+    failed += [f"an instance receipt for {one['target_ref']['path']} says FAIL" for one in mine
+               if one.get("status") == "FAIL" and _may_speak_of(one["scope"], locator)]
+    if mine:
+        passed = [one for one in mine if one.get("status") == "PASS" and _is_target(one, locator)]
+        lacks = [] if passed else ["no instance receipt for exactly this target and digest says PASS"]
+        return [{"kind": "instance", "output_id": output, "target_digest": _hex(one["target_digest"]), "scope": dict(one["scope"])}
+                for one in passed], failed + lacks
+    gates = _needed_gates(output, gate_map)
+    if not gates:
+        return [], [*failed, "it has no instance receipt, and no gate is mapped to it"]
+    evidence, lacks = [], []
+    for gate in gates:
+        passed = [one for one in facts["gate_receipts"] if one["gate_id"] == gate and one.get("status") == "PASS"
+                  and _speaks_of(one["scope"], locator)]
+        evidence += [{"kind": "gate", "gate_id": gate, "digest": _hex(one.get("digest")), "scope": dict(one["scope"])} for one in passed]
+        if not passed:
+            lacks.append(f"the gate {gate} has no PASS in its scope")
+    return evidence, failed + lacks
+
+
+def _needed_gates(output: str, gate_map: GateMap) -> list[str]:
+    """The gates mapped to an output with everything upstream of them, in name order."""
+    found: set[str] = set()
+    todo = [gate for gate, rule in gate_map.items() if output in rule.get("outputs", ())]
+    while todo:
+        gate = todo.pop()
+        if gate not in found:
+            found.add(gate)
+            todo += gate_map.get(gate, {}).get("upstream", ())
+    return sorted(found)
+
+
+def _speaks_of(scope: Facts, locator: Facts) -> bool:
+    """Is a receipt's scope the locator's world? It names nothing that the locator says otherwise or not at all."""
+    return all(scope.get(name) == locator.get(name) for name in _SCOPE if scope.get(name) is not None)
+
+
+def _may_speak_of(scope: Facts, locator: Facts) -> bool:
+    """Could a receipt's scope be the locator's world? What either leaves open excludes nothing: a FAIL blocks in doubt."""
+    return all(scope.get(name) in (None, locator.get(name)) or locator.get(name) is None for name in _SCOPE)
+
+
+def _is_target(receipt: Facts, locator: Facts) -> bool:
+    target, digest = receipt["target_ref"], _hex(receipt["target_digest"])
+    same = all(target.get(name) == locator.get(name) for name in ("output_id", "path", *_SCOPE))
+    claimed = [_hex(one.get("content_digest")) for one in (target, locator) if one.get("content_digest") is not None]
+    return same and _speaks_of(receipt["scope"], locator) and all(one == digest for one in claimed)
+
+
+def _hex(digest: Facts | None) -> str | None:
+    return None if digest is None else f"{digest['algo']}:{digest['hex']}"
+
+
+def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> GateResult:
+    """May OFS publish this kind of output here?"""
+    faults = [] if wanted in granted else [f"the configuration grants OFS {', '.join(granted) or 'nothing'}, not {wanted}"]
+    return _result("ownership", OwnershipBoundaryViolation, faults, {"granted": sorted(granted), "wanted": wanted})
+
+
+# --- before publishing --------------------------------------------------------------------------------------
+
+
+def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapping[str, str], conflicts_max: str, *,
+                   target_type: str | None = None, unlabeled: Unlabeled | None = None) -> GateResult:
+    """Are enough mature subjects answered, and few enough in conflict?
+
+    Args:
+        coverage: per label type `subjects, resolved, not_found, conflict`.
+        answered_min: per label type the demanded share as decimal text; a type that is not named is only shown.
+        conflicts_max: the share that may be in conflict, for every named type.
+        target_type: the target's label type; only there does silence mean a negative under `negative_when_mature`.
+        unlabeled: the target's rule.
+    """
+    sentences: list[str] = []
+    details: dict[str, Any] = {}
+    for label_type in sorted({*coverage, *answered_min}):
+        counts = coverage.get(label_type, {})
+        found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
+        meant: Unlabeled = unlabeled if unlabeled is not None and label_type == target_type else "refuse"
+        details[label_type] = {"subjects": found.subjects, "answered": format_share(found.answered(meant)),
+                               "conflicting": format_share(found.conflicting), "answered_min": answered_min.get(label_type)}
+        if label_type in answered_min:
+            policy = CoveragePolicy(answered_min[label_type], conflicts_max)
+            sentences += [f"{label_type}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
+    return _result("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max})
+
+
+def judge_target(splits: Mapping[str, Mapping[str, Any]]) -> GateResult:
+    """Has every split at least one positive and one negative row?
+
+    Args:
+        splits: per split `rows, positive, negative`.
+    """
+    sentences = [f"{name} has {counts['positive']} positive and {counts['negative']} negative rows"
+                 for name, counts in splits.items() if not counts["positive"] or not counts["negative"]]
+    details = {name: {"positive": counts["positive"], "negative": counts["negative"]} for name, counts in splits.items()}
+    return _result("target", TargetDegenerate, sentences or ([] if splits else ["there is no split"]), details)
+
+
+def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | None = None) -> GateResult:
+    """Do labels seem to be observed when their event happens?
+
+    Args:
+        per_type: per label type the facts of label resolution; `observed_lag` holds `assertions` and `sooner` (those within 60 s of
+            their event, or below the declared `min_lag_us`).
+        types: which types are judged; None means all.
+    """
+    sentences, details = [], {}
+    for label_type in sorted(per_type if types is None else types):
+        lag = per_type.get(label_type, {}).get("observed_lag") or {"assertions": 0, "sooner": 0}
+        declared = per_type.get(label_type, {}).get("min_lag_us")
+        details[label_type] = {"assertions": lag["assertions"], "sooner": lag["sooner"], "min_lag_us": declared}
+        if 2 * lag["sooner"] > lag["assertions"]:
+            soon = "within 60 s of their event" if declared is None else f"sooner than the declared {declared / 1e6:g} s"
+            sentences.append(f"{label_type}: {lag['sooner']} of {lag['assertions']} assertions are observed {soon}")
+    return _result("label_lag", LabelLagImplausible, sentences, details)
+
+
+def judge_truth_fields(fields: Mapping[str, str], truth_columns: Iterable[str]) -> GateResult:
+    """Does a feature read a column that tells the label?
+
+    Args:
+        fields: per profile field the column it is read from.
+        truth_columns: columns of the same file that are mapped as labels.
+    """
+    truth = set(truth_columns)
+    used = {name: column for name, column in fields.items() if column in truth}
+    sentences = [f"the field {name} reads {column}, which is mapped as a label" for name, column in sorted(used.items())]
+    return _result("truth_fields", TruthFieldAsFeature, sentences, {"truth_columns": sorted(truth), "used": sorted(used)})

@@ -1,0 +1,76 @@
+"""What a look at a user's file tells about its columns: plain values that guesses are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Kind = Literal["integer", "decimal", "float", "string", "bool", "timestamp", "zoned_timestamp", "other"]
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """One column. Numbers and times that a file keeps as text count as what they spell.
+
+    Attributes:
+        name: as in the file.
+        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not.
+        nulls: how many are null.
+        distinct: about how many different values there are.
+        unique: is every value different and none null?
+        digits: digits before the point of the largest number.
+        scale: digits after the point that hold every value; None if there is no such number up to 6.
+        min_us, max_us: for times, in µs UTC, reading times without zone as UTC.
+        values: all values as text with their counts, most frequent first, if there are at most 24.
+    """
+
+    name: str
+    kind: Kind
+    nulls: int = 0
+    distinct: int = 0
+    unique: bool = False
+    digits: int = 0
+    scale: int | None = 0
+    min_us: int | None = None
+    max_us: int | None = None
+    values: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def is_time(self) -> bool:
+        """Does it hold instants?"""
+        return self.kind in ("timestamp", "zoned_timestamp")
+
+    @property
+    def is_number(self) -> bool:
+        """Does it hold numbers?"""
+        return self.kind in ("integer", "decimal", "float")
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """One file or folder of files: its path as plane.yaml shall spell it, the stem of its name, rows, columns."""
+
+    path: str
+    stem: str
+    rows: int
+    columns: tuple[ColumnSummary, ...]
+
+
+@dataclass(frozen=True)
+class LagSummary:
+    """How long after their events labels were observed, in µs; None where no label meets an event."""
+
+    events: int
+    labelled: int
+    p50_us: int | None
+    p99_us: int | None
+
+
+class LabelProbe(Protocol):
+    """Answers questions that need both files at once. Arguments are column names; instants in µs UTC."""
+
+    def lags(self, *, event_id: str, event_time: str, subject: str, observed: str) -> LagSummary:
+        """How many events have a label, and how late."""
+
+    def answered(self, *, event_id: str, event_time: str, subject: str, observed: str, asof_us: int, cut_us: int) -> tuple[int, int]:
+        """Of the events up to `cut_us`: how many there are, and how many have a label observed by `asof_us`."""

@@ -1,0 +1,180 @@
+"""Raw columns of one input gathered over its batches: what reading fills and ordering permutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.domain.closure import Field, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.extraction import extract, extract_path
+from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, carries, lower, plain
+from offline_feature_plane.errors import EngineFailed, OfsError, SourceTypeMismatch
+from offline_feature_plane.filesets import read_batches
+from offline_feature_plane.ports import PlainTable
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One input in memory, in the order in which it was read.
+
+    `ids` int64 or text; `partition` and `offset` (ranks within a partition) None for plain tables; `fields` by name: numbers with
+    their mask, or text; `find_duplicates` gives the rows that repeat others.
+    """
+
+    topic: str
+    source: int
+    ts: Integers
+    ids: Integers | pa.ChunkedArray
+    partition: Integers | None
+    offset: Integers | None
+    fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
+    find_duplicates: Callable[[], Integers]
+    facts: dict[str, Any]
+    dispositions: dict[str, int]
+
+    @property
+    def n(self) -> int:
+        """Rows, duplicates included."""
+        return len(self.ts)
+
+
+class NumberFill:
+    """Numbers of one field, put in place batch by batch."""
+
+    def __init__(self, field: Field, rows: int) -> None:
+        self.field = field
+        self.data: Numbers = np.empty(rows, np.float64 if field.type.kind == "float64" else np.int64)
+        self.valid: Valid = None
+        self.at = 0
+
+    def put(self, raw: pa.Array | list[Any], zone: str | None) -> None:
+        """Lower the next batch. Raises Suspect."""
+        values, valid = lower(raw, self.field, zone)
+        end = self.at + len(values)
+        self.data[self.at:end] = values
+        if valid is not None:
+            if self.valid is None:
+                self.valid = np.ones(len(self.data), np.bool_)
+            self.valid[self.at:end] = valid
+        self.at = end
+
+    def done(self) -> tuple[Numbers, Valid]:
+        """All rows."""
+        return self.data, self.valid
+
+
+class TextFill:
+    """Texts of one field, kept as Arrow chunks until they are encoded."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.chunks: list[pa.Array] = []
+
+    def put(self, raw: pa.Array | list[Any], zone: str | None) -> None:  # noqa: ARG002 - one signature with numbers
+        """Take the next batch. Raises Suspect."""
+        if isinstance(raw, list):
+            try:
+                array = pa.array([extract(value, self.field) for value in raw], pa.string())
+            except OfsError as wrong:
+                raise Suspect from wrong
+        else:
+            array = plain(raw).cast(pa.string())
+        if array.null_count:
+            if self.field.missing is not None:
+                array = array.fill_null(self.field.missing)
+            elif not self.field.nullable:
+                raise Suspect
+        self.chunks.append(array)
+
+    def done(self) -> pa.ChunkedArray:
+        """All rows."""
+        return pa.chunked_array(self.chunks, pa.string())
+
+
+def fill_for(field: Field, rows: int) -> NumberFill | TextFill:
+    """An empty column for a field."""
+    return TextFill(field) if field.type.kind == "string" else NumberFill(field, rows)
+
+
+def column_of(field: Field, table: PlainTable) -> str:
+    """The file's column that a field is taken from: JSON Lines go by the first key, other forms by the whole dotted path."""
+    return field.path[0] if table.form == "jsonl" else ".".join(field.path)
+
+
+def raw_of(batch: pa.Array | list[Any], field: Field) -> pa.Array | list[Any]:
+    """A column's raw values for a field: deeper keys are followed in JSON objects."""
+    if isinstance(batch, list) and len(field.path) > 1:
+        return [extract_path(value, field.path[1:]) for value in batch]
+    return batch
+
+
+def own_fields(table: PlainTable, source: Source) -> tuple[Field, ...]:
+    """The fields to read: time, id (if there is one), then the source's own."""
+    named = [Field(table.time_column, ColumnType("timestamp"), (table.time_column,))]
+    if table.id_column is not None:
+        named.append(Field(table.id_column, table.id_type, (table.id_column,)))
+    return (*named, *source.fields)
+
+
+def refuse_types(batch: dict[str, pa.Array | list[Any]], fields: Iterable[Field], table: PlainTable) -> None:
+    """Refuse columns whose type can never carry what is declared.
+
+    Raises:
+        SourceTypeMismatch: naming the column, both types and the remedy.
+    """
+    for field in fields:
+        array = batch[column_of(field, table)]
+        if not isinstance(array, list) and not carries(array.type, field):
+            raise SourceTypeMismatch(
+                f"{table.topic}: column {column_of(field, table)} is {array.type}, which no {field.type} can be read from.",
+                path=column_of(field, table), fix=f"Declare {field.name} as the column's own type, or convert the column.")
+
+
+def name_offender(table: PlainTable, field: Field) -> OfsError:
+    """Read one column again by the scalar law and return the error that says how many rows are refused, and the first of them."""
+    first: OfsError | None = None
+    where, count, row = "", 0, 0
+    for file in table.files:
+        row = 0
+        for batch in read_batches(file, table.form, [column_of(field, table)]):
+            raw = raw_of(batch[column_of(field, table)], field)
+            for value in raw if isinstance(raw, list) else _python_values(raw):
+                row += 1
+                try:
+                    extract(value, field, table.zone)
+                except OfsError as wrong:
+                    count += 1
+                    if first is None:
+                        first, where = wrong, f"{file.relative} row {row}"
+    if first is None:
+        return EngineFailed(f"{table.topic}: column {field.name} was refused by the fast reader only.", path=field.name,
+                            fix="Please report this.")
+    return type(first)(f"{table.topic}: {count} row{'s' if count > 1 else ''} of column {column_of(field, table)} cannot be read; "
+                        f"the first is {where}: {first.what}", fix=first.fix, path=column_of(field, table), count=count, first=where)
+
+
+def _python_values(array: pa.Array) -> Sequence[Any]:
+    array = plain(array)
+    if pa.types.is_timestamp(array.type):  # as text, so that no digit and no year is beyond Python
+        zoned = array.type.tz is not None
+        array = array.cast(pa.timestamp(array.type.unit, "UTC" if zoned else None)).cast(pa.string())
+    values: list[Any] = array.to_pylist()
+    return values
+
+
+def as_text(ids: Integers | pa.ChunkedArray) -> pa.ChunkedArray:
+    """Ids as text."""
+    return ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([as_arrow(ids).cast(pa.string())])
+
+
+def nullable(field: Field) -> Field:
+    """The field without its law of absence: for values on which it was applied already."""
+    return replace(field, nullable=True, missing=None)

@@ -1,0 +1,154 @@
+"""Chunks of rows as Arrow record batches with exactly the dataset's columns (`domain.rows.row_columns`).
+
+No value becomes a Python object here, but distinct identifiers on their way to tokens. Texts leave as dictionary arrays over the
+dictionaries they live in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.arrow_types import arrow_type, decimal_array
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.rows import Task, row_columns
+from offline_feature_plane.domain.sampling import unit_text
+from offline_feature_plane.domain.tokens import tokens
+from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.engines.local.features import Chunk
+from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
+from offline_feature_plane.engines.local.selection import UNKNOWN, Selected
+
+__all__ = ["Finisher", "arrow_array"]
+
+Bools = npt.NDArray[np.bool_]
+_TOKEN = 32  # characters
+
+
+class Finisher:
+    """Turns chunks into record batches; remembers the tokens it made."""
+
+    def __init__(self, events: Events, task: Task, selected: Selected, labels: Mapping[str, ResolvedType]) -> None:
+        self._events, self._task, self._selected, self._labels = events, task, selected, labels
+        self._columns = row_columns(task, events.id_type)
+        self._splits = pa.array([split.name for split in task.splits] or ["all"], pa.string())
+        self._tokens = {column.name: _Tokens(task.token_key.secret, column.identifier)
+                        for column in task.closure.columns() if column.identifier is not None and task.token_key is not None}
+
+    def finish(self, chunk: Chunk) -> pa.RecordBatch:
+        """The chunk's rows, with every column of the dataset."""
+        selected, rows = self._selected, chunk.rows
+        arrays: dict[str, pa.Array] = {"event_id": self._ids(chunk), "ts": _instants(self._events.ts[chunk.positions])}
+        for column in self._task.closure.columns():
+            values = chunk.columns[column.name]
+            arrays[column.name] = self._tokens[column.name].of(values) if column.name in self._tokens else arrow_array(values)
+        for name in self._task.labels.types:
+            arrays |= _label_arrays(name, self._labels[name], chunk.positions)
+        target = selected.target[rows]
+        arrays["target"] = pa.array(target, mask=target == UNKNOWN)
+        arrays["split"] = pa.DictionaryArray.from_arrays(selected.split[rows].astype(np.int32), self._splits)
+        arrays["mature"], arrays["cold"] = pa.array(selected.mature[rows]), pa.array(selected.cold[rows])
+        if selected.weight is not None:
+            arrays["weight"] = pa.array(selected.weight[rows])
+        return pa.RecordBatch.from_pydict({column.name: arrays[column.name] for column in self._columns})
+
+    def _ids(self, chunk: Chunk) -> pa.Array:
+        """Sliced before they are taken: taking from a chunked array would look at all of it."""
+        near = self._events.ids.slice(chunk.start, chunk.stop - chunk.start)
+        if len(chunk.positions) < len(near):
+            near = near.take(pa.array(chunk.positions - chunk.start))
+        near = near.cast(arrow_type(self._events.id_type))
+        return near.chunk(0) if near.num_chunks == 1 else near.combine_chunks()
+
+
+def arrow_array(values: Values) -> pa.Array:
+    """A column as an Arrow array of its type; texts as a dictionary array.
+
+    >>> arrow_array(Values(ColumnType("decimal", 5, 2), np.array([-105, 0]), np.array([True, False]))).to_pylist()
+    [Decimal('-1.05'), None]
+    """
+    kind, null = values.type, None if values.valid is None else ~values.valid
+    if kind.kind == "decimal":
+        return decimal_array(values.data.astype(np.int64, copy=False), kind, values.valid)
+    if kind.kind == "string":
+        texts = pa.array([], pa.string()) if values.dictionary is None else values.dictionary
+        return pa.DictionaryArray.from_arrays(pa.array(values.data.astype(np.int32, copy=False), mask=null), texts, safe=False)
+    if kind.kind == "bool":
+        return pa.array(values.data != 0, mask=null)
+    if kind.kind == "timestamp":
+        return _instants(values.data.astype(np.int64, copy=False), null)
+    return pa.array(values.data.astype(kind.kind, copy=False), mask=null)
+
+
+def _instants(at_us: npt.NDArray[np.int64], null: Bools | None = None) -> pa.Array:
+    return pa.array(at_us, mask=null).view(arrow_type(ColumnType("timestamp")))
+
+
+def _label_arrays(name: str, resolved: ResolvedType, positions: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+    status = resolved.status[positions]
+    unresolved = status != STATUSES.index("RESOLVED")
+    value, assertion = resolved.value[positions], resolved.assertion[positions]
+    return {f"{name}__value": pa.DictionaryArray.from_arrays(pa.array(value, mask=unresolved), resolved.values, safe=False),
+            f"{name}__status": pa.DictionaryArray.from_arrays(status.astype(np.int32), pa.array(STATUSES, pa.string())),
+            f"{name}__observed_time": _instants(resolved.observed[positions], unresolved),
+            f"{name}__assertion_id": resolved.assertion_ids.take(pa.array(assertion, mask=assertion < 0)).cast(pa.string())}
+
+
+class _Tokens:
+    """The tokens of one column, made once per distinct value (`decisions.md` D12)."""
+
+    def __init__(self, secret: bytes, entity: str) -> None:
+        self._secret, self._entity = secret, entity
+        self._made: dict[str, bytes] = {}
+        self._texts: pa.Array | None = None
+        self._table = np.empty((0, _TOKEN), dtype=np.uint8)
+        self._there = np.empty(0, dtype=np.bool_)
+
+    def of(self, values: Values) -> pa.Array:
+        """A column's tokens, null where it is null."""
+        if values.type.kind == "string":
+            codes, distinct = values.data.astype(np.int32, copy=False), values.dictionary
+            if values.valid is not None:
+                codes = np.where(values.valid, codes, np.int32(0))
+        else:
+            encoded = pa.array(values.data, mask=None if values.valid is None else ~values.valid).dictionary_encode()
+            codes, distinct = encoded.indices.fill_null(0).to_numpy(), encoded.dictionary
+        if distinct is None or not len(distinct):
+            return pa.nulls(len(codes), pa.string())
+        table = self._by_text(codes, distinct) if values.type.kind == "string" else self._by_value(distinct, values.type)
+        return _fixed_texts(table[codes], values.valid)
+
+    def _by_text(self, codes: npt.NDArray[np.int32], texts: pa.Array) -> npt.NDArray[np.uint8]:
+        """One row per text of the dictionary; only those that occur are filled."""
+        if texts is not self._texts:
+            self._texts, self._table = texts, np.empty((len(texts), _TOKEN), dtype=np.uint8)
+            self._there = np.zeros(len(texts), dtype=np.bool_)
+        new = np.zeros(len(texts), dtype=np.bool_)
+        new[codes] = True
+        new &= ~self._there
+        missing = np.flatnonzero(new)
+        if len(missing):
+            self._table[missing] = _rows("".join(tokens(self._secret, self._entity, texts.take(pa.array(missing)).to_pylist())).encode())
+            self._there |= new
+        return self._table
+
+    def _by_value(self, distinct: pa.Array, kind: ColumnType) -> npt.NDArray[np.uint8]:
+        texts = [unit_text(value, kind) for value in distinct.to_pylist()]
+        fresh = [text for text in texts if text not in self._made]
+        self._made.update(zip(fresh, (made.encode() for made in tokens(self._secret, self._entity, fresh)), strict=True))
+        return _rows(b"".join(self._made[text] for text in texts))
+
+
+def _rows(joined: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, _TOKEN)
+
+
+def _fixed_texts(characters: npt.NDArray[np.uint8], valid: Bools | None) -> pa.Array:
+    """Texts of equal length from their characters."""
+    offsets = np.arange(len(characters) + 1, dtype=np.int32) * np.int32(_TOKEN)
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
+    return pa.Array.from_buffers(pa.string(), len(characters), buffers)

@@ -1,0 +1,170 @@
+"""One feature group: from events and labels to the kernels, and from the kernels' numbers back to columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.domain.closure import Feature, Group
+from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS
+from offline_feature_plane.domain.extraction import Value, convert
+from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.engines.local.expressions import find_true
+from offline_feature_plane.engines.local.keys import Codes
+from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
+from offline_feature_plane.engines.local.picking import BLOCK, fields_at
+from offline_feature_plane.engines.local.texts import find_text, insert_text
+from offline_feature_plane.errors import NumericOverflow
+from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
+
+__all__ = ["GroupColumns"]
+
+Bools = npt.NDArray[np.bool_]
+Int64s = npt.NDArray[np.int64]
+_RESOLVED = STATUSES.index("RESOLVED")
+_WITNESSES = {"first": "seconds_since_first", "last": "seconds_since_first", "previous": "seconds_since_last"}
+
+
+class GroupColumns:
+    """One group's run through the kernels, and what its numbers mean as columns.
+
+    Args:
+        events: the whole history.
+        group: what to compute.
+        place: the index of its source.
+        keys: its key codes, from `encode_keys`.
+        is_row: bool[N], the positions to compute it for.
+        labels: the resolved types.
+
+    Raises:
+        NumericOverflow: `where` leaves its type.
+    """
+
+    def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
+                 labels: Mapping[str, ResolvedType]) -> None:
+        self._group, self._codes, self._is_row = group, keys[0], is_row
+        is_event = _find_events(events, group, place)
+        self._arguments: dict[str, Values] = {}
+        for feature in group.features:
+            name = feature.aggregation.argument
+            if name is not None and name not in self._arguments:
+                self._arguments[name] = _forget_strangers(events.fields[group.source, name], is_event)
+        windows = list(dict.fromkeys(feature.window.length_us for feature in group.features))
+        requests = [self._request(feature, windows) for feature in group.features]
+        # Where `empty:` must tell a null value from no event at all, one more column says whether there was an event.
+        self._evidence: dict[int, int] = {}
+        for index, feature in enumerate(group.features):
+            if feature.empty is not None and feature.aggregation.function in _WITNESSES:
+                self._evidence[index] = len(requests)
+                requests.append(FeatureRequest(_WITNESSES[feature.aggregation.function], windows.index(feature.window.length_us)))
+        handles = {_handle(feature): _label_changes(labels[feature.aggregation.label_type], feature.aggregation.values)
+                   for feature in group.features if feature.aggregation.label_type is not None}
+        self._stand_ins = [self._stand_in(feature) for feature in group.features]
+        self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
+                             delay_us=group.delay_us, windows=windows, label_changes=handles, features=requests)
+
+    def advance(self, start: int, stop: int) -> dict[str, Values]:
+        """The group's columns, by name, for the rows of the next positions.
+
+        Raises:
+            NumericOverflow: a sum leaves its type; the path names the column.
+        """
+        try:
+            found = self._run.advance(start, stop)
+        except SumOverflow as wrong:
+            raise self._overflow(wrong) from wrong
+        columns = {}
+        for place, feature in enumerate(self._group.features):
+            data, valid = found[place]
+            values = Values(feature.type, data, valid, self._texts(feature))
+            if feature.empty is not None and valid is not None:
+                no_event = ~valid
+                if place in self._evidence:
+                    seen = found[self._evidence[place]][1]
+                    no_event = np.zeros(len(data), dtype=np.bool_) if seen is None else ~seen
+                values = self._filled(values, no_event & (self._codes[start:stop][self._is_row[start:stop]] >= 0), self._stand_ins[place])
+            columns[feature.column] = values
+        return columns
+
+    def _request(self, feature: Feature, windows: list[int | None]) -> FeatureRequest:
+        call, window = feature.aggregation, windows.index(feature.window.length_us)
+        if call.label_type is not None:
+            return FeatureRequest(call.function, window, label=_handle(feature), of_resolved=call.of_resolved)
+        if call.argument is None:
+            return FeatureRequest(call.function, window)
+        argument = self._arguments[call.argument]
+        limit = 10**MAX_DECIMAL_DIGITS - 1 if call.function == "sum" and argument.type.kind == "decimal" else None
+        return FeatureRequest(call.function, window, argument.data, argument.valid, scale=argument.type.scale, limit=limit)
+
+    def _texts(self, feature: Feature) -> pa.Array | None:
+        name = feature.aggregation.argument
+        return self._arguments[name].dictionary if name is not None and feature.type.kind == "string" else None
+
+    def _stand_in(self, feature: Feature) -> Value | tuple[int, pa.Array | None]:
+        """What `empty:` says, in the inner form; a text as its place, with a dictionary that has it if the argument's has not."""
+        if feature.empty is None:
+            return None
+        value = convert(feature.empty, feature.type, "exact", "UTC", feature.column)
+        if not isinstance(value, str):
+            return value
+        texts = self._texts(feature)
+        at, there = find_text(texts, value)
+        return at, None if there else insert_text(texts, at, value)
+
+    @staticmethod
+    def _filled(values: Values, empty: Bools, stand_in: Any) -> Values:
+        """`empty:` in place of the nulls of windows that gave nothing."""
+        valid = empty if values.valid is None else values.valid | empty
+        if not isinstance(stand_in, tuple):
+            return replace(values, data=np.where(empty, stand_in, values.data), valid=valid)
+        at, widened = stand_in
+        codes = values.data if widened is None else values.data + (values.data >= at)
+        data = np.where(empty, at, codes).astype(np.int32)
+        return replace(values, data=data, valid=valid, dictionary=values.dictionary if widened is None else widened)
+
+    def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
+        feature = self._group.features[wrong.feature]
+        digits = "18 digits" if feature.type.kind == "decimal" else "int64"
+        call = f"{feature.aggregation.function}({feature.aggregation.argument})"
+        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, beyond {digits}.",
+                               fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
+
+
+def _find_events(events: Events, group: Group, place: int) -> Bools:
+    """Which positions are events of a group: of its source, and its `where` is True. Its keys are the kernels' business."""
+    found: Bools = np.empty(events.n, dtype=np.bool_)
+    np.equal(events.source, place, out=found)
+    if group.where is None:
+        return found
+    for start in range(0, events.n, BLOCK):
+        own = found[start:start + BLOCK]
+        count = int(np.count_nonzero(own))
+        at: slice | Int64s = slice(start, start + len(own)) if count == len(own) else start + np.flatnonzero(own)
+        if count:
+            own[own] = find_true(group.where, fields_at(events, group.source, group.where.names(), at), count)
+    return found
+
+
+def _forget_strangers(values: Values, is_event: Bools) -> Values:
+    """A column is null at other sources' events; where all of the group's own are known, nothing needs to be looked up."""
+    return replace(values, valid=None) if values.valid is not None and (values.valid | ~is_event).all() else values
+
+
+def _handle(feature: Feature) -> tuple[str | None, tuple[str, ...]]:
+    return feature.aggregation.label_type, feature.aggregation.values
+
+
+def _label_changes(resolved: ResolvedType, values: tuple[str, ...]) -> LabelChanges:
+    """How events become known to be of one of `values` (`decisions.md` D22, D23)."""
+    steps = resolved.changes
+    if steps is None:
+        nothing = np.empty(0, dtype=np.int64)
+        return LabelChanges(nothing, nothing, nothing.astype(np.int8), nothing.astype(np.int8))
+    wanted = np.array([text in values for text in resolved.values.to_pylist()] + [False])  # −1, no value, is the last one
+    known = steps.status == _RESOLVED
+    return LabelChanges(steps.position, steps.at, (known & wanted[steps.value]).astype(np.int8), known.astype(np.int8))

@@ -1,0 +1,315 @@
+"""Raw columns lowered to plain numbers, many values at a time, by the scalar law of `domain.extraction`.
+
+Whole batches take a vectorised way where it provably gives what the scalar law gives; what that way cannot decide goes through the
+scalar law once per distinct value. A batch with anything to refuse raises `Suspect`: the reader then lets the scalar law name the offender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_feature_plane.domain.closure import Field
+from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, convert, missing_value, named_zone
+from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US
+from offline_feature_plane.errors import OfsError
+
+Numbers = npt.NDArray[Any]  # int64 or float64, as the field's type says
+Valid = npt.NDArray[np.bool_] | None
+
+_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_DAY_US = 86_400_000_000
+_REGEX_INTEGER = r"^-?[0-9]{1,18}$"
+_REGEX_FLOAT = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,5})?$"
+_REGEX_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+
+
+class Suspect(Exception):
+    """Something in this batch is refused by the scalar law."""
+
+
+class _Undecided(Exception):
+    """The vectorised way cannot decide."""
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """An array without dictionary, view or large layouts that would only multiply cases."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return plain(array.dictionary_decode())
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return array.cast(pa.string())
+    return array
+
+
+def as_numpy(array: pa.Array, kind: Any) -> npt.NDArray[Any]:
+    """A fixed-width array without nulls as a view of its buffer (`to_numpy` would import pandas where it is installed)."""
+    return np.frombuffer(array.buffers()[1], kind)[array.offset:array.offset + len(array)]
+
+
+def as_arrow(values: npt.NDArray[np.int64]) -> pa.Array:
+    """int64 values as an Arrow array over the same memory (`pa.array` would import pandas)."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def mask_of(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Where an array holds a value."""
+    found: npt.NDArray[np.bool_] = as_numpy(array.is_valid().cast(pa.uint8()), np.uint8).view(np.bool_)
+    return found
+
+
+def carries(kind: pa.DataType, field: Field) -> bool:
+    """Can a column of this Arrow type ever hold values of the field's type?"""
+    types = pa.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    match field.type.kind:
+        case "bool":
+            fits = types.is_boolean(kind) or types.is_integer(kind)
+        case "float64":
+            fits = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        case "decimal":
+            fits = types.is_integer(kind) or types.is_decimal(kind) or types.is_floating(kind)
+        case "timestamp":
+            fits = types.is_timestamp(kind)
+        case _:
+            fits = types.is_integer(kind)
+    return bool(text or fits or types.is_null(kind))
+
+
+def lower(raw: pa.Array | list[Any], field: Field, zone: str | None) -> tuple[Numbers, Valid]:
+    """Lower a batch of raw values of a field that is no string.
+
+    Returns:
+        int64 (bool, integers, scaled decimals, µs) or float64, and a mask of the values that are there (None: all); other slots hold 0.
+
+    Raises:
+        Suspect: a value is refused, or a required one is absent.
+    """
+    if isinstance(raw, list):
+        return _by_scalar_law(raw, field, zone)
+    array = plain(raw)
+    if array.null_count:
+        known, kept = mask_of(array), array.drop_null()
+        spread: Numbers = np.zeros(len(array), _dtype(field))
+        if len(kept):
+            spread[known] = _present(kept, field, zone)
+        return stand_in(spread, known, field)
+    return (_present(array, field, zone) if len(array) else np.empty(0, _dtype(field))), None
+
+
+def stand_in(values: Numbers, valid: npt.NDArray[np.bool_], field: Field) -> tuple[Numbers, Valid]:
+    """Put the field's `missing:` where nothing is there, or leave it null if it may be. Raises Suspect if it must not be absent."""
+    if field.missing is not None:
+        value = missing_value(field)
+        values[~valid] = value
+        return values, None
+    if not field.nullable:
+        raise Suspect
+    return values, valid
+
+
+def _dtype(field: Field) -> type[np.float64 | np.int64]:
+    return np.float64 if field.type.kind == "float64" else np.int64
+
+
+def _present(array: pa.Array, field: Field, zone: str | None) -> Numbers:
+    try:
+        return _LOWERERS.get(field.type.kind, _integers)(array, field, zone)
+    except (_Undecided, pa.ArrowInvalid):
+        encoded = array.dictionary_encode()
+        values, _ = _by_scalar_law(encoded.dictionary.to_pylist(), field, zone)
+        return values.take(as_numpy(encoded.indices, np.int32))
+
+
+def _by_scalar_law(raw: Sequence[Any], field: Field, zone: str | None) -> tuple[Numbers, Valid]:
+    values: Numbers = np.zeros(len(raw), _dtype(field))
+    try:
+        for row, value in enumerate(raw):
+            if value is not None:
+                values[row] = convert(value, field.type, field.round, zone, field.name)
+    except OfsError as wrong:
+        raise Suspect from wrong
+    valid = np.fromiter((value is not None for value in raw), np.bool_, len(raw))
+    return (values, None) if valid.all() else stand_in(values, valid, field)
+
+
+def _integers(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # noqa: ARG001 - one signature for all kinds
+    values = _whole(array)
+    bits = int(field.type.kind[3:])
+    if bits < 64 and (values.min() < -(1 << (bits - 1)) or values.max() >= 1 << (bits - 1)):
+        raise Suspect
+    return values
+
+
+def _whole(array: pa.Array) -> npt.NDArray[np.int64]:
+    """Integers, or text that plainly is one, as int64."""
+    if pa.types.is_string(array.type):
+        _must_match(array, _REGEX_INTEGER)
+    elif not pa.types.is_integer(array.type):
+        raise Suspect
+    found: npt.NDArray[np.int64] = as_numpy(array.cast(pa.int64()), np.int64)
+    return found
+
+
+def _bools(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # noqa: ARG001 - one signature for all kinds
+    if pa.types.is_boolean(array.type):
+        return as_numpy(array.cast(pa.uint8()), np.uint8).astype(np.int64)
+    if pa.types.is_string(array.type):
+        raise _Undecided
+    values = _whole(array)
+    if values.min() < 0 or values.max() > 1:
+        raise Suspect
+    return values
+
+
+def _floats(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # noqa: ARG001 - one signature for all kinds
+    kind = array.type
+    if pa.types.is_integer(kind):
+        whole: npt.NDArray[np.int64] = _whole(array)
+        if whole.max() > MAX_FLOAT_INTEGER or whole.min() < -MAX_FLOAT_INTEGER:
+            raise Suspect
+        return whole.astype(np.float64)
+    if pa.types.is_string(kind):
+        _must_match(array, _REGEX_FLOAT)
+    elif not pa.types.is_floating(kind):
+        raise _Undecided
+    values: npt.NDArray[np.float64] = as_numpy(array.cast(pa.float64()), np.float64) + 0.0  # −0.0 becomes 0.0
+    if not np.isfinite(values).all():
+        raise Suspect
+    return values
+
+
+def _decimals(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # noqa: ARG001 - one signature for all kinds
+    kind, precision, scale = array.type, field.type.precision, field.type.scale
+    if pa.types.is_floating(kind):
+        if field.round == "exact":
+            raise Suspect
+        return _rounded(as_numpy(array.cast(pa.float64()), np.float64), field)
+    if pa.types.is_integer(kind):
+        whole, bound = _whole(array), 10 ** (precision - scale)
+        if whole.max() >= bound or whole.min() <= -bound:
+            raise Suspect
+        scaled: npt.NDArray[np.int64] = whole * 10**scale
+        return scaled
+    if pa.types.is_string(kind):
+        _must_match(array, rf"^-?[0-9]{{1,{max(precision - scale, 1)}}}" + (rf"(\.[0-9]{{1,{scale}}})?$" if scale else "$"))
+    elif not pa.types.is_decimal(kind):
+        raise _Undecided
+    cast = array.cast(pa.decimal128(38, scale))
+    limbs = np.frombuffer(cast.buffers()[1], np.int64)[2 * cast.offset:2 * (cast.offset + len(cast))]
+    values: npt.NDArray[np.int64] = limbs[::2].copy()
+    if (limbs[1::2] != values >> 63).any() or values.max() >= 10**precision or values.min() <= -(10**precision):
+        raise Suspect
+    return values
+
+
+def _rounded(values: npt.NDArray[np.float64], field: Field) -> Numbers:
+    """Floats to decimals, half-even of the exact binary value.
+
+    The product with 10^s is off by at most half a unit of its last place, so rounding it is right unless it stands that close to a tie.
+    """
+    if not np.isfinite(values).all() or (np.abs(values) >= 10.0 ** (field.type.precision - field.type.scale) * (1 + 1e-9)).any():
+        raise Suspect
+    scaled = values * 10.0**field.type.scale
+    rounded = np.rint(scaled)
+    unsafe = (np.abs(np.abs(scaled - rounded) - 0.5) <= 2 * np.spacing(np.abs(scaled))) | (np.abs(scaled) >= 2.0**52)
+    found = np.where(unsafe, 0.0, rounded).astype(np.int64)
+    if unsafe.any():
+        exact, _ = _by_scalar_law(values[unsafe].tolist(), field, None)
+        found[unsafe] = exact
+    bound = 10**field.type.precision
+    if found.max() >= bound or found.min() <= -bound:
+        raise Suspect
+    return found
+
+
+def _instants(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # noqa: ARG001 - one signature for all kinds
+    kind = array.type
+    if pa.types.is_string(kind):
+        zulu = bool(pc.all(pc.match_substring_regex(array, _REGEX_TIME + "Z$")).as_py())
+        if not zulu:
+            _must_match(array, _REGEX_TIME + "$")
+        local = as_numpy((pc.utf8_slice_codeunits(array, 0, -1) if zulu else array).cast(pa.timestamp("us")), np.int64)
+        return local if zulu else _to_utc(local, zone)
+    if not pa.types.is_timestamp(kind):
+        raise Suspect
+    ticks = as_numpy(array, np.int64) if kind.unit != "ns" else _from_nanoseconds(array)
+    per = _PER_UNIT.get(kind.unit, 1)
+    if per > 1 and np.abs(ticks).max() > (2**62) // per:
+        raise Suspect
+    values = ticks * per if per > 1 else ticks
+    if values.min() < EARLIEST_US or values.max() > LATEST_US:
+        raise Suspect
+    return values if kind.tz else _to_utc(values, zone)
+
+
+def _from_nanoseconds(array: pa.Array) -> npt.NDArray[np.int64]:
+    ticks: npt.NDArray[np.int64] = as_numpy(array, np.int64)
+    whole, rest = ticks // 1_000, ticks % 1_000
+    if rest.any():
+        raise Suspect
+    return whole
+
+
+def _to_utc(local: npt.NDArray[np.int64], zone: str | None) -> npt.NDArray[np.int64]:
+    """Wall-clock readings of a zone as instants; readings that occur twice or never are suspect."""
+    if zone is None:
+        raise Suspect
+    if zone == "UTC":
+        return local
+    changes, offsets = _transitions(zone, int(local.min()) - 2 * _DAY_US, int(local.max()) + 2 * _DAY_US)
+    if not changes:
+        return local - offsets[0]
+    before, after = np.array(offsets[:-1]), np.array(offsets[1:])
+    moments = np.array(changes)
+    low, high = moments + np.minimum(before, after), moments + np.maximum(before, after)
+    period = np.searchsorted(high, local, side="right")
+    inside = np.minimum(period, len(low) - 1)
+    if ((period < len(low)) & (local >= low[inside])).any():
+        raise Suspect
+    instants: npt.NDArray[np.int64] = local - np.array(offsets)[period]
+    return instants
+
+
+def _transitions(zone: str, from_us: int, to_us: int) -> tuple[list[int], list[int]]:
+    """The instants in a span at which a zone changes its offset, and the offsets (µs) before, between and after them."""
+    clock, epoch = named_zone(zone), datetime(1970, 1, 1, tzinfo=UTC)
+
+    def offset(second: int) -> int:
+        try:
+            moment = (epoch + timedelta(seconds=second)).astimezone(clock)
+        except OverflowError as wrong:
+            raise Suspect from wrong
+        return (moment.utcoffset() or timedelta()) // timedelta(microseconds=1)
+
+    step, here = 6 * 3_600, from_us // 1_000_000
+    changes, offsets = [], [offset(here)]
+    while here * 1_000_000 < to_us:
+        last, first = here, here + step
+        if offset(first) == offsets[-1]:
+            here = first
+            continue
+        while first - last > 1:
+            middle = (last + first) // 2
+            last, first = (middle, first) if offset(middle) == offsets[-1] else (last, middle)
+        changes.append(first * 1_000_000)
+        offsets.append(offset(first))
+        here = first
+    return changes, offsets
+
+
+_LOWERERS: dict[str, Callable[[pa.Array, Field, str | None], Numbers]] = {
+    "bool": _bools, "float64": _floats, "decimal": _decimals, "timestamp": _instants}
+
+
+def _must_match(array: pa.Array, pattern: str) -> None:
+    if not pc.all(pc.match_substring_regex(array, pattern)).as_py():
+        raise _Undecided

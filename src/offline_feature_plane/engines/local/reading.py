@@ -1,0 +1,223 @@
+"""Events of all inputs as columns in the total order: read, typed, deduplicated, sorted once (`features.md`, `decisions.md` D14, D18)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.closure import Closure, Source
+from offline_feature_plane.domain.identity import row_id
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.columns import (
+    Integers,
+    Loaded,
+    NumberFill,
+    TextFill,
+    column_of,
+    fill_for,
+    name_offender,
+    nullable,
+    own_fields,
+    raw_of,
+    refuse_types,
+)
+from offline_feature_plane.engines.local.duplicates import repeated_rows, rows_to_drop
+from offline_feature_plane.engines.local.events import Events
+from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
+from offline_feature_plane.engines.local.merging import merge
+from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty, SourceColumnUnknown
+from offline_feature_plane.filesets import Batch, check_pins, read_batches
+from offline_feature_plane.ports import EventInput, PlainTable, RecordSlice, ReplayFacts
+
+EVENTS_RECIPE = "ofs.events.v1"
+_SLICE = 1 << 20
+
+
+def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task) -> tuple[Events, ReplayFacts]:
+    """Read every input of a build.
+
+    Args:
+        connection: from `open_connection`; hashes text ids.
+        inputs: plain tables and slices of record archives.
+        task: its closure says which fields are read and how.
+
+    Raises:
+        ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
+        SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared: a column is not what the profile or the settings say.
+        EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their count.
+        ReplayEventIdConflict: one id with two contents.
+        ReplayEventsEmpty: no event at all.
+    """
+    check_pins([file for item in inputs for file in _files(item)])
+    loaded: list[Loaded] = []
+    skipped: dict[str, int] = {}
+    for item in sorted(inputs, key=_place):
+        source = _source_of(item, task.closure)
+        if source is None:
+            rows = sum(file.rows for file in _files(item))
+            skipped[item.topic] = skipped.get(item.topic, 0) + rows
+        elif isinstance(item, PlainTable):
+            loaded.append(_load_table(connection, item, source, task.closure.sources[source]))
+        else:
+            loaded.append(_load_slice(item, source, task.closure.sources[source]))
+    if not any(one.n for one in loaded):
+        raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
+                                fix="Check `event_types` in the profile and the replay basis.")
+    events, drops = merge(loaded, task)
+    facts = _facts(inputs, loaded, drops, skipped, events.n)
+    return events, ReplayFacts(**facts, first_ts_us=int(events.ts[0]), last_ts_us=int(events.ts[-1]), id_type=events.id_type)
+
+
+def _files(item: EventInput) -> Iterable[Any]:
+    return item.files if isinstance(item, PlainTable) else [segment.file for segment in item.segments]
+
+
+def _place(item: EventInput) -> tuple[bytes, str]:
+    return item.topic.encode(), item.source if isinstance(item, RecordSlice) else ""
+
+
+def _source_of(item: EventInput, closure: Closure) -> int | None:
+    found = [index for index, source in enumerate(closure.sources)
+             if (item.topic in source.event_types if isinstance(item, PlainTable) else source.name == item.source)]
+    if len(found) > 1:
+        names = ", ".join(closure.sources[index].name for index in found)
+        raise FeatureProfileInvalid(f"the event type {item.topic} belongs to several sources: {names}.", path="sources",
+                                    fix="Let each event type belong to one source.")
+    return found[0] if found else None
+
+
+def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index: int, source: Source) -> Loaded:
+    fields = own_fields(table, source)
+    known = [name for name, _ in table.columns]
+    for field in fields:
+        if column_of(field, table) not in known:
+            raise SourceColumnUnknown(f"{table.topic} has no column {column_of(field, table)!r}; it has: {', '.join(known)}.",
+                                      path=f"{source.name}.{field.name}", fix="Give the field a `path:` that names an existing column.")
+    rows = sum(file.rows for file in table.files)
+    fills = [fill_for(field, rows) for field in fields]
+    columns = sorted({column_of(field, table) for field in fields})
+    for file in table.files:
+        for batch in _ahead(read_batches(file, table.form, columns)):
+            refuse_types(batch, fields, table)
+            for fill in fills:
+                try:
+                    fill.put(raw_of(batch[column_of(fill.field, table)], fill.field), table.zone)
+                except Suspect:
+                    raise name_offender(table, fill.field) from None
+    filled = [fill.done() for fill in fills]
+    ts, ids = _numbers(filled[0]), (_ids(filled[1]) if table.id_column is not None else _row_ids(table.log_id, rows))
+
+    def find_duplicates() -> Integers:
+        return np.empty(0, np.int64) if table.id_column is None else rows_to_drop(table, ids, repeated_rows(connection, ids))
+
+    own = filled[len(fields) - len(source.fields):]
+    named = {field.name: one for field, one in zip(source.fields, own, strict=True)}
+    return Loaded(table.topic, index, ts, ids, None, None, named, find_duplicates,
+                  {"log_id": table.log_id, "evidence_kind": "pinned_files", "files": len(table.files)}, {})
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, the next one read on a second thread while the caller works on this one."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = pool.submit(next, batches, None)
+            yield batch
+
+
+def _row_ids(log_id: str, rows: int) -> pa.ChunkedArray:
+    prefix = row_id(log_id, 0)[:-1]
+    return pa.chunked_array([pa.array([f"{prefix}{row}" for row in range(start, min(start + _SLICE, rows))], pa.string())
+                             for start in range(0, rows, _SLICE)], pa.string())
+
+
+def _numbers(filled: Any) -> Integers:
+    values: Integers = filled[0]
+    return values
+
+
+def _ids(filled: Any) -> Integers | pa.ChunkedArray:
+    return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
+
+
+def _load_slice(item: RecordSlice, index: int, source: Source) -> Loaded:
+    batches: list[pa.RecordBatch] = list(item.batches())
+    rows = sum(batch.num_rows for batch in batches)
+    expected = [*RECORD_COLUMNS, *(field.name for field in source.fields)]
+    fills: dict[str, NumberFill | TextFill] = {field.name: fill_for(nullable(field), rows) for field in source.fields}
+    columns = len(RECORD_COLUMNS)
+    for batch in batches:
+        if batch.schema.names != expected:
+            raise EngineFailed(f"{item.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
+        for position, fill in enumerate(fills.values(), columns):
+            fill.put(batch.column(position), "UTC")
+    heads = {name: pa.chunked_array([batch.column(place) for batch in batches], _HEAD_TYPES[name])
+             for place, name in enumerate(RECORD_COLUMNS)}
+    partition = as_numpy(heads["partition"].combine_chunks(), np.int32).astype(np.int64)
+    offset = _ranked_offsets(heads["offset"].to_pylist())
+    ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
+    kinds = {segment.partition: segment.offset_kind for segment in item.segments}
+    logs = {segment.partition: segment.log_id for segment in item.segments}
+    facts = {"log_id": ", ".join(sorted(set(logs.values()))), "evidence_kind": "archive_chain", "files": len(item.segments),
+             "records_digest": _records_digest(heads, kinds, logs, np.lexsort((offset, partition)))}
+    return Loaded(item.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
+                  lambda: np.empty(0, np.int64), facts, dict(item.dispositions))
+
+
+_HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string()}
+
+
+def _ranked_offsets(texts: list[str]) -> Integers:
+    """Offsets as int64 that sort as their numbers do, however long they are."""
+    numbers = [int(text) for text in texts]
+    if numbers and max(numbers) >= 1 << 63:
+        place = {number: rank for rank, number in enumerate(sorted(set(numbers)))}
+        numbers = [place[number] for number in numbers]
+    return np.array(numbers, np.int64)
+
+
+def _records_digest(heads: dict[str, pa.ChunkedArray], kinds: dict[int, str], logs: dict[int, str],
+                    order: npt.NDArray[np.int64]) -> str:
+    """SHA-256 over `log, partition, kind, offset, payload hash` lines in the order of coordinates."""
+    running = hashlib.sha256()
+    at = as_arrow(order)
+    lists = [heads[name].take(at).to_pylist() for name in ("partition", "offset", "payload_hash")]
+    for partition, offset, payload_hash in zip(*lists, strict=True):
+        running.update(f"{logs[partition]}\t{partition}\t{kinds[partition]}\t{offset}\t{payload_hash}\n".encode())
+    return f"sha256:{running.hexdigest()}"
+
+
+def _facts(inputs: Sequence[EventInput], loaded: Sequence[Loaded], drops: Sequence[Integers], skipped: dict[str, int],
+           admitted: int) -> dict[str, Any]:
+    dispositions: dict[str, int] = {}
+    per_topic: dict[str, dict[str, Any]] = {}
+    for one, drop in zip(loaded, drops, strict=True):
+        found = {**one.dispositions, "duplicate": one.dispositions.get("duplicate", 0) + len(drop)}
+        left_out = {reason: count for reason, count in found.items() if count}
+        kept = one.n - len(drop)
+        topic = per_topic.setdefault(one.topic, {**one.facts, "read": 0, "admitted": 0, "dispositions": {}})
+        topic["read"] += kept + sum(left_out.values())
+        topic["admitted"] += kept
+        for reason, count in left_out.items():
+            dispositions[reason] = dispositions.get(reason, 0) + count
+            topic["dispositions"][reason] = topic["dispositions"].get(reason, 0) + count
+    for name, rows in skipped.items():
+        topic = per_topic.setdefault(name, {"read": 0, "admitted": 0, "dispositions": {}})
+        topic["read"] += rows
+        topic["dispositions"]["other_scope"] = topic["dispositions"].get("other_scope", 0) + rows
+        dispositions["other_scope"] = dispositions.get("other_scope", 0) + rows
+    tables = [{"topic": item.topic, "log_id": item.log_id} for item in inputs if isinstance(item, PlainTable)]
+    records = [{"topic": one.topic, "source": one.source, "records": one.facts["records_digest"]}
+               for one in loaded if "records_digest" in one.facts]
+    said = sorted(tables, key=lambda entry: entry["topic"].encode()) + records
+    return {"events_read": admitted + sum(dispositions.values()), "events_admitted": admitted, "dispositions": dispositions,
+            "events_digest": digest(EVENTS_RECIPE, said), "per_topic": per_topic}

@@ -1,0 +1,243 @@
+"""Which events become rows, with which target, split and marks: the dispositions in their order (`decisions.md` D13, D17–D19, D24, D25).
+
+Everything here is counting and masks over all events at once; only sampling looks at single units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_feature_plane.domain.accounting import check_accounting
+from offline_feature_plane.domain.rows import DISPOSITIONS, Sampling, Target, Task
+from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, weight
+from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.engines.local.expressions import find_true
+from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
+from offline_feature_plane.engines.local.picking import BLOCK, fields_at, pick
+from offline_feature_plane.ports import ReplayFacts, SelectionFacts
+
+__all__ = ["UNKNOWN", "Selected", "select_rows"]
+
+UNKNOWN = -1  # a target that is null
+_RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
+
+Bools = npt.NDArray[np.bool_]
+Int8s = npt.NDArray[np.int8]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The chosen rows: `positions` among the events, ascending, and per row its target (UNKNOWN = null), split, marks and weight."""
+
+    facts: SelectionFacts
+    positions: Int64s
+    target: Int8s
+    split: npt.NDArray[np.int16]
+    mature: Bools
+    cold: Bools
+    weight: npt.NDArray[np.float64] | None
+
+
+def select_rows(events: Events, task: Task, labels: Mapping[str, ResolvedType], replayed: ReplayFacts) -> Selected:
+    """Decide for every event what becomes of it; the first disposition that applies wins.
+
+    Args:
+        events: all admitted events.
+        task: what decides.
+        labels: per label type what holds at the as-of.
+        replayed: what reading left out, for the accounting.
+
+    Raises:
+        NumericOverflow: `subject.where` leaves its type.
+        RowAccountingBroken: the dispositions do not sum to the events read.
+    """
+    left = _Remaining(events, task)
+    left.drop("context", events.source[left.rows] != _index(task))
+    left.drop_where()
+    split, outside = _split_codes(events.ts[left.rows], task)
+    split = split[~outside]
+    left.drop("outside_splits", outside)
+    mature = _is_mature(events.ts[left.rows], task)
+    coverage = {name: _covered(labels[name], left.rows[mature]) for name in task.labels.types}
+    if task.labels.maturity_us is not None and task.labels.immature == "exclude":
+        split = split[mature]
+        left.drop("immature", ~mature)
+        mature = mature[mature]
+    target, unlabeled, conflicting = _targets(left.rows, mature, task.target, labels)
+    gone = unlabeled | conflicting
+    split, mature, target = split[~gone], mature[~gone], target[~gone]
+    left.drop("unlabeled", unlabeled, "label_conflict", conflicting)
+    cold = _is_cold(events, left.rows, task)
+    if task.cold_rows == "exclude":
+        split, mature, target = split[~cold], mature[~cold], target[~cold]
+        left.drop("cold", cold)
+        cold = cold[~cold]
+    weights = None
+    if task.sampling is not None:
+        kept, weights = _sample(events, left.rows, target, task)
+        split, mature, target, cold, weights = split[kept], mature[kept], target[kept], cold[kept], weights[kept]
+        left.drop("sampled_out", ~kept)
+    facts = SelectionFacts(_account(left, replayed), coverage, _count_splits(task, split, target, cold),
+                           int(np.count_nonzero(events.ts[left.rows] > task.labels.asof_us)))
+    return Selected(facts, left.rows, target, split, mature, cold, weights)
+
+
+class _Remaining:
+    """The events that nothing dropped so far, and how many each disposition took."""
+
+    def __init__(self, events: Events, task: Task) -> None:
+        self.events, self.task = events, task
+        self.rows: Int64s = np.arange(events.n, dtype=np.int64)
+        self.counts: dict[str, int] = {}
+
+    def drop(self, *reasons: str | Bools) -> None:
+        """Take away rows: pairs of a disposition and a mask over the remaining rows; masks exclude each other."""
+        gone: Bools = np.zeros(len(self.rows), dtype=np.bool_)
+        for name, mask in zip(reasons[::2], reasons[1::2], strict=True):
+            self.counts[str(name)] = int(np.count_nonzero(mask))
+            gone |= mask  # type: ignore[arg-type]  # every second one is a mask
+        if gone.any():
+            self.rows = self.rows[~gone]
+
+    def drop_where(self) -> None:
+        """Take away the rows for which `subject.where` is not True, block by block."""
+        where = self.task.where
+        if where is None:
+            return
+        passes = np.empty(len(self.rows), dtype=np.bool_)
+        for start in range(0, len(self.rows), BLOCK):
+            block = self.rows[start:start + BLOCK]
+            passes[start:start + BLOCK] = find_true(where, fields_at(self.events, self.task.subject, where.names(), block), len(block))
+        self.drop("where", ~passes)
+
+
+def _index(task: Task) -> int:
+    return [source.name for source in task.closure.sources].index(task.subject)
+
+
+def _split_codes(ts: Int64s, task: Task) -> tuple[npt.NDArray[np.int16], Bools]:
+    """The split of each instant, and which lie in none. Without splits there is one, `all`."""
+    if not task.splits:
+        return np.zeros(len(ts), dtype=np.int16), np.zeros(len(ts), dtype=np.bool_)
+    codes = np.full(len(ts), -1, dtype=np.int16)
+    for place, split in reversed(tuple(enumerate(task.splits))):
+        codes[(ts >= split.start_us) & (ts < split.end_us)] = place
+    return codes, codes < 0
+
+
+def _is_mature(ts: Int64s, task: Task) -> Bools:
+    if task.labels.maturity_us is None:
+        return np.ones(len(ts), dtype=np.bool_)
+    return ts <= task.labels.asof_us - task.labels.maturity_us
+
+
+def _covered(states: ResolvedType, rows: Int64s) -> dict[str, int]:
+    found = np.bincount(states.status[rows], minlength=3)
+    return {"subjects": len(rows), "resolved": int(found[_RESOLVED]), "not_found": int(found[_NOT_FOUND]),
+            "conflict": int(found[_CONFLICT])}
+
+
+def _targets(rows: Int64s, mature: Bools, target: Target | None, labels: Mapping[str, ResolvedType]) -> tuple[Int8s, Bools, Bools]:
+    """Each row's target, and which rows leave as unlabeled or in conflict. Immature rows never leave for their label (D25)."""
+    nothing = np.zeros(len(rows), dtype=np.bool_)
+    found = np.full(len(rows), UNKNOWN, dtype=np.int8)
+    if target is None:
+        return found, nothing, nothing
+    states = labels[target.label_type]
+    names = states.values.to_pylist()
+    of_name = np.full(len(names) + 1, UNKNOWN, dtype=np.int8)
+    for place, name in enumerate(names):
+        if name in target.positive:
+            of_name[place] = 1
+        elif target.negative is None or name in target.negative:
+            of_name[place] = 0
+    status = states.status[rows]
+    resolved = status == _RESOLVED
+    found[resolved] = of_name[states.value[rows][resolved]]
+    if target.unlabeled == "negative_when_mature":
+        found[(status == _NOT_FOUND) & mature] = 0
+    conflicting = (status == _CONFLICT) & mature
+    return found, (found == UNKNOWN) & mature & ~conflicting, conflicting
+
+
+def _is_cold(events: Events, rows: Int64s, task: Task) -> Bools:
+    """Does the deepest finite window of a row, delay included, begin before the known history of its source? (`decisions.md` D19)."""
+    declared = dict(task.history_start_us)
+    warm_from = None
+    for place, source in enumerate(task.closure.sources):
+        reach = task.closure.reach_us().get(source.name)
+        if reach is None:
+            continue
+        start = declared.get(source.name)
+        if start is None:
+            own = events.source == place
+            first = int(np.argmax(own)) if events.n else 0
+            if not events.n or not own[first]:
+                continue  # no event of this source: there is no history that a window could miss
+            start = int(events.ts[first])
+        warm_from = start + reach if warm_from is None else max(warm_from, start + reach)
+    return events.ts[rows] < warm_from if warm_from is not None else np.zeros(len(rows), dtype=np.bool_)
+
+
+def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:
+    """Which rows the sample keeps, and what each stands for."""
+    sampling = task.sampling
+    kept, weights = np.ones(len(rows), dtype=np.bool_), np.ones(len(rows), dtype=np.float64)
+    if sampling is None:
+        return kept, weights
+    rates = dict(sampling.rates)
+    for code, name in ((0, "negative"), (1, "positive"), (UNKNOWN, "unlabeled")):
+        rate = rates.get(name)
+        mine = np.flatnonzero(target == code)
+        if rate is None or not len(mine):
+            continue
+        weights[mine] = weight(rate)
+        kept[mine] = _keeps(events, rows[mine], rate, sampling, task.subject)
+    return kept, weights
+
+
+def _keeps(events: Events, rows: Int64s, rate: str, sampling: Sampling, subject: str) -> Bools:
+    """Does the sample keep the unit of each row? Values of `by:` are drawn for once each."""
+    if sampling.by is None:
+        units = pc.cast(pc.cast(events.ids.take(pa.array(rows)), pa.string()), pa.binary())
+        texts = (unit for chunk in units.chunks for unit in chunk.to_pylist())
+        return np.fromiter(keeps_each(sampling.seed, texts, rate), np.bool_, len(rows))
+    values = pick(fields_at(events, subject, (sampling.by,), slice(None))[sampling.by], rows)
+    distinct, back = np.unique(values.data, return_inverse=True)
+    drawn = keeps_each(sampling.seed, map(str.encode, _unit_texts(values, distinct)), rate)
+    found: Bools = np.fromiter(drawn, np.bool_, len(distinct))[back]
+    if values.valid is not None:
+        found = np.where(values.valid, found, keeps(sampling.seed, unit_text(None, values.type), rate))
+    return found
+
+
+def _unit_texts(values: Values, units: npt.NDArray[Any]) -> list[str]:
+    if values.dictionary is None:
+        return [unit_text(one, values.type) for one in units.tolist()]
+    return ["" if code < 0 else values.dictionary[int(code)].as_py() for code in units]
+
+
+def _account(left: _Remaining, replayed: ReplayFacts) -> dict[str, int]:
+    counts: dict[str, int] = {name: replayed.dispositions.get(name, 0) + left.counts.get(name, 0) for name in DISPOSITIONS}
+    counts["row"] = len(left.rows)
+    check_accounting(counts, replayed.events_read)
+    return counts
+
+
+def _count_splits(task: Task, split: npt.NDArray[np.int16], target: Int8s, cold: Bools) -> dict[str, dict[str, int]]:
+    names = [one.name for one in task.splits] or ["all"]
+    found = {}
+    for place, name in enumerate(names):
+        mine = split == place
+        targets = np.bincount(target[mine].astype(np.int64) + 1, minlength=3)
+        found[name] = {"rows": int(np.count_nonzero(mine)), "positive": int(targets[2]), "negative": int(targets[1]),
+                       "unknown": int(targets[0]), "cold": int(np.count_nonzero(cold & mine))}
+    return found

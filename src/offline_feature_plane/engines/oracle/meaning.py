@@ -1,0 +1,225 @@
+"""What a task means for a list of events and a list of assertions, as plain Python (`features.md`, `domain.md` §6, `decisions.md` D13–D31).
+
+For every row, for every feature, all events are scanned. Nothing is sorted but the events, nothing is cached, nothing is incremental.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from offline_feature_plane.domain.accounting import (
+    EventFacts,
+    check_accounting,
+    count_dispositions,
+    dispose,
+    is_cold,
+    is_mature,
+    sampling_class,
+    split_of,
+    target_of,
+)
+from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, aggregation_kind
+from offline_feature_plane.domain.closure import Feature, Group
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.evaluation import evaluate, is_true
+from offline_feature_plane.domain.extraction import Value, convert
+from offline_feature_plane.domain.resolution import NOT_FOUND, Assertion, Resolution, resolve
+from offline_feature_plane.domain.rows import Disposition, Task
+from offline_feature_plane.domain.sampling import keeps, unit_text, weight
+from offline_feature_plane.domain.tokens import token
+from offline_feature_plane.domain.windows import Place, contains
+
+__all__ = ["Event", "Outcome", "compute", "feature_values", "order_key"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One admitted event: its source in the closure, its place in the log, its id, its instant, and its fields in the inner form.
+
+    `read_id` is the id as its own column had it, if `event_id` is its text because other inputs have text ids; it still orders.
+    """
+
+    source: str
+    event_id: int | str
+    ts_us: int
+    values: Mapping[str, Value]
+    topic: str = "events"
+    partition: int = 0
+    offset: int = 0
+    read_id: int | None = None
+
+    def scope(self) -> dict[str, Value]:
+        """What conditions and row features may read."""
+        return {**self.values, "ts": self.ts_us}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything a task says about events: finished rows in the total order, and the counts that must add up.
+
+    `rows` hold the columns of `row_columns`, identifiers as tokens unless the task is raw. `dispositions` stand per event, in
+    the total order.
+    """
+
+    rows: tuple[Mapping[str, Value], ...]
+    dispositions: tuple[Disposition, ...]
+    accounting: Mapping[str, int]
+    coverage: Mapping[str, Mapping[str, int]]
+    splits: Mapping[str, Mapping[str, int]]
+    rows_beyond_asof: int
+
+
+def order_key(event: Event) -> tuple[Any, ...]:
+    """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14)."""
+    named = event.event_id if event.read_id is None else event.read_id
+    by_id = (0, named, b"") if isinstance(named, int) else (1, 0, named.encode())
+    return (event.ts_us, event.topic.encode(), event.partition, event.offset, by_id)
+
+
+def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task) -> Outcome:
+    """Apply a task to admitted events (each once, in any order) and all assertions.
+
+    Raises:
+        NumericOverflow, LabelTimelineInconsistent, RuleNotSupported: as the laws say.
+        RowAccountingBroken: never, unless this engine is wrong.
+    """
+    ordered = sorted(events, key=order_key)
+    world = _World(tuple(ordered), tuple(assertions), task)
+    judged = [world.facts(event) for event in ordered]
+    dispositions = tuple(dispose(facts, task) for facts in judged)
+    accounting = count_dispositions(dispositions)
+    check_accounting(accounting, len(ordered))
+    rows = [world.row(rank, facts) for rank, (facts, found) in enumerate(zip(judged, dispositions, strict=True)) if found == "row"]
+    kept = [(event, facts) for event, facts, found in zip(ordered, judged, dispositions, strict=True) if found == "row"]
+    return Outcome(tuple(rows), dispositions, accounting, world.coverage(zip(ordered, judged, strict=True)), world.splits(kept),
+                   sum(event.ts_us > task.labels.asof_us for event, _ in kept))
+
+
+@dataclass(frozen=True)
+class _World:
+    events: tuple[Event, ...]
+    assertions: tuple[Assertion, ...]
+    task: Task
+
+    def label(self, event: Event, label_type: str, cut_us: int) -> Resolution:
+        """What is known about an event's label at a cut."""
+        about = [one for one in self.assertions if one.subject == event.event_id and one.label_type == label_type]
+        return resolve(about, cut_us, self.task.labels.rule) if about else NOT_FOUND
+
+    def facts(self, event: Event) -> EventFacts:
+        """What decides an event's disposition."""
+        task = self.task
+        if event.source != task.subject:
+            return EventFacts(is_subject=False)
+        target = task.target
+        label = self.label(event, target.label_type, task.labels.asof_us) if target else None
+        mature = is_mature(event.ts_us, task.labels)
+        kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(label, mature=mature))
+        cold = is_cold(event.ts_us, task.closure.reach_us(), self._history_start())
+        return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits), mature=mature,
+                          label=label, cold=cold, kept_by_sampling=kept)
+
+    def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
+        """One finished row."""
+        task, event = self.task, self.events[rank]
+        values: dict[str, Value] = {"event_id": event.event_id, "ts": event.ts_us}
+        values |= self._leaving(feature_values(self.events, self.assertions, task, rank))
+        for label_type in task.labels.types:
+            found = self.label(event, label_type, task.labels.asof_us)
+            values |= {f"{label_type}__value": found.value, f"{label_type}__status": found.status,
+                       f"{label_type}__observed_time": found.observed_us, f"{label_type}__assertion_id": found.assertion_id}
+        if task.target is not None:
+            values["target"] = target_of(facts.label, task.target, mature=facts.mature)
+        values["split"] = facts.split
+        if task.labels.immature == "mark" and task.labels.maturity_us is not None:
+            values["mature"] = facts.mature
+        if task.cold_rows == "mark":
+            values["cold"] = facts.cold
+        if task.sampling is not None:
+            values["weight"] = weight(self._rate(facts.label, mature=facts.mature))
+        return values
+
+    def coverage(self, judged: Iterable[tuple[Event, EventFacts]]) -> dict[str, dict[str, int]]:
+        """Per label type, how many mature subject rows have an answer, before any is dropped for its label (`decisions.md` D24)."""
+        counted = [event for event, facts in judged
+                   if facts.is_subject and facts.passes_where and facts.split is not None and facts.mature]
+        found: dict[str, dict[str, int]] = {}
+        for label_type in self.task.labels.types:
+            statuses = [self.label(event, label_type, self.task.labels.asof_us).status for event in counted]
+            found[label_type] = {"subjects": len(statuses), **{status.lower(): statuses.count(status)
+                                                               for status in ("RESOLVED", "NOT_FOUND", "CONFLICT")}}
+        return found
+
+    def splits(self, kept: Sequence[tuple[Event, EventFacts]]) -> dict[str, dict[str, int]]:
+        """Per split, how many rows there are of each class, and how many are cold."""
+        found = {}
+        for name in [split.name for split in self.task.splits] or ["all"]:
+            mine = [facts for _, facts in kept if facts.split == name]
+            targets = [target_of(facts.label, self.task.target, mature=facts.mature) for facts in mine]
+            found[name] = {"rows": len(mine), "positive": targets.count(1), "negative": targets.count(0), "unknown": targets.count(None),
+                           "cold": sum(facts.cold for facts in mine)}
+        return found
+
+    def _history_start(self) -> dict[str, int | None]:
+        declared = dict(self.task.history_start_us)
+        first = {source: min((event.ts_us for event in self.events if event.source == source), default=None)
+                 for source in self.task.closure.reach_us()}
+        return {source: declared[source] if declared.get(source) is not None else at for source, at in first.items()}
+
+    def _rate(self, label: Resolution | None, *, mature: bool) -> str:
+        rates = dict(self.task.sampling.rates) if self.task.sampling else {}
+        return rates.get(sampling_class(target_of(label, self.task.target, mature=mature)), "1")
+
+    def _unit(self, event: Event) -> str:
+        by = self.task.sampling.by if self.task.sampling else None
+        if by is None:
+            return str(event.event_id)
+        kind = ColumnType("timestamp") if by == "ts" else self.task.closure.source(self.task.subject).field(by).type
+        return unit_text(event.scope()[by], kind)
+
+    def _leaving(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Identifiers become tokens wherever they leave (`decisions.md` D12)."""
+        key = self.task.token_key
+        left = dict(values)
+        for column in self.task.closure.columns():
+            value = left[column.name]
+            if key is not None and column.identifier is not None and value is not None:
+                left[column.name] = token(key.secret, column.identifier, unit_text(value, column.type))
+        return left
+
+
+def feature_values(events: Sequence[Event], assertions: Sequence[Assertion], task: Task, rank: int) -> dict[str, Value]:
+    """All feature columns of one row in the inner form, identifiers still as they are. `events` stand in the total order."""
+    row = events[rank]
+    columns: dict[str, Value] = {}
+    for group in task.closure.groups:
+        for feature in group.features:
+            columns[feature.column] = _feature(events, assertions, task, rank, group, feature)
+    for computed in task.closure.row_features:
+        columns[computed.column] = evaluate(computed.expression, row.scope())
+    for computed in task.closure.derived:
+        columns[computed.column] = evaluate(computed.expression, {**row.scope(), **columns})
+    return columns
+
+
+def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Task, rank: int, group: Group, feature: Feature) -> Value:
+    row, call = events[rank], feature.aggregation
+    key = [row.values[name] for name in group.key]
+    if None in key and group.null_key == "skip":
+        return None
+    world, cut = _World(tuple(events), tuple(assertions), task), min(row.ts_us, task.labels.asof_us)
+    seen = []
+    for place, event in enumerate(events):
+        if event.source != group.source or not is_true(group.where, event.scope()):
+            continue
+        same_key = [event.values[name] for name in group.key] == key
+        if same_key and contains(group, feature.window, Place(row.ts_us, rank), Place(event.ts_us, place)):
+            label = world.label(event, call.label_type, cut).value if call.label_type else None
+            seen.append(Seen(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
+    argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
+    found = aggregation_kind(call.function).meaning(seen, call, argument, row.ts_us)
+    if found is NO_EVIDENCE:
+        return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
+    return found  # type: ignore[return-value]  # it is no NO_EVIDENCE here

@@ -1,0 +1,266 @@
+"""Inputs as plain Python lists: every value of every row through the scalar law of `domain.extraction`, one at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.domain.canonical import digest, sha256_of
+from offline_feature_plane.domain.closure import Closure, Field, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.extraction import convert, extract, extract_path
+from offline_feature_plane.domain.identity import row_id
+from offline_feature_plane.domain.resolution import SOURCES, Assertion
+from offline_feature_plane.engines.oracle.meaning import Event, order_key
+from offline_feature_plane.errors import (
+    EngineFailed,
+    FeatureProfileInvalid,
+    LabelPolicyInvalid,
+    LabelStoreUnavailable,
+    NumericOverflow,
+    ReplayEventIdConflict,
+    ReplayEventInvalid,
+    ReplayEventsEmpty,
+    SourceColumnUnknown,
+)
+from offline_feature_plane.filesets import check_pins, read_batches
+from offline_feature_plane.ports import EventInput, LabelTable, PinnedFile, PlainTable, RecordSlice, ReplayFacts
+
+__all__ = ["Told", "read_assertions", "read_events"]
+
+INSTANT = ColumnType("timestamp")
+
+
+def read_events(inputs: Sequence[EventInput], closure: Closure) -> tuple[tuple[Event, ...], ReplayFacts]:
+    """All admitted events in the total order, and what reading found.
+
+    Raises:
+        ReplayBasisMismatch, SourceUnreadable, SourceColumnUnknown, EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow,
+        TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
+    """
+    events: list[Event] = []
+    topics: dict[str, dict[str, Any]] = {}
+    records: list[dict[str, Any]] = []
+    for item in sorted(inputs, key=lambda one: (one.topic.encode(), one.source if isinstance(one, RecordSlice) else "")):
+        files = item.files if isinstance(item, PlainTable) else tuple(segment.file for segment in item.segments)
+        check_pins(files)
+        place = _place_of(item, closure)
+        if place is None:
+            _add(topics, item.topic, {}, [], {"other_scope": sum(file.rows for file in files)})
+        elif isinstance(item, PlainTable):
+            found = list(_table_events(item, closure.sources[place]))
+            kept = _without_repeats(item, found)
+            facts = {"log_id": item.log_id, "evidence_kind": "pinned_files", "files": len(files)}
+            _add(topics, item.topic, facts, kept, {"duplicate": len(found) - len(kept)})
+            events += kept
+        else:
+            kept, said = _slice_events(item, closure.sources[place])
+            logs = ", ".join(sorted({segment.log_id for segment in item.segments}))
+            facts = {"log_id": logs, "evidence_kind": "archive_chain", "files": len(files), "records_digest": said}
+            records.append({"topic": item.topic, "records": said, "source": place})
+            _add(topics, item.topic, facts, kept, item.dispositions)
+            events += kept
+    if not events:
+        raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
+                                fix="Check `event_types` in the profile and the replay basis.")
+    whole = all(isinstance(event.event_id, int) for event in events)
+    ordered = sorted(events, key=order_key)
+    tables = sorted(({"topic": item.topic, "log_id": item.log_id} for item in inputs if isinstance(item, PlainTable)),
+                    key=lambda one: one["topic"].encode())
+    left_out: Counter[str] = Counter()
+    for topic in topics.values():
+        left_out.update(topic["dispositions"])
+    named = ordered if whole else [_as_text(event) for event in ordered]
+    return tuple(named), ReplayFacts(len(events) + left_out.total(), len(events), dict(left_out), digest("ofs.events.v1", tables + records),
+                                     topics, ordered[0].ts_us, ordered[-1].ts_us, ColumnType("int64" if whole else "string"))
+
+
+def _as_text(event: Event) -> Event:
+    return replace(event, event_id=str(event.event_id), read_id=event.event_id) if isinstance(event.event_id, int) else event
+
+
+def _place_of(item: EventInput, closure: Closure) -> int | None:
+    places = [place for place, source in enumerate(closure.sources)
+              if (item.topic in source.event_types if isinstance(item, PlainTable) else source.name == item.source)]
+    if len(places) > 1:
+        raise FeatureProfileInvalid(f"the event type {item.topic} belongs to several sources.", path="sources",
+                                    fix="Let each event type belong to one source.")
+    return places[0] if places else None
+
+
+def _add(topics: dict[str, dict[str, Any]], name: str, facts: dict[str, Any], kept: Sequence[Event], left_out: dict[str, int]) -> None:
+    topic = topics.setdefault(name, {**facts, "read": 0, "admitted": 0, "dispositions": {}})
+    counted = {reason: count for reason, count in left_out.items() if count}
+    topic["read"] += len(kept) + sum(counted.values())
+    topic["admitted"] += len(kept)
+    for reason, count in counted.items():
+        topic["dispositions"][reason] = topic["dispositions"].get(reason, 0) + count
+
+
+def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, dict[str, Any]]]:
+    """Events of a plain table in file order, each with its raw row."""
+    columns = [name for name, _ in table.columns]
+    for wanted in [table.time_column, *([table.id_column] if table.id_column else []), *(_column(field, table) for field in source.fields)]:
+        if wanted not in columns and table.form != "jsonl":
+            raise SourceColumnUnknown(f"{table.topic} has no column {wanted!r}; it has: {', '.join(columns)}.", path=wanted,
+                                      fix="Give the field a `path:` that names an existing column.")
+    for number, raw in enumerate(_rows(table.files, table.form, columns)):
+        ts_us = extract(raw.get(table.time_column), Field(table.time_column, INSTANT, (table.time_column,)), table.zone)
+        named: Any = row_id(table.log_id, number)
+        if table.id_column is not None:
+            named = extract(raw.get(table.id_column), Field(table.id_column, table.id_type, (table.id_column,)), table.zone)
+        values = {field.name: extract(_raw_value(raw, field, table), field, table.zone) for field in source.fields}
+        yield Event(source.name, named, int(ts_us or 0), values, table.topic), raw
+
+
+def _column(field: Field, table: PlainTable) -> str:
+    return field.path[0] if table.form == "jsonl" else ".".join(field.path)
+
+
+def _raw_value(raw: dict[str, Any], field: Field, table: PlainTable) -> Any:
+    return extract_path(raw, field.path) if table.form == "jsonl" else raw[_column(field, table)]
+
+
+def _without_repeats(table: PlainTable, found: Sequence[tuple[Event, dict[str, Any]]]) -> list[Event]:
+    """Each id once; raises ReplayEventIdConflict if one id has two contents (`decisions.md` D14)."""
+    first: dict[int | str, tuple[Event, dict[str, Any]]] = {}
+    for event, raw in found:
+        held = first.setdefault(event.event_id, (event, raw))
+        unlike = [name for name in sorted(raw.keys() | held[1].keys()) if not _alike(raw.get(name), held[1].get(name))]
+        if unlike:
+            raise ReplayEventIdConflict(f"{table.topic}: the event id {event.event_id} carries rows that differ in {unlike[0]}.",
+                                        path=unlike[0], fix=f"Keep one row per {table.id_column}, or map a column that is unique.")
+    return [event for event, _ in first.values()]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return repr(one) == repr(other)  # a NaN is like itself here
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)  # in Python 1 == True
+
+
+def _rows(files: Sequence[PinnedFile], form: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for file in files:
+        for batch in read_batches(file, form, columns):
+            lists = {name: array if isinstance(array, list) else _python(array) for name, array in batch.items()}
+            for values in zip(*lists.values(), strict=True):
+                yield dict(zip(lists, values, strict=True))
+
+
+def _python(array: pa.Array) -> list[Any]:
+    """Python values; times as text, so that no digit and no year is beyond Python."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp(array.type.unit, "UTC" if array.type.tz is not None else None)).cast(pa.string())
+    found: list[Any] = array.to_pylist()
+    return found
+
+
+def _slice_events(item: RecordSlice, source: Source) -> tuple[list[Event], str]:
+    """Events of an archive slice, and the digest of their coordinates and payload hashes."""
+    batches = list(item.batches())
+    expected = [*RECORD_COLUMNS, *(field.name for field in source.fields)]
+    segments = {segment.partition: segment for segment in item.segments}
+    events, lines = [], []
+    for batch in batches:
+        if batch.schema.names != expected:
+            raise EngineFailed(f"{item.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
+        instants = batch.column("ts").cast(pa.int64()).to_pylist()
+        heads = [batch.column(name).to_pylist() for name in ("event_id", "partition", "offset", "payload_hash")]
+        fields = [_inner(batch.column(field.name), field) for field in source.fields]
+        for place, (ts_us, event_id, partition, offset, payload_hash) in enumerate(zip(instants, *heads, strict=True)):
+            values = {field.name: column[place] for field, column in zip(source.fields, fields, strict=True)}
+            events.append(Event(source.name, event_id, ts_us, values, item.topic, partition, int(offset)))
+            where = segments[partition]
+            lines.append((partition, int(offset), f"{where.log_id}\t{partition}\t{where.offset_kind}\t{offset}\t{payload_hash}\n"))
+    return events, sha256_of("".join(line for _, _, line in sorted(lines)).encode())
+
+
+def _inner(array: pa.Array, field: Field) -> list[Any]:
+    """Typed Arrow values in the inner form: decimals scaled, times as µs."""
+    if field.type.kind == "timestamp":
+        instants: list[Any] = array.cast(pa.int64()).to_pylist()
+        return instants
+    return [int(value.scaleb(field.type.scale)) if isinstance(value, Decimal) else value for value in array.to_pylist()]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One row of a label table: its assertion, whose instants may wait for the event's own (None)."""
+
+    subject: str | int
+    value: str
+    observed_us: int | None
+    effective_us: int | None
+    source: str
+    assertion_id: str | None
+    supersedes: str | None
+
+    def about(self, event_us: int, table: LabelTable) -> Assertion:
+        """The assertion, now that the event's instant is known; assumed labels become known a fixed time after it."""
+        effective = self.effective_us if self.effective_us is not None else (self.observed_us if self.observed_us is not None else event_us)
+        observed = self.observed_us if self.observed_us is not None else effective + (table.observed_after_us or 0)
+        return Assertion(self.subject, table.label_type, self.value, observed, effective, self.source, self.assertion_id, self.supersedes)
+
+
+def read_assertions(table: LabelTable, id_type: ColumnType) -> list[Told]:
+    """All rows of a label table.
+
+    Raises:
+        ReplayBasisMismatch, SourceUnreadable; LabelStoreUnavailable: a needed value is missing or cannot be read;
+        LabelPolicyInvalid: an unmapped value or an unknown source.
+    """
+    check_pins(table.files)
+    columns = dict.fromkeys(name for name in (
+        table.event_column, table.event_time_column, table.value_column, table.observed_column, table.effective_column, table.source_column,
+        table.id_column, table.supersedes_column) if name is not None)
+    return [_told(table, raw, id_type) for raw in _rows(table.files, table.form, list(columns))]
+
+
+def _told(table: LabelTable, raw: dict[str, Any], id_type: ColumnType) -> Told:
+    def read(name: str | None, kind: ColumnType, *, needed: bool = True) -> Any:
+        if name is None:
+            return None
+        if raw[name] is None and needed:
+            raise LabelStoreUnavailable(f"a {table.label_type} label has no {name!r}.", path=name,
+                                        fix="Leave such rows out of the label file.")
+        try:
+            return None if raw[name] is None else convert(raw[name], kind, "exact", table.zone, name)
+        except (ReplayEventInvalid, NumericOverflow) as wrong:
+            raise LabelStoreUnavailable(f"in the {table.label_type} labels {wrong.what}", fix=wrong.fix, path=name) from wrong
+
+    text = ColumnType("string")
+    observed = read(table.observed_column, INSTANT)
+    effective = read(table.effective_column, INSTANT) if observed is not None else read(table.event_time_column, INSTANT)
+    source = table.source_constant if table.source_column is None else str(raw[table.source_column])
+    if source not in SOURCES:
+        raise LabelPolicyInvalid(f"a {table.label_type} label comes from an unknown source {source!r}.", path=table.source_column,
+                                 fix=f"Write one of {', '.join(SOURCES)}.")
+    return Told(read(table.event_column, id_type), _value(table, raw), observed, effective, source,
+                read(table.id_column, text, needed=False), read(table.supersedes_column, text, needed=False))
+
+
+def _value(table: LabelTable, raw: dict[str, Any]) -> str:
+    if table.value_column is None:
+        return table.value_constant or ""
+    found = raw[table.value_column]
+    if isinstance(found, bool):
+        found = "true" if found else "false"
+    elif isinstance(found, float | Decimal) and found == found // 1:
+        found = int(found)
+    meanings = dict(table.value_map) if table.value_map is not None else None
+    text = "" if found is None else str(found)
+    if not text:
+        raise LabelStoreUnavailable(f"a {table.label_type} label has no {table.value_column!r}.", path=table.value_column,
+                                    fix="Leave such rows out of the label file.")
+    if meanings is not None and text not in meanings:
+        raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value without a meaning.", fix="Map it in `value:`.",
+                                 path=f"labels.{table.label_type}.value")
+    return text if meanings is None else meanings[text]

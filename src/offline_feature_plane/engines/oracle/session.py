@@ -1,0 +1,142 @@
+"""The oracle as an engine: the port's verbs around `engines.oracle.meaning`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from offline_feature_plane.arrow_types import arrow_schema, arrow_type
+from offline_feature_plane.domain.accounting import check_accounting
+from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.coverage import measure_lag
+from offline_feature_plane.domain.extraction import Value
+from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of
+from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
+from offline_feature_plane.domain.rows import Task, row_columns
+from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
+from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
+from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
+from offline_feature_plane.ports import EventInput, LabelFacts, LabelTable, ReplayFacts, SelectionFacts
+
+__all__ = ["OracleEngine", "OracleSession"]
+
+BATCH_ROWS = 1_000
+
+
+class OracleEngine:
+    """Computes datasets slowly and obviously; quadratic in events, meant for judging."""
+
+    name = "oracle"
+    version = "1"
+
+    @contextmanager
+    def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,  # noqa: ARG002 - the port's
+                progress: Any = None) -> Iterator[OracleSession]:  # noqa: ARG002 - the port's
+        """Open a session; it needs no scratch files, no limits and no threads."""
+        yield OracleSession(task)
+
+
+class OracleSession:
+    """One build's work: `replay`, `labels`, `select`, `rows`, in this order."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._events: tuple[Event, ...] = ()
+        self._replayed: ReplayFacts | None = None
+        self._assertions: tuple[Assertion, ...] = ()
+        self._outcome: Outcome | None = None
+
+    def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
+        """Read, type, deduplicate and order all events. Raises as `read_events`."""
+        self._events, self._replayed = read_events(inputs, self._task.closure)
+        return self._replayed
+
+    def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
+        """Read the timelines that the task needs.
+
+        Raises:
+            LabelTypeScopeUnresolved: a needed type has no table, or several.
+            RuleNotSupported, LabelTimelineInconsistent, and the errors of `read_assertions`.
+        """
+        task = self._task
+        find_rule(task.labels.rule)
+        slices: list[TypeSlice] = []
+        assertions: list[Assertion] = []
+        per_type: dict[str, Mapping[str, Any]] = {}
+        for label_type in sorted({*task.labels.types, *task.closure.label_types()}):
+            tables = [table for table in inputs if table.label_type == label_type]
+            if len(tables) != 1:
+                raise LabelTypeScopeUnresolved(f"the label type {label_type} has {len(tables) or 'no'} timelines.",
+                                               fix="Map one timeline a type under `labels:` in plane.yaml.")
+            said, facts, one = self._label_type(tables[0])
+            assertions += said
+            slices.append(one)
+            per_type[label_type] = facts
+        self._assertions = tuple(assertions)
+        return LabelFacts(sum(facts["assertions_read"] for facts in per_type.values()),
+                          sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type)
+
+    def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice]:
+        task, kind = self._task, self._facts().id_type
+        told = read_assertions(table, kind)
+        instants = {event.event_id: event.ts_us for event in self._events}
+        inside = [one.about(instants[one.subject], table) for one in told if one.subject in instants]
+        known = [one for one in inside if one.entry_us <= task.labels.asof_us]
+        by_subject = [[one for one in known if one.subject == event.event_id] for event in self._events]
+        used = [one for said in by_subject for one in eligible(said, task.labels.asof_us)]
+        resolved = [find_rule(task.labels.rule).resolve(said, task.labels.asof_us) for said in by_subject]
+        values = Counter(found.value for found in resolved if found.value is not None)
+        facts = {
+            "assertions_read": len(told), "assertions_outside_basis": len(told) - len(inside),
+            "assertions_after_asof": len(inside) - len(known),
+            "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
+            "assertions_eligible": len(used), "assertions_repeated": len(known) - len(used),
+            "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
+            "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
+            "observed_lag": asdict(measure_lag([one.observed_us - instants[one.subject] for one in used], table.min_lag_us))}
+        return inside, facts, slice_of(table.label_type, by_subject, task.labels.asof_us, kind)
+
+    def select(self) -> SelectionFacts:
+        """Decide for every event what becomes of it. Raises NumericOverflow; RowAccountingBroken if this engine is wrong."""
+        outcome, replayed = self._computed(), self._facts()
+        accounting = {name: count + replayed.dispositions.get(name, 0) for name, count in outcome.accounting.items()}
+        check_accounting(accounting, replayed.events_read)
+        return SelectionFacts(accounting, outcome.coverage, outcome.splits, outcome.rows_beyond_asof)
+
+    def rows(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Finished rows in the total order."""
+        rows = self._computed().rows[:limit]
+        columns = self.columns()
+        for start in range(0, len(rows), BATCH_ROWS):
+            part = rows[start:start + BATCH_ROWS]
+            arrays = [arrow_values([row[column.name] for row in part], column.type) for column in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
+
+    def columns(self) -> tuple[Column, ...]:
+        """The schema of `rows`."""
+        return row_columns(self._task, self._facts().id_type)
+
+    def _facts(self) -> ReplayFacts:
+        if self._replayed is None:
+            raise EngineFailed("Nothing was replayed yet.", fix="Call replay first.")
+        return self._replayed
+
+    def _computed(self) -> Outcome:
+        if self._outcome is None:
+            self._outcome = compute(self._events, self._assertions, self._task)
+        return self._outcome
+
+
+def arrow_values(values: Sequence[Value], kind: ColumnType) -> pa.Array:
+    """Inner values as an Arrow array of a column's type."""
+    if kind.kind == "decimal":
+        exact = [None if value is None else Decimal(int(value)).scaleb(-kind.scale) for value in values]
+        return pa.array(exact, arrow_type(kind))
+    return pa.array(values, arrow_type(kind))

@@ -1,0 +1,320 @@
+"""Files behind a source: which they are, what they hold, and the digest of their bytes (`decisions.md` D9, D14).
+
+One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`. CSV is RFC 4180 with commas and a header: every
+column is text and an empty field is null. JSON Lines holds one object a line; numbers are kept exact (`int`, else `Decimal`). CSV and JSON
+Lines may be gzipped. A file is hashed when it is pinned and again just before it is read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn, cast
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.errors import (
+    OfsError,
+    RefScopeInvalid,
+    ReplayBasisMismatch,
+    ResourceExceeded,
+    SchemaInvalid,
+    SourceUnreadable,
+)
+from offline_feature_plane.ports import PinnedFile
+
+Form = Literal["parquet", "csv", "jsonl"]
+Batch = dict[str, pa.Array | list[Any]]
+
+_SUFFIXES: tuple[tuple[str, Form], ...] = (
+    (".parquet", "parquet"), (".pq", "parquet"), (".csv", "csv"), (".csv.gz", "csv"),
+    (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".ndjson", "jsonl"), (".ndjson.gz", "jsonl"))
+_BLOCK = 1 << 20
+_ROWS = 131_072
+_JSON_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """The pinned files of one source, sorted by relative path, and their common columns (name, Arrow type text).
+
+    Columns of CSV are `string`, those of JSON Lines `json`.
+    """
+
+    form: Form
+    files: tuple[PinnedFile, ...]
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files together."""
+        return sum(file.rows for file in self.files)
+
+
+def pin_files(path: Path, form: str | None = None) -> FileSet:
+    """Find, hash (`sha256:<hex>`), count and describe the files at `path`: a file, or a folder read recursively without hidden files.
+
+    Raises:
+        SourceUnreadable: nothing there, an empty or broken file, mixed forms, unlike columns, no row at all.
+        RefScopeInvalid: a link that leads out of the folder, or any linked folder.
+    """
+    found = _find(path)
+    forms = {_form_of(file, form) for _, file in found}
+    if len(forms) > 1:
+        raise SourceUnreadable(f"{path} holds several kinds of files: {', '.join(sorted(forms))}.", path=str(path),
+                               fix="Keep one kind of file in a folder, or map each kind on its own.")
+    (kind,) = forms
+    with ThreadPoolExecutor(2) as pool:
+        digests = list(pool.map(_digest_of, (file for _, file in found)))
+    described = [_describe(file, kind) for _, file in found]
+    pinned = tuple(PinnedFile(relative, file, digest, rows, file.stat().st_size)
+                   for (relative, file), digest, (rows, _) in zip(found, digests, described, strict=True))
+    columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
+    if not any(file.rows for file in pinned):
+        raise SourceUnreadable(f"{path} holds no row.", path=str(path), fix="Point at a file with at least one row.")
+    return FileSet(kind, pinned, columns)
+
+
+def check_pins(files: Sequence[PinnedFile]) -> None:
+    """Hash every file again and compare it with its pin; call it just before reading.
+
+    Raises:
+        ReplayBasisMismatch: a file's bytes are not the pinned ones, or it is gone.
+    """
+    def matches(file: PinnedFile) -> str | None:
+        try:
+            return _digest_of(file.path)
+        except OfsError:
+            return None
+    with ThreadPoolExecutor(2) as pool:
+        for file, digest in zip(files, pool.map(matches, files), strict=True):
+            if digest != file.sha256:
+                found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
+                raise ReplayBasisMismatch(f"{file.path} was pinned as {file.sha256[:19]}…, {found}.",
+                                          path=file.relative, pinned=file.sha256, found=digest)
+
+
+def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+    """Yield a file's rows in order, as columns: Arrow arrays, or for JSON Lines lists of Python values.
+
+    Args:
+        file: a file whose pin was checked.
+        form: `parquet`, `csv` or `jsonl`.
+        columns: names to read; for JSON Lines a name that a line lacks reads as None.
+        dictionary: Parquet text columns to hand out dictionary-encoded.
+
+    Raises:
+        ReplayBasisMismatch: the file changed while it was read.
+        SourceUnreadable: it is broken.
+    """
+    before = _stamp(file)
+    count = 0
+    for batch in _scan(file.path, cast("Form", form), columns, dictionary):
+        count += len(next(iter(batch.values())))
+        yield batch
+    if _stamp(file) != before or count != file.rows:
+        raise ReplayBasisMismatch(f"{file.path} changed while it was read: {count} rows seen, {file.rows} pinned.", path=file.relative)
+
+
+def load_object(line: bytes) -> dict[str, Any]:
+    """Read one JSON object strictly, its numbers exactly (`int` or `Decimal`).
+
+    Raises:
+        SchemaInvalid: not one. ResourceExceeded: beyond the budgets of `load_json`.
+    """
+    document = load_json(line, numbers="decimal")
+    if not isinstance(document, dict):
+        raise SchemaInvalid(f"an object is expected, not {type(document).__name__}")
+    return document
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line number (from 1) and object of every line that is not blank.
+
+    Raises:
+        SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
+    """
+    number = 0
+    try:
+        with _open_text_bytes(path) as stream:
+            for number, line in enumerate(stream, 1):
+                if line.isspace():
+                    continue
+                yield number, load_object(line)
+    except (SchemaInvalid, ResourceExceeded) as wrong:
+        raise SourceUnreadable(f"line {number} of {path}: {wrong.what}.", path=f"{path}:{number}",
+                               fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+    except (OSError, EOFError, zlib.error) as wrong:
+        _unreadable(path, wrong)
+
+
+def _find(path: Path) -> list[tuple[str, Path]]:
+    if path.is_file():
+        return [(path.name, path.resolve())]
+    if not path.is_dir():
+        raise SourceUnreadable(f"nothing stands at {path}.", path=str(path), fix="Check the path; it is relative to plane.yaml.")
+    root = path.resolve()
+    found: list[tuple[str, Path]] = []
+    for folder, folders, names in os.walk(root, onerror=lambda wrong: _unreadable(path, wrong)):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        for name in folders:
+            if (Path(folder) / name).is_symlink():
+                raise RefScopeInvalid(f"{Path(folder) / name} is a linked folder.", path=str(path),
+                                      fix="Copy the files in, or map the folder itself.")
+        for name in names:
+            if not _is_hidden(name):
+                file = (Path(folder) / name)
+                if not file.resolve().is_relative_to(root):
+                    raise RefScopeInvalid(f"{file} is a link that leads out of {path}.", path=str(path),
+                                          fix="Copy the file in, or map it itself.")
+                found.append((file.relative_to(root).as_posix(), file.resolve()))
+    if not found:
+        raise SourceUnreadable(f"{path} holds no file.", path=str(path), fix="Point at a file, or at a folder with data files.")
+    return sorted(found, key=lambda item: item[0].encode())
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def _form_of(path: Path, form: str | None) -> Form:
+    name = path.name.lower()
+    known = next((kind for suffix, kind in _SUFFIXES if name.endswith(suffix)), None)
+    if form is not None and form not in {"parquet", "csv", "jsonl"}:
+        raise SourceUnreadable(f"{form!r} is no form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
+    if known is None and form is None:
+        raise SourceUnreadable(f"the name of {path} does not say what it holds.", path=str(path),
+                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz), or say `format:`.")
+    return known if form is None and known is not None else cast("Form", form)
+
+
+def _digest_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+            if stream.tell() == 0:
+                raise SourceUnreadable(f"{path} is empty.", path=str(path), fix="Write the file again; it has no bytes.")
+    except OSError as wrong:
+        _unreadable(path, wrong)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _stamp(file: PinnedFile) -> tuple[int, int, int, int]:
+    try:
+        found = file.path.stat()
+    except OSError as wrong:
+        raise ReplayBasisMismatch(f"{file.path} is gone: {wrong}.", path=file.relative) from wrong
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _unreadable(path: Path, wrong: BaseException) -> NoReturn:
+    raise SourceUnreadable(f"{path} cannot be read: {str(wrong).strip() or type(wrong).__name__}", path=str(path),
+                           fix="Check that the file is whole, readable and of the form that its name or `format:` says.") from wrong
+
+
+def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """Count a file's rows and name its columns; CSV and JSON Lines are parsed to the end, so that broken text shows at once."""
+    columns: tuple[tuple[str, str], ...]
+    rows = 0
+    if form == "jsonl":
+        names: dict[str, None] = {}
+        for _, document in read_json_lines(path):
+            rows += 1
+            names.update(dict.fromkeys(document))
+        return rows, tuple((name, "json") for name in sorted(names))
+    try:
+        if form == "parquet":
+            with pq.ParquetFile(path) as file:
+                rows, columns = file.metadata.num_rows, tuple((field.name, str(field.type)) for field in file.schema_arrow)
+        else:
+            columns = tuple((name, "string") for name in _csv_header(path))
+            rows = sum(batch.num_rows for batch in _csv_reader(path, [name for name, _ in columns], None))
+    except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
+        _unreadable(path, wrong)
+    names = dict.fromkeys(name for name, _ in columns)
+    if len(names) != len(columns):
+        twice = sorted({name for name, _ in columns if sum(name == other for other, _ in columns) > 1})
+        raise SourceUnreadable(f"{path} has several columns named {', '.join(twice)}.", path=str(path),
+                               fix="Give every column its own name.")
+    return rows, columns
+
+
+def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, str], ...]]]) -> tuple[tuple[str, str], ...]:
+    first_name, first = described[0]
+    if form == "jsonl":
+        return tuple((name, "json") for name in sorted({name for _, columns in described for name, _ in columns}))
+    for name, columns in described[1:]:
+        unlike = sorted(set(columns) ^ set(first))
+        if unlike:
+            column, kind = unlike[0]
+            raise SourceUnreadable(f"{name} and {first_name} have unlike columns: {column} ({kind}) is not in both.", path=name,
+                                   fix="All files of a folder need the same columns with the same types.")
+    return first
+
+
+def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[str]) -> Iterator[Batch]:
+    if form == "jsonl":
+        yield from _scan_json(path, columns)
+        return
+    try:
+        if form == "parquet":
+            with pq.ParquetFile(path, read_dictionary=list(dictionary), pre_buffer=True) as file:
+                for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=True):
+                    yield {name: batch.column(name) for name in columns}
+        else:
+            for batch in _csv_reader(path, _csv_header(path), columns):
+                if batch.num_rows:
+                    yield {name: batch.column(name) for name in columns}
+    except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
+        _unreadable(path, wrong)
+
+
+def _scan_json(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
+    lists: dict[str, list[Any]] = {name: [] for name in columns}
+    rows = 0
+    for _, document in read_json_lines(path):
+        for name, values in lists.items():
+            values.append(document.get(name))
+        rows += 1
+        if rows == _JSON_ROWS:
+            yield dict(lists)
+            lists, rows = {name: [] for name in columns}, 0
+    if rows:
+        yield dict(lists)
+
+
+def _csv_header(path: Path) -> list[str]:
+    with _open_text_bytes(path) as stream:
+        header = stream.readline(_BLOCK)
+    texts = {f"f{number}": pa.string() for number in range(header.count(b",") + 1)}
+    table = pyarrow.csv.read_csv(pa.BufferReader(header.removeprefix(b"\xef\xbb\xbf")),
+                                 read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True, use_threads=False),
+                                 convert_options=pyarrow.csv.ConvertOptions(column_types=texts))
+    return [column[0].as_py() or "" for column in table.columns]
+
+
+def _csv_reader(path: Path, names: Sequence[str], wanted: Sequence[str] | None) -> Any:
+    source = pa.input_stream(str(path), compression="gzip" if path.name.endswith(".gz") else None)
+    return pyarrow.csv.open_csv(
+        source,
+        read_options=pyarrow.csv.ReadOptions(block_size=4 * _BLOCK),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
+            include_columns=list(wanted) if wanted is not None else None))
+
+
+def _open_text_bytes(path: Path) -> IO[bytes]:
+    opener = cast("Callable[..., IO[bytes]]", gzip.open if path.name.endswith(".gz") else open)
+    return opener(path, "rb")

@@ -1,0 +1,114 @@
+"""Numbers of distinct values in sliding windows, by links between occurrences of a value within its key.
+
+```
+   values    A  B  A  C  B          an entering slot is new if its previous occurrence lies before the window;
+   before    ·  ·  0  ·  1          a leaving slot takes its value along if its next occurrence is not inside
+   after     2  4  ·  ·  ·
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int64s
+
+_NEVER = np.int32(2**31 - 1)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_THIRTY_TWO = np.uint64(32)
+
+
+@compiled(types.void(INT64S, BOOLS, INT32S, INT32S, INT32S, INT32S))
+def link(values: Any, marks: Any, first: Any, table: Any, before: Any, after: Any) -> None:
+    """Link each slot to the previous (-1: none) and next (2³¹-1: none) slot of its key with the same value.
+
+    `table` is scratch for the last slot of each value, a power of two and at least twice the fullest key, filled with -1. Entries of
+    former keys lie below the key's first slot, so it is never cleared. An unmarked slot never counts: it seems to have occurred
+    before (2³¹-1) and to occur again (-1).
+    """
+    for k in range(first.shape[0] - 1):
+        start, end = first[k], first[k + 1]
+        size = 4
+        while size < 2 * (end - start):
+            size *= 2
+        mask = np.uint64(size - 1)
+        for slot in range(start, end):
+            if marks.shape[0] > 0 and not marks[slot]:
+                before[slot], after[slot] = _NEVER, np.int32(-1)
+                continue
+            value = values[slot]
+            mixed = np.uint64(value) * _MIX
+            place = (mixed ^ (mixed >> _THIRTY_TWO)) & mask
+            last = table[place]
+            while last >= start and values[last] != value:
+                place = (place + np.uint64(1)) & mask
+                last = table[place]
+            table[place] = slot
+            after[slot] = _NEVER
+            before[slot] = -1
+            if last >= start:
+                before[slot] = last
+                after[last] = slot
+
+
+@compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT32S, types.int64[:, ::1]))
+def count_distinct(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one walk, one kernel
+                   before: Any, after: Any, state: Any, out: Any) -> None:
+    """Write each row's number of distinct values per window.
+
+    `state` holds per key the end of the slots that entered, then per window its lower end and count.
+    """
+    stride = 2 * windows.shape[0] + 1
+    n = key.shape[0]
+    for r in range(n):
+        if r + 24 < n:
+            prefetch(state, np.int64(key[r + 24]) * stride)
+        if r + 8 < n and key[r + 8] >= 0:
+            ahead = np.int64(key[r + 8]) * stride
+            prefetch(before, np.int64(state[ahead]))
+            for j in range(windows.shape[0]):
+                prefetch(after, np.int64(state[ahead + 1 + 2 * j]))
+        k = key[r]
+        if k < 0:
+            for j in range(windows.shape[0]):
+                out[j, r] = 0
+            continue
+        base = np.int64(k) * stride
+        entered, end = state[base], hi[r]
+        state[base] = end
+        for j in range(windows.shape[0]):
+            place = base + 1 + 2 * j
+            start, count = lo[windows[j], r], state[place + 1]
+            for slot in range(state[place], min(start, entered)):
+                if after[slot] >= entered:
+                    count -= 1
+            for slot in range(max(entered, start), end):
+                if before[slot] < start:
+                    count += 1
+            state[place], state[place + 1] = start, count
+            out[j, r] = count
+
+
+class Distinct:
+    """Numbers of distinct values of one column of slots over some windows."""
+
+    def __init__(self, values: Int64s, marks: Bools | None, first: npt.NDArray[np.int32], fullest: int, windows: Sequence[int]) -> None:
+        self._windows = np.array(windows, np.int64)
+        self._state = np.zeros((first.shape[0] - 1, 2 * len(windows) + 1), np.int32)
+        self._state[:, 0] = first[:-1]
+        self._state[:, 1::2] = first[:-1, None]
+        self._state = self._state.reshape(-1)
+        self._before, self._after = np.empty(values.shape[0], np.int32), np.empty(values.shape[0], np.int32)
+        table = np.full(max(4, 1 << (2 * fullest - 1).bit_length()) if fullest else 4, -1, np.int32)
+        link(values, np.empty(0, np.bool_) if marks is None else marks, first, table, self._before, self._after)
+
+    def write(self, rows: Located, out: npt.NDArray[np.int64], _valid: Bools) -> None:
+        """Write a block's results to `out`, one line per window; a count is never null."""
+        count_distinct(rows.key, rows.hi, rows.lo, self._windows, self._before, self._after, self._state, out)

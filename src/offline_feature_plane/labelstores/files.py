@@ -1,0 +1,98 @@
+"""Label timelines in files: pinned by their bytes, described for an engine, never interpreted here (`domain.md` §1.8)."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from offline_feature_plane.domain.identity import files_log_id
+from offline_feature_plane.errors import (
+    LabelStoreUnavailable,
+    SourceColumnUnknown,
+    SourceTypeMismatch,
+    SourceUnreadable,
+    TimeZoneUndeclared,
+)
+from offline_feature_plane.filesets import FileSet, pin_files
+from offline_feature_plane.labelstores.mapping import LabelMapping
+from offline_feature_plane.ports import LabelTable
+
+_TEXT = ("string", "large_string", "string_view", "json", "null")
+
+
+class FileLabelStore:
+    """Pins label files. Relative paths are under `root`, the folder of plane.yaml."""
+
+    name = "files"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def pin(self, mapping: LabelMapping) -> LabelTable:
+        """Find, hash, count and check the files of one label type.
+
+        Raises:
+            LabelStoreUnavailable: nothing there, empty, broken, or no row.
+            SourceColumnUnknown: a mapped column is not in the file.
+            SourceTypeMismatch: a column can never hold what it is mapped as.
+            TimeZoneUndeclared: a time column without zone, and no `zone:`.
+            RefScopeInvalid: a link that leads out of the folder.
+        """
+        try:
+            files = pin_files(self.root / mapping.path, mapping.form)
+        except SourceUnreadable as wrong:
+            raise LabelStoreUnavailable(f"the {mapping.label_type} labels: {wrong.what}", fix=wrong.fix, path=wrong.path) from wrong
+        _check_columns(mapping, files)
+        log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
+        return LabelTable(
+            label_type=mapping.label_type, log_id=log_id, form=files.form, files=files.files, columns=files.columns,
+            event_column=mapping.event_column, value_constant=mapping.value_constant, value_column=mapping.value_column,
+            value_map=mapping.value_map, observed_column=mapping.observed_column, observed_after_us=mapping.observed_after_us,
+            event_time_column=mapping.event_time_column, effective_column=mapping.effective_column,
+            source_column=mapping.source_column, source_constant=mapping.source_constant, id_column=mapping.id_column,
+            supersedes_column=mapping.supersedes_column, zone=mapping.zone, min_lag_us=mapping.min_lag_us)
+
+
+def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
+    kinds = dict(files.columns)
+    for name in mapping.needed:
+        if name not in kinds:
+            close = difflib.get_close_matches(name, kinds, 1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Columns: {', '.join(kinds)}."
+            raise SourceColumnUnknown(f"the {mapping.label_type} labels have no column {name!r}.", fix=hint, path=f"{mapping.path}:{name}")
+    for time_name in (mapping.observed_column, mapping.effective_column, mapping.event_time_column):
+        if time_name is not None:
+            _check_time(mapping, time_name, kinds[time_name])
+    for id_name in (mapping.event_column, mapping.id_column, mapping.supersedes_column):
+        if id_name is not None and not (_is_text(kinds[id_name]) or _is_integer(kinds[id_name])):
+            raise _mismatch(mapping, id_name, kinds[id_name], "ids are text or integers", "Write the ids as text or integers.")
+    if mapping.source_column is not None and not _is_text(kinds[mapping.source_column]):
+        raise _mismatch(mapping, mapping.source_column, kinds[mapping.source_column], "a source is text", "Map a text column as `source:`.")
+    value = mapping.value_column
+    if value is not None and not (_is_text(kinds[value]) or _is_integer(kinds[value]) or kinds[value] == "bool"
+                                  or (mapping.value_map is not None and kinds[value] in {"float", "double", "halffloat"})):
+        raise _mismatch(mapping, value, kinds[value], "a label value is text, an integer or a truth value; whole floats need a map",
+                        "Map each raw value, for example `value: {column: is_fraud, 1: FRAUD, 0: LEGIT}`.")
+
+
+def _check_time(mapping: LabelMapping, name: str, kind: str) -> None:
+    if kind.startswith("timestamp["):
+        if "tz=" not in kind and mapping.zone is None:
+            raise TimeZoneUndeclared(
+                f"the column {name!r} of the {mapping.label_type} labels carries no zone.", path=f"{mapping.path}:{name}",
+                fix=f"Add `zone: UTC` (or the zone in which it was written) to labels.{mapping.label_type} in plane.yaml.")
+    elif not _is_text(kind):
+        raise _mismatch(mapping, name, kind, "a time is a timestamp or RFC 3339 text", "Write times as timestamps or RFC 3339 text.")
+
+
+def _is_text(kind: str) -> bool:
+    return kind in _TEXT or (kind.startswith("dictionary<values=") and kind.split("=", 1)[1].partition(",")[0] in _TEXT)
+
+
+def _is_integer(kind: str) -> bool:
+    return kind in {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+
+
+def _mismatch(mapping: LabelMapping, name: str, kind: str, why: str, fix: str) -> SourceTypeMismatch:
+    what = f"the column {name!r} of the {mapping.label_type} labels is {kind}: {why}."
+    return SourceTypeMismatch(what, fix=fix, path=f"{mapping.path}:{name}")

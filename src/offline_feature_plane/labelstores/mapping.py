@@ -1,0 +1,181 @@
+"""How a user's file becomes a label timeline: the `labels:` entry of plane.yaml as a checked value (`decisions.md` D24–D26, G)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from offline_feature_plane.domain.extraction import named_zone
+from offline_feature_plane.domain.instants import parse_duration
+from offline_feature_plane.domain.resolution import SOURCES
+from offline_feature_plane.errors import Problem, SettingsInvalid, refuse
+
+_NO_TIME = re.compile(r"0[smhdw]")
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """Where one label type's assertions stand and which columns say what. Fields as in `ports.LabelTable`; durations in µs.
+
+    `truth` names the columns that carry truth: none of them may ever be a feature of events in the same file.
+    """
+
+    label_type: str
+    path: str
+    form: str | None
+    event_column: str
+    value_constant: str | None
+    value_column: str | None
+    value_map: tuple[tuple[str, str], ...] | None
+    observed_column: str | None
+    observed_after_us: int | None
+    event_time_column: str | None
+    effective_column: str | None
+    source_column: str | None
+    source_constant: str
+    id_column: str | None
+    supersedes_column: str | None
+    zone: str | None
+    min_lag_us: int | None
+
+    @property
+    def truth(self) -> tuple[str, ...]:
+        """Columns that tell, or let guess, what became known about an event later."""
+        return tuple(sorted({name for name in (self.value_column, self.observed_column, self.effective_column, self.source_column,
+                                               self.id_column, self.supersedes_column) if name is not None}))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Every column that the file must have."""
+        return tuple(dict.fromkeys(name for name in (self.event_column, self.event_time_column, self.value_column, self.observed_column,
+                                                     self.effective_column, self.source_column, self.id_column, self.supersedes_column)
+                                   if name is not None))
+
+
+def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
+    """Check the meaning of one entry under `labels:`.
+
+    Args:
+        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`.
+        name: the label type, the entry's key.
+
+    Raises:
+        SettingsInvalid: with every problem and its path.
+
+    >>> mapping_from({"path": "cb.parquet", "event": "tx_id", "observed": "reported_at", "value": "CHARGEBACK"}, "chargeback").truth
+    ('reported_at',)
+    """
+    problems: list[Problem] = []
+    at = f"labels.{name}"
+
+    def blame(key: str, sentence: str) -> None:
+        problems.append(Problem(f"{at}.{key}", SettingsInvalid.code, sentence))
+
+    def column(key: str) -> str | None:
+        value = raw.get(key)
+        if value is not None and (not isinstance(value, str) or not value):
+            blame(key, f"a column name is expected, not {value!r}")
+            return None
+        return value
+
+    for key in ("path", "event", "observed", "value"):
+        if raw.get(key) is None:
+            blame(key, "is missing")
+    constant, value_column, value_map = _read_value(raw.get("value"), blame)
+    observed, after_us = _read_observed(raw.get("observed"), blame)
+    source_column, source_constant = _read_source(raw.get("source"), blame)
+    zone = column("zone")
+    if zone is not None:
+        try:
+            named_zone(zone)
+        except SettingsInvalid as wrong:
+            blame("zone", f"{wrong.what} {wrong.fix}")
+    if after_us is not None and raw.get("effective") is not None:
+        blame("effective", "an assumed delay has no effective column: its labels hold from their events on")
+    found = LabelMapping(
+        label_type=name, path=column("path") or "", form=column("format"), event_column=column("event") or "", value_constant=constant,
+        value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
+        event_time_column=column("time"), effective_column=column("effective"), source_column=source_column,
+        source_constant=source_constant, id_column=column("id"), supersedes_column=column("supersedes"), zone=zone,
+        min_lag_us=_read_duration(raw.get("min_lag"), "min_lag", blame, zero=True))
+    if problems:
+        raise refuse(problems)
+    return found
+
+
+Blame = Callable[[str, str], None]
+
+
+def _read_value(value: Any, blame: Blame) -> tuple[str | None, str | None, tuple[tuple[str, str], ...] | None]:
+    """A constant, or a column with an optional map from its texts to label values."""
+    if value is None:
+        return None, None, None
+    if isinstance(value, str) and value:
+        return value, None, None
+    if not isinstance(value, Mapping):
+        blame("value", f"a label value or `{{column: …}}` is expected, not {value!r}; put quotes around words such as NO")
+        return None, None, None
+    name = value.get("column")
+    if not isinstance(name, str) or not name:
+        blame("value", "`column:` must name the column that holds the value; for one value for all rows write the bare value")
+    mapped: dict[str, str] = {}
+    for key, meaning in value.items():
+        if key == "column":
+            continue
+        text = _text_of(key)
+        if text is None:
+            blame("value", f"{key!r} is no text, integer or truth value that a column could hold")
+        elif not isinstance(meaning, str) or not meaning:
+            blame("value", f"{text} must become a label value, not {meaning!r}; put quotes around words such as NO")
+        elif text in mapped:
+            blame("value", f"{text} stands twice")
+        else:
+            mapped[text] = meaning
+    return None, name if isinstance(name, str) else None, tuple(sorted(mapped.items())) or None
+
+
+def _text_of(key: Any) -> str | None:
+    """A raw value as the map spells it: integers as decimal text (1.0 is 1), truth values as `true` and `false`."""
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, float) and key.is_integer():
+        return str(int(key))
+    return str(key) if isinstance(key, str | int) else None
+
+
+def _read_observed(observed: Any, blame: Blame) -> tuple[str | None, int | None]:
+    if observed is None:
+        return None, None
+    if isinstance(observed, str) and observed:
+        return observed, None
+    if isinstance(observed, Mapping) and set(observed) == {"after_event"}:
+        return None, _read_duration(observed["after_event"], "observed", blame)
+    blame("observed", f"a column name or `{{after_event: 30d}}` is expected, not {observed!r}")
+    return None, None
+
+
+def _read_source(source: Any, blame: Blame) -> tuple[str | None, str]:
+    """One of the four sources for all rows, or a column that holds them."""
+    if source is None:
+        return None, "SYSTEM"
+    if isinstance(source, str) and source in SOURCES:
+        return None, source
+    name = source.get("column") if isinstance(source, Mapping) and len(source) == 1 else source
+    if isinstance(name, str) and name:
+        return name, "SYSTEM"
+    blame("source", f"one of {', '.join(SOURCES)}, or a column that holds them, is expected, not {source!r}")
+    return None, "SYSTEM"
+
+
+def _read_duration(text: Any, key: str, blame: Blame, *, zero: bool = False) -> int | None:
+    if text is None:
+        return None
+    if zero and isinstance(text, str) and _NO_TIME.fullmatch(text):
+        return 0
+    try:
+        return parse_duration(text)
+    except (ValueError, TypeError) as wrong:
+        blame(key, f"{text!r} is no duration: {wrong}" if not isinstance(text, str) else str(wrong))
+        return None

@@ -1,0 +1,186 @@
+"""The run ledger in one SQLite file.
+
+Rollback journal with `synchronous=EXTRA`: a commit that returned survives a power cut, and no version of SQLite has the corruption bug that
+write-ahead logs had. Each call opens its own connection, so any thread may call. Writers take the file with `BEGIN IMMEDIATE` and wait
+their turn up to `busy_timeout_s`. For this ledger the machine's clock is the database's clock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from offline_feature_plane.domain.runstates import Limits
+from offline_feature_plane.errors import InternalError, InvalidTransition, LedgerUnavailable, OfsError
+from offline_feature_plane.ledger.connector import STATEMENTS, Row, sql_file
+from offline_feature_plane.ledger.verbs import LedgerVerbs
+from offline_feature_plane.ports import Clock
+
+SCHEMA_VERSION: Final = 1
+
+_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_NO_LEDGER: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT}
+_NO_ACCESS: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTFOUND}
+_NO_DISK: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_TOOBIG}
+
+
+class SqliteLedger(LedgerVerbs):
+    """A `ports.Ledger` in the file `path`, which is made with its folder if nothing stands there.
+
+    Args:
+        path: the ledger's file.
+        clock: judges leases and dates events.
+        limits: after how many attempts only closing is left.
+        busy_timeout_s: how long a call waits for other writers.
+
+    Raises:
+        LedgerUnavailable: the file cannot be opened or written, is no ledger, or was made by a newer release.
+    """
+
+    name = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock, *, limits: Limits | None = None, busy_timeout_s: float = 30.0) -> None:
+        connector = SqliteConnector(path, clock, busy_timeout_s=busy_timeout_s)
+        connector.prepare()
+        super().__init__(connector, limits)
+
+
+class SqliteConnector:
+    """Transactions on one SQLite file; every driver error leaves as one of ours."""
+
+    def __init__(self, path: Path, clock: Clock, *, busy_timeout_s: float) -> None:
+        self._path = path.absolute()
+        self._clock = clock
+        self._busy_timeout_s = busy_timeout_s
+
+    def prepare(self) -> None:
+        """Make the file, its folder and its tables if they are missing; refuse what is no ledger of this schema."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as wrong:
+            raise LedgerUnavailable(f"the folder {self._path.parent} cannot be made: {wrong.strerror or wrong}", path=str(self._path),
+                                    fix="Choose a folder that can be written.") from wrong
+        with self._mapped(), closing(self._opened("rwc")) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
+            tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables:
+                for statement in _statements(sql_file("schema.sqlite.sql")):
+                    connection.execute(statement)
+            else:
+                self._check_schema(connection, tables)
+
+    @contextmanager
+    def writing(self) -> Iterator[SqliteTransaction]:
+        """A transaction that excludes other writers from its beginning."""
+        with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
+            yield SqliteTransaction(connection, self._clock)
+
+    @contextmanager
+    def reading(self) -> Iterator[SqliteTransaction]:
+        """A transaction that sees one consistent state."""
+        with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN"):
+            yield SqliteTransaction(connection, self._clock)
+
+    def _opened(self, how: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"{self._path.as_uri()}?mode={how}", uri=True, timeout=self._busy_timeout_s, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            for pragma in ("journal_mode=DELETE", "synchronous=EXTRA", "recursive_triggers=ON", "foreign_keys=ON", "trusted_schema=OFF"):
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_schema(self, connection: sqlite3.Connection, tables: set[str]) -> None:
+        if "ledger_schema" not in tables:
+            raise LedgerUnavailable("the file is an SQLite database, and no run ledger", path=str(self._path),
+                                    fix="Point the ledger setting at another file.")
+        version = connection.execute("SELECT MAX(version) AS version FROM ledger_schema").fetchone()["version"]
+        if version != SCHEMA_VERSION:
+            raise LedgerUnavailable(f"the ledger has schema {version}; this release reads {SCHEMA_VERSION}", path=str(self._path),
+                                    fix="Install the release that wrote it, or a newer one.", schema=version)
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning) as wrong:
+            raise mapped(wrong, self._path) from wrong
+
+
+class SqliteTransaction:
+    """Named statements on one open connection."""
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def now_us(self) -> int:
+        """The machine's clock, which is this database's clock."""
+        return self._clock.now_us()
+
+    def change(self, statement: str, **values: object) -> int:
+        """Run a named statement that writes; how many rows it changed."""
+        return self._connection.execute(STATEMENTS[statement], values).rowcount
+
+    def one(self, statement: str, **values: object) -> Row | None:
+        """The first row of a named query, or None."""
+        row = self._connection.execute(STATEMENTS[statement], values).fetchone()
+        return None if row is None else dict(row)
+
+    def every(self, statement: str, **values: object) -> Sequence[Row]:
+        """All rows of a named query."""
+        return [dict(row) for row in self._connection.execute(STATEMENTS[statement], values)]
+
+
+def mapped(wrong: Exception, path: Path) -> OfsError:
+    """The error of ours that a driver error is: always LedgerUnavailable, but for a statement that the schema's own laws refuse.
+
+    Args:
+        wrong: any `sqlite3.Error` or `sqlite3.Warning`.
+        path: the ledger's file.
+    """
+    code = getattr(wrong, "sqlite_errorcode", None)
+    kind = None if code is None else code & 0xFF
+    if isinstance(wrong, sqlite3.IntegrityError):
+        return InvalidTransition(f"the ledger refused a change: {wrong}", path=str(path), fix="Report this as a defect.")
+    if kind in _BUSY:
+        return LedgerUnavailable(f"other processes held the ledger for too long ({wrong})", path=str(path),
+                                 fix="Wait for them to finish and run again; look for a process that hangs.")
+    if kind in _NO_LEDGER:
+        return LedgerUnavailable(f"the file is no readable ledger ({wrong})", path=str(path),
+                                 fix="Point the ledger setting at another file, or restore this one from a copy.")
+    if kind in _NO_ACCESS:
+        return LedgerUnavailable(f"the file cannot be opened or written ({wrong})", path=str(path),
+                                 fix="Check that it exists, and that its folder can be written.")
+    if kind in _NO_DISK:
+        return LedgerUnavailable(f"the disk or memory under the ledger failed ({wrong})", path=str(path),
+                                 fix="Free space, check the disk, run again.")
+    return LedgerUnavailable(f"the ledger cannot be used ({type(wrong).__name__}: {wrong})", path=str(path), fix="Report this as a defect.")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one; triggers hold semicolons of their own."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        raise InternalError(f"the schema file ends within a statement: {statement[:60]!r}", fix="Report this as a defect.")

@@ -1,0 +1,209 @@
+"""The verbs of the run ledger over any connector: each is one short transaction (`domain.md` §4, `decisions.md` D6).
+
+Every update names the attempt that it belongs to and must change exactly one row; otherwise the worker is fenced. Each change of
+state appends its event in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from offline_feature_plane.domain.canonical import hex_of
+from offline_feature_plane.domain.identity import run_key as key_of
+from offline_feature_plane.domain.runstates import TERMINAL, Limits, Verb, granted, move
+from offline_feature_plane.errors import Fenced, RequestIdPayloadMismatch, RunBusy, RunEnded, RunNotFound, SchemaInvalid
+from offline_feature_plane.ledger import chain
+from offline_feature_plane.ledger.connector import Connector, Row, Transaction
+from offline_feature_plane.ports import LedgerEvent, Run, Submitted
+
+_KINDS: Final[Mapping[Verb, str]] = {"publish_pending": chain.PENDING, "release": chain.RELEASED, "done": chain.DONE,
+                                     "failed": chain.FAILED}
+
+
+class LedgerVerbs:
+    """The `ports.Ledger` of a connector.
+
+    Args:
+        connector: opens transactions.
+        limits: after how many attempts only closing is left.
+    """
+
+    name = "ledger"
+
+    def __init__(self, connector: Connector, limits: Limits | None = None) -> None:
+        self._connector = connector
+        self._limits = limits or Limits()
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    def submit(self, *, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+        """Open a run, or return the one this request id has. Raises RequestIdPayloadMismatch, LedgerUnavailable, SchemaInvalid."""
+        with self._connector.writing() as tx:
+            return _submit(tx, request_id, payload_digest, platform_run_id, payload)
+
+    def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+        """Submit under `auto:<first 16 hex>:<n>`, n = FAILED or CANCELLED such runs of this payload + 1 (`decisions.md` D6)."""
+        prefix = f"auto:{hex_of(payload_digest)[:16]}:"
+        with self._connector.writing() as tx:
+            lost = tx.one("lost_unnamed_runs", payload_digest=payload_digest, prefix=prefix, prefix_length=len(prefix))
+            return _submit(tx, f"{prefix}{(lost['n'] if lost else 0) + 1}", payload_digest, platform_run_id, payload)
+
+    # --- working --------------------------------------------------------------------------------------------
+
+    def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
+        """Take a run and raise `attempt`; see `ports.Ledger.claim`. Raises RunBusy, RunEnded, RunNotFound, LedgerUnavailable."""
+        with self._connector.writing() as tx:
+            run, now = _found(tx, run_key), tx.now_us()
+            if run.state in TERMINAL:
+                because = f" ({run.reason_code})" if run.reason_code else ""
+                raise RunEnded(f"run {run_key} of request {run.request_id} ended {run.state}{because}", run_key=run_key, state=run.state,
+                               reason_code=run.reason_code, fix="Ask again without a request_id, or with a new one.")
+            if run.lease_until_us is not None and run.lease_until_us > now:
+                raise RunBusy(f"run {run_key} is worked on by {run.worker}; its lease ends in {(run.lease_until_us - now) / 1e6:.1f} s",
+                              run_key=run_key, worker=run.worker, lease_until_us=run.lease_until_us)
+            grant = granted(run.state, run.mode, run.full_run_attempts, run.publish_retry_attempts, self._limits)
+            claimed = {**vars(grant), "worker": worker}
+            changed = tx.change("claim_run", run_key=run_key, attempt=run.attempt, state=run.state, lease_until_us=now + lease_us,
+                                at_us=now, **claimed)
+            if changed != 1:
+                raise RunBusy(f"run {run_key} was just taken by another worker", run_key=run_key)
+            _append(tx, run_key, chain.STARTED, now, run.attempt + 1, {**claimed, "took_over": run.state == "RUNNING"})
+            return _found(tx, run_key)
+
+    def heartbeat(self, run_key: str, *, attempt: int, lease_us: int) -> None:
+        """Prolong the lease; no event. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        with self._connector.writing() as tx:
+            now = tx.now_us()
+            changed = tx.change("prolong_lease", run_key=run_key, attempt=attempt, lease_until_us=now + lease_us, at_us=now)
+            _only_one(tx, changed, run_key, attempt)
+
+    def note(self, run_key: str, *, attempt: int, kind: str, details: Mapping[str, Any]) -> None:
+        """Append an event to a RUNNING run. Raises Fenced, RunNotFound, LedgerUnavailable; SchemaInvalid for a kind of the ledger's own."""
+        if kind in chain.STATE_KINDS:
+            raise SchemaInvalid(f"an event of kind {kind} is written by the ledger only", fix="Note another kind.", path="kind")
+        with self._connector.writing() as tx:
+            now = tx.now_us()
+            _only_one(tx, tx.change("touch_run", run_key=run_key, attempt=attempt, at_us=now), run_key, attempt)
+            _append(tx, run_key, kind, now, attempt, details)
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def publish_pending(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
+        """RUNNING → PUBLISH_PENDING. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "publish_pending", reason_code=reason_code)
+
+    def release(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
+        """RUNNING → QUEUED: the lease is given back, the attempt stays spent. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "release", reason_code=reason_code)
+
+    def done(self, run_key: str, *, attempt: int, result: Mapping[str, Any]) -> Run:
+        """RUNNING → DONE. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "done", result=result)
+
+    def failed(self, run_key: str, *, attempt: int, reason_code: str, details: Mapping[str, Any]) -> Run:
+        """RUNNING → FAILED, final; the caller has buried the run before. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "failed", reason_code=reason_code, details=details)
+
+    def cancel(self, run_key: str, *, reason: str) -> Run:
+        """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has buried the run before. Raises InvalidTransition, RunNotFound."""
+        with self._connector.writing() as tx:
+            run, now = _found(tx, run_key), tx.now_us()
+            move(run.state, "cancel")
+            changed = tx.change("cancel_run", run_key=run_key, attempt=run.attempt, state=run.state, reason_code="RUN_CANCELLED", at_us=now)
+            _only_one(tx, changed, run_key, run.attempt)
+            _append(tx, run_key, chain.CANCELLED, now, run.attempt, {"reason_code": "RUN_CANCELLED", "reason": reason})
+            return _found(tx, run_key)
+
+    def _leave(self, run_key: str, attempt: int, verb: Verb, *, reason_code: str | None = None, result: Mapping[str, Any] | None = None,
+               details: Mapping[str, Any] | None = None) -> Run:
+        said = {"reason_code": reason_code, "result": result, "details": details}
+        with self._connector.writing() as tx:
+            now = tx.now_us()
+            changed = tx.change("leave_running", run_key=run_key, attempt=attempt, state=move("RUNNING", verb), reason_code=reason_code,
+                                result=chain.text_of(result), at_us=now)
+            _only_one(tx, changed, run_key, attempt)
+            _append(tx, run_key, _KINDS[verb], now, attempt, {name: value for name, value in said.items() if value is not None})
+            return _found(tx, run_key)
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def run(self, run_key: str) -> Run:
+        """One run. Raises RunNotFound, LedgerUnavailable."""
+        with self._connector.reading() as tx:
+            return _found(tx, run_key)
+
+    def runs(self, *, limit: int = 100) -> Sequence[Run]:
+        """Newest first."""
+        with self._connector.reading() as tx:
+            return tuple(_run(row) for row in tx.every("newest_runs", limit=limit))
+
+    def events(self, run_key: str) -> Sequence[LedgerEvent]:
+        """A run's history in order, every link verified. Raises RunNotFound, LedgerChainBroken."""
+        with self._connector.reading() as tx:
+            row = tx.one("run", run_key=run_key)
+            if row is None:
+                raise _not_found(run_key)
+            return chain.verified(row, tx.every("events", run_key=run_key))
+
+    def head(self, run_key: str) -> str:
+        """Digest of the newest event of a run. Raises RunNotFound."""
+        with self._connector.reading() as tx:
+            newest = tx.one("newest_event", run_key=run_key)
+            if newest is None:
+                raise _not_found(run_key)
+            return str(newest["digest"])
+
+    def remember_closure(self, *, profile: str, digest: str) -> str:
+        """Remember that `policy@revision/set@version` has this closure digest, or return the one it has already (`decisions.md` D11)."""
+        with self._connector.writing() as tx:
+            known = tx.one("closure", profile=profile)
+            if known is None:
+                tx.change("insert_closure", profile=profile, digest=digest)
+            return digest if known is None else str(known["digest"])
+
+
+def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+    run_key = key_of(request_id)
+    known = tx.one("run", run_key=run_key)
+    if known is not None:
+        if known["payload_digest"] != payload_digest:
+            raise RequestIdPayloadMismatch(f"request {request_id} was used before for another payload ({known['payload_digest']}; "
+                                           f"now {payload_digest})", path="request_id", run_key=run_key)
+        return Submitted("DUPLICATE", _run(known))
+    now, text = tx.now_us(), str(chain.text_of(payload))
+    said = {"request_id": request_id, "payload_digest": payload_digest, "platform_run_id": platform_run_id, "payload": text}
+    tx.change("insert_run", run_key=run_key, at_us=now, **said)
+    _append(tx, run_key, chain.QUEUED, now, 0, chain.queued_details(**said))
+    return Submitted("NEW", _found(tx, run_key))
+
+
+def _append(tx: Transaction, run_key: str, kind: str, at_us: int, attempt: int, details: Mapping[str, Any]) -> None:
+    after = tx.one("newest_event", run_key=run_key)
+    tx.change("insert_event", **chain.link(run_key=run_key, after=after, kind=kind, at_us=at_us, attempt=attempt, details=details))
+
+
+def _only_one(tx: Transaction, changed: int, run_key: str, attempt: int) -> None:
+    """Exactly one row changed, or this worker is fenced."""
+    if changed != 1:
+        run = _found(tx, run_key)
+        raise Fenced(f"attempt {attempt} of run {run_key} is over: the run is {run.state} at attempt {run.attempt}",
+                     fix="Stop this worker: the run goes on without it.", run_key=run_key, attempt=attempt, state=run.state,
+                     newest=run.attempt)
+
+
+def _found(tx: Transaction, run_key: str) -> Run:
+    row = tx.one("run", run_key=run_key)
+    if row is None:
+        raise _not_found(run_key)
+    return _run(row)
+
+
+def _not_found(run_key: str) -> RunNotFound:
+    return RunNotFound(f"the ledger holds no run {run_key}", fix="List the runs with `ofs runs`.", run_key=run_key)
+
+
+def _run(row: Row) -> Run:
+    documents = {column: chain.document_of(row, column) for column in ("payload", "result")}
+    return Run(**{field.name: row[field.name] for field in fields(Run) if field.name not in documents}, **documents)

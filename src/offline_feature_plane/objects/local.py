@@ -1,0 +1,291 @@
+"""An object store in a folder of a local disk (`domain.md` §5).
+
+    write aside in .staging ─▶ fsync ─▶ hard-link to the final name ─▶ fsync the folders ─▶ remove the aside
+
+`link` is create-if-absent: of any number of writers one wins, and a reader sees all bytes or none. Every path is walked segment by
+segment below the root without following links, so no key leads out. What a crash leaves in `.staging` is harmless: no key reaches it,
+and its name is never used again while it stands.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, StorageIoFailure
+from offline_feature_plane.ports import PutOutcome
+
+STAGING = ".staging"
+
+Segments = list[str]
+Folders = list[int]  # open descriptors, root first
+
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ASIDE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK = 1 << 20
+_NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_ADVICE = {
+    errno.ENOSPC: "Free space on this disk, then run again.",
+    errno.EDQUOT: "Raise the quota or free space, then run again.",
+    errno.EACCES: "Give this user the right to write there, or choose another store root.",
+    errno.EPERM: "Give this user the right to write there, or choose another store root.",
+    errno.EROFS: "The file system is read-only: mount it for writing or choose another store root.",
+    errno.EIO: "The disk failed: check it before anything is tried again.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.ENAMETOOLONG: "Choose a store root with a shorter path.",
+}
+
+
+class LocalStore:
+    """Objects below one root folder. The root is created by the first put; reading an absent root finds nothing.
+
+    Safe for any number of threads and processes. The file system must have hard links.
+    """
+
+    name = "local"
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - absolute() keeps `..`, resolve() would follow links now and not later
+        self._counter = itertools.count()
+
+    def __repr__(self) -> str:
+        """Shows the root."""
+        return f"LocalStore({str(self.root)!r})"
+
+    def put_new(self, key: str, data: bytes) -> PutOutcome:
+        """Create `key` with `data` iff nothing stands there, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        segments = _segments(key)
+
+        def fill(aside: IO[bytes]) -> None:
+            aside.write(data)
+
+        with self._mapped("write", key), self._folders(segments[:-1], create=True) as folders:
+            return self._put_aside(folders, segments, fill)
+
+    def put_file(self, key: str, path: Path) -> PutOutcome:
+        """Like `put_new` from a local file: linked if it lies on the same file system, else copied.
+
+        Raises:
+            RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is no regular file.
+        """
+        segments = _segments(key)
+        with self._mapped("write", key), ExitStack() as open_things:
+            source = open_things.enter_context(os.fdopen(os.open(path, _FILE), "rb"))
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                raise StorageIoFailure(f"{path} is no regular file.", path=str(path), fix="Hand over a file.")
+            folders = open_things.enter_context(self._folders(segments[:-1], create=True))
+            os.fsync(source.fileno())
+            try:
+                os.link(path, segments[-1], dst_dir_fd=folders[-1], follow_symlinks=False)
+            except FileExistsError:
+                return self._settled(folders, segments, "exists")
+            except OSError as wrong:
+                if wrong.errno not in _NO_LINK | {errno.EXDEV}:
+                    raise
+            else:
+                return self._settled(folders, segments, "created")
+
+            def fill(aside: IO[bytes]) -> None:
+                while block := source.read(_BLOCK):
+                    aside.write(block)
+
+            return self._put_aside(folders, segments, fill)
+
+    def get(self, key: str) -> bytes:
+        """All bytes of an object. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
+        segments = _segments(key)
+        with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
+            return file.read()
+
+    def local_copy(self, key: str, scratch: Path) -> Path:  # noqa: ARG002 - other stores download into it
+        """The object's own file: read only. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
+        segments = _segments(key)
+        with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
+            return self.root.joinpath(*segments)
+
+    def exists(self, key: str) -> bool:
+        """Does an object stand at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        segments = _segments(key)
+        try:
+            with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
+                return True
+        except RefNotFound:
+            return False
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys below `prefix` (whole segments; `""` is the root), in byte order. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        segments = _segments(prefix.removesuffix("/")) if prefix else []
+        with suppress(RefNotFound), self._mapped("read", prefix), self._folders(segments) as folders:
+            yield from _walk(folders[-1], "".join(f"{segment}/" for segment in segments))
+
+    def delete(self, key: str) -> None:
+        """Remove an object durably; an absent one is fine. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        segments = _segments(key)
+        with suppress(RefNotFound), self._mapped("delete", key), self._folders(segments[:-1]) as folders:
+            _refuse_strange(key, segments[-1], folders[-1])
+            with suppress(FileNotFoundError):
+                os.unlink(segments[-1], dir_fd=folders[-1])
+            os.fsync(folders[-1])
+
+    def uri(self, key: str) -> str:
+        """The object's path."""
+        return str(self.root.joinpath(*_segments(key)))
+
+    def _put_aside(self, folders: Folders, segments: Segments, fill: Callable[[IO[bytes]], None]) -> PutOutcome:
+        """Write an aside file, link it to its final name, remove the aside."""
+        with self._folders([STAGING], create=True) as (*_, staging):
+            name, descriptor = self._new_aside(staging)
+            try:
+                with os.fdopen(descriptor, "wb") as aside:
+                    fill(aside)
+                    aside.flush()
+                    os.fsync(descriptor)
+                try:
+                    os.link(name, segments[-1], src_dir_fd=staging, dst_dir_fd=folders[-1], follow_symlinks=False)
+                except FileExistsError:
+                    return self._settled(folders, segments, "exists")
+                except OSError as wrong:
+                    if wrong.errno in _NO_LINK:
+                        raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
+                                               fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
+                    raise
+                return self._settled(folders, segments, "created")
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=staging)
+
+    def _new_aside(self, staging: int) -> tuple[str, int]:
+        """A name nobody has: process and count, tried until the kernel says that it is new."""
+        while True:
+            name = f"{os.getpid()}-{next(self._counter)}"
+            with suppress(FileExistsError):
+                return name, os.open(name, _ASIDE, 0o644, dir_fd=staging)
+
+    def _settled(self, folders: Folders, segments: Segments, outcome: PutOutcome) -> PutOutcome:
+        """Make the name durable, whoever created it and its folders: what is called `exists` must not be lost either."""
+        key = "/".join(segments)
+        if _kind_at(segments[-1], folders[-1]) == stat.S_IFDIR:
+            raise RefInvalid(f"{key} is a folder of other objects.", path=key, fix="Choose a key that no other object lies below.")
+        _refuse_strange(key, segments[-1], folders[-1])
+        for folder in reversed(folders):
+            os.fsync(folder)
+        return outcome
+
+    @contextmanager
+    def _folders(self, segments: Segments, *, create: bool = False) -> Iterator[Folders]:
+        """Descriptors of the root and every folder down to the last segment; no link is followed below the root."""
+        with ExitStack() as closing:
+            try:
+                if create and not self.root.is_dir():
+                    self._make_root()
+                folders = [os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+                closing.callback(os.close, folders[0])
+                for segment in segments:
+                    if create:
+                        with suppress(FileExistsError):
+                            os.mkdir(segment, 0o755, dir_fd=folders[-1])
+                    try:
+                        folders.append(os.open(segment, _FOLDER, dir_fd=folders[-1]))
+                    except OSError as wrong:
+                        if wrong.errno in {errno.ENOTDIR, errno.ELOOP}:
+                            raise _no_folder("/".join(segments), segment, folders[-1], create=create) from None
+                        raise
+                    closing.callback(os.close, folders[-1])
+            except FileNotFoundError:
+                raise RefNotFound(f"nothing stands at {self.root.joinpath(*segments)}.") from None
+            yield folders
+
+    def _make_root(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root, *self.root.parents):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            except OSError:  # a folder of others may refuse; ours and the ones we made do not
+                if folder == self.root:
+                    raise
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _opened(self, key: str, segments: Segments, folders: Folders) -> Iterator[IO[bytes]]:
+        _refuse_strange(key, segments[-1], folders[-1])
+        try:
+            file = os.fdopen(os.open(segments[-1], _FILE, dir_fd=folders[-1]), "rb")
+        except FileNotFoundError:
+            raise RefNotFound(f"nothing stands at {self.uri(key)}.", path=key) from None
+        with file:
+            yield file
+
+    @contextmanager
+    def _mapped(self, doing: str, key: str) -> Iterator[None]:
+        """Operating system errors leave as ours."""
+        try:
+            yield
+        except OSError as wrong:
+            advice = _ADVICE.get(wrong.errno or 0, "Check the disk and the store root, then run again.")
+            raise StorageIoFailure(f"cannot {doing} {self.root / key}: {wrong.strerror or wrong}.", path=key, fix=advice,
+                                   errno=errno.errorcode.get(wrong.errno or 0)) from wrong
+
+
+def _segments(key: str) -> Segments:
+    """The safe segments of a key, or RefInvalid."""
+    segments = key.split("/")
+    if len(key) > 1_000 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise RefInvalid(f"{key!a} is no object key.", path=key.encode("ascii", "backslashreplace").decode(),
+                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, joined by single slashes.")
+    return segments
+
+
+def _kind_at(name: str, folder: int) -> int | None:
+    try:
+        return stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_strange(key: str, name: str, folder: int) -> None:
+    """What stands at an object's name is a regular file or nothing; a link is never followed, a folder is no object."""
+    kind = _kind_at(name, folder)
+    if kind == stat.S_IFLNK:
+        raise RefScopeInvalid(f"{key} is a link; the store follows none.", path=key, fix="Remove the link.")
+    if kind == stat.S_IFDIR:
+        raise RefNotFound(f"{key} is a folder, not an object.", path=key)
+    if kind not in {None, stat.S_IFREG}:
+        raise RefInvalid(f"{key} is no regular file.", path=key, fix="Remove it from the store's folder.")
+
+
+def _no_folder(key: str, segment: str, folder: int, *, create: bool) -> RefScopeInvalid | RefInvalid | RefNotFound:
+    if _kind_at(segment, folder) == stat.S_IFLNK:
+        return RefScopeInvalid(f"{key} leads through the link {segment!r}; the store follows none.", path=key, fix="Remove the link.")
+    if create:
+        return RefInvalid(f"{key} lies below the object {segment!r}.", path=key, fix="Choose a key that is not below another object.")
+    return RefNotFound(f"nothing stands at {key}.", path=key)
+
+
+def _walk(folder: int, prefix: str) -> Iterator[str]:
+    """Keys below an open folder. A folder sorts as its name and a slash, which gives the byte order of whole keys."""
+    with os.scandir(folder) as entries:
+        found = sorted((f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry.is_file(follow_symlinks=False))
+                       for entry in entries if _SEGMENT.fullmatch(entry.name))
+    for name, is_object in found:
+        if is_object:
+            yield prefix + name
+        elif name.endswith("/"):
+            try:
+                below = os.open(name[:-1], _FOLDER, dir_fd=folder)
+            except FileNotFoundError:  # gone since it was listed
+                continue
+            try:
+                yield from _walk(below, prefix + name)
+            finally:
+                os.close(below)

@@ -1,0 +1,215 @@
+"""`plane.yaml` and what overrides it: file < environment < arguments; unknown settings are refused (`house.md`).
+
+Only the top floor reads the environment; here it comes in as a mapping. A variable is named after its setting: `OFS_STORE`,
+`OFS_ENGINE__MEMORY_LIMIT`. Tables, archives, labels and gates are mapped in the file only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from offline_feature_plane.contracts.model import find_problems, nearest, shown
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.documents import load_document
+from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
+from offline_feature_plane.labelstores.mapping import mapping_from
+
+__all__ = ["Settings", "describe_settings", "load_settings", "meaning", "settings_from"]
+
+PREFIX = "OFS_"
+NOT_SETTINGS = frozenset({"OFS_PLANE", "OFS_DEBUG"})  # which plane.yaml to read; show tracebacks of defects
+
+_INTEGER = re.compile(r"[0-9]{1,9}")
+_PATHS = (("store",), ("ledger",), ("work",), ("tokens", "key_file"), ("run_facts",))
+_NO_MEANING = frozenset({"path", "format"})
+
+
+def load_settings(path: Path, env: Mapping[str, str] | None = None, arguments: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of one plane, every path in them absolute.
+
+    Args:
+        path: plane.yaml (or .json).
+        env: environment variables; only those named `OFS_…` are looked at.
+        arguments: overrides by dotted name, such as `{"engine.threads": 2}`; None values override nothing.
+
+    Raises:
+        SettingsInvalid: with every problem, and file and line. RefNotFound: no such file.
+    """
+    document = load_document(path, SettingsInvalid)
+    if not isinstance(document.value, Mapping):
+        raise SettingsInvalid(f"settings are a mapping of names to values, not {shown(document.value)}.", path=document.name)
+    try:
+        return settings_from(document.value, path.resolve().parent, env, arguments)
+    except OfsError as wrong:
+        raise document.locate(wrong) from None
+
+
+def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, str] | None = None,
+                  arguments: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from a parsed document; see `load_settings`.
+
+    Args:
+        document: what plane.yaml held.
+        folder: what relative paths are relative to.
+        env: as above.
+        arguments: as above.
+
+    Raises:
+        SettingsInvalid: with every problem.
+    """
+    merged, problems = _with_environment(document, env or {})
+    for name, value in (arguments or {}).items():
+        if value is not None:
+            merged = _with(merged, name.split("."), value)
+    problems += find_problems(Settings, merged, default=SettingsInvalid)
+    problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged)]
+    if problems:
+        raise refuse(_one_each(problems))
+    return Settings.model_validate(_absolute(merged, folder))
+
+
+def meaning(settings: Settings, *, topics: Collection[str] | None = None, label_types: Collection[str] | None = None,
+            outputs: Collection[str] | None = None) -> dict[str, Any]:
+    """The settings that change rows or verdicts, and nothing else: what `config_digest` is taken of (`decisions.md` D11).
+
+    Never paths, formats, engine, memory, threads, store, ledger: the bytes at hand are pinned by themselves. What a dataset does not use
+    does not change it: other tables, other label types, and, if it reads no world input, the gates.
+
+    Args:
+        settings: the plane's.
+        topics: the tables and archives in use; None means all.
+        label_types: the label types in use; None means all.
+        outputs: the world inputs in use; None means that there may be some.
+    """
+    def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
+        return {name: one.model_dump(mode="json", exclude=set(_NO_MEANING)) for name, one in sorted(kept.items())
+                if wanted is None or name in wanted}
+    judged = outputs is None or len(outputs) > 0
+    gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
+             for name, rule in sorted(settings.gate_map.items()) if judged}
+    return {"events": mappings(settings.events, topics), "archives": mappings(settings.archives, topics),
+            "labels": mappings(settings.labels, label_types), "gate_map": gates, "deny_outputs": sorted(set(settings.deny_outputs)) if judged else []}
+
+
+def describe_settings() -> list[tuple[str, str, str, str]]:
+    """Every setting as (dotted name, type, default, meaning), in the order of the contract; for the reference."""
+    return [(name, _type_text(info.annotation), _default_text(info), info.description or "") for name, info in _fields(Settings, "")]
+
+
+def _fields(model: type[BaseModel], before: str) -> Iterator[tuple[str, FieldInfo]]:
+    for name, info in model.model_fields.items():
+        inner = _model_in(info.annotation)
+        if inner is None:
+            yield before + name, info
+        else:
+            yield from _fields(inner, f"{before}{name}.<name>." if get_origin(info.annotation) is dict else f"{before}{name}.")
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    found = get_args(annotation)[1] if get_origin(annotation) is dict else annotation
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _type_text(annotation: Any) -> str:
+    if annotation is type(None):
+        return "nothing"
+    if get_origin(annotation) is Annotated:
+        return _type_text(get_args(annotation)[0])
+    if get_origin(annotation) is list:
+        return "list"
+    if get_origin(annotation) is dict:
+        return "mapping"
+    if get_args(annotation):
+        parts = [repr(part).strip("'") if isinstance(part, str) else _type_text(part) for part in get_args(annotation)]
+        return " or ".join(part for part in parts if part != "nothing")
+    return {str: "text", int: "integer", bool: "true or false"}.get(annotation, str(annotation))
+
+
+def _default_text(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value = info.get_default()
+    return "" if value is None or value in ([], {}) else ", ".join(value) if isinstance(value, list) else shown(value).strip("'")
+
+
+def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+    """The document with what the environment says; a variable that is no setting is a problem."""
+    known = {PREFIX + name.upper().replace(".", "__"): (name, info) for name, info in _fields(Settings, "") if "<" not in name}
+    merged, problems = dict(document), []
+    for variable in sorted(env):
+        if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
+            continue
+        if variable not in known:
+            problems.append(Problem(variable, SettingsInvalid.code, f"this variable is no setting. {nearest(variable, list(known))}".strip()))
+            continue
+        name, info = known[variable]
+        merged = _with(merged, name.split("."), _typed(env[variable], _type_text(info.annotation)))
+    return merged, problems
+
+
+def _typed(text: str, kind: str) -> Any:
+    """A variable's text as its setting wants it; what does not fit stays text and is refused with the rest."""
+    if kind == "true or false":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind == "integer":
+        return int(text) if _INTEGER.fullmatch(text) else text
+    return [part.strip() for part in text.split(",") if part.strip()] if kind == "list" else text
+
+
+def _with(document: Mapping[str, Any], steps: list[str], value: Any) -> dict[str, Any]:
+    if len(steps) == 1:
+        return {**document, steps[0]: value}
+    inner = document.get(steps[0])
+    return {**document, steps[0]: _with(inner if isinstance(inner, Mapping) else {}, steps[1:], value)}
+
+
+def _label_problems(document: Mapping[str, Any], shape: list[Problem]) -> Iterator[Problem]:
+    """What the label store finds wrong with the meaning of an entry whose field names are right."""
+    labels = document.get("labels")
+    for name, entry in labels.items() if isinstance(labels, Mapping) else ():
+        if not isinstance(entry, Mapping):
+            continue
+        try:
+            mapping_from(entry, str(name))
+        except SettingsInvalid as wrong:
+            known = {problem.path for problem in shape if "required" in problem.sentence}
+            yield from (Problem(f"$.{one.path}", one.code, one.sentence) for one in wrong.problems if f"$.{one.path}" not in known)
+
+
+def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """One name is one log: a table and an archive cannot share it."""
+    events, archives = document.get("events"), document.get("archives")
+    if isinstance(events, Mapping) and isinstance(archives, Mapping):
+        for name in sorted(set(map(str, events)) & set(map(str, archives))):
+            yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is a table of this name under events already")
+
+
+def _one_each(problems: list[Problem]) -> list[Problem]:
+    """One problem a place; the words of whoever knows the place best, who comes last."""
+    last = {problem.path: problem for problem in problems}
+    return [last[path] for path in dict.fromkeys(problem.path for problem in problems)]
+
+
+def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The document with its paths made absolute, defaults included; refs with a scheme stay."""
+    defaults = Settings.model_validate(document).model_dump(mode="json")
+    found: dict[str, Any] = defaults
+    for steps in _PATHS:
+        here = found if len(steps) == 1 else found[steps[0]]
+        if here[steps[-1]] is not None:
+            here[steps[-1]] = _placed(here[steps[-1]], folder)
+    found["roots"] = [_placed(root, folder) for root in found["roots"]]
+    for kind in ("events", "archives", "labels"):
+        for entry in found[kind].values():
+            entry["path"] = _placed(entry["path"], folder)
+    return found
+
+
+def _placed(path: str, folder: Path) -> str:
+    return path if "://" in path else str((folder / path).resolve())

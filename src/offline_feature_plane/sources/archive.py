@@ -1,0 +1,192 @@
+"""Record archives: folders of segments with an index, and the events in them (`domain.md` §1.1–1.5, `decisions.md` D9, D15, D16, D20)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from offline_feature_plane.arrow_types import arrow_type
+from offline_feature_plane.contracts.archive_index import IndexedSegment, read_index
+from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.domain.admission import Admission, Record
+from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
+from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.closure import Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
+from offline_feature_plane.domain.extraction import extract, extract_path
+from offline_feature_plane.domain.instants import parse_offset_instant
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.ports import PinnedFile, RecordSlice, Segment
+from offline_feature_plane.sources.segments import read_in_order, touches
+from offline_feature_plane.sources.selectors import resolve_selector
+
+_BATCH = 8_192
+_HEAD = tuple(zip(RECORD_COLUMNS, (pa.string(), pa.int64(), pa.int32(), pa.string(), pa.string()), strict=True))
+
+
+@dataclass(frozen=True)
+class ArchiveMapping:
+    """How plane.yaml maps an archive: its folder, and in which zone payload times without offset were written."""
+
+    path: Path
+    zone: str | None = None
+    history_start_us: int | None = None
+
+
+@dataclass(frozen=True)
+class PinnedArchive:
+    """One topic of an archive, pinned: its segments with what the index claims of each."""
+
+    topic: str
+    zone: str | None
+    segments: tuple[Segment, ...]
+    evidence: tuple[SegmentEvidence, ...]
+    log_times: tuple[tuple[int, int] | None, ...]
+
+    def ranges(self) -> tuple[Range, ...]:
+        """Everything that the archive holds of this topic, as a canonical basis."""
+        return canonical_basis(Range(one.topic, one.partition, one.offset_kind, one.log_id, one.first_offset, one.next_offset)
+                               for one in self.segments)
+
+
+class ArchiveSource:
+    """Reads archives in place. Segments are hashed just before they are read; the pins are the digests in the index."""
+
+    name = "archive"
+    version = "1"
+
+    def pin(self, topic: str, mapping: ArchiveMapping) -> PinnedArchive:
+        """Read the index and pin the topic's segments.
+
+        Raises:
+            SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
+            RefScopeInvalid: a segment path that leads out of the archive.
+        """
+        place = mapping.path / "index.json"
+        try:
+            index = read_index(load_json(place.read_bytes(), name=str(place)), str(place))
+        except OSError as wrong:
+            raise SourceUnreadable(f"{place} cannot be read: {wrong}", path=str(place),
+                                   fix="An archive is a folder with index.json.") from wrong
+        except (SchemaInvalid, ResourceExceeded) as wrong:
+            raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Write the index again from the segments.") from wrong
+        mine = sorted((one for one in index.segments if one.topic == topic),
+                      key=lambda one: (one.partition, int(one.first_offset), one.path))
+        if not mine:
+            known = ", ".join(sorted({one.topic for one in index.segments})) or "none"
+            raise SourceUnreadable(f"{place} has no segment of {topic}; its topics: {known}.", path=f"events.{topic}",
+                                   fix="Check the topic's name.")
+        segments = tuple(Segment(topic, one.partition, one.offset_kind, one.log_id, _pinned(mapping.path, one), one.first_offset,
+                                 one.next_offset) for one in mine)
+        evidence = tuple(SegmentEvidence(topic, one.partition, one.offset_kind, one.log_id, one.path, one.first_offset, one.last_offset,
+                                         one.next_offset, one.record_count, one.sha256, tuple(sorted(one.dispositions.items())))
+                         for one in mine)
+        return PinnedArchive(topic, mapping.zone, segments, evidence, tuple(_log_times(one, str(place)) for one in mine))
+
+    def resolve(self, archive: PinnedArchive, selector: Selector) -> tuple[Range, ...]:
+        """Turn a span of log time into ranges; raises as `sources.selectors.resolve_selector`."""
+        return resolve_selector(tuple(zip(archive.segments, archive.evidence, archive.log_times, strict=True)), selector)
+
+    def completeness(self, archives: Sequence[PinnedArchive], ranges: Sequence[Range]) -> Completeness:
+        """Hold a basis against what the indexes claim. Raises nothing: the caller writes the receipt first, then refuses."""
+        return assess(ranges, [one for archive in archives for one in archive.evidence])
+
+    def slices(self, archives: Sequence[PinnedArchive], ranges: Sequence[Range], sources: Sequence[Source], platform_run_id: str,
+               scenario_run_ids: Sequence[str] = ()) -> tuple[RecordSlice, ...]:
+        """The events of some ranges, one slice per topic and source, in that order; read them in that order.
+
+        Every coordinate is counted once: what is left out before it has a source is counted in the topic's first slice.
+
+        Raises (while batches are read):
+            ReplayBasisMismatch: a segment is not what its index says, or a record not what its hash says.
+            ReplayDuplicateOffsetMismatch: overlapping segments disagree about a coordinate.
+            ReplayEventIdConflict: one id with two contents.
+            EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their coordinate.
+        """
+        admission = Admission(platform_run_id, scenario_run_ids, sources)
+        made = []
+        for archive in sorted(archives, key=lambda one: one.topic.encode()):
+            wanted = tuple(one for one in ranges if one.topic == archive.topic)
+            pairs = tuple((one, evidence) for one, evidence in zip(archive.segments, archive.evidence, strict=True)
+                          if any(touches(one, item) for item in wanted))
+            for source in sources:
+                counts: dict[str, int] = {}
+                reader = _SliceReader(pairs, wanted, source, archive.zone, admission, counts, is_first=source is sources[0])
+                made.append(RecordSlice(archive.topic, source.name, tuple(segment for segment, _ in pairs), reader, counts))
+        return tuple(made)
+
+
+@dataclass(frozen=True)
+class _SliceReader:
+    """Calling it reads the slice from its beginning and yields typed batches; it recounts what it leaves out."""
+
+    segments: tuple[tuple[Segment, SegmentEvidence], ...]
+    ranges: tuple[Range, ...]
+    source: Source
+    zone: str | None
+    admission: Admission
+    counts: dict[str, int]
+    is_first: bool
+
+    def __call__(self) -> Iterator[pa.RecordBatch]:
+        self.counts.clear()
+        schema = pa.schema([*_HEAD, *((one.name, arrow_type(one.type)) for one in self.source.fields)])
+        rows: list[tuple[Any, ...]] = []
+        for record in read_in_order(self.segments, self.ranges):
+            reason, source = self.admission.judge(record)
+            if reason is not None:
+                self._count(reason, record)
+            elif source == self.source.name and record is not None:
+                rows.append(self._typed(record))
+                if len(rows) == _BATCH:
+                    yield _batch(rows, schema)
+                    rows = []
+        if rows:
+            yield _batch(rows, schema)
+
+    def _count(self, reason: str, record: Record | None) -> None:
+        owner = self.admission.source_of.get(record.event_type) if record is not None and reason == "duplicate" else None
+        if owner == self.source.name or (owner is None and self.is_first):
+            self.counts[reason] = self.counts.get(reason, 0) + 1
+
+    def _typed(self, record: Record) -> tuple[Any, ...]:
+        try:
+            values = tuple(_arrow_value(extract(extract_path(record.payload, one.path), one, self.zone), one.type)
+                           for one in self.source.fields)
+        except OfsError as wrong:
+            raise type(wrong)(f"{record.place}: {wrong.what}", fix=wrong.fix, path=wrong.path, coordinate=record.place) from wrong
+        return (record.event_id, record.ts_us, record.partition, record.offset, record.digest, *values)
+
+
+def _arrow_value(value: Any, kind: ColumnType) -> Any:
+    return Decimal(value).scaleb(-kind.scale) if kind.kind == "decimal" and value is not None else value
+
+
+def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(column, one.type) for column, one in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema)
+
+
+def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
+    path = root / one.path
+    try:
+        inside = path.resolve(strict=True).is_relative_to(root.resolve())
+    except OSError as wrong:
+        raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong}", path=one.path, fix="Restore the segment.") from wrong
+    if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
+        raise RefScopeInvalid(f"the segment {one.path} lies outside of {root}.", path=one.path, fix="Segments lie below their index.")
+    return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)
+
+
+def _log_times(one: IndexedSegment, place: str) -> tuple[int, int] | None:
+    if one.first_log_time_utc is None or one.last_log_time_utc is None:
+        return None
+    try:
+        return parse_offset_instant(one.first_log_time_utc), parse_offset_instant(one.last_log_time_utc)
+    except ValueError as wrong:
+        raise SourceUnreadable(f"{place}: {one.path}: {wrong}", path=one.path, fix="Write the index again from the segments.") from wrong

@@ -1,0 +1,54 @@
+"""The house keeps its shape: floors, room sizes, light doors."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "offline_feature_plane"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"duckdb", "numba", "numpy", "pyarrow", "pandas", "polars", "pydantic", "rich", "sqlite3"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules in `sys.modules` after a statement ran in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", f"{statement}\nimport sys\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"],
+                          capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("statement", ["import offline_feature_plane", "import offline_feature_plane.__main__",
+                                       "from offline_feature_plane.__main__ import run; run(['--help']); run(['build', '--help'])"])
+def test_the_front_door_is_light(statement):
+    """Importing the package and asking for help loads no engine, compiler, database or frame library."""
+    assert not loaded_by(statement) & HEAVY
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_is_a_country(module):
+    """No module is longer than 500 lines, and none has a name that says nothing."""
+    assert len(module.read_text().splitlines()) <= 500 or module.name == "errors.py"
+    assert module.stem not in {"utils", "util", "helpers", "common", "base", "manager", "misc"}
+    assert not re.search(r"phase_?\d|step_?\d", module.stem)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_inside_imports_the_package_root(module):
+    """The package root gathers public names; importing it from inside would tie every module into one knot."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            assert all(alias.name != "offline_feature_plane" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module != "offline_feature_plane"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)
+def test_every_test_states_its_law(path):
+    """Every test function says in its docstring what must hold."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name} has no docstring"

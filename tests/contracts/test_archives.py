@@ -1,0 +1,270 @@
+"""Record archives: proved complete, read once per coordinate, and every coordinate accounted for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from offline_feature_plane.domain.admission import decode
+from offline_feature_plane.domain.basis import Range, Selector
+from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.closure import Closure, Field, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.domain.rows import LabelTask, Task
+from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.reading import read_events
+from offline_feature_plane.errors import (
+    EventSchemaMissingFields,
+    RefScopeInvalid,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    ReplayDuplicateOffsetMismatch,
+    ReplayEventIdConflict,
+    SelectorUnresolved,
+    SourceUnreadable,
+)
+from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.testing.archives import archived, write_archive
+
+TX = Source("tx", ("transaction",), (Field("who", ColumnType("string"), ("card", "who")),
+                                     Field("amount", ColumnType("decimal", 9, 2), ("amount",), nullable=True)))
+LOGIN = Source("login", ("login",), (Field("who", ColumnType("string"), ("who",)),))
+
+
+def record(offset, **changes):
+    """One archived record whose id, time and payload follow its offset."""
+    payload = changes.pop("payload", {"card": {"who": f"c{offset % 3}"}, "amount": offset})
+    return archived(changes.pop("event_id", f"e{offset}"), changes.pop("ts_us", offset * 1000), payload, offset=offset, **changes)
+
+
+def task(*sources):
+    """A task over some sources."""
+    closure = Closure("p", "r", "s", "v1", sources, (), (), ())
+    return Task("run1", (), closure, "tx", None, (), LabelTask(0, "r", ()), None, None, "mark", (), None)
+
+
+def read(root, ranges=None, sources=(TX,), scenarios=()):
+    """Read an archive, or some ranges of it."""
+    source = ArchiveSource()
+    archive = source.pin("transaction", ArchiveMapping(root))
+    slices = source.slices([archive], ranges or archive.ranges(), sources, "run1", scenarios)
+    with open_connection(root) as connection:
+        return read_events(connection, slices, task(*sources))
+
+
+def edit_index(root, change):
+    """Rewrite an index."""
+    index = json.loads((root / "index.json").read_text())
+    change(index["segments"])
+    (root / "index.json").write_text(json.dumps(index))
+
+
+def part(start, end, partition=0):
+    """A range of the topic under test."""
+    return Range("transaction", partition, "kafka_offset", "log1", str(start), str(end))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("per_segment", [1, 4, 100])
+def test_segmentation_and_form_change_nothing(tmp_path, form, per_segment):
+    """How an archive is cut and stored is evidence; the events and their digest are the same."""
+    records = [record(n, partition=n % 2) for n in range(10)]
+    for name, way in (("a", {"form": form, "per_segment": per_segment}), ("b", {})):
+        write_archive(tmp_path / name, records, **way)
+    (events, facts), (others, expected) = read(tmp_path / "a"), read(tmp_path / "b")
+    assert events.ids.to_pylist() == others.ids.to_pylist() == [f"e{n}" for n in range(10)]
+    assert (facts.events_digest, facts.events_read) == (expected.events_digest, 10)
+    assert events.fields["tx", "amount"].data.tolist() == [n * 100 for n in range(10)]
+    who = events.fields["tx", "who"]
+    assert [who.dictionary[code].as_py() for code in who.data] == [f"c{n % 3}" for n in range(10)]
+
+
+def test_ranges_are_half_open_and_splitting_them_changes_nothing(tmp_path):
+    """The end of a range is not inside it.
+
+    offsets  0 1 [2 3 4 5) 6 7     2 is in, 6 is not
+    """
+    write_archive(tmp_path, [record(n) for n in range(8)], per_segment=3)
+    events, facts = read(tmp_path, (part(2, 6),))
+    assert events.ids.to_pylist() == ["e2", "e3", "e4", "e5"]
+    assert facts.events_read == 4
+    assert read(tmp_path, (part(2, 4), part(4, 6)))[1].events_digest == facts.events_digest
+
+
+def test_every_coordinate_is_counted_once_by_the_first_reason_that_matches(tmp_path):
+    """Foreign run, null value, duplicate, other scope and undecodable add up with the events to the coordinates read."""
+    records = [record(0), record(1, platform_run_id="run2"), record(2, payload=None),
+               record(3, event_id="e0", ts_us=0, payload=record(0)["payload"]), record(4, event_type="ping"),
+               {**record(5), "ts_utc": "yesterday"}, record(6, event_type="login", payload={"who": "w"})]
+    write_archive(tmp_path, records)
+    events, facts = read(tmp_path, sources=(TX, LOGIN))
+    assert events.ids.to_pylist() == ["e0", "e6"]
+    assert facts.dispositions == {"foreign_run": 1, "null_value": 1, "duplicate": 1, "other_scope": 1, "undecodable": 1}
+    assert facts.events_read == 7
+    assert facts.events_admitted + sum(facts.dispositions.values()) == 7
+
+
+def test_the_published_record_keeps_its_hash():
+    """A stored record decodes to the hash beside it, in this release and in every later one."""
+    text = (Path(__file__).parents[1] / "golden/events/archived_record.json").read_bytes()
+    found = decode(load_json(text, numbers="decimal"))
+    assert found is not None
+    assert found.digest == load_json(text, numbers="decimal")["payload_hash"]
+    assert (found.place, found.ts_us) == ("transaction/0@42", 1_788_220_800_000_001)
+
+
+def test_lines_that_are_no_json_are_undecodable_not_fatal(tmp_path):
+    """One broken line costs one coordinate, and it shows."""
+    for form in ("jsonl", "parquet"):
+        root = tmp_path / form
+        write_archive(root, [record(0), {**record(1), "payload": {"amount": float("nan")}}, record(2)], form=form)
+        events, facts = read(root)
+        assert (events.n, facts.dispositions) == (2, {"undecodable": 1})
+
+
+def test_scenarios_narrow_the_run(tmp_path):
+    """A record of another scenario is of a foreign run."""
+    write_archive(tmp_path, [record(0, scenario_run_id="s1"), record(1, scenario_run_id="s2"), record(2)])
+    events, facts = read(tmp_path, scenarios=("s1",))
+    assert (events.ids.to_pylist(), facts.dispositions) == (["e0"], {"foreign_run": 2})
+
+
+def test_a_duplicate_keeps_the_smallest_coordinate_and_other_content_is_a_conflict(tmp_path):
+    """One semantic key, one content."""
+    again = {"event_id": "e5", "ts_us": 5000, "payload": record(5)["payload"]}
+    write_archive(tmp_path / "same", [record(5), record(9, **again), record(2, partition=1, **again)])
+    events, facts = read(tmp_path / "same")
+    assert (events.n, facts.dispositions) == (1, {"duplicate": 2})
+    write_archive(tmp_path / "other", [record(5), record(9, **again | {"ts_us": 5001})])
+    with pytest.raises(ReplayEventIdConflict, match="e5"):
+        read(tmp_path / "other")
+
+
+def test_a_record_that_was_changed_after_archiving_is_refused_by_its_hash(tmp_path):
+    """Hashes of our recipe are recomputed from what is read; those of unknown recipes are not compared."""
+    forged = {**record(0), "payload": {"card": {"who": "mallory"}, "amount": 1}}
+    write_archive(tmp_path / "ours", [forged])
+    with pytest.raises(ReplayBasisMismatch, match="transaction/0@0"):
+        read(tmp_path / "ours")
+    write_archive(tmp_path / "theirs", [{**forged, "payload_hash_recipe": "someone.elses.v7"}])
+    assert read(tmp_path / "theirs")[0].n == 1
+
+
+def test_a_segment_that_was_changed_after_indexing_is_refused(tmp_path):
+    """The index pins the bytes of every segment."""
+    write_archive(tmp_path, [record(0), record(1)])
+    (tmp_path / "transaction/0/00000.jsonl").write_text(json.dumps(record(0)) + "\n")
+    with pytest.raises(ReplayBasisMismatch):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"record_count": 3}, {"last_offset": "0"}, {"next_offset": "1"}, {"first_offset": "1"},
+                                    {"partition": 7}])
+def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, change):
+    """Count, bounds and partition of every segment are held against its records."""
+    write_archive(tmp_path, [record(0), record(1)])
+    edit_index(tmp_path, lambda segments: segments[0].update(change))
+    with pytest.raises(ReplayBasisMismatch):
+        read(tmp_path)
+
+
+def test_overlapping_segments_count_a_coordinate_once_and_must_agree(tmp_path):
+    """A coordinate that two segments hold is one event, or a conflict of evidence.
+
+    segment a  [0 1 2 3)
+    segment b      [2 3 4 5)     2 stands in both
+    """
+    def overlap(root, second):
+        write_archive(root, [record(0), record(1), record(2)])
+        write_archive(root / "more", second)
+        extra = json.loads((root / "more/index.json").read_text())["segments"][0]
+        extra.update(path=f"more/{extra['path']}", first_offset="2")
+        edit_index(root, lambda segments: segments.append(extra))
+        return read(root)
+    events, facts = overlap(tmp_path / "same", [record(2), record(3)])
+    assert (events.ids.to_pylist(), facts.events_read, facts.dispositions) == (["e0", "e1", "e2", "e3"], 4, {})
+    with pytest.raises(ReplayDuplicateOffsetMismatch, match="transaction/0@2"):
+        overlap(tmp_path / "other", [record(2, event_id="another"), record(3)])
+
+
+def test_a_missing_segment_in_the_chain_is_a_gap(tmp_path):
+    """Completeness is judged from the index before anything is read."""
+    write_archive(tmp_path, [record(n) for n in range(9)], per_segment=3)
+    edit_index(tmp_path, lambda segments: segments.pop(1))
+    source = ArchiveSource()
+    archive = source.pin("transaction", ArchiveMapping(tmp_path))
+    error = refusal(source.completeness([archive], [part(0, 9)]))
+    assert isinstance(error, ReplayBasisGap)
+    assert (error.fields["start_offset"], error.fields["end_offset"]) == ("3", "6")
+    assert source.completeness([archive], archive.ranges()).is_complete
+
+
+def test_a_selector_takes_the_first_offsets_at_or_after_its_ends(tmp_path):
+    """Selectors are about log time, and half-open.
+
+    log time  0  10  10  20  30       offsets 0 2 4 6 8
+    [10, 30)  ───[2──────────)8       sparse offsets are fine
+    """
+    write_archive(tmp_path, [record(n * 2, log_us=at) for n, at in enumerate((0, 10, 10, 20, 30))], per_segment=2)
+    source = ArchiveSource()
+    archive = source.pin("transaction", ArchiveMapping(tmp_path))
+    assert source.resolve(archive, Selector("transaction", 10, 30)) == (part(2, 8),)
+    assert source.resolve(archive, Selector("transaction", 11, 21)) == (part(6, 8),)
+    assert source.resolve(archive, Selector("transaction", -5, 10)) == (part(0, 2),)
+
+
+@pytest.mark.parametrize(("times", "span"), [
+    ((0, 10, 20), (5, 21)), ((0, 10, 20), (20, 20)), ((0, 10, 20), (11, 15)), ((0, 20, 10), (5, 15)), ((10, 20, 30), (5, 25))])
+def test_a_selector_that_cannot_be_settled_is_unresolved(tmp_path, times, span):
+    """Beyond the end, empty, between two records, a clock that runs backwards, a log whose beginning is gone: never a guess."""
+    begin = 5 if times[0] == 10 else 0
+    write_archive(tmp_path, [record(begin + n, log_us=at) for n, at in enumerate(times)], per_segment=1)
+    if begin:
+        edit_index(tmp_path, lambda segments: segments[0].update(first_offset=str(begin)))
+    source = ArchiveSource()
+    with pytest.raises(SelectorUnresolved):
+        source.resolve(source.pin("transaction", ArchiveMapping(tmp_path)), Selector("transaction", *span))
+
+
+def test_events_of_one_instant_stand_by_partition_and_offset(tmp_path):
+    """Within one instant the log's own coordinates decide.
+
+    ts 7    partition 0: offset 9, 10      partition 1: offset 2      order: 0@9, 0@10, 1@2
+    """
+    write_archive(tmp_path, [record(10, ts_us=7), record(9, ts_us=7), record(2, ts_us=7, partition=1), record(3, ts_us=6, partition=1)])
+    assert read(tmp_path)[0].ids.to_pylist() == ["e3", "e9", "e10", "e2"]
+
+
+def test_kinesis_sequences_are_read_in_the_order_of_their_numbers(tmp_path):
+    """Sequences of 56 digits are compared as numbers and never counted."""
+    base = 10**55
+    offsets = (base + 10**30, base, 9 * 10**54)
+    write_archive(tmp_path, [archived(f"k{n}", 7, {"card": {"who": "c"}}, offset=offset, offset_kind="kinesis_sequence")
+                             for n, offset in enumerate(offsets)])
+    assert read(tmp_path)[0].ids.to_pylist() == ["k2", "k1", "k0"]
+
+
+def test_a_required_field_that_is_absent_names_its_coordinate(tmp_path):
+    """The error says which event lacks what."""
+    write_archive(tmp_path, [record(0), record(1, payload={"amount": 1})])
+    with pytest.raises(EventSchemaMissingFields, match="transaction/0@1"):
+        read(tmp_path)
+
+
+def test_archives_without_index_topic_or_segment_are_refused_and_paths_stay_inside(tmp_path):
+    """A broken archive ends in a typed error with a place."""
+    source = ArchiveSource()
+    write_archive(tmp_path / "a", [record(0)])
+    (tmp_path / "outside.jsonl").write_text("{}\n")
+    for change, error in ((lambda segments: segments[0].update(path="../outside.jsonl"), RefScopeInvalid),
+                          (lambda segments: segments[0].update(path="gone.jsonl"), SourceUnreadable),
+                          (lambda segments: segments[0].update(first_offset="-1"), SourceUnreadable),
+                          (lambda segments: segments[0].update(surprise=1), SourceUnreadable),
+                          (lambda segments: segments.clear(), SourceUnreadable)):
+        write_archive(tmp_path / "a", [record(0)])
+        edit_index(tmp_path / "a", change)
+        with pytest.raises(error):
+            source.pin("transaction", ArchiveMapping(tmp_path / "a"))
+    with pytest.raises(SourceUnreadable):
+        source.pin("transaction", ArchiveMapping(tmp_path / "nothing"))

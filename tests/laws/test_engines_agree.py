@@ -1,0 +1,63 @@
+"""Two engines, one meaning: the local engine against the oracle, through the same ports, over the same files (`house.md`, Six doors)."""
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from offline_feature_plane.corridor.leaves import leaves_of, settle
+from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.oracle import OracleEngine
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.testing.worlds import worlds
+
+
+def tell(engine, world, folder):
+    """Everything an engine says about a world: facts, columns, rows and leaf digests, or the code of its error."""
+    events, labels = world.write(folder)
+    work = folder / f"work-{engine.name}"
+    work.mkdir(exist_ok=True)
+    said = {}
+    try:
+        with engine.session(world.task, work=work, threads=2) as session:
+            said["replay"] = asdict(session.replay(events))
+            said["labels"] = asdict(session.labels(labels))
+            said["selection"] = asdict(session.select())
+            said["columns"] = session.columns()
+            batches = list(session.rows())
+    except OfsError as wrong:
+        return {"error": wrong.code}
+    if not batches:
+        return {**said, "rows": []}
+    settled = pa.Table.from_batches([settle(said["columns"], pa.Table.from_batches([one])) for one in batches])
+    batch = settle(said["columns"], settled)
+    said["rows"] = [{name: repr(value) for name, value in row.items()} for row in batch.to_pylist()]
+    said["leaves"] = leaves_of(said["columns"], batch)
+    return said
+
+
+def hold_together(world):
+    """Both engines say the same, bit for bit."""
+    with tempfile.TemporaryDirectory() as folder:
+        expected = tell(OracleEngine(), world, Path(folder))
+        found = tell(LocalEngine(), world, Path(folder))
+    for part in expected | found:
+        assert found.get(part) == expected.get(part), part
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds())
+def test_the_local_engine_is_the_oracle(world):
+    """Accounting, coverage, splits, label facts, and every bit of every row are what the naive reading of the laws gives."""
+    hold_together(world)
+
+
+@pytest.mark.long
+@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds())
+def test_the_local_engine_is_the_oracle_at_length(world):
+    """As above, three thousand worlds."""
+    hold_together(world)

@@ -1,0 +1,264 @@
+"""Window kernels against the definition, word for word, over small random worlds."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offline_feature_plane.kernels import grouprun
+from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
+
+GREATEST = 2**63 - 1
+
+
+@dataclass
+class World:
+    """A drawn world: positions in order, windows, arguments and label changes (event position, at, matched, resolved)."""
+
+    ts: list[int]
+    key: list[int]
+    is_event: list[bool]
+    is_row: list[bool]
+    current: bool
+    delay: int
+    windows: list[int | None]
+    numbers: list[int | None]
+    floats: list[float | None]
+    changes: list[tuple[int, int, int, int]]
+    cuts: list[int] = field(default_factory=list)
+    block: int = 1 << 15
+
+
+def window_of(world: World, row: int, length: int | None, *, own: bool = True) -> list[int]:
+    """The positions of a row's window by the definition: T − d − w < ts ≤ T − d, before the row if d = 0, itself iff `current`."""
+    found = []
+    for i, ts in enumerate(world.ts):
+        if not world.is_event[i] or world.key[i] != world.key[row]:
+            continue
+        late_enough = length is None or ts > world.ts[row] - world.delay - length
+        early_enough = ts <= world.ts[row] - world.delay
+        before = world.delay > 0 or i < row or (i == row and world.current and own)
+        if late_enough and early_enough and before:
+            found.append(i)
+    return found
+
+
+def status_at(world: World, event: int, instant: int) -> tuple[int, int]:
+    """The label status of an event at an instant: the latest change not after it, the later listed of equals."""
+    known = [(at, order, matched, resolved) for order, (position, at, matched, resolved) in enumerate(world.changes)
+             if position == event and at <= instant]
+    return max(known)[2:] if known else (0, 0)
+
+
+def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | None, scale: int = 0) -> Any:
+    """The value of one feature for one row, or None."""
+    if world.key[row] < 0:
+        return None
+    length = world.windows[request.window]
+    inside = window_of(world, row, length)
+    before = window_of(world, row, length, own=False)
+    present = [values[i] for i in inside if values[i] is not None] if values is not None else inside
+    statuses = [status_at(world, i, world.ts[row]) for i in inside]
+    matched, resolved = sum(status[0] for status in statuses), sum(status[1] for status in statuses)
+    divisor = resolved if request.of_resolved else len(inside)
+    seconds = lambda i: float(Fraction(world.ts[row] - world.ts[i], 10**6))  # noqa: E731 - one expression, used twice below
+    answers = {
+        "count": lambda: len(present), "distinct": lambda: len(set(present)), "sum": lambda: sum(present),
+        "mean": lambda: float(Fraction(sum(present), len(present) * 10**scale)) if present else None,
+        "min": lambda: min(present, default=None), "max": lambda: max(present, default=None),
+        "first": lambda: values[inside[0]] if inside else None, "last": lambda: values[inside[-1]] if inside else None,
+        "previous": lambda: values[before[-1]] if before else None,
+        "seconds_since_first": lambda: seconds(inside[0]) if inside else None,
+        "seconds_since_last": lambda: seconds(before[-1]) if before else None,
+        "label_count": lambda: matched, "label_rate": lambda: matched / divisor if divisor else None,
+    }
+    return answers[request.function]()
+
+
+def columns_of(values: list[Any], dtype: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """A list with Nones as values and validity."""
+    valid = np.array([value is not None for value in values], np.bool_)
+    return np.array([0 if value is None else value for value in values], dtype), None if valid.all() else valid
+
+
+def requests_of(world: World) -> list[tuple[FeatureRequest, list[Any] | None]]:
+    """Every function over every window, with the plain values it stands on."""
+    numbers, floats = columns_of(world.numbers, np.int64), columns_of(world.floats, np.float64)
+    codes = numbers[0].astype(np.int32)
+    found: list[tuple[FeatureRequest, list[Any] | None]] = []
+    for window in range(len(world.windows)):
+        found += [(FeatureRequest(function, window), None) for function in ("count", "seconds_since_first", "seconds_since_last")]
+        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers)
+                  for function in ("count", "distinct", "sum", "mean", "min", "max", "first", "last", "previous")]
+        found += [(FeatureRequest(function, window, *floats), world.floats) for function in ("distinct", "min", "max", "last")]
+        if all(value is None or abs(value) < 2**31 for value in world.numbers):
+            found += [(FeatureRequest(function, window, codes, numbers[1]), world.numbers) for function in ("max", "previous", "distinct")]
+        found += [(FeatureRequest("label_count", window, label="fraud"), None), (FeatureRequest("label_rate", window, label="fraud"), None),
+                  (FeatureRequest("label_rate", window, label="fraud", of_resolved=True), None)]
+    return found
+
+
+def open_run(world: World, features: list[FeatureRequest]) -> GroupRun:
+    """A run over the world."""
+    position, at, matched, resolved = (np.array(column, np.int64) for column in zip(*world.changes, strict=True)) if world.changes else (
+        np.empty(0, np.int64),) * 4
+    return GroupRun(ts=np.array(world.ts, np.int64), key=np.array(world.key, np.int32), n_keys=max([*world.key, 0]) + 1,
+                    is_event=np.array(world.is_event, np.bool_), is_row=np.array(world.is_row, np.bool_), current=world.current,
+                    delay_us=world.delay, windows=world.windows, features=features,
+                    label_changes={"fraud": LabelChanges(position, at, matched.astype(np.int8), resolved.astype(np.int8))})
+
+
+def compute(world: World, features: list[FeatureRequest]) -> list[list[Any]]:
+    """Each feature's values over all rows, None where null, computed in the world's chunks and blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouprun, "_BLOCK", world.block)
+        run = open_run(world, features)
+        results: list[list[Any]] = [[] for _ in features]
+        for start, stop in itertools.pairwise([0, *sorted(world.cuts), len(world.ts)]):
+            for result, (values, valid) in zip(results, run.advance(start, stop), strict=True):
+                assert valid is None or not valid.all()
+                assert valid is None or not values[~valid].any(), "zero stands under nulls"
+                there = np.ones(len(values), np.bool_) if valid is None else valid
+                result += [value if present else None for value, present in zip(values.tolist(), there, strict=True)]
+    return results
+
+
+def check(world: World) -> None:
+    """Compare every function with its definition."""
+    requests = requests_of(world)
+    rows = [i for i, asked in enumerate(world.is_row) if asked]
+    for (request, values), got in zip(requests, compute(world, [request for request, _ in requests]), strict=True):
+        wanted = [expect(world, row, request, values, request.scale) for row in rows]
+        assert got == wanted, (request.function, world.windows[request.window], request.values)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, most: int = 24) -> World:
+    """Worlds with ties, idle keys, null keys, rows that are no events, nulls, reversals and early or late labels."""
+    n = draw(st.integers(0, most))
+    steps = draw(st.lists(st.sampled_from([0, 0, 1, 1, 2, 7, 40]), min_size=n, max_size=n))
+    ts = list(itertools.accumulate(steps, initial=draw(st.sampled_from([-5, 0, 10**15]))))[1:]
+    several = lambda values: draw(st.lists(values, min_size=n, max_size=n))  # noqa: E731 - drawn lists of one length
+    key = several(st.sampled_from(draw(st.sampled_from([[0], [0, 1], [-1, 0, 1, 2, 5]]))))
+    everything = draw(st.booleans())
+    delay = draw(st.sampled_from([0, 0, 1, 3, 50]))
+    numbers = draw(st.sampled_from([st.integers(-3, 3), st.sampled_from([None, 1, 2, -7]), st.sampled_from([2**62, -2**62, 5, None])]))
+    floats = st.sampled_from([None, 0.5, -0.0, 0.0, -1.25, 1e300, 5e-324, -1e300])
+    base = ts[0] if ts else 0
+    changes = draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(base - 2, base + 60), st.sampled_from([(0, 0), (0, 1), (1, 1)])),
+                            max_size=16)) if n else []
+    return World(ts=ts, key=key, is_event=[True] * n if everything else several(st.booleans()),
+                 is_row=[True] * n if everything else several(st.booleans()), current=delay == 0 and draw(st.booleans()), delay=delay,
+                 windows=draw(st.lists(st.sampled_from([1, 2, 5, 8, 60, 2**62, None]), min_size=1, max_size=3)),
+                 numbers=several(numbers), floats=several(floats), changes=[(i, at, *both) for i, at, both in changes],
+                 cuts=draw(st.lists(st.integers(0, n), max_size=3)), block=draw(st.sampled_from([1, 2, 5, 1 << 15])))
+
+
+def fits(world: World) -> bool:
+    """Whether every window's sum fits int64."""
+    return sum(abs(number) for number in world.numbers if number is not None) <= GREATEST
+
+
+@settings(max_examples=120, deadline=None)
+@given(worlds().filter(fits))
+def test_every_function_equals_its_definition(world: World) -> None:
+    """Law: every function over every window equals its definition, whatever the delay, ties, nulls, keys, labels and chunks.
+
+    ```
+             T-d-w                         T-d                 T
+     ─────────(───────────────────────────]───────────────────●──▶
+         open        events counted    closed             the row
+    ```
+    """
+    check(world)
+
+
+@pytest.mark.long
+@settings(max_examples=20_000, deadline=None)
+@given(worlds(most=60).filter(fits))
+def test_every_function_equals_its_definition_at_length(world: World) -> None:
+    """Law: as above, over many more and larger worlds (T − d − w < ts ≤ T − d)."""
+    check(world)
+
+
+@settings(max_examples=50, deadline=None)
+@given(worlds())
+def test_a_sum_overflows_only_if_its_final_value_does(world: World) -> None:
+    """Law: sums are exact in between; the first row whose own sum leaves int64 is named with its exact total.
+
+    ```
+     values   2⁶²   2⁶²  −2⁶²      sum over three = 2⁶² fits, though 2⁶² + 2⁶² does not
+    ```
+    """
+    values, valid = columns_of(world.numbers, np.int64)
+    features = [FeatureRequest("sum", window, values, valid) for window in range(len(world.windows))]
+    wanted = [(row, index, total) for row, asked in enumerate(world.is_row) if asked for index, feature in enumerate(features)
+              if (total := expect(world, row, feature, world.numbers)) is not None and not -2**63 <= total <= GREATEST]
+    if not wanted:
+        compute(world, features)
+        return
+    with pytest.raises(SumOverflow) as caught:
+        compute(world, features)
+    assert (caught.value.position, caught.value.feature, caught.value.total) == wanted[0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(worlds())
+def test_means_are_exact_where_sums_overflow(world: World) -> None:
+    """Law: a mean divides the exact 128-bit sum even where the sum itself would not fit (2⁶² + 2⁶² over 2 events = 2⁶²)."""
+    values, valid = columns_of(world.numbers, np.int64)
+    features = [FeatureRequest("mean", 0, values, valid, scale=scale) for scale in (0, 18)]
+    rows = [row for row, asked in enumerate(world.is_row) if asked]
+    for feature, got in zip(features, compute(world, features), strict=True):
+        assert got == [expect(world, row, feature, world.numbers, feature.scale) for row in rows]
+
+
+def test_an_idle_key_forgets_what_left_its_window() -> None:
+    """Law: a key that sleeps longer than every window starts anew, whoever else was busy meanwhile.
+
+    ```
+     key 0   ●0                               ●100  ●101
+     key 1       ●10 ●11 ●12 … ●19
+     w = 5   (95 ──────────────── 100]   counts 0, then 0, then 1
+    ```
+    """
+    ts = [0, *range(10, 20), 100, 101]
+    n = len(ts)
+    world = World(ts=ts, key=[0, *[1] * 10, 0, 0], is_event=[True] * n, is_row=[True] * n, current=False, delay=0, windows=[5, None],
+                  numbers=list(range(n)), floats=[float(i) for i in range(n)], changes=[(0, 3, 1, 1)])
+    check(world)
+    assert [compute(world, [FeatureRequest("count", 0)])[0][i] for i in (0, 11, 12)] == [0, 0, 1]
+
+
+def test_a_label_is_known_from_its_instant_and_before_its_event_enters() -> None:
+    """Law: a change acts on rows at its instant and later, and on events that enter a delayed window after it.
+
+    ```
+     event      ●0
+     label           ▲3 FRAUD        ▲8 reversed
+     in (T−12, T−5]      enters at 5 ─────────────── leaves at 12
+     rows       ●4   ●5   ●7   ●8   ●11  ●12
+     fraud       0    1    1    0    0    none left
+    ```
+    """
+    ts = [0, 4, 5, 7, 8, 11, 12]
+    world = World(ts=ts, key=[0] * 7, is_event=[True] + [False] * 6, is_row=[False] + [True] * 6, current=False, delay=5, windows=[7],
+                  numbers=[1] * 7, floats=[1.0] * 7, changes=[(0, 8, 0, 1), (0, 3, 1, 1)])
+    check(world)
+    assert compute(world, [FeatureRequest("label_count", 0, label="fraud"), FeatureRequest("label_rate", 0, label="fraud")]) == [
+        [0, 1, 1, 0, 0, 0], [None, 1.0, 1.0, 0.0, 0.0, None]]
+
+
+def test_one_hot_key_and_all_different_keys_agree_with_the_definition() -> None:
+    """Law: one key with every event and one key per event are the same law (windows (T − 9, T])."""
+    for keys in ([0] * 200, list(range(200))):
+        check(World(ts=[i // 3 for i in range(200)], key=keys, is_event=[True] * 200, is_row=[True] * 200, current=True, delay=0,
+                    windows=[9, 30], numbers=[(i * 37) % 11 - 5 for i in range(200)], floats=[(i * 31) % 7 / 4 for i in range(200)],
+                    changes=[(i, i // 3 + 4, 1, 1) for i in range(0, 200, 3)], cuts=[7, 100], block=64))

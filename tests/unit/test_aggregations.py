@@ -1,0 +1,134 @@
+"""Each aggregation's registry entry, types, calls and meaning over one window."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, aggregation_kind, registered
+from offline_feature_plane.domain.calls import output_type, parse_aggregation
+from offline_feature_plane.domain.closure import Group, Window
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.windows import Place, bounds, contains
+from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
+
+MONEY, INT = ColumnType("decimal", 12, 2), ColumnType("int64")
+
+
+def over(call, *events, argument=INT, row_us=10_000_000):
+    """The value of a call over a window."""
+    parsed = parse_aggregation(call)
+    return aggregation_kind(parsed.function).meaning(events, parsed, argument, row_us)
+
+
+def seen(*values):
+    """Events one second apart."""
+    return [Seen(place * 1_000_000, value=value) for place, value in enumerate(values)]
+
+
+def test_every_aggregation_documents_itself():
+    """The reference is made from the registry: a docstring that begins with the call, an algebra, a null rule, a class and a version."""
+    for name, kind in registered().items():
+        assert (kind.__doc__ or "").startswith(f"`{name}(")
+        assert kind.algebra.endswith(".")
+        assert kind.null_rule.endswith(".")
+        assert (kind.numeric_class, kind.version) == ("exact", "v1")
+
+
+@pytest.mark.parametrize(("call", "empty"), [
+    ("count()", 0), ("count(x)", 0), ("distinct(x)", 0), ("sum(x)", 0), ("label_count(t, A)", 0), ("mean(x)", NO_EVIDENCE),
+    ("min(x)", NO_EVIDENCE),
+    ("max(x)", NO_EVIDENCE), ("first(x)", NO_EVIDENCE), ("last(x)", NO_EVIDENCE), ("previous(x)", NO_EVIDENCE),
+    ("seconds_since_first()", NO_EVIDENCE),
+    ("seconds_since_last()", NO_EVIDENCE), ("label_rate(t, A)", NO_EVIDENCE), ("label_rate(t, A, of: resolved)", NO_EVIDENCE)])
+def test_empty_windows_give_zero_or_nothing(call, empty):
+    """Counts and sums of nothing are 0; everything else has no evidence."""
+    assert over(call) == empty
+    assert aggregation_kind(parse_aggregation(call).function).zero_when_empty == (empty == 0)
+
+
+@pytest.mark.parametrize(("call", "expected"), [
+    ("count()", 4), ("count(x)", 3), ("distinct(x)", 2), ("sum(x)", 7), ("mean(x)", 7 / 3), ("min(x)", 2), ("max(x)", 3), ("first(x)", 2),
+    ("last(x)", None),
+    ("previous(x)", None), ("seconds_since_first()", 10.0), ("seconds_since_last()", 7.0)])
+def test_nulls_are_ignored_except_where_an_event_is_taken(call, expected):
+    """Values 2, 3, 2, null at seconds 0 to 3; the row at 10."""
+    assert over(call, *seen(2, 3, 2, None)) == expected
+
+
+def test_the_own_event_is_never_the_previous_one():
+    """`previous` and `seconds_since_last` skip the row's own event; `last` does not."""
+    window = [*seen(5, 6), Seen(10_000_000, own=True, value=7)]
+    assert (over("previous(x)", *window), over("last(x)", *window), over("seconds_since_last()", *window)) == (6, 7, 9.0)
+    assert over("previous(x)", Seen(10_000_000, own=True, value=7)) is NO_EVIDENCE
+
+
+def test_rates_divide_by_all_or_by_the_resolved():
+    """Unresolved events divide a rate unless it says `of: resolved` (D23)."""
+    window = [Seen(0, label=label) for label in ("A", "B", None, "C", None)]
+    assert over("label_count(t, A, B)", *window) == 2
+    assert over("label_rate(t, A, B)", *window) == 0.4
+    assert over("label_rate(t, A, B, of: resolved)", *window) == 2 / 3
+
+
+@pytest.mark.parametrize(("values", "argument"), [([2**63 - 1, 1], INT), ([-2**63, -1], INT), ([10**18 - 1, 1], MONEY)])
+def test_sums_beyond_their_type_are_refused(values, argument):
+    """Only the final value must fit."""
+    with pytest.raises(NumericOverflow):
+        over("sum(x)", *seen(*values), argument=argument)
+    assert over("sum(x)", *seen(*values, -values[1]), argument=argument) == values[0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(-10**17, 10**17), min_size=1, max_size=20))
+def test_means_are_rounded_once(values):
+    """A mean is the double nearest to the exact mean, and does not depend on the order."""
+    exact = Fraction(sum(values), len(values) * 100)
+    assert over("mean(x)", *seen(*values), argument=MONEY) == float(exact) == over("mean(x)", *seen(*reversed(values)), argument=MONEY)
+
+
+def test_texts_compare_by_utf8():
+    """U+FFFF stands before U+1F600, as in UTF-8 and unlike in UTF-16."""
+    assert over("max(x)", *seen("\uffff", "\U0001f600", "z"), argument=ColumnType("string")) == "\U0001f600"
+
+
+@pytest.mark.parametrize(("call", "argument"), [
+    ("sum(x)", "float64"), ("mean(x)", "float64"), ("sum(x)", "string"), ("mean(x)", "bool"), ("sum(x)", "timestamp"), ("min(x)", "bool"),
+    ("max(x)", "bool")])
+def test_types_that_an_aggregation_refuses(call, argument):
+    """Sums of floats would depend on their order; other types have no sum or order."""
+    with pytest.raises(AggregationUnsupported) as caught:
+        output_type(parse_aggregation(call), ColumnType.parse(argument))
+    assert ("decimal(p, s)" in caught.value.fix) == (argument == "float64")
+
+
+@pytest.mark.parametrize("text", ["", "count", "count(", "maen(x)", "mean()", "mean(x, y)", "count(x, of: resolved)", "label_rate(t)",
+                                  "label_rate(t, A, A)",
+                                  "label_rate(t, A, of: all)", "label_rate(t, of: resolved, A)", "mean(x,)", "mean(x y)", "mean(1)",
+                                  "count()()"])
+def test_calls_that_do_not_read(text):
+    """What is no call of a known aggregation with its arguments is refused by name."""
+    with pytest.raises(AggregationUnsupported):
+        parse_aggregation(text)
+
+
+def test_label_values_are_a_set():
+    """The order and the quotes of label values change nothing."""
+    assert parse_aggregation("label_rate(t, 'B', A)") == parse_aggregation('label_rate( t , A,"B" )')
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 5), st.integers(0, 5), st.integers(0, 3),
+       st.one_of(st.none(), st.integers(1, 10)), st.booleans())
+def test_windows_hold_what_their_law_says(row_ts, event_ts, row_rank, event_rank, delay, length, current):
+    """T − d − w < ts ≤ T − d; without a delay also before the row, or the row itself under `current`."""
+    group = Group("g", "v1", "s", ("k",), None, current, delay, "skip", ())
+    window = Window("sliding" if length else "lifetime", "w", length)
+    lower, upper = bounds(window, delay, row_ts)
+    expected = event_ts <= upper and (lower is None or lower < event_ts)
+    if delay == 0:
+        expected = expected and (event_rank < row_rank or (current and event_rank == row_rank))
+    assert contains(group, window, Place(row_ts, row_rank), Place(event_ts, event_rank)) == expected

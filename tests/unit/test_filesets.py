@@ -1,0 +1,140 @@
+"""Files behind a source: found, hashed, counted, and refused when they are not whole."""
+
+import gzip
+import hashlib
+import os
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.filesets import check_pins, pin_files, read_batches
+
+
+def parquet(path, **columns):
+    """Write a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_a_file_is_pinned_by_the_digest_of_its_bytes(tmp_path):
+    """The pin says form, rows, size, columns and `sha256:<hex>`."""
+    path = parquet(tmp_path / "a.parquet", id=[1, 2], name=["x", None])
+    pinned = pin_files(path)
+    (file,) = pinned.files
+    assert (pinned.form, pinned.rows, pinned.columns) == ("parquet", 2, (("id", "int64"), ("name", "string")))
+    assert (file.relative, file.sha256) == ("a.parquet", f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
+
+
+def test_a_folder_is_read_recursively_in_path_order_without_hidden_files(tmp_path):
+    """Order is by relative path, so it does not depend on the file system."""
+    for name in ("b.parquet", "a/z.parquet", "a.parquet"):
+        parquet(tmp_path / name, id=[1])
+    for name in (".hidden.parquet", "_SUCCESS", ".git/x.parquet"):
+        parquet(tmp_path / name, other=["x"])
+    assert [file.relative for file in pin_files(tmp_path).files] == ["a.parquet", "a/z.parquet", "b.parquet"]
+
+
+def test_csv_is_text_and_an_empty_field_is_null(tmp_path):
+    """Quotes and line ends inside fields follow RFC 4180; nothing is guessed."""
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffid,"a ""b""",c\r\n007,"x\ny",\r\n1,"",é\r\n'.encode())
+    pinned = pin_files(path)
+    assert pinned.columns == (("id", "string"), ('a "b"', "string"), ("c", "string"))
+    (batch,) = read_batches(pinned.files[0], "csv", ["id", 'a "b"', "c"])
+    assert [column.to_pylist() for column in batch.values()] == [["007", "1"], ["x\ny", None], [None, "é"]]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_json_lines_keep_numbers_exact_and_know_every_key(tmp_path, name):
+    """Eighteen digits survive; a key that a line lacks reads as absent; blank lines are no rows."""
+    text = b'{"a": 1234567890123456.78}\n\n{"b": {"c": 12345678901234567890}}\n'
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    pinned = pin_files(tmp_path / name)
+    assert (pinned.rows, pinned.columns) == (2, (("a", "json"), ("b", "json")))
+    (batch,) = read_batches(pinned.files[0], "jsonl", ["a", "b"])
+    assert batch == {"a": [Decimal("1234567890123456.78"), None], "b": [None, {"c": 12345678901234567890}]}
+
+
+@pytest.mark.parametrize(("name", "data"), [
+    ("a.csv", b""), ("a.csv", b"a,b\n"), ("a.csv", b"a,b\n1\n"), ("a.csv", b"a,b\n1,\xff\n"), ("a.csv", b"a,a\n1,2\n"),
+    ("a.csv", b"\xff\n1\n"),
+    ("a.csv.gz", b"no gzip"), ("a.csv.gz", gzip.compress(b"a\n1\n" * 99)[:-9]), ("a.jsonl", b"{"), ("a.jsonl", b"[1]\n"),
+    ("a.jsonl", b'{"a": NaN}\n'),
+    ("a.jsonl", b'{"a": 1, "a": 2}\n'), ("a.jsonl", b'{"a": "\xff"}\n'), ("a.jsonl", b"[" * 100_000), ("a.jsonl", b"\n\n"),
+    ("a.parquet", b"PAR1"),
+    ("a.parquet", b"x" * 100), ("a.xlsx", b"x")])
+def test_broken_empty_and_foreign_files_are_refused_with_advice(tmp_path, name, data):
+    """Bad input ends in SOURCE_UNREADABLE with a place and a remedy, never in a foreign traceback."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceUnreadable) as caught:
+        pin_files(tmp_path / name)
+    assert caught.value.path
+    assert caught.value.fix
+
+
+def test_a_parquet_file_that_is_cut_anywhere_never_reads(tmp_path):
+    """Truncation is found when the file is pinned."""
+    data = parquet(tmp_path / "a.parquet", id=list(range(100))).read_bytes()
+    for keep in range(0, len(data), 37):
+        (tmp_path / "cut.parquet").write_bytes(data[:keep])
+        with pytest.raises(SourceUnreadable):
+            pin_files(tmp_path / "cut.parquet")
+
+
+def test_mixed_forms_unlike_columns_and_missing_paths_are_refused(tmp_path):
+    """A folder holds one kind of file with one set of columns."""
+    parquet(tmp_path / "mixed/a.parquet", id=[1])
+    (tmp_path / "mixed/b.csv").write_text("id\n1\n")
+    parquet(tmp_path / "unlike/a.parquet", id=[1])
+    parquet(tmp_path / "unlike/b.parquet", id=["1"])
+    (tmp_path / "empty").mkdir()
+    for name, words in (("mixed", "several kinds"), ("unlike", "unlike columns"), ("nothing", "nothing stands"), ("empty", "no file")):
+        with pytest.raises(SourceUnreadable, match=words):
+            pin_files(tmp_path / name)
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path):
+    """A folder never opens anything outside of itself."""
+    outside = parquet(tmp_path / "outside/a.parquet", id=[1])
+    parquet(tmp_path / "inside/b.parquet", id=[1])
+    (tmp_path / "inside/link.parquet").symlink_to(outside)
+    with pytest.raises(RefScopeInvalid):
+        pin_files(tmp_path / "inside")
+    (tmp_path / "inside/link.parquet").unlink()
+    (tmp_path / "inside/folder").symlink_to(outside.parent)
+    with pytest.raises(RefScopeInvalid):
+        pin_files(tmp_path / "inside")
+
+
+def test_a_file_that_changed_after_it_was_pinned_is_not_read(tmp_path):
+    """Same size and same times do not help: bytes are hashed again. A file that is gone is a mismatch too."""
+    path = tmp_path / "a.csv"
+    path.write_text("id\n1\n")
+    files = pin_files(path).files
+    check_pins(files)
+    times = path.stat()
+    path.write_text("id\n2\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ReplayBasisMismatch):
+        check_pins(files)
+    path.unlink()
+    with pytest.raises(ReplayBasisMismatch):
+        check_pins(files)
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
+    """What was hashed is what is read, from the first batch to the last."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n' * 40_000)
+    (file,) = pin_files(path).files
+    batches = read_batches(file, "jsonl", ["a"])
+    next(batches)
+    with path.open("a") as stream:
+        stream.write('{"a": 2}\n')
+    with pytest.raises(OfsError) as caught:
+        list(batches)
+    assert caught.value.code == "REPLAY_BASIS_MISMATCH"

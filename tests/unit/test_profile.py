@@ -1,0 +1,201 @@
+"""The feature profile: short and full form, and every problem of it at once."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from offline_feature_plane.contracts.profile import FeatureProfile, expand_profile, is_short_form, read_profile
+from offline_feature_plane.errors import OfsError
+
+SHORT = yaml.safe_load("""
+fields: {customer_id: string, terminal_id: string, amount: "decimal(12,2)"}
+groups:
+  customer: {key: customer_id, windows: [1d, 7d, 30d], features: {n: count(), avg: mean(amount)}}
+  terminal: {key: terminal_id, windows: [7d, 30d], features: {n: count(), risk: "label_rate(chargeback, CHARGEBACK)"}}
+""")
+FULL = yaml.safe_load("""
+policy_id: card_fraud.features
+revision: r1
+sources:
+  transaction:
+    event_types: [transaction]
+    fields:
+      customer_id: string
+      terminal_id: string
+      amount: decimal(12, 2)
+      country: {path: merchant.country, type: string, missing: unknown}
+feature_groups:
+  - name: customer_spend
+    version: v1
+    source: transaction
+    key: [customer_id]
+    where: "amount > 0"
+    current: included
+    windows: [1d, 7d, 30d]
+    features: {nb_tx: count(), avg_amount: mean(amount), max_amount: max(amount), nb_terminals: distinct(terminal_id),
+               since_last: seconds_since_last()}
+  - name: terminal_risk
+    version: v1
+    source: transaction
+    key: [terminal_id]
+    delay: 7d
+    windows: [1d, 7d, 30d]
+    features: {nb_tx: count(), risk: {agg: "label_rate(fraud_disposition, FRAUD_CONFIRMED)", empty: 0}}
+row_features: {during_weekend: "weekday(ts) >= 5", during_night: "hour(ts) <= 6"}
+derived: {amount_over_usual: "amount / customer_spend.avg_amount_30d"}
+feature_sets:
+  - {id: card_fraud, version: v1, groups: [customer_spend@v1, terminal_risk@v1], row_features: [during_weekend, during_night],
+     derived: [amount_over_usual]}
+""")
+
+
+def problems(document, **options):
+    """Path → codes of a refused profile."""
+    with pytest.raises(OfsError) as caught:
+        read_profile(document, **{"rows": "transaction", **options})
+    found = {}
+    for one in caught.value.problems:
+        found.setdefault(one.path, []).append(one.code)
+    return found
+
+
+def changed(document, path, value):
+    """A copy with one place changed."""
+    copied = copy.deepcopy(document)
+    *way, last = path
+    at = copied
+    for step in way:
+        at = at[step]
+    at[last] = value
+    return copied
+
+
+def test_the_short_form_is_a_spelling_of_the_full_one():
+    """Expanded, the short form names its source after the intent's rows, itself after its file, and its one set default@v1."""
+    full = expand_profile(SHORT, rows="transaction", stem="features")
+    assert is_short_form(SHORT)
+    assert not is_short_form(full)
+    assert full["sources"] == {"transaction": {"event_types": ["transaction"], "fields": {
+        "customer_id": {"type": "string"}, "terminal_id": {"type": "string"}, "amount": {"type": "decimal(12,2)"}}}}
+    assert full["feature_sets"] == [{"id": "default", "version": "v1", "groups": ["customer@v1", "terminal@v1"], "row_features": [],
+                                     "derived": []}]
+    assert expand_profile(full, rows="other", stem="other") == full
+    assert read_profile(SHORT, rows="transaction") == read_profile(full)
+
+
+def test_both_forms_give_one_closure():
+    """What is compiled does not know in which form it was written."""
+    short = read_profile(SHORT, rows="transaction", label_types=["chargeback"])
+    full = read_profile(expand_profile(SHORT, rows="transaction", stem="features"), label_types=["chargeback"])
+    assert short.closure("default@v1", "transaction").describe() == full.closure("default@v1", "transaction").describe()
+    assert short.revision == "dev"
+    assert not short.is_versioned()
+    assert short.set_refs() == ("default@v1",)
+
+
+def test_the_documented_profile_is_valid():
+    """The example of the feature language compiles to its columns in profile order."""
+    profile = read_profile(FULL, label_types={"fraud_disposition"})
+    assert isinstance(profile, FeatureProfile)
+    names = [column.name for column in profile.closure("card_fraud@v1", "transaction").columns()]
+    assert names[:4] == ["customer_spend__nb_tx_1d", "customer_spend__nb_tx_7d", "customer_spend__nb_tx_30d",
+                         "customer_spend__avg_amount_1d"]
+    assert names[-3:] == ["during_weekend", "during_night", "amount_over_usual"]
+    assert len(names) == 5 * 3 + 2 * 3 + 3
+
+
+GROUP = ("feature_groups", 0)
+
+
+@pytest.mark.parametrize(("path", "value", "place", "code"), [
+    ((*GROUP, "features", "avg_amount"), "maen(amount)", "$.feature_groups[0].features.avg_amount", "AGGREGATION_UNSUPPORTED"),
+    ((*GROUP, "features", "avg_amount"), "mean(country)", "$.feature_groups[0].features.avg_amount", "AGGREGATION_UNSUPPORTED"),
+    ((*GROUP, "features", "avg_amount"), "mean(amont)", "$.feature_groups[0].features.avg_amount", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "features", "avg_amount"), "mean amount", "$.feature_groups[0].features.avg_amount", "AGGREGATION_UNSUPPORTED"),
+    ((*GROUP, "features", "avg_amount"), "count(amount, amount)", "$.feature_groups[0].features.avg_amount", "AGGREGATION_UNSUPPORTED"),
+    ((*GROUP, "features", "nb_tx"), {"agg": "count()", "empty": 0}, "$.feature_groups[0].features.nb_tx.empty", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "features", "max_amount"), {"agg": "max(amount)", "empty": "0.005"}, "$.feature_groups[0].features.max_amount.empty",
+     "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "features", "Max"), "count()", "$.feature_groups[0].features.Max", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "features", "a__b"), "count()", "$.feature_groups[0].features.a__b", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "windows"), ["0d"], "$.feature_groups[0].windows[0]", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "windows"), ["3y"], "$.feature_groups[0].windows[0]", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "windows"), ["1w", "30d", "7d"], "$.feature_groups[0].windows[2]", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "windows"), ["lifetime", "lifetime"], "$.feature_groups[0].windows[1]", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "windows"), [], "$.feature_groups[0].windows", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "delay"), "7d", "$.feature_groups[0].current", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "where"), "amount + 1", "$.feature_groups[0].where", "EXPRESSION_INVALID"),
+    ((*GROUP, "where"), "amont > 1", "$.feature_groups[0].where", "EXPRESSION_INVALID"),
+    ((*GROUP, "key"), ["nobody"], "$.feature_groups[0].key", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "source"), "transactions", "$.feature_groups[0].source", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "version"), "v 1", "$.feature_groups[0].version", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "current"), "yes", "$.feature_groups[0].current", "FEATURE_PROFILE_INVALID"),
+    ((*GROUP, "colour"), "red", "$.feature_groups[0].colour", "FEATURE_PROFILE_INVALID"),
+    (("row_features", "during_night"), "hour(ts, 'Mars/Base') < 6", "$.row_features.during_night", "EXPRESSION_INVALID"),
+    (("row_features", "target"), "amount", "$.row_features.target", "FEATURE_PROFILE_INVALID"),
+    (("derived", "during_night"), "amount", "$.derived.during_night", "FEATURE_PROFILE_INVALID"),
+    (("derived", "loop"), "loop + 1", "$.derived.loop", "FEATURE_PROFILE_INVALID"),
+    (("sources", "transaction", "fields", "amount"), "decimal(40,2)", "$.sources.transaction.fields.amount", "FEATURE_PROFILE_INVALID"),
+    (("sources", "transaction", "fields", "ts"), "timestamp", "$.sources.transaction.fields.ts", "FEATURE_PROFILE_INVALID"),
+    (("sources", "transaction", "fields", "age"), {"type": "int64", "missing": "old"}, "$.sources.transaction.fields.age.missing",
+     "FEATURE_PROFILE_INVALID"),
+    (("sources", "transaction", "fields", "rate"), {"type": "float64", "identifier": "rate"},
+     "$.sources.transaction.fields.rate.identifier",
+     "FEATURE_PROFILE_INVALID"),
+    (("sources", "refund"), {"event_types": ["transaction"], "fields": {}}, "$.sources.refund.event_types", "FEATURE_PROFILE_INVALID"),
+    (("feature_sets", 0, "groups"), ["customer_spend@v2"], "$.feature_sets[0].groups", "FEATURE_PROFILE_INVALID"),
+    (("feature_sets", 0, "derived"), ["nothing"], "$.feature_sets[0].derived", "FEATURE_PROFILE_INVALID"),
+    (("policy_id",), "", "$.policy_id", "FEATURE_PROFILE_INVALID"),
+])
+def test_each_mistake_is_refused_where_it_stands(path, value, place, code):
+    """A problem carries the JSON path of its cause and the code of its kind."""
+    found = problems(changed(FULL, path, value))
+    assert code in found.get(place, []), found
+
+
+def test_every_problem_is_told_at_once_where_its_author_wrote_it():
+    """Mistakes in a short form are all reported, by their places in the short form."""
+    document = changed(SHORT, ("groups", "customer", "features", "avg"), "maen(amount)")
+    document = changed(document, ("groups", "terminal", "windows"), ["7d", "0d"])
+    document["fields"]["when"] = "date"
+    document["row_features"] = {"big": "amount >"}
+    assert problems(document, label_types=["fraud"]) == {
+        "$.fields.when": ["FEATURE_PROFILE_INVALID"], "$.groups.customer.features.avg": ["AGGREGATION_UNSUPPORTED"],
+        "$.groups.terminal.windows[1]": ["FEATURE_PROFILE_INVALID"], "$.groups.terminal.features.risk": ["LABEL_TYPE_SCOPE_UNRESOLVED"],
+        "$.row_features.big": ["EXPRESSION_INVALID"]}
+
+
+def test_a_misspelt_aggregation_gets_its_nearest_neighbour():
+    """The advice names the closest aggregation."""
+    with pytest.raises(OfsError, match=r"Did you mean count\?"):
+        read_profile(changed(SHORT, ("groups", "customer", "features", "n"), "cuont()"), rows="transaction")
+
+
+@pytest.mark.parametrize("document", [None, [], "text", {}, {"fields": 1}, {"groups": []}, {"groups": {"g": 1}},
+                                      {"groups": {"g": {"features": []}}},
+                                      {"fields": {"a": None}, "groups": {"g": {"key": 3, "windows": {}, "features": {"n": 1}}}},
+                                      {"sources": [], "feature_groups": {}, "derived": 4, "feature_sets": 7}])
+def test_documents_of_any_shape_are_refused_by_name(document):
+    """A wrong shape is a problem of the profile, never a foreign traceback."""
+    with pytest.raises(OfsError) as caught:
+        read_profile(document)
+    assert caught.value.code == "FEATURE_PROFILE_INVALID"
+
+
+def test_two_thousand_features_are_no_problem():
+    """Wide profiles compile: a limit protects the machine, not the model."""
+    wide = changed(SHORT, ("groups", "customer", "features"), {f"f{number}": "mean(amount)" for number in range(650)})
+    assert len(read_profile(wide, rows="transaction").closure("default@v1", "transaction").columns()) == 650 * 3 + 4
+
+
+def test_missing_null_and_missing_value_are_told_apart():
+    """`missing: null` makes a field nullable, a value stands in, and saying nothing makes it required."""
+    fields = {"a": "string", "b": {"type": "decimal(6,2)", "missing": 1.5}, "c": {"type": "string", "missing": None}}
+    document = {"fields": fields, "groups": {"g": {"key": "a", "windows": ["1d"], "features": {"n": "count(b)", "m": "count(c)"}}}}
+    a, b, c = read_profile(document).closure("default@v1", "rows").sources[0].fields
+    assert (a.nullable, a.missing) == (False, None)
+    assert (b.nullable, b.missing) == (False, "1.50")
+    assert (c.nullable, c.missing) == (True, None)
