@@ -108,7 +108,8 @@ def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
         raise RefInvalid(f"{ref!r} is no path of a file.", fix="Write a path relative to the document.")
     found = (folder / ref).resolve()
     if not any(found.is_relative_to(Path(root).resolve()) for root in roots):
-        raise RefScopeInvalid(f"{ref} leads to {found}, outside of {', '.join(roots)}.", fix="Move the file, or add its folder to `roots:`.")
+        raise RefScopeInvalid(f"{ref} leads to {found}, outside of {', '.join(roots)}.",
+                              fix="Move the file, or add its folder to `roots:`.")
     return found
 
 
@@ -138,7 +139,8 @@ def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError]
         raise kind(f"this is no YAML: {wrong.problem or wrong.context}.", path=at,
                    fix="Check the indentation, and put quotes around text with `:` or `#`.") from None
     except yaml.YAMLError as wrong:
-        raise kind(f"this is no YAML: {' '.join(str(wrong).split())[:200]}.", path=name, fix="Remove characters that no text has.") from None
+        raise kind(f"this is no YAML: {' '.join(str(wrong).split())[:200]}.", path=name,
+                   fix="Remove characters that no text has.") from None
     return Document(value, name, reader.positions)
 
 
@@ -158,7 +160,7 @@ def write_yaml(value: Any) -> str:
 class _Dumper(yaml.SafeDumper):
     """Never an alias; text that could be read as something else is quoted."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
 
     def represent_text(self, data: str) -> yaml.ScalarNode:

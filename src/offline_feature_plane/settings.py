@@ -7,7 +7,7 @@ Only the top floor reads the environment; here it comes in as a mapping. A varia
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -20,14 +20,13 @@ from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
 
-__all__ = ["Settings", "describe_settings", "load_settings", "meaning", "settings_from"]
+__all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 
 PREFIX = "OFS_"
 NOT_SETTINGS = frozenset({"OFS_PLANE", "OFS_DEBUG"})  # which plane.yaml to read; show tracebacks of defects
 
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _PATHS = (("store",), ("ledger",), ("work",), ("tokens", "key_file"), ("run_facts",))
-_NO_MEANING = frozenset({"path", "format"})
 
 
 def load_settings(path: Path, env: Mapping[str, str] | None = None, arguments: Mapping[str, Any] | None = None) -> Settings:
@@ -72,29 +71,6 @@ def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, s
     if problems:
         raise refuse(_one_each(problems))
     return Settings.model_validate(_absolute(merged, folder))
-
-
-def meaning(settings: Settings, *, topics: Collection[str] | None = None, label_types: Collection[str] | None = None,
-            outputs: Collection[str] | None = None) -> dict[str, Any]:
-    """The settings that change rows or verdicts, and nothing else: what `config_digest` is taken of (`decisions.md` D11).
-
-    Never paths, formats, engine, memory, threads, store, ledger: the bytes at hand are pinned by themselves. What a dataset does not use
-    does not change it: other tables, other label types, and, if it reads no world input, the gates.
-
-    Args:
-        settings: the plane's.
-        topics: the tables and archives in use; None means all.
-        label_types: the label types in use; None means all.
-        outputs: the world inputs in use; None means that there may be some.
-    """
-    def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
-        return {name: one.model_dump(mode="json", exclude=set(_NO_MEANING)) for name, one in sorted(kept.items())
-                if wanted is None or name in wanted}
-    judged = outputs is None or len(outputs) > 0
-    gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
-             for name, rule in sorted(settings.gate_map.items()) if judged}
-    return {"events": mappings(settings.events, topics), "archives": mappings(settings.archives, topics),
-            "labels": mappings(settings.labels, label_types), "gate_map": gates, "deny_outputs": sorted(set(settings.deny_outputs)) if judged else []}
 
 
 def describe_settings() -> list[tuple[str, str, str, str]]:
@@ -146,7 +122,8 @@ def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tu
         if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
             continue
         if variable not in known:
-            problems.append(Problem(variable, SettingsInvalid.code, f"this variable is no setting. {nearest(variable, list(known))}".strip()))
+            problems.append(Problem(variable, SettingsInvalid.code,
+                                    f"this variable is no setting. {nearest(variable, list(known))}".strip()))
             continue
         name, info = known[variable]
         merged = _with(merged, name.split("."), _typed(env[variable], _type_text(info.annotation)))

@@ -98,7 +98,7 @@ class World:
 
     def vow(self, run):
         """The commit record of a run."""
-        return protocol.read_vow(self.store, run)
+        return protocol.read_vow(self.store, run.platform_run_id, run.run_key)
 
     def visible(self):
         """The visible manifest."""
@@ -467,7 +467,7 @@ def test_a_damaged_commit_record_is_a_typed_error(world, data):
     """A vow that cannot be read decides nothing: neither an end nor a publication."""
     run = world.ask()
     world.store.put_new(protocol.commit_key(PLACE, run.run_key), data)
-    for call in (lambda: protocol.read_vow(world.store, run), lambda: protocol.bury(world.store, run, "X"),
+    for call in (lambda: protocol.read_vow(world.store, run.platform_run_id, run.run_key), lambda: protocol.bury(world.store, run, "X"),
                  lambda: world.serve(run.run_key)):
         with pytest.raises(DigestMismatch):
             call()

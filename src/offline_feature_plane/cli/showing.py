@@ -69,7 +69,8 @@ def built(answer: Built) -> str:
              pairs({"manifest": answer.manifest_ref, "rows": core.row_count, "features": _count(manifest, "feature"),
                     "content": core.content_digest, "fingerprint": manifest.dataset_fingerprint,
                     "eligible": _eligible(core),
-                    "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}), "", splits_table(manifest)]
+                    "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}),
+             "", splits_table(manifest)]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
     if answer.timings:
         lines += ["", "time: " + " · ".join(f"{step} {seconds(took)}" for step, took in answer.timings.items())]
@@ -123,7 +124,8 @@ def datasets(found: Sequence[DatasetManifest]) -> str:
 
 def run_document(run: Run, events: Sequence[LedgerEvent] = ()) -> dict[str, Any]:
     """A run and its history, JSON-ready."""
-    found: dict[str, Any] = {"run_key": run.run_key, "request_id": run.request_id, "state": run.state, "mode": run.mode, "attempt": run.attempt,
+    found: dict[str, Any] = {"run_key": run.run_key, "request_id": run.request_id, "state": run.state, "mode": run.mode,
+             "attempt": run.attempt,
              "full_run_attempts": run.full_run_attempts, "publish_retry_attempts": run.publish_retry_attempts,
              "reason_code": run.reason_code, "result": dict(run.result) if run.result else None, "payload_digest": run.payload_digest,
              "created_at": _instant(run.created_us), "updated_at": _instant(run.updated_us)}

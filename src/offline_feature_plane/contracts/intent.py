@@ -106,7 +106,7 @@ class RangeBasis(Contract):
             return [f"{wrong.what} {wrong.fix}"]
         if start < end:
             return []
-        return [f"[{self.start_offset}, {self.end_offset}) holds nothing; the end is the first offset not wanted any more, beyond the start"]
+        return [f"[{self.start_offset}, {self.end_offset}) holds nothing; the end is the first offset not wanted any more"]
 
 
 class SelectorBasis(Contract):
@@ -197,6 +197,10 @@ class SplitRange(Contract):
     to_utc: Instant
 
 
+def _by_time(splits: list[SplitRange]) -> list[SplitRange]:
+    return sorted(splits, key=lambda split: (split.from_utc, split.name))
+
+
 class SamplingRule(Contract):
     """Which rows are kept, by a keyed hash of each row's unit (`decisions.md` D13). `by` null means the event id."""
 
@@ -223,7 +227,7 @@ class RawIdentifiers(Contract):
 class CoveragePolicy(Contract):
     """What share of the mature subjects must have an answer, per label type, and what share may be in conflict; decimals as text."""
 
-    answered_min: dict[Text, Share] = {}
+    answered_min: dict[Text, Share] = Field(default_factory=dict)
     conflicts_max: Share = "0"
 
 
@@ -241,18 +245,18 @@ class BuildIntent(Contract):
     request_id: RequestId | None = None
     intent_kind: IntentKind
     platform_run_id: RunId
-    scenario_run_ids: Annotated[list[ScenarioId], AfterValidator(_in_order)] = []
+    scenario_run_ids: Annotated[list[ScenarioId], AfterValidator(_in_order)] = Field(default_factory=list)
     replay_basis: Annotated[list[Basis], Field(min_length=1)]
     label_basis: LabelBasis
     feature_definition_set: FeatureDefinitionSet
     subject: Subject
     target: TargetRule | None
-    splits: Annotated[list[SplitRange], AfterValidator(lambda found: sorted(found, key=lambda split: (split.from_utc, split.name)))] = []
+    splits: Annotated[list[SplitRange], AfterValidator(_by_time)] = Field(default_factory=list)
     gap: Duration | None = None
     sampling: SamplingRule | None = None
     identifiers: Annotated[TokenizedIdentifiers | RawIdentifiers, Field(discriminator="mode")]
     cold_rows: Literal["mark", "exclude", "allow"] = "mark"
-    coverage_policy: CoveragePolicy = CoveragePolicy()
+    coverage_policy: CoveragePolicy = Field(default_factory=CoveragePolicy)
     correction: Text | None = None
     run_facts_ref: Text
     required_output_ids: TextSet

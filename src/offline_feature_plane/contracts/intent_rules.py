@@ -1,4 +1,4 @@
-"""What a BuildIntent must say beyond its shape: rules across its fields, all checked at once (`domain.md` §2, `decisions.md` D16, D24, D25).
+"""What a BuildIntent must say beyond its shape: rules across its fields, checked at once (`domain.md` §2, `decisions.md` D16, D24, D25).
 
 Each rule looks only at parts that are sound by themselves, so that a mistake in one place hides none in another.
 """
@@ -157,10 +157,11 @@ def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
 def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Splits are half-open, disjoint, `gap` apart, and end by the maturity cut (`decisions.md` D25).
 
-        ──[ train )──gap──[ test )────┤ as_of − maturity        ┤ as_of
+    ──[ train )──gap──[ test )────┤ as_of − maturity        ┤ as_of
     """
     given = document.get("splits")
-    parts = [(number, split) for number, entry in enumerate(given if isinstance(given, list) else []) if (split := sound(SplitRange, entry))]
+    parts = [(number, split) for number, entry in enumerate(given if isinstance(given, list) else [])
+             if (split := sound(SplitRange, entry))]
     for name, count in Counter(split.name for _, split in parts).items():
         if count > 1:
             yield Problem("$.splits", SchemaInvalid.code, f"the split {name} stands {count} times")
@@ -204,7 +205,7 @@ def _sampling_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for label_class, rate in sampling.rates.items():
         if rate == "0":
-            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "a rate of 0 keeps nothing; choose rows with subject.where")
+            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "a rate of 0 keeps nothing; use subject.where")
         elif document.get("target", ...) is None and label_class != "unlabeled":
             yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "without a target every row is unlabeled")
 

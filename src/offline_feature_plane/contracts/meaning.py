@@ -14,8 +14,9 @@ from offline_feature_plane.domain.resolution import find_rule
 __all__ = ["identity"]
 
 
-def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Closure, config_digest: str, 
-             run_facts_digest: str | None = None, world_inputs: Sequence[Mapping[str, Any]] = (), tzdata: str | None = None) -> dict[str, Any]:
+def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Closure, config_digest: str,
+             run_facts_digest: str | None = None, world_inputs: Sequence[Mapping[str, Any]] = (),
+             tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
     In: what the asker means and what it was resolved to. Out: who asks and under which request id, paths, files' names, the label

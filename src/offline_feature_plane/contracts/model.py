@@ -150,7 +150,7 @@ def _steps(document: Any, loc: Sequence[str | int], *, absent: bool) -> list[str
     return steps
 
 
-def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps: Sequence[str | int]) -> str:
+def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps: Sequence[str | int]) -> str:  # noqa: PLR0911, C901 - one rule, one sentence
     given, context = error.get("input"), error.get("ctx", {})
     if _OWN_CODE.fullmatch(kind):
         return str(context["sentence"])

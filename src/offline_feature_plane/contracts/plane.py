@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from offline_feature_plane.contracts.intent import Instant, RunId
 from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.extraction import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
-__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens"]
+__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens", "config_meaning"]
+
+_NO_MEANING = frozenset({"path", "format"})
 
 _MEMORY = re.compile(r"[1-9][0-9]*(?:\.[0-9]+)? ?(?:[KMGT]B|[KMGT]iB)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -99,8 +102,8 @@ class Tokens(Contract):
 class EngineChoice(Contract):
     """Which engine computes, and what it may use. Never part of a dataset's meaning."""
 
-    name: Literal["local", "oracle"] = Field("local", description="`local` (DuckDB and compiled kernels) or `oracle` (slow, obvious Python).")
-    memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(None, description="How much memory the engine may use, such as 4GB.")
+    name: Literal["local", "oracle"] = Field("local", description="`local` (DuckDB, compiled kernels) or `oracle` (slow, obvious Python).")
+    memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(None, description="Memory that the engine may use, such as 4GB.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use.")
 
 
@@ -138,3 +141,27 @@ class Settings(Contract):
     def run_scope(self) -> str:
         """The run that datasets belong to."""
         return self.platform_run_id or self.plane
+
+
+def config_meaning(settings: Settings, *, topics: Collection[str] | None = None, label_types: Collection[str] | None = None,
+            outputs: Collection[str] | None = None) -> dict[str, Any]:
+    """The settings that change rows or verdicts, and nothing else: what `config_digest` is taken of (`decisions.md` D11).
+
+    Never paths, formats, engine, memory, threads, store, ledger: the bytes at hand are pinned by themselves. What a dataset does not use
+    does not change it: other tables, other label types, and, if it reads no world input, the gates.
+
+    Args:
+        settings: the plane's.
+        topics: the tables and archives in use; None means all.
+        label_types: the label types in use; None means all.
+        outputs: the world inputs in use; None means that there may be some.
+    """
+    def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
+        return {name: one.model_dump(mode="json", exclude=set(_NO_MEANING)) for name, one in sorted(kept.items())
+                if wanted is None or name in wanted}
+    judged = outputs is None or len(outputs) > 0
+    gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
+             for name, rule in sorted(settings.gate_map.items()) if judged}
+    return {"events": mappings(settings.events, topics), "archives": mappings(settings.archives, topics),
+            "labels": mappings(settings.labels, label_types), "gate_map": gates,
+            "deny_outputs": sorted(set(settings.deny_outputs)) if judged else []}

@@ -46,10 +46,10 @@ class ShortLabel(Contract):
 
     type: Text = Field(description="The label type, as plane.yaml names it.")
     as_of: Instant = Field(description="Labels observed after this instant do not exist.")
-    maturity_days: Annotated[int, Field(ge=0)] | None = Field(description="How old an event must be before its label is trusted; null: any.")
+    maturity_days: Annotated[int, Field(ge=0)] | None = Field(description="How old an event must be for its label to count; null: any.")
     positive: list[Text] | None = Field(None, description="Label values that make a positive.")
     negative: list[Text] | None = Field(None, description="Label values that make a negative; default: all others.")
-    unlabeled: Literal["exclude", "refuse", "negative_when_mature"] | None = Field(None, description="What becomes of events without a label.")
+    unlabeled: Literal["exclude", "refuse", "negative_when_mature"] | None = Field(None, description="What an event without a label is.")
     target: Literal["none"] | None = Field(None, description="`none`: label columns, no target; then leave positive and unlabeled out.")
     immature: Literal["exclude", "mark"] | None = Field(None, description="What becomes of young events; default: exclude.")
     rule: Text | None = Field(None, description="How several assertions are resolved; default: source_precedence.v1.")

@@ -16,7 +16,7 @@ from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, Ra
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.meaning import identity
 from offline_feature_plane.contracts.plan import BuildPlan, Pins, ProfileRef
-from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.plane import Settings, config_meaning
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.corridor.shortform import FilePin, expand, is_long_form, read_short
@@ -44,7 +44,6 @@ from offline_feature_plane.errors import (
     TruthFieldAsFeature,
 )
 from offline_feature_plane.ports import EventInput, LabelTable, PlainTable, RecordSlice
-from offline_feature_plane.settings import meaning
 
 
 class PinnedTopic(Protocol):
@@ -209,7 +208,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
     task = task_of(intent, closure, key, histories)
     events: tuple[EventInput, ...] = (*(tables[topic] for topic in sorted(tables)), *home.slices(list(archives.values()), ranges, task))
     meant = identity(intent, ranges=ranges, closure=closure,
-                     config_digest=config_digest(meaning(settings, topics={*tables, *archives}, label_types=label_types,
+                     config_digest=config_digest(config_meaning(settings, topics={*tables, *archives}, label_types=label_types,
                                                          outputs=intent.required_output_ids)),
                      run_facts_digest=facts_digest, world_inputs=world, tzdata=home.tzdata if _names_zone(closure, task) else None)
     fingerprint = dataset_fingerprint(meant)

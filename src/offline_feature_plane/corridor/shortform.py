@@ -1,7 +1,8 @@
 """The short form of an intent written out as the full contract, with a list of everything that was filled in (`decisions.md` G).
 
 A value is filled only from a constant of the schema version, the bytes at hand, `plane.yaml`, the profile or the installed code; never
-from a clock, the environment or "the newest". What only the asker can know is never filled: `as_of`, `maturity_days`, `unlabeled`, `positive`.
+from a clock, the environment or "the newest". What only the asker can know is never filled: `as_of`, `maturity_days`, `unlabeled`,
+`positive`.
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ class _Writer:
             "policy_revision": self.fill(short.get("policy_revision"), "$.policy_revision", settings.policy_revision, "plane.yaml"),
             "config_revision": self.fill(short.get("config_revision"), "$.config_revision", settings.config_revision, "plane.yaml"),
             "ofs_code_release_id": self.fill(None, "$.ofs_code_release_id", self.pins.code_release_id, "installed code"),
-            "non_training_allowed": self.fill(short.get("non_training_allowed"), "$.non_training_allowed", False, "schema constant"),
+            "non_training_allowed": self.fill(short.get("non_training_allowed"), "$.non_training_allowed", False, "schema constant"),  # noqa: FBT003 - the value
             "actor": {"name": self.pins.actor[0], "source": self.pins.actor[1]},
         }
 

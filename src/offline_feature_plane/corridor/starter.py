@@ -81,7 +81,8 @@ def propose(plane: str, events: TableSummary, labels: TableSummary | None, probe
     if policy["coverage"] is not None:
         intent_label["coverage"] = policy["coverage"]
     intent = {"rows": source, "features": "features.yaml", "label": intent_label, **({"splits": splits} if splits else {})}
-    files = {"plane.yaml": _PLANE_NOTE + write_yaml(plane_file), "features.yaml": _FEATURES_NOTE + write_yaml(_profile(guess, label, times)),
+    files = {"plane.yaml": _PLANE_NOTE + write_yaml(plane_file),
+             "features.yaml": _FEATURES_NOTE + write_yaml(_profile(guess, label, times)),
              "intent.yaml": _INTENT_NOTE + write_yaml(intent)}
     return Starter(files, tuple(notes))
 

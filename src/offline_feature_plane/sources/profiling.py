@@ -15,6 +15,7 @@ from offline_feature_plane.filesets import FileSet, pin_files
 __all__ = ["FileProbe", "summarize"]
 
 MOST_VALUES = 24
+MOST_DIGITS = 6
 SCALES = (0, 1, 2, 3, 4, 6)
 
 _INTEGER_TYPES = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
@@ -45,29 +46,30 @@ class FileProbe:
     def summarize(self, table: str, shown_path: str) -> TableSummary:
         """The summary of `events` or `labels`; `shown_path` is how plane.yaml shall spell its path."""
         path, files = self._stems[table]
-        types = dict(self._rows(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {table})"))
+        types = dict(self._ask("column_name, column_type", f"(DESCRIBE {table})"))
         columns = tuple(self._column(table, name, kind, files.rows) for name, kind in types.items())
         self._kinds[table] = {column.name: column.kind for column in columns}
         return TableSummary(shown_path, path.name.split(".")[0], files.rows, columns)
 
     def lags(self, *, event_id: str, event_time: str, subject: str, observed: str) -> LagSummary:
         """See `LabelProbe`."""
-        events, labelled, p50, p99 = self._rows(f"""
-            WITH {self._joined(event_id, event_time, subject, observed)}
-            SELECT (SELECT count(*) FROM e), count(DISTINCT k), quantile_disc(o - t, 0.5), quantile_disc(o - t, 0.99)
-            FROM e JOIN l USING (k)""")[0]
-        return LagSummary(events, labelled, p50, p99)
+        events, labels = self._subjects(event_id, event_time, subject, observed)
+        (count,), = self._ask("count(*)", events)
+        labelled, p50, p99 = self._ask("count(DISTINCT k), quantile_disc(o - t, 0.5), quantile_disc(o - t, 0.99)",
+                                       f"{events} JOIN {labels} USING (k)")[0]
+        return LagSummary(count, labelled, p50, p99)
 
     def answered(self, *, event_id: str, event_time: str, subject: str, observed: str, asof_us: int, cut_us: int) -> tuple[int, int]:
         """See `LabelProbe`."""
-        events, answered = self._rows(f"""
-            WITH {self._joined(event_id, event_time, subject, observed)}
-            SELECT count(*), count(*) FILTER (k IN (SELECT k FROM l WHERE o <= {int(asof_us)})) FROM e WHERE t <= {int(cut_us)}""")[0]
-        return events, answered
+        events, labels = self._subjects(event_id, event_time, subject, observed)
+        (count,), = self._ask("count(*)", f"{events} WHERE t <= {int(cut_us)}")
+        (answered,), = self._ask("count(DISTINCT k)", f"{events} JOIN {labels} USING (k) WHERE t <= {int(cut_us)} AND o <= {int(asof_us)}")
+        return count, answered
 
-    def _joined(self, event_id: str, event_time: str, subject: str, observed: str) -> str:
-        return (f"e AS (SELECT CAST({_quoted(event_id)} AS VARCHAR) AS k, {self._instant('events', event_time)} AS t FROM events), "
-                f"l AS (SELECT CAST({_quoted(subject)} AS VARCHAR) AS k, {self._instant('labels', observed)} AS o FROM labels)")
+    def _subjects(self, event_id: str, event_time: str, subject: str, observed: str) -> tuple[str, str]:
+        """Both files as (k, t) and (k, o): ids as text, instants in µs."""
+        return (_derived(f"CAST({_quoted(event_id)} AS VARCHAR) AS k, {self._instant('events', event_time)} AS t", "events"),
+                _derived(f"CAST({_quoted(subject)} AS VARCHAR) AS k, {self._instant('labels', observed)} AS o", "labels"))
 
     def _instant(self, table: str, column: str) -> str:
         target = "TIMESTAMP" if self._kinds[table][column] == "timestamp" else "TIMESTAMPTZ"
@@ -77,32 +79,35 @@ class FileProbe:
         files = pin_files(path)
         listed = ", ".join(_text(str(file.path)) for file in files.files)
         if files.form == "parquet":
-            source = f"SELECT * FROM read_parquet([{listed}])"
+            source = f"FROM read_parquet([{listed}])"
         elif files.form == "csv":
-            source = f"SELECT * FROM read_csv([{listed}], all_varchar = true, header = true, delim = ',', nullstr = '')"
+            source = f"FROM read_csv([{listed}], all_varchar = true, header = true, delim = ',', nullstr = '')"
         else:
             names = [name for name, _ in files.columns]
             wanted = ", ".join(f"{_text(name)}: 'JSON'" for name in names)
             values = ", ".join(f"{_quoted(name)} ->> '$' AS {_quoted(name)}" for name in names)
-            source = f"SELECT {values} FROM read_json([{listed}], format = 'newline_delimited', columns = {{{wanted}}})"
+            source = _derived(values, f"read_json([{listed}], format = 'newline_delimited', columns = {{{wanted}}})")
         self._stems[table] = (path, files)
         self._rows(f"CREATE VIEW {table} AS {source}")
 
     def _column(self, table: str, name: str, kind: str, rows: int) -> ColumnSummary:
         column = _quoted(name)
-        count, distinct = self._rows(f"SELECT count({column}), approx_count_distinct({column}) FROM {table}")[0]
+        count, distinct = self._ask(f"count({column}), approx_count_distinct({column})", table)[0]
         known = self._kind(table, column, kind, count)
         unique = bool(rows and count == rows and distinct > 0.8 * rows
-                      and self._rows(f"SELECT count(DISTINCT {column}) = {rows} FROM {table}")[0][0])
+                      and self._ask(f"count(DISTINCT {column}) = {rows}", table)[0][0])
         digits, scale = self._size(table, column, known) if count else (0, 0)
+        if known == "decimal" and scale is not None and scale > MOST_DIGITS:  # floats that were written as text
+            known = "float"
+            digits, scale = self._size(table, column, known)
         bounds: tuple[int | None, int | None] = (None, None)
         if known in ("timestamp", "zoned_timestamp") and count:
             instant = f"epoch_us(TRY_CAST({column} AS {'TIMESTAMP' if known == 'timestamp' else 'TIMESTAMPTZ'}))"
-            bounds = cast("tuple[int | None, int | None]", self._rows(f"SELECT min({instant}), max({instant}) FROM {table}")[0])
+            bounds = cast("tuple[int | None, int | None]", self._ask(f"min({instant}), max({instant})", table)[0])
         values: tuple[tuple[str, int], ...] = ()
         if distinct <= 2 * MOST_VALUES:
-            found = self._rows(f"SELECT CAST({column} AS VARCHAR), count(*) AS n FROM {table} WHERE {column} IS NOT NULL "
-                               f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {MOST_VALUES + 1}")
+            found = self._ask(f"CAST({column} AS VARCHAR), count(*) AS n",
+                              f"{table} WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT {MOST_VALUES + 1}")
             values = tuple((_whole(str(text)) if known == "float" else str(text), int(times)) for text, times in found)
             values = values if len(values) <= MOST_VALUES else ()
         return ColumnSummary(name, known, rows - count, distinct, unique, digits, scale, *bounds, values)
@@ -119,7 +124,7 @@ class FileProbe:
         if kind != "VARCHAR" and not kind.startswith("ENUM"):
             return "other"
         tests = ", ".join(f"count(*) FILTER (regexp_full_match({column}::VARCHAR, {_text(form)}))" for form in _SPELLED.values())
-        fits = self._rows(f"SELECT {tests} FROM {table}")[0]
+        fits = self._ask(tests, table)[0]
         return next((cast("Kind", name) for name, fit in zip(_SPELLED, fits, strict=True) if count and fit == count), "string")
 
     def _size(self, table: str, column: str, kind: Kind) -> tuple[int, int | None]:
@@ -127,17 +132,20 @@ class FileProbe:
         if kind not in ("integer", "decimal", "float"):
             return 0, 0
         number = f"CAST({column} AS DOUBLE)"
-        largest = self._rows(f"SELECT max(abs({number})) FROM {table} WHERE isfinite({number})")[0][0] or 0
+        largest = self._ask(f"max(abs({number}))", f"{table} WHERE isfinite({number})")[0][0] or 0
         digits = len(str(int(largest)))
         if kind == "integer":
             return digits, 0
         if kind == "decimal":
             text = f"CAST({column} AS VARCHAR)"
             after = f"CASE WHEN contains({text}, '.') THEN length(split_part({text}, '.', 2)) ELSE 0 END"
-            return digits, int(self._rows(f"SELECT max({after}) FROM {table}")[0][0] or 0)
+            return digits, int(self._ask(f"max({after})", table)[0][0] or 0)
         tests = ", ".join(f"max(abs({number} - round({number}, {scale}))) <= 1e-9 * greatest(1, max(abs({number})))" for scale in SCALES)
-        fits = self._rows(f"SELECT {tests} FROM {table} WHERE isfinite({number})")[0]
+        fits = self._ask(tests, f"{table} WHERE isfinite({number})")[0]
         return digits, next((scale for scale, fit in zip(SCALES, fits, strict=True) if fit), None)
+
+    def _ask(self, what: str, source: str) -> list[tuple[Any, ...]]:
+        return self._rows(f"SELECT {what} " + f"FROM {source}")
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         try:
@@ -151,6 +159,10 @@ def summarize(events: Path, labels: Path | None = None) -> tuple[TableSummary, T
     """Summaries of an events file and a label file, their paths as given."""
     with FileProbe(events, labels) as probe:
         return probe.summarize("events", str(events)), probe.summarize("labels", str(labels)) if labels is not None else None
+
+
+def _derived(what: str, source: str) -> str:
+    return f"(SELECT {what} " + f"FROM {source})"
 
 
 def _whole(text: str) -> str:

@@ -1,0 +1,126 @@
+"""plane.yaml: what it may say, what overrides it, and what of it is meaning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from offline_feature_plane.contracts.plane import config_meaning
+from offline_feature_plane.documents import load_yaml
+from offline_feature_plane.domain.identity import config_digest
+from offline_feature_plane.errors import OfsError, RefNotFound, SettingsInvalid
+from offline_feature_plane.settings import describe_settings, load_settings, settings_from
+
+GOOD = """
+plane: cards
+events: {transaction: {path: data/t.parquet, id: tx_id, time: tx_time, history_start: 2026-01-01}}
+labels:
+  chargeback: {path: c.parquet, event: tx_id, observed: reported_at, value: CHARGEBACK}
+  fraud: {path: t.csv, event: tx_id, observed: {after_event: 30d}, value: {column: is_fraud, 1: FRAUD, 0: LEGIT}}
+"""
+
+
+def read(text, env=None, arguments=None):
+    """Settings from YAML text in /plane."""
+    return settings_from(load_yaml(text).value, Path("/plane"), env, arguments)
+
+
+def test_short_settings_get_defaults_and_absolute_paths():
+    """Five lines are enough; paths are relative to plane.yaml, refs with a scheme stay."""
+    found = read(GOOD + "store: s3://bucket/ofs\n")
+    assert (found.events["transaction"].path, found.ledger, found.store) == ("/plane/data/t.parquet", "/plane/.ofs/ledger.sqlite", "s3://bucket/ofs")
+    assert found.events["transaction"].history_start == "2026-01-01T00:00:00.000000Z"
+    assert (found.run_scope, found.policy_revision, found.strict, found.roots) == ("cards", "unversioned", False, ["/plane"])
+    assert found.labels["fraud"].document()["value"] == {"column": "is_fraud", "1": "FRAUD", "0": "LEGIT"}
+
+
+def test_arguments_beat_environment_beats_file():
+    """File < environment < arguments; other variables are none of our business."""
+    text = GOOD + "engine: {name: oracle, threads: 1}\n"
+    env = {"OFS_ENGINE__THREADS": "2", "OFS_ENGINE__MEMORY_LIMIT": "4GB", "OFS_STRICT": "TRUE", "OFS_ROOTS": "/a, /b", "OFS_PLANE": "x.yaml", "HOME": "/"}
+    found = read(text, env, {"engine.memory_limit": "2GB", "engine.threads": None})
+    assert (found.engine.name, found.engine.threads, found.engine.memory_limit) == ("oracle", 2, "2GB")
+    assert found.strict and found.roots == ["/a", "/b"]
+
+
+def test_every_problem_is_told_at_once():
+    """Unknown keys, wrong types, wrong zones, label entries without sense and unknown variables: all in one error, with line and advice."""
+    bad = """plane: "../x"
+event: {}
+events: {t: {path: t.parquet, tme: x, zone: Mars/One}}
+labels: {fraud: {path: t, event: [1], observed: {after: 3}, value: 5, min_lag: soon}}
+engine: {threads: 0, memory_limit: lots}
+archives: {t: {path: x}}
+"""
+    with pytest.raises(SettingsInvalid) as caught:
+        read(bad, {"OFS_ENGIN__NAME": "x", "OFS_ENGINE__NAME": "spark", "OFS_ENGINE__THREADS": "many"})
+    told = {problem.path: problem.sentence for problem in caught.value.problems}
+    assert set(told) >= {"$.plane", "$.event", "$.events.t.time", "$.events.t.tme", "$.events.t.zone", "$.labels.fraud.event",
+                         "$.labels.fraud.observed", "$.labels.fraud.value", "$.labels.fraud.min_lag", "$.engine.threads",
+                         "$.engine.memory_limit", "$.engine.name", "$.archives.t", "OFS_ENGIN__NAME"}
+    assert "Did you mean events?" in told["$.event"] and "OFS_ENGINE__NAME" in told["OFS_ENGIN__NAME"]
+    assert {problem.code for problem in caught.value.problems} == {"SETTINGS_INVALID"}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "5", "plane: null", "plane: x\nlabels: {a: 5}", "plane: x\nevents: [1]", "plane: x\ngate_map: {g: {outputs: 1}}"])
+def test_nonsense_is_refused(tmp_path, text):
+    """Whatever plane.yaml holds, it is read or refused by name and line."""
+    path = tmp_path / "plane.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(path)
+    assert "plane.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_said():
+    """No plane.yaml is no traceback."""
+    with pytest.raises(RefNotFound):
+        load_settings(Path("/no/such/plane.yaml"))
+
+
+@pytest.mark.parametrize("change", ["store: x", "ledger: y", "work: z", "engine: {threads: 3, memory_limit: 1GB, name: oracle}", "roots: [/a]",
+                                    "tokens: {key_file: k}", "run_facts: f.json", "strict: true", "policy_revision: r7"])
+def test_places_and_machines_are_no_meaning(change):
+    """Paths, engine, memory, threads, store and ledger never change the config digest."""
+    moved = GOOD.replace("data/t.parquet", "elsewhere/t.csv").replace("c.parquet", "d.csv, format: csv")
+    assert config_digest(config_meaning(read(GOOD))) == config_digest(config_meaning(read(moved + change)))
+
+
+@pytest.mark.parametrize(("old", "new"), [("id: tx_id, time", "id: other, time"), ("tx_time", "booked_at"), ("2026-01-01", "2026-01-02"),
+                                          ("time: tx_time", "time: tx_time, zone: Europe/Paris"), ("value: CHARGEBACK", "value: CB"),
+                                          ("30d", "31d"), ("0: LEGIT", "0: GOOD"), ("plane: cards", "plane: cards\ngate_map: {g: {outputs: [o]}}"),
+                                          ("observed: reported_at", "observed: reported_at, min_lag: 1d")])
+def test_mappings_are_meaning(old, new):
+    """Every mapping that could change a row or a verdict changes the config digest."""
+    assert old in GOOD
+    assert config_digest(config_meaning(read(GOOD))) != config_digest(config_meaning(read(GOOD.replace(old, new))))
+
+
+def test_what_a_dataset_does_not_use_is_no_meaning():
+    """Another label type, another table, or gates without world inputs change nothing for a dataset that reads none of them."""
+    more = GOOD + "gate_map: {g: {outputs: [o]}}\narchives: {login: {path: logins}}\n"
+    used = {"topics": ["transaction"], "label_types": ["chargeback"], "outputs": []}
+    assert config_meaning(read(GOOD), **used) == config_meaning(read(more.replace("is_fraud", "other")), **used)
+
+
+def test_every_setting_is_described():
+    """Each setting has a name, a type and a meaning for the reference."""
+    rows = describe_settings()
+    assert len({name for name, *_ in rows}) == len(rows) > 30
+    assert all(kind and sentence.endswith(".") for _, kind, _, sentence in rows)
+    assert ("engine.threads", "integer", "", "How many threads the engine may use.") in rows
+    assert next(default for name, _, default, _ in rows if name == "ledger") == ".ofs/ledger.sqlite"
+
+
+def test_settings_are_light():
+    """Reading settings loads no engine, compiler or frame library."""
+    code = "import sys, offline_feature_plane.settings; print(*{'duckdb', 'pyarrow', 'numba', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_frozen():
+    """Settings do not change after they were read."""
+    with pytest.raises((TypeError, ValueError)):
+        read(GOOD).plane = "other"
+    assert isinstance(SettingsInvalid("x"), OfsError)
