@@ -22,7 +22,7 @@ def main(transactions: str, finished: str, manifest: str, out: str) -> None:
     """Sort, then write."""
     connection = duckdb.connect(config={"threads": 2})
     connection.execute("SET TimeZone = 'UTC'")
-    ordered = connection.execute("SELECT * FROM read_parquet(?) ORDER BY tx_time, tx_id", [transactions]).to_arrow_reader(1_000_000)
+    ordered = connection.sql("SELECT * FROM read_parquet(?) ORDER BY tx_time, tx_id", params=[transactions]).to_arrow_reader(1_000_000)
     rows = sum(batch.num_rows for batch in ordered)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

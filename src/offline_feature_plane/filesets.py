@@ -125,7 +125,7 @@ def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary
         raise ReplayBasisMismatch(f"{file.path} changed while it was read: {count} rows seen, {file.rows} pinned.", path=file.relative)
 
 
-def load_object(line: bytes) -> dict[str, Any]:
+def load_object(line: bytes | str) -> dict[str, Any]:
     """Read one JSON object strictly, its numbers exactly (`int` or `Decimal`).
 
     Raises:

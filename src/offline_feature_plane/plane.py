@@ -133,8 +133,9 @@ class Plane:
         began = self.clock.now_us()
         planned = self.plan(intent)
         self._refuse_drift(planned)
+        ready = self.clock.now_us()
         doors = self._doors(progress)
-        timings = {"plan": (self.clock.now_us() - began) / 1e6}
+        timings = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
         if recompute and self.home.is_published(planned.dm_id):
             return building.recompute(planned, doors, progress or _silent, timings)
         return building.build(planned, doors, progress or _silent, timings)

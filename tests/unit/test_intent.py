@@ -30,9 +30,12 @@ def test_a_good_intent_is_written_out():
     """Defaults and canonical spellings stand in the document, which reads back as itself."""
     intent = parse_intent(full())
     document = intent.document()
-    assert parse_intent(document) == intent and parse_intent(document).document() == document
-    assert document["label_basis"]["label_asof_utc"] == "2026-09-01T00:00:00.000000Z" and document["label_basis"]["immature"] == "exclude"
-    assert document["coverage_policy"] == {"answered_min": {"chargeback": "1"}, "conflicts_max": "0"} and intent.purpose == "training"
+    assert parse_intent(document) == intent
+    assert parse_intent(document).document() == document
+    assert document["label_basis"]["label_asof_utc"] == "2026-09-01T00:00:00.000000Z"
+    assert document["label_basis"]["immature"] == "exclude"
+    assert document["coverage_policy"] == {"answered_min": {"chargeback": "1"}, "conflicts_max": "0"}
+    assert intent.purpose == "training"
     assert {"request_id", "actor"} & intent.payload().keys() == set()
 
 
@@ -55,13 +58,15 @@ def test_absent_and_blank_have_the_same_code(name, code):
 
 def test_an_empty_document_is_told_everything():
     """All required fields are named at once."""
-    assert len(told({})) == 15 and set(told([])) == {"$"}
+    assert len(told({})) == 15
+    assert set(told([])) == {"$"}
 
 
 WRONG = [
     ({"request_id": "short"}, "$.request_id", "REQUEST_ID_INVALID"), ({"request_id": "with blank"}, "$.request_id", "REQUEST_ID_INVALID"),
     ({"schema_version": "learning.ofs_build_intent.v2"}, "$.schema_version", "SCHEMA_INVALID"),
-    ({"platform_run_id": "../x"}, "$.platform_run_id", "RUN_SCOPE_INVALID"), ({"scenario_run_ids": ["ok", ""]}, "$.scenario_run_ids[1]", "RUN_SCOPE_INVALID"),
+    ({"platform_run_id": "../x"}, "$.platform_run_id", "RUN_SCOPE_INVALID"), ({"scenario_run_ids": ["ok", ""]}, "$.scenario_run_ids[1]",
+                                                                              "RUN_SCOPE_INVALID"),
     ({"replay_basis": []}, "$.replay_basis", "BASIS_UNRESOLVED"), ({"replay_basis": [5]}, "$.replay_basis[0]", "BASIS_UNRESOLVED"),
     ({"replay_basis": [{"topic": "t", "partition": 0, "offset_kind": "file_line", "start_offset": "5", "end_offset": "5", "log_id": "l"}]},
      "$.replay_basis[0]", "BASIS_UNRESOLVED"),
@@ -79,7 +84,8 @@ WRONG = [
     ({"label_basis__maturity_days": -1}, "$.label_basis.maturity_days", "LABEL_ASOF_MISSING"),
     ({"label_basis__maturity_days": True}, "$.label_basis.maturity_days", "LABEL_ASOF_MISSING"),
     ({"label_basis__maturity_days": None}, "$.target.unlabeled", "LABEL_POLICY_INVALID"),
-    ({"label_basis__label_types": ["other"]}, "$.label_basis.label_types", "LABEL_TYPE_SCOPE_UNRESOLVED"),
+    ({"label_basis__label_types": ["other"], "label_basis__store": {"other": "l"}}, "$.label_basis.label_types",
+     "LABEL_TYPE_SCOPE_UNRESOLVED"),
     ({"label_basis__label_types": [], "target": None}, "$.label_basis.label_types", "LABEL_TYPE_SCOPE_UNRESOLVED"),
     ({"label_basis__store": {}}, "$.label_basis.store", "LABEL_TYPE_SCOPE_UNRESOLVED"),
     ({"target__positive": []}, "$.target.positive", "LABEL_POLICY_INVALID"),
@@ -90,12 +96,15 @@ WRONG = [
     ({"gap": "soon"}, "$.gap", "SCHEMA_INVALID"), ({"gap": "8d"}, "$.splits[1]", "LEAKAGE_POLICY_VIOLATION"),
     ({"sampling": {"seed": "s", "rates": {"negative": "0"}}}, "$.sampling.rates.negative", "SCHEMA_INVALID"),
     ({"sampling": {"seed": "s", "rates": {"negative": 0.5}}}, "$.sampling.rates.negative", "SCHEMA_INVALID"),
-    ({"identifiers": {"mode": "raw"}}, "$.identifiers.reason", "SCHEMA_INVALID"), ({"identifiers": {"mode": "x"}}, "$.identifiers", "SCHEMA_INVALID"),
+    ({"identifiers": {"mode": "raw"}}, "$.identifiers.reason", "SCHEMA_INVALID"), ({"identifiers": {"mode": "x"}}, "$.identifiers",
+                                                                                   "SCHEMA_INVALID"),
     ({"required_output_ids": ["o"]}, "$.run_facts_ref", "RUN_FACTS_UNAVAILABLE"),
     ({"supersedes": "dm_" + "0" * 32}, "$.backfill_reason", "SUPERSESSION_LINK_INVALID"),
-    ({"backfill_reason": "late data"}, "$.supersedes", "SUPERSESSION_LINK_INVALID"), ({"supersedes": "dm_1"}, "$.supersedes", "SUPERSESSION_LINK_INVALID"),
+    ({"backfill_reason": "late data"}, "$.supersedes", "SUPERSESSION_LINK_INVALID"), ({"supersedes": "dm_1", "backfill_reason": "x"},
+                                                                                      "$.supersedes", "SUPERSESSION_LINK_INVALID"),
     ({"parity_anchor_ref": "x"}, "$.parity_anchor_ref", "INTENT_KIND_UNSUPPORTED"), ({"filters": {}}, "$.filters", "SCHEMA_INVALID"),
-    ({"label_basis__colour": 1}, "$.label_basis.colour", "SCHEMA_INVALID"), ({"non_training_allowed": "yes"}, "$.non_training_allowed", "SCHEMA_INVALID"),
+    ({"label_basis__colour": 1}, "$.label_basis.colour", "SCHEMA_INVALID"), ({"non_training_allowed": "yes"}, "$.non_training_allowed",
+                                                                             "SCHEMA_INVALID"),
 ]
 
 
@@ -104,7 +113,8 @@ def test_one_wrong_field_is_one_problem(changes, path, code):
     """What is wrong is named by its own place and code, with a sentence, and nothing else is blamed."""
     problems = find_intent_problems(full(**changes))
     assert [(problem.path, problem.code) for problem in problems] == [(path, code)]
-    assert len(problems[0].sentence) > 10 and "pydantic" not in problems[0].sentence
+    assert len(problems[0].sentence) > 10
+    assert "pydantic" not in problems[0].sentence
 
 
 def test_many_problems_at_once():
@@ -120,13 +130,15 @@ def test_many_problems_at_once():
                               "$.policy_revision": "POLICY_REVISION_MISSING", "$.polcy": "SCHEMA_INVALID",
                               "$.target.negative": "LABEL_POLICY_INVALID", "$.splits": "SCHEMA_INVALID", "$.splits[1]": "SCHEMA_INVALID",
                               "$.splits[3]": "SCHEMA_INVALID"}
-    assert caught.value.code == "LABEL_ASOF_MISSING" and len(caught.value.problems) == 8 and caught.value.exit_status == 2
+    assert caught.value.code == "LABEL_ASOF_MISSING"
+    assert len(caught.value.problems) == 8
+    assert caught.value.exit_status == 2
 
 
 def test_the_last_lawful_split_end_is_lawful():
     """A split ends by the maturity cut; the sentence names the last lawful end, unless young rows are only marked.
 
-        ──[ test ──────────)┤ 2026-06-03 = as_of − 90 d        ┤ as_of 2026-09-01
+    ──[ test ──────────)┤ 2026-06-03 = as_of − 90 d        ┤ as_of 2026-09-01
     """
     def ending(moment, **more):
         return full(splits=[{"name": "test", "from_utc": "2026-04-08", "to_utc": moment}], **more)
@@ -139,8 +151,11 @@ def test_the_last_lawful_split_end_is_lawful():
 
 def test_half_open_splits_may_touch_and_a_gap_is_checked():
     """`[a, b) [b, c)` is disjoint; a gap of exactly what is asked is enough."""
-    touching = full(splits=[{"name": "a", "from_utc": "2026-01-01", "to_utc": "2026-02-01"}, {"name": "b", "from_utc": "2026-02-01", "to_utc": "2026-03-01"}])
-    assert told(touching) == {} and told(full(gap="7d")) == {} and told({**touching, "gap": "1s"}) == {"$.splits[1]": "LEAKAGE_POLICY_VIOLATION"}
+    touching = full(splits=[{"name": "a", "from_utc": "2026-01-01", "to_utc": "2026-02-01"},
+                            {"name": "b", "from_utc": "2026-02-01", "to_utc": "2026-03-01"}])
+    assert told(touching) == {}
+    assert told(full(gap="7d")) == {}
+    assert told({**touching, "gap": "1s"}) == {"$.splits[1]": "LEAKAGE_POLICY_VIOLATION"}
 
 
 def test_other_kinds_parse_but_are_served_elsewhere():
@@ -162,11 +177,14 @@ def test_spelling_is_no_meaning():
 
 
 @pytest.mark.parametrize("changes", [
-    {"platform_run_id": "other"}, {"scenario_run_ids": ["s1"]}, {"label_basis__label_asof_utc": "2026-09-02"}, {"label_basis__maturity_days": 91},
-    {"label_basis__resolution_rule": "latest_observed.v1"}, {"label_basis__immature": "mark"}, {"subject": {"source": "transaction", "where": "amount > 0"}},
+    {"platform_run_id": "other"}, {"scenario_run_ids": ["s1"]}, {"label_basis__label_asof_utc": "2026-09-02"},
+    {"label_basis__maturity_days": 91},
+    {"label_basis__resolution_rule": "latest_observed.v1"}, {"label_basis__immature": "mark"},
+    {"subject": {"source": "transaction", "where": "amount > 0"}},
     {"target__positive": ["CHARGEBACK", "FRAUD"]}, {"target__negative": ["LEGIT"]}, {"target": None}, {"splits": []}, {"gap": "1d"},
     {"sampling": {"seed": "1", "rates": {"negative": "0.1"}}}, {"identifiers": {"mode": "raw", "reason": "test"}}, {"cold_rows": "exclude"},
-    {"coverage_policy": {"answered_min": {"chargeback": "0.9"}}}, {"correction": "again"}, {"policy_revision": "r2"}, {"config_revision": "r2"},
+    {"coverage_policy": {"answered_min": {"chargeback": "0.9"}}}, {"correction": "again"}, {"policy_revision": "r2"},
+    {"config_revision": "r2"},
     {"ofs_code_release_id": "other"}, {"non_training_allowed": True}, {"identifiers": {"mode": "tokenized", "key_id": "f" * 16}},
     {"replay_basis": [{"topic": "transaction", "files": ["transactions.parquet"], "log_id": "sha256:" + "5" * 64}]}])
 def test_meaning_changes_the_fingerprint(changes):
@@ -184,13 +202,17 @@ def test_ranges_enter_merged_and_sorted():
 
 def test_the_task_says_what_the_intent_says():
     """An intent and its closure translate to the engine's task, with instants in µs."""
-    document = full(subject={"source": "transaction", "where": "amount > 0"}, sampling={"seed": "7", "rates": {"negative": "0.10"}, "by": "customer_id"})
+    document = full(subject={"source": "transaction", "where": "amount > 0"}, sampling={"seed": "7", "rates": {"negative": "0.10"},
+                                                                                        "by": "customer_id"})
     intent = parse_intent(document)
     assert fields_read(intent) == {"amount", "customer_id"}
     task = task_of(intent, closure(fields_read(intent)), KEY, {"transaction": 5})
-    assert task.splits[0] == Split("train", parse_instant("2026-01-01"), parse_instant("2026-04-01")) and task.where.text == "amount > 0"
+    assert task.splits[0] == Split("train", parse_instant("2026-01-01"), parse_instant("2026-04-01"))
+    assert task.where.text == "amount > 0"
     assert (task.labels.maturity_us, task.labels.asof_us) == (90 * 86_400_000_000, parse_instant("2026-09-01"))
-    assert task.sampling.rates == (("negative", "0.1"),) and task.history_start_us == (("transaction", 5),) and task.token_key is KEY
+    assert task.sampling.rates == (("negative", "0.1"),)
+    assert task.history_start_us == (("transaction", 5),)
+    assert task.token_key is KEY
     raw = parse_intent(full(identifiers={"mode": "raw", "reason": "test"}))
     assert task_of(raw, closure(), None, {}).token_key is None
 

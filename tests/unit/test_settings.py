@@ -29,7 +29,8 @@ def read(text, env=None, arguments=None):
 def test_short_settings_get_defaults_and_absolute_paths():
     """Five lines are enough; paths are relative to plane.yaml, refs with a scheme stay."""
     found = read(GOOD + "store: s3://bucket/ofs\n")
-    assert (found.events["transaction"].path, found.ledger, found.store) == ("/plane/data/t.parquet", "/plane/.ofs/ledger.sqlite", "s3://bucket/ofs")
+    assert (found.events["transaction"].path, found.ledger, found.store) == ("/plane/data/t.parquet", "/plane/.ofs/ledger.sqlite",
+                                                                             "s3://bucket/ofs")
     assert found.events["transaction"].history_start == "2026-01-01T00:00:00.000000Z"
     assert (found.run_scope, found.policy_revision, found.strict, found.roots) == ("cards", "unversioned", False, ["/plane"])
     assert found.labels["fraud"].document()["value"] == {"column": "is_fraud", "1": "FRAUD", "0": "LEGIT"}
@@ -38,10 +39,12 @@ def test_short_settings_get_defaults_and_absolute_paths():
 def test_arguments_beat_environment_beats_file():
     """File < environment < arguments; other variables are none of our business."""
     text = GOOD + "engine: {name: oracle, threads: 1}\n"
-    env = {"OFS_ENGINE__THREADS": "2", "OFS_ENGINE__MEMORY_LIMIT": "4GB", "OFS_STRICT": "TRUE", "OFS_ROOTS": "/a, /b", "OFS_PLANE": "x.yaml", "HOME": "/"}
+    env = {"OFS_ENGINE__THREADS": "2", "OFS_ENGINE__MEMORY_LIMIT": "4GB", "OFS_STRICT": "TRUE", "OFS_ROOTS": "/a, /b",
+           "OFS_PLANE": "x.yaml", "HOME": "/"}
     found = read(text, env, {"engine.memory_limit": "2GB", "engine.threads": None})
     assert (found.engine.name, found.engine.threads, found.engine.memory_limit) == ("oracle", 2, "2GB")
-    assert found.strict and found.roots == ["/a", "/b"]
+    assert found.strict
+    assert found.roots == ["/a", "/b"]
 
 
 def test_every_problem_is_told_at_once():
@@ -59,11 +62,13 @@ archives: {t: {path: x}}
     assert set(told) >= {"$.plane", "$.event", "$.events.t.time", "$.events.t.tme", "$.events.t.zone", "$.labels.fraud.event",
                          "$.labels.fraud.observed", "$.labels.fraud.value", "$.labels.fraud.min_lag", "$.engine.threads",
                          "$.engine.memory_limit", "$.engine.name", "$.archives.t", "OFS_ENGIN__NAME"}
-    assert "Did you mean events?" in told["$.event"] and "OFS_ENGINE__NAME" in told["OFS_ENGIN__NAME"]
+    assert "Did you mean events?" in told["$.event"]
+    assert "OFS_ENGINE__NAME" in told["OFS_ENGIN__NAME"]
     assert {problem.code for problem in caught.value.problems} == {"SETTINGS_INVALID"}
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "5", "plane: null", "plane: x\nlabels: {a: 5}", "plane: x\nevents: [1]", "plane: x\ngate_map: {g: {outputs: 1}}"])
+@pytest.mark.parametrize("text", ["", "[1]", "5", "plane: null", "plane: x\nlabels: {a: 5}", "plane: x\nevents: [1]",
+                                  "plane: x\ngate_map: {g: {outputs: 1}}"])
 def test_nonsense_is_refused(tmp_path, text):
     """Whatever plane.yaml holds, it is read or refused by name and line."""
     path = tmp_path / "plane.yaml"
@@ -79,7 +84,8 @@ def test_a_missing_file_is_said():
         load_settings(Path("/no/such/plane.yaml"))
 
 
-@pytest.mark.parametrize("change", ["store: x", "ledger: y", "work: z", "engine: {threads: 3, memory_limit: 1GB, name: oracle}", "roots: [/a]",
+@pytest.mark.parametrize("change", ["store: x", "ledger: y", "work: z", "engine: {threads: 3, memory_limit: 1GB, name: oracle}",
+                                    "roots: [/a]",
                                     "tokens: {key_file: k}", "run_facts: f.json", "strict: true", "policy_revision: r7"])
 def test_places_and_machines_are_no_meaning(change):
     """Paths, engine, memory, threads, store and ledger never change the config digest."""
@@ -89,7 +95,8 @@ def test_places_and_machines_are_no_meaning(change):
 
 @pytest.mark.parametrize(("old", "new"), [("id: tx_id, time", "id: other, time"), ("tx_time", "booked_at"), ("2026-01-01", "2026-01-02"),
                                           ("time: tx_time", "time: tx_time, zone: Europe/Paris"), ("value: CHARGEBACK", "value: CB"),
-                                          ("30d", "31d"), ("0: LEGIT", "0: GOOD"), ("plane: cards", "plane: cards\ngate_map: {g: {outputs: [o]}}"),
+                                          ("30d", "31d"), ("0: LEGIT", "0: GOOD"), ("plane: cards",
+                                                                                    "plane: cards\ngate_map: {g: {outputs: [o]}}"),
                                           ("observed: reported_at", "observed: reported_at, min_lag: 1d")])
 def test_mappings_are_meaning(old, new):
     """Every mapping that could change a row or a verdict changes the config digest."""

@@ -71,7 +71,7 @@ def built(answer: Built) -> str:
                     "eligible": _eligible(core),
                     "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}),
              "", splits_table(manifest)]
-    lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
+    lines += [f"{style('warning', 'yellow')}: {warning}" for warning in (*core.warnings, *answer.notices)]
     if answer.timings:
         lines += ["", "time: " + " · ".join(f"{step} {seconds(took)}" for step, took in answer.timings.items())]
     return "\n".join(lines)

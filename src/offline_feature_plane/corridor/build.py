@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from offline_feature_plane.contracts.manifest import DatasetManifest, Evidence
+from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest, Evidence
 from offline_feature_plane.corridor.conduct import conduct
 from offline_feature_plane.corridor.dataset import open_dataset
 from offline_feature_plane.corridor.gates import as_contract, judge, refuse_failed
@@ -73,13 +73,17 @@ class Doors:
 
 @dataclass(frozen=True)
 class Built:
-    """The answer to a build: what stands published, the run that answered, and where the time went (seconds per step)."""
+    """The answer to a build: what stands published, the run that answered, and where the time went (seconds per step).
+
+    `notices` say what the asker should know beside the manifest's own warnings.
+    """
 
     outcome: Outcome
     manifest: DatasetManifest
     manifest_ref: str
     run: Run | None
     timings: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -87,7 +91,7 @@ class Built:
         return {"outcome": self.outcome, "dataset_manifest_id": self.manifest.dataset_manifest_id, "manifest_ref": self.manifest_ref,
                 "dataset_fingerprint": self.manifest.dataset_fingerprint, "content_digest": core.content_digest,
                 "row_count": core.row_count, "splits": [split.model_dump() for split in core.splits],
-                "eligibility": core.eligibility.model_dump(), "warnings": core.warnings,
+                "eligibility": core.eligibility.model_dump(), "warnings": [*core.warnings, *self.notices],
                 "run_key": self.run.run_key if self.run else None, "request_id": self.run.request_id if self.run else None,
                 "seconds": {step: round(took, 3) for step, took in self.timings.items()}}
 
@@ -116,7 +120,16 @@ def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str,
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     manifest = DatasetManifest.model_validate_json(published.manifest.data if published else doors.store.get(key))
     outcome: Outcome = "PUBLISHED" if published and published.outcome == "PUBLISHED" else "ALREADY_PUBLISHED"
-    return Built(outcome, manifest, doors.store.uri(key), ended, timings)
+    notices = _notice(planned, manifest) if outcome == "ALREADY_PUBLISHED" else ()
+    return Built(outcome, manifest, doors.store.uri(key), ended, timings, notices)
+
+
+def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
+    """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
+    before: dict[str, Any] = manifest.evidence.sources
+    return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether what was "
+                 "known at the as-of has changed." for source in planned.plan.sources
+                 if source.kind == "labels" and before.get(source.name, {}).get("log_id") != source.log_id)
 
 
 def _claim(run: Run, doors: Doors, progress: Progress) -> Run:
@@ -227,7 +240,7 @@ class Attempt:
         if standing is not None:
             open_dataset(DatasetManifest.model_validate_json(standing), self.doors.store, self.folder)
             return standing
-        receipts = Receipts(self.doors.store, self.doors.clock, self.run, self.planned, self.timings)
+        receipts = Receipts(self.doors.store, self.doors.clock, self.run, self.planned, self.timings, self._note)
         pins = self._pin_plan()
         found = compute(self.planned, self.doors, self.folder, receipts, self.lease.check, self.progress)
         self.lease.check()
@@ -246,6 +259,10 @@ class Attempt:
                        "actor": self.planned.pins.intent["actor"], "ledger_head": self.doors.ledger.head(self.run.run_key)})
         manifest = write_manifest(self.planned.pins, core, evidence)
         return canonical_bytes(manifest.model_dump(mode="json"))
+
+    def _note(self, kind: str, receipt: ArtifactRef) -> None:
+        """Let the ledger remember a step by its receipt's digest."""
+        self.doors.ledger.note(self.run.run_key, attempt=self.run.attempt, kind=kind, details=receipt.model_dump())
 
     def verify_staged(self, manifest: Manifest) -> None:
         """Hash the data of a staged manifest again. Raises DigestMismatch, DatasetNotFound."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,8 +22,9 @@ class Receipts:
     """Writes the receipts of one attempt and remembers where they stand and how long each phase took."""
 
     def __init__(self, store: ObjectStore | None, clock: Clock, run: Run | None, planned: Planned | None,
-                 timings: dict[str, float]) -> None:
+                 timings: dict[str, float], remember: Callable[[str, ArtifactRef], None] | None = None) -> None:
         self._store, self._clock, self._run, self._planned, self._timings = store, clock, run, planned, timings
+        self._remember = remember
         self.written: list[ArtifactRef] = []
 
     @classmethod
@@ -58,6 +59,8 @@ class Receipts:
         key = receipt_key(run.platform_run_id, run.run_key, run.attempt, name)
         self._store.put_new(key, data)
         self.written.append(ArtifactRef(name=f"{name} receipt", key=key, sha256=sha256_of(data)))
+        if self._remember is not None:
+            self._remember(f"PHASE_{status}", self.written[-1])
 
 
 def _printable(value: Any) -> Any:

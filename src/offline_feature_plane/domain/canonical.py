@@ -20,11 +20,10 @@ from typing import Any, Literal
 
 import rfc8785
 
-from offline_feature_plane.domain.canonical_text import MAX_DEPTH, SAFE_INTEGER, Unusual, canonical_text
+from offline_feature_plane.domain.usual_json import MAX_DEPTH, MAX_NUMBER_CHARACTERS, SAFE_INTEGER, Unusual, read_usual, usual_text
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-MAX_NUMBER_CHARACTERS = 400
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -46,7 +45,7 @@ def canonical_bytes(value: Any, *, as_stored: bool = False) -> bytes:
     '{"a":"é","b":[1,true,null]}'
     """
     try:
-        return canonical_text(value, as_stored=as_stored).encode()
+        return usual_text(value, as_stored=as_stored).encode()
     except (Unusual, UnicodeEncodeError):  # keys that need care, or something to refuse in its place
         return rfc8785.dumps(_restricted(value, "$", 0, as_stored=as_stored))
 
@@ -102,7 +101,8 @@ def load_json(data: bytes | str, *, name: str | None = None, numbers: Literal["r
     """
     text = _decode(data, name, max_bytes)
     try:
-        return _read_usual(text, decimal=numbers == "decimal")
+        if isinstance(data, bytes) or data.isascii():
+            return read_usual(text, exact=numbers == "decimal")
     except (Unusual, ValueError, ArithmeticError, RecursionError):  # it may be wrong; the slow way says whether and where
         pass
     try:
@@ -112,52 +112,6 @@ def load_json(data: bytes | str, *, name: str | None = None, numbers: Literal["r
     except RecursionError:
         raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels", path=name) from None
     return _checked(document, _place(name, "$"), 0, decimal=numbers == "decimal")
-
-
-def _read_usual(text: str, *, decimal: bool) -> Any:
-    """The document, if nothing in it needs a second look; the same value as the slow way gives.
-
-    Few brackets cannot be deep. Half surrogates come as escapes, or in text that was never UTF-8. The hooks raise where they would mark.
-    """
-    if text.count("{") + text.count("[") > MAX_DEPTH or "\\ud" in text or "\\uD" in text:
-        raise Unusual
-    document, end = (_EXACT if decimal else _RESTRICTED).raw_decode(text)
-    if end != len(text) and text[end:].strip(" \t\n\r"):
-        raise Unusual
-    return document
-
-
-def _single(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Unusual
-    return found
-
-
-def _usual_integer(text: str) -> int:
-    if len(text) > MAX_NUMBER_CHARACTERS:
-        raise Unusual
-    return int(text)
-
-
-def _safe_integer(text: str) -> int:
-    if len(text) > 17 or not -SAFE_INTEGER <= (number := int(text)) <= SAFE_INTEGER:
-        raise Unusual
-    return number
-
-
-def _usual_decimal(text: str) -> Decimal:
-    if len(text) > MAX_NUMBER_CHARACTERS:
-        raise Unusual
-    return Decimal(text)
-
-
-def _unusual(_: str) -> Any:
-    raise Unusual
-
-
-_EXACT = json.JSONDecoder(object_pairs_hook=_single, parse_constant=_unusual, parse_float=_usual_decimal, parse_int=_usual_integer)
-_RESTRICTED = json.JSONDecoder(object_pairs_hook=_single, parse_constant=_unusual, parse_float=_unusual, parse_int=_safe_integer)
 
 
 class _Refused(str):

@@ -6,6 +6,7 @@ exact bytes of the older recipe whose id it carries. All functions are pure: cal
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import pairwise
@@ -13,9 +14,11 @@ from typing import Any
 
 from offline_feature_plane.domain.canonical import canonical_bytes, digest, hex_of, sha256_of
 from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.usual_json import MAX_DEPTH, Unusual, quoted, shape
 from offline_feature_plane.errors import SchemaInvalid
 
 EVENT_HASH_RECIPE = "ofs.event_hash.v1"
+_SHORT = 10**18
 
 
 def run_key(request_id: str) -> str:
@@ -97,15 +100,70 @@ def event_hash(*, platform_run_id: str, event_type: str, event_id: str, ts_us: i
     Raises:
         SchemaInvalid: the payload holds a float or something else that JSON has not.
     """
-    said = {"platform_run_id": platform_run_id, "event_type": event_type, "event_id": event_id, "ts_utc": format_instant(ts_us),
-            "schema_version": schema_version, "payload": _told_apart(payload)}
-    return digest(EVENT_HASH_RECIPE, said, as_stored=True)
+    plain = all(type(text) is str for text in (platform_run_id, event_type, event_id, schema_version))
+    return (event_hash_at if plain else _located_event_hash)(platform_run_id, event_type, event_id, format_instant(ts_us), schema_version,
+                                                             payload)
+
+
+def event_hash_at(platform_run_id: str, event_type: str, event_id: str, ts_utc: str, schema_version: str, payload: Any) -> str:
+    """`event_hash` where the instant is at hand in its canonical text, as `format_instant` writes it; all four names are plain text."""
+    try:
+        said = (f'{{"payload":{{"event_id":{quoted(event_id)},"event_type":{quoted(event_type)},"payload":{_told_text(payload, 2)},'
+                f'"platform_run_id":{quoted(platform_run_id)},"schema_version":{quoted(schema_version)},"ts_utc":"{ts_utc}"}},'
+                f'"recipe":"{EVENT_HASH_RECIPE}"}}')
+        return f"sha256:{hashlib.sha256(said.encode()).hexdigest()}"
+    except (Unusual, UnicodeEncodeError):  # keys that need care, or something to refuse in its place
+        return _located_event_hash(platform_run_id, event_type, event_id, ts_utc, schema_version, payload)
+
+
+def _located_event_hash(platform_run_id: str, event_type: str, event_id: str, ts_utc: str, schema_version: str, payload: Any) -> str:
+    return digest(EVENT_HASH_RECIPE, {
+        "platform_run_id": platform_run_id, "event_type": event_type, "event_id": event_id, "ts_utc": ts_utc,
+        "schema_version": schema_version, "payload": _told_apart(payload)}, as_stored=True)
+
+
+def told_bytes(value: Any) -> bytes:
+    """What event hashes take a payload for: canonical bytes, equal iff the values are, numbers by exact value and text as stored.
+
+    Raises:
+        SchemaInvalid, ResourceExceeded: as `event_hash`.
+
+    >>> told_bytes({"b": "1", "a": 1}) == told_bytes({"a": 1, "b": "1"}) != told_bytes({"a": "1", "b": 1})
+    True
+    """
+    try:
+        return _told_text(value, 0).encode()
+    except (Unusual, UnicodeEncodeError):
+        return canonical_bytes(_told_apart(value), as_stored=True)
 
 
 def code_release_id(version: str, files: Iterable[tuple[str, str]]) -> str:
     """`<version>+sha256:<hex>`: the release and the digest of its installed files as (relative name, sha256) pairs (`decisions.md` D11)."""
     listed = {name: f"sha256:{hex_of(file_digest)}" for name, file_digest in files}
     return f"{version}+{digest('ofs.code_release.v1', listed)}"
+
+
+def _told_text(value: Any, depth: int) -> str:
+    """The canonical text of `_told_apart(value)`, `depth` levels deep, written in one pass; raises Unusual."""
+    kind = type(value)
+    if kind is str:
+        return quoted(f"s:{value}")
+    if kind is int and -_SHORT < value < _SHORT:
+        digits = str(value)
+        kept = digits.rstrip("0")
+        return f'"n:{kept}e{len(digits) - len(kept)}"' if value else '"n:0e0"'
+    if kind is Decimal or kind is int:
+        return f'"n:{_exact_text(value)}"'
+    if value is None or kind is bool:
+        return "null" if value is None else "true" if value else "false"
+    if depth == MAX_DEPTH:
+        raise Unusual
+    if kind is dict:
+        template, ordered = shape(value)
+        return template % tuple([_told_text(item, depth + 1) for item in ordered(value)])
+    if kind is list or kind is tuple:
+        return f"[{','.join([_told_text(item, depth + 1) for item in value])}]"
+    raise Unusual
 
 
 def _told_apart(value: Any) -> Any:
@@ -123,6 +181,12 @@ def _told_apart(value: Any) -> Any:
 
 def _exact_text(number: int | Decimal) -> str:
     """Digits without trailing zeros and a decimal exponent: one text per value. Zero is `0e0`, whatever its sign."""
+    plain = str(number) if type(number) is Decimal else ""
+    whole, _, fraction = plain.removeprefix("-").partition(".")
+    if (all_digits := f"{whole}{fraction}").isdigit():  # no exponent, and no NaN
+        text = all_digits.lstrip("0")
+        kept = text.rstrip("0")
+        return f"{'-' if plain[0] == '-' else ''}{kept}e{len(text) - len(kept) - len(fraction)}" if kept else "0e0"
     sign, digits, exponent = Decimal(number).as_tuple()
     if not isinstance(exponent, int):
         raise SchemaInvalid(f"{number} is no JSON number")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_type
+from offline_feature_plane.arrow_types import arrow_type, decimal_array
 from offline_feature_plane.contracts.archive_index import IndexedSegment, read_index
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.domain.admission import Admission, Record
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.domain.closure import Source
+from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
-from offline_feature_plane.domain.extraction import extract, extract_path
+from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.instants import parse_offset_instant
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.ports import PinnedFile, RecordSlice, Segment
@@ -115,61 +115,101 @@ class ArchiveSource:
             wanted = tuple(one for one in ranges if one.topic == archive.topic)
             pairs = tuple((one, evidence) for one, evidence in zip(archive.segments, archive.evidence, strict=True)
                           if any(touches(one, item) for item in wanted))
-            for source in sources:
-                counts: dict[str, int] = {}
-                reader = _SliceReader(pairs, wanted, source, archive.zone, admission, counts, is_first=source is sources[0])
-                made.append(RecordSlice(archive.topic, source.name, tuple(segment for segment, _ in pairs), reader, counts))
+            topic = _Topic(pairs, wanted, tuple(_Typing(source, archive.zone) for source in sources), admission,
+                           {source.name: {} for source in sources})
+            segments = tuple(segment for segment, _ in pairs)
+            made += [RecordSlice(archive.topic, source.name, segments, partial(topic.read, source.name), topic.counts[source.name])
+                     for source in sources]
         return tuple(made)
 
 
+class _Typing:
+    """Records of one source as typed batches; each field's extraction is compiled once."""
+
+    def __init__(self, source: Source, zone: str | None) -> None:
+        self.name = source.name
+        self._fields: tuple[tuple[Field, Extractor], ...] = tuple((one, extractor(one, zone)) for one in source.fields)
+        self._schema = pa.schema([*_HEAD, *((one.name, arrow_type(one.type)) for one in source.fields)])
+
+    def batch(self, records: Sequence[Record]) -> pa.RecordBatch:
+        """One row per record. Raises what extraction raises, with the coordinate of the first record that it refuses."""
+        payloads = [record.payload or {} for record in records]
+        try:
+            typed = [[extracted(payload) for payload in payloads] for _, extracted in self._fields]
+        except OfsError:
+            for record, payload in zip(records, payloads, strict=True):
+                self._check(record, payload)
+            raise
+        head = [[record.event_id for record in records], [record.ts_us for record in records], [record.partition for record in records],
+                [record.offset for record in records], [record.digest for record in records]]
+        arrays = [pa.array(values, kind) for values, (_, kind) in zip(head, _HEAD, strict=True)]
+        arrays += [_column(values, one.type) for values, (one, _) in zip(typed, self._fields, strict=True)]
+        return pa.record_batch(arrays, schema=self._schema)
+
+    def _check(self, record: Record, payload: Mapping[str, Any]) -> None:
+        try:
+            for _, extracted in self._fields:
+                extracted(payload)
+        except OfsError as wrong:
+            raise type(wrong)(f"{record.place}: {wrong.what}", fix=wrong.fix, path=wrong.path, coordinate=record.place) from wrong
+
+
 @dataclass(frozen=True)
-class _SliceReader:
-    """Calling it reads the slice from its beginning and yields typed batches; it recounts what it leaves out."""
+class _Topic:
+    """The chosen ranges of one topic, decoded once for all sources: what one source's reading finds for the others waits for them."""
 
     segments: tuple[tuple[Segment, SegmentEvidence], ...]
     ranges: tuple[Range, ...]
-    source: Source
-    zone: str | None
+    typings: tuple[_Typing, ...]
     admission: Admission
-    counts: dict[str, int]
-    is_first: bool
+    counts: dict[str, dict[str, int]]
+    waiting: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)
 
-    def __call__(self) -> Iterator[pa.RecordBatch]:
-        self.counts.clear()
-        schema = pa.schema([*_HEAD, *((one.name, arrow_type(one.type)) for one in self.source.fields)])
-        rows: list[tuple[Any, ...]] = []
+    def read(self, name: str) -> Iterator[pa.RecordBatch]:
+        """The typed batches of one source, from the beginning; what was left out is counted anew."""
+        if name in self.waiting:
+            yield from self.waiting.pop(name)
+            return
+        for counts in self.counts.values():
+            counts.clear()
+        found: dict[str, list[pa.RecordBatch]] = {one.name: [] for one in self.typings}
+        rows: dict[str, list[Record]] = {one.name: [] for one in self.typings}
+        typings = {one.name: one for one in self.typings}
+        judge = self.admission.judge
         for record in read_in_order(self.segments, self.ranges):
-            reason, source = self.admission.judge(record)
+            reason, source = judge(record)
             if reason is not None:
                 self._count(reason, record)
-            elif source == self.source.name and record is not None:
-                rows.append(self._typed(record))
-                if len(rows) == _BATCH:
-                    yield _batch(rows, schema)
-                    rows = []
-        if rows:
-            yield _batch(rows, schema)
+            elif record is not None and source is not None:
+                mine = rows[source]
+                mine.append(record)
+                if len(mine) == _BATCH:
+                    found[source].append(typings[source].batch(mine))
+                    mine.clear()
+                    yield from _drained(found[name])
+        for source, rest in rows.items():
+            if rest:
+                found[source].append(typings[source].batch(rest))
+        self.waiting.update((source, batches) for source, batches in found.items() if source != name)
+        yield from found[name]
 
     def _count(self, reason: str, record: Record | None) -> None:
         owner = self.admission.source_of.get(record.event_type) if record is not None and reason == "duplicate" else None
-        if owner == self.source.name or (owner is None and self.is_first):
-            self.counts[reason] = self.counts.get(reason, 0) + 1
-
-    def _typed(self, record: Record) -> tuple[Any, ...]:
-        try:
-            values = tuple(_arrow_value(extract(extract_path(record.payload, one.path), one, self.zone), one.type)
-                           for one in self.source.fields)
-        except OfsError as wrong:
-            raise type(wrong)(f"{record.place}: {wrong.what}", fix=wrong.fix, path=wrong.path, coordinate=record.place) from wrong
-        return (record.event_id, record.ts_us, record.partition, record.offset, record.digest, *values)
+        counts = self.counts[owner if owner is not None else self.typings[0].name]
+        counts[reason] = counts.get(reason, 0) + 1
 
 
-def _arrow_value(value: Any, kind: ColumnType) -> Any:
-    return Decimal(value).scaleb(-kind.scale) if kind.kind == "decimal" and value is not None else value
+def _drained(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    while batches:
+        yield batches.pop(0)
 
 
-def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
-    return pa.record_batch([pa.array(column, one.type) for column, one in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema)
+def _column(values: list[Any], kind: ColumnType) -> pa.Array:
+    if kind.kind != "decimal":
+        return pa.array(values, arrow_type(kind))
+    scaled = pa.array(values, pa.int64())
+    valid = None if not scaled.null_count else scaled.is_valid().to_numpy(zero_copy_only=False)
+    return decimal_array(scaled.fill_null(0).to_numpy(), kind, valid)
 
 
 def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:

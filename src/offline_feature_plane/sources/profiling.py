@@ -21,7 +21,7 @@ SCALES = (0, 1, 2, 3, 4, 6)
 _INTEGER_TYPES = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _TIME = rf"{_DAY}[T ]\d{{2}}:\d{{2}}:\d{{2}}(\.\d+)?"
-_SPELLED = {"integer": r"[-+]?(0|[1-9]\d{0,17})", "decimal": r"[-+]?\d{1,15}(\.\d{1,18})?", "bool": r"true|false",
+_SPELLED = {"integer": r"[-+]?(0|[1-9]\d{0,17})", "decimal": r"[-+]?(0|[1-9]\d{0,14})(\.\d{1,18})?", "bool": r"true|false",
             "zoned_timestamp": rf"{_TIME}(Z|[+-]\d{{2}}:\d{{2}})", "timestamp": _TIME}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, decode
+from offline_feature_plane.domain.admission import Record, decode, decode_stored
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.errors import (
@@ -22,6 +22,8 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import check_pins, load_object, read_batches
 from offline_feature_plane.ports import PinnedFile, Segment
+
+_PAYLOAD = STORED_COLUMNS.index("payload")
 
 
 def read_in_order(segments: Sequence[tuple[Segment, SegmentEvidence]], ranges: Sequence[Range]) -> Iterator[Record | None]:
@@ -35,13 +37,13 @@ def read_in_order(segments: Sequence[tuple[Segment, SegmentEvidence]], ranges: S
     kept: dict[tuple[int, int], str] = {}  # coordinates that another segment may hold too
     spans = [(one.partition, int(one.first_offset), int(one.next_offset)) for one, _ in segments]
     for at, (segment, evidence) in enumerate(segments):
-        lanes = [one for one in ranges if touches(segment, one)]
+        lanes = [(one.start, one.end) for one in ranges if touches(segment, one)]
         shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, segment)]
         for record in read_checked(segment, evidence):
             if record is None:
                 yield None
-            elif any(one.holds(record.number) for one in lanes):
-                if any(span[1] <= record.number < span[2] for span in shared):
+            elif _inside(lanes, record.number):
+                if shared and any(span[1] <= record.number < span[2] for span in shared):
                     known = kept.get((record.partition, record.number))
                     if known is not None and known != record.digest:
                         raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {record.place}.", path=record.place,
@@ -50,6 +52,13 @@ def read_in_order(segments: Sequence[tuple[Segment, SegmentEvidence]], ranges: S
                     if known is not None:
                         continue
                 yield record
+
+
+def _inside(lanes: Sequence[tuple[int, int]], number: int) -> bool:
+    for start, end in lanes:  # once a record: a loop is quicker than a generator
+        if start <= number < end:
+            return True
+    return False
 
 
 def _overlap(span: tuple[int, int, int], segment: Segment) -> bool:
@@ -64,47 +73,70 @@ def read_checked(segment: Segment, evidence: SegmentEvidence) -> Iterator[Record
     """
     before, count, last = -1, 0, None
     first, end = evidence.span
-    for document in _documents(segment.file):
+    topic, partition, offset_kind = segment.topic, segment.partition, segment.offset_kind
+    for record in _records(segment.file):
         count += 1
-        record = None if document is None else decode(document)
         if record is not None:
-            there = (record.topic, record.partition, record.offset_kind) == (segment.topic, segment.partition, segment.offset_kind)
-            if not there or not first <= record.number < end or record.number <= before:
+            number = record.number
+            there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
+            if not there or not first <= number < end or number <= before:
                 raise ReplayBasisMismatch(f"{segment.file.relative} holds {record.place} where {segment.topic}/{segment.partition} "
                                           f"[{max(first, before + 1)}, {end}) is indexed.", path=segment.file.relative)
-            before, last = record.number, record.offset
+            before, last = number, record.offset
         yield record
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}; the index says {evidence.record_count} "
                                   f"up to {evidence.last_offset}.", path=segment.file.relative)
 
 
-def _documents(file: PinnedFile) -> Iterator[Mapping[str, Any] | None]:
-    """The stored records of a segment file; None for a line or payload that is no JSON."""
+def _records(file: PinnedFile) -> Iterator[Record | None]:
+    """The records of a segment file; None for a line or payload that is no JSON, and for what cannot be decoded."""
     if file.relative.endswith(".parquet"):
-        for batch in read_batches(file, "parquet", STORED_COLUMNS):
-            columns = {name: cast("pa.Array", values).to_pylist() for name, values in batch.items()}
-            for row in range(len(columns["payload"])):
-                stored = {name: values[row] for name, values in columns.items()}
-                yield None if stored["payload"] is not None and not _parse_payload(stored) else stored
+        yield from _parquet_records(file)
         return
     try:
         with gzip.open(file.path, "rb") if file.relative.endswith(".gz") else file.path.open("rb") as stream:
             for line in stream:
                 try:
-                    yield load_object(line)
+                    document = load_object(line)
                 except (SchemaInvalid, ResourceExceeded):
                     yield None
+                else:
+                    yield decode(document)
     except (OSError, EOFError, zlib.error) as wrong:
         raise SourceUnreadable(f"{file.path} cannot be read: {wrong}", path=file.relative, fix="Restore the segment.") from wrong
 
 
-def _parse_payload(stored: dict[str, Any]) -> bool:
+def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
     try:
-        stored["payload"] = load_object(stored["payload"].encode())
-    except (SchemaInvalid, ResourceExceeded):
-        return False
-    return True
+        for batch in read_batches(file, "parquet", STORED_COLUMNS):
+            for *members, _ in zip(*(_values(cast("pa.Array", batch[name])) for name in STORED_COLUMNS), strict=True):
+                payload = members[_PAYLOAD]
+                if payload is not None:
+                    try:
+                        members[_PAYLOAD] = load_object(payload)
+                    except (SchemaInvalid, ResourceExceeded, TypeError):
+                        yield None
+                        continue
+                yield decode_stored(*members)
+    except KeyError as wrong:
+        raise SourceUnreadable(f"{file.path} has no column {wrong}.", path=file.relative,
+                               fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}.") from wrong
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python values; text that is not UTF-8 as bytes, which no record decodes from."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [_text_or_bytes(value) for value in column.cast(pa.binary()).to_pylist()]
+
+
+def _text_or_bytes(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def touches(segment: Segment, item: Range) -> bool:

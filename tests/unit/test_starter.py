@@ -1,0 +1,202 @@
+"""`ofs init`: files nobody has described become a plane, a profile and an intent that hold together."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from offline_feature_plane.contracts.intent_rules import parse_intent
+from offline_feature_plane.contracts.profile import read_profile
+from offline_feature_plane.corridor.guessing import snake
+from offline_feature_plane.corridor.shortform import FilePin, Pins, expand, read_short
+from offline_feature_plane.corridor.starter import propose
+from offline_feature_plane.corridor.task import task_of
+from offline_feature_plane.documents import load_yaml
+from offline_feature_plane.domain.gates import judge_coverage, judge_lag, judge_target
+from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
+from offline_feature_plane.domain.rows import TokenKey
+from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
+from offline_feature_plane.engines.local.session import LocalEngine
+from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
+from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.settings import settings_from
+from offline_feature_plane.simulation import World, write_files
+from offline_feature_plane.sources.files import PlainTableSource, TableMapping
+from offline_feature_plane.sources.profiling import FileProbe, summarize
+
+START = parse_instant("2026-01-01")
+
+
+def started(folder: Path, events: Path, labels: Path | None = None):
+    """Run the guess, then take the three files through the real readers: settings, sources, labels, profile, intent."""
+    with FileProbe(events, labels) as probe:
+        found = propose("my plane!", probe.summarize("events", events.name), probe.summarize("labels", labels.name) if labels else None,
+                        probe)
+    documents = {name: load_yaml(text, name=name).value for name, text in found.files.items()}
+    plane = settings_from(documents["plane.yaml"], folder)
+    tables = {name: PlainTableSource().pin(name, TableMapping(Path(entry.path), entry.time, entry.id, entry.zone))
+              for name, entry in plane.events.items()}
+    logs = {name: FileLabelStore(folder).pin(mapping_from(entry.document(), name)).log_id for name, entry in plane.labels.items()}
+    short = read_short(documents["intent.yaml"])
+    profile = read_profile(documents["features.yaml"], rows=short.rows, label_types=list(plane.labels))
+    closure = profile.closure(profile.set_refs()[0], short.rows, list(plane.labels))
+    columns = set(dict(next(iter(tables.values())).columns))
+    assert {field.path[0] for source in closure.sources for field in source.fields} <= columns
+    pins = Pins(code_release_id="x", actor=("a", "declared"), label_logs=logs, feature_set=profile.set_refs()[0], key_id="0" * 16,
+                tables={name: FilePin(table.log_id, tuple(file.relative for file in table.files)) for name, table in tables.items()},
+                feature_label_types=closure.label_types())
+    full, _ = expand(documents["intent.yaml"], settings=plane, pins=pins)
+    return found, documents, full, closure
+
+
+def test_a_simulated_world(tmp_path):
+    """Keys, decimals, a timeline with reversals, its maturity and splits are found, and the files hold together."""
+    events, labels = write_files(World(events=6_000, customers=200, terminals=80, days=200), tmp_path)
+    found, documents, full, closure = started(tmp_path, events, labels)
+    entry = documents["plane.yaml"]["labels"]["chargeback"]
+    assert entry == {"path": "chargebacks.parquet", "event": "tx_id", "observed": "reported_at", "value": {"column": "outcome"},
+                     "id": "case_id",
+                     "source": {"column": "reported_by"}, "supersedes": "replaces"}
+    assert documents["features.yaml"]["fields"]["amount"] == "decimal(12,2)"
+    assert documents["plane.yaml"]["plane"] == "my-plane"
+    assert {group.name for group in closure.groups} == {"customer", "terminal"}
+    assert closure.label_types() == ("chargeback",)
+    label = documents["intent.yaml"]["label"]
+    assert (label["positive"], label["unlabeled"]) == (["CHARGEBACK"], "negative_when_mature")
+    cut = parse_instant(label["as_of"]) - label["maturity_days"] * US_PER_DAY
+    assert parse_instant(full["splits"][-1]["to_utc"]) <= cut
+    assert label["as_of"].endswith("T00:00:00Z")
+    assert all(text.startswith("# ") for text in found.files.values())
+    assert any("maturity" in note for note in found.notes)
+
+
+def events_table(count=400, **more):
+    """Four events a day for some cards, amounts as floats, local times."""
+    return pa.table({"TransactionId": list(range(count)), "TX_DATETIME": pa.array([START + i * US_PER_DAY // 4 for i in range(count)],
+                                                                                  pa.timestamp("us")),
+                     "cardId": [f"c{i % 23}" for i in range(count)], "amount": [i % 50 + 0.25 for i in range(count)],
+                     "ts": [None if i % 2 else i for i in range(count)], **more})
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_a_label_column_inside_the_events(tmp_path, form):
+    """One file is enough: zone, rounding and names are guessed, the label column is no feature, and its delay is said to be assumed."""
+    table = events_table(is_fraud=[i % 10 == 0 for i in range(400)])
+    path = tmp_path / f"Card Transactions.{form}"
+    pq.write_table(table, path) if form == "parquet" else pyarrow.csv.write_csv(table, path)
+    found, documents, full, closure = started(tmp_path, path)
+    plane, features = documents["plane.yaml"], documents["features.yaml"]
+    assert plane["events"]["card_transaction"] == {"path": path.name, "id": "TransactionId", "time": "TX_DATETIME", "zone": "UTC"}
+    assert plane["labels"]["fraud"]["observed"] == {"after_event": "30d"}
+    assert plane["labels"]["fraud"]["value"]["true"] == "FRAUD"
+    assert features["fields"]["card_id"] == {"type": "string", "path": ["cardId"]}
+    assert features["fields"]["amount"] == ({"type": "decimal(12,2)", "round": "half_even"} if form == "parquet" else "decimal(12,2)")
+    assert "is_fraud" not in str(features)
+    assert any("assumed" in note for note in found.notes)
+    assert closure.groups[0].key == ("card_id",)
+    assert full["coverage_policy"]["answered_min"] == {"fraud": "0.9"}
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_was_started_really_builds(tmp_path, own):
+    """The three files, unchanged, go through the local engine and pass every gate that a training dataset must pass."""
+    if own:
+        events, labels = tmp_path / "tx.csv", None
+        pyarrow.csv.write_csv(events_table(is_fraud=[float(i % 10 == 0) for i in range(400)]), events)
+    else:
+        events, labels = write_files(World(events=8_000, customers=200, terminals=80, days=200), tmp_path)
+    _, documents, full, closure = started(tmp_path, events, labels)
+    intent, plane = parse_intent(full), settings_from(documents["plane.yaml"], tmp_path)
+    task = task_of(intent, closure, TokenKey("0" * 16, b"secret"), {})
+    tables = [PlainTableSource().pin(name, TableMapping(Path(one.path), one.time, one.id, one.zone)) for name, one in plane.events.items()]
+    timelines = [FileLabelStore(tmp_path).pin(mapping_from(one.document(), name)) for name, one in plane.labels.items()]
+    (tmp_path / "work").mkdir()
+    with LocalEngine().session(task, work=tmp_path / "work") as session:
+        session.replay(tables)
+        known, chosen = session.labels(timelines), session.select()
+        rows = sum(batch.num_rows for batch in session.rows())
+    assert rows == chosen.accounting["row"] > 300
+    assert judge_lag(known.per_type).passed
+    assert judge_target(chosen.splits).passed
+    assert judge_coverage(chosen.coverage, intent.coverage_policy.answered_min, intent.coverage_policy.conflicts_max,
+                          target_type=intent.target.label_type, unlabeled=intent.target.unlabeled).passed
+
+
+def test_labels_that_claim_to_be_known_at_once(tmp_path):
+    """A label file whose time is the event's own cannot say when labels became known; a delay is assumed instead."""
+    events = events_table()
+    pq.write_table(events, tmp_path / "tx.parquet")
+    pq.write_table(pa.table({"TransactionId": events["TransactionId"], "when": events["TX_DATETIME"],
+                             "label": [i % 7 == 0 for i in range(400)]}),
+                   tmp_path / "labels.parquet")
+    found, documents, _, _ = started(tmp_path, tmp_path / "tx.parquet", tmp_path / "labels.parquet")
+    assert documents["plane.yaml"]["labels"]["label"]["observed"] == {"after_event": "30d"}
+    assert any("cannot say when" in note for note in found.notes)
+
+
+def test_judged_events_are_excluded_when_silent(tmp_path):
+    """Where most events are judged good or bad, silence is excluded and the coverage found is demanded with some slack."""
+    events = events_table()
+    pq.write_table(events, tmp_path / "tx.parquet")
+    kept = [i for i in range(400) if i % 5]
+    late = pa.array([START + i * US_PER_DAY // 4 + 3 * US_PER_DAY for i in kept], pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"TransactionId": kept, "decided_at": late, "verdict": ["bad" if i % 7 == 0 else "good" for i in kept]}),
+                   tmp_path / "cases.parquet")
+    _, documents, full, _ = started(tmp_path, tmp_path / "tx.parquet", tmp_path / "cases.parquet")
+    label = documents["intent.yaml"]["label"]
+    assert (label["type"], label["positive"], label["unlabeled"], label["maturity_days"]) == ("case", ["bad"], "exclude", 3)
+    assert 0.6 < label["coverage"] < 0.8
+    assert full["label_basis"]["maturity_days"] == 3
+
+
+def test_a_file_without_time_id_or_label_is_refused_with_advice(tmp_path):
+    """What cannot be guessed is said, with what to bring."""
+    table = events_table()
+    cases = [(table.drop(["TX_DATETIME"]), SourceColumnUnknown, "time"), (table.drop(["TransactionId"]).append_column("is_fraud",
+                                                                                                                      [[0, 1] * 200]),
+             SourceColumnUnknown, "different in every row"), (table, LabelTypeScopeUnresolved, "label")]
+    for number, (events, error, word) in enumerate(cases):
+        path = tmp_path / f"e{number}.parquet"
+        pq.write_table(events if number else events.append_column("is_fraud", [[0, 1] * 200]), path)
+        with pytest.raises(error, match=word) as caught:
+            propose("p", summarize(path)[0], None)
+        assert caught.value.fix
+    pq.write_table(pa.table({"other": [1, 2]}), tmp_path / "labels.parquet")
+    with pytest.raises(SourceColumnUnknown, match="same name"):
+        started(tmp_path, tmp_path / "e2.parquet", tmp_path / "labels.parquet")
+
+
+def test_text_files_are_read_by_what_they_spell(tmp_path):
+    """Numbers, truth values and instants in CSV and JSON Lines are recognised; leading zeros make text; mixed times are no times."""
+    (tmp_path / "a.csv").write_text(
+        "id,when,amt,flag,code,n\n"
+        "a,2026-01-01T00:00:00Z,1.50,true,007,\nb,2026-01-02 00:00:00+01:00,2.5,false,1,7\n")
+    (tmp_path / "b.jsonl").write_text(
+        '{"id": "a", "when": "2026-01-01T00:00:00Z", "amt": 1.5}\n'
+        '{"id": "b", "when": "soon", "amt": 2, "n": 7}\n')
+    kinds = {column.name: (column.kind, column.nulls) for column in summarize(tmp_path / "a.csv")[0].columns}
+    assert kinds == {"id": ("string", 0), "when": ("zoned_timestamp", 0), "amt": ("decimal", 0), "flag": ("bool", 0),
+                     "code": ("string", 0), "n": ("integer", 1)}
+    kinds = {column.name: column.kind for column in summarize(tmp_path / "b.jsonl")[0].columns}
+    assert kinds == {"id": "string", "when": "string", "amt": "decimal", "n": "integer"}
+
+
+def test_odd_names_become_lawful_ones():
+    """Reserved, equal and strange column names become different names of the feature language, read from their own columns."""
+    names = ["Card ID", "card_id", "weight", "1st amount", "TARGET amount"]
+    columns = tuple(ColumnSummary(name, "float" if "amount" in name or name == "weight" else "string", distinct=50, digits=2, scale=None)
+                    for name in names)
+    table = TableSummary("e.parquet", "split", 1_000, (
+        ColumnSummary("id", "integer", distinct=1000, unique=True), ColumnSummary("ts", "zoned_timestamp", min_us=START,
+                                                                                  max_us=START + US_PER_DAY),
+        ColumnSummary("is_fraud", "integer", distinct=2, values=(("0", 990), ("1", 10))), *columns))
+    files = propose("p", table, None).files
+    features = load_yaml(files["features.yaml"]).value
+    assert len(features["fields"]) == 4
+    assert read_profile(features, rows="split", label_types=["fraud"])
+    assert [snake(name) for name in names] == ["card_id", "card_id", "weight", "c_1st_amount", "target_amount"]
+    assert all("decimal(12,6)" in str(spec) for name, spec in features["fields"].items() if "amount" in name)
+    assert "splits" not in load_yaml(files["intent.yaml"]).value
