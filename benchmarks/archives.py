@@ -58,10 +58,10 @@ def main() -> None:
     asked = parser.parse_args()
     sources = (Source("tx", ("transaction",), FIELDS),
                *(Source(f"other{number}", (f"other{number}",), FIELDS) for number in range(1, asked.sources)))
-    held = list(records(World(asked.records, customers=max(100, asked.records // 100), terminals=1_000, days=180)))
+    world = World(asked.records, customers=max(100, asked.records // 100), terminals=1_000, days=180)
     for form in FORMS:
         with TemporaryDirectory() as folder:
-            write_archive(Path(folder), held, form=form, per_segment=50_000)
+            write_archive(Path(folder), list(records(world)), form=form, per_segment=50_000)
             runs = [measure(Path(folder), sources) for _ in range(asked.repeats)]
         events, cpu, wall = min(runs, key=lambda run: run[1])
         print(f"{form:8} {events:>10,} events   {events / cpu:>10,.0f} records/s of CPU   {events / wall:>10,.0f} records/s")

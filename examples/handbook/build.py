@@ -79,12 +79,13 @@ FORM = {
 
 @dataclass(frozen=True)
 class Compared:
-    """One feature over all rows where it is published."""
+    """One feature over all rows where it is published: how many, how many equal, and the largest difference with and without ties."""
 
     feature: Feature
     rows: int
     equal: int
     largest: float
+    largest_elsewhere: float
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,8 @@ def compare(dataset: ofs.Dataset, data: Path) -> Comparison:
     if strangers := events[ids[place] != events].tolist():
         raise SourceUnreadable(f"{len(strangers)} published events are no transactions, the first is {strangers[0]}.", path=str(path),
                                fix="transactions.parquet needs all of them.")
+    ties = _ties(data.resolve().parent / TIES)
+    tied = np.isin(events, sorted(ties))
     table: list[Compared] = []
     differing: dict[int, list[Difference]] = {}
     for feature in FEATURES:
@@ -220,20 +223,21 @@ def compare(dataset: ofs.Dataset, data: Path) -> Comparison:
         apart = np.abs(ours - here)
         apart[np.isnan(apart)] = math.inf  # a null of ours, or a published value that is no number
         wrong = apart > feature.tolerance
-        table.append(Compared(feature, len(here), int((~wrong).sum()), float(apart.max(initial=0.0))))
+        table.append(Compared(feature, len(here), int((~wrong).sum()), float(apart.max(initial=0.0)),
+                              float(apart[~tied[told]].max(initial=0.0))))
         for event, said, found in zip(events[told][wrong].tolist(), here[wrong].tolist(), ours[wrong].tolist(), strict=True):
             differing.setdefault(event, []).append(Difference(feature, said, found))
     if not any(row.rows for row in table):
         raise SourceUnreadable("features_published.parquet publishes no value.", path=str(path), fix="There is nothing to compare.")
-    ties = _ties(data.resolve().parent / TIES)
     excused = {event for event in ties & set(differing) if all(one.feature.of_customer for one in differing[event])}
     return Comparison(tuple(table), {event: tuple(found) for event, found in differing.items()}, frozenset(excused))
 
 
 def report(comparison: Comparison) -> str:
     """The comparison as text."""
-    lines = [f"{'published feature':38}{'compared':>10}{'equal':>10}   largest difference"]
-    lines += [f"{row.feature.published:38}{row.rows:>10,}{row.equal:>10,}   {row.largest:.2g}" for row in comparison.features]
+    lines = [f"{'published feature':38}{'compared':>10}{'equal':>10}{'largest difference':>21}{'ties aside':>12}"]
+    lines += [f"{row.feature.published:38}{row.rows:>10,}{row.equal:>10,}{row.largest:>21.2g}{row.largest_elsewhere:>12.2g}"
+              for row in comparison.features]
     listed = [*comparison.unexplained, *sorted(comparison.ties)]
     lines += ["", f"{len(listed)} rows differ, {len(comparison.ties)} of them same-second ties that were published in the other order."]
     for event in listed[:LISTED]:

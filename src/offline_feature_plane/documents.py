@@ -89,7 +89,7 @@ def load_document(path: Path, kind: type[OfsError] = SchemaInvalid) -> Document:
         value = load_json(data, name=path.name, numbers="decimal", max_bytes=MAX_BYTES)
         value = _as_floats(value, kind, path.name, "$")
     except SchemaInvalid as wrong:
-        raise kind(wrong.what, path=wrong.path, fix=wrong.fix) from wrong
+        raise kind(wrong.what, path=wrong.path, fix=wrong.fix or "Mend the JSON, or name the file .yaml if it is YAML.") from wrong
     return Document(value, path.name, _json_lines(data))
 
 
@@ -123,7 +123,7 @@ def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError]
     {'as_of': '2026-01-01', 'words': ['yes', 'NO'], '1': 0.5}
     """
     if len(data) > MAX_BYTES:
-        raise ResourceExceeded(f"the document is larger than {MAX_BYTES:,} bytes.", path=name)
+        raise ResourceExceeded(f"the document is larger than {MAX_BYTES:,} bytes.", path=name, fix="Is this the right file? Documents are short.")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError as wrong:
@@ -198,7 +198,8 @@ class _Reader:
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         if len(steps) >= MAX_DEPTH:
-            raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels.", path=f"{self.name}:{_line(event)}")
+            raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels.", path=f"{self.name}:{_line(event)}",
+                                   fix="Is this the right file? No document of ours is nested so deep.")
         return self.sequence(events, steps) if isinstance(event, yaml.SequenceStartEvent) else self.mapping(events, steps)
 
     def refuse_extras(self, event: yaml.Event) -> None:

@@ -201,6 +201,8 @@ class FeatureProfileInvalid(RequestError):
 class ExpressionInvalid(RequestError):
     """An expression does not parse or does not type-check."""
 
+    fix = "Write it like `amount > 100 and channel == 'online'`, over declared fields."
+
 
 class AggregationUnsupported(RequestError):
     """This aggregation does not exist, or not over this type or on this engine."""

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
+from offline_feature_plane.domain.usual_json import Unusual, read_usual
 from offline_feature_plane.errors import (
     OfsError,
     RefScopeInvalid,
@@ -131,7 +132,12 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     Raises:
         SchemaInvalid: not one. ResourceExceeded: beyond the budgets of `load_json`.
     """
-    document = load_json(line, numbers="decimal")
+    try:
+        document = read_usual(line.decode() if isinstance(line, bytes) else line, exact=True) if len(line) <= MAX_DOCUMENT_BYTES else None
+    except (Unusual, ValueError, ArithmeticError, RecursionError):
+        document = None
+    if document is None:  # something needs a second look
+        document = load_json(line, numbers="decimal")
     if not isinstance(document, dict):
         raise SchemaInvalid(f"an object is expected, not {type(document).__name__}")
     return document

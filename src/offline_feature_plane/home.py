@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
 from offline_feature_plane.corridor.plan import PinnedTopic
+from offline_feature_plane.corridor.publish import manifest_key, supersession_prefix
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.canonical import sha256_of
@@ -26,6 +27,7 @@ from offline_feature_plane.domain.tokens import key_id
 from offline_feature_plane.errors import (
     FeatureProfileInvalid,
     FeatureProfileUnresolved,
+    OfsError,
     OwnershipBoundaryViolation,
     RefInvalid,
     RefNotFound,
@@ -36,7 +38,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
-from offline_feature_plane.ports import LabelTable, PlainTable, RecordSlice
+from offline_feature_plane.ports import LabelTable, ObjectStore, PlainTable, RecordSlice
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource, PinnedArchive
 from offline_feature_plane.sources.files import PlainTableSource, TableMapping
 
@@ -49,12 +51,12 @@ class PlaneHome:
 
     Args:
         settings: the plane's.
-        published: says whether a manifest of an id stands.
+        store: opens the artifact store; called only if an intent refers to other datasets.
     """
 
-    def __init__(self, settings: Settings, published: Any) -> None:
+    def __init__(self, settings: Settings, store: Callable[[], ObjectStore]) -> None:
         self.settings = settings
-        self.is_published = published
+        self._store = store
         self.actor: tuple[str, Any] = (_user(), "os_user")
         self.tzdata = version("tzdata")
         self._archives = ArchiveSource()
@@ -120,16 +122,17 @@ class PlaneHome:
         """
         path = Path(self.settings.tokens.key_file)
         if path.is_relative_to(self.settings.store):
-            raise SettingsInvalid(f"the token key {path} lies in the store.", path="$.tokens.key_file",
+            raise SettingsInvalid(f"the token key {path} lies in the store.", path="tokens.key_file",
                                   fix="Keep it elsewhere: whoever reads datasets could otherwise undo their tokens.")
         try:
             secret = path.read_bytes().strip()
         except FileNotFoundError:
             return None
         except OSError as wrong:
-            raise SettingsInvalid(f"the token key {path} cannot be read: {wrong.strerror}.", path="$.tokens.key_file") from wrong
+            raise SettingsInvalid(f"the token key {path} cannot be read: {wrong.strerror}.", path="tokens.key_file",
+                                  fix="Point `tokens.key_file` at a file that this user may read.") from wrong
         if not 1 <= len(secret) <= KEY_BYTES:
-            raise SettingsInvalid(f"the token key {path} has {len(secret)} bytes; 1 to {KEY_BYTES} are possible.", path="$.tokens.key_file",
+            raise SettingsInvalid(f"the token key {path} has {len(secret)} bytes; 1 to {KEY_BYTES} are possible.", path="tokens.key_file",
                                   fix="Make a new one with `ofs key`.")
         return TokenKey(key_id(secret), secret)
 
@@ -145,12 +148,23 @@ class PlaneHome:
             document = load_document(path, RunFactsUnavailable)
         except RefNotFound as wrong:
             raise RunFactsUnavailable(wrong.what, path="$.run_facts_ref", fix=wrong.fix) from wrong
-        facts = parse_run_facts(document.value)
+        try:
+            facts = parse_run_facts(document.value)
+        except OfsError as wrong:
+            raise document.locate(wrong) from None
         gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
         inputs = judge_inputs(facts.document(), intent.required_output_ids, gate_map, self.settings.deny_outputs,
                               platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids)
         said = tuple(one.describe() for one in inputs)
         return run_facts_digest(facts), said, (granted, GateResult("world_inputs", "PASS", None, {"inputs": list(said)}))
+
+    def is_published(self, dm_id: str) -> bool:
+        """Does a manifest of this id stand?"""
+        return self._store().exists(manifest_key(self.settings.run_scope, dm_id))
+
+    def superseded(self, dm_id: str) -> Sequence[str]:
+        """The datasets that this one replaces."""
+        return [Path(key).stem for key in self._store().list(supersession_prefix(self.settings.run_scope, dm_id))]
 
     def _mapping(self, label_type: str) -> LabelMapping:
         return mapping_from(self.settings.labels[label_type].document(), label_type)

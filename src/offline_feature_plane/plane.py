@@ -24,7 +24,7 @@ from offline_feature_plane.corridor.plan import Asked, Planned
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
-from offline_feature_plane.corridor.publish import by_id_key, manifest_key
+from offline_feature_plane.corridor.publish import by_id_key
 from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
@@ -87,7 +87,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.home = PlaneHome(settings, lambda dm_id: self.store.exists(manifest_key(settings.run_scope, dm_id)))
+        self.home = PlaneHome(settings, lambda: self.store)
 
     def __enter__(self) -> Self:
         """The plane itself."""

@@ -42,7 +42,8 @@ def load_settings(path: Path, env: Mapping[str, str] | None = None, arguments: M
     """
     document = load_document(path, SettingsInvalid)
     if not isinstance(document.value, Mapping):
-        raise SettingsInvalid(f"settings are a mapping of names to values, not {shown(document.value)}.", path=document.name)
+        raise SettingsInvalid(f"settings are a mapping of names to values, not {shown(document.value)}.", path=document.name,
+                              fix="Begin with `plane: NAME`; `ofs init` writes a whole one.")
     try:
         return settings_from(document.value, path.resolve().parent, env, arguments)
     except OfsError as wrong:

@@ -64,6 +64,17 @@ def init(directory: Path, events: Path | None, labels: Path | None, demo: bool, 
 
 
 @ofs.command()
+@plane_option
+@as_json_option
+@example("ofs key")
+def key(plane_path: Path | None, as_json: bool) -> None:
+    """Make the plane's token key, the secret that turns identifiers into tokens. Refuses if there is one."""
+    from offline_feature_plane.cli import starting
+
+    starting.make_key(plane_path, as_json=as_json)
+
+
+@ofs.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
               help="Where to put the world.")
 @click.option("--events", "count", type=click.IntRange(1_000, 5_000_000), default=60_000, show_default=True,

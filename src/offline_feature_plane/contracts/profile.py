@@ -127,7 +127,8 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
         FeatureProfileInvalid, ExpressionInvalid, AggregationUnsupported, LabelTypeScopeUnresolved: with every problem.
     """
     if not isinstance(document, Mapping):
-        raise FeatureProfileInvalid(f"The profile is {type(document).__name__}, not a mapping of names to definitions.", path="$")
+        raise FeatureProfileInvalid(f"a profile is a mapping of names to definitions, not {model.shown(document)}.", path="$",
+                                    fix="Begin with `fields:` and `groups:`; `ofs init` writes a whole one.")
     full = expand_profile(document, rows=rows or "rows", stem=stem)
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
     if not problems:

@@ -24,6 +24,7 @@ from offline_feature_plane.corridor.publish import (
     Manifest,
     data_prefix,
     find_published,
+    link_superseded,
     manifest_key,
     plan_key,
 )
@@ -115,7 +116,8 @@ def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str,
         folder = doors.work / run.run_key / str(run.attempt)
         with _scratch(folder), doors.keep_alive(run) as lease:
             attempt = Attempt(planned, run, doors, lease, folder, progress, timings)
-            published = conduct(doors.store, doors.ledger, run, dm_id=planned.dm_id, work=attempt.work, verify=attempt.verify_staged)
+            published = conduct(doors.store, doors.ledger, run, dm_id=planned.dm_id, work=attempt.work, verify=attempt.verify_staged,
+                                link=attempt.link)
     ended = doors.ledger.run(run.run_key)
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     manifest = DatasetManifest.model_validate_json(published.manifest.data if published else doors.store.get(key))
@@ -127,8 +129,8 @@ def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str,
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
     before: dict[str, Any] = manifest.evidence.sources
-    return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether what was "
-                 "known at the as-of has changed." for source in planned.plan.sources
+    return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether "
+                 "what was known at the as-of has changed." for source in planned.plan.sources
                  if source.kind == "labels" and before.get(source.name, {}).get("log_id") != source.log_id)
 
 
@@ -259,6 +261,13 @@ class Attempt:
                        "actor": self.planned.pins.intent["actor"], "ledger_head": self.doors.ledger.head(self.run.run_key)})
         manifest = write_manifest(self.planned.pins, core, evidence)
         return canonical_bytes(manifest.model_dump(mode="json"))
+
+    def link(self) -> None:
+        """State which dataset this one replaces, if the intent says so."""
+        intent = self.planned.pins.intent
+        if intent["supersedes"] is not None:
+            link_superseded(self.doors.store, self.planned.platform_run_id, self.planned.dm_id, intent["supersedes"],
+                            intent["backfill_reason"])
 
     def _note(self, kind: str, receipt: ArtifactRef) -> None:
         """Let the ledger remember a step by its receipt's digest."""

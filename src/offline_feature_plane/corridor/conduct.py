@@ -69,7 +69,7 @@ def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, 
 
 
 def conduct(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
-            verify: Callable[[Manifest], None]) -> Published | None:
+            verify: Callable[[Manifest], None], link: Callable[[], None] = lambda: None) -> Published | None:
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:
@@ -79,6 +79,7 @@ def conduct(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: C
         dm_id: the meaning.
         work: stages all data and returns the manifest's bytes; or returns the visible manifest that it found (`find_published`).
         verify: re-hashes the data of a manifest that an earlier attempt staged; raises IntegrityError or RefNotFound if not all is there.
+        link: states facts beside the dataset once its manifest is visible; called again after a crash.
 
     Returns:
         What is visible, with the run DONE; or None if the run went back to the queue, to be claimed again in full.
@@ -115,6 +116,7 @@ def conduct(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: C
     with _recorded(store, ledger, run, give_back=pend):
         vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest in hand by now
         published = keep_vow(store, run, vow, manifest)
+        link()
     ledger.done(run.run_key, attempt=run.attempt, result=published.result())
     return published
 

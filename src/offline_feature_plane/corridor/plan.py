@@ -109,6 +109,9 @@ class Home(Protocol):
     def is_published(self, dm_id: str) -> bool:
         """Does a manifest of this id stand?"""
 
+    def superseded(self, dm_id: str) -> Sequence[str]:
+        """The datasets that this one replaces."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -212,6 +215,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
                                                          outputs=intent.required_output_ids)),
                      run_facts_digest=facts_digest, world_inputs=world, tzdata=home.tzdata if _names_zone(closure, task) else None)
     fingerprint = dataset_fingerprint(meant)
+    _check_supersession(intent, dataset_manifest_id(fingerprint), home)
     described = closure.describe()
     pins = Pins(intent=intent.document(), filled=filled, dataset_fingerprint=fingerprint,
                 dataset_manifest_id=dataset_manifest_id(fingerprint), identity=meant, closure=described,
@@ -321,9 +325,23 @@ def _check_pins(intent: BuildIntent, tables: Mapping[str, PlainTable], profile_d
         raise FeatureProfileDrift(f"the profile has digest {profile_digest}, the intent pins {pinned}.",
                                   path="$.feature_definition_set.profile_digest",
                                   fix="Restore the pinned profile, or pin the intent again.")
-    if intent.supersedes is not None and not home.is_published(intent.supersedes):
-        raise SupersessionLinkInvalid(f"{intent.supersedes} is not published here.", path="$.supersedes",
-                                      fix="Name a dataset that `ofs datasets` lists.")
+
+
+def _check_supersession(intent: BuildIntent, dm_id: str, home: Home) -> None:
+    """What is replaced stands published, and does not itself replace, over any number of links, what replaces it."""
+    old = intent.supersedes
+    if old is None:
+        return
+    if not home.is_published(old):
+        raise SupersessionLinkInvalid(f"{old} is not published here.", path="$.supersedes", fix="Name a dataset that `ofs datasets` lists.")
+    reached, todo = {old}, [old]
+    while todo:
+        found = set(home.superseded(todo.pop())) - reached
+        reached |= found
+        todo += found
+    if dm_id in reached:
+        raise SupersessionLinkInvalid(f"{old} replaces {dm_id}, or is it: the links would form a circle.", path="$.supersedes",
+                                      fix="Leave `supersedes` out.")
 
 
 def _judge_truth(closure: Closure, home: Home, tables: Mapping[str, PlainTable]) -> GateResult:

@@ -73,6 +73,11 @@ def retired_key(platform_run_id: str, dm_id: str) -> str:
     return f"{platform_run_id}/ofs/retired/{dm_id}.json"
 
 
+def supersession_prefix(platform_run_id: str, dm_id: str) -> str:
+    """The folder of the facts that say which datasets this one replaces (`decisions.md` D8)."""
+    return f"{platform_run_id}/ofs/supersession/{dm_id}"
+
+
 def by_id_key(dm_id: str) -> str:
     """The pointer from a bare `dm_…` to its manifest (`decisions.md` H)."""
     return f"by_id/{dm_id}.json"
@@ -212,6 +217,13 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
                                      f"{vow.core_digest}", path=key, fix="Compare the two with `ofs diff`; report this as a defect.")
     _point(store, run, visible, key)
     return Published("PUBLISHED" if visible.publisher == run.run_key else "ALREADY_PUBLISHED", visible, key)
+
+
+def link_superseded(store: ObjectStore, platform_run_id: str, dm_id: str, old: str, reason: str | None) -> None:
+    """State that a dataset replaces an older one: a fact beside both, after the new manifest stands (`decisions.md` D8)."""
+    fact = {"schema_version": "learning.ofs_dataset_supersession.v1", "dataset_manifest_id": dm_id, "supersedes": old,
+            "backfill_reason": reason}
+    _stands(store, f"{supersession_prefix(platform_run_id, dm_id)}/{old}.json", canonical_bytes(fact))
 
 
 def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:

@@ -263,7 +263,7 @@ class _Writer:
             return given
         path = "$.identifiers"
         if self.pins.key_id is None:
-            self.problems.append(Problem(path, SchemaInvalid.code, "the plane has no token key; make one, or say {mode: raw, reason: …}"))
+            self.problems.append(Problem(path, SchemaInvalid.code, "the plane has no token key; make one with `ofs key`, or say {mode: raw, reason: …}"))
         mode = self.fill(given, f"{path}.mode", "tokenized", "schema constant")
         return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.pins.key_id or "0" * 16, "plane.yaml")}
 

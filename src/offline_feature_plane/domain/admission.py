@@ -62,7 +62,7 @@ def decode(document: Mapping[str, Any]) -> Record | None:
         return decode_stored(*(document.get(name) for name in _MEMBERS))
 
 
-def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run: Any, scenario: Any, kind: Any, event_id: Any,  # noqa: PLR0917 - one call a record: positions cost nothing
+def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run: Any, scenario: Any, kind: Any, event_id: Any,
                   ts: Any, version: Any, payload: Any, stored: Any, recipe: Any, log_time: Any) -> Record | None:
     """`decode` for the members of a record in the order of its columns.
 

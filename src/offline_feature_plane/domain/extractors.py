@@ -15,6 +15,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, Value, extract, extract_path
 
 _ABSENT = object()
+_ONE_KIND: dict[str, type] = {"string": str, "bool": bool}
 
 Extractor = Callable[[Mapping[str, Any]], Value]
 Usual = Callable[[Any], Any]
@@ -26,16 +27,27 @@ def extractor(field: Field, zone: str | None = None) -> Extractor:
     >>> extractor(Field("amount", ColumnType("decimal", 12, 2), ("money", "amount")))({"money": {"amount": "12.50"}})
     1250
     """
-    usual = _usual(field.type)
-    path = field.path
-    if len(path) == 1:
-        (key,) = path
+    if len(field.path) > 1:
+        return _followed(field, zone)
+    (key,) = field.path
+    if field.type.kind in _ONE_KIND:
+        plain = _ONE_KIND[field.type.kind]
 
-        def taken(payload: Mapping[str, Any]) -> Value:
+        def picked(payload: Mapping[str, Any]) -> Value:
             raw = payload.get(key)
-            value = usual(raw)
-            return extract(raw, field, zone) if value is _ABSENT else value
-        return taken
+            return raw if type(raw) is plain else extract(raw, field, zone)  # type: ignore[return-value]  # `plain` is the type of the field
+        return picked
+    usual = _usual(field.type)
+
+    def taken(payload: Mapping[str, Any]) -> Value:
+        raw = payload.get(key)
+        value = usual(raw)
+        return extract(raw, field, zone) if value is _ABSENT else value
+    return taken
+
+
+def _followed(field: Field, zone: str | None) -> Extractor:
+    usual, path = _usual(field.type), field.path
 
     def followed(payload: Mapping[str, Any]) -> Value:
         raw = extract_path(payload, path)
@@ -46,10 +58,9 @@ def extractor(field: Field, zone: str | None = None) -> Extractor:
 
 def _usual(kind: ColumnType) -> Usual:
     """What settles the ordinary raw values of a type; it gives `_ABSENT` for all others."""
-    if kind.kind == "string":
-        return lambda raw: raw if type(raw) is str else _ABSENT
-    if kind.kind == "bool":
-        return lambda raw: raw if type(raw) is bool else _ABSENT
+    if kind.kind in _ONE_KIND:
+        plain = _ONE_KIND[kind.kind]
+        return lambda raw: raw if type(raw) is plain else _ABSENT
     if kind.kind == "float64":
         return _usual_float
     if kind.kind == "decimal":

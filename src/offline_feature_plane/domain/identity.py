@@ -160,7 +160,7 @@ def _told_text(value: Any, depth: int) -> str:
         raise Unusual
     if kind is dict:
         template, ordered = shape(value)
-        return template % tuple([_told_text(item, depth + 1) for item in ordered(value)])
+        return template % tuple([quoted(f"s:{item}") if type(item) is str else _told_text(item, depth + 1) for item in ordered(value)])
     if kind is list or kind is tuple:
         return f"[{','.join([_told_text(item, depth + 1) for item in value])}]"
     raise Unusual

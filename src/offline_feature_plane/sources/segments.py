@@ -55,7 +55,7 @@ def read_in_order(segments: Sequence[tuple[Segment, SegmentEvidence]], ranges: S
 
 
 def _inside(lanes: Sequence[tuple[int, int]], number: int) -> bool:
-    for start, end in lanes:  # once a record: a loop is quicker than a generator
+    for start, end in lanes:  # noqa: SIM110 - once a record: a loop is quicker than a generator
         if start <= number < end:
             return True
     return False
@@ -127,7 +127,7 @@ def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
 def _values(column: pa.Array) -> list[Any]:
     """A column as Python values; text that is not UTF-8 as bytes, which no record decodes from."""
     try:
-        return column.to_pylist()
+        return cast("list[Any]", column.to_pylist())
     except UnicodeDecodeError:
         return [_text_or_bytes(value) for value in column.cast(pa.binary()).to_pylist()]
 

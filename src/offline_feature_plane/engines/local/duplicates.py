@@ -26,10 +26,9 @@ def repeated_rows(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int
     """The rows (ascending) whose id may stand on another row too; texts are compared by a 64-bit hash, so a few may be single."""
     marks: npt.NDArray[Any]
     if isinstance(ids, pa.ChunkedArray):
-        with foreign_errors("hashing event ids"):
-            connection.register("ofs_ids", pa.table({"id": ids}))
-            marks = connection.execute("SELECT hash(id) AS mark FROM ofs_ids").fetchnumpy()["mark"]
-            connection.unregister("ofs_ids")
+        with foreign_errors("hashing event ids"), connection.cursor() as own:  # several inputs look for theirs at once
+            own.register("ofs_ids", pa.table({"id": ids}))
+            marks = own.execute("SELECT hash(id) AS mark FROM ofs_ids").fetchnumpy()["mark"]
     else:
         marks = ids
     if len(marks) < 2 or (marks[1:] > marks[:-1]).all():
