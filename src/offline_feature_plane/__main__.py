@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,12 +14,17 @@ from offline_feature_plane.cli.commands import ofs
 from offline_feature_plane.cli.output import emit_json, show_error
 from offline_feature_plane.errors import OfsError
 
-USAGE, INTERRUPTED, OURS = 2, 130, 70
+USAGE, INTERRUPTED, TERMINATED, OURS = 2, 130, 143, 70
+
+
+class Terminated(BaseException):
+    """Somebody asked this process to end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `ofs` with these arguments (default: the process's own) and exit with the family's status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(given))
 
 
@@ -37,14 +43,28 @@ def run(arguments: Sequence[str]) -> int:
             error.show()
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. The same command goes on where this one stopped.", err=True)
-        return INTERRUPTED
+        return _stopped("interrupted", INTERRUPTED, as_json=as_json)
+    except Terminated:
+        return _stopped("terminated", TERMINATED, as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said so, not thrown at the user
         return _confess(error, as_json=as_json)
     return answer if isinstance(answer, int) else 0
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated
+
+
+def _stopped(how: str, status: int, *, as_json: bool) -> int:
+    what = f"{how.capitalize()}. The same command goes on where this one stopped."
+    if as_json:
+        emit_json({"error": {"code": how.upper(), "family": "outside", "exit_status": status, "what": what}})
+    else:
+        click.echo(what, err=True)
+    return status
 
 
 def _confess(error: Exception, *, as_json: bool) -> int:

@@ -123,7 +123,8 @@ def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError]
     {'as_of': '2026-01-01', 'words': ['yes', 'NO'], '1': 0.5}
     """
     if len(data) > MAX_BYTES:
-        raise ResourceExceeded(f"the document is larger than {MAX_BYTES:,} bytes.", path=name, fix="Is this the right file? Documents are short.")
+        raise ResourceExceeded(f"the document is larger than {MAX_BYTES:,} bytes.", path=name,
+                               fix="Is this the right file? Documents are short.")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError as wrong:

@@ -133,7 +133,8 @@ def load_object(line: bytes | str) -> dict[str, Any]:
         SchemaInvalid: not one. ResourceExceeded: beyond the budgets of `load_json`.
     """
     try:
-        document = read_usual(line.decode() if isinstance(line, bytes) else line, exact=True) if len(line) <= MAX_DOCUMENT_BYTES else None
+        text = line.decode() if isinstance(line, bytes) else line if line.isascii() else line.encode().decode()  # no half surrogate passes
+        document = read_usual(text, exact=True) if len(line) <= MAX_DOCUMENT_BYTES else None
     except (Unusual, ValueError, ArithmeticError, RecursionError):
         document = None
     if document is None:  # something needs a second look

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, ManifestInvalid, OfsError, RunNotFound, StorageIoFailure
-from offline_feature_plane.home import PlaneHome
+from offline_feature_plane.home import PlaneHome, has_died, this_worker
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
@@ -192,7 +191,7 @@ class Plane:
         known = self.ledger.remember_closure(profile=name, digest=profile.closure_digest)
         if known != profile.closure_digest:
             raise FeatureProfileDrift(f"{profile.policy_id}@{profile.revision} was used before with closure {known}; "
-                                      f"it now means {profile.closure_digest}.", path="$.features")
+                                      f"it now means {profile.closure_digest}.", path=profile.ref)
 
     def _doors(self, progress: Progress | None) -> building.Doors:
         prepare_cache(_cache_folder())
@@ -203,7 +202,7 @@ class Plane:
         chosen = self.settings.engine
         ledger = self.ledger
         return building.Doors(store=self.store, ledger=ledger, engine=_engine(chosen.name), clock=self.clock, work=Path(self.settings.work),
-                              worker=f"{socket.gethostname()}:{os.getpid()}", lease_us=LEASE_US,
+                              worker=this_worker(), has_died=has_died, lease_us=LEASE_US,
                               keep_alive=lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), versions=_versions(),
                               memory_limit=chosen.memory_limit, threads=chosen.threads)
 

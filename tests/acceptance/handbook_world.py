@@ -42,7 +42,7 @@ class Payment:
         return int((Decimal(self.amount) * 100).to_integral_value())
 
 
-def make_world(seed: int, *, late_labels: bool = False, anchors: int = 90) -> list[Payment]:
+def make_world(seed: int, *, late_labels: bool = False, anchors: int = 60) -> list[Payment]:
     """Payments of 9 customers at 6 terminals over 90 days, in no order, with ids in no order of time.
 
     Around every anchor: payments of the same customer and terminal exactly on each window bound, a second before and a second after it,
@@ -63,8 +63,8 @@ def make_world(seed: int, *, late_labels: bool = False, anchors: int = 90) -> li
                for second in (-1, 0, 7 * 3_600 - 1, 7 * 3_600, 5 * DAY - 1, 5 * DAY) if day or second >= 0]
     ids = draw.sample(range(1, 100_000), len(at))
     late = (0, 0, 0, 0, 1, DAY, 20 * DAY) if late_labels else (0,)
-    return [Payment(event_id, ts, customer, terminal, draw.randrange(30_000) / 100 + draw.choice((0.0, 2e-10, -2e-10)), draw.random() < 0.2,
-                    ts + 7 * DAY + draw.choice(late))
+    return [Payment(event_id, ts, customer, terminal, amount=draw.randrange(30_000) / 100 + draw.choice((0.0, 2e-10, -2e-10)),
+                    fraud=draw.random() < 0.2, known=ts + 7 * DAY + draw.choice(late))
             for event_id, (ts, customer, terminal) in zip(ids, at, strict=True)]
 
 
@@ -106,7 +106,8 @@ def write_world(world: Sequence[Payment], folder: Path) -> Path:
     instant = pa.timestamp("ms", "UTC")
     pq.write_table(pa.table({
         "event_id": [one.event_id for one in world], "ts_utc": pa.array([one.ts * 1_000 for one in world], instant),
-        "customer_id": pa.array([one.customer for one in world], pa.int32()), "terminal_id": pa.array([one.terminal for one in world], pa.int32()),
+        "customer_id": pa.array([one.customer for one in world], pa.int32()),
+        "terminal_id": pa.array([one.terminal for one in world], pa.int32()),
         "amount": [one.amount for one in world]}), folder / "transactions.parquet")
     pq.write_table(pa.table({
         "event_id": [one.event_id for one in world], "label_ts_utc": pa.array([one.known * 1_000 for one in world], instant),

@@ -1,8 +1,8 @@
 """The handbook's 14 features over small simulated worlds, held against a naive judge; and the example program's own manners.
 
-    terminal window, delay 7 d           customer window
-    t−7d−w      t−7d          t          t−w                  t
-      (───────────]           ●            (──────────────────●]      ( open, ] closed, ● the row
+terminal window, delay 7 d           customer window
+t−7d−w      t−7d          t          t−w                  t
+  (───────────]           ●            (──────────────────●]      ( open, ] closed, ● the row
 """
 
 from __future__ import annotations
@@ -149,8 +149,9 @@ def test_what_is_not_published_is_not_compared(built: Built, tmp_path: Path) -> 
     assert comparison.unexplained == [rows[1]["event_id"]]
 
 
-@pytest.mark.parametrize(("name", "by", "seen"), [("CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW", 9e-10, False), ("TERMINAL_ID_RISK_1DAY_WINDOW", 1e-12, True),
-                                                  ("CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW", 2e-9, True), ("TX_DURING_NIGHT", 1, True)])
+@pytest.mark.parametrize(("name", "by", "seen"), [
+    ("CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW", 9e-10, False), ("CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW", 2e-9, True),
+    ("TERMINAL_ID_RISK_1DAY_WINDOW", 1e-12, True), ("TX_DURING_NIGHT", 1, True)])
 def test_only_averages_have_a_tolerance(built: Built, tmp_path: Path, name: str, by: float, seen: bool) -> None:
     """An average may lie 1e-9 apart; every other value must be the same number."""
     rows = judge(built.world)

@@ -11,7 +11,7 @@ import csv
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,16 @@ class World:
     intent: dict[str, Any]
     events: dict[str, list[dict[str, Any]]]
     labels: dict[str, list[dict[str, Any]]]
-    extra: dict[str, Any] = field(default_factory=dict)
+    text_ids: bool = False
 
     def copy(self) -> World:
         """A world of its own."""
         return copy.deepcopy(self)
+
+    def types(self, table: str) -> dict[str, pa.DataType]:
+        """The columns of a table."""
+        text = {name: pa.string() for name in ("tx_id", "event") if name in TYPES[table]} if self.text_ids else {}
+        return TYPES[table] | text
 
     def write(self, folder: Path, *, form: str = "parquet", split: int = 1, shuffled: int | None = None) -> Path:
         """Files and documents in a new folder; the path of plane.yaml.
@@ -89,9 +94,9 @@ class World:
         folder.mkdir(parents=True)
         plane = copy.deepcopy(self.plane)
         for name, rows in self.events.items():
-            plane["events"][name]["path"] = write_rows(folder / name, TYPES[name], _shuffle(rows, shuffled), form, split)
+            plane["events"][name]["path"] = write_rows(folder / name, self.types(name), _shuffle(rows, shuffled), form, split)
         for name, rows in self.labels.items():
-            plane["labels"][name]["path"] = write_rows(folder / f"labels-{name}", TYPES["label"], _shuffle(rows, shuffled), form, 1)
+            plane["labels"][name]["path"] = write_rows(folder / f"labels-{name}", self.types("label"), _shuffle(rows, shuffled), form, 1)
         return self.documents(folder, plane)
 
     def write_archive(self, folder: Path, *, form: Any = "jsonl", per_segment: int = 1000) -> Path:
@@ -222,7 +227,7 @@ def records_of(topic: str, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, 
 
 def _write(path: Path, types: Mapping[str, pa.DataType], rows: Sequence[Mapping[str, Any]], form: str) -> None:
     if form == "parquet":
-        columns = {name: pa.array([row[name] for row in rows], pa.int64() if pa.types.is_timestamp(kind) else kind).cast(kind)
+        columns = {name: pa.array([row[name] for row in rows], kind if name != "tx_id" and name != "event" else pa.int64()).cast(kind)
                    for name, kind in types.items()}
         pq.write_table(pa.table(columns), path)
         return

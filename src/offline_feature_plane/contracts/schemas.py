@@ -6,12 +6,16 @@ import json
 
 from pydantic import BaseModel
 
+from offline_feature_plane.contracts.archive_index import ArchiveIndex
+from offline_feature_plane.contracts.archive_record import ArchiveEventRecord
+from offline_feature_plane.contracts.assertions import LabelAssertion
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.plan import BuildPlan
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.profile import FeatureProfile
 from offline_feature_plane.contracts.receipts import PhaseReceipt
+from offline_feature_plane.contracts.replay_receipt import ReplayCompletenessReceipt
 from offline_feature_plane.contracts.run_facts import RunFacts
 from offline_feature_plane.contracts.short_intent import ShortIntent
 
@@ -25,7 +29,11 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.ofs_plane_settings.v1": Settings,
     "learning.ofs_feature_profile.v1": FeatureProfile,
     "learning.ofs_run_facts_view.v1": RunFacts,
+    "learning.archive_event_record.v1": ArchiveEventRecord,
+    "learning.archive_segment_index.v1": ArchiveIndex,
+    "learning.label_assertion.v1": LabelAssertion,
     "learning.ofs_resolved_build_plan.v1": BuildPlan,
+    "learning.ofs_replay_completeness_receipt.v1": ReplayCompletenessReceipt,
     "learning.ofs_phase_receipt.v1": PhaseReceipt,
     "learning.dataset_manifest.v1": DatasetManifest,
 }

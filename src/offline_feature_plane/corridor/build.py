@@ -6,16 +6,17 @@ plan ──▶ replay ──▶ labels ──▶ select ──▶ gates ──�
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest, Evidence
-from offline_feature_plane.corridor.conduct import conduct
+from offline_feature_plane.corridor.conduct import INTERRUPTED_CODE, conduct
 from offline_feature_plane.corridor.dataset import open_dataset
 from offline_feature_plane.corridor.gates import as_contract, judge, refuse_failed
 from offline_feature_plane.corridor.manifest import Found, artifact, write_core, write_manifest, write_parts
@@ -35,8 +36,10 @@ from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.errors import (
     BuildPlanImmutabilityViolation,
     DatasetArtifactImmutabilityViolation,
+    Fenced,
     LabelHistoryChanged,
     NondeterminismDetected,
+    OfsError,
     ReplayBasisMismatch,
     RunBusy,
     RunEnded,
@@ -45,6 +48,8 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Run
 
 Progress = Callable[[str, int, int], None]
+WORKER_DIED_CODE: Final = "WORKER_DIED"
+
 Outcome = Literal["PUBLISHED", "ALREADY_PUBLISHED", "REPRODUCED"]
 
 
@@ -70,6 +75,7 @@ class Doors:
     versions: dict[str, str]
     memory_limit: str | None = None
     threads: int | None = None
+    has_died: Callable[[str], bool] = field(default=lambda _: False)
 
 
 @dataclass(frozen=True)
@@ -111,13 +117,14 @@ def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str,
         raise RunEnded(f"the run of request {run.request_id} ended {run.state} ({run.reason_code}).",
                        fix="Use a new request_id, or leave it out.", run_key=run.run_key, reason_code=run.reason_code)
     published = None
-    while run.state != "DONE" and published is None:
-        run = _claim(run, doors, progress)
-        folder = doors.work / run.run_key / str(run.attempt)
-        with _scratch(folder), doors.keep_alive(run) as lease:
+    while published is None and (run := _claim(run, doors, progress)).state != "DONE":
+        folder = doors.work / f"{run.run_key}.{run.attempt}"
+        with _given_back(run, doors.ledger), _scratch(folder), doors.keep_alive(run) as lease:
             attempt = Attempt(planned, run, doors, lease, folder, progress, timings)
             published = conduct(doors.store, doors.ledger, run, dm_id=planned.dm_id, work=attempt.work, verify=attempt.verify_staged,
                                 link=attempt.link)
+    for left in doors.work.glob(f"{run.run_key}.*"):  # of attempts that were killed
+        shutil.rmtree(left, ignore_errors=True)
     ended = doors.ledger.run(run.run_key)
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     manifest = DatasetManifest.model_validate_json(published.manifest.data if published else doors.store.get(key))
@@ -135,14 +142,27 @@ def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
 
 
 def _claim(run: Run, doors: Doors, progress: Progress) -> Run:
-    """Claim a run; one whose worker may have died is waited for up to two leases, then it is somebody else's."""
+    """Claim a run, or see it DONE by another worker while waiting.
+
+    A lease is waited for up to twice its length. That of a worker which is known to have died is given back in its name: the attempt
+    fences it, should it live after all.
+    """
     deadline = doors.clock.now_us() + 2 * doors.lease_us
     while True:
         try:
             return doors.ledger.claim(run.run_key, worker=doors.worker, lease_us=doors.lease_us)
+        except RunEnded:
+            if (ended := doors.ledger.run(run.run_key)).state == "DONE":
+                return ended
+            raise
         except RunBusy:
             if doors.clock.now_us() > deadline:
                 raise
+        busy = doors.ledger.run(run.run_key)
+        if busy.state == "RUNNING" and busy.worker is not None and doors.has_died(busy.worker):
+            with suppress(Fenced):
+                doors.ledger.release(run.run_key, attempt=busy.attempt, reason_code=WORKER_DIED_CODE)
+            continue
         progress("wait", 0, 0)
         time.sleep(doors.lease_us / 30e6)
 
@@ -157,7 +177,7 @@ def recompute(planned: Planned, doors: Doors, progress: Progress, timings: dict[
     """
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     standing = DatasetManifest.model_validate_json(doors.store.get(key))
-    folder = doors.work / f"recompute-{planned.dm_id}"
+    folder = doors.work / f"recompute-{planned.dm_id}.{os.getpid()}"
     with _scratch(folder):
         found = compute(planned, doors, folder, Receipts.silent(doors.clock, timings), lambda: None, progress)
     core = standing.core
@@ -296,6 +316,17 @@ class Attempt:
         if self.doors.store.put_file(key, path) == "exists" and sha256_of(self.doors.store.get(key)) != digest:
             raise DatasetArtifactImmutabilityViolation(f"{self.doors.store.uri(key)} holds other bytes than this run staged.", path=key,
                                                        fix="Look who wrote it; the run's folder belongs to the run alone.")
+
+
+@contextmanager
+def _given_back(run: Run, ledger: Ledger) -> Iterator[None]:
+    """A run whose attempt ends without a word in the ledger is queued again at once; one that was left already stays as it was left."""
+    try:
+        yield
+    except BaseException as ended:
+        with suppress(OfsError):
+            ledger.release(run.run_key, attempt=run.attempt, reason_code=ended.code if isinstance(ended, OfsError) else INTERRUPTED_CODE)
+        raise
 
 
 class _scratch:  # noqa: N801 - reads as a word in a with statement

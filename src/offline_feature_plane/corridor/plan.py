@@ -19,10 +19,10 @@ from offline_feature_plane.contracts.plan import BuildPlan, Pins, ProfileRef
 from offline_feature_plane.contracts.plane import Settings, config_meaning
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
-from offline_feature_plane.corridor.shortform import FilePin, expand, is_long_form, read_short
+from offline_feature_plane.corridor.shortform import FilePin, as_written, expand, is_long_form, read_short
 from offline_feature_plane.corridor.shortform import Pins as AtHand
 from offline_feature_plane.corridor.sizing import estimate, list_sources
-from offline_feature_plane.corridor.task import fields_read, task_of
+from offline_feature_plane.corridor.task import check_fields, fields_read, task_of
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.canonical import digest
@@ -175,7 +175,16 @@ def plan(asked: Asked, home: Home) -> Planned:
     try:
         return _plan(asked, home)
     except OfsError as error:
-        raise asked.document.locate(error) if error.path is None or error.path.startswith("$") else error from None
+        raise _located(error, asked.document) from None
+
+
+def _located(error: OfsError, document: Document) -> OfsError:
+    """The error with file and line of its place in the intent as it was written; one that names another place as it is."""
+    if error.path is not None and not error.path.startswith("$"):
+        return error
+    if error.path is not None and not is_long_form(document.value):
+        error.path = as_written(error.path, {})
+    return document.locate(error)
 
 
 def _plan(asked: Asked, home: Home) -> Planned:
@@ -199,6 +208,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
     intent = parse_intent(full)
     _check_pins(intent, tables, profile_digest, home)
 
+    check_fields(intent, profile.scope(intent.subject.source))
     closure = profile.closure(set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
     truth = _judge_truth(closure, home, tables)
     facts_digest, world, gates = home.judge_inputs(intent, asked.folder)

@@ -26,11 +26,12 @@ from offline_feature_plane.errors import (
     LabelTypeScopeUnresolved,
     Problem,
     SchemaInvalid,
+    SettingsInvalid,
     Unpinned,
     refuse,
 )
 
-__all__ = ["FilePin", "Pins", "expand", "is_long_form", "read_short", "write_pin"]
+__all__ = ["FilePin", "Pins", "as_written", "expand", "is_long_form", "read_short", "write_pin"]
 
 Filled = list[dict[str, Any]]
 Origin = Literal["schema constant", "bytes at hand", "plane.yaml", "profile", "installed code"]
@@ -114,7 +115,7 @@ def expand(document: Any, *, settings: Settings, pins: Pins) -> tuple[dict[str, 
     problems = _short_problems(document)
     told = {problem.path for problem in problems}
     for problem in (*writer.problems, *find_intent_problems(full)):
-        place = _as_written(problem.path, full)
+        place = as_written(problem.path, full)
         if not stands_below(place, *told):
             problems.append(Problem(place, problem.code, problem.sentence))
     if problems:
@@ -263,7 +264,8 @@ class _Writer:
             return given
         path = "$.identifiers"
         if self.pins.key_id is None:
-            self.problems.append(Problem(path, SchemaInvalid.code, "the plane has no token key; make one with `ofs key`, or say {mode: raw, reason: …}"))
+            self.problems.append(Problem(path, SettingsInvalid.code,
+                                         "the plane has no token key; make one with `ofs key`, or say {mode: raw, reason: …}"))
         mode = self.fill(given, f"{path}.mode", "tokenized", "schema constant")
         return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.pins.key_id or "0" * 16, "plane.yaml")}
 
@@ -295,10 +297,12 @@ _PLACES = (
     (r"\$\.feature_definition_set.*", "$.set"),
     (r"\$\.run_facts_ref", "$.run_facts"),
     (r"\$\.required_output_ids", "$.required_outputs"),
+    (r"\$\.feature_sets", "$.set"),  # what the profile has not, the intent asked for
+    (r"\$\.sources", "$.rows"),
 )
 
 
-def _as_written(path: str, full: Mapping[str, Any]) -> str:
+def as_written(path: str, full: Mapping[str, Any]) -> str:
     """The place in the short form that a place in its expansion came from."""
     if match := re.match(r"\$\.splits\[(\d+)\](?:\.(\w+))?", path):
         end = {"from_utc": [0], "to_utc": [1]}.get(match[2] or "", [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.domain.closure import Closure
@@ -10,15 +10,25 @@ from offline_feature_plane.domain.definitions import scope_of
 from offline_feature_plane.domain.grammar import parse, read_names
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
-from offline_feature_plane.errors import ExpressionInvalid, SettingsInvalid
+from offline_feature_plane.errors import ExpressionInvalid, SchemaInvalid, SettingsInvalid
 
-__all__ = ["fields_read", "task_of"]
+__all__ = ["check_fields", "fields_read", "task_of"]
 
 
 def fields_read(intent: BuildIntent) -> frozenset[str]:
     """The subject's fields that the intent itself reads: what a closure must keep beside what features use."""
     names = read_names(intent.subject.where) if intent.subject.where is not None else frozenset()
     return names | ({intent.sampling.by} if intent.sampling is not None and intent.sampling.by is not None else frozenset())
+
+
+def check_fields(intent: BuildIntent, known: Collection[str]) -> None:
+    """Refuse names in the intent that its subject's source does not declare. Raises ExpressionInvalid, SchemaInvalid."""
+    said = f"{intent.subject.source} declares no field {{0!r}}; it declares {', '.join(sorted(known))}."
+    fix = "Declare it under `fields:` of the profile, or correct the name."
+    for name in sorted(read_names(intent.subject.where) - set(known)) if intent.subject.where is not None else ():
+        raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
+    if intent.sampling is not None and intent.sampling.by is not None and intent.sampling.by not in known:
+        raise SchemaInvalid(said.format(intent.sampling.by), path="$.sampling.by", fix=fix)
 
 
 def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, histories: Mapping[str, int | None]) -> Task:
