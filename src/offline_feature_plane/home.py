@@ -15,7 +15,7 @@ from typing import Any, cast
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
-from offline_feature_plane.corridor.plan import PinnedTopic
+from offline_feature_plane.corridor.at_hand import PinnedTopic
 from offline_feature_plane.corridor.publish import manifest_key, supersession_prefix
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.basis import Range, Selector
@@ -49,7 +49,7 @@ KEY_BYTES = 32
 
 
 class PlaneHome:
-    """`corridor.plan.Home` over the adapters of this installation. Refs must lie under one of the plane's roots.
+    """`corridor.at_hand.Home` over the adapters of this installation. Refs must lie under one of the plane's roots.
 
     Args:
         settings: the plane's.

@@ -87,7 +87,8 @@ def judge(world: Sequence[Payment], *, younger: Bound = int.__le__, older: Bound
 
 def _features(row: Payment, of_customer: Sequence[Payment], of_terminal: Sequence[Payment], younger: Bound, older: Bound) -> dict[str, Any]:
     when = datetime.fromtimestamp(row.ts, tz=UTC)
-    found: dict[str, Any] = {"event_id": row.event_id, "TX_DURING_WEEKEND": int(when.weekday() >= 5), "TX_DURING_NIGHT": int(when.hour <= 6)}
+    found: dict[str, Any] = {"event_id": row.event_id,
+                             "TX_DURING_WEEKEND": int(when.weekday() >= 5), "TX_DURING_NIGHT": int(when.hour <= 6)}
     for days in (1, 7, 30):
         seen = [one for one in of_customer if older(one.ts, row.ts - days * DAY) and (one.ts, one.event_id) <= (row.ts, row.event_id)]
         found[f"CUSTOMER_ID_NB_TX_{days}DAY_WINDOW"] = len(seen)

@@ -13,7 +13,7 @@ How a page is read (the words after the language are invisible to readers):
 - `text`, `sh` and others are only shown.
 
 Each page runs in a new empty folder, top to bottom. Output is compared after digests, ids, timings, paths and runs of blanks were made
-equal. `…` alone on a line stands for any number of lines, `…` inside of a line for anything.
+equal; empty lines do not count. `…` alone on a line stands for any number of lines, `…` inside of a line for anything.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def agree(shown: str, printed: str) -> bool:
 def _lines(text: str) -> list[str]:
     for form, same in _EQUAL:
         text = re.sub(form, same, text)
-    return [line.strip() for line in text.strip("\n").split("\n")] if text.strip() else []
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _run_console(block: Block, page: str, line: int, here: str) -> Iterator[Difference]:

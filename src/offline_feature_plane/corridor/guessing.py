@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from offline_feature_plane.domain.resolution import SOURCES
@@ -12,23 +13,32 @@ from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnU
 
 __all__ = ["EventGuess", "LabelGuess", "guess_events", "guess_labels", "guess_own_labels", "snake"]
 
-_TIME_WORDS = ("ts", "time", "timestamp", "datetime", "at", "date", "when", "utc")
-_OBSERVED_WORDS = ("observed", "reported", "known", "decided", "confirmed", "received", "created", "label", *_TIME_WORDS)
-_LABEL_WORDS = ("fraud", "label", "target", "class", "chargeback", "outcome", "disposition", "verdict", "churn", "default", "y")
-_AMOUNT_WORDS = ("amount", "amt", "price", "value", "total", "sum", "cost", "balance", "quantity")
-_KEY_WORDS = ("id", "customer", "card", "account", "merchant", "terminal", "device", "user", "client", "ip", "email", "phone")
-_GOOD = ("legit", "genuine", "good", "ok", "clean", "normal", "false", "no", "none", "negative", "0", "not", "non", "approved")
-_BAD = ("fraud", "chargeback", "bad", "true", "yes", "positive", "1", "confirmed", "default", "churn", "stolen", "dispute")
+_TIME_WORDS = ("ts", "time", "timestamp", "datetime", "at", "date", "when", "utc", "dt", "zeit", "datum")
+_NOT_MONEY = frozenset({"time", "seconds", "days", "unix", "date", "dt", "lat", "long", "lon", "zip", "num", "nr", "no", "number"})
+_OBSERVED_WORDS = ("observed", "reported", "known", "decided", "confirmed", "received", "created", "gemeldet", "label",
+                   *_TIME_WORDS)
+_LABEL_WORDS = ("fraud", "fraudulent", "label", "target", "class", "chargeback", "betrug", "outcome", "disposition", "verdict", "churn",
+                "default", "y", "status")
+_TELLING = frozenset({"fraud", "fraudulent", "label", "chargeback", "betrug", "disposition", "verdict"})
+_AMOUNT_WORDS = ("amount", "amt", "price", "value", "total", "sum", "cost", "balance", "quantity", "betrag", "summe",
+                 "money")
+_KEY_WORDS = ("id", "customer", "card", "account", "acct", "cc", "iban", "merchant", "terminal", "device", "user", "client", "buyer", "seller",
+              "payer", "payee", "counterparty", "kunde", "kunden", "karte", "konto", "haendler", "handler", "ip", "email", "phone")
+_GOOD = ("legit", "genuine", "good", "ok", "clean", "normal", "false", "no", "none", "negative", "0", "not", "non", "approved", "n", "kein",
+         "keine", "nein", "echt")
+_BAD = ("fraud", "chargeback", "bad", "true", "yes", "positive", "1", "confirmed", "default", "churn", "stolen", "dispute", "disputed",
+        "fraudulent", "y", "betrug", "ja")
 MOST_KEYS, MOST_AMOUNTS = 3, 2
 
 
 def snake(name: str) -> str:
     """A column's name as the feature language spells names.
 
-    >>> snake("TX_Amount (EUR)"), snake("customerId"), snake("2nd")
-    ('tx_amount_eur', 'customer_id', 'c_2nd')
+    >>> snake("TX_Amount (EUR)"), snake("customerId"), snake("2nd"), snake("Umsätze")
+    ('tx_amount_eur', 'customer_id', 'c_2nd', 'umsatze')
     """
-    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
+    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()
     found = re.sub(r"[^a-z0-9]+", "_", spelled).strip("_")[:48].strip("_") or "column"
     return found if found[0].isalpha() else f"c_{found}"
 
@@ -84,7 +94,7 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     """
     times = [column for column in table.columns if column.is_time and column.nulls == 0]
     if not times:
-        raise SourceColumnUnknown(f"{table.path} has no column with the time of each event.", path=table.path,
+        raise SourceColumnUnknown(f"{table.path} has no column with the time of each event{_near_times(table)}.", path=table.path,
                                   fix="Write times as timestamps, or as text in RFC 3339 such as 2026-01-31T12:00:00Z, without nulls.")
     time = max(times, key=lambda column: (_rank(column.name, _TIME_WORDS) > 0, column.kind == "zoned_timestamp", column.distinct))
     unique = [column for column in table.columns if column.unique and column.kind in ("integer", "string") and column != time]
@@ -92,12 +102,18 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     notes = [f"time: {time.name}" + ("" if time.kind == "zoned_timestamp" else ", which carries no zone; UTC is assumed"),
              f"id: {found.name}, different in every row" if found else "id: no column is different in every row; events are named by row"]
     hidden = {time.name, *truth, *(column.name for column in times), *([found.name] if found else [])}
-    free = [column for column in table.columns if column.name not in hidden]
-    keys = sorted((column for column in free if _is_key(column, table.rows)),
+    free = [column for column in table.columns if column.name not in hidden and not _TELLING & set(_words(column.name))]
+    named = [column for column in free if _rank(column.name, _KEY_WORDS) and _comes_back(column, table.rows, 2)]
+    unnamed = [column for column in free if column.kind == "string" and _comes_back(column, table.rows, 20)]
+    keys = sorted(named or unnamed,
                   key=lambda column: (_words(column.name)[-1] != "id", -_rank(column.name, _KEY_WORDS), -column.distinct))[:MOST_KEYS]
-    amounts = sorted((column for column in free if column not in keys and _is_amount(column)),
-                     key=lambda column: (-_rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
-    notes += [f"key: {column.name}, about {column.distinct} values" for column in keys]
+    numbers = [column for column in free if column not in keys and _is_amount(column)]
+    meant = [column for column in numbers if _rank(column.name, _AMOUNT_WORDS)]
+    amounts = sorted(meant or numbers, key=lambda column: (-_rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
+    notes += [f"key: {column.name}, about {column.distinct} values" + ("" if named else "; not named like a key, but its values come back")
+              for column in keys]
+    notes += [] if keys else ["key: none found; name one under `groups:` in features.yaml"]
+    notes += [] if amounts else ["amount: none found; name numbers under `fields:` in features.yaml"]
     for column in amounts:
         if column.kind == "float":
             notes.append(f"amount: {column.name} holds floats; they are read as decimals with {_scale(column)} digits, rounded half-even")
@@ -106,14 +122,21 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     return EventGuess(found, time, tuple(keys), tuple(amounts), tuple(notes))
 
 
-def _is_key(column: ColumnSummary, rows: int) -> bool:
-    """Does a column name something that comes back? Text or integers, named like one, with a few events each."""
-    named = _rank(column.name, _KEY_WORDS) > 0
-    return column.kind in ("integer", "string") and named and 2 <= column.distinct <= max(2, rows // 2)
+def _near_times(table: TableSummary) -> str:
+    """Columns that are named like a time, and what they hold instead."""
+    held = {"string": "other text", "integer": "numbers", "decimal": "numbers", "float": "numbers", "other": "days, or something nested"}
+    near = [f"{column.name} holds {'nulls' if column.is_time else held.get(column.kind, column.kind)}" for column in table.columns
+            if column.is_time or _rank(column.name, _TIME_WORDS)]
+    return f" ({', '.join(near)})" if near else ""
+
+
+def _comes_back(column: ColumnSummary, rows: int, least: int) -> bool:
+    """Does a column name something that has a few events each? Text or integers."""
+    return column.kind in ("integer", "string") and least <= column.distinct <= max(2, rows // 2)
 
 
 def _is_amount(column: ColumnSummary) -> bool:
-    if not column.is_number or column.digits + _scale(column) > 16 or _words(column.name)[-1] == "id":
+    if not column.is_number or column.digits + _scale(column) > 16 or _words(column.name)[-1] == "id" or _NOT_MONEY & set(_words(column.name)):
         return False
     return _rank(column.name, _AMOUNT_WORDS) > 0 or column.kind in ("float", "decimal") or column.distinct > 24
 
@@ -124,27 +147,39 @@ def _scale(column: ColumnSummary) -> int:
 
 def guess_own_labels(table: TableSummary) -> LabelGuess | None:
     """A column of the events file that is the label itself, if one looks like it. When it became known must be assumed."""
-    found = [column for column in table.columns if _is_verdict(column) and 2 <= len(column.values) <= 6 and column.nulls == 0
-             and _rank(column.name, _LABEL_WORDS)]
-    if not found:
+    found = [column for column in table.columns if _is_verdict(column) and 2 <= len(column.values) <= 6
+             and (_rank(column.name, _LABEL_WORDS[:-1]) or _rank(column.name, _LABEL_WORDS) and _tells(column))]
+    whole = [column for column in found if column.nulls == 0]
+    if found and not whole:
+        raise LabelTypeScopeUnresolved(f"{found[0].name} looks like a label, but is null in {found[0].nulls} of {table.rows} rows.",
+                                       path=table.path, fix="Bring the known labels in a file of their own: --labels FILE.")
+    if not whole:
         return None
+    found = whole
     column = max(found, key=lambda one: _rank(one.name, _LABEL_WORDS))
     return _valued(column, snake(column.name).removeprefix("is_"), "", None,
                    (f"{column.name} stands in the events file, so when it became known is not told: 30 days after the event are assumed",))
 
 
-def guess_labels(table: TableSummary, events: TableSummary) -> LabelGuess:
+def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str, str], int] | None = None) -> LabelGuess:
     """Map a label file.
+
+    Args:
+        table: its summary.
+        events: the summary of the events.
+        meets: how many rows of a label column are values of an events' column; asked where names alone do not link the files.
 
     Raises:
         SourceColumnUnknown: no column links labels to events. LabelTypeScopeUnresolved: the file says nothing.
     """
     names = {column.name for column in events.columns if column.unique}
-    link = next((column for column in table.columns if column.name in names and column.kind in ("integer", "string")), None)
+    linkable = [column for column in table.columns if column.kind in ("integer", "string")]
+    link = next((column for column in linkable if column.name in names), None) or _met(table, linkable, events, meets)
     if link is None:
         ids = sorted(names)
-        raise SourceColumnUnknown(f"{table.path} has no column of the same name as an id of {events.path} ({', '.join(ids) or 'none'}).",
-                                  path=table.path, fix="Name the column with the event's id alike in both files.")
+        raise SourceColumnUnknown(f"{table.path} has no column of the same name as an id of {events.path} ({', '.join(ids) or 'none'}), "
+                                  "nor one that holds such ids.", path=table.path,
+                                  fix="Bring the event's id beside each label, spelled alike in both files.")
     times = [column for column in table.columns if column.is_time and column.nulls == 0]
     observed = max(times, key=lambda column: _rank(column.name, _OBSERVED_WORDS), default=None)
     others, hidden = _others(table, {link.name, *(column.name for column in table.columns if column.is_time)})
@@ -154,6 +189,7 @@ def guess_labels(table: TableSummary, events: TableSummary) -> LabelGuess:
         notes.append(f"{observed.name} carries no zone; UTC is assumed")
     valued = [column for column in table.columns
               if column.name not in hidden and _is_verdict(column) and _words(column.name)[-1] != "id"]
+    valued = [column for column in valued if _rank(column.name, _LABEL_WORDS[:-1]) or _tells(column)]
     named = [column for column in valued if _rank(column.name, _LABEL_WORDS)]
     kind = snake(table.stem)
     kind = kind.removesuffix("s") if len(kind) > 3 and not kind.endswith("ss") else kind
@@ -164,6 +200,20 @@ def guess_labels(table: TableSummary, events: TableSummary) -> LabelGuess:
     own = snake(column.name).removeprefix("is_")
     vague = own in ("label", "outcome", "class", "target", "value", "disposition", "verdict", "y", "status")
     return _valued(column, kind if vague else own, link.name, observed, tuple(notes), others)
+
+
+def _met(table: TableSummary, columns: Sequence[ColumnSummary], events: TableSummary,
+         meets: Callable[[str, str], int] | None) -> ColumnSummary | None:
+    """The column that most often holds an id of the events, if nine of ten rows do."""
+    ids = [column for column in events.columns if column.unique and column.kind in ("integer", "string")]
+    found = [(meets(one.name, column.name), column) for one in ids for column in columns] if meets is not None else []
+    best = max(found, key=lambda pair: (pair[0], _words(pair[1].name)[-1] == "id", not pair[1].unique), default=None)
+    return best[1] if best is not None and 10 * best[0] >= 9 * table.rows else None
+
+
+def _tells(column: ColumnSummary) -> bool:
+    """Does any value sound like a verdict?"""
+    return any(_sounds(text, _BAD) or _sounds(text, _GOOD) for text, _ in column.values if not text.isdigit())
 
 
 def _is_verdict(column: ColumnSummary) -> bool:

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, RangeBasis, SelectorBasis
+from offline_feature_plane.contracts.intent import BuildIntent, RangeBasis, SelectorBasis
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.meaning import identity
 from offline_feature_plane.contracts.plan import BuildPlan, Pins, ProfileRef
 from offline_feature_plane.contracts.plane import Settings, config_meaning
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
+from offline_feature_plane.corridor.at_hand import Home, PinnedTopic
+from offline_feature_plane.corridor.checks import check_pins, check_supersession, judge_truth
 from offline_feature_plane.corridor.shortform import FilePin, as_written, expand, is_long_form, read_short
 from offline_feature_plane.corridor.shortform import Pins as AtHand
 from offline_feature_plane.corridor.sizing import estimate, list_sources
@@ -27,90 +29,18 @@ from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.completeness import Completeness, EvidenceKind, SegmentEvidence, refusal
-from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
+from offline_feature_plane.domain.completeness import EvidenceKind, refusal
+from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant, parse_instant
-from offline_feature_plane.domain.rows import Task, TokenKey
+from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import (
     BasisUnresolved,
-    CodeReleaseMismatch,
-    FeatureProfileDrift,
     FeatureProfileUnresolved,
     LabelTypeScopeUnresolved,
     OfsError,
-    ReplayBasisMismatch,
-    SupersessionLinkInvalid,
-    TruthFieldAsFeature,
 )
-from offline_feature_plane.ports import EventInput, LabelTable, PlainTable, RecordSlice
-
-
-class PinnedTopic(Protocol):
-    """One topic of an archive, pinned by its index."""
-
-    @property
-    def evidence(self) -> tuple[SegmentEvidence, ...]:
-        """What each segment claims."""
-
-    def ranges(self) -> tuple[Range, ...]:
-        """Everything that it holds."""
-
-
-class Home(Protocol):
-    """What planning may look at; the plane provides it, opened for its settings."""
-
-    @property
-    def settings(self) -> Settings:
-        """The plane's settings."""
-
-    @property
-    def code_release_id(self) -> str:
-        """The installed release and the digest of its files."""
-
-    @property
-    def tzdata(self) -> str:
-        """The version of the zone rules."""
-
-    @property
-    def actor(self) -> tuple[str, Any]:
-        """Who asks, and how that is known."""
-
-    def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
-        """A profile document and the digest of its bytes; `ref` is relative to the intent's folder and must lie under a root."""
-
-    def table(self, topic: str) -> PlainTable:
-        """Pin a plain table."""
-
-    def archive(self, topic: str) -> PinnedTopic:
-        """Pin an archive's topic."""
-
-    def resolve(self, archive: PinnedTopic, selector: Selector) -> tuple[Range, ...]:
-        """Ranges of a time selector."""
-
-    def completeness(self, archives: Sequence[PinnedTopic], ranges: Sequence[Range]) -> Completeness:
-        """Hold ranges against what the indexes claim."""
-
-    def slices(self, archives: Sequence[PinnedTopic], ranges: Sequence[Range], task: Task) -> tuple[RecordSlice, ...]:
-        """The events of ranges, ready for an engine."""
-
-    def labels(self, label_type: str) -> LabelTable:
-        """Pin a label timeline."""
-
-    def truth_columns(self, topic: str) -> frozenset[str]:
-        """Columns of a topic's files that are mapped as labels."""
-
-    def token_key(self) -> TokenKey | None:
-        """The plane's token key."""
-
-    def judge_inputs(self, intent: BuildIntent, folder: Path) -> tuple[str | None, tuple[Mapping[str, Any], ...], tuple[GateResult, ...]]:
-        """Digest of the run facts view, the world inputs it grants, and the gates that granted them."""
-
-    def is_published(self, dm_id: str) -> bool:
-        """Does a manifest of this id stand?"""
-
-    def superseded(self, dm_id: str) -> Sequence[str]:
-        """The datasets that this one replaces."""
+from offline_feature_plane.ports import EventInput, LabelTable, PlainTable
 
 
 @dataclass(frozen=True)
@@ -206,11 +136,11 @@ def _plan(asked: Asked, home: Home) -> Planned:
         label_logs={table.label_type: table.log_id for table in labels}, profile_digest=profile_digest, feature_set=set_ref,
         feature_label_types=drawn.label_types(), key_id=key.key_id if key else None))
     intent = parse_intent(full)
-    _check_pins(intent, tables, profile_digest, home)
+    check_pins(intent, tables, profile_digest, home)
 
     check_fields(intent, profile.scope(intent.subject.source))
     closure = profile.closure(set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
-    truth = _judge_truth(closure, home, tables)
+    truth = judge_truth(closure, home, tables)
     facts_digest, world, gates = home.judge_inputs(intent, asked.folder)
     ranges, selectors = _resolve_ranges(intent, archives, home)
     verdict = home.completeness(list(archives.values()), ranges)
@@ -225,7 +155,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
                                                          outputs=intent.required_output_ids)),
                      run_facts_digest=facts_digest, world_inputs=world, tzdata=home.tzdata if _names_zone(closure, task) else None)
     fingerprint = dataset_fingerprint(meant)
-    _check_supersession(intent, dataset_manifest_id(fingerprint), home)
+    check_supersession(intent, dataset_manifest_id(fingerprint), home)
     described = closure.describe()
     pins = Pins(intent=intent.document(), filled=filled, dataset_fingerprint=fingerprint,
                 dataset_manifest_id=dataset_manifest_id(fingerprint), identity=meant, closure=described,
@@ -319,49 +249,6 @@ def _pin_labels(label_type: str, home: Home) -> LabelTable:
         raise LabelTypeScopeUnresolved(f"plane.yaml maps no label timeline {label_type!r}; it maps {known}.", path="$.label.type",
                                        fix="Add it under `labels:`, or correct the name.")
     return home.labels(label_type)
-
-
-def _check_pins(intent: BuildIntent, tables: Mapping[str, PlainTable], profile_digest: str, home: Home) -> None:
-    """Hold what a long form states against what is at hand."""
-    if intent.ofs_code_release_id != home.code_release_id:
-        raise CodeReleaseMismatch(f"the intent is pinned to {intent.ofs_code_release_id}; installed is {home.code_release_id}.",
-                                  path="$.ofs_code_release_id", fix="Install the pinned release, or pin the intent again.")
-    for number, entry in enumerate(intent.replay_basis):
-        if isinstance(entry, FileSetBasis) and entry.topic in tables and entry.log_id != tables[entry.topic].log_id:
-            raise ReplayBasisMismatch(f"the files of {entry.topic} have log id {tables[entry.topic].log_id}, the intent pins "
-                                      f"{entry.log_id}.", path=f"$.replay_basis[{number}].log_id")
-    pinned = intent.feature_definition_set.profile_digest
-    if pinned is not None and pinned != profile_digest:
-        raise FeatureProfileDrift(f"the profile has digest {profile_digest}, the intent pins {pinned}.",
-                                  path="$.feature_definition_set.profile_digest",
-                                  fix="Restore the pinned profile, or pin the intent again.")
-
-
-def _check_supersession(intent: BuildIntent, dm_id: str, home: Home) -> None:
-    """What is replaced stands published, and does not itself replace, over any number of links, what replaces it."""
-    old = intent.supersedes
-    if old is None:
-        return
-    if not home.is_published(old):
-        raise SupersessionLinkInvalid(f"{old} is not published here.", path="$.supersedes", fix="Name a dataset that `ofs datasets` lists.")
-    reached, todo = {old}, [old]
-    while todo:
-        found = set(home.superseded(todo.pop())) - reached
-        reached |= found
-        todo += found
-    if dm_id in reached:
-        raise SupersessionLinkInvalid(f"{old} replaces {dm_id}, or is it: the links would form a circle.", path="$.supersedes",
-                                      fix="Leave `supersedes` out.")
-
-
-def _judge_truth(closure: Closure, home: Home, tables: Mapping[str, PlainTable]) -> GateResult:
-    """No field that carries truth may feed a feature, whatever the purpose (`decisions.md` D26)."""
-    read = {f"{source.name}.{field.name}": field.path[0] for source in closure.sources for field in source.fields
-            if any(topic in tables and field.path[0] in home.truth_columns(topic) for topic in source.event_types)}
-    result = judge_truth_fields(read, read.values())
-    if not result.passed:
-        raise TruthFieldAsFeature("; ".join(result.sentences) + ".", fix="Remove the field from the profile: it would tell the answer.")
-    return result
 
 
 def _resolve_ranges(intent: BuildIntent, archives: Mapping[str, PinnedTopic],
