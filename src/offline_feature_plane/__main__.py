@@ -42,10 +42,8 @@ def run(arguments: Sequence[str]) -> int:
         else:
             error.show()
         return USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return _stopped("interrupted", INTERRUPTED, as_json=as_json)
-    except Terminated:
-        return _stopped("terminated", TERMINATED, as_json=as_json)
+    except (click.Abort, KeyboardInterrupt, Terminated) as stop:
+        return _say_stopped("terminated" if isinstance(stop, Terminated) else "interrupted", as_json=as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -58,7 +56,8 @@ def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
 
 
-def _stopped(how: str, status: int, *, as_json: bool) -> int:
+def _say_stopped(how: str, *, as_json: bool) -> int:
+    status = {"interrupted": INTERRUPTED, "terminated": TERMINATED}[how]
     what = f"{how.capitalize()}. The same command goes on where this one stopped."
     if as_json:
         emit_json({"error": {"code": how.upper(), "family": "outside", "exit_status": status, "what": what}})

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -61,16 +61,10 @@ class PlaneHome:
         self._store = store
         self.actor: tuple[str, Any] = (_user(), "os_user")
         self.tzdata = version("tzdata")
+        self.code_release_id = installed_release()
         self._archives = ArchiveSource()
         self._tables = PlainTableSource()
         self._timelines = FileLabelStore(Path("/"))
-
-    @cached_property
-    def code_release_id(self) -> str:
-        """Version and digest of the installed package's files (`decisions.md` D11)."""
-        files = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql", ".json"})
-        return code_release_id(version("offline-feature-plane"),
-                               [(path.relative_to(PACKAGE).as_posix(), sha256_of(path.read_bytes())) for path in files])
 
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
         """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""
@@ -180,6 +174,14 @@ class PlaneHome:
             raise RefScopeInvalid(f"{ref} leads to {path}, outside of the plane's roots.", path=place,
                                   fix=f"Move it below {' or '.join(self.settings.roots)}, or add its folder to `roots:` in plane.yaml.")
         return path
+
+
+@cache
+def installed_release() -> str:
+    """Version and digest of the installed package's files, taken once per process (`decisions.md` D11)."""
+    files = sorted(path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql", ".json"})
+    return code_release_id(version("offline-feature-plane"),
+                           [(path.relative_to(PACKAGE).as_posix(), sha256_of(path.read_bytes())) for path in files])
 
 
 def make_key(path: Path) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor import build as building
-from offline_feature_plane.corridor.dataset import Dataset, open_dataset
+from offline_feature_plane.corridor.dataset import Dataset, open_dataset, parse_manifest
 from offline_feature_plane.corridor.plan import Asked, Planned
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
@@ -29,7 +29,7 @@ from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, ManifestInvalid, OfsError, RunNotFound, StorageIoFailure
+from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, OfsError, RunNotFound, StorageIoFailure
 from offline_feature_plane.home import PlaneHome, has_died, this_worker
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
@@ -154,17 +154,17 @@ class Plane:
 
     def datasets(self) -> list[DatasetManifest]:
         """The manifests of this plane's run."""
-        return [_parsed(self.store.get(key), key) for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests")]
+        return [parse_manifest(self.store.get(key), key) for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests")]
 
     def manifest(self, ref: str) -> DatasetManifest:
         """A manifest by its id, an unambiguous beginning of it, or the path of its file. Raises DatasetNotFound, ManifestInvalid."""
-        return _parsed(*self._found(ref))
+        return parse_manifest(*self._found(ref))
 
     def dataset(self, ref: str) -> Dataset:
         """A dataset for use: every file is checked against the manifest before this returns.
 
         Raises:
-            DatasetNotFound: no such dataset. DigestMismatch: a file is not the published one.
+            DatasetNotFound: no such dataset. DigestMismatch: a file is gone, or not the published one.
         """
         return open_dataset(self.manifest(ref), self.store, self._copies())
 
@@ -172,7 +172,7 @@ class Plane:
         """Hash everything again and hold it against the manifest."""
         data, key = self._found(ref)
         with self._scratch() as folder:
-            return verify_dataset(_parsed(data, key), data, self.store, folder, progress or _silent)
+            return verify_dataset(parse_manifest(data, key), data, self.store, folder, progress or _silent)
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class Plane:
         try:
             pointer = load_json(self.store.get(by_id_key(name)))
             return self.store.get(pointer["manifest_key"]), pointer["manifest_key"]
-        except OfsError:
+        except (OfsError, KeyError, TypeError):  # no pointer, or a harmed one
             keys = [key for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if Path(key).stem.startswith(name)]
             if len(keys) != 1 or not name:
                 raise DatasetNotFound(f"{len(keys)} datasets answer to {ref!r}.", fix="`ofs datasets` lists them.", ref=ref) from None
@@ -233,7 +233,7 @@ class Plane:
             Path(self.settings.work).mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="look-", dir=self.settings.work))
         except OSError as wrong:
-            raise StorageIoFailure(f"the work folder {self.settings.work} cannot be used: {wrong.strerror}.", path="$.work",
+            raise StorageIoFailure(f"the work folder {self.settings.work} cannot be used: {wrong.strerror}.", path="work",
                                    fix="Set `work:` in plane.yaml to a folder that can be written.") from wrong
         try:
             yield folder
@@ -245,14 +245,6 @@ def warm_kernels() -> float:
     """Compile the window kernels, or load them; seconds."""
     prepare_cache(_cache_folder())
     return warm().seconds
-
-
-def _parsed(data: bytes, key: str) -> DatasetManifest:
-    try:
-        return DatasetManifest.model_validate(load_json(data, name=key))
-    except (ValueError, OfsError) as wrong:
-        raise ManifestInvalid(f"{key} is no manifest of {DatasetManifest.__name__} v1: {str(wrong).splitlines()[0]}", path=key,
-                              fix="Restore it from a copy of the store.") from wrong
 
 
 def _engine(name: str) -> Engine:

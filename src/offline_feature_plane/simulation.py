@@ -34,7 +34,12 @@ Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class World:
-    """A world's size and its seed. `late_us`: how far payments arrive out of order."""
+    """A world's size and its seed.
+
+    Attributes:
+        late_us: how far payments arrive out of order.
+        crime: how many cards and terminals fall into criminal hands, against the usual.
+    """
 
     events: int
     customers: int
@@ -43,6 +48,7 @@ class World:
     seed: int = 7
     start_us: int = START_US
     late_us: int = 2 * HOUR_US
+    crime: float = 1.0
 
     def drawn(self, what: int, index: Uint) -> Float:
         """Uniform numbers in [0, 1), one per index, independent for each `what` (SplitMix64's finaliser over a counter)."""
@@ -102,7 +108,7 @@ def _compromised(world: World, what: int, who: Int, day: Int, *, days: int, shar
     term, within = np.divmod(day, 60)
     key = who.astype(np.uint64) * np.uint64(64) + term.astype(np.uint64)
     begin = (world.drawn(what, key) * (60 - days)).astype(np.int64)
-    hit: npt.NDArray[np.bool_] = (world.drawn(what + 1, key) < share * 4) & (within >= begin) & (within < begin + days)
+    hit: npt.NDArray[np.bool_] = (world.drawn(what + 1, key) < share * 4 * world.crime) & (within >= begin) & (within < begin + days)
     return hit
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -116,6 +120,21 @@ def make_plane(folder: Path) -> SmallPlane:
     return made
 
 
+@contextmanager
+def quick_folder(otherwise: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: syncing thousands of small files to a slow disk would test the disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of an unguessable name is made in it
+    if not os.access(memory, os.W_OK):
+        yield otherwise
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ofs-test-", dir=memory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def as_jsonl(columns: Mapping[str, list[Any]]) -> str:
     """Columns as JSON Lines text."""
-    return "".join(json.dumps(dict(zip(columns, values, strict=True)), default=str) + "\n" for values in zip(*columns.values(), strict=True))
+    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    return "".join(json.dumps(row, default=str) + "\n" for row in rows)

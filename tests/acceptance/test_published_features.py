@@ -227,7 +227,7 @@ FEATURES, LABELS, EVENTS = "features_published.parquet", "labels.parquet", "tran
     (recast(LABELS, "label_ts_utc", pa.string()), "SOURCE_TYPE_MISMATCH", 2, "label_ts_utc"),
     (recast(LABELS, "label_ts_utc", pa.timestamp("s", "UTC")), "SOURCE_TYPE_MISMATCH", 2, "calendar"),
     (cut(LABELS), "SOURCE_UNREADABLE", 3, "no label"),
-], ids=str)
+])
 def test_a_folder_of_another_form_is_refused(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, code: str,
                                              status: int, words: str) -> None:
     """What is missing or of another kind is said in one line with a code and the family's exit status, before anything is built."""
@@ -249,7 +249,7 @@ def test_a_folder_of_another_form_is_refused(built: Built, tmp_path: Path, capsy
     (published(2, TX_DURING_NIGHT="yes"), "SOURCE_TYPE_MISMATCH", "TX_DURING_NIGHT"),
     (lambda data: (data.parent / "customer_ties.csv").write_text("a,b\n1,2\n"), "SOURCE_UNREADABLE", "customer_ties.csv"),
     (lambda data: (data.parent / "customer_ties.csv").write_text(SAME_SECOND.format("x", 2)), "SOURCE_UNREADABLE", "customer_ties.csv"),
-], ids=str)
+])
 def test_what_cannot_be_compared_is_refused(built: Built, tmp_path: Path, change: Any, code: str, words: str) -> None:
     """Published rows that name no transaction, one twice, or no number, and a list of ties that is none, are typed errors."""
     data = shutil.copytree(built.data, tmp_path / "data")

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from offline_feature_plane.domain.admission import decode
 from offline_feature_plane.domain.basis import Range, Selector
-from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import refusal
@@ -234,6 +236,39 @@ def test_events_of_one_instant_stand_by_partition_and_offset(tmp_path):
     """
     write_archive(tmp_path, [record(10, ts_us=7), record(9, ts_us=7), record(2, ts_us=7, partition=1), record(3, ts_us=6, partition=1)])
     assert read(tmp_path)[0].ids.to_pylist() == ["e3", "e9", "e10", "e2"]
+
+
+def test_a_topic_of_several_sources_is_decoded_once_and_counted_once(tmp_path):
+    """Every source gets its events whichever is read first, and reading again finds the same; no coordinate counts twice.
+
+    offset   0    1      2    3 (of neither)
+    source   tx   login  tx
+    """
+    write_archive(tmp_path, [record(0), record(1, event_type="login", payload={"who": "w"}), record(2), record(3, event_type="ping")])
+    source = ArchiveSource()
+    archive = source.pin("transaction", ArchiveMapping(tmp_path))
+    for order in (("tx", "login"), ("login", "tx"), ("tx", "tx", "login", "login")):
+        slices = {one.source: one for one in source.slices([archive], archive.ranges(), (TX, LOGIN), "run1")}
+        for name in order:
+            found = [event_id for batch in slices[name].batches() for event_id in batch["event_id"].to_pylist()]
+            assert found == {"tx": ["e0", "e2"], "login": ["e1"]}[name]
+        assert [slices[name].dispositions for name in ("tx", "login")] == [{"other_scope": 1}, {}]
+
+
+def test_a_parquet_segment_without_a_column_is_refused_and_broken_text_is_undecodable(tmp_path):
+    """Neither ends in a foreign error: bytes that are not UTF-8 cost one coordinate, a missing column the segment."""
+    broken = pa.Array.from_buffers(pa.string(), 2, pa.array([b"e0", b"\xff\xff"], pa.binary()).buffers())
+    for name, change in (("bytes", lambda table: table.set_column(table.schema.get_field_index("event_id"), "event_id", broken)),
+                         ("less", lambda table: table.drop_columns(["topic"]))):
+        write_archive(tmp_path / name, [record(0), record(1)], form="parquet")
+        path = tmp_path / name / "transaction/0/00000.parquet"
+        pq.write_table(change(pq.read_table(path)), path)
+        data = path.read_bytes()
+        edit_index(tmp_path / name, lambda segments, data=data: segments[0].update(sha256=sha256_of(data), size=len(data)))
+    events, facts = read(tmp_path / "bytes")
+    assert (events.ids.to_pylist(), facts.dispositions) == (["e0"], {"undecodable": 1})
+    with pytest.raises(SourceUnreadable, match="topic"):
+        read(tmp_path / "less")
 
 
 def test_kinesis_sequences_are_read_in_the_order_of_their_numbers(tmp_path):

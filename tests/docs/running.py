@@ -1,7 +1,7 @@
 """Runs the examples of the documentation for real, and shows in the pages what came out.
 
     python tests/docs/running.py                  # run every page; exit 1 and show what came out otherwise
-    python tests/docs/running.py --write [PAGE …]     # put real output where it differs
+    python tests/docs/running.py --write [PAGE …] # put real output where it differs, shortened as it was
 
 How a page is read (the words after the language are invisible to readers):
 
@@ -122,6 +122,29 @@ def agree(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in _lines(printed))) is not None
 
 
+def shortened(shown: str, found: str) -> str:
+    """New output, left out where the old one was: lines are kept that begin with a word that a shown line began with."""
+    if "…" not in (line.strip() for line in shown.split("\n")):
+        return found
+    known = {line.split()[0] for line in shown.split("\n") if line.strip()}
+    kept: list[str] = []
+    for line in found.split("\n"):
+        if line.strip() and line.split()[0] in known:
+            kept.append(line.rstrip())
+        elif line.strip() and kept[-1:] != ["…"]:
+            kept.append("…")
+    return "".join(f"{line}\n" for line in kept)
+
+
+def one_id(text: str) -> str:
+    """A page that publishes one dataset speaks of it by one id everywhere."""
+    published = set(re.findall(r"✓ (dm_[0-9a-f]{32})  published", text))
+    if len(published) != 1:
+        return text
+    (known,) = published
+    return re.sub(r"\bdm_[0-9a-f]{8}\b", known[:11], re.sub(r"\bdm_[0-9a-f]{32}\b", known, text))
+
+
 def _lines(text: str) -> list[str]:
     for form, same in _EQUAL:
         text = re.sub(form, same, text)
@@ -145,7 +168,7 @@ def _run_command(words: list[str]) -> str:
     if words[0] == "ofs":
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-            status = run_ofs([_completed(word) for word in words[1:]])
+            status = run_ofs([_completed(word, words) for word in words[1:]])
         return out.getvalue() + (f"(exit status {status})\n" if status else "")
     if words[0] == "cd":
         os.chdir(words[1])
@@ -157,13 +180,14 @@ def _run_command(words: list[str]) -> str:
     raise ValueError(f"{words[0]} is no command that examples run")
 
 
-def _completed(word: str) -> str:
+def _completed(word: str, words: list[str]) -> str:
     """An id as the page shows it is that of another run: the newest dataset or run of the plane is meant."""
-    from offline_feature_plane import open as open_plane  # noqa: PLC0415 - only where a page names one
+    from offline_feature_plane import open as open_plane
 
+    plane = words[words.index("--plane") + 1] if "--plane" in words else "plane.yaml"
     if re.fullmatch(r"dm_[0-9a-f]{4,32}", word):
-        return open_plane().datasets()[-1].dataset_manifest_id
-    return open_plane().runs()[0].run_key if re.fullmatch(r"[0-9a-f]{8,32}", word) else word
+        return open_plane(plane).datasets()[-1].dataset_manifest_id
+    return open_plane(plane).runs()[0].run_key if re.fullmatch(r"[0-9a-f]{8,32}", word) else word
 
 
 def _run_python(source: str, variables: dict[str, Any], name: str) -> str:
@@ -214,8 +238,8 @@ def main() -> int:
         if "--write" in sys.argv[1:]:
             text = path.read_text(encoding="utf-8")
             for one in reversed(differences):
-                text = text[:one.span[0]] + one.found + text[one.span[1]:]
-            path.write_text(text, encoding="utf-8")
+                text = text[:one.span[0]] + shortened(one.shown, one.found) + text[one.span[1]:]
+            path.write_text(one_id(text), encoding="utf-8")
         elif differences:
             status = 1
         sys.stdout.write("".join(f"{one}\n" for one in differences))

@@ -12,14 +12,13 @@ from offline_feature_plane.corridor.leaves import leaves_of, settle
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.testing.worlds import worlds
+from offline_feature_plane.testing.drawing import worlds
 
 
-def tell(engine, world, folder):
+def tell(engine, world, events, labels, folder):
     """Everything an engine says about a world: facts, columns, rows and leaf digests, or the code of its error."""
-    events, labels = world.write(folder)
     work = folder / f"work-{engine.name}"
-    work.mkdir(exist_ok=True)
+    work.mkdir()
     said = {}
     try:
         with engine.session(world.task, work=work, threads=2) as session:
@@ -42,8 +41,9 @@ def tell(engine, world, folder):
 def hold_together(world):
     """Both engines say the same, bit for bit."""
     with tempfile.TemporaryDirectory() as folder:
-        expected = tell(OracleEngine(), world, Path(folder))
-        found = tell(LocalEngine(), world, Path(folder))
+        events, labels = world.write(Path(folder))
+        expected = tell(OracleEngine(), world, events, labels, Path(folder))
+        found = tell(LocalEngine(), world, events, labels, Path(folder))
     for part in expected | found:
         assert found.get(part) == expected.get(part), part
 

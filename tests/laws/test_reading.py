@@ -96,11 +96,27 @@ RAW = {
 KINDS = ["bool", "int8", "int32", "int64", "float64", "decimal(5,2)", "decimal(18,4)", "decimal(3,0)", "string", "timestamp"]
 
 
-@settings(max_examples=70, deadline=None)
-@given(st.data(), st.sampled_from(list(RAW)), st.sampled_from(KINDS), st.sampled_from(["exact", "half_even"]),
-       st.sampled_from([(False, None), (True, None), (False, "1")]), st.sampled_from(["UTC", "Europe/Paris"]))
+CASES = (st.data(), st.sampled_from(list(RAW)), st.sampled_from(KINDS), st.sampled_from(["exact", "half_even"]),
+         st.sampled_from([(False, None), (True, None), (False, "1")]), st.sampled_from(["UTC", "Europe/Paris"]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(*CASES)
 def test_fast_reading_agrees_with_the_scalar_law(data, arrow, kind, rounding, absence, zone):
     """A column reads as the scalar law reads its values one by one, or is refused as that law refuses its first offender."""
+    hold_against_the_scalar_law(data, arrow, kind, rounding, absence, zone)
+
+
+@pytest.mark.long
+@settings(max_examples=1500, deadline=None)
+@given(*CASES)
+def test_fast_reading_agrees_with_the_scalar_law_in_many_cases(data, arrow, kind, rounding, absence, zone):
+    """The same law over fifty times as many columns."""
+    hold_against_the_scalar_law(data, arrow, kind, rounding, absence, zone)
+
+
+def hold_against_the_scalar_law(data, arrow, kind, rounding, absence, zone):
+    """Read one drawn column both ways."""
     values = data.draw(st.lists(st.one_of(st.none(), RAW[arrow]), min_size=1, max_size=6))
     field = Field("x", ColumnType.parse(kind), ("x",), nullable=absence[0], round=rounding,
                   missing=absence[1] if kind not in {"bool", "timestamp"} else None)
@@ -129,15 +145,31 @@ def test_fast_reading_agrees_with_the_scalar_law(data, arrow, kind, rounding, ab
         assert found == expected
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-5, 20), st.sampled_from(["a", "é", "z", "𐀀", "\uffff", None])),
-                min_size=1, max_size=25, unique_by=lambda row: row[1]), st.randoms(use_true_random=False), st.booleans())
+ROWS = (st.lists(st.tuples(st.integers(0, 3), st.integers(-5, 20), st.sampled_from(["a", "é", "z", "𐀀", "\uffff", None])),
+                 min_size=1, max_size=25, unique_by=lambda row: row[1]), st.randoms(use_true_random=False), st.booleans())
+
+
+@settings(max_examples=6, deadline=None)
+@given(*ROWS)
 def test_row_and_file_order_change_nothing(rows, random, as_text):
     """Events stand by (ts, id); integer ids compare as numbers, text ids by UTF-8 bytes; shuffling and repeating rows changes nothing.
 
     ts   0    0    0    1
     id  -2    9   10    3      as text: "-2" < "10" < "9"
     """
+    hold_order(rows, random, as_text=as_text)
+
+
+@pytest.mark.long
+@settings(max_examples=300, deadline=None)
+@given(*ROWS)
+def test_row_and_file_order_change_nothing_in_many_tables(rows, random, as_text):
+    """The same law over fifty times as many tables."""
+    hold_order(rows, random, as_text=as_text)
+
+
+def hold_order(rows, random, *, as_text):
+    """Read shuffled, repeated and cut rows, and compare with the sorted ones."""
     rows = [(ts, str(number) if as_text else number, name) for ts, number, name in rows]
     wanted = Source("tx", ("tx",), (Field("name", ColumnType("string"), ("name",), nullable=True),))
     expected = [(ts, number, {"name": name}) for ts, number, name in
@@ -167,6 +199,21 @@ def test_equal_rows_of_one_id_are_one_event_and_unlike_rows_a_conflict(tmp_path)
     unlike = table(tmp_path / "unlike.parquet", **columns | {"unused": ["x", "x", "y"]})
     with pytest.raises(ReplayEventIdConflict, match=r"unused: 5"):
         read(tmp_path, {"tx": TableMapping(unlike, "at", "id")}, task(source()))
+
+
+def test_equal_lines_of_one_id_are_one_event_and_unlike_ones_a_conflict(tmp_path):
+    """Lines compare by value in every column: `1.50` is `1.5` and an absent key is null, but 1 is not true and order in a list counts."""
+    lines = ['{"id": 5, "at": "1970-01-01T00:00:01Z", "x": 1.50, "y": null, "z": [1]}',
+             '{"id": 5, "at": "1970-01-01T00:00:01Z", "x": 1.5, "z": [1]}']
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(lines))
+    _, facts = read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(source()))
+    assert facts.dispositions == {"duplicate": 1}
+    for change, column in (('"x": 1.51', "x"), ('"x": 1.5, "y": 0', "y"), ('"x": 1.5, "w": true', "w")):
+        first = lines[0].replace('"x"', '"w": 1, "x"') if column == "w" else lines[0]
+        path.write_text("\n".join([first, lines[1].replace('"x": 1.5', change)]))
+        with pytest.raises(ReplayEventIdConflict, match=f"{column}: 5"):
+            read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(source()))
 
 
 @pytest.mark.parametrize(("columns", "types", "error", "count"), [

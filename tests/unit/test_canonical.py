@@ -7,6 +7,7 @@ from enum import StrEnum
 from random import Random
 
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,42 @@ def test_canonical_bytes_lead_back(value):
     """Reading canonical bytes gives the value again, so no two values share their bytes."""
     assert load_json(canonical_bytes(value)) == value
     assert canonical_bytes(load_json(canonical_bytes(value))) == canonical_bytes(value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(VALUES, st.dictionaries(st.text(st.characters(codec="ascii"), max_size=4), VALUES, max_size=6)))
+def test_the_quick_way_writes_what_rfc_8785_says(value):
+    """Canonical bytes of every restricted value are those of the reference implementation, whichever way they were written."""
+    assert canonical_bytes(value) == rfc8785.dumps(value)
+
+
+def _outcome(text, numbers, *, crowded):
+    """What a text reads as, or how it is refused; crowded by 65 empty lists, so that it is read the slow way."""
+    data = f"[0,{text},{','.join(['[]'] * 65)}]" if crowded else f"[0,{text}]"
+    try:
+        found = load_json(data.encode("utf-8", "surrogatepass"), numbers=numbers)[1]
+    except (SchemaInvalid, ResourceExceeded) as wrong:
+        return type(wrong)
+    return repr(found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(VALUES.map(json.dumps), VALUES.map(lambda value: json.dumps(value, ensure_ascii=False)), st.lists(st.sampled_from(
+    ["1", "-0", "0.50", "1e2", "9007199254740992", "NaN", "-Infinity",
+     '"a"', '"\\ud800"', '"\\ud83d\\ude00"', '{"a":1,"a":2}', '{"a":1,"b":2}',
+     "1" * 401, "1e99999999999999999999", "[",
+     "]", "{", "\ufeff", '"\ud800"', "\t"]), min_size=1, max_size=3).map(",".join)),
+       st.sampled_from(["restricted", "decimal"]))
+def test_the_quick_way_reads_what_the_slow_way_reads(text, numbers):
+    """A document reads to one value of one type, or is refused by one error, whichever way it is read."""
+    assert _outcome(text, numbers, crowded=False) == _outcome(text, numbers, crowded=True)
+
+
+@pytest.mark.parametrize("text", ['"\ud800"', '{"\udc00": 1}'])
+def test_text_that_was_never_utf8_is_looked_at(text):
+    """Half surrogates that stand in text as such are refused like escaped ones."""
+    with pytest.raises(SchemaInvalid):
+        load_json(text)
 
 
 @settings(max_examples=200, deadline=None)

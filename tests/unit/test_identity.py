@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from decimal import Decimal
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from offline_feature_plane.domain.identity import (
     payload_digest,
     row_id,
     run_key,
+    told_bytes,
 )
 from offline_feature_plane.errors import SchemaInvalid
 
@@ -108,6 +110,19 @@ def test_payloads_hash_by_value(left, right, equal):
 def test_numbers_have_one_text_each(left, right):
     """Two payload numbers hash equal iff they are equal."""
     assert (event_hash(**{**EVENT, "payload": left}) == event_hash(**{**EVENT, "payload": right})) == (left == right)
+
+
+_PAYLOADS = st.recursive(st.none() | st.booleans() | st.integers() |
+                         st.decimals(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+                         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=4), max_leaves=8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.text(max_size=3), _PAYLOADS, max_size=5))
+def test_the_quick_hash_is_the_defined_one(payload):
+    """An event hashes alike whichever way its text is written; another kind of mapping is written the slow way."""
+    assert event_hash(**{**EVENT, "payload": payload}) == event_hash(**{**EVENT, "payload": MappingProxyType(payload)})
+    assert told_bytes(payload) == told_bytes(MappingProxyType(payload))
 
 
 @pytest.mark.parametrize("payload", [0.5, {"a": [1.0]}, Decimal("NaN"), {"a": {1: 2}}, object()])

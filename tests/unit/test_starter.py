@@ -62,7 +62,7 @@ def test_a_simulated_world(tmp_path):
                      "source": {"column": "reported_by"}, "supersedes": "replaces"}
     assert documents["features.yaml"]["fields"]["amount"] == "decimal(12,2)"
     assert documents["plane.yaml"]["plane"] == "my-plane"
-    assert {group.name for group in closure.groups} == {"customer", "terminal"}
+    assert {group.name for group in closure.groups} == {"customer", "terminal", "terminal_risk"}
     assert closure.label_types() == ("chargeback",)
     label = documents["intent.yaml"]["label"]
     assert (label["positive"], label["unlabeled"]) == (["CHARGEBACK"], "negative_when_mature")

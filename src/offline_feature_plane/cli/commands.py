@@ -77,7 +77,7 @@ def key(plane_path: Path | None, as_json: bool) -> None:
 @ofs.command()
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
               help="Where to put the world.")
-@click.option("--events", "count", type=click.IntRange(1_000, 5_000_000), default=60_000, show_default=True,
+@click.option("--events", "count", type=click.IntRange(5_000, 5_000_000), default=60_000, show_default=True,
               help="How many payments to simulate.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Another seed, another world.")
 @as_json_option
@@ -106,7 +106,7 @@ def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
 @ofs.command()
 @intent_argument
 @click.option("--rows", type=click.IntRange(1, 1_000), default=5, show_default=True, help="How many rows to show.")
-@click.option("--keys", "keys", multiple=True, metavar="FIELD=VALUE", help="Only rows of this key, for example customer_id=C000042.")
+@click.option("--keys", "keys", multiple=True, metavar="FIELD=VALUE", help="Only rows with this value in a column, for example split=test.")
 @plane_option
 @as_json_option
 @example("ofs preview intent.yaml --rows 3")

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +16,6 @@ from offline_feature_plane.errors import OfsError, SettingsInvalid, SourceUnread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from offline_feature_plane.plane import Plane
 
 KEY_FILE = "tokens.key"
 
@@ -90,16 +88,17 @@ def demo(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
 
 
 def _init_demo(directory: Path, *, as_json: bool) -> None:
-    from offline_feature_plane.demo.world import EVENTS, SEED, write_demo
+    from offline_feature_plane.demo.world import EVENTS, FILES, SEED, write_demo
 
     made = write_demo(directory, events=EVENTS, seed=SEED)
-    commands = [f"ofs plan {directory / 'intent.yaml'}", f"ofs preview {directory / 'intent.yaml'}", f"ofs build {directory / 'intent.yaml'}"]
+    intent = directory / "intent.yaml"
+    commands = [f"ofs {command} {intent}" for command in ("plan", "preview", "build")]
     if as_json:
-        emit_json({"directory": str(directory), "files": [str(directory / name) for name in made.files], "world": made.document(),
+        emit_json({"directory": str(directory), "files": [str(directory / name) for name in FILES], "world": made.document(),
                    "next": commands})
         return
-    click.echo("\n".join([f"A simulated fraud world stands in {directory}:", pairs({str(directory / name): what for name, what
-                                                                                  in made.files.items()}), "",
+    click.echo("\n".join([f"A simulated world of {made.events:,} payments stands in {directory}:",
+                          pairs({str(directory / name): what for name, what in FILES.items()}), "",
                           "Read the three YAML files, they explain themselves. Then:", *(f"  {one}" for one in commands)]))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Protocol
 
 from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest, Evidence
 from offline_feature_plane.corridor.conduct import INTERRUPTED_CODE, conduct
-from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.dataset import open_dataset, parse_manifest
 from offline_feature_plane.corridor.gates import as_contract, judge, refuse_failed
 from offline_feature_plane.corridor.manifest import Found, artifact, write_core, write_manifest, write_parts
 from offline_feature_plane.corridor.plan import Planned
@@ -127,7 +127,7 @@ def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str,
         shutil.rmtree(left, ignore_errors=True)
     ended = doors.ledger.run(run.run_key)
     key = manifest_key(planned.platform_run_id, planned.dm_id)
-    manifest = DatasetManifest.model_validate_json(published.manifest.data if published else doors.store.get(key))
+    manifest = parse_manifest(published.manifest.data if published else doors.store.get(key), key)
     outcome: Outcome = "PUBLISHED" if published and published.outcome == "PUBLISHED" else "ALREADY_PUBLISHED"
     notices = _notice(planned, manifest) if outcome == "ALREADY_PUBLISHED" else ()
     return Built(outcome, manifest, doors.store.uri(key), ended, timings, notices)
@@ -176,7 +176,7 @@ def recompute(planned: Planned, doors: Doors, progress: Progress, timings: dict[
         NondeterminismDetected: both are, and the rows differ.
     """
     key = manifest_key(planned.platform_run_id, planned.dm_id)
-    standing = DatasetManifest.model_validate_json(doors.store.get(key))
+    standing = parse_manifest(doors.store.get(key), key)
     folder = doors.work / f"recompute-{planned.dm_id}.{os.getpid()}"
     with _scratch(folder):
         found = compute(planned, doors, folder, Receipts.silent(doors.clock, timings), lambda: None, progress)
@@ -260,7 +260,7 @@ class Attempt:
         """The manifest's bytes, with all data standing in the store; or the manifest that stands already and verifies."""
         standing = find_published(self.doors.store, self.planned.platform_run_id, self.planned.dm_id)
         if standing is not None:
-            open_dataset(DatasetManifest.model_validate_json(standing), self.doors.store, self.folder)
+            open_dataset(parse_manifest(standing, f"the manifest of {self.planned.dm_id}"), self.doors.store, self.folder)
             return standing
         receipts = Receipts(self.doors.store, self.doors.clock, self.run, self.planned, self.timings, self._note)
         pins = self._pin_plan()
@@ -294,8 +294,8 @@ class Attempt:
         self.doors.ledger.note(self.run.run_key, attempt=self.run.attempt, kind=kind, details=receipt.model_dump())
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Hash the data of a staged manifest again. Raises DigestMismatch, DatasetNotFound."""
-        open_dataset(DatasetManifest.model_validate_json(manifest.data), self.doors.store, self.folder)
+        """Hash the data of a staged manifest again. Raises DigestMismatch, ManifestInvalid."""
+        open_dataset(parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}"), self.doors.store, self.folder)
 
     def _pin_plan(self) -> bytes:
         """Write the pins once per run; a later attempt must have the same (`decisions.md` D4)."""

@@ -15,8 +15,18 @@ import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_type, decimals_as_floats
 from offline_feature_plane.contracts.manifest import DatasetManifest, Part
+from offline_feature_plane.contracts.model import validate
+from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, RefNotFound, RequestCommandUnsupported, SourceColumnUnknown
+from offline_feature_plane.errors import (
+    DatasetNotFound,
+    DigestMismatch,
+    ManifestInvalid,
+    OfsError,
+    RefNotFound,
+    RequestCommandUnsupported,
+    SourceColumnUnknown,
+)
 from offline_feature_plane.ports import ObjectStore
 
 if TYPE_CHECKING:
@@ -114,12 +124,20 @@ class Dataset:
         return _shaped(pa.RecordBatch.from_pylist([], schema=empty), decimals).schema
 
 
+def parse_manifest(data: bytes, name: str) -> DatasetManifest:
+    """A manifest from its stored bytes. Raises ManifestInvalid."""
+    try:
+        return validate(DatasetManifest, load_json(data, name=name), default=ManifestInvalid)
+    except OfsError as wrong:
+        raise ManifestInvalid(f"{name} is no dataset manifest; {wrong.what}", path=name,
+                              fix="Restore it from a copy of the store.") from wrong
+
+
 def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -> Dataset:
     """Check every data file of a manifest against its digest and open the dataset.
 
     Raises:
-        DigestMismatch: a file is not the published one.
-        DatasetNotFound: a file is gone.
+        DigestMismatch: a file is gone, or not the published one.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         return Dataset(manifest, tuple(pool.map(lambda part: checked_copy(part, store, scratch), manifest.evidence.parts)))
@@ -130,8 +148,8 @@ def checked_copy(part: Part, store: ObjectStore, scratch: Path) -> Path:
     try:
         path = store.local_copy(part.key, scratch)
     except RefNotFound as gone:
-        raise DatasetNotFound(f"the data file {store.uri(part.key)} of this manifest is gone.",
-                              fix="Restore it from a copy of the store, or rebuild the dataset.", path=store.uri(part.key)) from gone
+        raise DigestMismatch(f"the data file {store.uri(part.key)} of this manifest is gone.",
+                             fix="Restore it from a copy of the store.", path=store.uri(part.key)) from gone
     found = file_digest(path)
     if found != part.sha256 or path.stat().st_size != part.size_bytes:
         raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, the manifest says {part.sha256}.",

@@ -22,8 +22,9 @@ _LABEL_WORDS = ("fraud", "fraudulent", "label", "target", "class", "chargeback",
 _TELLING = frozenset({"fraud", "fraudulent", "label", "chargeback", "betrug", "disposition", "verdict"})
 _AMOUNT_WORDS = ("amount", "amt", "price", "value", "total", "sum", "cost", "balance", "quantity", "betrag", "summe",
                  "money")
-_KEY_WORDS = ("id", "customer", "card", "account", "acct", "cc", "iban", "merchant", "terminal", "device", "user", "client", "buyer", "seller",
-              "payer", "payee", "counterparty", "kunde", "kunden", "karte", "konto", "haendler", "handler", "ip", "email", "phone")
+_KEY_WORDS = ("id", "customer", "card", "account", "acct", "cc", "iban", "merchant", "terminal", "device", "user", "client", "buyer",
+              "seller", "payer", "payee", "counterparty", "kunde", "kunden", "karte", "konto", "haendler", "handler", "ip", "email",
+              "phone")
 _GOOD = ("legit", "genuine", "good", "ok", "clean", "normal", "false", "no", "none", "negative", "0", "not", "non", "approved", "n", "kein",
          "keine", "nein", "echt")
 _BAD = ("fraud", "chargeback", "bad", "true", "yes", "positive", "1", "confirmed", "default", "churn", "stolen", "dispute", "disputed",
@@ -136,7 +137,8 @@ def _comes_back(column: ColumnSummary, rows: int, least: int) -> bool:
 
 
 def _is_amount(column: ColumnSummary) -> bool:
-    if not column.is_number or column.digits + _scale(column) > 16 or _words(column.name)[-1] == "id" or _NOT_MONEY & set(_words(column.name)):
+    words = _words(column.name)
+    if not column.is_number or column.digits + _scale(column) > 16 or words[-1] == "id" or _NOT_MONEY & set(words):
         return False
     return _rank(column.name, _AMOUNT_WORDS) > 0 or column.kind in ("float", "decimal") or column.distinct > 24
 
@@ -148,7 +150,7 @@ def _scale(column: ColumnSummary) -> int:
 def guess_own_labels(table: TableSummary) -> LabelGuess | None:
     """A column of the events file that is the label itself, if one looks like it. When it became known must be assumed."""
     found = [column for column in table.columns if _is_verdict(column) and 2 <= len(column.values) <= 6
-             and (_rank(column.name, _LABEL_WORDS[:-1]) or _rank(column.name, _LABEL_WORDS) and _tells(column))]
+             and (_rank(column.name, _LABEL_WORDS[:-1]) or (_rank(column.name, _LABEL_WORDS) and _tells(column)))]
     whole = [column for column in found if column.nulls == 0]
     if found and not whole:
         raise LabelTypeScopeUnresolved(f"{found[0].name} looks like a label, but is null in {found[0].nulls} of {table.rows} rows.",
@@ -204,11 +206,14 @@ def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str
 
 def _met(table: TableSummary, columns: Sequence[ColumnSummary], events: TableSummary,
          meets: Callable[[str, str], int] | None) -> ColumnSummary | None:
-    """The column that most often holds an id of the events, if nine of ten rows do."""
+    """The column that holds ids of the events in nine of ten rows; if it holds mere integers, it must also be named like them."""
     ids = [column for column in events.columns if column.unique and column.kind in ("integer", "string")]
     found = [(meets(one.name, column.name), column) for one in ids for column in columns] if meets is not None else []
-    best = max(found, key=lambda pair: (pair[0], _words(pair[1].name)[-1] == "id", not pair[1].unique), default=None)
-    return best[1] if best is not None and 10 * best[0] >= 9 * table.rows else None
+    alike = {word.removesuffix("s") for one in ids for word in _words(one.name)} | {word.removesuffix("s") for word in _words(events.stem)}
+    ranked = [(len(alike & set(_words(column.name)) - {"id"}), snake(column.name) != "id", count, column) for count, column in found
+              if 10 * count >= 9 * table.rows]
+    best = max((one for one in ranked if one[0] or one[3].kind == "string"), key=lambda one: one[:3], default=None)
+    return best[3] if best is not None else None
 
 
 def _tells(column: ColumnSummary) -> bool:

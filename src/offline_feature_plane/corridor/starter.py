@@ -19,6 +19,7 @@ from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnU
 __all__ = ["Starter", "propose"]
 
 ASSUMED_DAYS = 30
+_PLACES = frozenset({"terminal", "merchant", "device", "shop", "store", "seller", "payee", "counterparty", "haendler", "handler"})
 PROMPT_US = 60_000_000
 
 
@@ -32,10 +33,11 @@ class Starter:
 
 @dataclass(frozen=True)
 class _Times:
-    """When labels count as known: the cut, the maturity, and the days from first event to maturity cut (µs)."""
+    """When labels count as known: the cut, the maturity, the usual delay, the first event and the maturity cut (µs)."""
 
     asof_us: int
     maturity_days: int
+    delay_days: int
     first_us: int
     cut_us: int
 
@@ -61,7 +63,8 @@ def propose(plane: str, events: TableSummary, labels: TableSummary | None, probe
     if guess.id is None:
         raise SourceColumnUnknown(f"no column of {events.path} is different in every row, so labels cannot refer to events.",
                                   path=events.path, fix="Add an id column to the events.")
-    label = guess_labels(labels, events) if labels is not None else own
+    meets = None if probe is None else lambda event_id, subject: probe.meets(event_id=event_id, subject=subject)
+    label = guess_labels(labels, events, meets) if labels is not None else own
     if label is None:  # settled above; said again for the reader and the type checker
         raise LabelTypeScopeUnresolved(f"no column of {events.path} looks like a label.", path=events.path)
     notes = [*guess.notes, *label.notes]
@@ -90,7 +93,8 @@ def propose(plane: str, events: TableSummary, labels: TableSummary | None, probe
 _PLANE_NOTE = ("# Where the data is and what its columns mean. Guessed by `ofs init`: check id, time, zone and when labels became known.\n"
                "# Further settings: store, ledger, tokens, engine, strict, …: see the settings reference.\n")
 _FEATURES_NOTE = ("# The features: typed fields of an event, then groups of aggregations over the past of a key.\n"
-                  "# A row sees events strictly before its own, and labels only as they were known at that moment.\n")
+                  "# A row sees events strictly before its own, and labels only as they were known at that moment. A group with a delay\n"
+                  "# ends that long before the row, so that most labels of its events are known.\n")
 _INTENT_NOTE = ("# The question: which events become rows, which label, as known when, which splits.\n"
                 "# Change as_of, maturity_days, positive and unlabeled only knowingly: they decide what the model learns.\n"
                 "# Look with `ofs preview intent.yaml`, then `ofs build intent.yaml`.\n")
@@ -142,7 +146,8 @@ def _timing(guess: EventGuess, label: LabelGuess, probe: LabelProbe | None, note
     notes.append(f"maturity: {maturity} days; 99 % of labels are known {late_days} days after their event")
     mature, answered = probe.answered(**names, asof_us=asof, cut_us=cut)
     unlabeled, coverage = _silence(label, mature, answered, notes)
-    return _Times(asof, maturity, first, cut), {"unlabeled": unlabeled, "coverage": coverage, "assumed": False}
+    delay = max(1, min(maturity, -(-lags.p50_us // US_PER_DAY)))
+    return _Times(asof, maturity, delay, first, cut), {"unlabeled": unlabeled, "coverage": coverage, "assumed": False}
 
 
 def _assumed_timing(label: LabelGuess, first: int, last: int, notes: list[str]) -> tuple[_Times, dict[str, Any]]:
@@ -153,7 +158,7 @@ def _assumed_timing(label: LabelGuess, first: int, last: int, notes: list[str]) 
     several = len(label.values) > 1
     if several:
         notes.append("unlabeled: exclude; at least nine of ten events must have a label")
-    return (_Times(asof, ASSUMED_DAYS, first, cut),
+    return (_Times(asof, ASSUMED_DAYS, ASSUMED_DAYS, first, cut),
             {"unlabeled": "exclude" if several else "negative_when_mature", "coverage": 0.9 if several else None, "assumed": True})
 
 
@@ -168,14 +173,14 @@ def _silence(label: LabelGuess, mature: int, answered: int, notes: list[str]) ->
 
 
 def _splits(times: _Times, notes: list[str]) -> dict[str, list[str]]:
-    """Train, a week's gap, test, all before the maturity cut; the first 30 days only fill windows where there is room."""
+    """Train, a week's gap, test, all before the maturity cut; the first days only fill windows where there is room."""
     begin = -(-times.first_us // US_PER_DAY)
     end = times.cut_us // US_PER_DAY
     days = end - begin
     if days < 8:
         notes.append("splits: none, the data is too short for two")
         return {}
-    warm = 30 if days >= 120 else 0
+    warm = next((room for room in (30 + times.delay_days, 30) if days >= 4 * room), 0)
     gap = 7 if days - warm >= 42 else 0
     test = max(1, (days - warm) * 3 // 10)
     borders = [begin + warm, end - test - gap, end - test, end]
@@ -185,25 +190,32 @@ def _splits(times: _Times, notes: list[str]) -> dict[str, list[str]]:
 
 
 def _profile(guess: EventGuess, label: LabelGuess, times: _Times) -> dict[str, Any]:
-    """Counts, means, maxima and times per key; how often the label was positive before, for the last key."""
+    """Counts, means, maxima and times per key; how often the label was positive, when it was usually known, for one key."""
     names = _field_names((*guess.keys, *guess.amounts))
     fields = {names[column.name]: _field(column, names[column.name]) for column in (*guess.keys, *guess.amounts)}
     long = times.cut_us - times.first_us >= 60 * US_PER_DAY
     windows = ["1d", "7d", "30d"] if long else ["1d", "7d"]
     groups: dict[str, Any] = {}
-    for place, key in enumerate(guess.keys):
+    for key in guess.keys:
         features: dict[str, Any] = {"n": "count()"}
         for amount in guess.amounts:
             features[f"avg_{names[amount.name]}"] = f"mean({names[amount.name]})"
             features[f"max_{names[amount.name]}"] = f"max({names[amount.name]})"
         features["since_last"] = "seconds_since_last()"
-        if place == len(guess.keys) - 1:
-            values = ", ".join(value if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value) else f"'{value}'" for value in label.positive)
-            features["risk"] = {"agg": f"label_rate({label.type}, {values})", "empty": 0}
-        groups[names[key.name].removesuffix("_id")] = {"key": names[key.name], "windows": list(windows), "features": features}
+        groups[_group_name(names[key.name])] = {"key": names[key.name], "windows": list(windows), "features": features}
+    if guess.keys:
+        key = next((one for one in guess.keys if set(snake(one.name).split("_")) & _PLACES), guess.keys[-1])
+        values = ", ".join(value if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value) else f"'{value}'" for value in label.positive)
+        groups[f"{_group_name(names[key.name])}_risk"] = {
+            "key": names[key.name], "delay": f"{times.delay_days}d", "windows": windows[1:],
+            "features": {"n": "count()", "rate": {"agg": f"label_rate({label.type}, {values})", "empty": 0}}}
     rows = {"during_weekend": "weekday(ts) >= 5", "during_night": "hour(ts) <= 6"}
     rows |= {f"this_{names[amount.name]}": names[amount.name] for amount in guess.amounts}
     return {"fields": fields, "groups": groups, "row_features": rows}
+
+
+def _group_name(field: str) -> str:
+    return field.removesuffix("_id") or field
 
 
 def _field_names(columns: tuple[ColumnSummary, ...]) -> dict[str, str]:

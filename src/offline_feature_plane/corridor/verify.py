@@ -80,9 +80,14 @@ def _vow(manifest: DatasetManifest, raw: bytes, store: ObjectStore) -> Iterator[
     run_key = str(manifest.evidence.publisher["run_key"])
     visible = store.get(manifest_key(manifest.platform_run_id, manifest.dataset_manifest_id))
     yield _same("the manifest stands under its own id", sha256_of(visible), sha256_of(raw))
-    vow = read_vow(store, manifest.platform_run_id, run_key)
-    core = core_digest(manifest.model_dump(mode="json"))
-    yield _same("the publishing run vowed this core", getattr(vow, "core_digest", "no vow"), core)
+    name = "the publishing run vowed this core"
+    try:
+        vow = read_vow(store, manifest.platform_run_id, run_key)
+    except OfsError as error:
+        yield Check(name, passed=False, detail=str(error))
+        return
+    promised = ("commit", manifest.dataset_manifest_id, core_digest(manifest.model_dump(mode="json")))
+    yield _same(name, "no vow" if vow is None else vow.promise, promised)
 
 
 def _arithmetic(manifest: DatasetManifest) -> Iterator[Check]:

@@ -21,6 +21,7 @@ LeftOut = Literal["undecodable", "foreign_run", "null_value", "duplicate", "othe
 _MEMBERS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
             "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc")
 _members = itemgetter(*_MEMBERS)
+_TEXT = frozenset({str})
 _MAY_LACK = ("scenario_run_id", "payload_hash", "payload_hash_recipe")
 
 
@@ -70,9 +71,9 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
         ReplayBasisMismatch: the hash that is stored under our own recipe is not that of what is stored. Hashes of other recipes are not
             compared (`decisions.md` D15).
     """
-    for text in (topic, offset_kind, offset, run, kind, event_id, ts, version, log_time):
-        if type(text) is not str or not text:
-            return None
+    texts = (topic, offset_kind, offset, run, kind, event_id, ts, version, log_time)
+    if "" in texts or not _TEXT.issuperset(map(type, texts)):
+        return None
     if scenario is not None and (type(scenario) is not str or not scenario):
         return None
     if type(partition) is not int or not 0 <= partition < 1 << 31 or not (payload is None or isinstance(payload, Mapping)):

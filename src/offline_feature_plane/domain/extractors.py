@@ -72,7 +72,7 @@ def _usual(kind: ColumnType) -> Usual:
 
 
 def _usual_float(raw: Any) -> Any:
-    if type(raw) is Decimal or (type(raw) is int and -MAX_FLOAT_INTEGER <= raw <= MAX_FLOAT_INTEGER):
+    if (type(raw) is Decimal and raw.is_finite()) or (type(raw) is int and -MAX_FLOAT_INTEGER <= raw <= MAX_FLOAT_INTEGER):
         value = float(raw) + 0.0
         return value if value - value == 0 else _ABSENT
     return _ABSENT

@@ -72,5 +72,8 @@ class LabelProbe(Protocol):
     def lags(self, *, event_id: str, event_time: str, subject: str, observed: str) -> LagSummary:
         """How many events have a label, and how late."""
 
+    def meets(self, *, event_id: str, subject: str) -> int:
+        """How many rows of the label column `subject` are values of the events' column `event_id`."""
+
     def answered(self, *, event_id: str, event_time: str, subject: str, observed: str, asof_us: int, cut_us: int) -> tuple[int, int]:
         """Of the events up to `cut_us`: how many there are, and how many have a label observed by `asof_us`."""

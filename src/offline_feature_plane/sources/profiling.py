@@ -47,7 +47,8 @@ class FileProbe:
         """The summary of `events` or `labels`; `shown_path` is how plane.yaml shall spell its path."""
         path, files = self._stems[table]
         types = dict(self._ask("column_name, column_type", f"(DESCRIBE {table})"))
-        columns = tuple(self._column(table, name, kind, files.rows) for name, kind in types.items())
+        columns = tuple(self._column(table, name, types[_alias(place)], files.rows)
+                        for place, (name, _) in enumerate(files.columns) if name)
         self._kinds[table] = {column.name: column.kind for column in columns}
         return TableSummary(shown_path, path.name.split(".")[0], files.rows, columns)
 
@@ -59,6 +60,12 @@ class FileProbe:
                                        f"{events} JOIN {labels} USING (k)")[0]
         return LagSummary(count, labelled, p50, p99)
 
+    def meets(self, *, event_id: str, subject: str) -> int:
+        """See `LabelProbe`."""
+        (count,), = self._ask("count(*)", f"labels WHERE CAST({self._at('labels', subject)} AS VARCHAR) IN "
+                                          + _derived(f"CAST({self._at('events', event_id)} AS VARCHAR)", "events"))
+        return int(count)
+
     def answered(self, *, event_id: str, event_time: str, subject: str, observed: str, asof_us: int, cut_us: int) -> tuple[int, int]:
         """See `LabelProbe`."""
         events, labels = self._subjects(event_id, event_time, subject, observed)
@@ -68,12 +75,16 @@ class FileProbe:
 
     def _subjects(self, event_id: str, event_time: str, subject: str, observed: str) -> tuple[str, str]:
         """Both files as (k, t) and (k, o): ids as text, instants in µs."""
-        return (_derived(f"CAST({_quoted(event_id)} AS VARCHAR) AS k, {self._instant('events', event_time)} AS t", "events"),
-                _derived(f"CAST({_quoted(subject)} AS VARCHAR) AS k, {self._instant('labels', observed)} AS o", "labels"))
+        return (_derived(f"CAST({self._at('events', event_id)} AS VARCHAR) AS k, {self._instant('events', event_time)} AS t", "events"),
+                _derived(f"CAST({self._at('labels', subject)} AS VARCHAR) AS k, {self._instant('labels', observed)} AS o", "labels"))
 
     def _instant(self, table: str, column: str) -> str:
         target = "TIMESTAMP" if self._kinds[table][column] == "timestamp" else "TIMESTAMPTZ"
-        return f"epoch_us(TRY_CAST({_quoted(column)} AS {target}))"
+        return f"epoch_us(TRY_CAST({self._at(table, column)} AS {target}))"
+
+    def _at(self, table: str, column: str) -> str:
+        """A column's place in the view: names that a database would fold or refuse are harmless there."""
+        return _alias([name for name, _ in self._stems[table][1].columns].index(column))
 
     def _open(self, table: str, path: Path) -> None:
         files = pin_files(path)
@@ -81,25 +92,27 @@ class FileProbe:
         if files.form == "parquet":
             source = f"FROM read_parquet([{listed}])"
         elif files.form == "csv":
-            source = f"FROM read_csv([{listed}], all_varchar = true, header = true, delim = ',', nullstr = '')"
+            texts = ", ".join(f"{_alias(place)}: 'VARCHAR'" for place in range(len(files.columns)))
+            source = (f"FROM read_csv([{listed}], auto_detect = false, columns = {{{texts}}}, header = true, delim = ',', quote = '\"', "
+                      "escape = '\"', nullstr = '')")
         else:
-            names = [name for name, _ in files.columns]
-            wanted = ", ".join(f"{_text(name)}: 'JSON'" for name in names)
-            values = ", ".join(f"{_quoted(name)} ->> '$' AS {_quoted(name)}" for name in names)
+            wanted = ", ".join(f"{_text(name)}: 'JSON'" for name, _ in files.columns)
+            values = ", ".join(f"{_quoted(name)} ->> '$'" for name, _ in files.columns)
             source = _derived(values, f"read_json([{listed}], format = 'newline_delimited', columns = {{{wanted}}})")
         self._stems[table] = (path, files)
-        self._rows(f"CREATE VIEW {table} AS {source}")
+        names = ", ".join(_alias(place) for place in range(len(files.columns)))
+        self._rows(f"CREATE VIEW {table}({names}) AS {source}")
 
     def _column(self, table: str, name: str, kind: str, rows: int) -> ColumnSummary:
-        column = _quoted(name)
+        column = self._at(table, name)
         count, distinct = self._ask(f"count({column}), approx_count_distinct({column})", table)[0]
-        known = self._kind(table, column, kind, count)
+        known = "other" if self._is_nested(table, column) else self._kind(table, column, kind, count)
         unique = bool(rows and count == rows and distinct > 0.8 * rows
                       and self._ask(f"count(DISTINCT {column}) = {rows}", table)[0][0])
-        digits, scale = self._size(table, column, known) if count else (0, 0)
+        digits, scale = self._size(table, column, known, kind) if count else (0, 0)
         if known == "decimal" and scale is not None and scale > MOST_DIGITS:  # floats that were written as text
             known = "float"
-            digits, scale = self._size(table, column, known)
+            digits, scale = self._size(table, column, known, kind)
         bounds: tuple[int | None, int | None] = (None, None)
         if known in ("timestamp", "zoned_timestamp") and count:
             instant = f"epoch_us(TRY_CAST({column} AS {'TIMESTAMP' if known == 'timestamp' else 'TIMESTAMPTZ'}))"
@@ -111,6 +124,11 @@ class FileProbe:
             values = tuple((_whole(str(text)) if known == "float" else str(text), int(times)) for text, times in found)
             values = values if len(values) <= MOST_VALUES else ()
         return ColumnSummary(name, known, rows - count, distinct, unique, digits, scale, *bounds, values)
+
+    def _is_nested(self, table: str, column: str) -> bool:
+        """Does any line hold an object or a list here?"""
+        opens = f"starts_with({column}, '{{') OR starts_with({column}, '[')"
+        return self._stems[table][1].form == "jsonl" and bool(self._ask(f"bool_or({opens})", table)[0][0])
 
     def _kind(self, table: str, column: str, kind: str, count: int) -> Kind:
         if kind in _INTEGER_TYPES:
@@ -127,8 +145,8 @@ class FileProbe:
         fits = self._ask(tests, table)[0]
         return next((cast("Kind", name) for name, fit in zip(_SPELLED, fits, strict=True) if count and fit == count), "string")
 
-    def _size(self, table: str, column: str, kind: Kind) -> tuple[int, int | None]:
-        """Digits before the point, and how many after it hold every value (floats: to a millionth of the last digit)."""
+    def _size(self, table: str, column: str, kind: Kind, stored: str) -> tuple[int, int | None]:
+        """Digits before the point, and how many after it hold every value (floats: up to the noise of their last binary digits)."""
         if kind not in ("integer", "decimal", "float"):
             return 0, 0
         number = f"CAST({column} AS DOUBLE)"
@@ -140,7 +158,8 @@ class FileProbe:
             text = f"CAST({column} AS VARCHAR)"
             after = f"CASE WHEN contains({text}, '.') THEN length(split_part({text}, '.', 2)) ELSE 0 END"
             return digits, int(self._ask(f"max({after})", table)[0][0] or 0)
-        tests = ", ".join(f"max(abs({number} - round({number}, {scale}))) <= 1e-9 * greatest(1, max(abs({number})))" for scale in SCALES)
+        noise = f"{'1e-7' if stored == 'FLOAT' else '1e-12'} * greatest(1, abs({number}))"
+        tests = ", ".join(f"bool_and(abs({number} - round({number}, {scale})) <= {noise})" for scale in SCALES)
         fits = self._ask(tests, f"{table} WHERE isfinite({number})")[0]
         return digits, next((scale for scale, fit in zip(SCALES, fits, strict=True) if fit), None)
 
@@ -163,6 +182,10 @@ def summarize(events: Path, labels: Path | None = None) -> tuple[TableSummary, T
 
 def _derived(what: str, source: str) -> str:
     return f"(SELECT {what} " + f"FROM {source})"
+
+
+def _alias(place: int) -> str:
+    return f"c{place}"
 
 
 def _whole(text: str) -> str:

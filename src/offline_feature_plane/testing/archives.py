@@ -7,9 +7,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,33 +36,70 @@ def archived(event_id: str, ts_us: int, payload: Mapping[str, Any] | None, *, to
             "log_time_utc": moment, "archived_at_utc": moment}
 
 
+class ArchiveWriter:
+    """Writes an archive as records come, as a context: per topic and partition a gapless chain of segments, and at its end the index.
+
+    Records of one partition come in offset order. Each segment covers up to the next one's first record, the last one up to its last.
+
+    Args:
+        root: the archive's folder.
+        log_id: which log the offsets count in.
+        per_segment: how many records a segment holds at most.
+        form: what segments are written as; several: partition p takes the p-th, in turns.
+    """
+
+    def __init__(self, root: Path, *, log_id: str = "log1", per_segment: int = 1000,
+                 form: SegmentForm | tuple[SegmentForm, ...] = "jsonl") -> None:
+        self.root, self.log_id, self.per_segment = root, log_id, per_segment
+        self.forms = form if isinstance(form, tuple) else (form,)
+        self.segments: list[dict[str, Any]] = []
+        self._lanes: dict[tuple[str, int, str], list[Mapping[str, Any]]] = {}
+        self._starts: dict[tuple[str, int, str], int] = {}
+
+    def __enter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what is held and the index, unless the block failed."""
+        if kind is None:
+            for lane, held in self._lanes.items():
+                self._write(lane, str(int(held[-1]["offset"]) + 1))
+            self.segments.sort(key=lambda one: (one["topic"], one["partition"], one["offset_kind"], int(one["first_offset"])))
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_index(self.root, self.segments)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add one record."""
+        lane = record["topic"], record["partition"], record["offset_kind"]
+        held = self._lanes.setdefault(lane, [])
+        if len(held) == self.per_segment:
+            self._write(lane, record["offset"])
+            held = self._lanes[lane] = []
+        held.append(record)
+
+    def _write(self, lane: tuple[str, int, str], following: str) -> None:
+        (topic, partition, kind), part = lane, self._lanes[lane]
+        form = self.forms[partition % len(self.forms)]
+        start = self._starts.get(lane, 0 if kind != "kinesis_sequence" else int(part[0]["offset"]))
+        number = sum((one["topic"], one["partition"], one["offset_kind"]) == lane for one in self.segments)
+        path = f"{topic}/{partition}/{number:05}.{form}"
+        data = _encoded(part, form)
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_bytes(data)
+        self.segments.append({"topic": topic, "partition": partition, "offset_kind": kind, "log_id": self.log_id, "path": path,
+                              "first_offset": str(start), "last_offset": part[-1]["offset"], "next_offset": following,
+                              "record_count": len(part), "sha256": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data),
+                              "first_log_time_utc": part[0]["log_time_utc"], "last_log_time_utc": part[-1]["log_time_utc"]})
+        self._starts[lane] = int(following)
+
+
 def write_archive(root: Path, records: Sequence[Mapping[str, Any]], *, log_id: str = "log1", per_segment: int = 1000,
                   form: SegmentForm = "jsonl") -> None:
-    """Write records as an archive: per topic and partition a gapless chain of segments in offset order, from offset 0 on.
-
-    Each segment covers up to the next one's first record, the last one up to its last record.
-    """
-    def lane(record: Mapping[str, Any]) -> tuple[str, int, str]:
-        return record["topic"], record["partition"], record["offset_kind"]
-
-    segments: list[dict[str, Any]] = []
-    ordered = sorted(records, key=lambda record: (lane(record), int(record["offset"])))
-    for (topic, partition, kind), group in groupby(ordered, key=lane):
-        held = list(group)
-        start = 0 if kind != "kinesis_sequence" else int(held[0]["offset"])
-        for number, at in enumerate(range(0, len(held), per_segment)):
-            part = held[at:at + per_segment]
-            following = held[at + per_segment]["offset"] if at + per_segment < len(held) else str(int(part[-1]["offset"]) + 1)
-            path = f"{topic}/{partition}/{number:05}.{form}"
-            data = _encoded(part, form)
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_bytes(data)
-            segments.append({"topic": topic, "partition": partition, "offset_kind": kind, "log_id": log_id, "path": path,
-                             "first_offset": str(start), "last_offset": part[-1]["offset"], "next_offset": following,
-                             "record_count": len(part), "sha256": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data),
-                             "first_log_time_utc": part[0]["log_time_utc"], "last_log_time_utc": part[-1]["log_time_utc"]})
-            start = int(following)
-    write_index(root, segments)
+    """Write records, in any order, as an archive; see `ArchiveWriter`."""
+    with ArchiveWriter(root, log_id=log_id, per_segment=per_segment, form=form) as out:
+        for record in sorted(records, key=lambda one: int(one["offset"])):
+            out.add(record)
 
 
 def write_index(root: Path, segments: Sequence[Mapping[str, Any]]) -> None:

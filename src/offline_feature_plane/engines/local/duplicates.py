@@ -37,11 +37,7 @@ def repeated_rows(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int
         return np.empty(0, np.int64)
     ordered = np.sort(marks)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(twice):
-        return np.empty(0, np.int64)
-    repeated = twice[np.concatenate(([True], twice[1:] != twice[:-1]))]
-    places = np.minimum(np.searchsorted(repeated, marks), len(repeated) - 1) if len(repeated) < len(marks) >> 6 else None
-    return np.flatnonzero(np.isin(marks, repeated) if places is None else repeated[places] == marks)
+    return np.flatnonzero(np.isin(marks, np.unique(twice))) if len(twice) else np.empty(0, np.int64)
 
 
 def rows_to_drop(table: PlainTable, ids: npt.NDArray[np.int64] | pa.ChunkedArray, suspects: Rows) -> Rows:

@@ -86,6 +86,10 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
         RowAccountingBroken: never, unless this engine is wrong.
     """
     ordered = sorted(events, key=order_key)
+    for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
+        for event in ordered:
+            if event.source == group.source:
+                is_true(group.where, event.scope())
     world = _World(tuple(ordered), tuple(assertions), task)
     judged = [world.facts(event) for event in ordered]
     dispositions = tuple(dispose(facts, task) for facts in judged)

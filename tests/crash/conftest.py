@@ -1,0 +1,29 @@
+"""What the crash tests share: a server of processes that die, and folders that sync fast."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import Processes
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))  # the small plane lives there
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    """The server."""
+    found = Processes()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that syncs fast."""
+    from small_plane import quick_folder
+
+    with quick_folder(tmp_path_factory.mktemp("quick")) as folder:
+        yield folder

@@ -1,0 +1,122 @@
+"""Runs `ofs` commands in processes that die, pause or go on at a chosen point. The product knows nothing of it.
+
+A server imports everything once and forks a process for each command, so a hundred crashes take seconds:
+
+    start {point, arguments, …} ─▶ fork ─▶ arm the point ─▶ `ofs …` ─▶ SIGKILL at the point
+    wait {pid} ─▶ exit code
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from offline_feature_plane import __main__ as command
+from offline_feature_plane import plane
+from offline_feature_plane.corridor.parts import PartWriter
+from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.local.session import LocalSession
+from offline_feature_plane.ledger.sqlite import SqliteLedger, SqliteTransaction
+from offline_feature_plane.objects.local import LocalStore
+
+OWNERS: dict[str, type] = {"store": LocalStore, "ledger": SqliteLedger, "transaction": SqliteTransaction, "engine": LocalEngine,
+                           "session": LocalSession, "parts": PartWriter}
+
+
+def arm(point: str, act: Callable[[], None]) -> None:
+    """Act before or after the nth call of a method over a name that holds a text: `before:store.put_new:manifests/:1`."""
+    when, method, text, nth = point.split(":")
+    owner, name = method.split(".")
+    original, seen = getattr(OWNERS[owner], name), 0
+
+    def wrapped(self: Any, *arguments: Any, **named: Any) -> Any:
+        nonlocal seen
+        hit = text in _name_of(arguments)
+        seen += hit
+        if hit and seen == int(nth) and when == "before":
+            act()
+        answer = original(self, *arguments, **named)
+        if hit and seen == int(nth) and when == "after":
+            act()
+        return answer
+
+    setattr(OWNERS[owner], name, wrapped)
+
+
+def _name_of(arguments: tuple[Any, ...]) -> str:
+    """What a call is about: the first text among its arguments, or the first list of texts as a path."""
+    paths = (one if isinstance(one, str) else "/".join(one) if isinstance(one, list) and isinstance(one[0], str) else None
+             for one in arguments)
+    return next((path for path in paths if path is not None), "")
+
+
+def die() -> None:
+    """End as a power cut would end us."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pause() -> None:
+    """Say that the point is reached, and wait there until told to go on or interrupted."""
+    Path("paused").write_text("")
+    while not Path("go").exists():
+        time.sleep(0.01)
+
+
+def _told(path: Path, *, through_pipe: bool) -> int:
+    """Where a command's words go: a file, or a pipe into it where the command itself may write no file."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    if not through_pipe:
+        return file
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(writer)
+        while data := os.read(reader, 65_536):
+            os.write(file, data)
+        os._exit(0)
+    return writer
+
+
+def begin(order: dict[str, Any]) -> None:
+    """Become the process of one command."""
+    os.chdir(order["folder"])
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(_told(Path(f"{name}.{order['name']}"), through_pipe="largest_file" in order), number)
+    if order.get("lease_us"):
+        plane.LEASE_US = order["lease_us"]
+    if order.get("worker"):
+        plane.this_worker = lambda: order["worker"]
+    if order.get("largest_file") is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], order["largest_file"]))
+    if order.get("point"):
+        arm(order["point"], pause if order.get("pause") else die)
+    try:
+        command.main(order["arguments"])
+    except SystemExit as over:
+        sys.stdout.flush()
+        os._exit(int(over.code or 0))
+
+
+def serve() -> None:
+    """Answer orders, one JSON document a line, until nobody asks any more."""
+    plane.warm_kernels()
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            answer = os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                begin(order)
+        print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    serve()
