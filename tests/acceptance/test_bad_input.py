@@ -20,10 +20,11 @@ from small_plane import EVENT_SCHEMA, LABEL_SCHEMA, SmallPlane, as_jsonl, charge
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.errors import all_codes
 from offline_feature_plane.ledger.sqlite import SqliteLedger
-from offline_feature_plane.plane import SystemClock
+from offline_feature_plane.plane import SystemClock, open_plane
+from offline_feature_plane.testing.archives import archived, write_archive
 
 FOREIGN = re.compile(r"Traceback|INTERNAL_ERROR|pydantic|ValidationError|duckdb|Binder Error|IO Error|Invalid Input Error|ArrowInvalid|"
-                     r"pyarrow|Errno|validation error|KeyError|TypeError|<class|object at 0x|sqlite3\.")
+                     r"pyarrow|validation error|KeyError|TypeError|<class|object at 0x|sqlite3\.")
 Change = Callable[[SmallPlane], Any]
 
 
@@ -202,8 +203,6 @@ def several(*changes: Change) -> Change:
 def pinned(path: str, value: Any) -> Change:
     """The long form with one value changed."""
     def change(plane: SmallPlane) -> None:
-        from offline_feature_plane.plane import open_plane
-
         plane.documents()
         plane.intent = open_plane(plane.folder / "plane.yaml").pin(plane.intent_path).document
         setting("intent", path, value)(plane)
@@ -213,8 +212,6 @@ def pinned(path: str, value: Any) -> Change:
 def pinned_then(change_after: Change) -> Change:
     """The long form, and then something else changes."""
     def change(plane: SmallPlane) -> Any:
-        from offline_feature_plane.plane import open_plane
-
         plane.documents()
         plane.intent = open_plane(plane.folder / "plane.yaml").pin(plane.intent_path).document
         return change_after(plane)
@@ -393,7 +390,8 @@ SHORT = [
     Case("aggregation that does not exist", 2, "AGGREGATION_UNSUPPORTED",
          setting("profile", "groups.customer.features.n", "median(amount)"), ("median",)),
     Case("mean of text", 2, "AGGREGATION_UNSUPPORTED",
-         setting("profile", "groups.customer.features.n", "mean(terminal_id)"), ("features.yaml:", "$.groups.customer.features.n", "string")),
+         setting("profile", "groups.customer.features.n", "mean(terminal_id)"),
+         ("features.yaml:", "$.groups.customer.features.n", "string")),
     Case("aggregation of an unknown field", 2, "FEATURE_PROFILE_INVALID",
          setting("profile", "groups.customer.features.n", "mean(amuont)"), ("amuont",)),
     Case("aggregation that does not parse", 2, "AGGREGATION_UNSUPPORTED",
@@ -414,7 +412,8 @@ SHORT = [
     Case("unknown label value column", 2, "SOURCE_COLUMN_UNKNOWN",
          setting("plane", "labels.chargeback.value", {"column": "what"}), ("what",)),
     Case("field without a column", 2, "SOURCE_COLUMN_UNKNOWN",
-         several(setting("profile", "fields.country", "string"), setting("profile", "groups.customer.features.n", "distinct(country)")), ("country",)),
+         several(setting("profile", "fields.country", "string"), setting("profile", "groups.customer.features.n", "distinct(country)")),
+         ("country",)),
     Case("unknown zone", 2, "SETTINGS_INVALID", setting("plane", "events.transaction.zone", "Europe/Atlantis"), ("Europe/Atlantis",)),
     Case("plane without a name", 2, "SETTINGS_INVALID", without("plane", "plane"), ("$.plane", "required")),
     Case("plane named as a path", 2, "SETTINGS_INVALID", setting("plane", "plane", "a/b"), ("a/b",)),
@@ -453,7 +452,8 @@ SHORT = [
     Case("JSON line that is a list", 3, "SOURCE_UNREADABLE", jsonl_events(as_jsonl(_rows(3)) + "[1, 2]\n"), ("transactions.jsonl",)),
     Case("JSON line with NaN", 3, "SOURCE_UNREADABLE", jsonl_events(as_jsonl(_rows(3)).replace('"1"}', "NaN}")), ("transactions.jsonl",)),
     Case("JSON line that is not UTF-8", 3, "SOURCE_UNREADABLE",
-         several(setting("plane", "events.transaction.path", "t.jsonl"), raw("t.jsonl", b'{"tx_id": 1, "customer_id": "\xff"}\n')), ("t.jsonl",)),
+         several(setting("plane", "events.transaction.path", "t.jsonl"), raw("t.jsonl", b'{"tx_id": 1, "customer_id": "\xff"}\n')),
+         ("t.jsonl",)),
     # event values
     Case("amount is NaN", 4, "REPLAY_EVENT_INVALID",
          several(setting("profile", "fields.amount", "float64"), setting("profile", "groups.customer.features.avg", "max(amount)"),
@@ -467,7 +467,7 @@ SHORT = [
     Case("time is null", 4, "EVENT_SCHEMA_MISSING_FIELDS", event_columns(tx_time=[None] * 200, schema=EVENT_SCHEMA), ("tx_time",)),
     Case("id is null", 4, "EVENT_SCHEMA_MISSING_FIELDS", event_columns(tx_id=[None] * 200, schema=EVENT_SCHEMA), ("tx_id",)),
     Case("time without a zone", 2, "TIME_ZONE_UNDECLARED",
-         lambda plane: plane.events({**transactions(), "tx_time": pa.array([1_767_225_600_000_000 + i for i in range(200)], pa.timestamp("us"))}, None),
+         event_columns(tx_time=pa.array([1_767_225_600_000_000 + i for i in range(200)], pa.timestamp("us"))),
          ("tx_time", "zone")),
     Case("time is a number", 2, "SOURCE_TYPE_MISMATCH", event_columns(tx_time=list(range(200))), ("tx_time",)),
     Case("one id with two contents", 5, "REPLAY_EVENT_ID_CONFLICT",
@@ -583,9 +583,10 @@ def test_what_is_not_there_is_said_so(arguments: tuple[str, ...], code: str, bui
     check_answer(said, 2, code)
 
 
-@pytest.mark.parametrize("arguments", [("build",), ("bulid", "x"), ("build", "intent.yaml", "--fast"), ("build", "a", "b"), ("runs", "--limit", "0"),
-                                       ("runs", "--limit", "many"), ("preview", "intent.yaml", "--rows", "0"),
-                                       ("preview", "intent.yaml", "--keys", "customer_id"), ("--plain",), ("pin", "intent.yaml", "-o", "plane.yaml")])
+@pytest.mark.parametrize("arguments", [
+    ("build",), ("bulid", "x"), ("build", "intent.yaml", "--fast"), ("build", "a", "b"), ("runs", "--limit", "0"), ("runs", "--limit", "many"),
+    ("preview", "intent.yaml", "--rows", "0"), ("preview", "intent.yaml", "--keys", "customer_id"), ("--plain",),
+    ("pin", "intent.yaml", "-o", "plane.yaml")])
 def test_a_mistyped_command_is_a_usage_error(arguments: tuple[str, ...], built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
     """Unknown commands, options and values answer 2 with the usage on stderr, or USAGE as JSON; no file is touched."""
     before = (built.folder / "plane.yaml").read_bytes()
@@ -716,3 +717,77 @@ def ask_once(capsys: pytest.CaptureFixture[str], *arguments: str) -> Said:
     assert not FOREIGN.search(told.out + told.err)
     return Said(status, f"{error['what']} {error['fix']} {error['path']}", error)
 
+
+
+# --- an archive ---------------------------------------------------------------------------------------------
+
+
+def archive_plane(folder: Path) -> SmallPlane:
+    """The small plane with its events in an archive of four segments, and its intent in the long form."""
+    plane = make_plane(folder)
+    told = transactions()
+    records = [archived(str(told["tx_id"][i]), int(told["tx_time"][i].timestamp()) * 1_000_000,
+                        {name: str(told[name][i]) for name in ("customer_id", "terminal_id", "amount")}, offset=i, platform_run_id="cards")
+               for i in range(len(told["tx_id"]))]
+    write_archive(folder / "archive", records, per_segment=50)
+    del plane.plane["events"]
+    plane.plane["archives"] = {"transaction": {"path": "archive"}}
+    plane.documents()
+    plane.intent = open_plane(folder / "plane.yaml").pin(plane.intent_path).document
+    plane.documents()
+    return plane
+
+
+def _edited(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"C1"', b'"C2"', 1))
+
+
+def _segment_unlisted(path: Path) -> None:
+    index = json.loads((path.parents[2] / "index.json").read_text())
+    index["segments"] = [one for one in index["segments"] if not path.as_posix().endswith(one["path"])]
+    (path.parents[2] / "index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(("harm", "status", "code"), [
+    (_edited, 3, "REPLAY_BASIS_MISMATCH"), (_cut, 3, "REPLAY_BASIS_MISMATCH"), (Path.unlink, 3, "SOURCE_UNREADABLE"),
+    (_segment_unlisted, 3, "REPLAY_BASIS_GAP"),
+    (lambda path: (path.parents[2] / "index.json").write_text("{"), 3, "SOURCE_UNREADABLE"),
+    (lambda path: (path.parents[2] / "index.json").unlink(), 3, "SOURCE_UNREADABLE"),
+], ids=["edited", "cut", "removed", "unlisted", "index-broken", "index-removed"])
+def test_a_pinned_archive_that_changed_is_refused(harm: Callable[[Path], Any], status: int, code: str, place: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    """The bytes behind a pinned basis are the pinned ones, or nothing is published."""
+    plane = archive_plane(place / "p")
+    harm(plane.folder / "archive/transaction/0/00001.jsonl")
+    said = ask(capsys, "build", str(plane.intent_path))
+    check_answer(said, status, code)
+    check_nothing_left(plane, said)
+
+
+def test_the_archive_plane_builds_when_nothing_is_harmed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the harmed archives are held against."""
+    plane = archive_plane(place / "p")
+    assert run(["build", str(plane.intent_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["row_count"] == 164
+
+
+# --- the environment ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [("OFS_STROE", "x", ("OFS_STROE", "Did you mean OFS_STORE")),
+                                                      ("OFS_ENGINE__THREADS", "many", ("threads", "many")),
+                                                      ("OFS_STRICT", "perhaps", ("strict", "perhaps")),
+                                                      ("OFS_STORE", " ", ("store", "blank"))])
+def test_the_environment_is_checked_like_the_file(name: str, value: str, words: tuple[str, ...], place: Path,
+                                                  monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that is no setting, or has no lawful value, is refused by name."""
+    plane = make_plane(place / "p")
+    monkeypatch.setenv(name, value)
+    check_answer(ask(capsys, "build", str(plane.intent_path)), 2, "SETTINGS_INVALID", words)
+
+
+def test_a_plane_may_be_chosen_by_the_environment(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`OFS_PLANE` names the plane.yaml; one that is not there is said so."""
+    plane = make_plane(place / "p")
+    monkeypatch.setenv("OFS_PLANE", str(plane.folder / "no.yaml"))
+    check_answer(ask(capsys, "datasets"), 3, "REF_NOT_FOUND", ("no.yaml",))

@@ -13,8 +13,8 @@ class Processes:
     """Starts `ofs` commands through the driver's server."""
 
     def __init__(self) -> None:
-        self._server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("driver.py"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True)
+        driver = Path(__file__).with_name("driver.py")
+        self._server = subprocess.Popen([sys.executable, str(driver)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, folder: Path, *arguments: str, name: str = "build", **order: Any) -> int:
         """Start a command in a folder; its process id."""

@@ -50,7 +50,8 @@ CHOSEN = [
 ]
 OFTEN = [f"{when}:{method}::{number}" for when in ("before", "after")
          for method, count in (("store.put_new", 10), ("store._settled", 12), ("store.put_file", 2), ("ledger.note", 5),
-                               ("ledger.claim", 1), ("ledger.done", 1), ("transaction.change", 14), ("store.exists", 2), ("engine.session", 1),
+                               ("ledger.claim", 1), ("ledger.done", 1), ("transaction.change", 14), ("store.exists", 2),
+                               ("engine.session", 1),
                                ("session.replay", 1), ("session.labels", 1), ("session.select", 1), ("session.columns", 1),
                                ("session.rows", 1), ("parts.finish", 1))
          for number in range(1, count + 1)]

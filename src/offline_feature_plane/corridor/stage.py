@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Pa
 
     Args:
         columns: the schema; every batch has exactly these columns in this order, in any Arrow types that can carry them.
-        batches: record batches of any size, in row order.
+        batches: record batches of any size, in row order; a generator is closed in the end, whatever happens.
         work: an existing folder; on an error everything written is removed again.
         part_rows: a part ends with the chunk that reaches this many rows.
         leaf_rows: rows of a leaf; anything but the default is for tests.
@@ -96,8 +97,8 @@ def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Pa
         digested.result()
 
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="ofs-digest") as hasher:
-            _follow(chunks_of(columns, batches, 2 * leaf_rows), take)
+        with ThreadPoolExecutor(1, thread_name_prefix="ofs-digest") as hasher, _ended(batches) as rows:
+            _follow(chunks_of(columns, rows, 2 * leaf_rows), take)
         content, parts = tally.content(), writer.finish()
         return Staged(content, parts, _written(work / COLUMN_DIGESTS_NAME, content.column_digests))
     except ColumnsBroken as broken:
@@ -160,6 +161,16 @@ def _follow(chunks: Iterable[pa.Table], take: Callable[[pa.Table], None]) -> Non
         except BaseException:
             behind.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _ended(batches: Iterable[pa.RecordBatch]) -> Iterator[Iterable[pa.RecordBatch]]:
+    """The batches; in the end their generator is closed, so that the engine's threads end here and not when someone forgets an error."""
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -6,7 +6,7 @@ Instants lie in a few seconds around one origin, so that windows, ties and cuts 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from random import Random
+from random import Random  # noqa: TID251 - worlds are drawn; the seed is Hypothesis's
 from typing import Any, Literal
 
 from hypothesis import strategies as st

@@ -1,9 +1,6 @@
-"""Small worlds for holding one engine against another: tables, an archive, label timelines, and the task about them, written as files.
+"""Small worlds for holding one engine against another: tables, an archive, label timelines, and the task about them.
 
-    @given(worlds())  # of `testing.drawing`
-    def test_agreement(world):
-        with tempfile.TemporaryDirectory() as folder:
-            events, labels = world.write(Path(folder))
+They are drawn by `testing.drawing`; `write` makes files of one, and gives engines the inputs that name those files.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Chunks are runs of positions in the total order. Groups advance side by side, on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class Chunk:
 
 
 def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapping[str, ResolvedType], threads: int,
-                     block: int = BLOCK) -> Iterator[Chunk]:
+                     block: int = BLOCK) -> Generator[Chunk, None, None]:
     """Every feature column of the rows at `positions`, in chunks of at most `block` rows, in the total order.
 
     Args:

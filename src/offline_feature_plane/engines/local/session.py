@@ -96,9 +96,10 @@ class LocalSession:
         positions = selected.positions if limit is None else selected.positions[:limit]
         finisher = Finisher(events, self._task, selected, resolved.types)
         self._tell("rows", 0, len(positions))
-        for chunk in compute_features(events, self._task, positions, resolved.types, self._threads):
-            yield finisher.finish(chunk)
-            self._tell("rows", chunk.rows.stop, len(positions))
+        with closing(compute_features(events, self._task, positions, resolved.types, self._threads)) as chunks:
+            for chunk in chunks:
+                yield finisher.finish(chunk)
+                self._tell("rows", chunk.rows.stop, len(positions))
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
