@@ -584,7 +584,8 @@ def test_what_is_not_there_is_said_so(arguments: tuple[str, ...], code: str, bui
 
 
 @pytest.mark.parametrize("arguments", [
-    ("build",), ("bulid", "x"), ("build", "intent.yaml", "--fast"), ("build", "a", "b"), ("runs", "--limit", "0"), ("runs", "--limit", "many"),
+    ("build",), ("bulid", "x"), ("build", "intent.yaml", "--fast"), ("build", "a", "b"), ("runs", "--limit", "0"),
+    ("runs", "--limit", "many"),
     ("preview", "intent.yaml", "--rows", "0"), ("preview", "intent.yaml", "--keys", "customer_id"), ("--plain",),
     ("pin", "intent.yaml", "-o", "plane.yaml")])
 def test_a_mistyped_command_is_a_usage_error(arguments: tuple[str, ...], built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import sys
 import time
-import zipfile
 
 import pyarrow.parquet as pq
 import pytest
@@ -50,7 +49,7 @@ def test_the_whole_job_is_done(toured):
     assert told["plan"]["feasibility"] == "FEASIBLE"
     assert (told["build"]["outcome"], told["again"]["outcome"]) == ("PUBLISHED", "ALREADY_PUBLISHED")
     assert told["build"]["content_digest"] == told["again"]["content_digest"]
-    assert told["build"]["eligibility"] == {**told["build"]["eligibility"], "training_ready": True, "complete": "YES",
+    assert told["build"]["eligibility"] == {**told["build"]["eligibility"], "training_ready": True, "complete": True,
                                             "evidence_kind": "archive_chain"}
     assert told["build"]["warnings"] == []
     assert told["verify"]["intact"]
@@ -86,7 +85,7 @@ def test_the_archive_holds_several_forms_and_labels_are_taken_back(toured):
 def test_the_question_fits_the_world():
     """Splits end where payments stop to be mature, begin where every window is full, and lie as far apart as `gap` asks.
 
-        first event ── 30d window + 7d delay ──▶ train ──▶ gap ──▶ test ──▶ as_of − 45 d
+    first event ── 30d window + 7d delay ──▶ train ──▶ gap ──▶ test ──▶ as_of − 45 d
     """
     texts = {name: load_yaml((demo_world.files(demo_world.__package__) / f"{name}.yaml").read_bytes(), name=name).value
              for name in ("plane", "intent")}
@@ -104,7 +103,7 @@ def test_a_second_tour_finds_everything_published(copy, capsys):
     """Running it twice works: the world is found, nothing is computed, the tour says so with the same numbers."""
     assert asked("demo", "--dir", copy, "--events", COUNT) == 0
     said = capsys.readouterr().out
-    for words in ("A world stands there already", "Published before", "18 checks" if "18 checks" in said else "checks", "ALREADY_PUBLISHED",
+    for words in ("A world stands there already", "Published before", "checks, from the manifest's own digest", "ALREADY_PUBLISHED",
                   "became rows", "were delivered twice", "test   2026-04-22", "Try next", "ofs show dm_"):
         assert words in said
     assert "Traceback" not in said
@@ -173,7 +172,6 @@ def test_every_command_explains_itself_with_an_example(name, capsys):
 def test_the_templates_are_package_data():
     """The YAML files travel with the package's code, whatever it is installed from."""
     root = demo_world.files(demo_world.__package__)
-    assert not isinstance(root, zipfile.Path)
     for name in demo_world.TEMPLATES:
         text = (root / name).read_text(encoding="utf-8")
         assert text.startswith(f"# {name}: ")

@@ -307,3 +307,51 @@ def test_a_full_disk_is_an_outside_failure(largest: int, plane: SmallPlane, proc
             assert plane.manifests() == []
         assert processes.call(plane.folder, *BUILD, name="again") == 0, (plane.folder / "stdout.again").read_text()
     check_whole(plane, undisturbed)
+
+
+@pytest.mark.parametrize("point", ["after:store.put_new:/datasets/:1", "after:store.put_new:/commits/:1"])
+def test_staged_data_that_is_lost_is_made_again(point: str, plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the vow or after it: what a dead worker staged and somebody removed is computed anew, to the same core."""
+    assert processes.call(plane.folder, *BUILD, point=point) == -signal.SIGKILL
+    (part,) = (plane.folder / "store").glob("cards/ofs/datasets/*/*/*.parquet")
+    part.unlink()
+    assert processes.call(plane.folder, *BUILD) == 0, (plane.folder / "stdout.build").read_text()
+    check_whole(plane, undisturbed)
+
+
+def test_a_live_worker_keeps_its_run(plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever waited two leases for a worker that lives is told so, and changes nothing."""
+    first = processes.start(plane.folder, *BUILD, name="first", point="before:session.select::1", pause=True)
+    while not (plane.folder / "paused").exists():
+        time.sleep(0.01)
+    assert processes.call(plane.folder, *BUILD, name="second", lease_us=200_000) == 5
+    assert json.loads((plane.folder / "stdout.second").read_text())["error"]["code"] == "RUN_BUSY"
+    (plane.folder / "go").write_text("")
+    assert processes.wait(first) == 0
+    check_whole(plane, undisturbed)
+    assert ledger_of(plane).runs()[0].attempt == 1
+
+
+@pytest.mark.parametrize("point", ["before:session.select::1", "before:store.put_new:/commits/:1", "before:store.put_new:/manifests/:1"])
+def test_a_worker_that_slept_through_its_lease_harms_nothing(point: str, plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    """A stopped worker loses its run; when it wakes, it finds itself fenced, and what was published stays.
+
+        first   claim ─ work ─ stopped ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ wakes ──▶ FENCED
+        second         waits for the lease ── takes over ──▶ DONE
+
+    The lease alone decides: a stopped process is no dead one.
+    """
+    with Watcher(plane):
+        first = processes.start(plane.folder, *BUILD, name="first", point=point, pause=True, lease_us=1_000_000)
+        while not (plane.folder / "paused").exists():
+            time.sleep(0.01)
+        os.kill(first, signal.SIGSTOP)
+        assert processes.call(plane.folder, *BUILD, name="second", lease_us=2_000_000) == 0
+        (plane.folder / "go").write_text("")
+        os.kill(first, signal.SIGCONT)
+        assert processes.wait(first) == 5, (plane.folder / "stdout.first").read_text()
+    assert json.loads((plane.folder / "stdout.first").read_text())["error"]["code"] == "FENCED"
+    check_whole(plane, undisturbed)

@@ -151,7 +151,7 @@ def test_what_is_not_at_hand_cannot_be_filled():
     """No single feature set, no token key, no timeline of a type that features look at: named, not guessed."""
     poor = Pins(code_release_id="x", actor=("a", "declared"), tables=PINS.tables, label_logs={})
     assert told(SHORT, pins=Pins(**{**vars(poor), "feature_label_types": ("chargeback",)})) == {
-        "$.set": "FEATURE_PROFILE_UNRESOLVED", "$.identifiers": "SCHEMA_INVALID", "$.features": "LABEL_TYPE_SCOPE_UNRESOLVED",
+        "$.set": "FEATURE_PROFILE_UNRESOLVED", "$.identifiers": "SETTINGS_INVALID", "$.features": "LABEL_TYPE_SCOPE_UNRESOLVED",
         "$.label.type": "LABEL_TYPE_SCOPE_UNRESOLVED"}
     assert "$.replay_basis" in told(SHORT, pins=Pins(**{**vars(PINS), "tables": {}}))
 

@@ -21,10 +21,19 @@ PLANE_FILE = "plane.yaml"
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of text.")
 plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
                             help="The plane.yaml to use. Default: beside the intent, else in the current folder.")
+this_plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
+                                 help="The plane.yaml to use. Default: the one in the current folder.")
 intent_argument = click.argument("intent", type=click.Path(path_type=Path))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+class _InOrder(click.Group):
+    """Lists its commands in the order of work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
              epilog="Start with `ofs demo`, or with your own files: `ofs init DIR --events FILE --labels FILE`.")
 @click.version_option(package_name="offline-feature-plane", prog_name="ofs")
 def ofs() -> None:
@@ -49,7 +58,7 @@ def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
     return opened(plane_path)
 
 
-@ofs.command()
+@ofs.command(short_help="Start a plane from your files, or from a demo world.")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--events", type=click.Path(path_type=Path), help="Your events: a Parquet, CSV or JSON Lines file, or a folder of them.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Your label timeline, if labels have a file of their own.")
@@ -63,8 +72,8 @@ def init(directory: Path, events: Path | None, labels: Path | None, demo: bool, 
     starting.init(directory, events=events, labels=labels, demo=demo, as_json=as_json)
 
 
-@ofs.command()
-@plane_option
+@ofs.command(short_help="Make the plane's token key.")
+@this_plane_option
 @as_json_option
 @example("ofs key")
 def key(plane_path: Path | None, as_json: bool) -> None:
@@ -74,7 +83,7 @@ def key(plane_path: Path | None, as_json: bool) -> None:
     starting.make_key(plane_path, as_json=as_json)
 
 
-@ofs.command()
+@ofs.command(short_help="Run the whole main job on a simulated fraud world.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
               help="Where to put the world.")
 @click.option("--events", "count", type=click.IntRange(5_000, 5_000_000), default=60_000, show_default=True,
@@ -89,7 +98,7 @@ def demo(directory: Path, count: int, seed: int, as_json: bool) -> None:
     starting.demo(directory, events=count, seed=seed, as_json=as_json)
 
 
-@ofs.command()
+@ofs.command(short_help="Validate, resolve and pin an intent; write nothing.")
 @intent_argument
 @plane_option
 @as_json_option
@@ -103,7 +112,7 @@ def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
         emit_json(planned.document()) if as_json else click.echo(showing.plan(planned))
 
 
-@ofs.command()
+@ofs.command(short_help="Look at some rows of an intent; publish nothing.")
 @intent_argument
 @click.option("--rows", type=click.IntRange(1, 1_000), default=5, show_default=True, help="How many rows to show.")
 @click.option("--keys", "keys", multiple=True, metavar="FIELD=VALUE", help="Only rows with this value in a column, for example split=test.")
@@ -119,7 +128,7 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
     emit_json(showing.preview_document(seen)) if as_json else click.echo(showing.preview(seen))
 
 
-@ofs.command()
+@ofs.command(short_help="Write out the full contract of a short intent.")
 @intent_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract to a new file instead of printing it.")
 @plane_option
@@ -139,7 +148,7 @@ def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: boo
         click.echo(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
 
 
-@ofs.command()
+@ofs.command(short_help="Build and publish the dataset that an intent asks for.")
 @intent_argument
 @click.option("--recompute", is_flag=True, help="Compute again even if this dataset is published, and compare.")
 @plane_option
@@ -154,9 +163,9 @@ def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool)
         emit_json(built.document()) if as_json else click.echo(showing.built(built))
 
 
-@ofs.command()
+@ofs.command(short_help="List the runs in the ledger.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many runs, newest first.")
-@plane_option
+@this_plane_option
 @as_json_option
 @example("ofs runs --limit 5")
 def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
@@ -168,9 +177,9 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
     emit_json([showing.run_document(run) for run in found]) if as_json else click.echo(showing.runs(found))
 
 
-@ofs.command("run")
+@ofs.command("run", short_help="Show one run and its history.")
 @click.argument("run_key")
-@plane_option
+@this_plane_option
 @as_json_option
 @example("ofs run 5f1c9e0d")
 def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
@@ -182,8 +191,8 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
     emit_json(showing.run_document(run, events)) if as_json else click.echo(showing.run(run, events))
 
 
-@ofs.command()
-@plane_option
+@ofs.command(short_help="List the published datasets.")
+@this_plane_option
 @as_json_option
 @example("ofs datasets")
 def datasets(plane_path: Path | None, as_json: bool) -> None:
@@ -195,9 +204,9 @@ def datasets(plane_path: Path | None, as_json: bool) -> None:
     emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else click.echo(showing.datasets(found))
 
 
-@ofs.command()
+@ofs.command(short_help="Show a dataset's manifest.")
 @click.argument("dataset")
-@plane_option
+@this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
 def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
@@ -209,9 +218,9 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
     emit_json(manifest.model_dump(mode="json")) if as_json else click.echo(showing.manifest(manifest))
 
 
-@ofs.command()
+@ofs.command(short_help="Hash a dataset again: are these the published bytes?")
 @click.argument("dataset")
-@plane_option
+@this_plane_option
 @as_json_option
 @example("ofs verify dm_0123456789abcdef0123456789abcdef")
 def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
@@ -224,7 +233,7 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
     return 0 if report.intact else 6
 
 
-@ofs.command()
+@ofs.command(short_help="Compile the window kernels ahead of time.")
 @as_json_option
 @example("ofs warm")
 def warm(as_json: bool) -> None:

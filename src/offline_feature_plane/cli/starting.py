@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from offline_feature_plane.cli.output import emit_json, pairs, style
-from offline_feature_plane.errors import OfsError, SettingsInvalid, SourceUnreadable, StorageIoFailure
+from offline_feature_plane.errors import SettingsInvalid, SourceUnreadable, StorageIoFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def _init_demo(directory: Path, *, as_json: bool) -> None:
 
 def _seen_from(directory: Path, path: Path) -> str:
     """A path as plane.yaml in `directory` spells it."""
-    return Path(os.path.relpath(path.resolve(), directory.resolve())).as_posix()
+    return Path(os.path.relpath(path.parent.resolve() / path.name, directory.resolve())).as_posix()
 
 
 def _refuse_inside(directory: Path, *data: Path | None) -> None:
@@ -137,7 +137,7 @@ def _new_files(directory: Path, texts: Mapping[str, str]) -> Iterator[None]:
                 made.append(directory / name)
                 file.write(text)
         yield
-    except (OSError, OfsError) as wrong:
+    except BaseException as wrong:  # an interrupted start leaves nothing either
         for path in reversed(made):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

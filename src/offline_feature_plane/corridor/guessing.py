@@ -270,6 +270,10 @@ def _valued(column: ColumnSummary, kind: str, event: str, observed: ColumnSummar
         spelled = tuple((text, f"{kind.upper()}_{text.removesuffix('.0').replace('-', 'MINUS_')}") for text in raw)
         names = dict(spelled)
         raw, positive = [names[text] for text in raw], [names[text] for text in positive]
+    elif any("'" in text for text in raw):  # a profile could not quote it
+        spelled = tuple((text, f"{snake(text).upper()}_{place}") for place, text in enumerate(raw))
+        names = dict(spelled)
+        raw, positive = [names[text] for text in raw], [names[text] for text in positive]
     told = f"label {kind}: column {column.name}, positive: {', '.join(positive)}"
     return LabelGuess(kind, event, observed, column.name, spelled, tuple(raw), tuple(positive), others, (*notes, told))
 

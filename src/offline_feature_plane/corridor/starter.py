@@ -6,6 +6,7 @@ Pure: whoever calls looks into the files (`sources.profiling`) and brings what w
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,11 +203,11 @@ def _profile(guess: EventGuess, label: LabelGuess, times: _Times) -> dict[str, A
             features[f"avg_{names[amount.name]}"] = f"mean({names[amount.name]})"
             features[f"max_{names[amount.name]}"] = f"max({names[amount.name]})"
         features["since_last"] = "seconds_since_last()"
-        groups[_group_name(names[key.name])] = {"key": names[key.name], "windows": list(windows), "features": features}
+        groups[_group_name(names[key.name], groups)] = {"key": names[key.name], "windows": list(windows), "features": features}
     if guess.keys:
         key = next((one for one in guess.keys if set(snake(one.name).split("_")) & _PLACES), guess.keys[-1])
         values = ", ".join(value if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value) else f"'{value}'" for value in label.positive)
-        groups[f"{_group_name(names[key.name])}_risk"] = {
+        groups[_group_name(f"{names[key.name].removesuffix('_id')}_risk", groups)] = {
             "key": names[key.name], "delay": f"{times.delay_days}d", "windows": windows[1:],
             "features": {"n": "count()", "rate": {"agg": f"label_rate({label.type}, {values})", "empty": 0}}}
     rows = {"during_weekend": "weekday(ts) >= 5", "during_night": "hour(ts) <= 6"}
@@ -214,8 +215,13 @@ def _profile(guess: EventGuess, label: LabelGuess, times: _Times) -> dict[str, A
     return {"fields": fields, "groups": groups, "row_features": rows}
 
 
-def _group_name(field: str) -> str:
-    return field.removesuffix("_id") or field
+def _group_name(field: str, taken: Collection[str]) -> str:
+    """A group is named after its key, shortly where that is free."""
+    name = field.removesuffix("_id") or field
+    while name in taken:
+        name = field if field not in taken else f"{field}_b"
+        field = name
+    return name
 
 
 def _field_names(columns: tuple[ColumnSummary, ...]) -> dict[str, str]:

@@ -66,7 +66,7 @@ _HOLDERS: st.SearchStrategy[Sequence[str]] = st.sampled_from(
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, events: int = 16) -> World:
+def worlds(draw: st.DrawFn, *, events: int = 20) -> World:
     """Worlds of at most `events` events of the first topic, with the task about them."""
     origin = draw(_ORIGINS)
     sources = tuple(draw(_sources()))
@@ -94,7 +94,7 @@ def _sources(draw: st.DrawFn) -> list[Source]:
 def _events(draw: st.DrawFn, sources: Sequence[Source], origin: int, most: int) -> tuple[Table | Archive, ...]:
     """One table per topic, or its records in an archive, some rows written twice; ids are unique over all of them."""
     rng = draw(_RANDOMS)
-    numbers = iter(rng.sample(range(1, 61), 60))
+    numbers = iter(rng.sample(range(1, 81), 80))
     holders, values = draw(_HOLDERS), _VALUES | (_EXTREMES if draw(st.integers(0, 5)) == 0 else {})
     topics = ["tx", "tx_b", *(["login"] if len(sources) > 1 else []), *(["noise"] if draw(st.booleans()) else [])]
     if len(sources) == 1 and draw(st.integers(0, 2)) == 0:
@@ -104,7 +104,7 @@ def _events(draw: st.DrawFn, sources: Sequence[Source], origin: int, most: int) 
     bus = draw(st.booleans())
     for topic in topics:
         fields, holder = FIELDS[TOPICS[topic]], draw(st.sampled_from(holders))
-        count = draw(st.integers(most // 2, most) if topic == "tx" and draw(st.booleans()) else st.integers(1, 5))
+        count = draw(st.integers(most // 2, most) if topic == "tx" and draw(st.integers(0, 3)) else st.integers(1, 6))
         rows = [_event(rng, next(numbers), fields, values, origin, whole=holder == "int") for _ in range(count)]
         if holder != "none":
             rows += [row for row in rows if rng.random() < _OFTEN_AGAIN]
@@ -134,7 +134,7 @@ def _event(rng: Random, number: int, fields: Mapping[str, ColumnType], values: M
 
 
 def _step(rng: Random) -> int:
-    return rng.randrange(17) * SECOND + rng.choice([0, 0, 0, 0, 1, -1])
+    return rng.randrange(13) * SECOND + rng.choice([0, 0, 0, 0, 1, -1])
 
 
 @st.composite
@@ -202,7 +202,7 @@ def _timeline(draw: st.DrawFn, name: str, held: Sequence[Table | Archive], origi
 
 @st.composite
 def _tasks(draw: st.DrawFn, sources: tuple[Source, ...], origin: int) -> Task:
-    groups = tuple(draw(_groups(place, sources)) for place in range(draw(st.integers(0, 3))))
+    groups = tuple(draw(_groups(place, sources)) for place in range(draw(st.sampled_from([2, 3, 1, 0]))))
     scope = {**FIELDS["tx"], "ts": TIME}
     row_features = []
     for place, text in enumerate(draw(st.lists(st.sampled_from(_ROW_FEATURES), max_size=3, unique=True))):
@@ -239,11 +239,11 @@ def _about(name: str, kind: ColumnType) -> st.SearchStrategy[str]:
 @st.composite
 def _groups(draw: st.DrawFn, place: int, sources: tuple[Source, ...]) -> Group:
     source = draw(st.sampled_from(sources)).name
-    key = tuple(draw(st.lists(st.sampled_from(["customer", "device", "city"]), min_size=1, max_size=draw(st.integers(1, 3)), unique=True)))
+    key = tuple(draw(st.lists(st.sampled_from(["customer", "device", "city"]), min_size=1, max_size=draw(st.sampled_from([1, 1, 2, 3])), unique=True)))
     delay = draw(st.sampled_from([0, 0, SECOND, 3 * SECOND]))
     current = source == "tx" and delay == 0 and draw(st.booleans())
     where = draw(st.none() | st.sampled_from(_WHERES[source]))
-    features = tuple(draw(_features(f"g{place}__f{number}", source)) for number in range(draw(st.integers(1, 6))))
+    features = tuple(draw(_features(f"g{place}__f{number}", source)) for number in range(draw(st.integers(2, 8))))
     scope = {**FIELDS[source], "ts": TIME}
     nulls: Literal["skip", "group"] = draw(st.sampled_from(["skip", "group"]))
     return Group(f"g{place}", "v1", source, key, parse(where, scope) if where else None, current, delay, nulls, features)

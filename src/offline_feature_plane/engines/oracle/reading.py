@@ -69,7 +69,7 @@ def read_events(inputs: Sequence[EventInput], closure: Closure) -> tuple[tuple[E
     if not events:
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
-    whole = all(isinstance(event.event_id, int) for event in events)
+    whole = all(isinstance(item, PlainTable) and item.id_type.is_integer for item in inputs if _place_of(item, closure) is not None)
     ordered = sorted(events, key=order_key)
     tables = sorted(({"topic": item.topic, "log_id": item.log_id} for item in inputs if isinstance(item, PlainTable)),
                     key=lambda one: one["topic"].encode())
