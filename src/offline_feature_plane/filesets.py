@@ -165,9 +165,13 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _find(path: Path) -> list[tuple[str, Path]]:
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as wrong:  # a name that no file system takes
+        _unreadable(path, wrong)
+    if is_file:
         return [(path.name, path.resolve())]
-    if not path.is_dir():
+    if not is_folder:
         raise SourceUnreadable(f"nothing stands at {path}.", path=str(path), fix="Check the path; it is relative to plane.yaml.")
     root = path.resolve()
     found: list[tuple[str, Path]] = []
@@ -226,7 +230,8 @@ def _stamp(file: PinnedFile) -> tuple[int, int, int, int]:
 
 
 def _unreadable(path: Path, wrong: BaseException) -> NoReturn:
-    raise SourceUnreadable(f"{path} cannot be read: {str(wrong).strip() or type(wrong).__name__}", path=str(path),
+    said = (getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__).removesuffix(".")
+    raise SourceUnreadable(f"{path} cannot be read: {said}.", path=str(path),
                            fix="Check that the file is whole, readable and of the form that its name or `format:` says.") from wrong
 
 

@@ -26,7 +26,7 @@ from offline_feature_plane.contracts.intent import (
 )
 from offline_feature_plane.contracts.model import Codes, find_problems, shown, sound
 from offline_feature_plane.domain.coverage import default_policy
-from offline_feature_plane.domain.instants import US_PER_DAY, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.instants import EARLIEST_US, US_PER_DAY, format_instant, parse_duration, parse_instant
 from offline_feature_plane.errors import (
     BasisUnresolved,
     CodeReleaseMissing,
@@ -185,7 +185,7 @@ def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRan
     basis = sound(LabelBasis, document.get("label_basis"))
     if basis is None or basis.maturity_days is None or basis.immature == "mark":
         return
-    cut_us = parse_instant(basis.label_asof_utc) - basis.maturity_days * US_PER_DAY
+    cut_us = max(EARLIEST_US, parse_instant(basis.label_asof_utc) - basis.maturity_days * US_PER_DAY)
     for number, split in parts:
         if parse_instant(split.to_utc) > cut_us:
             yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "

@@ -16,7 +16,8 @@ from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.extraction import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
-__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens", "config_meaning"]
+__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens", "config_meaning",
+           "memory_bytes"]
 
 _NO_MEANING = frozenset({"path", "format"})
 
@@ -103,7 +104,8 @@ class EngineChoice(Contract):
     """Which engine computes, and what it may use. Never part of a dataset's meaning."""
 
     name: Literal["local", "oracle"] = Field("local", description="`local` (DuckDB, compiled kernels) or `oracle` (slow, obvious Python).")
-    memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(None, description="Memory that the engine may use, such as 4GB.")
+    memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(
+        None, description="Memory that the engine should use, such as 4GB. It binds DuckDB; a plan that needs more for its arrays says so.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use.")
 
 
@@ -126,7 +128,7 @@ class Settings(Contract):
     work: Text = Field(".ofs/work", description="Scratch files of running builds.")
     tokens: Tokens = Field(Tokens(key_file="tokens.key"), description="The secret behind identifier tokens.")
     strict: bool = Field(default=False, description="Refuse intents in which anything had to be filled in.")
-    roots: Annotated[list[Text], Field(min_length=1)] = Field(["."], description="The folders that files and refs may lie in.")
+    roots: Annotated[list[Text], Field(min_length=1)] = Field(["."], description="The folders that refs (profiles, run facts) may lie in.")
     engine: EngineChoice = Field(EngineChoice(name="local", memory_limit=None, threads=None), description="Which engine computes.")
     platform_run_id: RunId | None = Field(None, description="The run that datasets belong to; default: the plane's name.")
     policy_revision: Text = Field("unversioned", description="The revision of the policies behind this plane.")
@@ -141,6 +143,17 @@ class Settings(Contract):
     def run_scope(self) -> str:
         """The run that datasets belong to."""
         return self.platform_run_id or self.plane
+
+
+def memory_bytes(text: str) -> int:
+    """An amount of memory as settings write it, in bytes.
+
+    >>> memory_bytes("4GB"), memory_bytes("1.5 GiB")
+    (4000000000, 1610612736)
+    """
+    unit = text.lstrip("0123456789. ")
+    scale = {"K": 1, "M": 2, "G": 3, "T": 4}[unit[0]]
+    return int(float(text[:-len(unit)]) * (1024 if unit.endswith("iB") else 1000) ** scale)
 
 
 def config_meaning(settings: Settings, *, topics: Collection[str] | None = None, label_types: Collection[str] | None = None,

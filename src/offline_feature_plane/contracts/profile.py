@@ -171,7 +171,8 @@ def expand_profile(document: Mapping[str, Any], *, rows: str, stem: str) -> dict
         full["feature_groups"] = [_expand_group(one) for one in full["feature_groups"]]
     if is_short_form(document):
         full.setdefault("feature_sets", [{"id": "default", "version": "v1", "groups": _group_refs(full["feature_groups"]),
-                                          "row_features": list(full["row_features"]), "derived": list(full["derived"])}])
+                                          **{kind: list(full[kind]) if isinstance(full[kind], Mapping) else []
+                                             for kind in ("row_features", "derived")}}])
     if isinstance(full.get("feature_sets"), list):
         full["feature_sets"] = [{"groups": [], "row_features": [], "derived": [], **one} if isinstance(one, Mapping) else one
                                 for one in full["feature_sets"]]

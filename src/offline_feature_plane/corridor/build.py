@@ -129,7 +129,7 @@ def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str,
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     manifest = parse_manifest(published.manifest.data if published else doors.store.get(key), key)
     outcome: Outcome = "PUBLISHED" if published and published.outcome == "PUBLISHED" else "ALREADY_PUBLISHED"
-    notices = _notice(planned, manifest) if outcome == "ALREADY_PUBLISHED" else ()
+    notices = (*planned.plan.warnings, *(_notice(planned, manifest) if outcome == "ALREADY_PUBLISHED" else ()))
     return Built(outcome, manifest, doors.store.uri(key), ended, timings, notices)
 
 

@@ -20,6 +20,7 @@ from offline_feature_plane.contracts.manifest import (
     TypeCoverage,
 )
 from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.stage import Staged
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.completeness import EvidenceKind
@@ -141,8 +142,8 @@ def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:
 def _label_facts(task: Task, facts: LabelFacts) -> dict[str, Any]:
     return {"label_asof_utc": format_instant(task.labels.asof_us), "resolution_rule": task.labels.rule,
             "assertions_eligible": facts.assertions_eligible,
-            "per_type": {name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT}
-                         for name, one in facts.per_type.items()}}
+            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT}
+                                  for name, one in facts.per_type.items()})}
 
 
 def _instant(us: int | None) -> str | None:

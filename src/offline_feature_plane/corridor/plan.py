@@ -15,8 +15,8 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent, RangeBasis, SelectorBasis
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.meaning import identity
-from offline_feature_plane.contracts.plan import BuildPlan, Pins, ProfileRef
-from offline_feature_plane.contracts.plane import Settings, config_meaning
+from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef
+from offline_feature_plane.contracts.plane import Settings, config_meaning, memory_bytes
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.corridor.at_hand import Home, PinnedTopic
@@ -166,10 +166,11 @@ def _plan(asked: Asked, home: Home) -> Planned:
                 history_start={name: None if start is None else format_instant(start) for name, start in histories.items()})
     receipt = completeness_receipt(intent.platform_run_id, verdict, selectors)
     sources = list_sources(tables.values(), [(topic, archive.evidence) for topic, archive in archives.items()], labels, ranges)
+    cost = estimate(sources, closure)
     return Planned(
         plan=BuildPlan(pins=pins, pins_digest=digest("ofs.plan_pins.v1", pins.model_dump(mode="json")), feasibility="FEASIBLE",
-                       sources=sources, estimate=estimate(sources, closure),
-                       warnings=[] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]),
+                       sources=sources, estimate=cost,
+                       warnings=_warn(profile, cost, settings)),
         task=task, events=events, labels=labels, gates=(truth, *gates),
         completeness=receipt.model_dump(mode="json") if archives else _files_complete(tables.values()),
         evidence_kind="archive_chain" if archives else "pinned_files", request_id=intent.request_id,
@@ -277,6 +278,16 @@ def _files_complete(tables: Iterable[PlainTable]) -> dict[str, Any]:
     return {"status": "COMPLETE", "evidence_kind": "pinned_files",
             "tables": [{"topic": table.topic, "log_id": table.log_id, "files": len(table.files),
                         "rows": sum(file.rows for file in table.files)} for table in tables]}
+
+
+def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[str]:
+    """What the asker should know before building."""
+    found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
+    limit = settings.engine.memory_limit
+    if limit is not None and memory_bytes(limit) < cost.memory_bytes:
+        found.append(f"this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}, "
+                     "and the events of a build are kept in memory.")
+    return found
 
 
 def _registered(closure: Closure, intent: BuildIntent) -> tuple[str, ...]:
