@@ -164,14 +164,18 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         _unreadable(path, wrong)
 
 
-def _find(path: Path) -> list[tuple[str, Path]]:
+def _is(question: Callable[[], bool], path: Path) -> bool:
+    """The answer of the file system, which may refuse a name as such."""
     try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except OSError as wrong:  # a name that no file system takes
+        return question()
+    except OSError as wrong:
         _unreadable(path, wrong)
-    if is_file:
+
+
+def _find(path: Path) -> list[tuple[str, Path]]:
+    if _is(path.is_file, path):
         return [(path.name, path.resolve())]
-    if not is_folder:
+    if not _is(path.is_dir, path):
         raise SourceUnreadable(f"nothing stands at {path}.", path=str(path), fix="Check the path; it is relative to plane.yaml.")
     root = path.resolve()
     found: list[tuple[str, Path]] = []

@@ -407,7 +407,8 @@ SHORT = [
          setting("profile", "groups.terminal.features.risk", "label_rate(fraud, FRAUD)"), ("fraud",)),
     Case("unknown feature set", 2, "FEATURE_PROFILE_UNRESOLVED", setting("intent", "set", "other@v1"), ("other@v1",)),
     Case("feature set without a version", 2, "FEATURE_PROFILE_UNRESOLVED", setting("intent", "set", "other"), ("other",)),
-    Case("row features are a number", 2, "FEATURE_PROFILE_INVALID", setting("profile", "row_features", 1), ("features.yaml", "row_features")),
+    Case("row features are a number", 2, "FEATURE_PROFILE_INVALID",
+         setting("profile", "row_features", 1), ("features.yaml", "row_features")),
     Case("derived columns are a truth value", 2, "FEATURE_PROFILE_INVALID", setting("profile", "derived", True), ("derived",)),
     # the mapping
     Case("path that no file system takes", 3, "SOURCE_UNREADABLE", setting("plane", "events.transaction.path", "x" * 3_000), ("too long",)),

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
 
 from offline_feature_plane.corridor.leaves import leaves_of, settle
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.testing.drawing import worlds
+from offline_feature_plane.testing.drawing import draw_world
 
 
 def tell(engine, world, events, labels, folder):
@@ -38,26 +37,25 @@ def tell(engine, world, events, labels, folder):
     return said
 
 
-def hold_together(world):
-    """Both engines say the same, bit for bit."""
+def hold_together(seed):
+    """Both engines say the same of the world of a seed, bit for bit."""
+    world = draw_world(seed)
     with tempfile.TemporaryDirectory() as folder:
         events, labels = world.write(Path(folder))
         expected = tell(OracleEngine(), world, events, labels, Path(folder))
         found = tell(LocalEngine(), world, events, labels, Path(folder))
     for part in expected | found:
-        assert found.get(part) == expected.get(part), part
+        assert found.get(part) == expected.get(part), f"seed {seed}: {part}"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(worlds())
-def test_the_local_engine_is_the_oracle(world):
+def test_the_local_engine_is_the_oracle():
     """Accounting, coverage, splits, label facts, and every bit of every row are what the naive reading of the laws gives."""
-    hold_together(world)
+    for seed in range(110):
+        hold_together(seed)
 
 
 @pytest.mark.long
-@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(worlds())
-def test_the_local_engine_is_the_oracle_at_length(world):
-    """As above, three thousand worlds."""
-    hold_together(world)
+def test_the_local_engine_is_the_oracle_at_length():
+    """As above, three thousand other worlds."""
+    for seed in range(1_000, 4_000):
+        hold_together(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -64,11 +65,23 @@ class Receipts:
 
 
 def storable(value: Any) -> Any:
-    """Facts and error documents with whatever canonical JSON cannot hold written as text: a lag of three centuries is beyond 2⁵³ µs."""
+    """Facts and error documents with whatever canonical JSON cannot hold written as text.
+
+    A lag of three centuries is beyond 2⁵³ µs; label values come as their owners wrote them, composed or not.
+
+    >>> storable({"p99_us": 2**53, "values": {"FRAUD": 3}})
+    {'p99_us': '9007199254740992', 'values': {'FRAUD': 3}}
+    """
     if isinstance(value, Mapping):
-        return {str(key): storable(item) for key, item in value.items()}
+        return {_storable_text(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [storable(item) for item in value]
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53):
         return value
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    return _storable_text(str(value))
+
+
+def _storable_text(text: str) -> str:
+    if unicodedata.is_normalized("NFC", text):
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("ascii", "backslashreplace").decode()
