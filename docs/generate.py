@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 import click
 
 from offline_feature_plane.cli.commands import ofs
-from offline_feature_plane.contracts.schemas import schema_texts
+from offline_feature_plane.contracts.schemas import schema_texts, without_citations
 from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.resolution import RULES
@@ -175,7 +174,7 @@ def aggregations() -> str:
     lines = [NOTE + INTROS["aggregations"]]
     for name, kind in sorted(registered().items()):
         empty = "0" if kind.zero_when_empty else "null, or what `empty:` says"
-        lines += [f"## `{name}`\n", f"{_plain(cleandoc(kind.__doc__ or ''))}\n", f"- numeric class: {kind.numeric_class}",
+        lines += [f"## `{name}`\n", f"{without_citations(cleandoc(kind.__doc__ or ''))}\n", f"- numeric class: {kind.numeric_class}",
                   f"- nulls: {kind.null_rule}", f"- empty window: {empty}", f"- algebra: {kind.algebra}\n"]
     return "\n".join(lines)
 
@@ -201,7 +200,7 @@ def contracts() -> str:
 
 
 def _fields_of(model: str, schema: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{_plain(schema.get('description', ''))}\n"
+    yield f"{without_citations(schema.get('description', ''))}\n"
     yield "| field | type | required | meaning |"
     yield "|---|---|---|---|"
     required = set(schema.get("required", []))
@@ -275,16 +274,11 @@ def write_demo() -> None:
 
 
 def _sentence(thing: type) -> str:
-    return _plain((getdoc(thing) or "").replace("\n", " "))
-
-
-def _plain(text: str) -> str:
-    """Without the places in the design that docstrings name for developers."""
-    return re.sub(r" ?\((?:[^()]*`(?:domain|decisions|features|house|reliability)\.md`[^()]*)\)", "", text)
+    return without_citations((getdoc(thing) or "").replace("\n", " "))
 
 
 def _first(schema: Mapping[str, Any]) -> str:
-    return _plain(schema.get("description", "")).split("\n")[0].split(". ")[0].rstrip(".") + "."
+    return without_citations(schema.get("description", "")).split("\n")[0].split(". ")[0].rstrip(".") + "."
 
 
 def _escaped(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor import build as building
+from offline_feature_plane.corridor.attempt import Doors
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset, parse_manifest
 from offline_feature_plane.corridor.plan import Asked, Planned
 from offline_feature_plane.corridor.plan import plan as make_plan
@@ -193,7 +194,7 @@ class Plane:
             raise FeatureProfileDrift(f"{profile.policy_id}@{profile.revision} was used before with closure {known}; "
                                       f"it now means {profile.closure_digest}.", path=profile.ref)
 
-    def _doors(self, progress: Progress | None) -> building.Doors:
+    def _doors(self, progress: Progress | None) -> Doors:
         prepare_cache(_cache_folder())
         if progress is not None:
             progress("compile", 0, 0)
@@ -201,7 +202,7 @@ class Plane:
             warm()  # before a lease begins: the compiler holds the interpreter
         chosen = self.settings.engine
         ledger = self.ledger
-        return building.Doors(store=self.store, ledger=ledger, engine=_engine(chosen.name), clock=self.clock, work=Path(self.settings.work),
+        return Doors(store=self.store, ledger=ledger, engine=_engine(chosen.name), clock=self.clock, work=Path(self.settings.work),
                               worker=this_worker(), has_died=has_died, lease_us=LEASE_US,
                               keep_alive=lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), versions=_versions(),
                               memory_limit=chosen.memory_limit, threads=chosen.threads)

@@ -1,4 +1,4 @@
-"""`plane.yaml` and what overrides it: file < environment < arguments; unknown settings are refused (`house.md`).
+"""`plane.yaml` and what overrides it: file < environment < arguments; unknown settings are refused.
 
 Only the top floor reads the environment; here it comes in as a mapping. A variable is named after its setting: `OFS_STORE`,
 `OFS_ENGINE__MEMORY_LIMIT`. Tables, archives, labels and gates are mapped in the file only.

@@ -1,4 +1,4 @@
-"""Two engines, one meaning: the local engine against the oracle, through the same ports, over the same files (`house.md`, Six doors)."""
+"""Two engines, one meaning: the local engine against the oracle, through the same ports, over the same files (R10)."""
 
 import tempfile
 from dataclasses import asdict
@@ -8,10 +8,17 @@ import pyarrow as pa
 import pytest
 
 from offline_feature_plane.corridor.leaves import leaves_of, settle
+from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.grammar import parse
+from offline_feature_plane.domain.rows import LabelTask, Split, Task
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.testing.drawing import draw_world
+from offline_feature_plane.testing.worlds import SECOND, START, Archive, Stored, Table, World
+
+INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
 
 
 def tell(engine, world, events, labels, folder):
@@ -46,6 +53,73 @@ def hold_together(seed):
         found = tell(LocalEngine(), world, events, labels, Path(folder))
     for part in expected | found:
         assert found.get(part) == expected.get(part), f"seed {seed}: {part}"
+
+
+def both_say(world, folder):
+    """What the two engines say of a world, which is one."""
+    events, labels = world.write(folder)
+    expected, found = (tell(engine, world, events, labels, folder) for engine in (OracleEngine(), LocalEngine()))
+    assert found == expected
+    return found
+
+
+def small_world(held, *, where=None, splits=()):
+    """Events `tx` with a group by `who` that sums what lies before, and no labels."""
+    fields = (Field("who", TEXT, ("who",)), Field("units", INT, ("units",)))
+    kinds = {"who": TEXT, "units": INT}
+    group = Group("g", "v1", "tx", ("who",), parse(where, kinds) if where else None, False, 0, "skip",
+                  (Feature("g__sum", Aggregation("sum", "units"), Window("lifetime", "lifetime"), INT),))
+    closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), fields),), (group,), (), ())
+    labels = LabelTask(START + 10**9, "latest_observed.v1", ())
+    task = Task("worlds", (), closure, "tx", None, splits, labels, None, None, "allow", (), None)
+    return World(task, held, ())
+
+
+def table_of(units, at=None, whos="aaaaaaaa"):
+    """A table of events with these units, a second apart, numbered from 1."""
+    rows = tuple({"event_id": number, "at": START + (number * SECOND if at is None else at), "who": who, "units": value}
+                 for number, (value, who) in enumerate(zip(units, whos, strict=False), 1))
+    return Table("tx", "jsonl", {"event_id": INT, "at": TIME, "who": TEXT, "units": INT}, rows, INT)
+
+
+def test_a_condition_that_overflows_is_an_error_whoever_looks(tmp_path):
+    """A group's `where` is asked of every event of its source: one that leaves int64 is NUMERIC_OVERFLOW though no row's window holds it.
+
+    ```
+    ──●────────────●──▶   the only row is the first event, of another key
+      row a        b: units * 4 leaves int64
+    ```
+    """
+    world = small_world((table_of([1, 2**62], whos="ab"),), where="units * 4 > 0", splits=(Split("train", START, START + 2 * SECOND),))
+    assert both_say(world, tmp_path) == {"error": "NUMERIC_OVERFLOW"}
+
+
+@pytest.mark.parametrize(("units", "said"), [([2**62, 2**62, 2**62], "NUMERIC_OVERFLOW"), ([2**62, 2**62, -(2**62), 5], "NUMERIC_OVERFLOW"),
+                                             ([2**62, -(2**62), 2**62, 2**62 - 1, 5], None)])
+def test_only_a_final_sum_overflows(tmp_path, units, said):
+    """A row whose window sums beyond int64 ends the build; sums that other windows would reach do not."""
+    found = both_say(small_world((table_of(units),)), tmp_path)
+    assert found.get("error") == said
+    if said is None:
+        assert found["rows"][-1]["g__sum"] == str(sum(units[:-1]))
+
+
+def test_numbers_stay_numbers_among_texts(tmp_path):
+    """Ids of an integer column order as numbers though other inputs have text ids, and leave as text: 9 before 10 at one instant."""
+    texts = Archive((Stored("bus", 0, "tx", {"event_id": "5", "at": START, "who": "a", "units": 1}, {"who": TEXT, "units": INT}),))
+    found = both_say(small_world((table_of([1, 10, 100], at=SECOND), texts)), tmp_path)
+    assert [row["event_id"] for row in found["rows"]] == ["'5'", "'1'", "'2'", "'3'"]
+    (tmp_path / "more").mkdir()
+    found = both_say(small_world((table_of([1] * 12, at=SECOND, whos="a" * 12), texts)), tmp_path / "more")
+    assert [row["event_id"] for row in found["rows"]] == ["'5'", *(f"'{number}'" for number in range(1, 13))]
+
+
+def test_the_type_of_ids_is_the_inputs(tmp_path):
+    """An archive makes ids text even where no record of it is an event of the task: the schema does not hang on what data says."""
+    noise = Archive((Stored("bus", 0, "noise", {"event_id": "5", "at": START, "who": "a", "units": 1}, {"who": TEXT, "units": INT}),))
+    assert both_say(small_world((table_of([1, 2]),)), tmp_path)["columns"][0].type == INT
+    (tmp_path / "more").mkdir()
+    assert both_say(small_world((table_of([1, 2]), noise)), tmp_path / "more")["columns"][0].type == TEXT
 
 
 def test_the_local_engine_is_the_oracle():

@@ -34,8 +34,9 @@ def add_after(world, instant, rng):
         for number in range(40):
             observed = instant + rng.choice([1, HOUR, DAY, 2 * DAY])
             old = rng.choice(world.labels[name]) if number % 3 == 0 else None
-            world.labels[name].append({"event": old["event"] if old else rng.choice(tx)["tx_id"], "value": rng.choice(values), "observed": observed,
-                                       "effective": rng.choice([observed, instant - 5 * DAY]), "source": "HUMAN", "id": f"late{number}",
+            world.labels[name].append({"event": old["event"] if old else rng.choice(tx)["tx_id"], "value": rng.choice(values),
+                                       "observed": observed, "effective": rng.choice([observed, instant - 5 * DAY]), "source": "HUMAN",
+                                       "id": f"late{number}",
                                        "supersedes": old["id"] if old else None})
 
 

@@ -43,7 +43,8 @@ class Asking:
     def __init__(self, folder, *, archive=False):
         self.folder = folder
         world = draw_world(7)
-        world.profile["feature_sets"] += [{**world.profile["feature_sets"][0], "id": "other"}, {**world.profile["feature_sets"][0], "version": "v2"},
+        whole = world.profile["feature_sets"][0]
+        world.profile["feature_sets"] += [{**whole, "id": "other"}, {**whole, "version": "v2"},
                                           {"id": "entry", "version": "v1", "groups": ["entry@v1"], "row_features": [], "derived": []}]
         world.intent = {
             "rows": "tx", "features": "features.yaml", "set": "all@v1", "where": "units > 0", "gap": "1d", "labels": ["dispute"],
@@ -105,19 +106,23 @@ MEANT = {
     "subject/source": "login", "subject/where": "units > 1",
     "target": None, "target/label_type": "dispute", "target/positive": ["FRAUD", "MORE"], "target/negative": ["LEGIT", "MORE"],
     "target/unlabeled": "refuse",
-    "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1), "gap": "2d",
+    "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
+    "gap": "2d",
     "sampling": None, "sampling/seed": "t", "sampling/rates": {"negative": "0.6"}, "sampling/by": None,
     "identifiers": {"mode": "raw", "reason": "because"}, "identifiers/key_id": None,
-    "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2", "correction": "again",
-    "required_output_ids": ["arrivals", "sites"], "policy_revision": "p2", "config_revision": "c2", "non_training_allowed": True}
+    "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2",
+    "correction": "again", "required_output_ids": ["arrivals", "sites"], "policy_revision": "p2", "config_revision": "c2",
+    "non_training_allowed": True}
 NOT_MEANT = {
-    "request_id": "request-0001", "label_basis/store": {"fraud": "another log", "dispute": "yet another"}, "feature_definition_set/profile_ref": "copy.yaml",
-    "feature_definition_set/profile_digest": None, "actor/name": "somebody", "actor/source": "declared"}
+    "request_id": "request-0001", "label_basis/store": {"fraud": "another log", "dispute": "yet another"},
+    "feature_definition_set/profile_ref": "copy.yaml", "feature_definition_set/profile_digest": None, "actor/name": "somebody",
+    "actor/source": "declared"}
 ELSEWHERE = {  # constants of this contract, refused here, or changed in a test of their own
     "schema_version", "intent_kind", "replay_basis", "run_facts_ref", "parity_anchor_ref", "supersedes", "backfill_reason",
     "ofs_code_release_id", "identifiers/mode", "sampling/rule"}
 NESTED = {"label_basis": LabelBasis, "feature_definition_set": FeatureDefinitionSet, "subject": Subject, "target": TargetRule,
-          "sampling": SamplingRule, "identifiers": TokenizedIdentifiers, "coverage_policy": CoveragePolicy, "actor": Actor, "splits": SplitRange}
+          "sampling": SamplingRule, "identifiers": TokenizedIdentifiers, "coverage_policy": CoveragePolicy, "actor": Actor,
+          "splits": SplitRange}
 
 
 def test_every_field_of_an_intent_is_spoken_of_here():
@@ -131,7 +136,8 @@ def test_every_field_of_an_intent_is_spoken_of_here():
         "RangeBasis": {"topic", "partition", "offset_kind", "start_offset", "end_offset", "log_id"}}
 
 
-@pytest.mark.parametrize("path", [name for name in MEANT if name not in ("platform_run_id", "identifiers/key_id", "subject/source", "target",
+@pytest.mark.parametrize("path",
+                         [name for name in MEANT if name not in ("platform_run_id", "identifiers/key_id", "subject/source", "target",
                                                          "label_basis/label_types")])
 def test_each_field_that_means_something_changes_the_fingerprint(tables, path):
     """One other value of one field is another dataset."""
@@ -149,7 +155,8 @@ def test_other_rows_are_another_dataset(tables):
     """Another source as subject is another dataset, and so is one without a target, or with fewer label columns."""
     document = tables.intent | {"sampling": None, "subject": {"source": "tx"},
                                 "feature_definition_set": tables.intent["feature_definition_set"] | {"feature_set_id": "entry"}}
-    asked = [document, document | {"subject": {"source": "login"}}, document | {"target": None}, document | {"subject": {"source": "tx", "where": "true"}}]
+    asked = [document, document | {"subject": {"source": "login"}}, document | {"target": None},
+             document | {"subject": {"source": "tx", "where": "true"}}]
     own = document | {"coverage_policy": {"answered_min": {"fraud": "0.5"}}}
     asked += [own, put(own, "label_basis/label_types", ["fraud"])]
     assert len({tables.fingerprint(one) for one in asked}) == len(asked)
@@ -196,13 +203,15 @@ def test_time_selectors_mean_what_they_resolve_to(archives):
 
 SETTINGS_MEANT = {
     "events/tx/time": "since", "events/tx/zone": "Europe/Oslo", "events/tx/history_start": text_of(START - DAY), "events/tx/id": None,
-    "labels/fraud/event": None, "labels/fraud/observed": "effective", "labels/fraud/value": {"column": "value", "FRAUD": "FRAUD", "LEGIT": "LEGIT"},
+    "labels/fraud/event": None, "labels/fraud/observed": "effective",
+    "labels/fraud/value": {"column": "value", "FRAUD": "FRAUD", "LEGIT": "LEGIT"},
     "labels/fraud/effective": None, "labels/fraud/source": None, "labels/fraud/id": None, "labels/fraud/supersedes": None,
     "labels/fraud/zone": "Europe/Oslo", "labels/fraud/min_lag": "1h", "labels/fraud/time": "effective",
     "gate_map/gate.world/outputs": ["sites"], "gate_map/gate.world/upstream": [], "deny_outputs": ["s4_*", "s5_*"]}
 SETTINGS_NOT_MEANT = {
-    "store": "elsewhere/store", "ledger": "elsewhere.sqlite", "work": "elsewhere/work", "engine/name": "oracle", "engine/memory_limit": "3GB",
-    "engine/threads": 7, "roots": [".", "more"], "events/tx/format": "parquet", "labels/fraud/format": "parquet", "strict": True,
+    "store": "elsewhere/store", "ledger": "elsewhere.sqlite", "work": "elsewhere/work", "engine/name": "oracle",
+    "engine/memory_limit": "3GB", "engine/threads": 7, "roots": [".", "more"], "events/tx/format": "parquet",
+    "labels/fraud/format": "parquet", "strict": True,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
 SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "archives/tx/path", "archives/tx/zone", "archives/tx/history_start"}

@@ -114,7 +114,7 @@ def test_a_dataset_that_does_not_come_out_again_is_told(tmp_path, monkeypatch):
     """Equal events, equal labels, other rows: the code is not deterministic, and nothing is adopted (`decisions.md` D5)."""
     path = draw_world(514).write(tmp_path / "w")
     build(path)
-    from offline_feature_plane.corridor import build as building
+    from offline_feature_plane.corridor import attempt as building
     honest = building.stage
 
     def twice_the_last(columns, batches, work):
@@ -150,7 +150,8 @@ def test_one_entity_has_one_token_in_every_column(tmp_path):
     tokens, raw = canary_world(520), canary_world(520)
     raw.intent["identifiers"] = {"mode": "raw", "reason": "a test compares"}
     built = build(tokens.write(tmp_path / "tokens"))
-    found, names = rows_of(tmp_path / "tokens" / "plane.yaml", built), [column.name for column in built.manifest.core.columns if column.identifier]
+    found = rows_of(tmp_path / "tokens" / "plane.yaml", built)
+    names = [column.name for column in built.manifest.core.columns if column.identifier]
     plain = rows_of(tmp_path / "raw" / "plane.yaml", build(raw.write(tmp_path / "raw")))
     customers = [column.name for column in built.manifest.core.columns if column.identifier == "customer"]
     assert len(customers) >= 4
@@ -208,7 +209,8 @@ def test_every_load_hands_out_the_same_rows(tmp_path):
     world = draw_world(530)
     world.profile["row_features"]["double"] = "amount * 2"
     world.profile["feature_sets"][0]["row_features"] = list(world.profile["row_features"])
-    world.intent["splits"] = {"train": [text_of(START), text_of(START + 7 * DAY)], "test": [text_of(START + 7 * DAY), text_of(START + 11 * DAY)]}
+    world.intent["splits"] = {"train": [text_of(START), text_of(START + 7 * DAY)],
+                              "test": [text_of(START + 7 * DAY), text_of(START + 11 * DAY)]}
     path = world.write(tmp_path / "w")
     built = build(path)
     dataset = open_world(path).dataset(built.manifest.dataset_manifest_id)

@@ -1,7 +1,7 @@
 """Small seeded worlds as a user would bring them: files, three documents, and builds of them through the whole plane.
 
-Instants lie on twelve days in steps of six hours, so that ties, window ends and split ends touch each other. Every build is held against the
-accounting law: what was read is what the files hold, and each event has one fate.
+Instants lie on twelve days in steps of six hours, so that ties, window ends and split ends touch each other. Every build is held against
+the accounting law: what was read is what the files hold, and each event has one fate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ SECRET = b"a secret that nobody may ever see"[:32]
 RELEASE = "0.0.0+sha256:" + "0" * 64  # source files may change while these tests run; what is pinned must not
 
 TYPES: dict[str, dict[str, pa.DataType]] = {
-    "tx": {"tx_id": pa.int64(), "at": pa.timestamp("us", "UTC"), "customer": pa.string(), "device": pa.int64(), "amount": pa.decimal128(12, 2),
+    "tx": {"tx_id": pa.int64(), "at": pa.timestamp("us", "UTC"), "customer": pa.string(), "device": pa.int64(),
+           "amount": pa.decimal128(12, 2),
            "units": pa.int64(), "score": pa.float64(), "city": pa.string(), "online": pa.bool_(), "since": pa.timestamp("us", "UTC")},
     "login": {"tx_id": pa.int64(), "at": pa.timestamp("us", "UTC"), "customer": pa.string(), "device": pa.int64(), "ok": pa.bool_()},
     "label": {"event": pa.int64(), "value": pa.string(), "observed": pa.timestamp("us", "UTC"), "effective": pa.timestamp("us", "UTC"),
@@ -48,7 +49,8 @@ GROUPS: list[dict[str, Any]] = [
                   "low": {"agg": "min(units)", "empty": 7}, "kinds": "distinct(device)", "prev": "previous(city)", "last": "last(device)",
                   "first": "first(amount)", "gap": "seconds_since_last()", "age": "seconds_since_first()", "latest": "max(since)"}},
     {"name": "device", "version": "v1", "source": "tx", "key": ["device"], "windows": ["2d"], "current": "included",
-     "where": "amount > 0 or is_null(amount)", "features": {"n": "count()", "whole": "sum(units)", "best": "max(score)", "who": "last(customer)"}},
+     "where": "amount > 0 or is_null(amount)",
+     "features": {"n": "count()", "whole": "sum(units)", "best": "max(score)", "who": "last(customer)"}},
     {"name": "place", "version": "v1", "source": "tx", "key": ["city", "customer"], "null_key": "group", "windows": ["6h", "5d"],
      "features": {"n": "count()", "avg": "mean(units)", "seen": "last(online)"}},
     {"name": "risk", "version": "v1", "source": "tx", "key": "customer", "delay": "1d", "windows": ["4d", "lifetime"],
@@ -59,7 +61,8 @@ GROUPS: list[dict[str, Any]] = [
 ]
 ROW_FEATURES = {"night": "hour(ts) < 6", "double": "amount * 2", "holder": "customer", "day": "weekday(ts, 'Asia/Kathmandu')",
                 "tenure": "seconds_between(ts, since)", "town": "coalesce(city, 'none')"}
-NAMES: dict[str, list[Any]] = {"customer": [None, "anna", "Bö", "e\u0301va", "\u00e9va", "\U00010348"], "city": [None, "oslo", "O'Hare, \"x\"", "łódź", "\uffee"]}
+NAMES: dict[str, list[Any]] = {"customer": [None, "anna", "Bö", "e\u0301va", "\u00e9va", "\U00010348"],
+                               "city": [None, "oslo", "O'Hare, \"x\"", "łódź", "\uffee"]}
 
 
 @dataclass
@@ -126,7 +129,8 @@ def draw_world(seed: int, *, events: int = 60) -> World:
               "ok": rng.random() < 0.5} for number in range(events // 3)]
     ids = [row["tx_id"] for row in tx] + [999_999]
     groups = rng.sample(GROUPS, rng.randint(2, len(GROUPS)))
-    groups = [{**one, "features": dict(rng.sample(sorted(one["features"].items()), rng.randint(1, len(one["features"]))))} for one in groups]
+    groups = [{**one,
+               "features": dict(rng.sample(sorted(one["features"].items()), rng.randint(1, len(one["features"]))))} for one in groups]
     row_features = dict(rng.sample(sorted(ROW_FEATURES.items()), rng.randint(0, len(ROW_FEATURES))))
     label_types = sorted({"fraud", "dispute"})
     plane = {"plane": "worlds", "store": "store", "ledger": "ledger.sqlite", "work": "work", "tokens": {"key_file": "tokens.key"},
@@ -227,7 +231,7 @@ def records_of(topic: str, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, 
 
 def _write(path: Path, types: Mapping[str, pa.DataType], rows: Sequence[Mapping[str, Any]], form: str) -> None:
     if form == "parquet":
-        columns = {name: pa.array([row[name] for row in rows], kind if name != "tx_id" and name != "event" else pa.int64()).cast(kind)
+        columns = {name: pa.array([row[name] for row in rows], kind if name not in ("tx_id", "event") else pa.int64()).cast(kind)
                    for name, kind in types.items()}
         pq.write_table(pa.table(columns), path)
         return
@@ -260,7 +264,8 @@ def _instant(rng: random.Random) -> int:
 
 def _event(rng: random.Random, number: int, *, whole: bool) -> dict[str, Any]:
     return {"tx_id": number if whole else f"t{number}", "at": _instant(rng) + DAY // 2, "customer": rng.choice(NAMES["customer"]),
-            "device": rng.randrange(-1, 3), "amount": rng.choice([None, Decimal(0), Decimal(rng.randrange(-500, 90_000)) / 100, Decimal("9999999999.99")]),
+            "device": rng.randrange(-1, 3),
+            "amount": rng.choice([None, Decimal(0), Decimal(rng.randrange(-500, 90_000)) / 100, Decimal("9999999999.99")]),
             "units": rng.choice([0, 1, -1, 2**53 + 1, rng.randrange(-9, 9)]), "score": rng.choice([None, 0.1, -0.0, 1e300, rng.random()]),
             "city": rng.choice(NAMES["city"]), "online": rng.choice([None, True, False]),
             "since": rng.choice([None, START - rng.randrange(400) * DAY])}
@@ -273,5 +278,6 @@ def _labels(rng: random.Random, ids: Sequence[Any], *values: str) -> list[dict[s
         old = rng.choice(found) if found and rng.random() < 0.2 else None
         found.append({"event": old["event"] if old else rng.choice(ids), "value": rng.choice(values), "observed": observed,
                       "effective": rng.choice([observed, observed - DAY, observed + 2 * DAY]),
-                      "source": rng.choice(["HUMAN", "EXTERNAL", "AUTO", "SYSTEM"]), "id": f"a{number}", "supersedes": old["id"] if old else None})
+                      "source": rng.choice(["HUMAN", "EXTERNAL", "AUTO", "SYSTEM"]), "id": f"a{number}",
+                      "supersedes": old["id"] if old else None})
     return found

@@ -96,7 +96,7 @@ def test_a_backfill_is_another_dataset_that_leaves_the_old_one_readable(plane):
     assert opened(plane).verify(old.dataset_manifest_id).intact
     links = list((plane.folder / "store/cards/ofs/supersession").rglob("*.json"))
     assert [(one.parent.name, one.stem) for one in links] == [(new.dataset_manifest_id, old.dataset_manifest_id)]
-    assert load_json(links[0].read_bytes())["reason"] == "they came late"
+    assert load_json(links[0].read_bytes())["backfill_reason"] == "they came late"
 
 
 @pytest.mark.parametrize("forged", [

@@ -126,8 +126,10 @@ def test_null_keys_may_be_a_group(plane):
 
 def test_five_hundred_features_and_chains_of_derived_columns(plane):
     """A profile of 500 columns builds, and derived columns may read derived columns."""
-    plane.profile["groups"] = {f"g{number}": {"key": "customer_id" if number % 2 else "terminal_id", "windows": [f"{day}d" for day in range(1, 11)],
-                                              "features": {"n": "count()", "a": "mean(amount)", "s": "sum(amount)", "k": "distinct(terminal_id)",
+    plane.profile["groups"] = {f"g{number}": {"key": "customer_id" if number % 2 else "terminal_id",
+                                              "windows": [f"{day}d" for day in range(1, 11)],
+                                              "features": {"n": "count()", "a": "mean(amount)", "s": "sum(amount)",
+                                                           "k": "distinct(terminal_id)",
                                                            "l": "seconds_since_last()"}} for number in range(10)}
     plane.profile["derived"] = {"a": "g1.a_7d / g1.n_7d", "b": "a * 2", "c": "b + a", "d": "coalesce(c, 0) > b"}
     plane.intent["splits"] = {"test": ["2026-02-01", "2026-02-03"]}
@@ -144,17 +146,21 @@ def test_five_hundred_features_and_chains_of_derived_columns(plane):
 def test_arrow_types_that_hold_the_same_values_are_the_same(plane, usual, types):
     """Dictionaries, wide texts, wide decimals, finer or zoned clocks, other widths of integers: one content."""
     columns = {name: pa.array(values, EVENT_SCHEMA.field(name).type) for name, values in transactions().items()}
-    odd = {name: columns[name].dictionary_encode() if pa.types.is_dictionary(kind) else columns[name].cast(kind) for name, kind in types.items()}
-    pq.write_table(pa.table(columns | odd | {"unused": pa.array([{"a": [1]}] * 200), "empty": pa.nulls(200)}), plane.folder / "transactions.parquet")
+    odd = {name: columns[name].dictionary_encode() if pa.types.is_dictionary(kind) else columns[name].cast(kind) for name,
+           kind in types.items()}
+    pq.write_table(pa.table(columns | odd | {"unused": pa.array([{"a": [1]}] * 200), "empty": pa.nulls(200)}),
+                   plane.folder / "transactions.parquet")
     assert agreed(plane).content_digest == usual
 
 
 def test_names_of_columns_are_only_names(plane, usual):
     """Columns named by keywords, quotes, dots and statements are read by exactly these names (R13)."""
     odd = {"tx_id": "select", "tx_time": 'from "where"', "customer_id": "cus'tomer; DROP", "terminal_id": "group", "amount": "a.b"}
-    plane.events({odd[name]: values for name, values in transactions().items()}, pa.schema([(odd[one.name], one.type) for one in EVENT_SCHEMA]))
+    plane.events({odd[name]: values for name, values in transactions().items()},
+                 pa.schema([(odd[one.name], one.type) for one in EVENT_SCHEMA]))
     plane.plane["events"]["transaction"] |= {"id": "select", "time": 'from "where"'}
-    plane.profile["fields"] = {"customer_id": {"type": "string", "path": ["cus'tomer; DROP"]}, "terminal_id": {"type": "string", "path": "group"},
+    plane.profile["fields"] = {"customer_id": {"type": "string", "path": ["cus'tomer; DROP"]},
+                               "terminal_id": {"type": "string", "path": "group"},
                                "amount": {"type": "decimal(12,2)", "path": "a.b"}}
     assert agreed(plane).content_digest == usual
 
@@ -167,7 +173,8 @@ def test_names_and_number_of_files_are_no_content(plane, usual, names):
     for number, name in enumerate(names):
         place = plane.folder / "data" / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({column: values[number::len(names)] for column, values in transactions().items()}, schema=EVENT_SCHEMA), place)
+        pq.write_table(pa.table({column: values[number::len(names)] for column, values in transactions().items()}, schema=EVENT_SCHEMA),
+                       place)
     plane.plane["events"]["transaction"]["path"] = "data"
     assert agreed(plane).content_digest == usual
 

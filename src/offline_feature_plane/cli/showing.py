@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -212,12 +213,20 @@ def _outcome(run: Run) -> str:
     return run.reason_code or ""
 
 
+# What a person wants to know of each kind of event; `--json` has everything.
+_TOLD = {"INTENT_QUEUED": (), "RUN_STARTED": ("mode", "worker"), "PHASE_COMPLETE": ("name", "key"), "PHASE_FAILED": ("name", "key"),
+         "PUBLISH_PENDING": ("reason_code",), "RUN_RELEASED": ("reason_code",), "RUN_FAILED": ("reason_code",)}
+
+
 def _details(event: LedgerEvent) -> str:
-    return ", ".join(f"{name} {_brief(value)}" for name, value in event.details.items())
+    result = event.details.get("result")
+    if isinstance(result, dict):
+        return f"{result.get('outcome')} {result.get('dataset_manifest_id')}"
+    return " ".join(str(event.details.get(name)) for name in _TOLD.get(event.kind, tuple(event.details)) if event.details.get(name))
 
 
 def _brief(value: Any) -> str:
-    text = "null" if value is None else str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 44 else f"{text[:41]}…"
 
 

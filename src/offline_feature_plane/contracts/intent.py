@@ -274,8 +274,12 @@ class BuildIntent(Contract):
         return self.model_dump(mode="json")
 
     def payload(self) -> dict[str, Any]:
-        """What was asked, whoever asked and under whichever request id: what two requests of one id must agree on."""
-        return {key: value for key, value in self.document().items() if key not in {"request_id", "actor"}}
+        """What was asked, whoever asked and under whichever request id: what two requests of one id must agree on.
+
+        Which label log was at hand is no part of it, as it is none of the meaning: the log grows while the question stays.
+        """
+        asked = {key: value for key, value in self.document().items() if key not in {"request_id", "actor"}}
+        return {**asked, "label_basis": {key: value for key, value in asked["label_basis"].items() if key != "store"}}
 
     @property
     def purpose(self) -> Literal["training", "non_training"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -19,9 +21,11 @@ from offline_feature_plane.contracts.replay_receipt import ReplayCompletenessRec
 from offline_feature_plane.contracts.run_facts import RunFacts
 from offline_feature_plane.contracts.short_intent import ShortIntent
 
-__all__ = ["SCHEMAS", "schema_texts"]
+__all__ = ["SCHEMAS", "schema_texts", "without_citations"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_CITATION = re.compile(r"\s*\((?:[^()]*`(?:domain|decisions|features)\.md`[^()]*|[DR][0-9]+(?:, [DR][0-9]+)*)\)")
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.ofs_build_intent.v1": BuildIntent,
@@ -41,5 +45,24 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 
 def schema_texts() -> dict[str, str]:
     """File name and text of every schema, as they stand in `contracts/schemas/`."""
-    return {f"{name}.json": json.dumps({"$schema": DIALECT, "$id": name, **model.model_json_schema()}, indent=2, ensure_ascii=False) + "\n"
-            for name, model in SCHEMAS.items()}
+    return {f"{name}.json": json.dumps({"$schema": DIALECT, "$id": name, **_for_readers(model.model_json_schema())}, indent=2,
+                                       ensure_ascii=False) + "\n" for name, model in SCHEMAS.items()}
+
+
+def without_citations(text: str) -> str:
+    """A docstring without the laws that it cites for those who read the code.
+
+    >>> without_citations("Whose events become rows (`decisions.md` D17). One or many (D18).")
+    'Whose events become rows. One or many.'
+    """
+    return _CITATION.sub("", text)
+
+
+def _for_readers(node: Any) -> Any:
+    """A schema whose descriptions cite nothing."""
+    if isinstance(node, list):
+        return [_for_readers(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: without_citations(value) if key == "description" and isinstance(value, str) else _for_readers(value)
+            for key, value in node.items()}

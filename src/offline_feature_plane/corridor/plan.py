@@ -119,7 +119,7 @@ def _located(error: OfsError, document: Document) -> OfsError:
 
 def _plan(asked: Asked, home: Home) -> Planned:
     settings = home.settings
-    head = _head(asked.document.value)
+    head = _head(asked.document.value, settings)
     profile_document, profile_digest = home.profile(head.profile_ref, asked.folder)
     profile = _read_profile(profile_document, head, settings)
     set_ref = head.set_ref or _only_set(profile)
@@ -188,13 +188,23 @@ class _Head:
     topics: tuple[str, ...]
 
 
-def _head(document: Any) -> _Head:
+# Stands for what is at hand while a short form is too broken to know it, so that every other problem of it shows at once.
+_UNSEEN = AtHand(code_release_id="unseen", actor=("unseen", "declared"), tables={"unseen": FilePin("sha256:" + "0" * 64, ("unseen",))},
+                 profile_digest="sha256:" + "0" * 64, feature_set="unseen@v1", key_id="0" * 16)
+
+
+def _head(document: Any, settings: Settings) -> _Head:
     if is_long_form(document):
         intent = parse_intent(document)
         chosen = intent.feature_definition_set
         return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
                      tuple(intent.label_basis.label_types), tuple(sorted({entry.topic for entry in intent.replay_basis})))
-    short = read_short(document)
+    try:
+        short = read_short(document)
+    except OfsError:
+        if isinstance(document, Mapping):
+            expand(document, settings=settings, pins=_UNSEEN)
+        raise
     topics = {str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry}
     return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), tuple(sorted(topics)))
 

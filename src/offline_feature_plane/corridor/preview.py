@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_schema
-from offline_feature_plane.corridor.build import Doors, Progress
+from offline_feature_plane.corridor.attempt import Doors, Progress
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import SourceColumnUnknown

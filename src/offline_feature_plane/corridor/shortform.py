@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
 from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
-from offline_feature_plane.contracts.model import find_problems, json_path, shown, stands_below
+from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent
 from offline_feature_plane.documents import write_yaml
@@ -217,6 +217,10 @@ class _Writer:
         for name in sorted(set(self.pins.feature_label_types) - set(self.pins.label_logs)):
             self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
                                          f"features look at the label type {name}, which has no timeline"))
+        for place, name in [("$.label.type", own), *((f"$.labels[{number}]", one) for number, one in enumerate(types[1:]))]:
+            if isinstance(name, str) and name not in self.settings.labels:
+                known = nearest(name, list(self.settings.labels)) or "It maps none."
+                self.problems.append(Problem(place, LabelTypeScopeUnresolved.code, f"plane.yaml maps no label timeline {name!r}. {known}"))
         store = {name: log for name, log in sorted(self.pins.label_logs.items()) if name in used}
         found = {"label_asof_utc": label.get("as_of"), "maturity_days": label.get("maturity_days"),
                  "resolution_rule": self.fill(label.get("rule"), "$.label_basis.resolution_rule", DEFAULT_RULE, "schema constant"),

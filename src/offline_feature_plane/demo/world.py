@@ -1,4 +1,4 @@
-"""Writes the demonstration's world: an archive of payments, the chargebacks about them, and three commented files (`product.md`).
+"""Writes the demonstration's world: an archive of payments, the chargebacks about them, and three commented files.
 
     2026-01-01            02-10               04-15  04-22      05-17                06-30  07-01
     ├──── windows fill ────┼────── train ───────┤ gap ├── test ───┤ ··· not yet mature ··· ─┤ as_of

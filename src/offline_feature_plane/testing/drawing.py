@@ -39,7 +39,7 @@ _WHERES = {
            "is_null(score) or whole * 10 < 1"),
     "login": ("tries > 1", "city == 'b'", "is_null(customer) or tries < 3"),
 }
-_FUNCTIONS = (*registered(), "label_count", "label_rate", "label_rate")
+_FUNCTIONS = (*registered(), "label_count", "label_rate", "label_rate", "sum", "mean", "distinct")
 _ROW_FEATURES = ("weekday(ts) >= 3", "minute(ts, 'Asia/Kathmandu')", "amount * 2", "amount / device", "customer", "coalesce(city, 'none')",
                  "seconds_between(ts, since)", "customer == city", "device + 1", "coalesce(score, amount, 1)", "since",
                  "online and score > 0.1", "units + units", "hour(since)")
@@ -96,7 +96,7 @@ def _sources(rng: Random) -> list[Source]:
 def _events(rng: Random, sources: Sequence[Source], origin: int, most: int) -> tuple[Table | Archive, ...]:
     """One table per topic, or its records in an archive, some rows written twice; ids are unique over all of them."""
     numbers = iter(rng.sample(range(1, 81), 80))
-    holders, values = rng.choice(_HOLDERS), _VALUES | (_EXTREMES if rng.randint(0, 5) == 0 else {})
+    holders, values = rng.choice(_HOLDERS), _VALUES | (_EXTREMES if rng.random() < _SELDOM else {})
     topics = ["tx", "tx_b", *(["login"] if len(sources) > 1 else []), *(["noise"] if rng.random() < _HALF else [])]
     if len(sources) == 1 and rng.randint(0, 2) == 0:
         topics = ["tx"]

@@ -1,4 +1,4 @@
-"""DuckDB as a locked room: in memory, UTC, no extensions, no file but its own scratch folder (`reliability.md`)."""
+"""DuckDB as a locked room: in memory, UTC, no extensions, no file but its own scratch folder (R13)."""
 
 from __future__ import annotations
 
