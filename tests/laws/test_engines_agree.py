@@ -1,13 +1,15 @@
 """Two engines, one meaning: the local engine against the oracle, through the same ports, over the same files (R10)."""
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from fractions import Fraction
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from offline_feature_plane.corridor.leaves import leaves_of, settle
+from offline_feature_plane.domain.aggregations import aggregation_kind
 from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
@@ -19,12 +21,13 @@ from offline_feature_plane.testing.drawing import draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Archive, Stored, Table, World
 
 INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
+WHOLE = ColumnType("decimal", 18, 1)
 
 
 def tell(engine, world, events, labels, folder):
     """Everything an engine says about a world: facts, columns, rows and leaf digests, or the code of its error."""
     work = folder / f"work-{engine.name}"
-    work.mkdir()
+    work.mkdir(parents=True)
     said = {}
     try:
         with engine.session(world.task, work=work, threads=2) as session:
@@ -63,23 +66,23 @@ def both_say(world, folder):
     return found
 
 
-def small_world(held, *, where=None, splits=()):
-    """Events `tx` with a group by `who` that sums what lies before, and no labels."""
-    fields = (Field("who", TEXT, ("who",)), Field("units", INT, ("units",)))
-    kinds = {"who": TEXT, "units": INT}
-    group = Group("g", "v1", "tx", ("who",), parse(where, kinds) if where else None, False, 0, "skip",
-                  (Feature("g__sum", Aggregation("sum", "units"), Window("lifetime", "lifetime"), INT),))
+def small_world(held, *, where=None, splits=(), kind=INT, function="sum"):
+    """Events `tx` with a group by `who` over what lies before, and no labels."""
+    fields = (Field("who", TEXT, ("who",)), Field("units", kind, ("units",)))
+    kinds, output = {"who": TEXT, "units": kind}, aggregation_kind(function).output(kind)
+    group = Group("g", "v1", "tx", ("who",), parse(where, kinds) if where else None, False, 0, "skip", (
+        Feature(f"g__{function}", Aggregation(function, "units"), Window("lifetime", "lifetime"), output),))
     closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), fields),), (group,), (), ())
     labels = LabelTask(START + 10**9, "latest_observed.v1", ())
     task = Task("worlds", (), closure, "tx", None, splits, labels, None, None, "allow", (), None)
     return World(task, held, ())
 
 
-def table_of(units, at=None, whos="aaaaaaaa"):
+def table_of(units, at=None, whos="aaaaaaaa", kind=INT):
     """A table of events with these units, a second apart, numbered from 1."""
     rows = tuple({"event_id": number, "at": START + (number * SECOND if at is None else at), "who": who, "units": value}
                  for number, (value, who) in enumerate(zip(units, whos, strict=False), 1))
-    return Table("tx", "jsonl", {"event_id": INT, "at": TIME, "who": TEXT, "units": INT}, rows, INT)
+    return Table("tx", "jsonl", {"event_id": INT, "at": TIME, "who": TEXT, "units": kind}, rows, INT)
 
 
 def test_a_condition_that_overflows_is_an_error_whoever_looks(tmp_path):
@@ -94,14 +97,31 @@ def test_a_condition_that_overflows_is_an_error_whoever_looks(tmp_path):
     assert both_say(world, tmp_path) == {"error": "NUMERIC_OVERFLOW"}
 
 
-@pytest.mark.parametrize(("units", "said"), [([2**62, 2**62, 2**62], "NUMERIC_OVERFLOW"), ([2**62, 2**62, -(2**62), 5], "NUMERIC_OVERFLOW"),
-                                             ([2**62, -(2**62), 2**62, 2**62 - 1, 5], None)])
-def test_only_a_final_sum_overflows(tmp_path, units, said):
-    """A row whose window sums beyond int64 ends the build; sums that other windows would reach do not."""
-    found = both_say(small_world((table_of(units),)), tmp_path)
-    assert found.get("error") == said
-    if said is None:
-        assert found["rows"][-1]["g__sum"] == str(sum(units[:-1]))
+@pytest.mark.parametrize(("kind", "most"), [(INT, 2**63 - 1), (WHOLE, 10**18 - 1)])
+def test_only_a_final_sum_overflows(tmp_path, kind, most):
+    """A row whose window sums beyond int64, or beyond 18 digits, ends the build; sums that no row's window has do not. Means never do."""
+    for place, (units, said) in enumerate([
+            ([most, 1, 0], "NUMERIC_OVERFLOW"), ([-most, -2, 0], "NUMERIC_OVERFLOW"), ([most - 1, 1, -1, 5], None),
+            ([most, -most, most, 0], None), ([most, 1], None)]):
+        found = both_say(small_world((table_of(units, kind=kind),), kind=kind), tmp_path / f"sum{place}")
+        assert found.get("error") == said
+        mean = both_say(small_world((table_of([*units, *units], kind=kind),), kind=kind, function="mean"), tmp_path / f"mean{place}")
+        exact = Fraction(sum(units) * 2 - units[-1], (2 * len(units) - 1) * 10**kind.scale)
+        assert mean["rows"][-1]["g__mean"] == repr(float(exact))
+
+
+def test_long_offsets_are_one_order(tmp_path):
+    """Events of two sources in one partition stand in the order of their offsets, however long these are."""
+    rows = [("tx", "e1"), ("login", "e2"), ("tx", "e3"), ("login", "e4")]
+    stored = tuple(Stored("bus", 0, kind, {"event_id": name, "at": START, "who": "a", "units": 1}, {"who": TEXT, "units": INT})
+                   for kind, name in rows)
+    world = small_world((Archive(stored, "jsonl", "kinesis_sequence", 2**70),))
+    closure = world.task.closure
+    sources = (*closure.sources, replace(closure.sources[0], name="login", event_types=("login",)))
+    group = replace(closure.groups[0], source="login")
+    task = replace(world.task, closure=replace(closure, sources=sources, groups=(group,)))
+    found = both_say(replace(world, task=task), tmp_path)
+    assert [(row["event_id"], row["g__sum"]) for row in found["rows"]] == [("'e1'", "0"), ("'e3'", "1")]
 
 
 def test_numbers_stay_numbers_among_texts(tmp_path):
@@ -109,7 +129,6 @@ def test_numbers_stay_numbers_among_texts(tmp_path):
     texts = Archive((Stored("bus", 0, "tx", {"event_id": "5", "at": START, "who": "a", "units": 1}, {"who": TEXT, "units": INT}),))
     found = both_say(small_world((table_of([1, 10, 100], at=SECOND), texts)), tmp_path)
     assert [row["event_id"] for row in found["rows"]] == ["'5'", "'1'", "'2'", "'3'"]
-    (tmp_path / "more").mkdir()
     found = both_say(small_world((table_of([1] * 12, at=SECOND, whos="a" * 12), texts)), tmp_path / "more")
     assert [row["event_id"] for row in found["rows"]] == ["'5'", *(f"'{number}'" for number in range(1, 13))]
 
@@ -118,7 +137,6 @@ def test_the_type_of_ids_is_the_inputs(tmp_path):
     """An archive makes ids text even where no record of it is an event of the task: the schema does not hang on what data says."""
     noise = Archive((Stored("bus", 0, "noise", {"event_id": "5", "at": START, "who": "a", "units": 1}, {"who": TEXT, "units": INT}),))
     assert both_say(small_world((table_of([1, 2]),)), tmp_path)["columns"][0].type == INT
-    (tmp_path / "more").mkdir()
     assert both_say(small_world((table_of([1, 2]), noise)), tmp_path / "more")["columns"][0].type == TEXT
 
 

@@ -141,6 +141,8 @@ def _cell(value: Any) -> str:
         return f"{value:.3f}"
     if hasattr(value, "strftime"):
         return str(value.strftime("%m-%d %H:%M:%S"))
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return "–" if value is None else str(value)
 
 

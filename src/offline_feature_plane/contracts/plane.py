@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from offline_feature_plane.contracts.intent import Instant, RunId
 from offline_feature_plane.contracts.model import Contract, Text, shown
-from offline_feature_plane.domain.extraction import named_zone
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
 __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens", "config_meaning",

@@ -11,6 +11,7 @@ from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
 from offline_feature_plane.errors import (
     CodeReleaseMismatch,
     FeatureProfileDrift,
+    LabelTypeScopeUnresolved,
     ReplayBasisMismatch,
     SupersessionLinkInvalid,
     TruthFieldAsFeature,
@@ -32,6 +33,17 @@ def check_pins(intent: BuildIntent, tables: Mapping[str, PlainTable], profile_di
         raise FeatureProfileDrift(f"the profile has digest {profile_digest}, the intent pins {pinned}.",
                                   path="$.feature_definition_set.profile_digest",
                                   fix="Restore the pinned profile, or pin the intent again.")
+
+
+def check_ids(intent: BuildIntent, closure: Closure, tables: Mapping[str, PlainTable]) -> None:
+    """Labels refer to events by id, so events without ids can have none (`decisions.md` D14)."""
+    learned = {intent.subject.source} if intent.target is not None else set()
+    looked_at = {group.source for group in closure.groups if any(feature.aggregation.label_type for feature in group.features)}
+    for source in closure.sources:
+        nameless = [topic for topic in source.event_types if topic in tables and tables[topic].id_column is None]
+        if nameless and source.name in learned | looked_at:
+            raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} maps no id.", path="$.label",
+                                           fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or ask with `target: none`.")
 
 
 def check_supersession(intent: BuildIntent, dm_id: str, home: Home) -> None:

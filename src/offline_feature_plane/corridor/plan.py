@@ -20,7 +20,7 @@ from offline_feature_plane.contracts.plane import Settings, config_meaning, memo
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.corridor.at_hand import Home, PinnedTopic
-from offline_feature_plane.corridor.checks import check_pins, check_supersession, judge_truth
+from offline_feature_plane.corridor.checks import check_ids, check_pins, check_supersession, judge_truth
 from offline_feature_plane.corridor.shortform import FilePin, as_written, expand, is_long_form, read_short
 from offline_feature_plane.corridor.shortform import Pins as AtHand
 from offline_feature_plane.corridor.sizing import estimate, list_sources
@@ -140,6 +140,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
 
     check_fields(intent, profile.scope(intent.subject.source))
     closure = profile.closure(set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
+    check_ids(intent, closure, tables)
     truth = judge_truth(closure, home, tables)
     facts_digest, world, gates = home.judge_inputs(intent, asked.folder)
     ranges, selectors = _resolve_ranges(intent, archives, home)

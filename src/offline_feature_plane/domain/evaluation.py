@@ -16,8 +16,9 @@ from typing import Any, cast
 
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Compare, Expression, In, Literal, Logic, Name, Negate, Node, Not
-from offline_feature_plane.domain.extraction import Value, named_zone
+from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.instants import US_PER_SECOND
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import NumericOverflow
 
 __all__ = ["evaluate", "is_true", "read_clock"]

@@ -12,16 +12,15 @@ from datetime import date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 from typing import Any, NoReturn
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from offline_feature_plane.domain.closure import Field, Rounding
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.instants import parse_offset_instant
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import (
     EventSchemaMissingFields,
     NumericOverflow,
     ReplayEventInvalid,
-    SettingsInvalid,
     TimeZoneUndeclared,
 )
 
@@ -148,18 +147,6 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
 
 
 @lru_cache(maxsize=64)
-def named_zone(zone: str) -> ZoneInfo:
-    """The zone of this IANA name.
-
-    Raises:
-        SettingsInvalid: there is none.
-    """
-    try:
-        return ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as wrong:
-        raise SettingsInvalid(f"{zone!r} is no time zone.", path="zone", fix="Use an IANA name such as Europe/Paris, or UTC.") from wrong
-
-
 def _wall(local_us: int) -> datetime:
     return datetime(1970, 1, 1) + timedelta(microseconds=local_us)  # noqa: DTZ001 - a wall reading has no zone by nature
 

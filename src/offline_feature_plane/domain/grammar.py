@@ -37,8 +37,8 @@ from offline_feature_plane.domain.expressions import (
     Node,
     Not,
 )
-from offline_feature_plane.domain.extraction import named_zone
 from offline_feature_plane.domain.spelling import BINDING, COMPARISONS, NOT, OR, UNARY, print_node
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import ExpressionInvalid, SettingsInvalid
 
 __all__ = ["MAX_DEPTH", "MAX_LENGTH", "common_type", "parse", "read_names"]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offline_feature_plane.domain.extraction import named_zone
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.resolution import SOURCES
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import Problem, SettingsInvalid, refuse
 
 _NO_TIME = re.compile(r"0[smhdw]")

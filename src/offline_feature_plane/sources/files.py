@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.extraction import named_zone, to_instant
+from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.identity import files_log_id
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import ReplayEventInvalid, SettingsInvalid, SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared
 from offline_feature_plane.filesets import FileSet, pin_files, read_batches
 from offline_feature_plane.ports import PlainTable

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.domain.extraction import named_zone
+from offline_feature_plane.domain.zones import named_zone
 
 __all__ = ["read_clocks"]
 

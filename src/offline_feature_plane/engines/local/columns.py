@@ -25,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 class Loaded:
     """One input in memory, in the order in which it was read.
 
-    `ids` int64 or text; `partition` and `offset` (ranks within a partition) None for plain tables; `fields` by name: numbers with
+    `ids` int64 or text; `partition` and `offset` None for plain tables; `fields` by name: numbers with
     their mask, or text; `find_duplicates` gives the rows that repeat others.
     """
 
@@ -34,7 +34,7 @@ class Loaded:
     ts: Integers
     ids: Integers | pa.ChunkedArray
     partition: Integers | None
-    offset: Integers | None
+    offset: npt.NDArray[Any] | None  # Python integers where one is beyond int64
     fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
     find_duplicates: Callable[[], Integers]
     facts: dict[str, Any]

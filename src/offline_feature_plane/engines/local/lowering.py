@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.domain.closure import Field
-from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, convert, missing_value, named_zone
+from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, convert, missing_value
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US
+from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import OfsError
 
 Numbers = npt.NDArray[Any]  # int64 or float64, as the field's type says

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -72,7 +73,7 @@ def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInp
     if not any(one.n for one in loaded):
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
-    events, drops = merge(loaded, task)
+    events, drops = merge(_with_comparable_offsets(loaded), task)
     facts = _facts(inputs, loaded, drops, skipped, events.n)
     return events, ReplayFacts(**facts, first_ts_us=int(events.ts[0]), last_ts_us=int(events.ts[-1]), id_type=events.id_type)
 
@@ -163,12 +164,12 @@ def _load_slice(item: RecordSlice, index: int, source: Source) -> Loaded:
     heads = {name: pa.chunked_array([batch.column(place) for batch in batches], _HEAD_TYPES[name])
              for place, name in enumerate(RECORD_COLUMNS)}
     partition = as_numpy(heads["partition"].combine_chunks(), np.int32).astype(np.int64)
-    offset = _ranked_offsets(heads["offset"].to_pylist())
+    offset = _offsets(heads["offset"].to_pylist())
     ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
     kinds = {segment.partition: segment.offset_kind for segment in item.segments}
     logs = {segment.partition: segment.log_id for segment in item.segments}
     facts = {"log_id": ", ".join(sorted(set(logs.values()))), "evidence_kind": "archive_chain", "files": len(item.segments),
-             "records_digest": _records_digest(heads, kinds, logs, np.lexsort((offset, partition)))}
+             "records_digest": _records_digest(heads, kinds, logs, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))}
     return Loaded(item.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
                   lambda: np.empty(0, np.int64), facts, dict(item.dispositions))
 
@@ -176,13 +177,27 @@ def _load_slice(item: RecordSlice, index: int, source: Source) -> Loaded:
 _HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string()}
 
 
-def _ranked_offsets(texts: list[str]) -> Integers:
-    """Offsets as int64 that sort as their numbers do, however long they are."""
+def _offsets(texts: list[str]) -> npt.NDArray[Any]:
+    """Offsets as int64, or as Python integers if one of them is longer."""
     numbers = [int(text) for text in texts]
-    if numbers and max(numbers) >= 1 << 63:
-        place = {number: rank for rank, number in enumerate(sorted(set(numbers)))}
-        numbers = [place[number] for number in numbers]
-    return np.array(numbers, np.int64)
+    return np.array(numbers, np.int64 if not numbers or max(numbers) < 1 << 63 else object)
+
+
+def _with_comparable_offsets(loaded: Sequence[Loaded]) -> list[Loaded]:
+    """Long offsets become ranks among all slices of their topic, whose events of several sources share partitions."""
+    found = []
+    for one in loaded:
+        if one.offset is not None and any(other.offset is not None and other.offset.dtype == object for other in _lanes(loaded, one)):
+            numbers = sorted({number for other in _lanes(loaded, one) if other.offset is not None for number in other.offset.tolist()})
+            place = {number: rank for rank, number in enumerate(numbers)}
+            found.append(replace(one, offset=np.array([place[number] for number in one.offset.tolist()], np.int64)))
+        else:
+            found.append(one)
+    return found
+
+
+def _lanes(loaded: Sequence[Loaded], one: Loaded) -> list[Loaded]:
+    return [other for other in loaded if other.topic == one.topic]
 
 
 def _records_digest(heads: dict[str, pa.ChunkedArray], kinds: dict[int, str], logs: dict[int, str],

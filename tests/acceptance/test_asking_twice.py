@@ -1,0 +1,55 @@
+"""What planning refuses before a run exists, and what one request name means over time."""
+
+from datetime import timedelta
+
+import pytest
+from small_plane import START, chargebacks, make_plane
+
+import offline_feature_plane as ofs
+from offline_feature_plane.errors import LabelHistoryChanged, LabelTypeScopeUnresolved
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A fresh small plane."""
+    return make_plane(tmp_path / "small")
+
+
+def test_events_without_ids_can_have_no_labels(small):
+    """Labels refer to events by id: a plan that needs labels refuses a table that maps none (`decisions.md` D14)."""
+    del small.plane["events"]["transaction"]["id"]
+    small.documents()
+    with pytest.raises(LabelTypeScopeUnresolved, match=r"events\.transaction maps no id"):
+        ofs.open(small.folder / "plane.yaml").plan(small.intent_path)
+
+
+def test_a_named_request_outlives_a_growing_label_log(small):
+    """A label log grows after the cut: the same request id still asks the same, and the answer says that the files changed.
+
+        ──── labels ────│as-of│──── more labels ────▶   same meaning, same payload, same dataset
+    """
+    small.intent["request_id"] = "request-0001"
+    small.documents()
+    plane = ofs.open(small.folder / "plane.yaml")
+    first = plane.build(small.intent_path)
+    grown = chargebacks()
+    grown["tx_id"].append(1)
+    grown["reported_at"].append(START + timedelta(days=400))
+    grown["outcome"].append("CHARGEBACK")
+    small.labels(grown)
+    again = ofs.open(small.folder / "plane.yaml").build(small.intent_path)
+    assert again.outcome == "ALREADY_PUBLISHED"
+    assert again.manifest == first.manifest
+    assert any("labels are in other files" in notice for notice in again.notices)
+    assert ofs.open(small.folder / "plane.yaml").build(small.intent_path, recompute=True).outcome == "REPRODUCED"
+
+
+def test_an_edited_label_history_is_told_on_recomputing(small):
+    """What was known at the as-of changed: computing again says so, and nothing is overwritten."""
+    plane = ofs.open(small.folder / "plane.yaml")
+    plane.build(small.intent_path)
+    edited = chargebacks()
+    edited["reported_at"][0] += timedelta(hours=1)
+    small.labels(edited)
+    with pytest.raises(LabelHistoryChanged):
+        ofs.open(small.folder / "plane.yaml").build(small.intent_path, recompute=True)
