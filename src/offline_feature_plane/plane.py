@@ -225,17 +225,24 @@ class Plane:
 
     def _copies(self) -> Path:
         folder = Path(self.settings.work) / "copies"
-        folder.mkdir(parents=True, exist_ok=True)
+        with self._working():
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @contextmanager
-    def _scratch(self) -> Iterator[Path]:
+    def _working(self) -> Iterator[None]:
+        """What goes wrong with the work folder is told as such."""
         try:
-            Path(self.settings.work).mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix="look-", dir=self.settings.work))
+            yield
         except OSError as wrong:
             raise StorageIoFailure(f"the work folder {self.settings.work} cannot be used: {wrong.strerror}.", path="work",
                                    fix="Set `work:` in plane.yaml to a folder that can be written.") from wrong
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        with self._working():
+            Path(self.settings.work).mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="look-", dir=self.settings.work))
         try:
             yield folder
         finally:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from offline_feature_plane.contracts.model import find_problems, nearest, shown
+from offline_feature_plane.contracts.model import find_problems, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
@@ -63,14 +63,15 @@ def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, s
     Raises:
         SettingsInvalid: with every problem.
     """
-    merged, problems = _with_environment(document, env or {})
+    merged, problems, spoken = _with_environment(document, env or {})
     for name, value in (arguments or {}).items():
         if value is not None:
             merged = _with(merged, name.split("."), value)
+            spoken[f"$.{name}"] = name
     problems += find_problems(Settings, merged, default=SettingsInvalid)
     problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged)]
     if problems:
-        raise refuse(_one_each(problems))
+        raise refuse(_one_each([_blame(problem, spoken) for problem in problems]))
     return Settings.model_validate(_absolute(merged, folder))
 
 
@@ -115,10 +116,10 @@ def _default_text(info: FieldInfo) -> str:
     return "" if value is None or value in ([], {}) else ", ".join(value) if isinstance(value, list) else shown(value).strip("'")
 
 
-def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """The document with what the environment says; a variable that is no setting is a problem."""
+def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem], dict[str, str]]:
+    """The document with what the environment says, and which variable set which place; one that is no setting is a problem."""
     known = {PREFIX + name.upper().replace(".", "__"): (name, info) for name, info in _fields(Settings, "") if "<" not in name}
-    merged, problems = dict(document), []
+    merged, problems, spoken = dict(document), [], {}
     for variable in sorted(env):
         if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
             continue
@@ -128,7 +129,14 @@ def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tu
             continue
         name, info = known[variable]
         merged = _with(merged, name.split("."), _typed(env[variable], _type_text(info.annotation)))
-    return merged, problems
+        spoken[f"$.{name}"] = variable
+    return merged, problems, spoken
+
+
+def _blame(problem: Problem, spoken: Mapping[str, str]) -> Problem:
+    """The problem at the variable or argument that it came from, if it is not the file's."""
+    place = next((name for path, name in spoken.items() if stands_below(problem.path, path)), problem.path)
+    return Problem(place, problem.code, problem.sentence)
 
 
 def _typed(text: str, kind: str) -> Any:

@@ -26,7 +26,7 @@ def test_events_without_ids_can_have_no_labels(small):
 def test_a_named_request_outlives_a_growing_label_log(small):
     """A label log grows after the cut: the same request id still asks the same, and the answer says that the files changed.
 
-        ──── labels ────│as-of│──── more labels ────▶   same meaning, same payload, same dataset
+    ──── labels ────│as-of│──── more labels ────▶   same meaning, same payload, same dataset
     """
     small.intent["request_id"] = "request-0001"
     small.documents()

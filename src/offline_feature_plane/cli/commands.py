@@ -49,13 +49,18 @@ def example(text: str) -> Callable[[Command], Command]:
 
 
 def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
-    """The plane that a command speaks of."""
+    """The plane that a command speaks of. Raises RefNotFound, with what can be done, where there is none."""
+    from offline_feature_plane.errors import RefNotFound
     from offline_feature_plane.plane import open_plane as opened
 
     if plane_path is None:
         beside = intent.parent / PLANE_FILE if intent is not None else Path(PLANE_FILE)
         plane_path = beside if beside.exists() else Path(PLANE_FILE)
-    return opened(plane_path)
+    try:
+        return opened(plane_path)
+    except RefNotFound as wrong:
+        wrong.fix = "Go to the folder of your plane.yaml, name it with --plane, or start a plane with `ofs init`."
+        raise
 
 
 @ofs.command(short_help="Start a plane from your files, or from a demo world.")

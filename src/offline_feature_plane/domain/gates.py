@@ -79,7 +79,8 @@ def _result(gate: str, code: type[OfsError], sentences: Iterable[str], details: 
 
 
 def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], gate_map: GateMap, deny_list: Sequence[str], *,
-                 platform_run_id: str, scenario_run_ids: Sequence[str] = ()) -> tuple[WorldInput, ...]:
+                 platform_run_id: str, scenario_run_ids: Sequence[str] = (),
+                 place: str = "$.required_output_ids") -> tuple[WorldInput, ...]:
     """The world inputs that may be read, with their evidence.
 
     An output may be read iff its locator is known, it is no truth product, nothing in its scope has failed, and either an instance
@@ -93,6 +94,7 @@ def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], ga
         deny_list: truth products, by name or shell pattern.
         platform_run_id: the run that is asked about.
         scenario_run_ids: the scenario runs that may be read; empty means any.
+        place: where the outputs were asked for; what is missing for them is told there.
 
     Raises:
         RunScopeInvalid: the view is of another run. NoPassNoRead: anything else is missing. Both with every problem.
@@ -114,7 +116,7 @@ def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], ga
             locator = locators[0]
             evidence, lacks = _evidence(run_facts, output, locator, gate_map)
             faults += lacks
-        problems += [Problem(f"$.required_output_ids.{output}", NoPassNoRead.code, fault) for fault in faults]
+        problems += [Problem(f"{place}.{output}", NoPassNoRead.code, fault) for fault in faults]
         if locator is not None and not faults:
             found.append(WorldInput(output, locator["path"], _hex(locator.get("content_digest")), tuple(evidence)))
     if problems:
@@ -137,8 +139,9 @@ def _scope_problems(run_facts: Facts, platform_run_id: str, scenario_run_ids: Se
 
 def _evidence(facts: Facts, output: str, locator: Facts, gate_map: GateMap) -> tuple[list[dict[str, Any]], list[str]]:
     """The receipts that let an output be read, and what is missing for it."""
-    failed = [f"the gate {one['gate_id']} failed" for one in facts["gate_receipts"]
-              if one.get("status") == "FAIL" and _may_speak_of(one["scope"], locator)]
+    refused = dict.fromkeys(one["gate_id"] for one in facts["gate_receipts"]
+                            if one.get("status") == "FAIL" and _may_speak_of(one["scope"], locator))
+    failed = [f"the gate {gate} failed" for gate in refused]
     mine = [one for one in facts.get("instance_receipts", ()) if one["output_id"] == output]
     failed += [f"an instance receipt for {one['target_ref']['path']} says FAIL" for one in mine
                if one.get("status") == "FAIL" and _may_speak_of(one["scope"], locator)]
@@ -155,7 +158,7 @@ def _evidence(facts: Facts, output: str, locator: Facts, gate_map: GateMap) -> t
         passed = [one for one in facts["gate_receipts"] if one["gate_id"] == gate and one.get("status") == "PASS"
                   and _speaks_of(one["scope"], locator)]
         evidence += [{"kind": "gate", "gate_id": gate, "digest": _hex(one.get("digest")), "scope": dict(one["scope"])} for one in passed]
-        if not passed:
+        if not passed and gate not in refused:
             lacks.append(f"the gate {gate} has no PASS in its scope")
     return evidence, failed + lacks
 

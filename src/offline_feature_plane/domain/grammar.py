@@ -134,7 +134,7 @@ class _Parser:
         self.tokens = self._tokens()
         self.at = 0
 
-    def fail(self, what: str, start: int, end: int, fix: str = "") -> ExpressionInvalid:
+    def fail(self, what: str, start: int, end: int, fix: str | None = None) -> ExpressionInvalid:
         """An error that shows the place: the text, and carets under the part at fault."""
         shown, width = self.text.replace("\n", " ").replace("\t", " "), max(1, end - start)
         return ExpressionInvalid(f"{what}\n    {shown}\n    {' ' * start}{'^' * width}\n", fix=fix, path=self.where, position=start)
@@ -162,7 +162,7 @@ class _Parser:
             return self.fail("A text begins here and never ends.", at, at + 1, f"Close it with {character}.")
         advice = {"=": "Compare with `==`.", "%": "There is no remainder operator.", "!": "Write `not` or `!=`.", "&": "Write `and`.",
                   "|": "Write `or`.", "[": "Lists stand in round brackets: x in ('a', 'b')."}
-        return self.fail(f"Unexpected character {character!r}.", at, at + 1, advice.get(character, ""))
+        return self.fail(f"Unexpected character {character!r}.", at, at + 1, advice.get(character))
 
     @property
     def token(self) -> _Token:

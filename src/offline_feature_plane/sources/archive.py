@@ -72,7 +72,7 @@ class ArchiveSource:
         try:
             index = read_index(load_json(place.read_bytes(), name=str(place)), str(place))
         except OSError as wrong:
-            raise SourceUnreadable(f"{place} cannot be read: {wrong}", path=str(place),
+            raise SourceUnreadable(f"{place} cannot be read: {wrong.strerror or wrong}.", path=str(place),
                                    fix="An archive is a folder with index.json.") from wrong
         except (SchemaInvalid, ResourceExceeded) as wrong:
             raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Write the index again from the segments.") from wrong
@@ -217,7 +217,8 @@ def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
     try:
         inside = path.resolve(strict=True).is_relative_to(root.resolve())
     except OSError as wrong:
-        raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong}", path=one.path, fix="Restore the segment.") from wrong
+        raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong.strerror or wrong}.", path=one.path,
+                               fix="Restore the segment.") from wrong
     if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
         raise RefScopeInvalid(f"the segment {one.path} lies outside of {root}.", path=one.path, fix="Segments lie below their index.")
     return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)

@@ -104,7 +104,8 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
                 else:
                     yield decode(document)
     except (OSError, EOFError, zlib.error) as wrong:
-        raise SourceUnreadable(f"{file.path} cannot be read: {wrong}", path=file.relative, fix="Restore the segment.") from wrong
+        said = getattr(wrong, "strerror", None) or wrong
+        raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
 
 
 def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
