@@ -1,13 +1,11 @@
 """Files behind a source: which they are, what they hold, and the digest of their bytes (`decisions.md` D9, D14).
 
-One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`. CSV is RFC 4180 with commas and a header: every
-column is text and an empty field is null. JSON Lines holds one object a line; numbers are kept exact (`int`, else `Decimal`). CSV and JSON
-Lines may be gzipped. A file is hashed when it is pinned and again just before it is read.
+One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`; CSV and JSON Lines may be gzipped
+(`text_files`). A file is hashed when it is pinned and again just before it is read.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import zlib
@@ -15,23 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
-from offline_feature_plane.domain.usual_json import Unusual, read_usual
-from offline_feature_plane.errors import (
-    OfsError,
-    RefScopeInvalid,
-    ReplayBasisMismatch,
-    ResourceExceeded,
-    SchemaInvalid,
-    SourceUnreadable,
-)
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.ports import PinnedFile
+from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, read_json_lines, unreadable
 
 Form = Literal["parquet", "csv", "jsonl"]
 Batch = dict[str, pa.Array | list[Any]]
@@ -126,42 +115,15 @@ def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary
         raise ReplayBasisMismatch(f"{file.path} changed while it was read: {count} rows seen, {file.rows} pinned.", path=file.relative)
 
 
-def load_object(line: bytes | str) -> dict[str, Any]:
-    """Read one JSON object strictly, its numbers exactly (`int` or `Decimal`).
-
-    Raises:
-        SchemaInvalid: not one. ResourceExceeded: beyond the budgets of `load_json`.
-    """
-    try:
-        text = line.decode() if isinstance(line, bytes) else line if line.isascii() else line.encode().decode()  # no half surrogate passes
-        document = read_usual(text, exact=True) if len(line) <= MAX_DOCUMENT_BYTES else None
-    except (Unusual, ValueError, ArithmeticError, RecursionError):
-        document = None
-    if document is None:  # something needs a second look
-        document = load_json(line, numbers="decimal")
-    if not isinstance(document, dict):
-        raise SchemaInvalid(f"an object is expected, not {type(document).__name__}")
-    return document
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number (from 1) and object of every line that is not blank.
-
-    Raises:
-        SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
-    """
-    number = 0
-    try:
-        with _open_text_bytes(path) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.isspace():
-                    continue
-                yield number, load_object(line)
-    except (SchemaInvalid, ResourceExceeded) as wrong:
-        raise SourceUnreadable(f"line {number} of {path}: {wrong.what}.", path=f"{path}:{number}",
-                               fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
-    except (OSError, EOFError, zlib.error) as wrong:
-        _unreadable(path, wrong)
+def first_value(files: FileSet, column: str) -> Any:
+    """The first value of a column that is not null; None if there is none. Raises as `read_batches`."""
+    for file in files.files:
+        for batch in read_batches(file, files.form, [column]):
+            values = batch[column]
+            for value in values if isinstance(values, list) else values.drop_null()[:1].to_pylist():
+                if value is not None:
+                    return value
+    return None
 
 
 def _is(question: Callable[[], bool], path: Path) -> bool:
@@ -169,17 +131,17 @@ def _is(question: Callable[[], bool], path: Path) -> bool:
     try:
         return question()
     except OSError as wrong:
-        _unreadable(path, wrong)
+        unreadable(path, wrong)
 
 
 def _find(path: Path) -> list[tuple[str, Path]]:
     if _is(path.is_file, path):
         return [(path.name, path.resolve())]
     if not _is(path.is_dir, path):
-        raise SourceUnreadable(f"nothing stands at {path}.", path=str(path), fix="Check the path; it is relative to plane.yaml.")
+        raise SourceUnreadable(f"nothing stands at {path.absolute()}.", path=str(path), fix="Check the path.")
     root = path.resolve()
     found: list[tuple[str, Path]] = []
-    for folder, folders, names in os.walk(root, onerror=lambda wrong: _unreadable(path, wrong)):
+    for folder, folders, names in os.walk(root, onerror=lambda wrong: unreadable(path, wrong)):
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in folders:
             if (Path(folder) / name).is_symlink():
@@ -208,7 +170,7 @@ def _form_of(path: Path, form: str | None) -> Form:
         raise SourceUnreadable(f"{form!r} is no form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
     if known is None and form is None:
         raise SourceUnreadable(f"the name of {path} does not say what it holds.", path=str(path),
-                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz), or say `format:`.")
+                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz); where plane.yaml maps it, `format:` may say it.")
     return known if form is None and known is not None else cast("Form", form)
 
 
@@ -221,7 +183,7 @@ def _digest_of(path: Path) -> str:
             if stream.tell() == 0:
                 raise SourceUnreadable(f"{path} is empty.", path=str(path), fix="Write the file again; it has no bytes.")
     except OSError as wrong:
-        _unreadable(path, wrong)
+        unreadable(path, wrong)
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -229,14 +191,8 @@ def _stamp(file: PinnedFile) -> tuple[int, int, int, int]:
     try:
         found = file.path.stat()
     except OSError as wrong:
-        raise ReplayBasisMismatch(f"{file.path} is gone: {wrong}.", path=file.relative) from wrong
+        raise ReplayBasisMismatch(f"{file.path} is gone: {wrong.strerror or wrong}.", path=file.relative) from wrong
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-
-def _unreadable(path: Path, wrong: BaseException) -> NoReturn:
-    said = (getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__).removesuffix(".")
-    raise SourceUnreadable(f"{path} cannot be read: {said}.", path=str(path),
-                           fix="Check that the file is whole, readable and of the form that its name or `format:` says.") from wrong
 
 
 def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -254,10 +210,11 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
             with pq.ParquetFile(path) as file:
                 rows, columns = file.metadata.num_rows, tuple((field.name, str(field.type)) for field in file.schema_arrow)
         else:
-            columns = tuple((name, "string") for name in _csv_header(path))
-            rows = sum(batch.num_rows for batch in _csv_reader(path, [name for name, _ in columns], None))
+            check_csv(path)
+            columns = tuple((name, "string") for name in csv_columns(path))
+            rows = sum(batch.num_rows for batch in csv_batches(path, [name for name, _ in columns], None))
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
-        _unreadable(path, wrong)
+        unreadable(path, wrong)
     names = dict.fromkeys(name for name, _ in columns)
     if len(names) != len(columns):
         twice = sorted({name for name, _ in columns if sum(name == other for other, _ in columns) > 1})
@@ -289,11 +246,11 @@ def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[s
                 for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=True):
                     yield {name: batch.column(name) for name in columns}
         else:
-            for batch in _csv_reader(path, _csv_header(path), columns):
+            for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:
                     yield {name: batch.column(name) for name in columns}
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
-        _unreadable(path, wrong)
+        unreadable(path, wrong)
 
 
 def _scan_json(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
@@ -308,29 +265,3 @@ def _scan_json(path: Path, columns: Sequence[str]) -> Iterator[Batch]:
             lists, rows = {name: [] for name in columns}, 0
     if rows:
         yield dict(lists)
-
-
-def _csv_header(path: Path) -> list[str]:
-    with _open_text_bytes(path) as stream:
-        header = stream.readline(_BLOCK)
-    texts = {f"f{number}": pa.string() for number in range(header.count(b",") + 1)}
-    table = pyarrow.csv.read_csv(pa.BufferReader(header.removeprefix(b"\xef\xbb\xbf")),
-                                 read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True, use_threads=False),
-                                 convert_options=pyarrow.csv.ConvertOptions(column_types=texts))
-    return [column[0].as_py() or "" for column in table.columns]
-
-
-def _csv_reader(path: Path, names: Sequence[str], wanted: Sequence[str] | None) -> Any:
-    source = pa.input_stream(str(path), compression="gzip" if path.name.endswith(".gz") else None)
-    return pyarrow.csv.open_csv(
-        source,
-        read_options=pyarrow.csv.ReadOptions(block_size=4 * _BLOCK),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
-            include_columns=list(wanted) if wanted is not None else None))
-
-
-def _open_text_bytes(path: Path) -> IO[bytes]:
-    opener = cast("Callable[..., IO[bytes]]", gzip.open if path.name.endswith(".gz") else open)
-    return opener(path, "rb")

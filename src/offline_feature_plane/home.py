@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import getpass
 import os
 import re
@@ -65,6 +66,13 @@ class PlaneHome:
         self._archives = ArchiveSource()
         self._tables = PlainTableSource()
         self._timelines = FileLabelStore(Path("/"))
+        self._asked = Document({})
+
+    def hearing(self, document: Document) -> PlaneHome:
+        """The same home for one intent as it was written: what it lacks is told at the line that asks for it."""
+        found = copy.copy(self)
+        found._asked = document
+        return found
 
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
         """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""
@@ -149,8 +157,12 @@ class PlaneHome:
         except OfsError as wrong:
             raise document.locate(wrong) from None
         gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
-        inputs = judge_inputs(facts.document(), intent.required_output_ids, gate_map, self.settings.deny_outputs,
-                              platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids)
+        try:
+            inputs = judge_inputs(facts.document(), intent.required_output_ids, gate_map, self.settings.deny_outputs,
+                                  platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids,
+                                  place=self._place_of_wish())
+        except OfsError as wrong:
+            raise document.locate(wrong) from None  # what is not told at the wish is wrong in the view
         said = tuple(one.describe() for one in inputs)
         return run_facts_digest(facts), said, (granted, GateResult("world_inputs", "PASS", None, {"inputs": list(said)}))
 
@@ -161,6 +173,12 @@ class PlaneHome:
     def superseded(self, dm_id: str) -> Sequence[str]:
         """The datasets that this one replaces."""
         return [Path(key).stem for key in self._store().list(supersession_prefix(self.settings.run_scope, dm_id))]
+
+    def _place_of_wish(self) -> str:
+        """Where the required outputs were asked for: in the intent if it speaks of them, else for the whole plane."""
+        asked = self._asked.value
+        written = next((name for name in ("required_output_ids", "required_outputs") if asked.get(name) is not None), None)
+        return "plane.yaml $.required_outputs" if written is None else f"{self._asked.place(f'$.{written}')} $.{written}"
 
     def _mapping(self, label_type: str) -> LabelMapping:
         return mapping_from(self.settings.labels[label_type].document(), label_type)

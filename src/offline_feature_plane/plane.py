@@ -110,7 +110,8 @@ class Plane:
 
     def plan(self, intent: Intent) -> Planned:
         """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
-        return make_plan(self._asked(intent), self.home)
+        asked = self._asked(intent)
+        return make_plan(asked, self.home.hearing(asked.document))
 
     def pin(self, intent: Intent) -> Pinned:
         """The full contract that an intent stands for."""

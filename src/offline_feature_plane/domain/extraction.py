@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from offline_feature_plane.domain.closure import Field, Rounding
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.instants import parse_offset_instant
+from offline_feature_plane.domain.instants import parse_offset_instant, parse_wall_reading
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import (
     EventSchemaMissingFields,
@@ -154,7 +154,7 @@ def _wall(local_us: int) -> datetime:
 def _read_text(text: str, zone: str | None, name: str) -> int:
     local = _OFFSET.search(text) is None
     try:
-        us = parse_offset_instant(f"{text}Z" if local else text)
+        us = parse_wall_reading(text) if local else parse_offset_instant(text)
     except ValueError as wrong:
         raise ReplayEventInvalid(f"{name} holds {_shown(text)}: {wrong}.", path=name,
                                  fix="Write times such as 2026-01-31T23:59:59.000000Z.") from wrong

@@ -23,6 +23,8 @@ LONGEST_DURATION_US = 2**53 - 1
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _INSTANT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(.*)", re.DOTALL)
 _OFFSET = re.compile(r"([+-])([0-9]{2}):([0-9]{2})")
+_SHORT_OFFSET = re.compile(r"([+-][0-9]{2})([0-9]{2})?")
+_MINUTE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2})([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?")
 _DURATION = re.compile(r"([1-9][0-9]{0,17})([smhdw])")
 _UNIT_US = {"w": 7 * US_PER_DAY, "d": US_PER_DAY, "h": 3_600 * US_PER_SECOND, "m": 60 * US_PER_SECOND, "s": US_PER_SECOND}
 
@@ -58,19 +60,29 @@ def parse_offset_instant(text: str) -> int:
     >>> parse_offset_instant("1970-01-01T01:00:00.000000000+01:00")
     0
     """
-    local_us, fraction, offset = _read(text)
-    if fraction[6:].strip("0"):
-        raise ValueError(f"{text!r} is finer than a microsecond")
+    local_us, offset = _read_whole(text)
     if offset in {"Z", "z"}:
         return local_us
     match = _OFFSET.fullmatch(offset)
     if match is None:
-        raise ValueError(f"{text!r} carries no UTC offset" if not offset else f"{text!r} ends in {offset!r}, which is no UTC offset")
+        raise ValueError(f"{text!r} carries no UTC offset" if not offset else _no_offset(text, offset))
     hours, minutes = int(match[2]), int(match[3])
     if hours > 23 or minutes > 59:
         raise ValueError(f"{text!r} has the impossible offset {offset}")
     shift = (hours * 60 + minutes) * 60 * US_PER_SECOND
     return _within(local_us - shift if match[1] == "+" else local_us + shift, text)
+
+
+def parse_wall_reading(text: str) -> int:
+    """µs since 1970-01-01T00:00 on the wall of a time without offset that is found in data. Raises as `parse_offset_instant`.
+
+    >>> parse_wall_reading("1970-01-01 00:00:01")
+    1000000
+    """
+    local_us, offset = _read_whole(text)
+    if offset:
+        raise ValueError(_no_offset(text, offset))
+    return local_us
 
 
 def format_instant(us: int) -> str:
@@ -122,10 +134,28 @@ def format_duration(us: int) -> str:
     raise ValueError(f"{us} µs is not a positive whole number of seconds")
 
 
+def _read_whole(text: str) -> tuple[int, str]:
+    """Local µs and offset text, no digit of the fraction lost."""
+    local_us, fraction, offset = _read(text)
+    if fraction[6:].strip("0"):
+        raise ValueError(f"{text!r} is finer than a microsecond")
+    return local_us, offset
+
+
+def _no_offset(text: str, offset: str) -> str:
+    short = _SHORT_OFFSET.fullmatch(offset)
+    meant = f"; write {short[1]}:{short[2] or '00'}" if short else ""
+    return f"{text!r} ends in {offset!r}, which is no UTC offset{meant}"
+
+
 def _read(text: str) -> tuple[int, str, str]:
     """Local µs (cut to microseconds), fraction digits, offset text."""
     match = _INSTANT.fullmatch(text)
     if match is None:
+        if day := _DATE.fullmatch(text):
+            raise ValueError(f"{text!r} is a day and no instant; if its first moment is meant, write {day[0]}T00:00:00")
+        if minute := _MINUTE.fullmatch(text):
+            raise ValueError(f"{text!r} has no seconds; write {minute[1]}:00{minute[2] or ''}")
         raise ValueError(f"{text!r} is no instant; write it as YYYY-MM-DDThh:mm:ssZ")
     hour, minute, second, fraction = int(match[2]), int(match[3]), int(match[4]), match[5] or ""
     if second == 60:

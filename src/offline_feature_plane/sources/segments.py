@@ -20,8 +20,9 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
     SourceUnreadable,
 )
-from offline_feature_plane.filesets import check_pins, load_object, read_batches
+from offline_feature_plane.filesets import check_pins, read_batches
 from offline_feature_plane.ports import PinnedFile, Segment
+from offline_feature_plane.text_files import load_object
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 

@@ -1,0 +1,155 @@
+"""CSV and JSON Lines files, plain or gzipped, read strictly: UTF-8, RFC 4180 with commas and a header, one JSON object a line.
+
+Every CSV column is text and an empty field is null. JSON numbers are kept exact (`int`, else `Decimal`).
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn, cast
+
+import pyarrow as pa
+import pyarrow.csv
+
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
+from offline_feature_plane.domain.usual_json import Unusual, read_usual
+from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
+
+_BLOCK = 1 << 20
+_LONGEST_FIELD = 8 * _BLOCK  # Arrow's reader takes no longer ones either
+_QUOTED = re.compile(rb'"(?:[^"]++|"")*+"')
+_SOUND = re.compile(rb'(?:[^"]++|(?<=[^,\r\n])"|' + _QUOTED.pattern + rb"(?=[,\r\n]))*+")  # a quote inside of a bare field is text
+_SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
+
+
+def unreadable(path: Path, wrong: BaseException) -> NoReturn:
+    """Raise SourceUnreadable for what a reader or the file system said."""
+    said = (getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__).removesuffix(".")
+    raise SourceUnreadable(f"{path} cannot be read: {said}.", path=str(path),
+                           fix="Check that the file is whole, readable and of the form that its name, or `format:` in plane.yaml, says."
+                           ) from wrong
+
+
+def load_object(line: bytes | str) -> dict[str, Any]:
+    """Read one JSON object strictly, its numbers exactly (`int` or `Decimal`).
+
+    Raises:
+        SchemaInvalid: not one. ResourceExceeded: beyond the budgets of `load_json`.
+    """
+    try:
+        text = line.decode() if isinstance(line, bytes) else line if line.isascii() else line.encode().decode()  # no half surrogate passes
+        document = read_usual(text, exact=True) if len(line) <= MAX_DOCUMENT_BYTES else None
+    except (Unusual, ValueError, ArithmeticError, RecursionError):
+        document = None
+    if document is None:  # something needs a second look
+        document = load_json(line, numbers="decimal")
+    if not isinstance(document, dict):
+        raise SchemaInvalid(f"an object is expected, not {type(document).__name__}")
+    return document
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line number (from 1) and object of every line that is not blank.
+
+    Raises:
+        SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
+    """
+    number = 0
+    try:
+        with _opened(path) as stream:
+            for number, line in enumerate(stream, 1):
+                if line.isspace():
+                    continue
+                yield number, load_object(line)
+    except (SchemaInvalid, ResourceExceeded) as wrong:
+        raise SourceUnreadable(f"line {number} of {path}: {wrong.what}.", path=f"{path}:{number}",
+                               fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+    except (OSError, EOFError, zlib.error) as wrong:
+        unreadable(path, wrong)
+
+
+def check_csv(path: Path) -> None:
+    """Look for what a reader of CSV would mend or tell badly.
+
+    Raises:
+        SourceUnreadable: text that is not UTF-8, text behind a closing quote, a quote that never closes; with the line.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    lines, rest, before = 1, b"", b"\n"  # lines so far; an open quoted field, and the byte in front of it
+    with _opened(path) as stream:
+        while True:
+            block = stream.read(_BLOCK)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as wrong:
+                line = lines + rest.count(b"\n") + wrong.object.count(b"\n", 0, wrong.start)
+                raise SourceUnreadable(f"{path} is not UTF-8: line {line} holds the byte 0x{wrong.object[wrong.start]:02x}.",
+                                       path=f"{path}:{line}", fix="Save the file as UTF-8.") from None
+            data = before + rest + (block.removeprefix(codecs.BOM_UTF8) if before == b"\n" and lines == 1 and not rest else block)
+            end = _sound_until(path, data, lines, last=not block)
+            if not block:
+                return
+            lines, rest, before = lines + data.count(b"\n", 1, end), data[end:], data[end - 1:end]
+
+
+def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:
+    """Up to where the quotes of some CSV text are in order; what follows, if anything, is a quoted field that is not over yet.
+
+    Args:
+        path: for the message.
+        data: one byte that was read before, then text that begins outside of quotes.
+        line: the line in which it begins.
+        last: nothing follows.
+    """
+    found = _SOUND.match(data, 1) if b'"' in data else None
+    end = len(data) if found is None else found.end()
+    if end == len(data):
+        return end
+    quoted = _QUOTED.match(data, end)
+    if quoted is not None and quoted.end() < len(data):
+        what, at = "text follows a closing quote", quoted.end()
+    elif (last and quoted is None) or len(data) - end > _LONGEST_FIELD:
+        what, at = "a quote opens and never closes", end
+    else:
+        return end
+    line += data.count(b"\n", 1, at)
+    raise SourceUnreadable(f"line {line} of {path}: {what}.", path=f"{path}:{line}",
+                           fix='Write a quote inside of a quoted field twice (""), and nothing between its last quote and the comma.')
+
+
+def csv_columns(path: Path) -> list[str]:
+    """The names in a CSV file's header. Raises SourceUnreadable if something other than commas separates them."""
+    with _opened(path) as stream:
+        header = stream.readline(_BLOCK).removeprefix(codecs.BOM_UTF8)
+    bare = _QUOTED.sub(b"", header)
+    other = max(_SEPARATORS, key=bare.count)
+    if b"," not in bare and other in bare:
+        raise SourceUnreadable(f"the header of {path} is separated by {_SEPARATORS[other]}; only commas are read.", path=f"{path}:1",
+                               fix="Write the file with commas between its fields.")
+    texts = {f"f{number}": pa.string() for number in range(header.count(b",") + 1)}
+    table = pyarrow.csv.read_csv(pa.BufferReader(header),
+                                 read_options=pyarrow.csv.ReadOptions(autogenerate_column_names=True, use_threads=False),
+                                 convert_options=pyarrow.csv.ConvertOptions(column_types=texts))
+    return [column[0].as_py() or "" for column in table.columns]
+
+
+def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) -> Any:
+    """An Arrow reader of some columns, or all, of a CSV file with these names."""
+    source = pa.input_stream(str(path), compression="gzip" if path.name.endswith(".gz") else None)
+    return pyarrow.csv.open_csv(
+        source,
+        read_options=pyarrow.csv.ReadOptions(block_size=4 * _BLOCK),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
+            include_columns=list(wanted) if wanted is not None else None))
+
+
+def _opened(path: Path) -> IO[bytes]:
+    opener = cast("Callable[..., IO[bytes]]", gzip.open if path.name.endswith(".gz") else open)
+    return opener(path, "rb")
