@@ -23,6 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from offline_feature_plane.home import make_key
 from offline_feature_plane.simulation import World, write_files
 
 HERE = Path(__file__).parent
@@ -55,6 +56,8 @@ def prepare(events: int) -> Path:
     folder = SCRATCH / str(events)
     if not (folder / "chargebacks.parquet").exists():
         write_files(World(events, customers=max(1_000, events // 100), terminals=max(100, events // 1_000), days=180), folder)
+    if not (folder / "tokens.key").exists():
+        make_key(folder / "tokens.key")
     for file in (HERE / "profile").iterdir():
         shutil.copy(file, folder / file.name)
     return folder
@@ -90,9 +93,9 @@ def measure(events: int, repeats: int, profile: str) -> dict[str, Timing]:
     shutil.copy(next(folder.glob("store/*/ofs/manifests/*.json")), manifest)
     found: dict[str, list[Timing]] = {}
     for _ in range(repeats):
+        shutil.rmtree(folder / "floor", ignore_errors=True)
         found.setdefault("floor", []).append(
             timed([sys.executable, str(HERE / "floor.py"), "transactions.parquet", str(table), str(manifest), "floor"], folder))
-        shutil.rmtree(folder / "floor")
         found.setdefault("ofs", []).append(build(folder, profile))
         if profile == "features.yaml":
             found.setdefault("window_sql", []).append(

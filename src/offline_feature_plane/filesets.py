@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +137,7 @@ def _is(question: Callable[[], bool], path: Path) -> bool:
 
 def _find(path: Path) -> list[tuple[str, Path]]:
     if _is(path.is_file, path):
-        return [(path.name, path.resolve())]
+        return [(_listed(Path(path.name)), path.resolve())]
     if not _is(path.is_dir, path):
         raise SourceUnreadable(f"nothing stands at {path.absolute()}.", path=str(path), fix="Check the path.")
     root = path.resolve()
@@ -153,10 +154,20 @@ def _find(path: Path) -> list[tuple[str, Path]]:
                 if not file.resolve().is_relative_to(root):
                     raise RefScopeInvalid(f"{file} is a link that leads out of {path}.", path=str(path),
                                           fix="Copy the file in, or map it itself.")
-                found.append((file.relative_to(root).as_posix(), file.resolve()))
+                found.append((_listed(file.relative_to(root)), file.resolve()))
     if not found:
         raise SourceUnreadable(f"{path} holds no file.", path=str(path), fix="Point at a file, or at a folder with data files.")
     return sorted(found, key=lambda item: item[0].encode())
+
+
+def _listed(path: Path) -> str:
+    """The name under which a file is listed: composed (NFC), so that copying it between systems does not rename it."""
+    name = unicodedata.normalize("NFC", path.as_posix())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise SourceUnreadable(f"the file name {name!a} is not UTF-8.", path=ascii(name), fix="Rename the file.") from None
+    return name
 
 
 def _is_hidden(name: str) -> bool:
@@ -170,7 +181,7 @@ def _form_of(path: Path, form: str | None) -> Form:
         raise SourceUnreadable(f"{form!r} is no form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
     if known is None and form is None:
         raise SourceUnreadable(f"the name of {path} does not say what it holds.", path=str(path),
-                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz); where plane.yaml maps it, `format:` may say it.")
+                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
     return known if form is None and known is not None else cast("Form", form)
 
 

@@ -66,12 +66,12 @@ class PlaneHome:
         self._archives = ArchiveSource()
         self._tables = PlainTableSource()
         self._timelines = FileLabelStore(Path("/"))
-        self._asked = Document({})
+        self.asked = Document({})
 
     def hearing(self, document: Document) -> PlaneHome:
         """The same home for one intent as it was written: what it lacks is told at the line that asks for it."""
         found = copy.copy(self)
-        found._asked = document
+        found.asked = document
         return found
 
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
@@ -176,9 +176,9 @@ class PlaneHome:
 
     def _place_of_wish(self) -> str:
         """Where the required outputs were asked for: in the intent if it speaks of them, else for the whole plane."""
-        asked = self._asked.value
+        asked = self.asked.value
         written = next((name for name in ("required_output_ids", "required_outputs") if asked.get(name) is not None), None)
-        return "plane.yaml $.required_outputs" if written is None else f"{self._asked.place(f'$.{written}')} $.{written}"
+        return "plane.yaml $.required_outputs" if written is None else f"{self.asked.place(f'$.{written}')} $.{written}"
 
     def _mapping(self, label_type: str) -> LabelMapping:
         return mapping_from(self.settings.labels[label_type].document(), label_type)

@@ -303,7 +303,14 @@ def test_unseen_files_become_a_plane_that_builds(start, tmp_path, capsys):
 
 REFUSALS = {
     "no time": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%m/%d/%Y"))), 2, ("time holds other text", "RFC 3339")),
-    "days only": (lambda d: as_parquet(d / "x.parquet", plain(), time=pa.date32()), 2, ("time holds days", "RFC 3339")),
+    "days only": (lambda d: as_parquet(d / "x.parquet", plain(), time=pa.date32()), 2,
+                  ("time holds days, which are no instants", "2026-01-31T00:00:00", "zone:")),
+    "days as text": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%Y-%m-%d"))), 2,
+                     ("time holds days", "2026-01-31T00:00:00", "zone:")),
+    "minutes": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%Y-%m-%d %H:%M"))), 2,
+                ("time holds times without seconds", "Write seconds")),
+    "short offsets": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%Y-%m-%d %H:%M:%S+00"))), 2,
+                      ("without a whole offset", "+00:00")),
     "epoch": (lambda d: as_parquet(d / "x.parquet", plain(time=lambda e: e.number)), 2, ("time holds numbers", "timestamps")),
     "null times": (lambda d: as_parquet(d / "x.parquet", plain(time=lambda e: e.at if e.number else None)), 2, ("time holds nulls",)),
     "no id": (lambda d: as_parquet(d / "x.parquet", plain(id=lambda _: 1, amount=lambda _: 1.5)), 2, ("different in every row",
@@ -311,11 +318,12 @@ REFUSALS = {
     "no label": (lambda d: as_parquet(d / "x.parquet", plain(is_fraud=lambda _: 1)), 2, ("looks like a label", "--labels")),
     "unknown labels": (lambda d: as_parquet(d / "x.parquet", plain(is_fraud=lambda e: e.bad if e.number % 3 else None)), 2,
                        ("is_fraud", "null in 300 of 900", "--labels")),
-    "unknown form": (lambda d: as_csv(d / "x.xlsx", plain()), 3, ("does not say what it holds", ".parquet")),
+    "unknown form": (lambda d: as_csv(d / "x.xlsx", plain()), 3, ("does not say what it holds", "Name it .parquet")),
+    "semicolons": (lambda d: as_csv(d / "x.csv", plain(), delimiter=";"), 3, ("separated by semicolons",)),
     "empty file": (lambda d: (d / "x.csv").write_bytes(b"") or "x.csv", 3, ("is empty",)),
     "header only": (lambda d: (d / "x.csv").write_text("id,time,customer_id\n") and "x.csv", 3, ("no row",)),
     "torn parquet": (lambda d: (d / "x.parquet").write_bytes(b"PAR1 and no more") and "x.parquet", 3, ("cannot be read",)),
-    "missing file": (lambda _: "nowhere.parquet", 3, ("nowhere.parquet",)),
+    "missing file": (lambda _: "nowhere.parquet", 3, ("nothing stands at /", "nowhere.parquet", "Check the path.")),
 }
 
 
@@ -326,7 +334,7 @@ def test_what_cannot_be_described_is_refused_whole(name, tmp_path, capsys):
     assert init(tmp_path, write(tmp_path), None) == status
     said = capsys.readouterr().err
     assert all(word in said for word in words), said
-    assert "Traceback" not in said
+    assert not any(word in said for word in ("Traceback", "relative to plane.yaml", "or say `format:`"))
     assert not (tmp_path / "plane").exists()
 
 
@@ -339,6 +347,15 @@ def test_labels_of_other_events_are_refused(tmp_path, capsys):
     other = as_parquet(tmp_path / "other.parquet", [{"account": f"a{e.who}", "reported_at": e.known} for e in BAD])
     assert init(tmp_path, events, other) == 2
     assert "nor one that holds such ids" in capsys.readouterr().err
+
+
+def test_days_of_labels_are_not_taken_for_instants(tmp_path, capsys):
+    """A label file that only knows days: the delay is assumed, and init says which column it passed by."""
+    events = as_parquet(tmp_path / "tx.parquet", [{"tx_id": e.number, "ts": e.at, "card_id": e.who, "amount": e.euros} for e in EVENTS])
+    labels = as_csv(tmp_path / "cb.csv", [{"tx_id": e.number, "reported_on": e.known.strftime("%Y-%m-%d")} for e in BAD])
+    assert init(tmp_path, events, labels) == 0
+    assert "no time column (reported_on holds days, which are no instants)" in capsys.readouterr().out
+    assert "after_event: 30d" in (tmp_path / "plane/plane.yaml").read_text()
 
 
 def test_existing_files_are_listed_and_kept(tmp_path, capsys):

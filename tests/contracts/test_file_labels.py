@@ -88,11 +88,16 @@ def test_a_misspelt_column_is_answered_with_the_near_one(tmp_path):
 
 
 def test_times_without_zone_need_a_declared_one(tmp_path):
-    """A time column without zone is refused until `zone:` says in which one it was written."""
-    write(tmp_path / "labels.parquet", reported_at=pa.array([5, 6], LOCAL))
-    with pytest.raises(TimeZoneUndeclared, match=r"labels\.chargeback"):
+    """A time column without zone, of text its first value, is refused until `zone:` says in which one it was written."""
+    for column in (pa.array([5, 6], LOCAL), pa.array(["2026-01-01T00:00:00", "2026-01-02T00:00:00Z"])):
+        write(tmp_path / "labels.parquet", reported_at=column)
+        with pytest.raises(TimeZoneUndeclared, match=r"to labels\.chargeback") as caught:
+            pin(tmp_path)
+        assert caught.value.path == "labels.chargeback.observed"
+        assert pin(tmp_path, zone="Europe/Paris").zone == "Europe/Paris"
+    write(tmp_path / "labels.parquet", reported_at=pa.array(["soon", "2026-01-02T00:00:00Z"]))
+    with pytest.raises(LabelStoreUnavailable, match="'soon' is no instant"):
         pin(tmp_path)
-    assert pin(tmp_path, zone="Europe/Paris").zone == "Europe/Paris"
 
 
 @pytest.mark.parametrize(("column", "array", "raw"), [

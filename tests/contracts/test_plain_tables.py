@@ -67,8 +67,9 @@ def test_times_without_zone_need_a_declared_one(tmp_path):
     zoneless = table(tmp_path / "a.parquet", id=[1], at=pa.array([1], pa.timestamp("us")))
     (tmp_path / "a.csv").write_text("id,at\n1,\n2,2026-01-01 00:00:00\n")
     for path in (zoneless, tmp_path / "a.csv"):
-        with pytest.raises(TimeZoneUndeclared, match="zone: UTC"):
+        with pytest.raises(TimeZoneUndeclared, match="zone: UTC") as caught:
             pin(path)
+        assert caught.value.path == "events.tx.time"
         assert pin(path, zone="Europe/Paris").zone == "Europe/Paris"
 
 

@@ -3,12 +3,15 @@
 import gzip
 import hashlib
 import os
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from offline_feature_plane import text_files
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.filesets import check_pins, pin_files, read_batches
 
@@ -62,7 +65,7 @@ def test_json_lines_keep_numbers_exact_and_know_every_key(tmp_path, name):
 @pytest.mark.parametrize(("name", "data"), [
     ("a.csv", b""), ("a.csv", b"a,b\n"), ("a.csv", b"a,b\n1\n"), ("a.csv", b"a,b\n1,\xff\n"), ("a.csv", b"a,a\n1,2\n"),
     ("a.csv", b"\xff\n1\n"),
-    ("a.csv.gz", b"no gzip"), ("a.csv.gz", gzip.compress(b"a\n1\n" * 99)[:-9]), ("a.jsonl", b"{"), ("a.jsonl", b"[1]\n"),
+    ("a.csv.gz", b"no gzip"), ("a.csv.gz", gzip.compress(b"a\n1\n" * 99, mtime=0)[:-9]), ("a.jsonl", b"{"), ("a.jsonl", b"[1]\n"),
     ("a.jsonl", b'{"a": NaN}\n'),
     ("a.jsonl", b'{"a": 1, "a": 2}\n'), ("a.jsonl", b'{"a": "\xff"}\n'), ("a.jsonl", b"[" * 100_000), ("a.jsonl", b"\n\n"),
     ("a.parquet", b"PAR1"),
@@ -74,6 +77,32 @@ def test_broken_empty_and_foreign_files_are_refused_with_advice(tmp_path, name, 
         pin_files(tmp_path / name)
     assert caught.value.path
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b"a;b\n1,5;2\n", "separated by semicolons; only commas"), (b"a\tb\n1\t2\n", "separated by tabs"), (b"a|b\n1|2\n", "separated by bars"),
+    (b"a,b\n1,2\n\xe9,3\n", "not UTF-8: line 3 holds the byte 0xe9"), (b"a,b\n1,\xc3", "not UTF-8: line 2"),
+    ("a,b\n1,2\n".encode("utf-16"), "not UTF-8: line 1 holds the byte 0xff"),
+    (b'a,b\n"C"1,2\n', "line 2 of .*text follows a closing quote"), (b'a,b\n"x\ny" ,2\n', "line 3 of .*text follows"),
+    (b'"a"x,b\n1,2\n', "line 1 of .*text follows"), (b'a,b\n1,2\n"3,4\n5,6\n', "line 3 of .*never closes")])
+def test_csv_that_a_lenient_reader_would_mend_is_refused_by_line(tmp_path, data, words):
+    """Other separators, other encodings and text behind a closing quote are named for what they are."""
+    (tmp_path / "a.csv").write_bytes(data)
+    with pytest.raises(SourceUnreadable, match=words) as caught:
+        pin_files(tmp_path / "a.csv")
+    assert re.search(r"a\.csv:\d+$", caught.value.path)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 1 << 20])
+def test_lawful_quotes_are_read_wherever_blocks_end(tmp_path, monkeypatch, block):
+    """Doubled quotes, line ends in fields, quotes inside of bare fields, no line end at the end: all RFC 4180 or harmless."""
+    monkeypatch.setattr(text_files, "_BLOCK", block)
+    (tmp_path / "a.csv").write_bytes(b'"a;b",b\r\n"x ""y""",5" pipe\r\n"1\r\n2",""""\r\nc""d,"z"')
+    text_files.check_csv(tmp_path / "a.csv")
+    monkeypatch.undo()
+    pinned = pin_files(tmp_path / "a.csv")
+    (batch,) = read_batches(pinned.files[0], "csv", ["a;b", "b"])
+    assert [column.to_pylist() for column in batch.values()] == [['x "y"', "1\r\n2", 'c""d'], ['5" pipe', '"', "z"]]
 
 
 def test_a_parquet_file_that_is_cut_anywhere_never_reads(tmp_path):
@@ -138,3 +167,14 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
     with pytest.raises(OfsError) as caught:
         list(batches)
     assert caught.value.code == "REPLAY_BASIS_MISMATCH"
+
+
+def test_names_are_listed_composed_and_must_be_text(tmp_path):
+    """A decomposed file name is listed composed, as it would be on another system; a name that is no UTF-8 is refused."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "zahlungen-u\u0308ber.csv").write_text("id\n1\n")
+    assert [file.relative for file in pin_files(folder).files] == ["zahlungen-\u00fcber.csv"]
+    Path(os.fsdecode(os.fsencode(folder) + b"/x\xff.csv")).write_text("id\n1\n")
+    with pytest.raises(SourceUnreadable, match="not UTF-8"):
+        pin_files(folder)

@@ -77,6 +77,13 @@ def test_a_fail_anywhere_in_scope_blocks(scope):
     assert refusal(facts(instance_receipts=[proof(), proof("FAIL")])) == ["an instance receipt for data/e says FAIL"]
 
 
+def test_one_failed_gate_is_one_problem():
+    """A gate that failed, however often and also where its PASS is needed, is told once."""
+    failed = [gate("gate.events", "FAIL"), gate("gate.events", "FAIL", seed=42)]
+    view = facts(gate_receipts=[*failed, gate("gate.arrivals"), gate("gate.sites")])
+    assert refusal(view) == ["the gate gate.events failed"]
+
+
 def test_an_instance_receipt_must_be_of_exactly_this_target():
     """Where instance receipts exist they decide, gates do not help; path, world and digest must be the locator's."""
     (found,) = judged(facts(instance_receipts=[proof()], gate_receipts=[]))

@@ -60,11 +60,20 @@ archives: {t: {path: x}}
         read(bad, {"OFS_ENGIN__NAME": "x", "OFS_ENGINE__NAME": "spark", "OFS_ENGINE__THREADS": "many"})
     told = {problem.path: problem.sentence for problem in caught.value.problems}
     assert set(told) >= {"$.plane", "$.event", "$.events.t.time", "$.events.t.tme", "$.events.t.zone", "$.labels.fraud.event",
-                         "$.labels.fraud.observed", "$.labels.fraud.value", "$.labels.fraud.min_lag", "$.engine.threads",
-                         "$.engine.memory_limit", "$.engine.name", "$.archives.t", "OFS_ENGIN__NAME"}
+                         "$.labels.fraud.observed", "$.labels.fraud.value", "$.labels.fraud.min_lag", "OFS_ENGINE__THREADS",
+                         "$.engine.memory_limit", "OFS_ENGINE__NAME", "$.archives.t", "OFS_ENGIN__NAME"}
+    assert not {"$.engine.threads", "$.engine.name"} & set(told)
     assert "Did you mean events?" in told["$.event"]
     assert "OFS_ENGINE__NAME" in told["OFS_ENGIN__NAME"]
     assert {problem.code for problem in caught.value.problems} == {"SETTINGS_INVALID"}
+
+
+def test_what_overrides_is_blamed_for_itself():
+    """A value is wrong where it was given: the last of file, environment and argument."""
+    with pytest.raises(SettingsInvalid) as caught:
+        read(GOOD + "strict: 5\nengine: {threads: 0, memory_limit: lots}", {"OFS_STRICT": "maybe", "OFS_ENGINE__THREADS": "0"},
+             {"engine.threads": -1})
+    assert sorted(problem.path for problem in caught.value.problems) == ["$.engine.memory_limit", "OFS_STRICT", "engine.threads"]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "5", "plane: null", "plane: x\nlabels: {a: 5}", "plane: x\nevents: [1]",

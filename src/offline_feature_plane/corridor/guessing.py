@@ -96,7 +96,8 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     times = [column for column in table.columns if column.is_time and column.nulls == 0]
     if not times:
         raise SourceColumnUnknown(f"{table.path} has no column with the time of each event{_near_times(table)}.", path=table.path,
-                                  fix="Write times as timestamps, or as text in RFC 3339 such as 2026-01-31T12:00:00Z, without nulls.")
+                                  fix="Write times as timestamps, or as text in RFC 3339 such as 2026-01-31T12:00:00Z, without nulls."
+                                      + _near_advice(table))
     time = max(times, key=lambda column: (_rank(column.name, _TIME_WORDS) > 0, column.kind == "zoned_timestamp", column.distinct))
     unique = [column for column in table.columns if column.unique and column.kind in ("integer", "string") and column != time]
     found = max(unique, key=lambda column: (_words(column.name)[-1] == "id", _rank(column.name, _KEY_WORDS) > 0), default=None)
@@ -125,10 +126,19 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
 
 def _near_times(table: TableSummary) -> str:
     """Columns that are named like a time, and what they hold instead."""
-    held = {"string": "other text", "integer": "numbers", "decimal": "numbers", "float": "numbers", "other": "days, or something nested"}
+    held = {"string": "other text", "integer": "numbers", "decimal": "numbers", "float": "numbers", "other": "something nested",
+            "day": "days, which are no instants", "near_time": "times without seconds or without a whole offset"}
     near = [f"{column.name} holds {'nulls' if column.is_time else held.get(column.kind, column.kind)}" for column in table.columns
-            if column.is_time or _rank(column.name, _TIME_WORDS)]
+            if column.is_time or column.kind in ("day", "near_time") or _rank(column.name, _TIME_WORDS)]
     return f" ({', '.join(near)})" if near else ""
+
+
+def _near_advice(table: TableSummary) -> str:
+    """What to do with columns that are nearly times: nothing is guessed of an instant."""
+    kinds = {column.kind for column in table.columns}
+    day = " Where the first moment of a day is meant, write it, 2026-01-31T00:00:00, and check `zone:` in plane.yaml."
+    near = " Write seconds and the whole offset, 2026-01-31T12:00:00+00:00."
+    return (day if "day" in kinds else "") + (near if "near_time" in kinds else "")
 
 
 def _comes_back(column: ColumnSummary, rows: int, least: int) -> bool:
@@ -186,7 +196,8 @@ def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str
     observed = max(times, key=lambda column: _rank(column.name, _OBSERVED_WORDS), default=None)
     others, hidden = _others(table, {link.name, *(column.name for column in table.columns if column.is_time)})
     notes = [f"labels refer to events by {link.name}",
-             f"observed: {observed.name}" if observed else "observed: no time column; 30 days after the event are assumed"]
+             f"observed: {observed.name}" if observed
+             else f"observed: no time column{_near_times(table)}; 30 days after the event are assumed"]
     if observed is not None and observed.kind == "timestamp":
         notes.append(f"{observed.name} carries no zone; UTC is assumed")
     valued = [column for column in table.columns

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from functools import lru_cache
 from typing import Any, NoReturn
 
 from offline_feature_plane.domain.closure import Field, Rounding
@@ -146,7 +145,6 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
     return local_us - early // _MICROSECOND
 
 
-@lru_cache(maxsize=64)
 def _wall(local_us: int) -> datetime:
     return datetime(1970, 1, 1) + timedelta(microseconds=local_us)  # noqa: DTZ001 - a wall reading has no zone by nature
 

@@ -154,8 +154,8 @@ def _read(text: str) -> tuple[int, str, str]:
     if match is None:
         if day := _DATE.fullmatch(text):
             raise ValueError(f"{text!r} is a day and no instant; if its first moment is meant, write {day[0]}T00:00:00")
-        if minute := _MINUTE.fullmatch(text):
-            raise ValueError(f"{text!r} has no seconds; write {minute[1]}:00{minute[2] or ''}")
+        if short := _MINUTE.fullmatch(text):
+            raise ValueError(f"{text!r} has no seconds; write {short[1]}:00{short[2] or ''}")
         raise ValueError(f"{text!r} is no instant; write it as YYYY-MM-DDThh:mm:ssZ")
     hour, minute, second, fraction = int(match[2]), int(match[3]), int(match[4]), match[5] or ""
     if second == 60:

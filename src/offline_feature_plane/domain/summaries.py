@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Kind = Literal["integer", "decimal", "float", "string", "bool", "timestamp", "zoned_timestamp", "other"]
+Kind = Literal["integer", "decimal", "float", "string", "bool", "timestamp", "zoned_timestamp", "day", "near_time", "other"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class ColumnSummary:
 
     Attributes:
         name: as in the file.
-        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not.
+        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not. A `day` is no instant; a `near_time` is
+            text that would be one with seconds or a whole offset.
         nulls: how many are null.
         distinct: about how many different values there are.
         unique: is every value different and none null?

@@ -5,15 +5,18 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.identity import files_log_id
+from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.errors import (
     LabelStoreUnavailable,
+    ReplayEventInvalid,
     SourceColumnUnknown,
     SourceTypeMismatch,
     SourceUnreadable,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.filesets import FileSet, pin_files
+from offline_feature_plane.filesets import FileSet, first_value, pin_files
 from offline_feature_plane.labelstores.mapping import LabelMapping
 from offline_feature_plane.ports import LabelTable
 
@@ -59,10 +62,14 @@ def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
         if name not in kinds:
             close = difflib.get_close_matches(name, kinds, 1)
             hint = f"Did you mean {close[0]!r}?" if close else f"Columns: {', '.join(kinds)}."
-            raise SourceColumnUnknown(f"the {mapping.label_type} labels have no column {name!r}.", fix=hint, path=f"{mapping.path}:{name}")
-    for time_name in (mapping.observed_column, mapping.effective_column, mapping.event_time_column):
+            what = f"the {mapping.label_type} labels have no column {name!r}"
+            if name == mapping.source_column:
+                what += f", and it is none of the sources {', '.join(SOURCES)}"
+            raise SourceColumnUnknown(f"{what}.", fix=hint, path=f"{mapping.path}:{name}")
+    for role, time_name in (("observed", mapping.observed_column), ("effective", mapping.effective_column),
+                            ("time", mapping.event_time_column)):
         if time_name is not None:
-            _check_time(mapping, time_name, kinds[time_name])
+            _check_time(mapping, files, time_name, f"labels.{mapping.label_type}.{role}")
     for id_name in (mapping.event_column, mapping.id_column, mapping.supersedes_column):
         if id_name is not None and not (_is_text(kinds[id_name]) or _is_integer(kinds[id_name])):
             raise _mismatch(mapping, id_name, kinds[id_name], "ids are text or integers", "Write the ids as text or integers.")
@@ -75,14 +82,27 @@ def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
                         "Map each raw value, for example `value: {column: is_fraud, 1: FRAUD, 0: LEGIT}`.")
 
 
-def _check_time(mapping: LabelMapping, name: str, kind: str) -> None:
+def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) -> None:
+    """Is it a time, and is its zone known? Of text the first value tells; all of them are read when the labels are."""
+    kind = dict(files.columns)[name]
+    undeclared = TimeZoneUndeclared(
+        f"the column {name!r} of the {mapping.label_type} labels carries no zone.", path=place,
+        fix=f"Add `zone: UTC` (or the zone in which it was written) to labels.{mapping.label_type} in plane.yaml.")
     if kind.startswith("timestamp["):
         if "tz=" not in kind and mapping.zone is None:
-            raise TimeZoneUndeclared(
-                f"the column {name!r} of the {mapping.label_type} labels carries no zone.", path=f"{mapping.path}:{name}",
-                fix=f"Add `zone: UTC` (or the zone in which it was written) to labels.{mapping.label_type} in plane.yaml.")
+            raise undeclared
+    elif kind.startswith("date"):
+        raise _mismatch(mapping, name, kind, "a day is no instant",
+                        "Write the moment that is meant as a timestamp; what is told by its day only became known when that day was over.")
     elif not _is_text(kind):
         raise _mismatch(mapping, name, kind, "a time is a timestamp or RFC 3339 text", "Write times as timestamps or RFC 3339 text.")
+    elif (value := first_value(files, name)) is not None:
+        try:
+            to_instant(value, mapping.zone, name)
+        except TimeZoneUndeclared:
+            raise undeclared from None
+        except ReplayEventInvalid as wrong:
+            raise LabelStoreUnavailable(f"in the {mapping.label_type} labels {wrong.what}", path=place, fix=wrong.fix) from wrong
 
 
 def _is_text(kind: str) -> bool:

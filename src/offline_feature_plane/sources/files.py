@@ -13,7 +13,7 @@ from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.identity import files_log_id
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import ReplayEventInvalid, SettingsInvalid, SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared
-from offline_feature_plane.filesets import FileSet, pin_files, read_batches
+from offline_feature_plane.filesets import FileSet, first_value, pin_files, read_batches
 from offline_feature_plane.ports import PlainTable
 
 _INTEGER = re.compile(r"u?int(8|16|32|64)")
@@ -81,13 +81,19 @@ def _check_time(files: FileSet, mapping: TableMapping, kind: str, path: str) -> 
         if "tz=" not in kind and mapping.zone is None:
             raise TimeZoneUndeclared(f"{mapping.time} is {kind}, without a zone.", path=path)
         return
+    if kind.startswith("date"):
+        raise SourceTypeMismatch(f"{mapping.time} is {kind}: a day, and no instant.", path=path,
+                                 fix="Write the moment that is meant as a timestamp; if that is the day's first one, cast the column to "
+                                     "a timestamp and declare its `zone:`.")
     if not _TEXT.fullmatch(kind) and kind != "json":
         raise SourceTypeMismatch(f"{mapping.time} is {kind}, which is no time.", path=path,
                                  fix="Map a timestamp column, or text in RFC 3339.")
-    value = _first_value(files, mapping.time)
+    value = first_value(files, mapping.time)
     try:
         if value is not None:
             to_instant(value, mapping.zone, mapping.time)
+    except TimeZoneUndeclared as wrong:
+        raise TimeZoneUndeclared(wrong.what, path=path) from wrong
     except ReplayEventInvalid as wrong:
         raise SourceTypeMismatch(f"the first value is no time: {wrong.what}", path=path, fix=wrong.fix) from wrong
 
@@ -102,13 +108,3 @@ def _id_type(files: FileSet, column: str, kind: str, path: str) -> ColumnType:
     whole = all(isinstance(value, int) and not isinstance(value, bool)
                 for file in files.files for batch in read_batches(file, files.form, [column]) for value in batch[column])
     return ColumnType("int64" if whole else "string")
-
-
-def _first_value(files: FileSet, column: str) -> Any:
-    for file in files.files:
-        for batch in read_batches(file, files.form, [column]):
-            values = batch[column]
-            for value in values if isinstance(values, list) else values.drop_null()[:1].to_pylist():
-                if value is not None:
-                    return value
-    return None

@@ -18,11 +18,14 @@ MOST_VALUES = 24
 MOST_DIGITS = 6
 SCALES = (0, 1, 2, 3, 4, 6)
 
-_INTEGER_TYPES = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+_INTEGER_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+_STORED: dict[str, Kind] = {**dict.fromkeys(_INTEGER_TYPES, "integer"), "FLOAT": "float", "DOUBLE": "float", "BOOLEAN": "bool",
+                            "DATE": "day"}
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _TIME = rf"{_DAY}[T ]\d{{2}}:\d{{2}}:\d{{2}}(\.\d+)?"
 _SPELLED = {"integer": r"[-+]?(0|[1-9]\d{0,17})", "decimal": r"[-+]?(0|[1-9]\d{0,14})(\.\d{1,18})?", "bool": r"true|false",
-            "zoned_timestamp": rf"{_TIME}(Z|[+-]\d{{2}}:\d{{2}})", "timestamp": _TIME}
+            "zoned_timestamp": rf"{_TIME}(Z|[+-]\d{{2}}:\d{{2}})", "timestamp": _TIME, "day": _DAY,
+            "near_time": rf"{_DAY}[T ]\d{{2}}:\d{{2}}(:\d{{2}}(\.\d+)?)?(Z|[+-]\d{{2}}(:?\d{{2}})?)?"}
 
 
 class FileProbe:
@@ -131,14 +134,12 @@ class FileProbe:
         return self._stems[table][1].form == "jsonl" and bool(self._ask(f"bool_or({opens})", table)[0][0])
 
     def _kind(self, table: str, column: str, kind: str, count: int) -> Kind:
-        if kind in _INTEGER_TYPES:
-            return "integer"
+        if kind in _STORED:
+            return _STORED[kind]
         if kind.startswith("DECIMAL"):
             return "decimal"
         if kind.startswith("TIMESTAMP"):
             return "zoned_timestamp" if "ZONE" in kind else "timestamp"
-        if kind in ("FLOAT", "DOUBLE", "BOOLEAN"):
-            return "bool" if kind == "BOOLEAN" else "float"
         if kind != "VARCHAR" and not kind.startswith("ENUM"):
             return "other"
         tests = ", ".join(f"count(*) FILTER (regexp_full_match({column}::VARCHAR, {_text(form)}))" for form in _SPELLED.values())
