@@ -165,7 +165,7 @@ def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool)
 
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         built = plane.build(intent, recompute=recompute, progress=progress)
-        emit_json(built.document()) if as_json else click.echo(showing.built(built))
+    emit_json(built.document()) if as_json else click.echo(showing.built(built))
 
 
 @ofs.command(short_help="List the runs in the ledger.")
