@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import emit_json
 from offline_feature_plane.cli.progress import shown
 
-if TYPE_CHECKING:
-    from offline_feature_plane.plane import Plane
-
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-PLANE_FILE = "plane.yaml"
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines instead of text.")
 plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
@@ -46,21 +42,6 @@ def example(text: str) -> Callable[[Command], Command]:
         command.__doc__ = f"{command.__doc__}\n\n\b\nExample:\n  {text}\n"
         return command
     return decorate
-
-
-def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
-    """The plane that a command speaks of. Raises RefNotFound, with what can be done, where there is none."""
-    from offline_feature_plane.errors import RefNotFound
-    from offline_feature_plane.plane import open_plane as opened
-
-    if plane_path is None:
-        beside = intent.parent / PLANE_FILE if intent is not None else Path(PLANE_FILE)
-        plane_path = beside if beside.exists() else Path(PLANE_FILE)
-    try:
-        return opened(plane_path)
-    except RefNotFound as wrong:
-        wrong.fix = "Go to the folder of your plane.yaml, name it with --plane, or start a plane with `ofs init`."
-        raise
 
 
 @ofs.command(short_help="Start a plane from your files, or from a demo world.")

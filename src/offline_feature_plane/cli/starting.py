@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import emit_json, pairs, style
 from offline_feature_plane.errors import SettingsInvalid, SourceUnreadable, StorageIoFailure
 
@@ -62,7 +63,6 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
 
 def make_key(plane_path: Path | None, *, as_json: bool) -> None:
     """Make the token key of a plane where its settings say it lies. Raises SettingsInvalid if there is one, or if it lay in the store."""
-    from offline_feature_plane.cli.commands import open_plane
     from offline_feature_plane.home import make_key as make
 
     with open_plane(plane_path) as plane:

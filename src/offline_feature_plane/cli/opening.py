@@ -1,0 +1,27 @@
+"""Which plane a command speaks of: the one that is named, the one beside the intent, or the one in the current folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offline_feature_plane.errors import RefNotFound
+
+if TYPE_CHECKING:
+    from offline_feature_plane.plane import Plane
+
+PLANE_FILE = "plane.yaml"
+
+
+def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
+    """The plane that a command speaks of. Raises RefNotFound, with what can be done, where there is none."""
+    from offline_feature_plane.plane import open_plane as opened
+
+    if plane_path is None:
+        beside = intent.parent / PLANE_FILE if intent is not None else Path(PLANE_FILE)
+        plane_path = beside if beside.exists() else Path(PLANE_FILE)
+    try:
+        return opened(plane_path)
+    except RefNotFound as wrong:
+        wrong.fix = "Go to the folder of your plane.yaml, name it with --plane, or start a plane with `ofs init`."
+        raise
