@@ -15,7 +15,7 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent, RangeBasis, SelectorBasis
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.meaning import identity
-from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef
+from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef, pins_digest
 from offline_feature_plane.contracts.plane import Settings, config_meaning, memory_bytes
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
@@ -27,7 +27,6 @@ from offline_feature_plane.corridor.sizing import estimate, list_sources
 from offline_feature_plane.corridor.task import check_fields, fields_read, task_of
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
-from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.completeness import EvidenceKind, refusal
 from offline_feature_plane.domain.gates import GateResult
@@ -169,7 +168,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
     sources = list_sources(tables.values(), [(topic, archive.evidence) for topic, archive in archives.items()], labels, ranges)
     cost = estimate(sources, closure)
     return Planned(
-        plan=BuildPlan(pins=pins, pins_digest=digest("ofs.plan_pins.v1", pins.model_dump(mode="json")), feasibility="FEASIBLE",
+        plan=BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                        sources=sources, estimate=cost,
                        warnings=_warn(profile, cost, settings)),
         task=task, events=events, labels=labels, gates=(truth, *gates),
