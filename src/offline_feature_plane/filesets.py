@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.ports import PinnedFile
+from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, read_json_lines, unreadable
 
-Form = Literal["parquet", "csv", "jsonl"]
 Batch = dict[str, pa.Array | list[Any]]
 
 _SUFFIXES: tuple[tuple[str, Form], ...] = (
@@ -58,7 +57,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         SourceUnreadable: nothing there, an empty or broken file, mixed forms, unlike columns, no row at all.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
-    found = _find(path)
+    found = find_files(path)
     forms = {_form_of(file, form) for _, file in found}
     if len(forms) > 1:
         raise SourceUnreadable(f"{path} holds several kinds of files: {', '.join(sorted(forms))}.", path=str(path),
@@ -92,6 +91,13 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
                 found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
                 raise ReplayBasisMismatch(f"{file.path} was pinned as {file.sha256[:19]}…, {found}.",
                                           path=file.relative, pinned=file.sha256, found=digest)
+
+
+def read_pinned(files: Sequence[PinnedFile], form: str, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+    """Hold every file against its pin, then yield their rows in order; arguments and errors as `read_batches` and `check_pins`."""
+    check_pins(files)
+    for file in files:
+        yield from read_batches(file, form, columns, dictionary)
 
 
 def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
@@ -135,7 +141,8 @@ def _is(question: Callable[[], bool], path: Path) -> bool:
         unreadable(path, wrong)
 
 
-def _find(path: Path) -> list[tuple[str, Path]]:
+def find_files(path: Path) -> list[tuple[str, Path]]:
+    """The files at `path`, each with its listed name and, links followed, its place. Raises as `pin_files`, but looks into none."""
     if _is(path.is_file, path):
         return [(_listed(Path(path.name)), path.resolve())]
     if not _is(path.is_dir, path):

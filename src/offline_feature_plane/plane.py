@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -25,19 +25,21 @@ from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import by_id_key
+from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, OfsError, RunNotFound, StorageIoFailure
-from offline_feature_plane.home import PlaneHome, has_died, this_worker
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Run
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.worker_identity import has_died, this_worker
 
 Progress = Callable[[str, int, int], None]
 Intent = str | Path | Mapping[str, Any]
@@ -87,7 +89,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.home = PlaneHome(settings, lambda: self.store)
+        self.inputs = PlaneInputs(settings, lambda: self.store)
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -110,8 +112,7 @@ class Plane:
 
     def plan(self, intent: Intent) -> Planned:
         """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
-        asked = self._asked(intent)
-        return make_plan(asked, self.home.hearing(asked.document))
+        return make_plan(self._asked(intent), self.inputs)
 
     def pin(self, intent: Intent) -> Pinned:
         """The full contract that an intent stands for."""
@@ -129,15 +130,21 @@ class Plane:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
 
         Raises:
-            OfsError: whatever stood in the way; the ledger has it if a run began.
+            OfsError: whatever stood in the way; the ledger has it if a run began. A basis that is refused as incomplete opens no run,
+                but its receipt is kept in the store.
         """
         began = self.clock.now_us()
-        planned = self.plan(intent)
+        try:
+            planned = self.plan(intent)
+        except OfsError as refused:
+            with suppress(OfsError):  # the first error is the one that counts
+                keep_refusal(refused, self.store)
+            raise
         self._refuse_drift(planned)
         ready = self.clock.now_us()
         doors = self._doors(progress)
         timings = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
-        if recompute and self.home.is_published(planned.dm_id):
+        if recompute and self.inputs.is_published(planned.dm_id):
             return building.recompute(planned, doors, progress or _silent, timings)
         return building.build(planned, doors, progress or _silent, timings)
 

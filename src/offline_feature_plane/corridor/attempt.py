@@ -82,7 +82,7 @@ def compute(planned: Planned, doors: Doors, folder: Path, receipts: Receipts, ch
         with receipts.phase("replay") as facts:
             replay = session.replay(planned.events)
             facts.update(events_read=replay.events_read, events_admitted=replay.events_admitted, dispositions=dict(replay.dispositions),
-                         events_digest=replay.events_digest, completeness=planned.completeness)
+                         events_digest=replay.events_digest, completeness=planned.receipt)
         check()
         with receipts.phase("labels") as facts:
             labels = session.labels(planned.labels)
@@ -102,7 +102,7 @@ def compute(planned: Planned, doors: Doors, folder: Path, receipts: Receipts, ch
             columns = session.columns()
             staged = stage(columns, session.rows(), staging)
             facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
-    return Found(replay, labels, selection, tuple(as_contract(gates)), columns, staged, planned.evidence_kind)
+    return Found(replay, labels, selection, tuple(as_contract(gates)), columns, staged, planned.completeness)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from offline_feature_plane.contracts.plan import Pins
 from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.stage import Staged
 from offline_feature_plane.domain.columns import Column
-from offline_feature_plane.domain.completeness import EvidenceKind
+from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -45,7 +45,7 @@ class Found:
     gates: tuple[Gate, ...]
     columns: tuple[Column, ...]
     staged: Staged
-    evidence_kind: EvidenceKind
+    completeness: Completeness
 
 
 def write_core(pins: Pins, task: Task, found: Found, registered: Sequence[str]) -> Core:
@@ -85,7 +85,8 @@ def write_core(pins: Pins, task: Task, found: Found, registered: Sequence[str]) 
         closure=pins.closure,
         gates=list(found.gates),
         warnings=warn(task, selection),
-        eligibility=Eligibility(training_ready=training and not failed, complete=True, evidence_kind=found.evidence_kind, reasons=reasons),
+        eligibility=Eligibility(training_ready=training and not failed, complete=found.completeness.is_complete,
+                                evidence_kind=found.completeness.kind, reasons=reasons),
         registered=sorted(registered),
     )
 
