@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,14 +93,14 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
                                           path=file.relative, pinned=file.sha256, found=digest)
 
 
-def read_pinned(files: Sequence[PinnedFile], form: str, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+def read_pinned(files: Sequence[PinnedFile], form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
     """Hold every file against its pin, then yield their rows in order; arguments and errors as `read_batches` and `check_pins`."""
     check_pins(files)
     for file in files:
         yield from read_batches(file, form, columns, dictionary)
 
 
-def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
     """Yield a file's rows in order, as columns: Arrow arrays, or for JSON Lines lists of Python values.
 
     Args:
@@ -115,7 +115,7 @@ def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary
     """
     before = _stamp(file)
     count = 0
-    for batch in _scan(file.path, cast("Form", form), columns, dictionary):
+    for batch in _scan(file.path, form, columns, dictionary):
         count += len(next(iter(batch.values())))
         yield batch
     if _stamp(file) != before or count != file.rows:
@@ -182,14 +182,17 @@ def _is_hidden(name: str) -> bool:
 
 
 def _form_of(path: Path, form: str | None) -> Form:
-    name = path.name.lower()
-    known = next((kind for suffix, kind in _SUFFIXES if name.endswith(suffix)), None)
-    if form is not None and form not in {"parquet", "csv", "jsonl"}:
+    if form is None:
+        found = next((kind for suffix, kind in _SUFFIXES if path.name.lower().endswith(suffix)), None)
+        if found is None:
+            raise SourceUnreadable(
+                f"the name of {path} does not say what it holds.", path=str(path),
+                fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
+        return found
+    stated = next((kind for _, kind in _SUFFIXES if kind == form), None)
+    if stated is None:
         raise SourceUnreadable(f"{form!r} is no form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
-    if known is None and form is None:
-        raise SourceUnreadable(f"the name of {path} does not say what it holds.", path=str(path),
-                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
-    return known if form is None and known is not None else cast("Form", form)
+    return stated
 
 
 def _digest_of(path: Path) -> str:
