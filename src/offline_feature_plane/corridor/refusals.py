@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports import ObjectStore
@@ -18,7 +19,7 @@ def keep_refusal(error: OfsError, store: ObjectStore) -> None:
     receipt = error.fields.get("completeness")
     if receipt is None:
         return
-    data = canonical_bytes(receipt)
+    data = canonical_bytes(storable(receipt))
     key = f"{receipt['platform_run_id']}/ofs/receipts/refused/{sha256_of(data).removeprefix('sha256:')}.json"
     store.put_new(key, data)
     error.fields["completeness_ref"] = store.uri(key)
