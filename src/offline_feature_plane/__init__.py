@@ -11,26 +11,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import OfsError, Problem
 
 if TYPE_CHECKING:
+    from offline_feature_plane.contracts.manifest import DatasetManifest
     from offline_feature_plane.corridor.build import Built
     from offline_feature_plane.corridor.dataset import Dataset
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.verify import Verification
-    from offline_feature_plane.plane import Pinned, Plane
+    from offline_feature_plane.plane import Pinned, Plane, RunHistory
     from offline_feature_plane.plane import open_plane as open  # noqa: A004 - `ofs.open` is what people write
+    from offline_feature_plane.ports import LedgerEvent, Run
 
-__all__ = ["Built", "Dataset", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Verification", "open"]
+    __version__: str
 
-_ROOMS = {"open": ("plane", "open_plane"), "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"), "Built": ("corridor.build", "Built"),
+__all__ = ["Built", "Dataset", "DatasetManifest", "LedgerEvent", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Problem", "Run",
+           "RunHistory", "Verification", "__version__", "open"]
+
+_ROOMS = {"open": ("plane", "open_plane"), "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
+          "RunHistory": ("plane", "RunHistory"), "Run": ("ports", "Run"), "LedgerEvent": ("ports", "LedgerEvent"),
+          "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.build", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
           "Verification": ("corridor.verify", "Verification")}
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used, so that importing the package loads no engine."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("offline-feature-plane")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

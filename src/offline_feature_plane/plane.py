@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,34 +17,37 @@ from types import TracebackType
 from typing import Any, Self
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
-from offline_feature_plane.corridor import build as building
-from offline_feature_plane.corridor.attempt import Doors
+from offline_feature_plane.corridor.build import Built
+from offline_feature_plane.corridor.build import build as build_dataset
+from offline_feature_plane.corridor.claims import Worker
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset, parse_manifest
 from offline_feature_plane.corridor.plan import Asked, Planned
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import by_id_key
+from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.shortform import write_pin
+from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, OfsError, RunNotFound, StorageIoFailure
+from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, OfsError, RunNotFound
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Run
+from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Run
 from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.worker_identity import has_died, this_worker
 
-Progress = Callable[[str, int, int], None]
 Intent = str | Path | Mapping[str, Any]
 
 LEASE_US = 15_000_000
+_LOOKS = itertools.count()
 
 
 class SystemClock:
@@ -53,6 +56,10 @@ class SystemClock:
     def now_us(self) -> int:
         """µs since the epoch, UTC."""
         return time.time_ns() // 1_000
+
+    def sleep_us(self, span_us: int) -> None:
+        """Wait."""
+        time.sleep(span_us / 1e6)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,14 @@ class Pinned:
     def text(self) -> str:
         """The full contract as YAML."""
         return write_pin(self.document)
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """A run as the ledger knows it, and its verified history."""
+
+    run: Run
+    events: tuple[LedgerEvent, ...]
 
 
 def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
@@ -121,19 +136,19 @@ class Plane:
 
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written."""
-        planned = self.plan(intent)
-        doors = self._doors(progress)
+        planned, hear = self.plan(intent), progress or _silent
+        machine = self._machine(hear)
         with self._scratch() as folder:
-            return make_preview(planned, doors, folder, rows=rows, keys=keys or {}, progress=progress or _silent)
+            return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
-    def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None) -> building.Built:
+    def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None) -> Built:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
 
         Raises:
             OfsError: whatever stood in the way; the ledger has it if a run began. A basis that is refused as incomplete opens no run,
                 but its receipt is kept in the store.
         """
-        began = self.clock.now_us()
+        hear, began = progress or _silent, self.clock.now_us()
         try:
             planned = self.plan(intent)
         except OfsError as refused:
@@ -142,11 +157,15 @@ class Plane:
             raise
         self._refuse_drift(planned)
         ready = self.clock.now_us()
-        doors = self._doors(progress)
-        timings = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
+        machine = self._machine(hear)
+        before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
+        ports = Ports(self.store, self.ledger, self.clock)
         if recompute and self.inputs.is_published(planned.dm_id):
-            return building.recompute(planned, doors, progress or _silent, timings)
-        return building.build(planned, doors, progress or _silent, timings)
+            with self._scratch() as folder:
+                built = compute_again(planned, ports, machine, folder, hear)
+        else:
+            built = build_dataset(planned, ports, machine, self._worker(), hear)
+        return replace(built, timings={**before, **built.timings})
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -154,12 +173,13 @@ class Plane:
         """The newest runs of the ledger."""
         return self.ledger.runs(limit=limit)
 
-    def run(self, name: str) -> tuple[Run, Sequence[LedgerEvent]]:
+    def run(self, name: str) -> RunHistory:
         """A run and its history, by run key, an unambiguous beginning of it, or request id. Raises RunNotFound."""
-        found = [run for run in self.ledger.runs(limit=100_000) if run.run_key.startswith(name) or run.request_id == name] if name else []
+        found = self.ledger.find(name)
         if len(found) != 1:
-            raise RunNotFound(f"{len(found)} runs answer to {name!r}.", fix="`ofs runs` lists them.", name=name)
-        return found[0], self.ledger.events(found[0].run_key)
+            many = "more than one run matches" if found else "no run matches"
+            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
+        return RunHistory(found[0], tuple(self.ledger.events(found[0].run_key)))
 
     def datasets(self) -> list[DatasetManifest]:
         """The manifests of this plane's run."""
@@ -175,7 +195,7 @@ class Plane:
         Raises:
             DatasetNotFound: no such dataset. DigestMismatch: a file is gone, or not the published one.
         """
-        return open_dataset(self.manifest(ref), self.store, self._copies())
+        return open_dataset(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
@@ -202,18 +222,17 @@ class Plane:
             raise FeatureProfileDrift(f"{profile.policy_id}@{profile.revision} was used before with closure {known}; "
                                       f"it now means {profile.closure_digest}.", path=profile.ref)
 
-    def _doors(self, progress: Progress | None) -> Doors:
-        prepare_cache(_cache_folder())
-        if progress is not None:
-            progress("compile", 0, 0)
-        if self.settings.engine.name == "local":
-            warm()  # before a lease begins: the compiler holds the interpreter
+    def _machine(self, progress: Progress) -> Machine:
         chosen = self.settings.engine
+        prepare_cache(_cache_folder())
+        if chosen.name == "local":
+            progress("compile", 0, 0)
+            warm()  # before a lease begins: the compiler holds the interpreter
+        return Machine(_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, _versions())
+
+    def _worker(self) -> Worker:
         ledger = self.ledger
-        return Doors(store=self.store, ledger=ledger, engine=_engine(chosen.name), clock=self.clock, work=Path(self.settings.work),
-                              worker=this_worker(), has_died=has_died, lease_us=LEASE_US,
-                              keep_alive=lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), versions=_versions(),
-                              memory_limit=chosen.memory_limit, threads=chosen.threads)
+        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
 
     def _found(self, ref: str) -> tuple[bytes, str]:
         name = ref
@@ -231,30 +250,18 @@ class Plane:
                 raise DatasetNotFound(f"{len(keys)} datasets answer to {ref!r}.", fix="`ofs datasets` lists them.", ref=ref) from None
             return self.store.get(keys[0]), keys[0]
 
-    def _copies(self) -> Path:
-        folder = Path(self.settings.work) / "copies"
-        with self._working():
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """What goes wrong with the work folder is told as such."""
-        try:
-            yield
-        except OSError as wrong:
-            raise StorageIoFailure(f"the work folder {self.settings.work} cannot be used: {wrong.strerror}.", path="work",
-                                   fix="Set `work:` in plane.yaml to a folder that can be written.") from wrong
-
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        with self._working():
-            Path(self.settings.work).mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix="look-", dir=self.settings.work))
+        """A name for a work folder, to be made by whoever needs it; afterwards it is gone, with every empty folder above it that is new."""
+        folder = Path(self.settings.work) / f"look-{os.getpid()}-{next(_LOOKS)}"
+        missing = [one for one in folder.parents if not one.exists()]
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # somebody else works there by now
+                for parent in missing:
+                    parent.rmdir()
 
 
 def warm_kernels() -> float:
@@ -284,5 +291,3 @@ def _versions() -> dict[str, str]:
 
 def _silent(step: str, done: int, total: int) -> None:
     """Tell nobody."""
-
-

@@ -1,6 +1,7 @@
 """The run ledger on SQLite: the contract, and what only a file can do wrong."""
 
 import random
+import re
 import shutil
 import sqlite3
 import time
@@ -20,6 +21,10 @@ class MachineClock:
     def now_us(self):
         """Now."""
         return time.time_ns() // 1000
+
+    def sleep_us(self, span_us):
+        """Wait."""
+        time.sleep(span_us / 1e6)
 
 
 @pytest.fixture
@@ -147,11 +152,10 @@ def test_every_error_of_the_driver_is_one_of_ours():
 
 def test_every_statement_compiles_against_the_schema(finished, path):
     """No named statement is misspelt."""
-    names = ("run_key request_id payload_digest platform_run_id payload at_us limit prefix prefix_length mode full_run_attempts profile "
-             "publish_retry_attempts lease_until_us worker reason_code attempt state result seq kind details previous_digest digest")
+    names = {name for statement in STATEMENTS.values() for name in re.findall(r":(\w+)", statement)}
     connection = sqlite3.connect(path)
     for statement in STATEMENTS.values():
-        connection.execute(f"EXPLAIN {statement}", dict.fromkeys(names.split()))
+        connection.execute(f"EXPLAIN {statement}", dict.fromkeys(names))
     connection.close()
 
 

@@ -26,6 +26,7 @@ from offline_feature_plane.engines.local.session import LocalSession
 from offline_feature_plane.ledger.sqlite import SqliteLedger, SqliteTransaction
 from offline_feature_plane.objects.local import LocalStore
 
+READERS: list[int] = []  # of this process's words, where they go through pipes
 OWNERS: dict[str, type] = {"store": LocalStore, "ledger": SqliteLedger, "transaction": SqliteTransaction, "engine": LocalEngine,
                            "session": LocalSession, "parts": PartWriter}
 
@@ -75,11 +76,12 @@ def _told(path: Path, *, through_pipe: bool) -> int:
     if not through_pipe:
         return file
     reader, writer = os.pipe()
-    if os.fork() == 0:
+    if (pid := os.fork()) == 0:
         os.close(writer)
         while data := os.read(reader, 65_536):
             os.write(file, data)
         os._exit(0)
+    READERS.append(pid)
     return writer
 
 
@@ -88,6 +90,7 @@ def begin(order: dict[str, Any]) -> None:
     os.chdir(order["folder"])
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(_told(Path(f"{name}.{order['name']}"), through_pipe="largest_file" in order), number)
+    os.environ.update(order.get("environment", {}))
     if order.get("lease_us"):
         plane.LEASE_US = order["lease_us"]
     if order.get("worker"):
@@ -101,6 +104,9 @@ def begin(order: dict[str, Any]) -> None:
         command.main(order["arguments"])
     except SystemExit as over:
         sys.stdout.flush()
+        os.closerange(1, 3)
+        for pid in READERS:
+            os.waitpid(pid, 0)  # every word has arrived
         os._exit(int(over.code or 0))
 
 

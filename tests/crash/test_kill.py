@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 from processes import Processes
-from small_plane import SmallPlane, make_plane
+from small_plane import SmallPlane, chargebacks, make_plane
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.ledger.sqlite import SqliteLedger
@@ -318,6 +318,25 @@ def test_staged_data_that_is_lost_is_made_again(point: str, plane: SmallPlane, p
     part.unlink()
     assert processes.call(plane.folder, *BUILD) == 0, (plane.folder / "stdout.build").read_text()
     check_whole(plane, undisturbed)
+
+
+@pytest.mark.parametrize("point", ["after:store.put_new:/plans/:1", "after:store.put_file:.parquet:1", "after:store.put_new:/commits/:1"])
+def test_a_run_goes_on_for_whoever_asks_and_beside_labels_that_arrive(point: str, plane: SmallPlane, processes: Processes,
+                                                                      undisturbed: Undisturbed, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who asks, and how long the label log has grown since, is no meaning: the run keeps the pins it began with (`decisions.md` D4).
+
+    killed                      as-of ┃
+    reported                          ┃ a year later: the log is another, the question is not
+    """
+    assert processes.call(plane.folder, *BUILD, point=point, environment={"LOGNAME": "first"}) == -signal.SIGKILL
+    labels = chargebacks()
+    late = {"tx_id": 32, "reported_at": labels["reported_at"][0].replace(year=2027), "outcome": "CHARGEBACK"}
+    plane.labels({name: [*values, late[name]] for name, values in labels.items()})
+    assert processes.call(plane.folder, *BUILD, environment={"LOGNAME": "second"}) == 0, (plane.folder / "stdout.build").read_text()
+    check_whole(plane, undisturbed)
+    (path,) = plane.manifests()
+    evidence = json.loads(path.read_bytes())["evidence"]
+    assert evidence["publisher"]["actor"] == {"name": "first", "source": "os_user"}
 
 
 def test_a_live_worker_keeps_its_run(plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from offline_feature_plane.corridor.conduct import next_step
+from offline_feature_plane.corridor.settlement import next_step
 from offline_feature_plane.domain.runstates import TERMINAL, Limits, granted
 
 BURIED = "T"
@@ -93,9 +93,9 @@ class Protocol:
         if "write again" in self.without and vow == "commit":
             staged = False
         step = next_step(worker.at.partition(":")[2], vow, visible=bool(manifest), staged=staged)
-        if "write again" in self.without and vow == "commit" and step != "settle":
+        if "write again" in self.without and vow == "commit" and step != "keep":
             step = "stall"
-        after = {"end": ("fail", ""), "settle": ("put", run.vow), "vow": ("vow", run.staged), "work": ("work", ""),
+        after = {"end": ("fail", ""), "keep": ("put", run.vow), "vow": ("vow", run.staged), "work": ("work", ""),
                  "requeue": ("release", ""), "bury": ("bury", ""), "stall": ("pend", "")}[step]
         yield step, manifest, worker._replace(at=after[0], core=after[1]), {}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline_feature_plane.corridor import publish as protocol
-from offline_feature_plane.corridor.conduct import cancel, conduct
+from offline_feature_plane.corridor.settlement import cancel, settle
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.domain.runstates import TERMINAL, Limits
 from offline_feature_plane.errors import (
@@ -61,7 +61,7 @@ class World:
         return self.ledger.submit(request_id=request_id, payload_digest=digest, platform_run_id=PLACE, payload={}).run
 
     def serve(self, run_key, *, rows="rows", fuse=None, broken=None):
-        """One worker: claim, conduct. With a fuse every call it makes passes through that."""
+        """One worker: claim, settle. With a fuse every call it makes passes through that."""
         store = Faulty(self.store, fuse, StorageIoFailure) if fuse else self.store
         ledger = Faulty(self.ledger, fuse, LedgerUnavailable) if fuse else self.ledger
         run = ledger.claim(run_key, worker="w", lease_us=LEASE_US)
@@ -81,7 +81,7 @@ class World:
             if sha256_of(store.get(part_key(run_key, expected))) != expected:
                 raise DigestMismatch("the part is damaged", fix="")
 
-        return conduct(store, ledger, run, dm_id=DM, work=work, verify=verify)
+        return settle(store, ledger, run, dm_id=DM, work=work, verify=verify)
 
     def serve_until_it_ends(self, run_key, **how):
         """Fresh workers, each after the lease of the one before, until the run is terminal."""

@@ -41,7 +41,7 @@ def test_an_edited_plan_is_no_plan_of_the_run(plane):
     """The pins stand before the work begins; other bytes in their place end the run, and nothing is published."""
     plane.intent["request_id"] = "request-0001"
     planned = opened(plane).plan(plane.intent_path)
-    from offline_feature_plane.corridor.build import submit
+    from offline_feature_plane.corridor.claims import submit
     run = submit(planned, opened(plane).ledger)
     place = plane.folder / "store/cards/ofs/plans" / f"{run.run_key}.json"
     place.parent.mkdir(parents=True)

@@ -173,8 +173,8 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path) as plane:
-        run, events = plane.run(run_key)
-    emit_json(showing.run_document(run, events)) if as_json else click.echo(showing.run(run, events))
+        found = plane.run(run_key)
+    emit_json(showing.run_document(found.run, found.events)) if as_json else click.echo(showing.run(found.run, found.events))
 
 
 @ofs.command(short_help="List the published datasets.")

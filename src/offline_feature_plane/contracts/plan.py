@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.domain.canonical import digest
 
 
 class ProfileRef(Contract):
@@ -37,6 +38,15 @@ class Pins(Contract):
     profile: ProfileRef
     world: dict[str, JsonValue]
     history_start: dict[str, str | None]
+
+    def meaning(self) -> dict[str, Any]:
+        """What two attempts of one run must agree on; who asks, and how long a label log has grown, may differ (`decisions.md` D4)."""
+        return self.model_dump(mode="json", include={"dataset_fingerprint", "identity", "closure", "world", "history_start"})
+
+
+def pins_digest(pins: Pins) -> str:
+    """The digest of a plan's pins."""
+    return digest("ofs.plan_pins.v1", pins.model_dump(mode="json"))
 
 
 class SourceFile(Contract):

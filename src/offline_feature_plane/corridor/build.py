@@ -1,40 +1,115 @@
 """The build corridor: a planned intent in, a published dataset out.
 
-plan ──▶ replay ──▶ labels ──▶ select ──▶ gates ──▶ rows ──▶ stage ──▶ manifest ──▶ publish
-└────────────── each step leaves a receipt, the ledger remembers ──────────┘
+plan ──▶ replay ──▶ labels ──▶ selection ──▶ rows ──▶ files ──▶ manifest ──▶ published once
+         └──── each step leaves a receipt, and the ledger remembers it ────┘
+
+`build` claims the run of an intent, `settle` decides what it still needs, `make_dataset` makes it, `compute` is the heart of that.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
-from offline_feature_plane.contracts.manifest import DatasetManifest
-from offline_feature_plane.corridor.attempt import Attempt, Doors, Progress, compute, scratch
-from offline_feature_plane.corridor.conduct import INTERRUPTED_CODE, conduct
-from offline_feature_plane.corridor.dataset import parse_manifest
+from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest
+from offline_feature_plane.corridor.claims import Worker, claim, held, submit
+from offline_feature_plane.corridor.dataset import open_dataset, parse_manifest
+from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import manifest_key
+from offline_feature_plane.corridor.publish import Manifest, Published, find_published, link_superseded, manifest_key
 from offline_feature_plane.corridor.receipts import Receipts
-from offline_feature_plane.errors import (
-    Fenced,
-    LabelHistoryChanged,
-    NondeterminismDetected,
-    OfsError,
-    ReplayBasisMismatch,
-    RunBusy,
-    RunEnded,
-)
-from offline_feature_plane.ports import Ledger, Run
+from offline_feature_plane.corridor.settlement import settle
+from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, scratch, select_rows, stage_rows
+from offline_feature_plane.corridor.storing import pin_plan, store_files
+from offline_feature_plane.domain.canonical import canonical_bytes
+from offline_feature_plane.errors import RunEnded
+from offline_feature_plane.ports import Ports, Progress, Run
 
-WORKER_DIED_CODE: Final = "WORKER_DIED"
 
-Outcome = Literal["PUBLISHED", "ALREADY_PUBLISHED", "REPRODUCED"]
+def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, progress: Progress) -> Built:
+    """Bring the run of this intent to its end and answer with the published dataset.
+
+    The same intent again returns the finished run, resumes a crashed one, and opens a new one after a failure (`decisions.md` D6).
+
+    Raises:
+        RunEnded: a stated request id whose run failed. RunBusy: another worker has it.
+        OfsError: whatever ended this attempt; the ledger has it.
+    """
+    run = submit(planned, ports.ledger)
+    if run.state in {"FAILED", "CANCELLED"}:
+        raise RunEnded(f"the run of request {run.request_id} ended {run.state} ({run.reason_code}).",
+                       fix="Use a new request_id, or leave it out.", run_key=run.run_key, reason_code=run.reason_code)
+    seconds: dict[str, float] = {}
+    published: Published | None = None
+    while published is None and (run := claim(run, ports.ledger, ports.clock, worker, progress)).state != "DONE":
+        with held(run, ports.ledger, worker) as lease, scratch(machine.work / f"{run.run_key}.{run.attempt}") as folder:
+            attempt = Attempt(planned, run, ports, machine, folder, lease.check, progress, seconds)
+            published = settle(ports.store, ports.ledger, run, dm_id=planned.dm_id, work=partial(make_dataset, attempt),
+                               verify=attempt.verify_staged, link=attempt.link_superseded)
+    for left in machine.work.glob(f"{run.run_key}.*"):  # of attempts that were killed
+        shutil.rmtree(left, ignore_errors=True)
+    return _answer(planned, ports, published, ports.ledger.run(run.run_key), seconds)
+
+
+def make_dataset(attempt: Attempt) -> bytes:
+    """The manifest of a planned dataset, with all of its data in the store; or the manifest that is published already and verifies."""
+    planned, run, store = attempt.planned, attempt.run, attempt.ports.store
+    if (standing := find_published(store, planned.platform_run_id, planned.dm_id)) is not None:
+        open_dataset(parse_manifest(standing, f"the manifest of {planned.dm_id}"), store, attempt.folder)
+        return standing
+    plan = pin_plan(planned, run, store)
+    receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
+    computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)
+    files = store_files(computed.staged, planned.dm_id, run, store, receipts, attempt.progress)
+    manifest = write_manifest(plan, planned, computed, files, receipts.written, attempt.machine, run, attempt.ledger_head())
+    return canonical_bytes(manifest.model_dump(mode="json"))
+
+
+def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts, progress: Progress) -> Computed:
+    """Everything up to staged files, in a work folder; nothing is published."""
+    with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
+        replayed = replay(session, planned, receipts)
+        labelled = resolve_labels(session, planned, receipts)
+        selected = select_rows(session, planned, replayed, labelled, receipts)
+        staged = stage_rows(session, folder / "staged", receipts)
+        return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of one claimed run: what its steps work with. `seconds` collects where the time goes."""
+
+    planned: Planned
+    run: Run
+    ports: Ports
+    machine: Machine
+    folder: Path
+    check: Callable[[], None]
+    progress: Progress
+    seconds: dict[str, float]
+
+    def note(self, kind: str, receipt: ArtifactRef) -> None:
+        """Let the ledger remember a step by its receipt's digest."""
+        self.ports.ledger.note(self.run.run_key, attempt=self.run.attempt, kind=kind, details=receipt.model_dump())
+
+    def ledger_head(self) -> str:
+        """The newest link of the run's history."""
+        return self.ports.ledger.head(self.run.run_key)
+
+    def verify_staged(self, manifest: Manifest) -> None:
+        """Hash the data of a staged manifest again. Raises DigestMismatch, ManifestInvalid."""
+        open_dataset(parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}"), self.ports.store, self.folder)
+
+    def link_superseded(self) -> None:
+        """State which dataset this one replaces, if the intent says so."""
+        intent = self.planned.pins.intent
+        if intent["supersedes"] is not None:
+            link_superseded(self.ports.store, self.planned.platform_run_id, self.planned.dm_id, intent["supersedes"],
+                            intent["backfill_reason"])
 
 
 @dataclass(frozen=True)
@@ -44,11 +119,11 @@ class Built:
     `notices` say what the asker should know beside the manifest's own warnings.
     """
 
-    outcome: Outcome
+    outcome: Literal["PUBLISHED", "ALREADY_PUBLISHED", "REPRODUCED"]
     manifest: DatasetManifest
     manifest_ref: str
     run: Run | None
-    timings: dict[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
@@ -62,34 +137,12 @@ class Built:
                 "seconds": {step: round(took, 3) for step, took in self.timings.items()}}
 
 
-def build(planned: Planned, doors: Doors, progress: Progress, timings: dict[str, float]) -> Built:
-    """Bring the run of this intent to its end and answer with the published dataset.
-
-    The same intent again returns the finished run, resumes a crashed one, and opens a new one after a failure (`decisions.md` D6).
-
-    Raises:
-        RunEnded: a stated request id whose run failed. RunBusy: another worker has it.
-        OfsError: whatever ended this attempt; the ledger has it.
-    """
-    run = submit(planned, doors.ledger)
-    if run.state in {"FAILED", "CANCELLED"}:
-        raise RunEnded(f"the run of request {run.request_id} ended {run.state} ({run.reason_code}).",
-                       fix="Use a new request_id, or leave it out.", run_key=run.run_key, reason_code=run.reason_code)
-    published = None
-    while published is None and (run := _claim(run, doors, progress)).state != "DONE":
-        folder = doors.work / f"{run.run_key}.{run.attempt}"
-        with _given_back(run, doors.ledger), scratch(folder), doors.keep_alive(run) as lease:
-            attempt = Attempt(planned, run, doors, lease, folder, progress, timings)
-            published = conduct(doors.store, doors.ledger, run, dm_id=planned.dm_id, work=attempt.work, verify=attempt.verify_staged,
-                                link=attempt.link)
-    for left in doors.work.glob(f"{run.run_key}.*"):  # of attempts that were killed
-        shutil.rmtree(left, ignore_errors=True)
-    ended = doors.ledger.run(run.run_key)
+def _answer(planned: Planned, ports: Ports, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
     key = manifest_key(planned.platform_run_id, planned.dm_id)
-    manifest = parse_manifest(published.manifest.data if published else doors.store.get(key), key)
-    outcome: Outcome = "PUBLISHED" if published and published.outcome == "PUBLISHED" else "ALREADY_PUBLISHED"
-    notices = (*planned.plan.warnings, *(_notice(planned, manifest) if outcome == "ALREADY_PUBLISHED" else ()))
-    return Built(outcome, manifest, doors.store.uri(key), ended, timings, notices)
+    manifest = parse_manifest(published.manifest.data if published else ports.store.get(key), key)
+    is_new = published is not None and published.outcome == "PUBLISHED"
+    notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
+    return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
 
 
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
@@ -98,75 +151,3 @@ def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
                  if source.kind == "labels" and before.get(source.name) != source.log_id)
-
-
-def _claim(run: Run, doors: Doors, progress: Progress) -> Run:
-    """Claim a run, or see it DONE by another worker while waiting.
-
-    A lease is waited for up to twice its length. That of a worker which is known to have died is given back in its name: the attempt
-    fences it, should it live after all.
-    """
-    deadline = doors.clock.now_us() + 2 * doors.lease_us
-    while True:
-        try:
-            return doors.ledger.claim(run.run_key, worker=doors.worker, lease_us=doors.lease_us)
-        except RunEnded:
-            if (ended := doors.ledger.run(run.run_key)).state == "DONE":
-                return ended
-            raise
-        except RunBusy:
-            if doors.clock.now_us() > deadline:
-                raise
-        busy = doors.ledger.run(run.run_key)
-        if busy.state == "RUNNING" and busy.worker is not None and doors.has_died(busy.worker):
-            with suppress(Fenced):
-                doors.ledger.release(run.run_key, attempt=busy.attempt, reason_code=WORKER_DIED_CODE)
-            continue
-        progress("wait", 0, 0)
-        time.sleep(doors.lease_us / 30e6)
-
-
-def recompute(planned: Planned, doors: Doors, progress: Progress, timings: dict[str, float]) -> Built:
-    """Compute a published dataset again and compare; nothing is written (`decisions.md` D5).
-
-    Raises:
-        ReplayBasisMismatch: the events are not the ones of the published dataset.
-        LabelHistoryChanged: the label assertions below the cut are not.
-        NondeterminismDetected: both are, and the rows differ.
-    """
-    key = manifest_key(planned.platform_run_id, planned.dm_id)
-    standing = parse_manifest(doors.store.get(key), key)
-    folder = doors.work / f"recompute-{planned.dm_id}.{os.getpid()}"
-    with scratch(folder):
-        found = compute(planned, doors, folder, Receipts.silent(doors.clock, timings), lambda: None, progress)
-    core = standing.core
-    if found.replay.events_digest != core.events_digest:
-        raise ReplayBasisMismatch(f"the events of {planned.dm_id} had digest {core.events_digest}, now {found.replay.events_digest}.")
-    if found.labels.slice_digest != core.label_slice_digest:
-        raise LabelHistoryChanged(f"the labels of {planned.dm_id} known at the as-of had digest {core.label_slice_digest}, "
-                                  f"now {found.labels.slice_digest}.",
-                                  fix="Assertions were added, changed or removed below the cut: ask the owner of the label timeline.")
-    if found.staged.content_digest != core.content_digest:
-        raise NondeterminismDetected(f"{planned.dm_id} has content {core.content_digest}, computed again {found.staged.content_digest}.",
-                                     fix="Report this as a defect, with both digests.")
-    return Built("REPRODUCED", standing, doors.store.uri(key), None, timings)
-
-
-def submit(planned: Planned, ledger: Ledger) -> Run:
-    """The run of this intent: a new one, or the one that its request has already."""
-    payload = planned.document()["pins"]
-    if planned.request_id is None:
-        return ledger.submit_unnamed(payload_digest=planned.payload_digest, platform_run_id=planned.platform_run_id, payload=payload).run
-    return ledger.submit(request_id=planned.request_id, payload_digest=planned.payload_digest,
-                         platform_run_id=planned.platform_run_id, payload=payload).run
-
-
-@contextmanager
-def _given_back(run: Run, ledger: Ledger) -> Iterator[None]:
-    """A run whose attempt ends without a word in the ledger is queued again at once; one that was left already stays as it was left."""
-    try:
-        yield
-    except BaseException as ended:
-        with suppress(OfsError):
-            ledger.release(run.run_key, attempt=run.attempt, reason_code=ended.code if isinstance(ended, OfsError) else INTERRUPTED_CODE)
-        raise

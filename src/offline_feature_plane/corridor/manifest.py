@@ -12,23 +12,26 @@ from offline_feature_plane.contracts.manifest import (
     DatasetManifest,
     Eligibility,
     Evidence,
-    Gate,
-    Part,
     Provenance,
     SchemaColumn,
     SplitFacts,
     TypeCoverage,
 )
 from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.corridor.gates import as_contract
+from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.stage import Staged
+from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.storing import PinnedPlan, StoredFiles
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.content import LEAF_ROWS
+from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionFacts
 
 # Counts that grow with what is observed after the cut, or about events of others: receipts have them, a core must not.
 _BEYOND_THE_CUT = frozenset({"assertions_read", "assertions_after_asof", "assertions_outside_basis", "assertions_repeated"})
@@ -36,63 +39,32 @@ COLD_WARNING_SHARE = 10  # percent of a split's rows (`decisions.md` D19)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the phases of one attempt found, before anything is published."""
+class Computed:
+    """What the steps of one attempt found and staged, before anything is published."""
 
-    replay: ReplayFacts
-    labels: LabelFacts
+    replayed: ReplayFacts
+    labelled: LabelFacts
     selection: SelectionFacts
-    gates: tuple[Gate, ...]
+    gates: tuple[GateResult, ...]
     columns: tuple[Column, ...]
     staged: Staged
-    completeness: Completeness
 
 
-def write_core(pins: Pins, task: Task, found: Found, registered: Sequence[str]) -> Core:
-    """The part of a manifest that every run of this meaning must reproduce.
+def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files: StoredFiles, receipts: Sequence[ArtifactRef],
+                   machine: Machine, run: Run, ledger_head: str) -> DatasetManifest:
+    """The whole document: the names of v0 on top, the core, the evidence.
 
     Args:
-        pins: the plan's pins.
-        task: what the engine was asked.
-        found: what the phases found.
-        registered: everything that was found by name, as `name@version`.
+        plan: the pins that the run began with.
+        planned: what this attempt was asked.
+        computed: what its steps found.
+        files: where its data stands.
+        receipts: where its receipts stand.
+        machine: what it ran on.
+        run: as claimed.
+        ledger_head: the newest link of the run's history.
     """
-    selection, staged = found.selection, found.staged
-    failed = [gate for gate in found.gates if gate.verdict != "PASS"]
-    training = pins.identity["purpose"] == "training"
-    reasons = [*(f"{gate.gate}: {gate.reason_code}" for gate in failed), *([] if training else ["built for a purpose other than training"])]
-    return Core(
-        identity=pins.identity,
-        purpose="training" if training else "non_training",
-        content_digest=staged.content_digest,
-        column_digests=staged.content.column_digests_digest,
-        leaf_rows=LEAF_ROWS,
-        leaves=staged.leaf_count,
-        events_digest=found.replay.events_digest,
-        label_slice_digest=found.labels.slice_digest,
-        row_count=staged.rows,
-        columns=[SchemaColumn(name=column.name, type=str(column.type), role=column.role, nullable=column.nullable,
-                              numeric_class=column.numeric_class, lineage=column.lineage, identifier=column.identifier,
-                              meaning=column.meaning) for column in found.columns],
-        row_accounting=dict(selection.accounting),
-        splits=_splits(task, selection),
-        coverage=[TypeCoverage(label_type=label_type, **counts) for label_type, counts in sorted(selection.coverage.items())],
-        labels=_label_facts(task, found.labels),
-        replay={"events_read": found.replay.events_read, "events_admitted": found.replay.events_admitted,
-                "first_event": _instant(found.replay.first_ts_us), "last_event": _instant(found.replay.last_ts_us),
-                "history_start": pins.history_start},
-        closure_digest=closure_digest(pins.closure),
-        closure=pins.closure,
-        gates=list(found.gates),
-        warnings=warn(task, selection),
-        eligibility=Eligibility(training_ready=training and not failed, complete=found.completeness.is_complete,
-                                evidence_kind=found.completeness.kind, reasons=reasons),
-        registered=sorted(registered),
-    )
-
-
-def write_manifest(pins: Pins, core: Core, evidence: Evidence) -> DatasetManifest:
-    """The whole document: v0's names on top, core, evidence."""
+    pins = plan.pins
     intent: Mapping[str, Any] = pins.intent
     return DatasetManifest(
         dataset_manifest_id=pins.dataset_manifest_id,
@@ -106,15 +78,58 @@ def write_manifest(pins: Pins, core: Core, evidence: Evidence) -> DatasetManifes
                                 "profile": f"{pins.profile.policy_id}@{pins.profile.revision}"},
         provenance=Provenance(ofs_code_release_id=intent["ofs_code_release_id"], policy_revision=intent["policy_revision"],
                               config_revision=intent["config_revision"], run_config_digest=pins.identity["config_digest"]),
-        core=core,
-        evidence=evidence,
+        core=write_core(pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered),
+        evidence=Evidence(
+            parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref, receipts=list(receipts),
+            engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
+            sources=planned.source_evidence(),
+            publisher={"run_key": run.run_key, "request_id": run.request_id, "attempt": run.attempt, "actor": intent["actor"],
+                       "ledger_head": ledger_head}))
+
+
+def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Completeness, registered: Sequence[str]) -> Core:
+    """The part of a manifest that every run of this meaning must reproduce.
+
+    Args:
+        pins: the plan's pins.
+        task: what the engine was asked.
+        computed: what the steps found.
+        completeness: the verdict on the basis.
+        registered: everything that was found by name, as `name@version`.
+    """
+    selection, staged = computed.selection, computed.staged
+    gates = as_contract(computed.gates)
+    failed = [gate for gate in gates if gate.verdict != "PASS"]
+    training = pins.identity["purpose"] == "training"
+    reasons = [*(f"{gate.gate}: {gate.reason_code}" for gate in failed), *([] if training else ["built for a purpose other than training"])]
+    return Core(
+        identity=pins.identity,
+        purpose="training" if training else "non_training",
+        content_digest=staged.content_digest,
+        column_digests=staged.content.column_digests_digest,
+        leaf_rows=LEAF_ROWS,
+        leaves=staged.leaf_count,
+        events_digest=computed.replayed.events_digest,
+        label_slice_digest=computed.labelled.slice_digest,
+        row_count=staged.rows,
+        columns=[SchemaColumn(name=column.name, type=str(column.type), role=column.role, nullable=column.nullable,
+                              numeric_class=column.numeric_class, lineage=column.lineage, identifier=column.identifier,
+                              meaning=column.meaning) for column in computed.columns],
+        row_accounting=dict(selection.accounting),
+        splits=_splits(task, selection),
+        coverage=[TypeCoverage(label_type=label_type, **counts) for label_type, counts in sorted(selection.coverage.items())],
+        labels=_label_facts(task, computed.labelled),
+        replay={"events_read": computed.replayed.events_read, "events_admitted": computed.replayed.events_admitted,
+                "first_event": _instant(computed.replayed.first_ts_us), "last_event": _instant(computed.replayed.last_ts_us),
+                "history_start": pins.history_start},
+        closure_digest=closure_digest(pins.closure),
+        closure=pins.closure,
+        gates=gates,
+        warnings=warn(task, selection),
+        eligibility=Eligibility(training_ready=training and not failed, complete=completeness.is_complete,
+                                evidence_kind=completeness.kind, reasons=reasons),
+        registered=sorted(registered),
     )
-
-
-def write_parts(staged: Staged, prefix: str) -> list[Part]:
-    """The staged files as they will stand in the store: under the run's own prefix, named by their digest."""
-    return [Part(key=f"{prefix}{part.sha256.removeprefix('sha256:')}.parquet", sha256=part.sha256, size_bytes=part.size_bytes,
-                 rows=part.rows, first_row=part.first_row) for part in staged.parts]
 
 
 def warn(task: Task, selection: SelectionFacts) -> list[str]:
@@ -125,11 +140,6 @@ def warn(task: Task, selection: SelectionFacts) -> list[str]:
     if task.closure.label_types() and selection.rows_beyond_asof:
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
     return found
-
-
-def artifact(name: str, key: str, sha256: str) -> ArtifactRef:
-    """A reference to a stored document."""
-    return ArtifactRef(name=name, key=key, sha256=sha256)
 
 
 def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:

@@ -14,7 +14,7 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.manifest import SourceUsed
 from offline_feature_plane.contracts.meaning import identity
-from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef
+from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef, pins_digest
 from offline_feature_plane.contracts.plane import Settings, config_meaning, memory_bytes
 from offline_feature_plane.contracts.profile import FeatureProfile
 from offline_feature_plane.corridor.checks import check_supersession
@@ -27,7 +27,6 @@ from offline_feature_plane.corridor.task import task_of
 from offline_feature_plane.corridor.wanted import Wanted, write_out
 from offline_feature_plane.corridor.written_places import as_written
 from offline_feature_plane.documents import Document
-from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.gates import GateResult
@@ -157,7 +156,7 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
                *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
     cost = estimate(sources, closure)
-    return BuildPlan(pins=pins, pins_digest=digest("ofs.plan_pins.v1", pins.model_dump(mode="json")), feasibility="FEASIBLE",
+    return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost, warnings=_warn(pinned.profile, cost, settings))
 
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_schema
-from offline_feature_plane.corridor.attempt import Doors, Progress
 from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.corridor.steps import Machine, scratch
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import SourceColumnUnknown
+from offline_feature_plane.ports import Progress
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class Preview:
     rows_in_dataset: int
 
 
-def preview(planned: Planned, doors: Doors, folder: Path, *, rows: int, keys: Mapping[str, str], progress: Progress) -> Preview:
+def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys: Mapping[str, str], progress: Progress) -> Preview:
     """The first rows, or the first rows of which every column in `keys` shows this value.
 
     Args:
         planned: what would be built.
-        doors: the engine is taken from here.
-        folder: an existing empty folder for scratch files.
+        machine: brings the engine.
+        folder: a name for scratch files; it is made and removed.
         rows: how many rows to return at most.
         keys: column name → value as text.
         progress: called as (step, done, total).
@@ -39,8 +40,7 @@ def preview(planned: Planned, doors: Doors, folder: Path, *, rows: int, keys: Ma
     Raises:
         SourceColumnUnknown: no column of this name.
     """
-    with doors.engine.session(planned.task, work=folder, memory_limit=doors.memory_limit, threads=doors.threads,
-                              progress=progress) as session:
+    with scratch(folder) as spill, machine.session(planned.task, spill, progress) as session:
         session.replay(planned.events)
         session.labels(planned.labels)
         total = session.select().accounting.get("row", 0)

@@ -9,7 +9,7 @@ The store's create-if-absent decides, the ledger records. Whatever answers "exis
 stands counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, so the run is DONE; or it has another, so
 it is FAILED with NONDETERMINISM_DETECTED. A run without such a vow may fail only after its tombstone stands.
 
-These are the steps; `conduct` joins them for one claimed run.
+These are the steps; `settle` joins them for one claimed run.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 from offline_feature_plane.contracts.manifest import ArtifactRef
 from offline_feature_plane.contracts.receipts import Phase, PhaseReceipt
@@ -15,53 +16,65 @@ from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports import Clock, ObjectStore, Run
 
-if TYPE_CHECKING:
-    from offline_feature_plane.corridor.plan import Planned
+Write = Callable[[Phase, str, int, int, Mapping[str, Any]], None]
 
 
+def _nobody_asks() -> None:
+    """No claim, so none can be lost."""
+
+
+def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
+    """Forget it."""
+
+
+@dataclass(frozen=True)
 class Receipts:
-    """Writes the receipts of one attempt and remembers where they stand and how long each phase took."""
+    """Measures the phases of an attempt; those of a run are also kept in its store and in the ledger (`kept`).
 
-    def __init__(self, store: ObjectStore | None, clock: Clock, run: Run | None, planned: Planned | None,
-                 timings: dict[str, float], remember: Callable[[str, ArtifactRef], None] | None = None) -> None:
-        self._store, self._clock, self._run, self._planned, self._timings = store, clock, run, planned, timings
-        self._remember = remember
-        self.written: list[ArtifactRef] = []
+    `check` is asked before each phase, and by long ones in between; it raises Fenced once the claim was lost.
+    """
 
-    @classmethod
-    def silent(cls, clock: Clock, timings: dict[str, float]) -> Self:
-        """Receipts that are written nowhere; only the timings are kept."""
-        return cls(None, clock, None, None, timings)
+    clock: Clock
+    seconds: dict[str, float]
+    check: Callable[[], None] = _nobody_asks
+    write: Write = _write_nowhere
+    written: list[ArtifactRef] = field(default_factory=list)
+
+    def kept(self, store: ObjectStore, run: Run, dm_id: str, pins_digest: str, note: Callable[[str, ArtifactRef], None]) -> Receipts:
+        """The same, writing each receipt into the store and noting it in the ledger."""
+        written: list[ArtifactRef] = []
+
+        def write(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
+            receipt = PhaseReceipt.model_validate({
+                "phase": phase, "status": status, "run_key": run.run_key, "request_id": run.request_id,
+                "platform_run_id": run.platform_run_id, "dataset_manifest_id": dm_id, "attempt": run.attempt,
+                "pins_digest": pins_digest, "started_at": format_instant(began), "finished_at": format_instant(ended),
+                "duration_ms": (ended - began) // 1000, "facts": storable(facts)})
+            data = canonical_bytes(receipt.model_dump(mode="json"))
+            key = receipt_key(run.platform_run_id, run.run_key, run.attempt, phase)
+            store.put_new(key, data)
+            written.append(ArtifactRef(name=f"{phase} receipt", key=key, sha256=sha256_of(data)))
+            note(f"PHASE_{status}", written[-1])
+
+        return Receipts(self.clock, self.seconds, self.check, write, written)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[dict[str, Any]]:
         """Run a phase; what it puts into the mapping is the receipt's `facts`."""
-        began, facts = self._clock.now_us(), dict[str, Any]()
+        self.check()
+        began, facts = self.clock.now_us(), dict[str, Any]()
         try:
             yield facts
         except OfsError as error:
             with suppress(OfsError):  # the first error is the one that counts
-                self._write(name, "FAILED", began, {**facts, "error": error.describe()})
+                self._ended(name, "FAILED", began, {**facts, "error": error.describe()})
             raise
-        self._write(name, "COMPLETE", began, facts)
+        self._ended(name, "COMPLETE", began, facts)
 
-    def _write(self, name: Phase, status: str, began: int, facts: dict[str, Any]) -> None:
-        ended = self._clock.now_us()
-        self._timings[name] = self._timings.get(name, 0.0) + (ended - began) / 1e6
-        if self._store is None or self._run is None or self._planned is None:
-            return
-        run = self._run
-        receipt = PhaseReceipt.model_validate({
-            "phase": name, "status": status, "run_key": run.run_key, "request_id": run.request_id,
-            "platform_run_id": run.platform_run_id, "dataset_manifest_id": self._planned.dm_id, "attempt": run.attempt,
-            "pins_digest": self._planned.pins_digest, "started_at": format_instant(began), "finished_at": format_instant(ended),
-            "duration_ms": (ended - began) // 1000, "facts": storable(facts)})
-        data = canonical_bytes(receipt.model_dump(mode="json"))
-        key = receipt_key(run.platform_run_id, run.run_key, run.attempt, name)
-        self._store.put_new(key, data)
-        self.written.append(ArtifactRef(name=f"{name} receipt", key=key, sha256=sha256_of(data)))
-        if self._remember is not None:
-            self._remember(f"PHASE_{status}", self.written[-1])
+    def _ended(self, name: Phase, status: str, began: int, facts: Mapping[str, Any]) -> None:
+        ended = self.clock.now_us()
+        self.seconds[name] = self.seconds.get(name, 0.0) + (ended - began) / 1e6
+        self.write(name, status, began, ended, facts)
 
 
 def storable(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.identity import closure_digest, core_digest, dataset_fingerprint, dataset_manifest_id
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.ports import ObjectStore
-
-Progress = Callable[[str, int, int], None]
+from offline_feature_plane.ports import ObjectStore, Progress
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def verify(manifest: DatasetManifest, raw: bytes, store: ObjectStore, scratch: P
         manifest: the manifest, already read and schema-checked.
         raw: its stored bytes.
         store: where its artifacts are.
-        scratch: a folder for local copies of remote files.
+        scratch: a name of a folder for local copies of remote files.
         progress: called as (step, done, total).
     """
     checks = [*_identity(manifest), *_vow(manifest, raw, store), *_arithmetic(manifest)]

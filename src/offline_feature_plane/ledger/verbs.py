@@ -139,6 +139,11 @@ class LedgerVerbs:
         with self._connector.reading() as tx:
             return tuple(_run(row) for row in tx.every("newest_runs", limit=limit))
 
+    def find(self, name: str, *, limit: int = 2) -> Sequence[Run]:
+        """Runs whose key begins with `name`, or whose request id it is; at most `limit`."""
+        with self._connector.reading() as tx:
+            return tuple(_run(row) for row in tx.every("named_runs", name=name, length=len(name), limit=limit)) if name else ()
+
     def events(self, run_key: str) -> Sequence[LedgerEvent]:
         """A run's history in order, every link verified. Raises RunNotFound, LedgerChainBroken."""
         with self._connector.reading() as tx:

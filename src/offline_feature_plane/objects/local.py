@@ -10,12 +10,14 @@ and its name is never used again while it stands.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -105,6 +107,12 @@ class LocalStore:
         segments = _segments(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
             return file.read()
+
+    def digest(self, key: str) -> str:
+        """`sha256:<hex>` of an object's bytes. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
+        segments = _segments(key)
+        with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def local_copy(self, key: str, scratch: Path) -> Path:  # noqa: ARG002 - other stores download into it
         """The object's own file: read only. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
@@ -217,7 +225,7 @@ class LocalStore:
                 os.close(descriptor)
 
     @contextmanager
-    def _opened(self, key: str, segments: Segments, folders: Folders) -> Iterator[IO[bytes]]:
+    def _opened(self, key: str, segments: Segments, folders: Folders) -> Iterator[BufferedReader]:
         _refuse_strange(key, segments[-1], folders[-1])
         try:
             file = os.fdopen(os.open(segments[-1], _FILE, dir_fd=folders[-1]), "rb")

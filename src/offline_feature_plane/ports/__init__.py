@@ -6,7 +6,7 @@ map foreign exceptions to ours at their own edge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ from offline_feature_plane.ports.inputs import EventInput, LabelTable
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Progress = Callable[[str, int, int], None]
+"""Is told `(step, done, total)`; a total of 0 means that nobody knows how much there is."""
+
 # --- clock --------------------------------------------------------------------------------------------------
 
 
@@ -28,6 +31,9 @@ class Clock(Protocol):
 
     def now_us(self) -> int:
         """µs since the epoch, UTC."""
+
+    def sleep_us(self, span_us: int) -> None:
+        """Wait."""
 
 
 # --- object store -------------------------------------------------------------------------------------------
@@ -55,8 +61,15 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> bytes:
         """All bytes of an object. Raises RefNotFound, StorageIoFailure."""
 
+    def digest(self, key: str) -> str:
+        """`sha256:<hex>` of an object's bytes, without holding them. Raises RefNotFound, StorageIoFailure."""
+
     def local_copy(self, key: str, scratch: Path) -> Path:
-        """A local file with the object's bytes, possibly the object itself: read only. Raises RefNotFound, StorageIoFailure."""
+        """A local file with the object's bytes, read only: the object itself, or a copy in the folder `scratch`, made if it is needed.
+
+        Raises:
+            RefNotFound, StorageIoFailure.
+        """
 
     def exists(self, key: str) -> bool:
         """Does an object stand at `key`?"""
@@ -170,6 +183,9 @@ class Ledger(Protocol):
     def runs(self, *, limit: int = 100) -> Sequence[Run]:
         """Newest first."""
 
+    def find(self, name: str, *, limit: int = 2) -> Sequence[Run]:
+        """Runs whose key begins with `name`, or whose request id it is; at most `limit`."""
+
     def events(self, run_key: str) -> Sequence[LedgerEvent]:
         """A run's history in order. Raises RunNotFound, LedgerChainBroken if a link does not verify."""
 
@@ -178,6 +194,15 @@ class Ledger(Protocol):
 
     def remember_closure(self, *, profile: str, digest: str) -> str:
         """Remember that `policy@revision/set@version` has this closure digest, or return the one it has already."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What every run speaks to: where things stand, what remembers, what tells the time."""
+
+    store: ObjectStore
+    ledger: Ledger
+    clock: Clock
 
 
 # --- engine -------------------------------------------------------------------------------------------------
@@ -246,5 +271,5 @@ class Engine(Protocol):
     version: str
 
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
-                progress: Any = None) -> AbstractContextManager[EngineSession]:
+                progress: Progress | None = None) -> AbstractContextManager[EngineSession]:
         """Open a session whose scratch files live in `work`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import OfsError, RefNotFound
 from offline_feature_plane.ports import PutOutcome
 
@@ -40,8 +41,13 @@ class MemoryStore:
             raise RefNotFound(f"nothing stands at {key}", path=key)
         return self.objects[key]
 
+    def digest(self, key: str) -> str:
+        """`sha256:<hex>` of the bytes. Raises RefNotFound."""
+        return sha256_of(self.get(key))
+
     def local_copy(self, key: str, scratch: Path) -> Path:
         """The bytes as a file in `scratch`. Raises RefNotFound."""
+        scratch.mkdir(parents=True, exist_ok=True)
         copy = scratch / key.replace("/", "_")
         copy.write_bytes(self.get(key))
         return copy

@@ -51,6 +51,10 @@ class ManualClock:
         """Where it stands."""
         return self.us
 
+    def sleep_us(self, span_us: int) -> None:
+        """Waiting is going on."""
+        self.us += span_us
+
     def go_on(self, us: int) -> None:
         """Let `us` microseconds pass."""
         self.us += us
@@ -143,6 +147,16 @@ class LedgerContract:
         for number in range(3):
             submit(ledger, f"request-{number:04}")
         assert [run.request_id for run in ledger.runs(limit=2)] == ["request-0002", "request-0001"]
+
+    def test_a_run_is_found_by_its_name(self, ledger: Ledger) -> None:
+        """By request id or by the beginning of its key, never more than asked for; nothing has no name."""
+        runs = [submit(ledger, f"request-{number:04}").run for number in range(20)]
+        assert [run.run_key for run in ledger.find("request-0007")] == [runs[7].run_key]
+        assert [run.run_key for run in ledger.find(runs[3].run_key)] == [runs[3].run_key]
+        first = runs[0].run_key[0]
+        assert {run.run_key for run in ledger.find(first, limit=100)} == {run.run_key for run in runs if run.run_key.startswith(first)}
+        assert len(ledger.find("request-0007", limit=1)) == 1
+        assert [ledger.find(name) for name in ("", "request-", "%", "_")] == [(), (), (), ()]
 
     def test_an_unknown_run_is_not_found(self, ledger: Ledger) -> None:
         """Every verb says RunNotFound for a key that the ledger does not have."""

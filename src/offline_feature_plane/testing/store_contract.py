@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import RefInvalid, RefNotFound
 from offline_feature_plane.ports import ObjectStore
 
@@ -45,7 +46,8 @@ class StoreContract:
         assert reopen().put_new(key, b"\x00bytes\xff") == "created"
         assert reopen().exists(key)
         assert reopen().get(key) == b"\x00bytes\xff"
-        assert reopen().local_copy(key, tmp_path).read_bytes() == b"\x00bytes\xff"
+        assert reopen().local_copy(key, tmp_path / "made if needed").read_bytes() == b"\x00bytes\xff"
+        assert reopen().digest(key) == sha256_of(b"\x00bytes\xff")
 
     def test_an_object_may_be_empty(self, reopen: Reopen) -> None:
         """No bytes are bytes too."""

@@ -10,6 +10,9 @@ SELECT * FROM runs WHERE run_key = :run_key
 -- name: newest_runs
 SELECT * FROM runs ORDER BY number DESC LIMIT :limit
 
+-- name: named_runs
+SELECT * FROM runs WHERE request_id = :name OR substr(run_key, 1, :length) = :name ORDER BY number DESC LIMIT :limit
+
 -- name: lost_unnamed_runs
 SELECT COUNT(*) AS n FROM runs
 WHERE payload_digest = :payload_digest AND state IN ('FAILED', 'CANCELLED') AND substr(request_id, 1, :prefix_length) = :prefix

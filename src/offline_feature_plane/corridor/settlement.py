@@ -43,7 +43,7 @@ CANCELLED_CODE: Final = "RUN_CANCELLED"
 INTERRUPTED_CODE: Final = "RUN_INTERRUPTED"
 STAGED_LOST_CODE: Final = "STAGED_LOST"
 
-Step = Literal["end", "settle", "vow", "work", "requeue", "bury", "stall"]
+Step = Literal["end", "keep", "vow", "work", "requeue", "bury", "stall"]
 GiveBack = Callable[[str], object]
 
 _SPENT: Final[Mapping[str, type[OfsError]]] = {spent.code: spent for spent in (PublishRetryExhausted, RunAttemptsExhausted)}
@@ -60,7 +60,7 @@ def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, 
     if vow == "tombstone":
         return "end"
     if vow == "commit" and (visible or staged):
-        return "settle"
+        return "keep"
     if mode == "CLOSE_ONLY":
         return "stall" if vow == "commit" else "bury"
     if vow is None and staged:
@@ -68,8 +68,8 @@ def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, 
     return "work" if mode == "FULL" else "requeue"
 
 
-def conduct(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
-            verify: Callable[[Manifest], None], link: Callable[[], None] = lambda: None) -> Published | None:
+def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
+           verify: Callable[[Manifest], None], link: Callable[[], None] = lambda: None) -> Published | None:
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:

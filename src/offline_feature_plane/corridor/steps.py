@@ -1,0 +1,114 @@
+"""The steps of the build corridor up to staged files: each takes values, returns values, and leaves a receipt."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from offline_feature_plane.corridor.gates import judge, refuse_failed
+from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.corridor.receipts import Receipts
+from offline_feature_plane.corridor.stage import Staged, stage
+from offline_feature_plane.domain.accounting import check_accounting
+from offline_feature_plane.domain.gates import GateResult
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.ports import Engine, EngineSession, LabelFacts, Progress, ReplayFacts, SelectionFacts
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine brings to a build: the engine and its limits, a work folder, and the versions of the libraries that count."""
+
+    engine: Engine
+    work: Path
+    memory_limit: str | None = None
+    threads: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def session(self, task: Task, folder: Path, progress: Progress) -> AbstractContextManager[EngineSession]:
+        """Open a session of the engine whose scratch files live in `folder`."""
+        return self.engine.session(task, work=folder, memory_limit=self.memory_limit, threads=self.threads, progress=progress)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Which events become rows, and what the gates say of it."""
+
+    facts: SelectionFacts
+    gates: tuple[GateResult, ...]
+
+
+def replay(session: EngineSession, planned: Planned, receipts: Receipts) -> ReplayFacts:
+    """Read, type, deduplicate and order the events of the basis."""
+    with receipts.phase("replay") as facts:
+        replayed = session.replay(planned.events)
+        facts.update(events_read=replayed.events_read, events_admitted=replayed.events_admitted, dispositions=dict(replayed.dispositions),
+                     events_digest=replayed.events_digest, completeness=planned.receipt)
+    return replayed
+
+
+def resolve_labels(session: EngineSession, planned: Planned, receipts: Receipts) -> LabelFacts:
+    """Read the label timelines and resolve them as of the cut."""
+    with receipts.phase("labels") as facts:
+        labelled = session.labels(planned.labels)
+        facts.update(assertions_read=labelled.assertions_read, assertions_eligible=labelled.assertions_eligible,
+                     slice_digest=labelled.slice_digest, per_type={name: dict(one) for name, one in labelled.per_type.items()})
+    return labelled
+
+
+def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts, labelled: LabelFacts, receipts: Receipts) -> Selected:
+    """Decide for every event what becomes of it, and judge the gates before any feature is computed.
+
+    Raises:
+        RowAccountingBroken: the counts do not add up to the events read.
+        RefusedError: a gate failed, and the purpose is training.
+    """
+    with receipts.phase("selection") as facts:
+        selection = session.select()
+        check_accounting(selection.accounting, replayed.events_read)
+        gates = judge(planned, labelled, selection)
+        facts.update(accounting=dict(selection.accounting), coverage={name: dict(one) for name, one in selection.coverage.items()},
+                     splits={name: dict(one) for name, one in selection.splits.items()}, gates=[gate.describe() for gate in gates])
+        refuse_failed(planned, gates, labelled, selection)
+    return Selected(selection, gates)
+
+
+def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Staged:
+    """Compute the rows, write them as data files into a new folder, and digest them."""
+    with receipts.phase("staging") as facts:
+        folder.mkdir()
+        staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
+        facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
+    return staged
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A fresh folder that is gone after the block. Raises StorageIoFailure if it cannot be made."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as wrong:
+        raise StorageIoFailure(f"the work folder {folder} cannot be made: {wrong.strerror}.",
+                               fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _while_wanted(batches: Iterable[pa.RecordBatch], check: Callable[[], None]) -> Iterator[pa.RecordBatch]:
+    """The same batches; before each one, `check` may stop a worker that has lost its claim."""
+    try:
+        for batch in batches:
+            check()
+            yield batch
+    finally:
+        if isinstance(batches, Iterator) and hasattr(batches, "close"):
+            batches.close()  # the engine's threads end here
