@@ -28,6 +28,7 @@ from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import by_id_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
+from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
@@ -43,13 +44,14 @@ from offline_feature_plane.errors import (
     RunNotFound,
     SchemaInvalid,
 )
-from offline_feature_plane.home import PlaneHome, has_died, this_worker
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Run
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
 
@@ -111,7 +113,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.home = PlaneHome(settings, lambda: self.store)
+        self.inputs = PlaneInputs(settings, lambda: self.store)
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -134,8 +136,7 @@ class Plane:
 
     def plan(self, intent: Intent) -> Planned:
         """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
-        asked = self._asked(intent)
-        return make_plan(asked, self.home.hearing(asked.document))
+        return make_plan(self._asked(intent), self.inputs)
 
     def pin(self, intent: Intent) -> Pinned:
         """The full contract that an intent stands for."""
@@ -153,16 +154,22 @@ class Plane:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
 
         Raises:
-            OfsError: whatever stood in the way; the ledger has it if a run began.
+            OfsError: whatever stood in the way; the ledger has it if a run began. A basis that is refused as incomplete opens no run,
+                but its receipt is kept in the store.
         """
         hear, began = progress or _silent, self.clock.now_us()
-        planned = self.plan(intent)
+        try:
+            planned = self.plan(intent)
+        except OfsError as refused:
+            with suppress(OfsError):  # the first error is the one that counts
+                keep_refusal(refused, self.store)
+            raise
         self._refuse_drift(planned)
         ready = self.clock.now_us()
         machine = self._machine(hear)
         before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
         ports = Ports(self.store, self.ledger, self.clock)
-        if recompute and self.home.is_published(planned.dm_id):
+        if recompute and self.inputs.is_published(planned.dm_id):
             with self._scratch() as folder:
                 built = compute_again(planned, ports, machine, folder, hear)
         else:

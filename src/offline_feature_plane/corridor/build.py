@@ -161,7 +161,7 @@ def _answer(planned: Planned, ports: Ports, machine: Machine, published: Publish
 
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
-    before: dict[str, Any] = manifest.evidence.sources
+    before = {source.name: source.log_id for source in manifest.evidence.sources if source.kind == "labels"}
     return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
-                 if source.kind == "labels" and before.get(source.name, {}).get("log_id") != source.log_id)
+                 if source.kind == "labels" and before.get(source.name) != source.log_id)

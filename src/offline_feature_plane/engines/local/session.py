@@ -21,7 +21,8 @@ from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_l
 from offline_feature_plane.engines.local.reading import read_events
 from offline_feature_plane.engines.local.selection import Selected, select_rows
 from offline_feature_plane.errors import EngineFailed
-from offline_feature_plane.ports import EventInput, LabelFacts, LabelTable, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["LocalEngine", "LocalSession"]
 

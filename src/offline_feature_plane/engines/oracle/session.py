@@ -23,7 +23,8 @@ from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
 from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
-from offline_feature_plane.ports import EventInput, LabelFacts, LabelTable, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["OracleEngine", "OracleSession"]
 
@@ -55,7 +56,7 @@ class OracleSession:
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `read_events`."""
-        self._events, self._replayed = read_events(inputs, self._task.closure)
+        self._events, self._replayed = read_events(inputs, self._task)
         return self._replayed
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
