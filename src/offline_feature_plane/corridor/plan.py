@@ -30,6 +30,7 @@ from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.completeness import EvidenceKind, refusal
+from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant, parse_instant
@@ -157,7 +158,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
                      run_facts_digest=facts_digest, world_inputs=world, tzdata=home.tzdata if _names_zone(closure, task) else None)
     fingerprint = dataset_fingerprint(meant)
     check_supersession(intent, dataset_manifest_id(fingerprint), home)
-    described = closure.describe()
+    described = describe(closure)
     pins = Pins(intent=intent.document(), filled=filled, dataset_fingerprint=fingerprint,
                 dataset_manifest_id=dataset_manifest_id(fingerprint), identity=meant, closure=described,
                 profile=ProfileRef(ref=head.profile_ref, policy_id=profile.policy_id, revision=profile.revision, feature_set=set_ref,
@@ -302,7 +303,7 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
 
 
 def _registered(closure: Closure, intent: BuildIntent) -> tuple[str, ...]:
-    used = {feature.aggregation.function for group in closure.groups for feature in group.features}
-    return tuple(sorted({*(f"aggregation:{name}@v1" for name in used), f"label_rule:{intent.label_basis.resolution_rule}"}))
+    return tuple(sorted({*(f"aggregation:{one}" for one in closure.aggregations()),
+                         f"label_rule:{intent.label_basis.resolution_rule}"}))
 
 
