@@ -41,7 +41,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
-from offline_feature_plane.ports import LabelTable, ObjectStore, PlainTable, RecordSlice
+from offline_feature_plane.ports import Engine, LabelTable, ObjectStore, PlainTable, RecordSlice
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource, PinnedArchive
 from offline_feature_plane.sources.files import PlainTableSource, TableMapping
 
@@ -55,11 +55,12 @@ class PlaneHome:
     Args:
         settings: the plane's.
         store: opens the artifact store; called only if an intent refers to other datasets.
+        engine: gives the engine that will compute, to be asked what it supports.
     """
 
-    def __init__(self, settings: Settings, store: Callable[[], ObjectStore]) -> None:
+    def __init__(self, settings: Settings, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
         self.settings = settings
-        self._store = store
+        self._store, self._engine = store, engine
         self.actor: tuple[str, Any] = (_user(), "os_user")
         self.tzdata = version("tzdata")
         self.code_release_id = installed_release()
@@ -73,6 +74,10 @@ class PlaneHome:
         found = copy.copy(self)
         found.asked = document
         return found
+
+    def supports(self, function: str) -> bool:
+        """Does the plane's engine compute this aggregation?"""
+        return self._engine().supports(function)
 
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
         """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""

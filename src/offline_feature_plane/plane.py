@@ -87,7 +87,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.home = PlaneHome(settings, lambda: self.store)
+        self.home = PlaneHome(settings, lambda: self.store, lambda: _engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""

@@ -46,6 +46,9 @@ class Home(Protocol):
     def actor(self) -> tuple[str, Any]:
         """Who asks, and how that is known."""
 
+    def supports(self, function: str) -> bool:
+        """Does the plane's engine compute this aggregation?"""
+
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
         """A profile document and the digest of its bytes; `ref` is relative to the intent's folder and must lie under a root."""
 

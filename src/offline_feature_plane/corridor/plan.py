@@ -122,7 +122,7 @@ def _plan(asked: Asked, home: Home) -> Planned:
     settings = home.settings
     head = _head(asked.document.value, settings)
     profile_document, profile_digest = home.profile(head.profile_ref, asked.folder)
-    profile = _read_profile(profile_document, head, settings)
+    profile = _read_profile(profile_document, head, home)
     set_ref = head.set_ref or _only_set(profile)
     drawn = profile.closure(set_ref, head.rows, list(settings.labels))
 
@@ -211,9 +211,10 @@ def _head(document: Any, settings: Settings) -> _Head:
     return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), tuple(sorted(topics)))
 
 
-def _read_profile(document: Document, head: _Head, settings: Settings) -> FeatureProfile:
+def _read_profile(document: Document, head: _Head, home: Home) -> FeatureProfile:
     try:
-        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(settings.labels))
+        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(home.settings.labels),
+                            supports=home.supports)
     except OfsError as error:
         raise document.locate(error) from None
 
