@@ -39,6 +39,7 @@ from offline_feature_plane.errors import (
     DatasetNotFound,
     DigestMismatch,
     FeatureProfileDrift,
+    OfsError,
     RefInvalid,
     RefNotFound,
     RunNotFound,
@@ -113,7 +114,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, lambda: self.store)
+        self.inputs = PlaneInputs(settings, lambda: self.store, lambda: _engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""

@@ -26,7 +26,7 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.installation import current_user, installed_release, zone_rules
 from offline_feature_plane.key_file import read_key
 from offline_feature_plane.labelstores.files import FileLabelStore
-from offline_feature_plane.ports import ObjectStore
+from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import resolve_ref
 from offline_feature_plane.sources.archive import ArchiveSource
@@ -42,16 +42,21 @@ class PlaneInputs:
     Args:
         settings: the plane's.
         store: opens the artifact store; called only if an intent refers to other datasets.
+        engine: gives the engine that will compute, to be asked what it supports.
     """
 
-    def __init__(self, settings: Settings, store: Callable[[], ObjectStore]) -> None:
+    def __init__(self, settings: Settings, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
         self.settings = settings
-        self._store = store
+        self._store, self._engine = store, engine
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
         self.tzdata = zone_rules()
         self.code_release_id = installed_release()
         self.event_sources: tuple[EventSource, ...] = tuple(opened(settings) for opened in EVENT_SOURCES)
         self.label_store: LabelStore = FileLabelStore.of(settings)
+
+    def supports(self, function: str) -> bool:
+        """Does the plane's engine compute this aggregation?"""
+        return self._engine().supports(function)
 
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
         """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""

@@ -18,7 +18,7 @@ from offline_feature_plane.domain.gates import judge_coverage, judge_lag, judge_
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
-from offline_feature_plane.engines.local.session import LocalEngine
+from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from

@@ -60,6 +60,9 @@ class PlanningInputs(Protocol):
     def label_store(self) -> LabelStore:
         """Where label timelines come from."""
 
+    def supports(self, function: str) -> bool:
+        """Does the plane's engine compute this aggregation?"""
+
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
         """A profile document and the digest of its bytes; `ref` is relative to the intent's folder and must lie under a root."""
 

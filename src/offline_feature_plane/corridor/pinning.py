@@ -44,7 +44,7 @@ def pin_inputs(asked: Asked, inputs: PlanningInputs) -> PinnedInputs:
     settings = inputs.settings
     head = _read_head(asked.document.value, settings)
     document, profile_digest = inputs.profile(head.profile_ref, asked.folder)
-    profile = _read_profile(document, head, settings)
+    profile = _read_profile(document, head, inputs)
     set_ref = head.set_ref or _only_set(profile)
     drawn = profile.closure(set_ref, head.rows, list(settings.labels))
     owners = {topic: source for source in inputs.event_sources for topic in source.topics}
@@ -91,9 +91,10 @@ def _read_head(document: Any, settings: Settings) -> _Head:
     return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), topics)
 
 
-def _read_profile(document: Document, head: _Head, settings: Settings) -> FeatureProfile:
+def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:
     try:
-        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(settings.labels))
+        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(inputs.settings.labels),
+                            supports=inputs.supports)
     except OfsError as error:
         raise document.locate(error) from None
 

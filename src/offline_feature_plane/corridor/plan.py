@@ -29,6 +29,7 @@ from offline_feature_plane.corridor.written_places import as_written
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -135,7 +136,7 @@ def _pin_meaning(wanted: Wanted, pinned: PinnedInputs, proof: Proof, task: Task,
                      run_facts_digest=proof.granted.run_facts_digest, world_inputs=proof.granted.inputs,
                      tzdata=inputs.tzdata if _names_zone(closure, task) else None)
     fingerprint = dataset_fingerprint(meant)
-    described = closure.describe()
+    described = describe(closure)
     profile = pinned.profile
     return Pins(
         intent=intent.document(), filled=wanted.filled, dataset_fingerprint=fingerprint,
@@ -172,5 +173,4 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
 
 def _registered(closure: Closure, intent: BuildIntent) -> tuple[str, ...]:
     """What was found by name and decides rows; sources and stores were found by name too, but belong to the evidence."""
-    used = {feature.aggregation.function for group in closure.groups for feature in group.features}
-    return tuple(sorted({*(f"aggregation:{name}@v1" for name in used), f"label_rule:{intent.label_basis.resolution_rule}"}))
+    return tuple(sorted({*(f"aggregation:{one}" for one in closure.aggregations()), f"label_rule:{intent.label_basis.resolution_rule}"}))

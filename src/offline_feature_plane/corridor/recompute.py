@@ -40,7 +40,7 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
         raise LabelHistoryChanged(f"the labels of {planned.dm_id} known at the as-of had digest {core.label_slice_digest}, "
                                   f"now {computed.labelled.slice_digest}.",
                                   fix="Assertions were added, changed or removed below the cut: ask the owner of the label timeline.")
-    again = write_core(planned.pins, planned.task, computed, evidence_kind=planned.evidence_kind, registered=planned.registered)
+    again = write_core(planned.pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered)
     if again != core:
         named = ", ".join(name for name in type(core).model_fields if getattr(again, name) != getattr(core, name))
         raise NondeterminismDetected(f"{planned.dm_id} has content {core.content_digest}, computed again {again.content_digest}; "

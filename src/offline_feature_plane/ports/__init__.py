@@ -270,6 +270,9 @@ class Engine(Protocol):
     name: str
     version: str
 
+    def supports(self, function: str) -> bool:
+        """Does it compute the aggregation of this name? Asked while planning, so it must cost nothing to answer."""
+
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
                 progress: Progress | None = None) -> AbstractContextManager[EngineSession]:
         """Open a session whose scratch files live in `work`."""

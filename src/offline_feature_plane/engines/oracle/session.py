@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type
 from offline_feature_plane.domain.accounting import check_accounting
+from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
@@ -36,6 +37,10 @@ class OracleEngine:
 
     name = "oracle"
     version = "1"
+
+    def supports(self, function: str) -> bool:
+        """Everything that has a meaning: it computes by that alone."""
+        return function in registered()
 
     @contextmanager
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,  # noqa: ARG002 - the port's
