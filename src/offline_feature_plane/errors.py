@@ -232,10 +232,6 @@ class LabelPolicyInvalid(RequestError):
     """The target or coverage policy is malformed or contradicts itself."""
 
 
-class TruthFieldAsFeature(RequestError):
-    """A column that is mapped as a label is used as a feature."""
-
-
 class TimeZoneUndeclared(RequestError):
     """A time column carries no zone, and none is declared."""
 
@@ -350,6 +346,12 @@ class LabelScopeEmpty(RefusedError):
 
 class LeakagePolicyViolation(RefusedError):
     """Something would be used before it was knowable."""
+
+
+class TruthFieldAsFeature(RefusedError):
+    """A column that is mapped as a label is used as a feature."""
+
+    fix = "Remove the field from the profile: it would tell the answer."
 
 
 class CoveragePolicyViolation(RefusedError):

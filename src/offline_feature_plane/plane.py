@@ -22,6 +22,7 @@ from offline_feature_plane.corridor.build import Built
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.claims import Worker
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset
+from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.plan import Asked, Planned
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
@@ -38,7 +39,6 @@ from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.errors import (
     DatasetNotFound,
     DigestMismatch,
-    FeatureProfileDrift,
     OfsError,
     RefInvalid,
     RefNotFound,
@@ -137,17 +137,19 @@ class Plane:
 
     def plan(self, intent: Intent) -> Planned:
         """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
-        return make_plan(self._asked(intent), self.inputs)
+        planned = self._planned(intent)
+        check_drift(planned, self.ledger)
+        return planned
 
     def pin(self, intent: Intent) -> Pinned:
         """The full contract that an intent stands for."""
-        pins = self.plan(intent).pins
+        pins = self._planned(intent).pins
         return Pinned(pins.intent, pins.filled, pins.dataset_fingerprint)
 
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
-        """Some rows, computed as a build would; nothing is written."""
-        planned, hear = self.plan(intent), progress or _silent
-        machine = self._machine(hear)
+        """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
+        planned, hear = self._planned(intent), progress or _silent
+        machine = self._machine(hear, is_needed=True)
         with self._scratch() as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
@@ -165,9 +167,8 @@ class Plane:
             with suppress(OfsError):  # the first error is the one that counts
                 keep_refusal(refused, self.store)
             raise
-        self._refuse_drift(planned)
         ready = self.clock.now_us()
-        machine = self._machine(hear)
+        machine = self._machine(hear, is_needed=recompute or not self.inputs.is_published(planned.dm_id))
         before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and self.inputs.is_published(planned.dm_id):
@@ -220,27 +221,20 @@ class Plane:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
+    def _planned(self, intent: Intent) -> Planned:
+        return make_plan(self._asked(intent), self.inputs)
+
     def _asked(self, intent: Intent) -> Asked:
         if isinstance(intent, Mapping):
             return Asked(Document(intent, "intent"), self.folder)
         path = Path(intent)
         return Asked(load_document(path), path.resolve().parent)
 
-    def _refuse_drift(self, planned: Planned) -> None:
-        """One profile revision, one closure (`decisions.md` D11)."""
-        profile = planned.pins.profile
-        if not profile.versioned:
-            return
-        name = f"{profile.policy_id}@{profile.revision}/{profile.feature_set}/{planned.task.subject}"
-        known = self.ledger.remember_closure(profile=name, digest=profile.closure_digest)
-        if known != profile.closure_digest:
-            raise FeatureProfileDrift(f"{profile.policy_id}@{profile.revision} was used before with closure {known}; "
-                                      f"it now means {profile.closure_digest}.", path=profile.ref)
-
-    def _machine(self, progress: Progress) -> Machine:
+    def _machine(self, progress: Progress, *, is_needed: bool) -> Machine:
+        """What computes; compiled kernels only if something will be computed."""
         chosen = self.settings.engine
         prepare_cache(_cache_folder())
-        if chosen.name == "local":
+        if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
         return Machine(_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, _versions())

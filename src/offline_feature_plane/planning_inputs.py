@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
 from offline_feature_plane.corridor.inputs import Asked, Granted
-from offline_feature_plane.corridor.publish import manifest_key, supersession_prefix
+from offline_feature_plane.corridor.publish import manifest_key, reason_of, supersession_prefix
 from offline_feature_plane.corridor.shortform import ActorSource
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
@@ -95,9 +95,10 @@ class PlaneInputs:
         """Does a manifest of this id stand?"""
         return self._store().exists(manifest_key(self.settings.run_scope, dm_id))
 
-    def superseded(self, dm_id: str) -> Sequence[str]:
-        """The datasets that this one replaces."""
-        return [Path(key).stem for key in self._store().list(supersession_prefix(self.settings.run_scope, dm_id))]
+    def superseded(self, dm_id: str) -> Mapping[str, str | None]:
+        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a harmed fact."""
+        store = self._store()
+        return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(self.settings.run_scope, dm_id))}
 
 
 def _run_facts(path: Path) -> Document:

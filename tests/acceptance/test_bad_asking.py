@@ -33,7 +33,6 @@ from mistakes import (
 )
 from small_plane import EVENT_SCHEMA, LABEL_SCHEMA, as_jsonl, chargebacks, make_plane, transactions
 
-from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.plane import open_plane
 
 
@@ -291,7 +290,7 @@ SHORT = [
          ("labels.chargeback.observed", "zone: UTC")),
     Case("label time is a day", 2, "SOURCE_TYPE_MISMATCH", label_columns(reported_at=pa.array([20_500] * 40, pa.date32())),
          ("reported_at", "a day is no instant")),
-    Case("truth as a feature", 2, "TRUTH_FIELD_AS_FEATURE",
+    Case("truth as a feature", 4, "TRUTH_FIELD_AS_FEATURE",
          several(lambda plane: plane.events({**transactions(), "is_fraud": ["1" if i % 5 == 0 else "0" for i in range(200)]}, None),
                  setting("plane", "labels.chargeback", {"path": "transactions.parquet", "event": "tx_id", "observed": {"after_event": "3d"},
                                                         "time": "tx_time", "value": {"column": "is_fraud", "1": "CHARGEBACK", "0": "OK"}}),
@@ -371,11 +370,15 @@ def test_outside_of_a_plane_the_way_in_is_told(command: tuple[str, ...], place: 
     check_answer(ask(capsys, *command), 3, "REF_NOT_FOUND", ("plane.yaml", "--plane", "ofs init"))
 
 
-def test_a_blocked_work_folder_is_said_when_a_dataset_is_opened(place: Path) -> None:
-    """Opening a dataset needs the work folder; where it cannot be made, the place is named."""
+def test_a_dataset_is_opened_where_nothing_can_be_written(place: Path) -> None:
+    """An auditor reads: opening, showing and verifying a dataset of a local store need no work folder and no ledger."""
     plane = make_plane(place / "p")
-    opened = open_plane(plane.folder / "plane.yaml")
-    dataset = opened.build(plane.intent_path).manifest.dataset_manifest_id
+    dataset = open_plane(plane.folder / "plane.yaml").build(plane.intent_path).manifest.dataset_manifest_id
     (plane.folder / "blocked").write_text("in the way")
-    with pytest.raises(StorageIoFailure, match=r"work folder .*blocked/work cannot be used: Not a directory"):
-        open_plane(plane.folder / "plane.yaml", work=str(plane.folder / "blocked/work")).dataset(dataset)
+    (plane.folder / "ledger.sqlite").unlink()
+    reader = open_plane(plane.folder / "plane.yaml", work=str(plane.folder / "blocked/work"))
+    before = sorted(plane.folder.rglob("*"))
+    assert len(reader.dataset(dataset).to_arrow()) == len(reader.dataset(dataset))
+    assert reader.verify(dataset).intact
+    assert (list(reader.runs()), len(reader.datasets())) == ([], 1)
+    assert sorted(plane.folder.rglob("*")) == before

@@ -204,7 +204,29 @@ def test_a_missing_segment_in_the_chain_is_a_gap(tmp_path):
     error = refusal(archive.completeness([part(0, 9)]))
     assert isinstance(error, ReplayBasisGap)
     assert (error.fields["start_offset"], error.fields["end_offset"]) == ("3", "6")
-    assert archive.completeness(archive.ranges()).is_complete
+    assert archive.ranges() == (part(0, 9),)  # a basis that nobody stated spans the hole, and is refused as well
+    assert isinstance(refusal(archive.completeness(archive.ranges())), ReplayBasisGap)
+    assert archive.completeness([part(0, 3), part(6, 9)]).is_complete  # whoever names ranges may leave it out
+
+
+def test_a_record_that_nobody_can_read_counts_once_and_only_in_its_range(tmp_path):
+    """Its offset is unknown; it takes the first one that may be its own.
+
+    offsets   0  1  ?  3      basis [0, 2)  ──▶ 2 read      basis [0, 4) ──▶ 4 read, 1 undecodable
+    """
+    write_archive(tmp_path, [record(n) for n in range(4)], per_segment=9)
+    segment = tmp_path / "transaction/0/00000.jsonl"
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[:2], b"garbage\n", *lines[3:]]))
+    edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(segment.read_bytes()), size=segment.stat().st_size))
+    for ranges, counted in (([part(0, 2)], (2, {})), ([part(0, 4)], (4, {"undecodable": 1})), ([part(3, 4)], (1, {}))):
+        _, facts = read(tmp_path, ranges)
+        assert (facts.events_read, facts.dispositions) == counted
+    twice = tmp_path / "transaction/0/00001.jsonl"
+    twice.write_bytes(segment.read_bytes())
+    edit_index(tmp_path, lambda segments: segments.append({**segments[0], "path": "transaction/0/00001.jsonl"}))
+    _, facts = read(tmp_path, [part(0, 4)])
+    assert (facts.events_read, facts.dispositions) == (4, {"undecodable": 1})
 
 
 def test_a_selector_takes_the_first_offsets_at_or_after_its_ends(tmp_path):

@@ -58,7 +58,7 @@ class TestSqliteLedger(LedgerContract):
 def test_a_new_ledger_is_durable_and_append_only_by_its_settings(path):
     """Rollback journal, EXTRA, recursive triggers: what was committed survives, and replacing rows fires triggers."""
     connector = SqliteLedger(path, ManualClock())._connector
-    with connector.reading() as tx:
+    with connector.writing() as tx:
         pragmas = {name: tx._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in
                    ("journal_mode", "synchronous", "recursive_triggers", "foreign_keys")}
     assert pragmas == {"journal_mode": "delete", "synchronous": 3, "recursive_triggers": 1, "foreign_keys": 1}
@@ -85,10 +85,23 @@ def test_what_is_no_ledger_of_this_schema_is_refused_with_advice(tmp_path, make,
 def test_a_folder_that_cannot_be_made_or_written_is_refused(tmp_path):
     """No folder, no ledger: the path is named."""
     (tmp_path / "file").write_text("x")
-    with pytest.raises(LedgerUnavailable, match="cannot be made"):
-        SqliteLedger(tmp_path / "file" / "runs.db", ManualClock())
-    with pytest.raises(LedgerUnavailable, match=r"cannot be (opened|made)"):
-        SqliteLedger(Path("/proc/runs.db"), ManualClock())
+    for place in (tmp_path / "file" / "runs.db", Path("/proc/runs.db"), tmp_path / ("x" * 300)):
+        with pytest.raises(LedgerUnavailable, match=r"cannot be (opened|made)"):
+            submit(SqliteLedger(place, ManualClock()))
+
+
+def test_a_ledger_that_nobody_wrote_to_is_empty_and_not_made(path):
+    """Looking makes no file; neither does an empty one hinder."""
+    ledger = SqliteLedger(path, ManualClock())
+    assert (list(ledger.runs()), list(ledger.find("request-1")), ledger.closure("p@r1/s")) == ([], [], None)
+    with pytest.raises(RunNotFound):
+        ledger.run("0" * 32)
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    assert list(SqliteLedger(path, ManualClock()).runs()) == []
+    assert submit(SqliteLedger(path, ManualClock())).outcome == "NEW"
+    assert len(ledger.runs()) == 1
 
 
 def test_a_ledger_that_vanished_is_not_made_anew(finished, path):

@@ -100,13 +100,15 @@ class Core(Contract):
 
 
 class Part(Contract):
-    """One data file: rows `[first_row, first_row + rows)` of the dataset."""
+    """One data file: rows `[first_row, first_row + rows)` of the dataset, which are `leaves` leaves of its content digest."""
 
     key: str
     sha256: Digest
     size_bytes: int
     rows: int
     first_row: int
+    first_leaf: int
+    leaves: int
 
 
 class ArtifactRef(Contract):
@@ -137,6 +139,7 @@ class Evidence(Contract):
     engine: str
     versions: dict[str, str]
     profile: dict[str, JsonValue]
+    meanings: dict[str, str]
     sources: list[SourceUsed]
     publisher: dict[str, JsonValue]
 

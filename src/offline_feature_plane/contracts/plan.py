@@ -15,7 +15,10 @@ from offline_feature_plane.domain.canonical import digest
 
 
 class ProfileRef(Contract):
-    """Which feature profile was read, and what of it is used."""
+    """Which feature profile was read, and what of it is used.
+
+    `closure_digest` is of all that the intent uses, `set_digest` of the feature set alone: what its revision promises.
+    """
 
     ref: str
     policy_id: str
@@ -23,7 +26,13 @@ class ProfileRef(Contract):
     feature_set: str
     file_digest: str
     closure_digest: str
+    set_digest: str
     versioned: bool
+
+    @property
+    def set_name(self) -> str:
+        """What a revision must not change under: the set of this profile."""
+        return f"{self.policy_id}@{self.revision}/{self.feature_set}"
 
 
 class Pins(Contract):

@@ -6,9 +6,35 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from offline_feature_plane.contracts.manifest import ArtifactRef
 from offline_feature_plane.contracts.model import Contract
 
 Phase = Literal["replay", "labels", "selection", "staging", "publication"]
+
+
+class RunReceipt(Contract):
+    """How a run ended well: what it was asked, what it is made by, what its attempts were, and what it left (`domain.md` §4).
+
+    Written once the manifest is visible and before the ledger says DONE. `receipts` are those of the publishing run's phases.
+    """
+
+    schema_version: Literal["learning.ofs_run_receipt.v1"] = "learning.ofs_run_receipt.v1"
+    run_key: str
+    request_id: str
+    platform_run_id: str
+    outcome: Literal["PUBLISHED", "ALREADY_PUBLISHED"]
+    dataset_manifest_id: str
+    manifest_key: str
+    manifest_digest: str
+    core_digest: str
+    pins_digest: str
+    attempt: int
+    full_run_attempts: int
+    publish_retry_attempts: int
+    asked: dict[str, JsonValue]
+    provenance: dict[str, JsonValue]
+    receipts: list[ArtifactRef]
+    finished_at: str
 
 
 class PhaseReceipt(Contract):

@@ -19,10 +19,11 @@ from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifes
 from offline_feature_plane.corridor.authenticity import authenticate, check_words, parse_manifest
 from offline_feature_plane.corridor.claims import Worker, claim, held, submit
 from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.drift import remember_set
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Manifest, Published, find_published, link_superseded, manifest_key
-from offline_feature_plane.corridor.receipts import Receipts
+from offline_feature_plane.corridor.receipts import Receipts, write_run_receipt
 from offline_feature_plane.corridor.settlement import settle
 from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, scratch, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
@@ -51,7 +52,7 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
         with held(run, ports.ledger, worker) as lease, scratch(machine.work / f"{run.run_key}.{run.attempt}") as folder:
             attempt = Attempt(planned, run, ports, machine, folder, lease.check, progress, seconds)
             published = settle(ports.store, ports.ledger, run, dm_id=planned.dm_id, work=partial(make_dataset, attempt),
-                               verify=attempt.verify_staged, link=attempt.link_superseded)
+                               verify=attempt.verify_staged, close=attempt.close)
     for left in machine.work.glob(f"{run.run_key}.*"):  # of attempts that were killed
         shutil.rmtree(left, ignore_errors=True)
     return _answer(planned, ports, machine, published, ports.ledger.run(run.run_key), seconds)
@@ -66,6 +67,7 @@ def make_dataset(attempt: Attempt) -> bytes:
     plan = pin_plan(planned, run, store)
     receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
     computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)
+    remember_set(planned, attempt.ports.ledger)
     files = store_files(computed.staged, planned.dm_id, run, store, receipts, attempt.progress)
     manifest = write_manifest(plan, planned, computed, files, receipts.written, attempt.machine, run, attempt.ledger_head())
     return canonical_bytes(manifest.model_dump(mode="json"))
@@ -111,12 +113,13 @@ class Attempt:
                                      fix="Find out who changes the store, then run again.")
         open_dataset(staged, self.ports.store, self.folder)
 
-    def link_superseded(self) -> None:
-        """State which dataset this one replaces, if the intent says so."""
+    def close(self, published: Published) -> None:
+        """State which dataset this one replaces, if the intent says so, and how the run ended."""
         intent = self.planned.pins.intent
         if intent["supersedes"] is not None:
             link_superseded(self.ports.store, self.planned.platform_run_id, self.planned.dm_id, intent["supersedes"],
                             intent["backfill_reason"])
+        write_run_receipt(self.ports.store, self.ports.clock, self.run, published)
 
 
 @dataclass(frozen=True)

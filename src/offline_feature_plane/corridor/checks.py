@@ -63,6 +63,10 @@ def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) 
         found = set(inputs.superseded(todo.pop())) - reached
         reached |= found
         todo += found
+    given = inputs.superseded(dm_id)
+    if old in given and given[old] != intent.backfill_reason:
+        raise SupersessionLinkInvalid(f"{dm_id} replaces {old} for another reason already: {given[old]!r}.", path="$.backfill_reason",
+                                      fix="Facts do not change: give that reason, or none at all by leaving `supersedes` out.")
     if dm_id in reached:
         raise SupersessionLinkInvalid(f"{old} replaces {dm_id}, or is it: the links would form a circle.", path="$.supersedes",
                                       fix="Leave `supersedes` out.")
@@ -80,5 +84,5 @@ def judge_truth(closure: Closure, events: Mapping[str, PinnedEvents], labels: La
             if any(column in truth.get(topic, ()) for topic in source.event_types)}
     result = judge_truth_fields(read, read.values())
     if not result.passed:
-        raise TruthFieldAsFeature("; ".join(result.sentences) + ".", fix="Remove the field from the profile: it would tell the answer.")
+        raise TruthFieldAsFeature("; ".join(result.sentences) + ".", path=min(result.details["used"]))
     return result

@@ -7,14 +7,16 @@ from typing import Protocol
 
 from offline_feature_plane.contracts.manifest import Gate
 from offline_feature_plane.contracts.plan import Pins
-from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_lag, judge_target
+from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_decoding, judge_lag, judge_target
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import LabelScopeEmpty, RefusedError, all_codes
-from offline_feature_plane.ports import LabelFacts, SelectionFacts
+from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state another share under label.coverage.",
-    "target": "Widen the split, or move its bounds.",
+    "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
+    "decoding": "Mend the segments and write their index again, or let the archiver declare them under `dispositions`.",
 }
 
 
@@ -30,15 +32,20 @@ class Judged(Protocol):
         """What the engine was asked."""
 
     @property
+    def completeness(self) -> Completeness:
+        """The verdict on the basis."""
+
+    @property
     def gates(self) -> tuple[GateResult, ...]:
         """What was judged while planning."""
 
 
-def judge(planned: Judged, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
-    """Every gate of a build: those of the plan, then coverage, lag and target."""
+def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
+    """Every gate of a build: those of the plan, then decoding, coverage, lag and target."""
     policy = planned.pins.intent["coverage_policy"]
     target = planned.task.target
     found = [*planned.gates,
+             judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable")),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
                             target_type=target.label_type if target else None, unlabeled=target.unlabeled if target else None),
              judge_lag(labels.per_type)]

@@ -75,5 +75,5 @@ class PlanningInputs(Protocol):
     def is_published(self, dm_id: str) -> bool:
         """Does a manifest of this id stand?"""
 
-    def superseded(self, dm_id: str) -> Sequence[str]:
-        """The datasets that this one replaces."""
+    def superseded(self, dm_id: str) -> Mapping[str, str | None]:
+        """The datasets that this one replaces, each with the reason that was given."""

@@ -82,6 +82,7 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
         evidence=Evidence(
             parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref, receipts=list(receipts),
             engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
+            meanings=planned.task.closure.meanings(),
             sources=planned.source_evidence(),
             publisher={"run_key": run.run_key, "request_id": run.request_id, "attempt": run.attempt, "actor": intent["actor"],
                        "ledger_head": ledger_head}))
@@ -125,20 +126,26 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
         gates=gates,
-        warnings=warn(task, selection),
+        warnings=warn(task, computed.replayed, computed.labelled, selection),
         eligibility=Eligibility(training_ready=training and not failed, complete=completeness.is_complete,
                                 evidence_kind=completeness.kind, reasons=reasons),
         registered=sorted(registered),
     )
 
 
-def warn(task: Task, selection: SelectionFacts) -> list[str]:
+def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: SelectionFacts) -> list[str]:
     """What an owner should know although nothing is wrong."""
     found = [f"{facts['cold']:,} of {facts['rows']:,} rows of split {name} are cold: their deepest window begins before the known history."
              for name, facts in sorted(selection.splits.items())
              if task.cold_rows == "mark" and facts["cold"] * 100 > facts["rows"] * COLD_WARNING_SHARE]
     if task.closure.label_types() and selection.rows_beyond_asof:
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
+    if undecodable := replayed.dispositions.get("undecodable"):
+        found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
+    if task.target is not None:
+        known = labelled.per_type[task.target.label_type]["values"]
+        found += [f"no {task.target.label_type} known at the as-of says {value}, which the target names."
+                  for value in (*task.target.positive, *(task.target.negative or ())) if value not in known]
     return found
 
 

@@ -14,6 +14,8 @@ from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
 from offline_feature_plane.corridor.shortform import FillIns, expand, is_long_form, read_short
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.described import describe
+from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError
 from offline_feature_plane.ports.inputs import EventSource, LabelStore, LabelTable, PinnedEvents
@@ -27,6 +29,7 @@ class PinnedInputs:
     profile: FeatureProfile
     profile_digest: str
     set_ref: str
+    set_digest: str
     feature_label_types: tuple[str, ...]
     events: Mapping[str, PinnedEvents]
     read_by: Mapping[str, str]
@@ -52,6 +55,7 @@ def pin_inputs(asked: Asked, inputs: PlanningInputs) -> PinnedInputs:
     label_types = sorted({*head.label_types, *drawn.label_types()})
     return PinnedInputs(
         profile_ref=head.profile_ref, profile=profile, profile_digest=profile_digest, set_ref=set_ref,
+        set_digest=closure_digest(describe(drawn)),
         feature_label_types=drawn.label_types(),
         events={topic: _owner(topic, owners).pin(topic) for topic in topics},
         read_by={topic: _registered(owners[topic]) for topic in topics},

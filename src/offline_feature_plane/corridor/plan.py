@@ -142,7 +142,8 @@ def _pin_meaning(wanted: Wanted, pinned: PinnedInputs, proof: Proof, task: Task,
         intent=intent.document(), filled=wanted.filled, dataset_fingerprint=fingerprint,
         dataset_manifest_id=dataset_manifest_id(fingerprint), identity=meant, closure=described,
         profile=ProfileRef(ref=pinned.profile_ref, policy_id=profile.policy_id, revision=profile.revision, feature_set=pinned.set_ref,
-                           file_digest=pinned.profile_digest, closure_digest=closure_digest(described), versioned=profile.is_versioned()),
+                           file_digest=pinned.profile_digest, closure_digest=closure_digest(described), set_digest=pinned.set_digest,
+                           versioned=profile.is_versioned()),
         world={"inputs": [dict(one) for one in proof.granted.inputs]},
         history_start={name: None if start is None else format_instant(start) for name, start in histories.items()})
 
@@ -158,7 +159,8 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
                *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
     cost = estimate(sources, closure)
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
-                     sources=sources, estimate=cost, warnings=_warn(pinned.profile, cost, settings))
+                     sources=sources, estimate=cost,
+                     warnings=[*_warn(pinned.profile, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
 
 
 def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[str]:
@@ -169,6 +171,13 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
         found.append(f"this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}, "
                      "and the events of a build are kept in memory.")
     return found
+
+
+def _warn_of_other_logs(pins: Pins, labels: Sequence[LabelTable]) -> list[str]:
+    """A pinned intent names the label log that was at hand; that it has grown is no harm, that it was edited only a comparison can tell."""
+    named = pins.intent["label_basis"]["store"]
+    return [f"the intent was pinned with the {table.label_type} labels in other files than now; if what was known at the as-of has "
+            "changed, so have the rows." for table in labels if named.get(table.label_type, table.log_id) != table.log_id]
 
 
 def _registered(closure: Closure, intent: BuildIntent) -> tuple[str, ...]:

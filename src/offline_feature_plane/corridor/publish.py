@@ -230,6 +230,15 @@ def link_superseded(store: ObjectStore, platform_run_id: str, dm_id: str, old: s
     _stands(store, f"{supersession_prefix(platform_run_id, dm_id)}/{old}.json", canonical_bytes(fact))
 
 
+def reason_of(fact: bytes, key: str) -> str | None:
+    """Why a dataset replaced another, from the fact that says so. Raises DigestMismatch for one that cannot be read."""
+    with suppress(OfsError, KeyError, TypeError):
+        reason = load_json(fact)["backfill_reason"]
+        if reason is None or isinstance(reason, str):
+            return reason
+    raise DigestMismatch(f"the supersession fact {key} is not readable", path=key, fix="Restore it from a copy of the store.")
+
+
 def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:
     """Vow, then make the manifest visible. All of its bytes stand already. Raises as `keep_vow`."""
     return keep_vow(store, run, make_vow(store, run, manifest), manifest)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from offline_feature_plane.contracts.manifest import ArtifactRef
-from offline_feature_plane.contracts.receipts import Phase, PhaseReceipt
-from offline_feature_plane.corridor.publish import receipt_key
+from offline_feature_plane.contracts.plan import Pins, pins_digest
+from offline_feature_plane.contracts.receipts import Phase, PhaseReceipt, RunReceipt
+from offline_feature_plane.corridor.publish import Published, receipt_key
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError
@@ -26,6 +27,33 @@ def _nobody_asks() -> None:
 
 def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
     """Forget it."""
+
+
+def write_run_receipt(store: ObjectStore, clock: Clock, run: Run, published: Published) -> None:
+    """State how a run ended, beside the receipts of its phases."""
+    pins = Pins.model_validate(run.payload)
+    intent, manifest = pins.intent, published.manifest
+    receipt = RunReceipt.model_validate({
+        "run_key": run.run_key, "request_id": run.request_id, "platform_run_id": run.platform_run_id, "outcome": published.outcome,
+        "dataset_manifest_id": manifest.dm_id, "manifest_key": published.key, "manifest_digest": manifest.digest,
+        "core_digest": manifest.core_digest, "pins_digest": pins_digest(pins), "attempt": run.attempt,
+        "full_run_attempts": run.full_run_attempts, "publish_retry_attempts": run.publish_retry_attempts,
+        "asked": {"intent_kind": intent["intent_kind"], "replay_basis": intent["replay_basis"], "label_basis": intent["label_basis"],
+                  "feature_set": pins.profile.set_name, "splits": len(intent["splits"]), "supersedes": intent["supersedes"],
+                  "backfill_reason": intent["backfill_reason"], "non_training_allowed": intent["non_training_allowed"]},
+        "provenance": {"ofs_code_release_id": intent["ofs_code_release_id"], "policy_revision": intent["policy_revision"],
+                       "config_revision": intent["config_revision"], "run_config_digest": pins.identity["config_digest"],
+                       "run_facts_ref": intent["run_facts_ref"], "actor": intent["actor"], "worker": run.worker},
+        "receipts": manifest.document["evidence"]["receipts"] if manifest.publisher == run.run_key else [],
+        "finished_at": format_instant(clock.now_us())})
+    _put_new(store, run, "run", canonical_bytes(receipt.model_dump(mode="json")))
+
+
+def _put_new(store: ObjectStore, run: Run, name: str, data: bytes) -> str:
+    """Keep a receipt under a name of its own, and say under which: a run whose ledger was lost counts its attempts anew."""
+    names = (name if life == 1 else f"{name}.{life}" for life in itertools.count(1))
+    return next(key for key in (receipt_key(run.platform_run_id, run.run_key, run.attempt, name) for name in names)
+                if store.put_new(key, data) == "created" or store.get(key) == data)
 
 
 @dataclass(frozen=True)
@@ -52,9 +80,7 @@ class Receipts:
                 "pins_digest": pins_digest, "started_at": format_instant(began), "finished_at": format_instant(ended),
                 "duration_ms": (ended - began) // 1000, "facts": storable(facts)})
             data = canonical_bytes(receipt.model_dump(mode="json"))
-            names = (phase if life == 1 else f"{phase}.{life}" for life in itertools.count(1))  # a lost ledger counts attempts anew
-            key = next(key for key in (receipt_key(run.platform_run_id, run.run_key, run.attempt, name) for name in names)
-                       if store.put_new(key, data) == "created" or store.get(key) == data)
+            key = _put_new(store, run, phase, data)
             written.append(ArtifactRef(name=f"{phase} receipt", key=key, sha256=sha256_of(data)))
             note(f"PHASE_{status}", written[-1])
 

@@ -69,7 +69,7 @@ def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, 
 
 
 def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
-           verify: Callable[[Manifest], None], link: Callable[[], None] = lambda: None) -> Published | None:
+           verify: Callable[[Manifest], None], close: Callable[[Published], None] = lambda _: None) -> Published | None:
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:
@@ -79,7 +79,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         dm_id: the meaning.
         work: stages all data and returns the manifest's bytes; or returns the visible manifest that it found (`find_published`).
         verify: reads back all data of a staged manifest; raises IntegrityError or RefNotFound if not all is there.
-        link: states facts beside the dataset once its manifest is visible; called again after a crash.
+        close: states facts beside the dataset once its manifest is visible; called again after a crash.
 
     Returns:
         What is visible, with the run DONE; or None if the run went back to the queue, to be claimed again in full.
@@ -117,7 +117,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
     with _recorded(store, ledger, run, give_back=pend):
         vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest in hand by now
         published = keep_vow(store, run, vow, manifest)
-        link()
+        close(published)
     ledger.done(run.run_key, attempt=run.attempt, result=published.result())
     return published
 

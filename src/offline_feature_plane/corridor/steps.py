@@ -72,7 +72,7 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
     with receipts.phase("selection") as facts:
         selection = session.select()
         check_accounting(selection.accounting, replayed.events_read)
-        gates = judge(planned, labelled, selection)
+        gates = judge(planned, replayed, labelled, selection)
         facts.update(accounting=dict(selection.accounting), coverage={name: dict(one) for name, one in selection.coverage.items()},
                      splits={name: dict(one) for name, one in selection.splits.items()}, gates=[gate.describe() for gate in gates])
         refuse_failed(planned, gates, labelled, selection)

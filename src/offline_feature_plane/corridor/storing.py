@@ -14,6 +14,7 @@ from offline_feature_plane.corridor.publish import data_prefix, plan_key
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.stage import COLUMN_DIGESTS_NAME, Staged
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
+from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.errors import BuildPlanImmutabilityViolation, DatasetArtifactImmutabilityViolation
 from offline_feature_plane.ports import ObjectStore, Progress, Run
 
@@ -63,7 +64,8 @@ def store_files(staged: Staged, dm_id: str, run: Run, store: ObjectStore, receip
     prefix = data_prefix(run.platform_run_id, dm_id, run.run_key)
     with receipts.phase("publication") as facts:
         parts = [Part(key=f"{prefix}/{part.sha256.removeprefix('sha256:')}.parquet", sha256=part.sha256, size_bytes=part.size_bytes,
-                      rows=part.rows, first_row=part.first_row) for part in staged.parts]
+                      rows=part.rows, first_row=part.first_row, first_leaf=part.first_row // LEAF_ROWS,
+                      leaves=-(-part.rows // LEAF_ROWS)) for part in staged.parts]
         for done, (part, file) in enumerate(zip(parts, staged.parts, strict=True), start=1):
             receipts.check()
             _put(store, part.key, file.path, part.sha256)

@@ -73,6 +73,12 @@ class Aggregation:
     of_resolved: bool = False
     version: str = "v1"
 
+    @property
+    def text(self) -> str:
+        """The call as a profile spells it."""
+        said = [self.argument] if self.argument else [self.label_type, *self.values] if self.label_type else []
+        return f"{self.function}({', '.join([*map(str, said), *(['of: resolved'] if self.of_resolved else [])])})"
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -143,15 +149,20 @@ class Closure:
         """The feature columns of a dataset in their final order; what is derived from an approximate column is approximate."""
         found: list[Column] = []
         for group in self.groups:
-            lineage = f"{group.name}@{group.version} over {group.source} by {', '.join(group.key)}"
-            found += [Column(feature.column, feature.type, "feature", numeric_class=feature.numeric_class, lineage=lineage,
-                             identifier=feature.identifier, meaning=feature.meaning)
+            found += [Column(feature.column, feature.type, "feature", numeric_class=feature.numeric_class,
+                             lineage=_lineage(group, feature), identifier=feature.identifier, meaning=_meaning(group, feature))
                       for feature in group.features]
         found += [_column(computed, "exact") for computed in self.row_features]
         for computed in self.derived:
             rough = any(column.numeric_class == "approximate" for column in found if column.name in computed.expression.names())
             found.append(_column(computed, "approximate" if rough else "exact"))
         return tuple(found)
+
+    def meanings(self) -> dict[str, str]:
+        """What the profile's author says of columns, by name. It decides nothing and is hashed nowhere."""
+        said = {feature.column: feature.meaning for group in self.groups for feature in group.features}
+        said |= {computed.column: computed.meaning for computed in (*self.row_features, *self.derived)}
+        return {column: meaning for column, meaning in said.items() if meaning}
 
     def aggregations(self) -> tuple[str, ...]:
         """Every aggregation it uses, as `name@version`, sorted."""
@@ -176,6 +187,32 @@ class Closure:
         return reach
 
 
+def _lineage(group: Group, feature: Feature) -> str:
+    """What a feature is made from: its group, and the fields and labels that it reads."""
+    call = feature.aggregation
+    read = [*group.key, *filter(None, [call.argument]), *(sorted(group.where.names()) if group.where else ())]
+    fields = dict.fromkeys(read)
+    labels = f", labels {call.label_type}" if call.label_type else ""
+    return f"{group.name}@{group.version} over {group.source}({', '.join(fields)}){labels}"
+
+
+def _meaning(group: Group, feature: Feature) -> str:
+    """What a feature says, in words that follow from the closure alone.
+
+    >>> spend = Group("spend", "v1", "payment", ("card",), None, False, 0, "skip", ())
+    >>> _meaning(spend, Feature("spend__n_7d", Aggregation("count"), Window("sliding", "7d", 7), ColumnType("int64")))
+    'count() of payment events of the same card in the 7d before the row'
+    """
+    window = "all the time" if feature.window.length_us is None else f"the {feature.window.label}"
+    span = f"{window} that end{'s' if feature.window.length_us is None else ''} {group.delay_us // 1_000_000} s before the row" \
+        if group.delay_us else f"{window} before the row"
+    condition = f", where {group.where.text}" if group.where else ""
+    own = ", the row's own event included" if group.current else ""
+    empty = "" if feature.empty is None else f"; {feature.empty} if there is none"
+    return f"{feature.aggregation.text} of {group.source} events of the same {', '.join(group.key)} in {span}{condition}{own}{empty}"
+
+
 def _column(computed: Computed, numeric_class: NumericClass) -> Column:
-    return Column(computed.column, computed.type, "feature", numeric_class=numeric_class, lineage=computed.expression.text,
-                  identifier=computed.identifier, meaning=computed.meaning)
+    return Column(computed.column, computed.type, "feature", numeric_class=numeric_class,
+                  lineage=f"({', '.join(sorted(computed.expression.names()))})", identifier=computed.identifier,
+                  meaning=computed.expression.text)

@@ -82,6 +82,10 @@ class Completeness:
         """Is every offset covered, and no evidence at odds with other evidence?"""
         return not self.anomalies
 
+    def declared(self, disposition: str) -> int:
+        """How many records of this disposition the segments declare."""
+        return sum(dict(segment.dispositions).get(disposition, 0) for segments in self.evidence for segment in segments)
+
     def describe(self) -> dict[str, Any]:
         """The body of the completeness receipt (`learning.ofs_replay_completeness_receipt.v1`)."""
         ranges = [{**said, "segments": [_describe_segment(segment) for segment in segments]}

@@ -19,14 +19,15 @@ from offline_feature_plane.errors import (
     OfsError,
     OwnershipBoundaryViolation,
     Problem,
+    ReplayIncomplete,
     RunScopeInvalid,
     TargetDegenerate,
     TruthFieldAsFeature,
     refuse,
 )
 
-__all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_inputs", "judge_lag", "judge_outputs", "judge_target",
-           "judge_truth_fields"]
+__all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_decoding", "judge_inputs", "judge_lag", "judge_outputs",
+           "judge_target", "judge_truth_fields"]
 
 # Per gate: the outputs it authorises and the gates that must have passed before it.
 GateMap = Mapping[str, Mapping[str, Sequence[str]]]
@@ -199,7 +200,19 @@ def _hex(digest: Facts | None) -> str | None:
 def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> GateResult:
     """May OFS publish this kind of output here?"""
     faults = [] if wanted in granted else [f"the configuration grants OFS {', '.join(granted) or 'nothing'}, not {wanted}"]
-    return _result("ownership", OwnershipBoundaryViolation, faults, {"granted": sorted(granted), "wanted": wanted})
+    return _result("ownership", OwnershipBoundaryViolation, faults, {"wanted": wanted})
+
+
+def judge_decoding(undecodable: int, declared: int) -> GateResult:
+    """Are all records that nobody can read known to the archive's index? Others are holes that no offset shows (`domain.md` §1.4).
+
+    Args:
+        undecodable: how many the basis holds.
+        declared: how many the index declares, as dispositions of its segments.
+    """
+    said = f"{undecodable:,} records of the basis cannot be decoded, and the index declares {declared:,}"
+    faults = [said] if undecodable > declared else []
+    return _result("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 
 
 # --- before publishing --------------------------------------------------------------------------------------

@@ -111,22 +111,29 @@ def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
     `event_id`, `ts`, features (groups, row features, derived), then per label type `<type>__value, __status, __observed_time,
     __assertion_id`, then `target`, `split`, and the marks that apply: `mature`, `cold`, `weight`.
     """
-    found = [Column("event_id", id_type, "id", nullable=False, lineage="subject event"),
-             Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage="subject event"),
+    found = [Column("event_id", id_type, "id", nullable=False, lineage=task.subject, meaning="the row's event"),
+             Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage=task.subject, meaning="when the row's event happened"),
              *(as_leaving(column, task) for column in task.closure.columns())]
     for label_type in task.labels.types:
-        lineage = f"{label_type} by {task.labels.rule}"
-        found += [Column(f"{label_type}__value", ColumnType("string"), "label", lineage=lineage),
-                  Column(f"{label_type}__status", ColumnType("string"), "label", nullable=False, lineage=lineage),
-                  Column(f"{label_type}__observed_time", ColumnType("timestamp"), "label", lineage=lineage),
-                  Column(f"{label_type}__assertion_id", ColumnType("string"), "label", lineage=lineage)]
+        lineage = f"labels {label_type} by {task.labels.rule}"
+        found += [Column(f"{label_type}__value", ColumnType("string"), "label", lineage=lineage, meaning="what holds at the as-of"),
+                  Column(f"{label_type}__status", ColumnType("string"), "label", nullable=False, lineage=lineage,
+                         meaning="RESOLVED, CONFLICT or NOT_FOUND at the as-of"),
+                  Column(f"{label_type}__observed_time", ColumnType("timestamp"), "label", lineage=lineage,
+                         meaning="when the assertion that holds became known"),
+                  Column(f"{label_type}__assertion_id", ColumnType("string"), "label", lineage=lineage,
+                         meaning="the id of the assertion that holds")]
     if task.target is not None:
-        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}"))
-    found.append(Column("split", ColumnType("string"), "split", nullable=False))
+        said = f"1 for {', '.join(task.target.positive)}; unlabeled: {task.target.unlabeled}"
+        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}__value", meaning=said))
+    found.append(Column("split", ColumnType("string"), "split", nullable=False, lineage="ts", meaning="the split whose range holds ts"))
     if task.labels.immature == "mark" and task.labels.maturity_us is not None:
-        found.append(Column("mature", ColumnType("bool"), "mark", nullable=False))
+        found.append(Column("mature", ColumnType("bool"), "mark", nullable=False, lineage="ts",
+                            meaning="was the event old enough at the as-of for its label to have arrived?"))
     if task.cold_rows == "mark":
-        found.append(Column("cold", ColumnType("bool"), "mark", nullable=False))
+        found.append(Column("cold", ColumnType("bool"), "mark", nullable=False, lineage="ts",
+                            meaning="does the deepest window begin before the known history?"))
     if task.sampling is not None:
-        found.append(Column("weight", ColumnType("float64"), "weight", nullable=False))
+        found.append(Column("weight", ColumnType("float64"), "weight", nullable=False, lineage="target",
+                            meaning="1 ÷ the rate at which rows of this class were kept"))
     return tuple(found)

@@ -7,6 +7,7 @@ their turn up to `busy_timeout_s`. For this ledger the machine's clock is the da
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,7 +16,7 @@ from typing import Final
 
 from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import InternalError, InvalidTransition, LedgerUnavailable, OfsError
-from offline_feature_plane.ledger.connector import STATEMENTS, Row, sql_file
+from offline_feature_plane.ledger.connector import STATEMENTS, Row, Transaction, sql_file
 from offline_feature_plane.ledger.verbs import LedgerVerbs
 from offline_feature_plane.ports import Clock
 
@@ -28,7 +29,7 @@ _NO_DISK: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOM
 
 
 class SqliteLedger(LedgerVerbs):
-    """A `ports.Ledger` in the file `path`, which is made with its folder if nothing stands there.
+    """A `ports.Ledger` in the file `path`; the first change makes it, with its folder, if nothing stands there.
 
     Args:
         path: the ledger's file.
@@ -44,7 +45,7 @@ class SqliteLedger(LedgerVerbs):
 
     def __init__(self, path: Path, clock: Clock, *, limits: Limits | None = None, busy_timeout_s: float = 30.0) -> None:
         connector = SqliteConnector(path, clock, busy_timeout_s=busy_timeout_s)
-        connector.prepare()
+        connector.look()
         super().__init__(connector, limits)
 
 
@@ -55,6 +56,13 @@ class SqliteConnector:
         self._path = path.absolute()
         self._clock = clock
         self._busy_timeout_s = busy_timeout_s
+        self._is_prepared = False
+
+    def look(self) -> None:
+        """Refuse what stands there and is no ledger of this schema. Writes nothing."""
+        if os.path.lexists(self._path):
+            with self._mapped(), closing(self._opened("rw")) as connection:
+                self._is_prepared = self._has_tables(connection)
 
     def prepare(self) -> None:
         """Make the file, its folder and its tables if they are missing; refuse what is no ledger of this schema."""
@@ -64,24 +72,30 @@ class SqliteConnector:
             raise LedgerUnavailable(f"the folder {self._path.parent} cannot be made: {wrong.strerror or wrong}", path=str(self._path),
                                     fix="Choose a folder that can be written.") from wrong
         with self._mapped(), closing(self._opened("rwc")) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
-            tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not tables:
+            if not self._has_tables(connection):
                 for statement in _statements(sql_file("schema.sqlite.sql")):
                     connection.execute(statement)
-            else:
-                self._check_schema(connection, tables)
+        self._is_prepared = True
 
     @contextmanager
     def writing(self) -> Iterator[SqliteTransaction]:
         """A transaction that excludes other writers from its beginning."""
+        if not self._is_prepared:
+            self.prepare()
         with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             yield SqliteTransaction(connection, self._clock)
 
     @contextmanager
-    def reading(self) -> Iterator[SqliteTransaction]:
-        """A transaction that sees one consistent state."""
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that sees one consistent state; that of an empty ledger where nothing was written yet."""
+        if not self._is_prepared and not os.path.lexists(self._path):
+            yield _Nothing()
+            return
         with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN"):
-            yield SqliteTransaction(connection, self._clock)
+            if self._has_tables(connection):
+                yield SqliteTransaction(connection, self._clock)
+            else:
+                yield _Nothing()
 
     def _opened(self, how: str) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode={how}", uri=True, timeout=self._busy_timeout_s, isolation_level=None)
@@ -93,6 +107,13 @@ class SqliteConnector:
             connection.close()
             raise
         return connection
+
+    def _has_tables(self, connection: sqlite3.Connection) -> bool:
+        """Is it a ledger of this schema? False for an empty file. Raises LedgerUnavailable for anything else."""
+        tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables:
+            self._check_schema(connection, tables)
+        return bool(tables)
 
     def _check_schema(self, connection: sqlite3.Connection, tables: set[str]) -> None:
         if "ledger_schema" not in tables:
@@ -134,6 +155,26 @@ class SqliteTransaction:
     def every(self, statement: str, **values: object) -> Sequence[Row]:
         """All rows of a named query."""
         return [dict(row) for row in self._connection.execute(STATEMENTS[statement], values)]
+
+
+class _Nothing:
+    """What is read of a ledger that nobody has written to."""
+
+    def now_us(self) -> int:
+        """Nobody asks."""
+        return 0
+
+    def change(self, statement: str, **values: object) -> int:  # noqa: ARG002 - the shape of a transaction
+        """Reading changes nothing."""
+        return 0
+
+    def one(self, statement: str, **values: object) -> Row | None:  # noqa: ARG002 - the shape of a transaction
+        """No row."""
+        return None
+
+    def every(self, statement: str, **values: object) -> Sequence[Row]:  # noqa: ARG002 - the shape of a transaction
+        """No rows."""
+        return ()
 
 
 def mapped(wrong: Exception, path: Path) -> OfsError:

@@ -160,6 +160,12 @@ class LedgerVerbs:
                 raise _not_found(run_key)
             return str(newest["digest"])
 
+    def closure(self, profile: str) -> str | None:
+        """The closure digest that is remembered for a profile's set."""
+        with self._connector.reading() as tx:
+            known = tx.one("closure", profile=profile)
+            return None if known is None else str(known["digest"])
+
     def remember_closure(self, *, profile: str, digest: str) -> str:
         """Remember that `policy@revision/set@version` has this closure digest, or return the one it has already (`decisions.md` D11)."""
         with self._connector.writing() as tx:

@@ -192,6 +192,9 @@ class Ledger(Protocol):
     def head(self, run_key: str) -> str:
         """Digest of the newest event of a run."""
 
+    def closure(self, profile: str) -> str | None:
+        """The closure digest that `policy@revision/set@version` has; None if it was never remembered."""
+
     def remember_closure(self, *, profile: str, digest: str) -> str:
         """Remember that `policy@revision/set@version` has this closure digest, or return the one it has already."""
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from offline_feature_plane.contracts.plan import SourcePlan
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.basis import Range, Selector
-from offline_feature_plane.domain.closure import Source
+from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.errors import SourceColumnUnknown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +57,19 @@ class PlainTable:
     def rows(self) -> int:
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
+
+    def column_of(self, field: Field) -> str:
+        """The file's column that a field is taken from: JSON Lines go by the first key, other forms by the whole dotted path."""
+        return field.path[0] if self.form == "jsonl" else ".".join(field.path)
+
+    def check_columns(self, source: Source) -> None:
+        """Every field of a source has its column here. Raises SourceColumnUnknown."""
+        known = [name for name, _ in self.columns]
+        for field in source.fields:
+            if self.column_of(field) not in known:
+                raise SourceColumnUnknown(f"{self.topic} has no column {self.column_of(field)!r}; it has: {', '.join(known)}.",
+                                          path=f"{source.name}.{field.name}",
+                                          fix="Give the field a `path:` that names an existing column.")
 
 
 @dataclass(frozen=True)
@@ -163,7 +177,11 @@ class PinnedEvents(Protocol):
         """Hold the ranges of a basis against the evidence at hand; a table is complete relative to its files. Never raises."""
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> EventInput:
-        """Its events in some ranges, for the sources of a closure, ready for an engine. Ranges of other topics mean nothing to it."""
+        """Its events in some ranges, for the sources of a closure, ready for an engine. Ranges of other topics mean nothing to it.
+
+        Raises:
+            SourceColumnUnknown: a field of its source has no column here.
+        """
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """What of it will be read, for the plan. `read_by` is the source's `name@version`."""

@@ -107,8 +107,12 @@ class PinnedArchive:
         return tuple(sorted({one.evidence.log_id for one in self.segments}))
 
     def ranges(self) -> tuple[Range, ...]:
-        """Everything that the archive holds of this topic, as a canonical basis."""
-        return canonical_basis(Range(*one.lane, one.evidence.first_offset, one.evidence.next_offset) for one in self.segments)
+        """Each partition from the first to the last offset that the archive knows: a hole between is a gap, not the end of the question."""
+        lanes: dict[tuple[str, int, str, str], list[SegmentEvidence]] = {}
+        for one in self.segments:
+            lanes.setdefault(one.lane, []).append(one.evidence)
+        return canonical_basis(Range(*lane, min(held, key=lambda one: one.span[0]).first_offset,
+                                     max(held, key=lambda one: one.span[1]).next_offset) for lane, held in lanes.items())
 
     def basis(self) -> list[dict[str, Any]]:
         """Everything that it holds, as entries of a replay basis."""

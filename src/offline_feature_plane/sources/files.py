@@ -123,6 +123,9 @@ class PinnedTable:
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> PlainTable:  # noqa: ARG002 - the port's: a table is read whole
         """The table itself."""
+        for source in sources:
+            if self.table.topic in source.event_types:
+                self.table.check_columns(source)
         return self.table
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:  # noqa: ARG002 - as above

@@ -47,6 +47,13 @@ class Segment:
         return self.lane == (item.topic, item.partition, item.offset_kind, item.log_id) and first < item.end and end > item.start
 
 
+@dataclass(frozen=True)
+class Undecodable:
+    """A record that nobody can read. Its offset is unknown; it stands for the first one that may be its own."""
+
+    number: int
+
+
 def read_in_order(segments: Sequence[Segment], ranges: Sequence[Range]) -> Iterator[Record | None]:
     """Yield the records of some ranges by partition and offset, each coordinate once; None for one that cannot be decoded.
 
@@ -55,24 +62,25 @@ def read_in_order(segments: Sequence[Segment], ranges: Sequence[Range]) -> Itera
         ReplayDuplicateOffsetMismatch: overlapping segments disagree about a coordinate.
     """
     check_pins([one.file for one in segments])
-    kept: dict[tuple[int, int], str] = {}  # coordinates that another segment may hold too
+    kept: dict[tuple[int, int], str | None] = {}  # coordinates that another segment may hold too
     spans = [(one.evidence.partition, *one.evidence.span) for one in segments]
     for at, segment in enumerate(segments):
         lanes = [(one.start, one.end) for one in ranges if segment.touches(one)]
         shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, spans[at])]
         for record in read_checked(segment):
-            if record is None:
-                yield None
-            elif _inside(lanes, record.number):
+            if _inside(lanes, record.number):
                 if shared and any(span[1] <= record.number < span[2] for span in shared):
-                    known = kept.get((record.partition, record.number))
-                    if known is not None and known != record.digest:
-                        raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {record.place}.", path=record.place,
+                    here = segment.evidence.partition, record.number
+                    known, said = kept.get(here), record.digest if isinstance(record, Record) else None
+                    if known is not None and said is not None and known != said:
+                        coordinate = f"{segment.evidence.topic}/{segment.evidence.partition}@{record.number}"
+                        raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
                                                             fix="Find out which segment is true and remove the other from the index.")
-                    kept[record.partition, record.number] = record.digest
-                    if known is not None:
+                    if here in kept:
+                        kept[here] = known or said
                         continue
-                yield record
+                    kept[here] = said
+                yield record if isinstance(record, Record) else None
 
 
 def _inside(lanes: Sequence[tuple[int, int]], number: int) -> bool:
@@ -86,15 +94,15 @@ def _overlap(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
     return one[0] == other[0] and one[1] < other[2] and one[2] > other[1]
 
 
-def read_checked(segment: Segment) -> Iterator[Record | None]:
+def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
     """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
 
     Raises:
         ReplayBasisMismatch: the segment is not what its index entry says.
     """
     evidence = segment.evidence
-    before, count, last = -1, 0, None
     first, end = evidence.span
+    before, count, last, unread = -1, 0, None, first - 1
     topic, partition, offset_kind, _ = segment.lane
     for record in _records(segment.file):
         count += 1
@@ -104,8 +112,11 @@ def read_checked(segment: Segment) -> Iterator[Record | None]:
             if not there or not first <= number < end or number <= before:
                 raise ReplayBasisMismatch(f"{segment.file.relative} holds {record.place} where {topic}/{partition} "
                                           f"[{max(first, before + 1)}, {end}) is indexed.", path=segment.file.relative)
-            before, last = number, record.offset
-        yield record
+            before, last, unread = number, record.offset, number
+            yield record
+        else:
+            unread += 1
+            yield Undecodable(unread)
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}; the index says {evidence.record_count} "
                                   f"up to {evidence.last_offset}.", path=segment.file.relative)

@@ -9,7 +9,7 @@ from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
 from offline_feature_plane.filesets import check_pins
-from offline_feature_plane.sources.segments import Segment, read_checked
+from offline_feature_plane.sources.segments import Segment, Undecodable, read_checked
 
 
 def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[Range, ...]:
@@ -61,7 +61,7 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
     check_pins([segment.file])
     before = None
     for record in read_checked(segment):
-        if record is None:
+        if isinstance(record, Undecodable):
             continue
         if before is not None and record.log_us < before:
             raise _unresolved(f"the log times of {name} run backwards at {record.offset}.", "Name ranges.")

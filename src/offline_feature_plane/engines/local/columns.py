@@ -103,11 +103,6 @@ def fill_for(field: Field, rows: int) -> NumberFill | TextFill:
     return TextFill(field) if field.type.kind == "string" else NumberFill(field, rows)
 
 
-def column_of(field: Field, table: PlainTable) -> str:
-    """The file's column that a field is taken from: JSON Lines go by the first key, other forms by the whole dotted path."""
-    return field.path[0] if table.form == "jsonl" else ".".join(field.path)
-
-
 def raw_of(batch: pa.Array | list[Any], field: Field) -> pa.Array | list[Any]:
     """A column's raw values for a field: deeper keys are followed in JSON objects."""
     if isinstance(batch, list) and len(field.path) > 1:
@@ -130,11 +125,11 @@ def refuse_types(batch: dict[str, pa.Array | list[Any]], fields: Iterable[Field]
         SourceTypeMismatch: naming the column, both types and the remedy.
     """
     for field in fields:
-        array = batch[column_of(field, table)]
+        array = batch[table.column_of(field)]
         if not isinstance(array, list) and not carries(array.type, field):
             raise SourceTypeMismatch(
-                f"{table.topic}: column {column_of(field, table)} is {array.type}, which no {field.type} can be read from.",
-                path=column_of(field, table), fix=f"Declare {field.name} as the column's own type, or convert the column.")
+                f"{table.topic}: column {table.column_of(field)} is {array.type}, which no {field.type} can be read from.",
+                path=table.column_of(field), fix=f"Declare {field.name} as the column's own type, or convert the column.")
 
 
 def name_offender(table: PlainTable, field: Field) -> OfsError:
@@ -143,8 +138,8 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
     where, count, row = "", 0, 0
     for file in table.files:
         row = 0
-        for batch in read_batches(file, table.form, [column_of(field, table)]):
-            raw = raw_of(batch[column_of(field, table)], field)
+        for batch in read_batches(file, table.form, [table.column_of(field)]):
+            raw = raw_of(batch[table.column_of(field)], field)
             for value in raw if isinstance(raw, list) else _python_values(raw):
                 row += 1
                 try:
@@ -156,8 +151,8 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
     if first is None:
         return EngineFailed(f"{table.topic}: column {field.name} was refused by the fast reader only.", path=field.name,
                             fix="Please report this.")
-    return type(first)(f"{table.topic}: {count} row{'s' if count > 1 else ''} of column {column_of(field, table)} cannot be read; "
-                        f"the first is {where}: {first.what}", fix=first.fix, path=column_of(field, table), count=count, first=where)
+    return type(first)(f"{table.topic}: {count} row{'s' if count > 1 else ''} of column {table.column_of(field)} cannot be read; "
+                        f"the first is {where}: {first.what}", fix=first.fix, path=table.column_of(field), count=count, first=where)
 
 
 def _python_values(array: pa.Array) -> Sequence[Any]:

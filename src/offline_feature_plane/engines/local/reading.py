@@ -25,7 +25,6 @@ from offline_feature_plane.engines.local.columns import (
     Loaded,
     NumberFill,
     TextFill,
-    column_of,
     fill_for,
     name_offender,
     nullable,
@@ -37,7 +36,7 @@ from offline_feature_plane.engines.local.duplicates import repeated_rows, rows_t
 from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
 from offline_feature_plane.engines.local.merging import merge
-from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty, SourceColumnUnknown
+from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import Batch, read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, RecordLog
@@ -93,19 +92,15 @@ def _source_of(table: PlainTable, closure: Closure) -> int | None:
 
 def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index: int, source: Source) -> Loaded:
     fields = own_fields(table, source)
-    known = [name for name, _ in table.columns]
-    for field in fields:
-        if column_of(field, table) not in known:
-            raise SourceColumnUnknown(f"{table.topic} has no column {column_of(field, table)!r}; it has: {', '.join(known)}.",
-                                      path=f"{source.name}.{field.name}", fix="Give the field a `path:` that names an existing column.")
+    table.check_columns(source)
     rows = table.rows
     fills = [fill_for(field, rows) for field in fields]
-    columns = sorted({column_of(field, table) for field in fields})
+    columns = sorted({table.column_of(field) for field in fields})
     for batch in _ahead(read_pinned(table.files, table.form, columns)):
         refuse_types(batch, fields, table)
         for fill in fills:
             try:
-                fill.put(raw_of(batch[column_of(fill.field, table)], fill.field), table.zone)
+                fill.put(raw_of(batch[table.column_of(fill.field)], fill.field), table.zone)
             except Suspect:
                 raise name_offender(table, fill.field) from None
     filled = [fill.done() for fill in fills]

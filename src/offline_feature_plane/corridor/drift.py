@@ -1,0 +1,32 @@
+"""One profile revision, one meaning: the set that a dataset was published with does not change under its name (`decisions.md` D11)."""
+
+from __future__ import annotations
+
+from offline_feature_plane.contracts.plan import ProfileRef
+from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.errors import FeatureProfileDrift
+from offline_feature_plane.ports import Ledger
+
+
+def check_drift(planned: Planned, ledger: Ledger) -> None:
+    """Hold a plan against what its revision meant before; nothing is written. Raises FeatureProfileDrift."""
+    profile = planned.pins.profile
+    if profile.versioned:
+        _compare(profile, ledger.closure(_name(planned)))
+
+
+def remember_set(planned: Planned, ledger: Ledger) -> None:
+    """Remember what this revision means, once a dataset of it is about to be published. Raises FeatureProfileDrift."""
+    profile = planned.pins.profile
+    if profile.versioned:
+        _compare(profile, ledger.remember_closure(profile=_name(planned), digest=profile.set_digest))
+
+
+def _name(planned: Planned) -> str:
+    return f"{planned.pins.profile.set_name}/{planned.task.subject}"
+
+
+def _compare(profile: ProfileRef, known: str | None) -> None:
+    if known not in {None, profile.set_digest}:
+        raise FeatureProfileDrift(f"{profile.set_name} was published with closure {known}; it now means {profile.set_digest}.",
+                                  path=profile.ref)
