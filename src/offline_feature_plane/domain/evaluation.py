@@ -140,7 +140,7 @@ def _call(node: Call, values: list[Value]) -> Value:  # noqa: PLR0911 - one retu
     if node.function == "abs":
         return _fitting(abs(cast("int", first)), node.type, "abs")
     if node.function == "seconds_between":
-        return float(Fraction(cast("int", first) - cast("int", values[1]), US_PER_SECOND))
+        return float(Fraction(cast("int", values[1]) - cast("int", first), US_PER_SECOND))
     return read_clock(node.function, cast("int", first), node.zone)
 
 
