@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import extract, extract_path
-from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, carries, lower, plain
+from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, carries, lower, plain, python_values
 from offline_feature_plane.errors import EngineFailed, OfsError, SourceTypeMismatch
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.ports import PlainTable
@@ -146,7 +146,7 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
         row = 0
         for batch in read_batches(file, table.form, [column_of(field, table)]):
             raw = raw_of(batch[column_of(field, table)], field)
-            for value in raw if isinstance(raw, list) else _python_values(raw):
+            for value in raw if isinstance(raw, list) else python_values(raw):
                 row += 1
                 try:
                     extract(value, field, table.zone)
@@ -159,15 +159,6 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
                             fix="Please report this.")
     return type(first)(f"{table.topic}: {count} row{'s' if count > 1 else ''} of column {column_of(field, table)} cannot be read; "
                         f"the first is {where}: {first.what}", fix=first.fix, path=column_of(field, table), count=count, first=where)
-
-
-def _python_values(array: pa.Array) -> Sequence[Any]:
-    array = plain(array)
-    if pa.types.is_timestamp(array.type):  # as text, so that no digit and no year is beyond Python
-        zoned = array.type.tz is not None
-        array = array.cast(pa.timestamp(array.type.unit, "UTC" if zoned else None)).cast(pa.string())
-    values: list[Any] = array.to_pylist()
-    return values
 
 
 def as_text(ids: Integers | pa.ChunkedArray) -> pa.ChunkedArray:
