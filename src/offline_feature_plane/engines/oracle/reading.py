@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import convert, extract, extract_path
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
-from offline_feature_plane.engines.oracle.meaning import Event, order_key
+from offline_feature_plane.engines.oracle.meaning import AssumedAssertion, Event, order_key
 from offline_feature_plane.errors import (
     EngineFailed,
     FeatureProfileInvalid,
@@ -203,11 +203,16 @@ class Told:
     assertion_id: str | None
     supersedes: str | None
 
-    def about(self, event_us: int, table: LabelTable) -> Assertion:
-        """The assertion, now that the event's instant is known; assumed labels become known a fixed time after it."""
-        effective = self.effective_us if self.effective_us is not None else (self.observed_us if self.observed_us is not None else event_us)
-        observed = self.observed_us if self.observed_us is not None else effective + (table.observed_after_us or 0)
-        return Assertion(self.subject, table.label_type, self.value, observed, effective, self.source, self.assertion_id, self.supersedes)
+    def about(self, instants: Iterable[int], table: LabelTable) -> list[Assertion]:
+        """The assertion, or one for each instant of its events where these decide when it became known."""
+        rest = (self.source, self.assertion_id, self.supersedes)
+        if self.observed_us is not None:
+            effective = self.effective_us if self.effective_us is not None else self.observed_us
+            return [Assertion(self.subject, table.label_type, self.value, self.observed_us, effective, *rest)]
+        after = table.observed_after_us or 0
+        if self.effective_us is not None:
+            return [Assertion(self.subject, table.label_type, self.value, self.effective_us + after, self.effective_us, *rest)]
+        return [AssumedAssertion(self.subject, table.label_type, self.value, at + after, at, *rest, at) for at in sorted(instants)]
 
 
 def read_assertions(table: LabelTable, id_type: ColumnType) -> list[Told]:
