@@ -63,6 +63,17 @@ def extract(raw: Any, field: Field, zone: str | None = None) -> Value:
     return convert(raw, field.type, field.round, zone, field.name)
 
 
+def extract_mark(raw: Any, field: Field, zone: str | None = None) -> Value:
+    """As `extract`, for the id or the time of an event: every event has them, so that the advice is another than for a field."""
+    try:
+        return extract(raw, field, zone)
+    except EventSchemaMissingFields as wrong:
+        what = "a time" if field.type.kind == "timestamp" else "an id; if there are none, leave `id` out of plane.yaml"
+        raise EventSchemaMissingFields(f"the event's {field.name} is absent.", path=wrong.path, fix=f"Give every event {what}.") from None
+    except NumericOverflow as wrong:
+        raise NumericOverflow(wrong.what, path=wrong.path, fix="Write the ids as text; int64 holds no longer ones.") from None
+
+
 def missing_value(field: Field) -> Value:
     """What stands in for an absent value: the field's `missing:` text, read in its type; None if none is declared."""
     if field.missing is None:

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.extraction import extract, extract_path
-from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, carries, lower, plain, python_values
-from offline_feature_plane.errors import EngineFailed, OfsError, SourceTypeMismatch
+from offline_feature_plane.domain.extraction import extract, extract_mark, extract_path
+from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, lower, plain, python_values
+from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.ports import PlainTable
 
@@ -125,23 +126,18 @@ def own_fields(table: PlainTable, source: Source) -> tuple[Field, ...]:
 
 
 def refuse_types(batch: dict[str, pa.Array | list[Any]], fields: Iterable[Field], table: PlainTable) -> None:
-    """Refuse columns whose type can never carry what is declared.
-
-    Raises:
-        SourceTypeMismatch: naming the column, both types and the remedy.
-    """
+    """Refuse columns whose type can never carry what is declared. Raises as `refuse_type`."""
     for field in fields:
         array = batch[column_of(field, table)]
-        if not isinstance(array, list) and not carries(array.type, field):
-            raise SourceTypeMismatch(
-                f"{table.topic}: column {column_of(field, table)} is {array.type}, which no {field.type} can be read from.",
-                path=column_of(field, table), fix=f"Declare {field.name} as the column's own type, or convert the column.")
+        if not isinstance(array, list):
+            refuse_type(table.topic, column_of(field, table), array.type, field.name, field.type)
 
 
 def name_offender(table: PlainTable, field: Field) -> OfsError:
     """Read one column again by the scalar law and return the error that says how many rows are refused, and the first of them."""
     first: OfsError | None = None
     where, count, row = "", 0, 0
+    read = extract_mark if field.path in ((table.time_column,), (table.id_column,)) else extract
     for file in table.files:
         row = 0
         for batch in read_batches(file, table.form, [column_of(field, table)]):
@@ -149,7 +145,7 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
             for value in raw if isinstance(raw, list) else python_values(raw):
                 row += 1
                 try:
-                    extract(value, field, table.zone)
+                    read(value, field, table.zone)
                 except OfsError as wrong:
                     count += 1
                     if first is None:

@@ -75,26 +75,6 @@ def mask_of(array: pa.Array) -> npt.NDArray[np.bool_]:
     return found
 
 
-def carries(kind: pa.DataType, field: Field) -> bool:
-    """Can a column of this Arrow type ever hold values of the field's type?"""
-    types = pa.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    match field.type.kind:
-        case "bool":
-            fits = types.is_boolean(kind) or types.is_integer(kind)
-        case "float64":
-            fits = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-        case "decimal":
-            fits = types.is_integer(kind) or types.is_decimal(kind) or types.is_floating(kind)
-        case "timestamp":
-            fits = types.is_timestamp(kind)
-        case _:
-            fits = types.is_integer(kind)
-    return bool(text or fits or types.is_null(kind))
-
-
 def lower(raw: pa.Array | list[Any], field: Field, zone: str | None) -> tuple[Numbers, Valid]:
     """Lower a batch of raw values of a field that is no string.
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.domain.canonical import digest, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.extraction import convert, extract, extract_path
+from offline_feature_plane.domain.extraction import convert, extract, extract_mark, extract_path
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.engines.oracle.meaning import AssumedAssertion, Event, order_key
@@ -41,8 +42,8 @@ def read_events(inputs: Sequence[EventInput], closure: Closure) -> tuple[tuple[E
     """All admitted events in the total order, and what reading found.
 
     Raises:
-        ReplayBasisMismatch, SourceUnreadable, SourceColumnUnknown, EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow,
-        TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
+        ReplayBasisMismatch, SourceUnreadable, SourceColumnUnknown, SourceTypeMismatch, EventSchemaMissingFields, ReplayEventInvalid,
+        NumericOverflow, TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
     """
     events: list[Event] = []
     topics: dict[str, dict[str, Any]] = {}
@@ -110,11 +111,18 @@ def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, di
         if wanted not in columns and table.form != "jsonl":
             raise SourceColumnUnknown(f"{table.topic} has no column {wanted!r}; it has: {', '.join(columns)}.", path=wanted,
                                       fix="Give the field a `path:` that names an existing column.")
+    marks = [Field(table.time_column, INSTANT, (table.time_column,))]
+    marks += [Field(table.id_column, table.id_type, (table.id_column,))] if table.id_column is not None else []
+    for file in table.files:
+        for batch in read_batches(file, table.form, columns):
+            for field in (*marks, *source.fields):
+                if not isinstance(array := batch.get(_column(field, table), []), list):
+                    refuse_type(table.topic, _column(field, table), array.type, field.name, field.type)
     for number, raw in enumerate(_rows(table.files, table.form, columns)):
-        ts_us = extract(raw.get(table.time_column), Field(table.time_column, INSTANT, (table.time_column,)), table.zone)
+        ts_us = extract_mark(raw.get(table.time_column), marks[0], table.zone)
         named: Any = row_id(table.log_id, number)
         if table.id_column is not None:
-            named = extract(raw.get(table.id_column), Field(table.id_column, table.id_type, (table.id_column,)), table.zone)
+            named = extract_mark(raw.get(table.id_column), marks[1], table.zone)
         values = {field.name: extract(_raw_value(raw, field, table), field, table.zone) for field in source.fields}
         yield Event(source.name, named, int(ts_us or 0), values, table.topic), raw
 
