@@ -13,7 +13,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.evaluation import read_clock
 from offline_feature_plane.domain.extraction import extract
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, parse_instant
-from offline_feature_plane.engines.local import label_columns
+from offline_feature_plane.engines.local import label_columns, lowering
 from offline_feature_plane.engines.local.calendars import read_clocks
 from offline_feature_plane.engines.local.lowering import Suspect, lower
 from offline_feature_plane.errors import EngineFailed, OfsError
@@ -135,6 +135,15 @@ def test_a_label_that_is_never_known_or_never_holds_is_not_seen(tmp_path, which,
     assert found["labels"]["per_type"]["fraud"]["assertions_after_asof"] == 1
     known = parse_instant(f"{fine}Z") - {None: 0, "Europe/Paris": HOUR, "America/New_York": -5 * HOUR}[zone]
     assert found["labels"]["per_type"]["fraud"]["observed_lag"]["p50_us"] == known - parse_instant("2026-01-01")
+
+
+def test_what_the_fast_way_would_refuse_is_asked_of_the_law(monkeypatch):
+    """Were the vectorised way to refuse lawful values, the scalar law would still read them: fast and slow cannot differ."""
+    def refuse(*_):
+        raise Suspect
+
+    monkeypatch.setitem(lowering._LOWERERS, "timestamp", refuse)
+    assert read_fast(pa.array([5, 7, 5], pa.timestamp("s", "UTC")), None) == [5_000_000, 7_000_000, 5_000_000]
 
 
 def test_what_only_the_fast_reader_refuses_is_never_passed_over(tmp_path, monkeypatch):

@@ -112,3 +112,13 @@ def test_a_label_is_prompt_up_to_sixty_seconds_inclusive(tmp_path, lag_us, min_l
     labels = {"path": "labels.parquet", "event": "event", "observed": "known", "value": "FRAUD"} | ({"min_lag": min_lag} if min_lag else {})
     found = ask_both(tmp_path, label_task(), tables, labels)
     assert found["labels"]["per_type"]["fraud"]["observed_lag"]["sooner"] == sooner
+
+
+@pytest.mark.parametrize("kind", [pa.decimal32(5, 2), pa.decimal64(5, 2), pa.decimal128(5, 2), pa.decimal256(5, 2)], ids=str)
+def test_decimals_of_every_width_are_read(tmp_path, kind):
+    """How wide a file's decimals are changes neither a decimal nor a float64 field, nor what is refused of them."""
+    tables = write(tmp_path, x=pa.array([Decimal("1.25"), Decimal("-0.50")], kind))
+    wide, narrow = ColumnType("decimal", 9, 2), ColumnType("decimal", 9, 1)
+    assert ask_both(tmp_path, field_task(Field("x", ColumnType("float64"), ("x",))), tables)["rows"][0]["is_x"] == "1.25"
+    assert ask_both(tmp_path, field_task(Field("x", wide, ("x",))), tables)["rows"][1]["is_x"] == "Decimal('-0.50')"
+    assert ask_both(tmp_path, field_task(Field("x", narrow, ("x",))), tables) == {"error": "REPLAY_EVENT_INVALID"}

@@ -160,7 +160,7 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
 
 def _within(us: int, raw: datetime, name: str) -> int:
     if not EARLIEST_US <= us <= LATEST_US:
-        _refuse(raw, ColumnType("timestamp"), name, "its instant lies outside the years 1 to 9999", "Leave it empty if it means never.")
+        _refuse(raw, ColumnType("timestamp"), name, "its instant lies outside the years 1 to 9999", "Leave it out if it means never.")
     return us
 
 

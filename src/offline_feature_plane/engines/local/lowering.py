@@ -41,12 +41,14 @@ class _Undecided(Exception):
 
 
 def plain(array: pa.Array) -> pa.Array:
-    """An array without dictionary, view or large layouts that would only multiply cases."""
+    """An array without the dictionaries, views, large texts and small decimals that would only multiply cases."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return plain(array.dictionary_decode())
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return array.cast(pa.string())
+    if pa.types.is_decimal(kind) and kind.bit_width < 128:
+        return array.cast(pa.decimal128(kind.precision, kind.scale))
     return array
 
 
