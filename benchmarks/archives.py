@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.simulation import World, pieces
@@ -42,11 +43,10 @@ def records(world: World) -> Iterator[dict[str, Any]]:
 def measure(root: Path, sources: tuple[Source, ...]) -> tuple[int, float, float]:
     """Read an archive whole: events, CPU seconds, wall seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
-    source = ArchiveSource()
-    archive = source.pin("transaction", ArchiveMapping(root))
-    slices = source.slices([archive], archive.ranges(), sources, "run1")
-    events = sum(batch.num_rows for one in slices for batch in one.batches())
-    return events, time.process_time() - cpu, time.perf_counter() - wall
+    archive = ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
+    counts: list[int] = []
+    archive.reading(archive.ranges(), sources).read(Admission("run1", (), sources), lambda _, batch: counts.append(batch.num_rows))
+    return sum(counts), time.process_time() - cpu, time.perf_counter() - wall
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offline_feature_plane.home import make_key
+from offline_feature_plane.key_file import make_key
 from offline_feature_plane.simulation import World, write_files
 
 HERE = Path(__file__).parent

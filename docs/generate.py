@@ -174,8 +174,9 @@ def aggregations() -> str:
     lines = [NOTE + INTROS["aggregations"]]
     for name, kind in sorted(registered().items()):
         empty = "0" if kind.zero_when_empty else "null, or what `empty:` says"
-        lines += [f"## `{name}`\n", f"{without_citations(cleandoc(kind.__doc__ or ''))}\n", f"- numeric class: {kind.numeric_class}",
-                  f"- nulls: {kind.null_rule}", f"- empty window: {empty}", f"- algebra: {kind.algebra}\n"]
+        lines += [f"## `{name}`\n", f"{without_citations(cleandoc(kind.__doc__ or ''))}\n",
+                  f"- version: {kind.version}, numeric class: {kind.numeric_class}", f"- nulls: {kind.null_rule}",
+                  f"- empty window: {empty}", f"- algebra: {kind.algebra}\n"]
     return "\n".join(lines)
 
 

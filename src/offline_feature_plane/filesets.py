@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.ports import PinnedFile
+from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, read_json_lines, unreadable
 
-Form = Literal["parquet", "csv", "jsonl"]
 Batch = dict[str, pa.Array | list[Any]]
 
 _SUFFIXES: tuple[tuple[str, Form], ...] = (
@@ -58,7 +57,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         SourceUnreadable: nothing there, an empty or broken file, mixed forms, unlike columns, no row at all.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
-    found = _find(path)
+    found = find_files(path)
     forms = {_form_of(file, form) for _, file in found}
     if len(forms) > 1:
         raise SourceUnreadable(f"{path} holds several kinds of files: {', '.join(sorted(forms))}.", path=str(path),
@@ -94,7 +93,14 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
                                           path=file.relative, pinned=file.sha256, found=digest)
 
 
-def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+def read_pinned(files: Sequence[PinnedFile], form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+    """Hold every file against its pin, then yield their rows in order; arguments and errors as `read_batches` and `check_pins`."""
+    check_pins(files)
+    for file in files:
+        yield from read_batches(file, form, columns, dictionary)
+
+
+def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
     """Yield a file's rows in order, as columns: Arrow arrays, or for JSON Lines lists of Python values.
 
     Args:
@@ -109,7 +115,7 @@ def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary
     """
     before = _stamp(file)
     count = 0
-    for batch in _scan(file.path, cast("Form", form), columns, dictionary):
+    for batch in _scan(file.path, form, columns, dictionary):
         count += len(next(iter(batch.values())))
         yield batch
     if _stamp(file) != before or count != file.rows:
@@ -135,7 +141,8 @@ def _is(question: Callable[[], bool], path: Path) -> bool:
         unreadable(path, wrong)
 
 
-def _find(path: Path) -> list[tuple[str, Path]]:
+def find_files(path: Path) -> list[tuple[str, Path]]:
+    """The files at `path`, each with its listed name and, links followed, its place. Raises as `pin_files`, but looks into none."""
     if _is(path.is_file, path):
         return [(_listed(Path(path.name)), path.resolve())]
     if not _is(path.is_dir, path):
@@ -175,14 +182,17 @@ def _is_hidden(name: str) -> bool:
 
 
 def _form_of(path: Path, form: str | None) -> Form:
-    name = path.name.lower()
-    known = next((kind for suffix, kind in _SUFFIXES if name.endswith(suffix)), None)
-    if form is not None and form not in {"parquet", "csv", "jsonl"}:
+    if form is None:
+        found = next((kind for suffix, kind in _SUFFIXES if path.name.lower().endswith(suffix)), None)
+        if found is None:
+            raise SourceUnreadable(
+                f"the name of {path} does not say what it holds.", path=str(path),
+                fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
+        return found
+    stated = next((kind for _, kind in _SUFFIXES if kind == form), None)
+    if stated is None:
         raise SourceUnreadable(f"{form!r} is no form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
-    if known is None and form is None:
-        raise SourceUnreadable(f"the name of {path} does not say what it holds.", path=str(path),
-                               fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
-    return known if form is None and known is not None else cast("Form", form)
+    return stated
 
 
 def _digest_of(path: Path) -> str:

@@ -17,30 +17,42 @@ from types import TracebackType
 from typing import Any, Self
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import Built
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.claims import Worker
-from offline_feature_plane.corridor.dataset import Dataset, open_dataset, parse_manifest
+from offline_feature_plane.corridor.dataset import Dataset, open_dataset
 from offline_feature_plane.corridor.plan import Asked, Planned
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import by_id_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
+from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import DatasetNotFound, FeatureProfileDrift, OfsError, RunNotFound
-from offline_feature_plane.home import PlaneHome, has_died, this_worker
+from offline_feature_plane.errors import (
+    DatasetNotFound,
+    DigestMismatch,
+    FeatureProfileDrift,
+    OfsError,
+    RefInvalid,
+    RefNotFound,
+    RunNotFound,
+    SchemaInvalid,
+)
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Run
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
 
@@ -102,7 +114,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.home = PlaneHome(settings, lambda: self.store)
+        self.inputs = PlaneInputs(settings, lambda: self.store, lambda: _engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -125,8 +137,7 @@ class Plane:
 
     def plan(self, intent: Intent) -> Planned:
         """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
-        asked = self._asked(intent)
-        return make_plan(asked, self.home.hearing(asked.document))
+        return make_plan(self._asked(intent), self.inputs)
 
     def pin(self, intent: Intent) -> Pinned:
         """The full contract that an intent stands for."""
@@ -144,16 +155,22 @@ class Plane:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
 
         Raises:
-            OfsError: whatever stood in the way; the ledger has it if a run began.
+            OfsError: whatever stood in the way; the ledger has it if a run began. A basis that is refused as incomplete opens no run,
+                but its receipt is kept in the store.
         """
         hear, began = progress or _silent, self.clock.now_us()
-        planned = self.plan(intent)
+        try:
+            planned = self.plan(intent)
+        except OfsError as refused:
+            with suppress(OfsError):  # the first error is the one that counts
+                keep_refusal(refused, self.store)
+            raise
         self._refuse_drift(planned)
         ready = self.clock.now_us()
         machine = self._machine(hear)
         before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
         ports = Ports(self.store, self.ledger, self.clock)
-        if recompute and self.home.is_published(planned.dm_id):
+        if recompute and self.inputs.is_published(planned.dm_id):
             with self._scratch() as folder:
                 built = compute_again(planned, ports, machine, folder, hear)
         else:
@@ -176,11 +193,16 @@ class Plane:
 
     def datasets(self) -> list[DatasetManifest]:
         """The manifests of this plane's run."""
-        return [parse_manifest(self.store.get(key), key) for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests")]
+        keys = [key for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if key.endswith(".json")]
+        return [authenticate(self.store.get(key), key, self.store) for key in keys]
 
     def manifest(self, ref: str) -> DatasetManifest:
-        """A manifest by its id, an unambiguous beginning of it, or the path of its file. Raises DatasetNotFound, ManifestInvalid."""
-        return parse_manifest(*self._found(ref))
+        """A manifest by its id, an unambiguous beginning of it, or the path of its file.
+
+        Raises:
+            DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
+        """
+        return authenticate(*self._found(ref), self.store)
 
     def dataset(self, ref: str) -> Dataset:
         """A dataset for use: every file is checked against the manifest before this returns.
@@ -192,9 +214,9 @@ class Plane:
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
-        data, key = self._found(ref)
+        raw, key = self._found(ref)
         with self._scratch() as folder:
-            return verify_dataset(parse_manifest(data, key), data, self.store, folder, progress or _silent)
+            return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -228,20 +250,25 @@ class Plane:
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
 
     def _found(self, ref: str) -> tuple[bytes, str]:
-        name = ref
-        if ref.endswith(".json"):
-            try:
-                name = str(load_json(Path(ref).read_bytes(), name=ref)["dataset_manifest_id"])
-            except (OSError, KeyError, TypeError, OfsError) as wrong:
-                raise DatasetNotFound(f"{ref} is no manifest that can be read.", fix="Name the dataset by its dm_… id.") from wrong
+        """The bytes of a manifest and its key, from an id, the beginning of one in this plane's run, or the path of a manifest's file."""
+        name = Path(ref).stem if ref.endswith(".json") else ref
+        keys: list[str] = []
         try:
             pointer = load_json(self.store.get(by_id_key(name)))
-            return self.store.get(pointer["manifest_key"]), pointer["manifest_key"]
-        except (OfsError, KeyError, TypeError):  # no pointer, or a harmed one
-            keys = [key for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if Path(key).stem.startswith(name)]
-            if len(keys) != 1 or not name:
-                raise DatasetNotFound(f"{len(keys)} datasets answer to {ref!r}.", fix="`ofs datasets` lists them.", ref=ref) from None
+            keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
+        except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
+            pass
+        if not keys or Path(keys[0]).stem != name:  # no pointer, a harmed one, or a beginning
+            found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
+            keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
+        if len(keys) != 1:
+            raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
+                                  fix="`ofs datasets` lists them.", ref=ref)
+        try:
             return self.store.get(keys[0]), keys[0]
+        except RefNotFound as gone:
+            raise DigestMismatch(f"{name} was published, and its manifest {self.store.uri(keys[0])} is gone.", path=keys[0],
+                                 fix="Restore the store from a copy.") from gone
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

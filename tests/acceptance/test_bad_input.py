@@ -153,7 +153,7 @@ PIECES = {"data file": "store/*/ofs/datasets/*/*/*.parquet", "column digests": "
                          ids=["flipped", "cut", "emptied", "replaced", "removed"])
 @pytest.mark.parametrize("piece", PIECES)
 def test_verify_finds_every_harm(piece: str, harm: Callable[[Path], Any], built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever of a dataset was harmed, `ofs verify` ends 6 and says what it was; only a lost manifest makes it unknown."""
+    """Whatever of a dataset was harmed, `ofs verify` ends 6 and says what it was."""
     dataset = dataset_of(built)
     (path,) = built.folder.glob(PIECES[piece])
     harm(path)
@@ -166,8 +166,8 @@ def test_verify_finds_every_harm(piece: str, harm: Callable[[Path], Any], built:
     if piece == "pointer":
         assert statuses <= {0, 6}
     elif piece == "manifest" and not path.exists():
-        assert statuses == {2}
-        assert document["error"]["code"] == "DATASET_NOT_FOUND"
+        assert statuses == {6}
+        assert document["error"]["code"] == "DIGEST_MISMATCH"
     else:
         assert statuses == {6}, told.out + told.err
     if "checks" in document and statuses == {6}:

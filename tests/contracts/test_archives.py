@@ -1,13 +1,14 @@
 """Record archives: proved complete, read once per coordinate, and every coordinate accounted for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane.domain.admission import decode
+from offline_feature_plane.domain.admission import Admission, decode
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
@@ -26,6 +27,7 @@ from offline_feature_plane.errors import (
     SelectorUnresolved,
     SourceUnreadable,
 )
+from offline_feature_plane.ports.inputs import Lane
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 
@@ -46,13 +48,17 @@ def task(*sources):
     return Task("run1", (), closure, "tx", None, (), LabelTask(0, "r", ()), None, None, "mark", (), None)
 
 
+def pin(root, topic="transaction"):
+    """Pin an archive's topic."""
+    return ArchiveSource({topic: ArchiveMapping(root)}).pin(topic)
+
+
 def read(root, ranges=None, sources=(TX,), scenarios=()):
     """Read an archive, or some ranges of it."""
-    source = ArchiveSource()
-    archive = source.pin("transaction", ArchiveMapping(root))
-    slices = source.slices([archive], ranges or archive.ranges(), sources, "run1", scenarios)
+    archive = pin(root)
+    wanted = replace(task(*sources), scenario_run_ids=scenarios)
     with open_connection(root) as connection:
-        return read_events(connection, slices, task(*sources))
+        return read_events(connection, [archive.reading(ranges or archive.ranges(), sources)], wanted)
 
 
 def edit_index(root, change):
@@ -194,12 +200,11 @@ def test_a_missing_segment_in_the_chain_is_a_gap(tmp_path):
     """Completeness is judged from the index before anything is read."""
     write_archive(tmp_path, [record(n) for n in range(9)], per_segment=3)
     edit_index(tmp_path, lambda segments: segments.pop(1))
-    source = ArchiveSource()
-    archive = source.pin("transaction", ArchiveMapping(tmp_path))
-    error = refusal(source.completeness([archive], [part(0, 9)]))
+    archive = pin(tmp_path)
+    error = refusal(archive.completeness([part(0, 9)]))
     assert isinstance(error, ReplayBasisGap)
     assert (error.fields["start_offset"], error.fields["end_offset"]) == ("3", "6")
-    assert source.completeness([archive], archive.ranges()).is_complete
+    assert archive.completeness(archive.ranges()).is_complete
 
 
 def test_a_selector_takes_the_first_offsets_at_or_after_its_ends(tmp_path):
@@ -209,11 +214,10 @@ def test_a_selector_takes_the_first_offsets_at_or_after_its_ends(tmp_path):
     [10, 30)  ───[2──────────)8       sparse offsets are fine
     """
     write_archive(tmp_path, [record(n * 2, log_us=at) for n, at in enumerate((0, 10, 10, 20, 30))], per_segment=2)
-    source = ArchiveSource()
-    archive = source.pin("transaction", ArchiveMapping(tmp_path))
-    assert source.resolve(archive, Selector("transaction", 10, 30)) == (part(2, 8),)
-    assert source.resolve(archive, Selector("transaction", 11, 21)) == (part(6, 8),)
-    assert source.resolve(archive, Selector("transaction", -5, 10)) == (part(0, 2),)
+    archive = pin(tmp_path)
+    assert archive.resolve(Selector("transaction", 10, 30)) == (part(2, 8),)
+    assert archive.resolve(Selector("transaction", 11, 21)) == (part(6, 8),)
+    assert archive.resolve(Selector("transaction", -5, 10)) == (part(0, 2),)
 
 
 @pytest.mark.parametrize(("times", "span"), [
@@ -224,9 +228,8 @@ def test_a_selector_that_cannot_be_settled_is_unresolved(tmp_path, times, span):
     write_archive(tmp_path, [record(begin + n, log_us=at) for n, at in enumerate(times)], per_segment=1)
     if begin:
         edit_index(tmp_path, lambda segments: segments[0].update(first_offset=str(begin)))
-    source = ArchiveSource()
     with pytest.raises(SelectorUnresolved):
-        source.resolve(source.pin("transaction", ArchiveMapping(tmp_path)), Selector("transaction", *span))
+        pin(tmp_path).resolve(Selector("transaction", *span))
 
 
 def test_events_of_one_instant_stand_by_partition_and_offset(tmp_path):
@@ -239,20 +242,39 @@ def test_events_of_one_instant_stand_by_partition_and_offset(tmp_path):
 
 
 def test_a_topic_of_several_sources_is_decoded_once_and_counted_once(tmp_path):
-    """Every source gets its events whichever is read first, and reading again finds the same; no coordinate counts twice.
+    """One pass hands each source its events; reading again finds the same; no coordinate counts twice.
 
     offset   0    1      2    3 (of neither)
     source   tx   login  tx
     """
     write_archive(tmp_path, [record(0), record(1, event_type="login", payload={"who": "w"}), record(2), record(3, event_type="ping")])
-    source = ArchiveSource()
-    archive = source.pin("transaction", ArchiveMapping(tmp_path))
-    for order in (("tx", "login"), ("login", "tx"), ("tx", "tx", "login", "login")):
-        slices = {one.source: one for one in source.slices([archive], archive.ranges(), (TX, LOGIN), "run1")}
-        for name in order:
-            found = [event_id for batch in slices[name].batches() for event_id in batch["event_id"].to_pylist()]
-            assert found == {"tx": ["e0", "e2"], "login": ["e1"]}[name]
-        assert [slices[name].dispositions for name in ("tx", "login")] == [{"other_scope": 1}, {}]
+    archive = pin(tmp_path)
+    log = archive.reading(archive.ranges(), (TX, LOGIN))
+    for _ in range(2):
+        found = []
+        left_out = log.read(Admission("run1", (), (TX, LOGIN)), lambda name, batch, found=found: found.append((name, batch["event_id"])))
+        assert {name: ids.to_pylist() for name, ids in found} == {"tx": ["e0", "e2"], "login": ["e1"]}
+        assert left_out == {"other_scope": 1}
+    assert log.lanes == (Lane(0, "kafka_offset", "log1"),)
+
+
+def test_one_id_in_two_topics_is_one_event(tmp_path):
+    """The first topic by name has it; in the next one it is a duplicate, or a conflict.
+
+    topic a   ──[0 e0]──      topic b   ──[0 e0]──[1 e1]──
+    """
+    def both(root, **changes):
+        logs = []
+        for topic, records in (("a", [record(0)]), ("b", [record(0, **changes), record(1)])):
+            write_archive(root / topic, [{**one, "topic": topic} for one in records])
+            archive = pin(root / topic, topic)
+            logs.append(archive.reading(archive.ranges(), (TX,)))
+        with open_connection(root) as connection:
+            return read_events(connection, logs[::-1], task(TX))
+    events, facts = both(tmp_path / "same")
+    assert (events.ids.to_pylist(), facts.dispositions) == (["e0", "e1"], {"duplicate": 1})
+    with pytest.raises(ReplayEventIdConflict, match="e0"):
+        both(tmp_path / "other", ts_us=1)
 
 
 def test_a_parquet_segment_without_a_column_is_refused_and_broken_text_is_undecodable(tmp_path):
@@ -289,7 +311,6 @@ def test_a_required_field_that_is_absent_names_its_coordinate(tmp_path):
 
 def test_archives_without_index_topic_or_segment_are_refused_and_paths_stay_inside(tmp_path):
     """A broken archive ends in a typed error with a place."""
-    source = ArchiveSource()
     write_archive(tmp_path / "a", [record(0)])
     (tmp_path / "outside.jsonl").write_text("{}\n")
     for change, error in ((lambda segments: segments[0].update(path="../outside.jsonl"), RefScopeInvalid),
@@ -300,6 +321,6 @@ def test_archives_without_index_topic_or_segment_are_refused_and_paths_stay_insi
         write_archive(tmp_path / "a", [record(0)])
         edit_index(tmp_path / "a", change)
         with pytest.raises(error):
-            source.pin("transaction", ArchiveMapping(tmp_path / "a"))
+            pin(tmp_path / "a")
     with pytest.raises(SourceUnreadable):
-        source.pin("transaction", ArchiveMapping(tmp_path / "nothing"))
+        pin(tmp_path / "nothing")

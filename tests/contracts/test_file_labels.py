@@ -16,7 +16,7 @@ from offline_feature_plane.errors import (
     SourceTypeMismatch,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 
 RAW = {"path": "labels.parquet", "event": "tx_id", "observed": "reported_at", "value": "CHARGEBACK"}
@@ -31,7 +31,7 @@ def write(path, **columns):
 
 def pin(folder, **raw):
     """Pin the file of a mapping, as a build does."""
-    return FileLabelStore(folder).pin(mapping_from({**RAW, **raw}, "chargeback"))
+    return pin_labels(mapping_from({**RAW, **raw}, "chargeback"), folder)
 
 
 def test_a_pin_names_bytes_rows_and_columns(tmp_path):

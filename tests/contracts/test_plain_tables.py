@@ -6,7 +6,7 @@ import pytest
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import SettingsInvalid, SourceColumnUnknown, SourceTypeMismatch, SourceUnreadable, TimeZoneUndeclared
-from offline_feature_plane.sources.files import PlainTableSource, TableMapping
+from offline_feature_plane.sources.files import TableMapping, pin_table
 
 
 def table(path, **columns):
@@ -17,7 +17,7 @@ def table(path, **columns):
 
 def pin(path, time="at", id="id", zone=None):  # noqa: A002 - as plane.yaml calls it
     """Pin a table under the name tx."""
-    return PlainTableSource().pin("tx", TableMapping(path, time, id, zone))
+    return pin_table("tx", TableMapping(path, time, id, zone))
 
 
 def test_a_pinned_table_says_everything_an_engine_needs(tmp_path):

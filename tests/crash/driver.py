@@ -89,7 +89,9 @@ def begin(order: dict[str, Any]) -> None:
     """Become the process of one command."""
     os.chdir(order["folder"])
     for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(_told(Path(f"{name}.{order['name']}"), through_pipe="largest_file" in order), number)
+        told = _told(Path(f"{name}.{order['name']}"), through_pipe="largest_file" in order)
+        os.dup2(told, number)
+        os.close(told)
     os.environ.update(order.get("environment", {}))
     if order.get("lease_us"):
         plane.LEASE_US = order["lease_us"]

@@ -65,7 +65,7 @@ class Undisturbed:
     manifest: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(quick: Path, processes: Processes) -> Undisturbed:
     """The data and what an undisturbed build makes of it."""
     made = make_plane(quick / "undisturbed")

@@ -1,4 +1,4 @@
-"""Writes the published vectors of identity and content from the pure definitions: `python tests/golden/make_vectors.py`.
+"""Writes the published vectors of identity, content and closures from the pure definitions: `python tests/golden/make_vectors.py`.
 
 Run it only to add vectors. A vector that changes is a change of bytes for every reader; the tests compare and never rewrite.
 """
@@ -7,9 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.canonical import canonical_bytes, digest, load_json
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.content import column_digest, content_digest, digest_leaves, leaf_digest, merkle_root
+from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.identity import (
     closure_digest,
     code_release_id,
@@ -52,6 +54,35 @@ COLUMNS = {
     "timestamp": [0, -1, -62_135_596_800_000_000, 253_402_300_799_999_999, None],
 }
 
+PROFILE = {
+    "policy_id": "cards", "revision": "r1",
+    "sources": {
+        "payment": {"event_types": ["payment", "refund"], "fields": {
+            "card": "string", "shop": {"type": "int64", "path": "merchant.id", "identifier": "shop"},
+            "amount": {"type": "decimal(12,2)", "missing": None, "round": "half_even"}, "city": {"type": "string", "missing": "é"},
+            "score": {"type": "float64", "missing": "0.5"}, "online": "bool", "since": "timestamp", "unused": "int32"}},
+        "login": {"event_types": ["login"], "fields": {"card": "string", "ok": "bool", "tries": "int16"}}},
+    "feature_groups": [
+        {"name": "spend", "version": "v1", "source": "payment", "key": ["card"], "where": "amount>0 and not(city in('x','ü'))",
+         "current": "included", "windows": ["90m", "7d", "lifetime"], "features": {
+            "n": "count()", "known": "count(amount)", "total": "sum(amount)", "avg": {"agg": "mean(amount)", "empty": "0"},
+            "low": "min(amount)", "high": {"agg": "max(city)", "empty": "nowhere"}, "cities": "distinct(city)", "first": "first(shop)",
+            "last": {"agg": "last(amount)", "empty": "1.5"}, "before": "previous(online)", "age": "seconds_since_first()",
+            "since": "seconds_since_last()"}},
+        {"name": "shop", "version": "v2", "source": "payment", "key": ["shop", "city"], "delay": "1d", "null_key": "group",
+         "windows": ["30d"], "features": {
+            "bad": "label_count(fraud, YES)", "rate": {"agg": "label_rate(fraud, YES, 'MAY BE')", "empty": 0},
+            "sure": "label_rate(fraud, YES, of: resolved)"}},
+        {"name": "logins", "version": "v1", "source": "login", "key": ["card"], "where": "ok", "windows": ["1h"],
+         "features": {"tries": {"agg": "sum(tries)", "meaning": "How often someone tried."}}}],
+    "row_features": {"night": "hour(ts, 'Europe/Paris') < 6", "place": "coalesce(city, 'none')", "wait": "seconds_between(ts, since)"},
+    "derived": {"share": "amount / spend.avg_7d", "much": {"expression": "share > 2 or shop.rate_30d >= 0.5", "meaning": "Words."},
+                "whose": "spend.first_lifetime"},
+    "feature_sets": [{"id": "all", "version": "v3", "groups": ["spend@v1", "shop@v2", "logins@v1"],
+                      "row_features": ["night", "place", "wait"], "derived": ["share", "much", "whose"]},
+                     {"id": "few", "version": "v1", "groups": ["logins@v1"], "row_features": ["place"]}],
+}
+
 
 def identity_vectors():
     """Canonical bytes, digests and ids of chosen documents."""
@@ -79,6 +110,14 @@ def identity_vectors():
         "event_hash": [{"event": EVENT, "payload_json": text, "result": event_hash(**EVENT, payload=load_json(text, numbers="decimal"))}
                        for text in PAYLOADS],
     }
+
+
+def closure_vectors():
+    """Closures of a rich profile, which is told as text because the order of its names counts: their documents and digests."""
+    profile = read_profile(PROFILE)
+    found = {ref: describe(profile.closure(ref, "payment", also=["score"])) for ref in profile.set_refs()}
+    return {"profile": json.dumps(PROFILE), "subject": "payment", "also": ["score"],
+            "closures": [{"feature_set": ref, "document": document, "digest": closure_digest(document)} for ref, document in found.items()]}
 
 
 def content_vectors():
@@ -116,7 +155,8 @@ def digested(named, values, leaf_rows):
 
 def vectors():
     """Every vector file, by its path below this folder."""
-    return {"identity/vectors.json": identity_vectors(), "content/vectors.json": content_vectors()}
+    return {"identity/vectors.json": identity_vectors(), "content/vectors.json": content_vectors(),
+            "closure/vectors.json": closure_vectors()}
 
 
 if __name__ == "__main__":

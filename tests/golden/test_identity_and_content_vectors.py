@@ -1,4 +1,4 @@
-"""The published vectors of identity and content hold, for the definition and for the fast digest; tests never rewrite them."""
+"""The published vectors of identity, content and closures hold, for the definition and for the fast digest; tests never rewrite them."""
 
 import importlib.util
 import json
@@ -9,14 +9,17 @@ import pyarrow as pa
 import pytest
 
 from offline_feature_plane.arrow_types import arrow_type, decimal_array
+from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.corridor.leaves import chunks_of, leaves_of, settle
 from offline_feature_plane.domain import identity
 from offline_feature_plane.domain.canonical import canonical_bytes, digest, load_json
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, column_digest, content_digest, content_root, merkle_root
+from offline_feature_plane.domain.described import closure_from, describe
 
 HERE = Path(__file__).parent
 IDENTITY = json.loads((HERE / "identity" / "vectors.json").read_text(encoding="utf-8"))
+CLOSURES = json.loads((HERE / "closure" / "vectors.json").read_text(encoding="utf-8"))
 CONTENT = json.loads((HERE / "content" / "vectors.json").read_text(encoding="utf-8"))
 
 
@@ -48,6 +51,15 @@ def test_ids(vector):
     if vector["function"] == "files_log_id":
         argument = [tuple(file) for file in argument]
     assert getattr(identity, vector["function"])(argument) == vector["result"]
+
+
+@pytest.mark.parametrize("vector", CLOSURES["closures"], ids=lambda vector: vector["feature_set"])
+def test_closures(vector):
+    """Each closure of the published profile has the published document and digest, and the document reads back to itself."""
+    closure = read_profile(json.loads(CLOSURES["profile"])).closure(vector["feature_set"], CLOSURES["subject"], also=CLOSURES["also"])
+    assert describe(closure) == vector["document"]
+    assert identity.closure_digest(vector["document"]) == vector["digest"]
+    assert describe(closure_from(vector["document"], CLOSURES["subject"])) == vector["document"]
 
 
 @pytest.mark.parametrize("vector", IDENTITY["event_hash"], ids=lambda vector: vector["payload_json"][:20])

@@ -30,7 +30,7 @@ from offline_feature_plane.errors import (
     ReplayBasisMismatch,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 
 ASOF = 40
@@ -82,7 +82,7 @@ def write(folder: Path, assertions, name="labels.parquet", *, chunk=None):
 
 def run(folder: Path, raw, events, task) -> ResolvedLabels:
     """Pin and resolve a label file the way a build does."""
-    table = FileLabelStore(folder).pin(mapping_from(raw, "chargeback"))
+    table = pin_labels(mapping_from(raw, "chargeback"), folder)
     with open_connection(folder) as connection:
         return resolve_labels(connection, [table], events, task)
 
@@ -274,7 +274,7 @@ def test_steps_are_kept_only_for_types_that_features_look_at(tmp_path):
 def test_a_needed_type_needs_exactly_one_timeline(tmp_path):
     """A label type without timeline, or with two, is refused before anything is read."""
     write(tmp_path, [Assertion("a", "chargeback", "FRAUD", 1, 1)])
-    table = FileLabelStore(tmp_path).pin(mapping_from(HOME, "chargeback"))
+    table = pin_labels(mapping_from(HOME, "chargeback"), tmp_path)
     with open_connection(tmp_path) as connection:
         for tables, message in (([], "no timeline"), ([table, table], "several")):
             with pytest.raises(LabelTypeScopeUnresolved, match=message):
@@ -284,7 +284,7 @@ def test_a_needed_type_needs_exactly_one_timeline(tmp_path):
 def test_changed_bytes_are_refused(tmp_path):
     """A label file that changed after it was pinned is not read."""
     path = write(tmp_path, [Assertion("a", "chargeback", "FRAUD", 1, 1)])
-    table = FileLabelStore(tmp_path).pin(mapping_from(HOME, "chargeback"))
+    table = pin_labels(mapping_from(HOME, "chargeback"), tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
     with open_connection(tmp_path) as connection, pytest.raises(ReplayBasisMismatch):
         resolve_labels(connection, [table], make_events(["a"], [0], TEXT), make_task())

@@ -17,7 +17,7 @@ from offline_feature_plane.engines.local import label_columns, lowering
 from offline_feature_plane.engines.local.calendars import read_clocks
 from offline_feature_plane.engines.local.lowering import Suspect, lower
 from offline_feature_plane.errors import EngineFailed, OfsError
-from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 
 HOUR = 3_600_000_000
@@ -151,7 +151,7 @@ def test_what_only_the_fast_reader_refuses_is_never_passed_over(tmp_path, monkey
     pq.write_table(
         pa.table({"event": [1], "known": pa.array([0], pa.timestamp("us", "UTC"))}), tmp_path / "labels.parquet")
     mapping = mapping_from({"path": "labels.parquet", "event": "event", "observed": "known", "value": "FRAUD"}, "fraud")
-    table = FileLabelStore(tmp_path).pin(mapping)
+    table = pin_labels(mapping, tmp_path)
 
     def refuse(*_):
         raise Suspect

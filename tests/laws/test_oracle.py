@@ -28,7 +28,7 @@ from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.engines.oracle.meaning import Event, compute
 from offline_feature_plane.errors import EventSchemaMissingFields, NumericOverflow, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.filesets import pin_files
-from offline_feature_plane.ports import LabelTable, PlainTable, RecordSlice, Segment
+from offline_feature_plane.ports.inputs import LabelTable, Lane, PlainTable
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden" / "features").glob("*.yaml"))
 S = 1_000_000
@@ -283,14 +283,11 @@ def test_ids_of_mixed_kinds_leave_as_text_and_stand_by_their_own(tmp_path):
                                                                                                                    ("e1", 2)]
 
 
-def test_archive_slices_stand_in_the_order_of_their_coordinates(tmp_path):
-    """At one instant, partitions and then offsets decide, as numbers; what the slice left out is in the accounting.
+def test_records_of_a_log_stand_in_the_order_of_their_coordinates(tmp_path):
+    """At one instant, partitions and then offsets decide, as numbers; what the log left out is in the accounting.
 
     partition 0   ──[9 e2]──[10 e1]──      partition 1   ──[0 e3]──      all at 00:00:01
     """
-    path = tmp_path / "segment.jsonl"
-    path.write_text('{"record": 1}\n')
-    file = pin_files(path).files[0]
     heads = {"event_id": ["e3", "e1", "e2"], "ts": pa.array([1_767_225_601 * S] * 3, pa.timestamp("us", "UTC")), "partition": [1, 0, 0],
              "offset": ["0", "10", "9"], "payload_hash": ["c", "a", "b"]}
     values = {"card": ["a", "a", "a"], "shop": ["x", "x", "x"], "amount": pa.array([Decimal("1.00"), Decimal("2.00"), None],
@@ -298,10 +295,18 @@ def test_archive_slices_stand_in_the_order_of_their_coordinates(tmp_path):
     batch = pa.RecordBatch.from_pydict({name: pa.array(heads[name],
                                                        pa.int64()) if name == "partition" else heads[name] for name in RECORD_COLUMNS}
                                        | values)
-    segments = tuple(Segment("pay", partition, "kafka_offset", f"log{partition}", file, "0", "11") for partition in (0, 1))
-    item = RecordSlice("pay", "pay", segments, lambda: iter([batch]), {"undecodable": 2, "foreign_run": 0})
+    class Log:
+        """A log of one batch."""
+
+        topic = "pay"
+        lanes = (Lane(0, "kafka_offset", "log0"), Lane(1, "kafka_offset", "log1"))
+
+        def read(self, admission, take):
+            take("pay", batch)
+            return {"undecodable": 2, "foreign_run": 0}
+
     with OracleEngine().session(TASK, work=tmp_path) as session:
-        facts = session.replay([item])
+        facts = session.replay([Log()])
         assert (facts.events_read, facts.events_admitted, dict(facts.dispositions)) == (5, 3, {"undecodable": 2})
         session.labels([replace(labelled(tmp_path), label_type="fraud")])
         assert session.select().accounting["undecodable"] == 2

@@ -13,7 +13,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import EventSchemaMissingFields, NumericOverflow, SourceTypeMismatch
-from offline_feature_plane.sources.files import PlainTableSource, TableMapping
+from offline_feature_plane.sources.files import TableMapping, pin_table
 
 ENGINES = pytest.mark.parametrize("engine", [LocalEngine(), OracleEngine()], ids=lambda engine: engine.name)
 UTC = pa.timestamp("us", "UTC")
@@ -28,7 +28,7 @@ def write(folder, **columns):
 
 def refused(engine, folder, task, tables, error):
     """The error with which an engine refuses to read tables."""
-    pinned = [PlainTableSource().pin(name, TableMapping(**mapping)) for name, mapping in tables.items()]
+    pinned = [pin_table(name, TableMapping(**mapping)) for name, mapping in tables.items()]
     with pytest.raises(error) as caught, engine.session(task, work=folder) as session:
         session.replay(pinned)
     return caught.value

@@ -65,7 +65,7 @@ class Asking:
         place = self.folder / "asked.yaml"
         place.write_text(write_yaml(plane or self.plane_document), encoding="utf-8")
         opened = open_world(place)
-        opened.home.code_release_id = release
+        opened.inputs.code_release_id = release
         return opened.plan(intent or self.intent).pins.dataset_fingerprint
 
     def changed(self, path, value):

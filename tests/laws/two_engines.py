@@ -16,9 +16,9 @@ from offline_feature_plane.domain.rows import LabelTask, Target, Task
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
-from offline_feature_plane.sources.files import PlainTableSource, TableMapping
+from offline_feature_plane.sources.files import TableMapping, pin_table
 
 
 def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
 
 def ask_both(folder: Path, task: Task, tables: dict[str, Any], labels: dict[str, Any] | None = None) -> dict[str, Any]:
     """What both engines say of files as plane.yaml maps them; they must say one thing. `tables` holds arguments of a TableMapping."""
-    pinned = [PlainTableSource().pin(name, TableMapping(**mapping)) for name, mapping in tables.items()]
-    timelines = [] if labels is None else [FileLabelStore(folder).pin(mapping_from(labels, "fraud"))]
+    pinned = [pin_table(name, TableMapping(**mapping)) for name, mapping in tables.items()]
+    timelines = [] if labels is None else [pin_labels(mapping_from(labels, "fraud"), folder)]
     expected, found = (tell(engine, task, pinned, timelines, folder / str(len(list(folder.iterdir())))) for engine in (
         OracleEngine(), LocalEngine()))
     assert found == expected

@@ -167,7 +167,7 @@ def draw_world(seed: int, *, events: int = 60) -> World:
 def open_world(path: Path, **overrides: Any) -> Plane:
     """The plane of a world, with the code release held still."""
     plane = open_plane(path, **overrides)
-    plane.home.code_release_id = RELEASE
+    plane.inputs.code_release_id = RELEASE
     return plane
 
 

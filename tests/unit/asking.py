@@ -1,9 +1,9 @@
-"""Intents for tests: one good full form, one good short form, a plane and pins for both."""
+"""Intents for tests: one good full form, one good short form, a plane and what fills in the short one."""
 
 from pathlib import Path
 
 from offline_feature_plane.contracts.profile import read_profile
-from offline_feature_plane.corridor.shortform import FilePin, Pins
+from offline_feature_plane.corridor.shortform import FillIns
 from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.settings import settings_from
 
@@ -25,9 +25,10 @@ features: features.yaml
 label: {type: chargeback, positive: [CHARGEBACK], as_of: 2026-09-01T00:00:00Z, unlabeled: negative_when_mature, maturity_days: 90}
 splits: {train: [2026-01-01, 2026-04-01], test: [2026-04-08, 2026-06-01]}
 """
-PINS = Pins(code_release_id="0.1.0+sha256:abc", actor=("ann", "os_user"), tables={"transaction": FilePin(LOG, ("transactions.parquet",))},
-            label_logs={"chargeback": "sha256:" + "1" * 64}, profile_digest="sha256:" + "2" * 64, feature_set="default@v1",
-            feature_label_types=("chargeback",), key_id="0" * 16)
+FILL_INS = FillIns(code_release_id="0.1.0+sha256:abc", actor=("ann", "os_user"),
+                   basis=({"topic": "transaction", "files": ["transactions.parquet"], "log_id": LOG},),
+                   label_logs={"chargeback": "sha256:" + "1" * 64}, profile_digest="sha256:" + "2" * 64, feature_set="default@v1",
+                   feature_label_types=("chargeback",), key_id="0" * 16)
 
 
 def plane(more=""):

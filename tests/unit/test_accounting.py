@@ -31,12 +31,12 @@ TASK = Task("run", (), Closure("p", "r", "s", "v", (), (), (), ()), "pay", None,
             "exclude", (), None)
 WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None, mature=True,
                    label=NOT_FOUND,
-                   missing_context=True, cold=True, kept_by_sampling=False)
+                   cold=True, kept_by_sampling=False)
 LADDER = [("null_value", {"unread": None}), ("duplicate", {"duplicate": False}), ("other_scope", {"other_scope": False}),
           ("context", {"is_subject": True}),
           ("where", {"passes_where": True}), ("outside_splits", {"split": "train"}), ("unlabeled", {"label": CONFLICT}),
           ("label_conflict", {"label": YES}),
-          ("missing_context", {"missing_context": False}), ("cold", {"cold": False}), ("sampled_out", {"kept_by_sampling": True}),
+          ("cold", {"cold": False}), ("sampled_out", {"kept_by_sampling": True}),
           ("row", {})]
 
 

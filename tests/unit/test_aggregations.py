@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, aggregation_kind, registered
-from offline_feature_plane.domain.calls import output_type, parse_aggregation
+from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, WindowContents, aggregation_kind, registered
+from offline_feature_plane.domain.calls import parse_aggregation
 from offline_feature_plane.domain.closure import Group, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.windows import Place, bounds, contains
+from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
+from offline_feature_plane.kernels import catalog
 
 MONEY, INT = ColumnType("decimal", 12, 2), ColumnType("int64")
 
@@ -21,7 +24,7 @@ MONEY, INT = ColumnType("decimal", 12, 2), ColumnType("int64")
 def over(call, *events, argument=INT, row_us=10_000_000):
     """The value of a call over a window."""
     parsed = parse_aggregation(call)
-    return aggregation_kind(parsed.function).meaning(events, parsed, argument, row_us)
+    return aggregation_kind(parsed.function).meaning(WindowContents(events, parsed, argument, row_us))
 
 
 def seen(*values):
@@ -36,6 +39,24 @@ def test_every_aggregation_documents_itself():
         assert kind.algebra.endswith(".")
         assert kind.null_rule.endswith(".")
         assert (kind.numeric_class, kind.version) == ("exact", "v1")
+
+
+@pytest.mark.parametrize("engine", [LocalEngine(), OracleEngine()], ids=lambda engine: engine.name)
+def test_both_engines_support_every_aggregation_and_nothing_else(engine):
+    """What has a meaning has a reducer; a name that means nothing is supported by nobody."""
+    assert [name for name in registered() if not engine.supports(name)] == []
+    assert set(catalog.names()) == set(registered())
+    assert not engine.supports("median")
+
+
+@pytest.mark.parametrize("name", registered())
+def test_meaning_and_reducer_declare_the_same(name):
+    """A reducer is never null exactly where the meaning is 0 for an empty window, and calculates where the meaning does."""
+    kind, reducer = aggregation_kind(name), catalog.reducer(name)
+    assert (reducer.never_null, reducer.needs_integers) == (kind.zero_when_empty, kind.is_arithmetic)
+    witness = kind if kind.witness is None else aggregation_kind(kind.witness)
+    assert witness.past_only == kind.past_only
+    assert witness is kind or witness.argument == "none"
 
 
 @pytest.mark.parametrize(("call", "empty"), [
@@ -101,7 +122,7 @@ def test_texts_compare_by_utf8():
 def test_types_that_an_aggregation_refuses(call, argument):
     """Sums of floats would depend on their order; other types have no sum or order."""
     with pytest.raises(AggregationUnsupported) as caught:
-        output_type(parse_aggregation(call), ColumnType.parse(argument))
+        aggregation_kind(parse_aggregation(call).function).output(ColumnType.parse(argument))
     assert ("decimal(p, s)" in caught.value.fix) == (argument == "float64")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.errors import ExpressionInvalid, FeatureProfileInvalid, FeatureProfileUnresolved, LabelTypeScopeUnresolved
 
@@ -49,14 +50,14 @@ def test_only_what_is_used_is_in_the_closure():
         "card", "amount", "country"]
     assert [one.name for one in closure(also=["note", "ts"]).sources[0].fields] == ["card", "note"]
     more = {**FIELDS, "later": "string"}
-    assert closure_digest(closure(fields=more).describe()) == closure_digest(closure().describe())
+    assert closure_digest(describe(closure(fields=more))) == closure_digest(describe(closure()))
 
 
 def test_spelling_does_not_change_the_digest():
     """Two spellings of one expression have one closure digest."""
     one, other = (closure(row_features={"big": text}) for text in ("amount>100.00 and(n>1)", "amount > 100.00 and n > 1"))
-    assert closure_digest(one.describe()) == closure_digest(other.describe())
-    assert closure_digest(one.describe()) != closure_digest(closure(row_features={"big": "amount > 100.0 and n > 1"}).describe())
+    assert closure_digest(describe(one)) == closure_digest(describe(other))
+    assert closure_digest(describe(one)) != closure_digest(describe(closure(row_features={"big": "amount > 100.0 and n > 1"})))
 
 
 def test_keys_are_identifiers_and_stay_so_in_every_column():

@@ -2,7 +2,7 @@
 
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.domain.basis import Range, Selector
-from offline_feature_plane.domain.completeness import SegmentEvidence, assess, refusal
+from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, TableEvidence, assess, combine, refusal
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
 
 
@@ -70,3 +70,16 @@ def test_the_receipt_says_what_was_asked_and_what_proves_it():
     assert receipt.status == "INCOMPLETE"
     assert receipt.totals == {"ranges": 1, "segments": 2, "records": 2, "gaps": 1}
     assert receipt.selectors[0]["from_utc"] == "1970-01-01T00:00:00.000000Z"
+
+
+def test_tables_stand_beside_ranges_and_the_kind_is_that_of_the_log():
+    """One verdict over all topics of a basis; a table alone is complete relative to its files (`decisions.md` H)."""
+    table = Completeness((), (), (), "pinned_files", (TableEvidence("card", "sha256:1", 2, 30),))
+    whole, holed = assess([WANTED], [segment(0, 400)]), assess([WANTED], [segment(0, 180)])
+    assert (combine([table]).is_complete, combine([table]).kind) == (True, "pinned_files")
+    assert (combine([table, whole]).is_complete, combine([table, whole]).kind) == (True, "archive_chain")
+    assert combine([holed, table]).anomalies == holed.anomalies
+    receipt = completeness_receipt("run1", combine([table, whole]))
+    assert receipt.tables == [{"topic": "card", "log_id": "sha256:1", "files": 2, "rows": 30}]
+    assert completeness_receipt("run1", whole).basis_digest != receipt.basis_digest
+    assert refusal(combine([table, whole])) is None

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from offline_feature_plane.contracts.profile import FeatureProfile, expand_profile, is_short_form, read_profile
+from offline_feature_plane.domain.described import describe
 from offline_feature_plane.errors import OfsError
 
 SHORT = yaml.safe_load("""
@@ -90,7 +91,7 @@ def test_both_forms_give_one_closure():
     """What is compiled does not know in which form it was written."""
     short = read_profile(SHORT, rows="transaction", label_types=["chargeback"])
     full = read_profile(expand_profile(SHORT, rows="transaction", stem="features"), label_types=["chargeback"])
-    assert short.closure("default@v1", "transaction").describe() == full.closure("default@v1", "transaction").describe()
+    assert describe(short.closure("default@v1", "transaction")) == describe(full.closure("default@v1", "transaction"))
     assert short.revision == "dev"
     assert not short.is_versioned()
     assert short.set_refs() == ("default@v1",)

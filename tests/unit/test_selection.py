@@ -50,7 +50,7 @@ def make_labels(text):
 
 def select(events, task, labels=None, **dropped):
     """Select with labels in short; every event resolved L if none are given."""
-    facts = ReplayFacts(events.n + sum(dropped.values()), events.n, dropped, "", {}, None, None, INT)
+    facts = ReplayFacts(events.n + sum(dropped.values()), events.n, dropped, "", None, None, INT)
     return select_rows(events, task, make_labels(labels or "L" * events.n), facts)
 
 
@@ -82,7 +82,7 @@ def test_the_first_disposition_that_applies_wins():
 
 def test_accounting_that_does_not_add_up_is_refused():
     """An engine never reports rows that it cannot account for."""
-    facts = ReplayFacts(5, 2, {"duplicate": 1}, "", {}, None, None, INT)
+    facts = ReplayFacts(5, 2, {"duplicate": 1}, "", None, None, INT)
     with pytest.raises(RowAccountingBroken, match="3 dispositions stand for 5"):
         select_rows(make_events([0, 1]), TASK, make_labels("LL"), facts)
 

@@ -1,22 +1,22 @@
 """The short form is a spelling: expanded, listed, and of one meaning with the long form."""
 
 import pytest
-from asking import PINS, SHORT, closure, full, plane
+from asking import FILL_INS, SHORT, closure, full, plane
 
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.meaning import identity
-from offline_feature_plane.corridor.shortform import Pins, expand, is_long_form, read_short, write_pin
+from offline_feature_plane.corridor.shortform import FillIns, expand, is_long_form, read_short, write_pin
 from offline_feature_plane.documents import load_yaml
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Range, describe_basis
 from offline_feature_plane.domain.identity import dataset_fingerprint
 from offline_feature_plane.errors import LabelAsofMissing, OfsError, SchemaInvalid, Unpinned
 
 CONFIG = "sha256:" + "9" * 64
 
 
-def expanded(text=SHORT, pins=PINS, more=""):
+def expanded(text=SHORT, fill_ins=FILL_INS, more=""):
     """Full document and fills of a short form's text."""
-    return expand(load_yaml(text).value, settings=plane(more), pins=pins)
+    return expand(load_yaml(text).value, settings=plane(more), fill_ins=fill_ins)
 
 
 def fingerprint(document):
@@ -96,7 +96,7 @@ def test_strict_planes_want_everything_written():
     assert len(caught.value.problems) > 10
     assert "ofs pin" in str(caught.value)
     document, _ = expanded()
-    assert expand(document, settings=plane("strict: true\n"), pins=PINS) == (document, [])
+    assert expand(document, settings=plane("strict: true\n"), fill_ins=FILL_INS) == (document, [])
 
 
 def test_problems_stand_where_they_were_written():
@@ -125,7 +125,7 @@ supersedes: dm_1
 def test_no_mapping_is_no_intent(document):
     """Whatever is no mapping is refused by name."""
     with pytest.raises(SchemaInvalid):
-        expand(document, settings=plane(), pins=PINS)
+        expand(document, settings=plane(), fill_ins=FILL_INS)
     with pytest.raises(SchemaInvalid):
         read_short(document)
     assert not is_long_form(document)
@@ -134,7 +134,7 @@ def test_no_mapping_is_no_intent(document):
 def test_a_long_form_with_a_foreign_version_stays_a_long_form():
     """A document that names a schema is judged by it, not taken for a short form."""
     with pytest.raises(SchemaInvalid) as caught:
-        expand({"schema_version": "learning.ofs_build_intent.v0", "rows": "x"}, settings=plane(), pins=PINS)
+        expand({"schema_version": "learning.ofs_build_intent.v0", "rows": "x"}, settings=plane(), fill_ins=FILL_INS)
     assert caught.value.problems[0].path == "$.schema_version"
 
 
@@ -149,18 +149,18 @@ def test_numbers_become_exact_text():
 
 def test_what_is_not_at_hand_cannot_be_filled():
     """No single feature set, no token key, no timeline of a type that features look at: named, not guessed."""
-    poor = Pins(code_release_id="x", actor=("a", "declared"), tables=PINS.tables, label_logs={})
-    assert told(SHORT, pins=Pins(**{**vars(poor), "feature_label_types": ("chargeback",)})) == {
+    poor = FillIns(code_release_id="x", actor=("a", "declared"), basis=FILL_INS.basis, label_logs={})
+    assert told(SHORT, fill_ins=FillIns(**{**vars(poor), "feature_label_types": ("chargeback",)})) == {
         "$.set": "FEATURE_PROFILE_UNRESOLVED", "$.identifiers": "SETTINGS_INVALID", "$.features": "LABEL_TYPE_SCOPE_UNRESOLVED",
         "$.label.type": "LABEL_TYPE_SCOPE_UNRESOLVED"}
-    assert "$.replay_basis" in told(SHORT, pins=Pins(**{**vars(PINS), "tables": {}}))
+    assert "$.replay_basis" in told(SHORT, fill_ins=FillIns(**{**vars(FILL_INS), "basis": ()}))
 
 
 def test_archives_and_selectors():
     """Archives are filled as the ranges at hand; a written selector replaces them."""
-    archive = Pins(**{**vars(PINS), "tables": {}, "ranges": (Range("transaction", 0, "file_line", "log", "0", "9"),)})
-    assert expanded(pins=archive)[0]["replay_basis"][0]["end_offset"] == "9"
-    chosen, filled = expanded(SHORT + "replay_basis: [{topic: transaction, from_utc: 2026-01-01, to_utc: 2026-02-01}]\n", pins=archive)
+    archive = FillIns(**{**vars(FILL_INS), "basis": tuple(describe_basis([Range("transaction", 0, "file_line", "log", "0", "9")]))})
+    assert expanded(fill_ins=archive)[0]["replay_basis"][0]["end_offset"] == "9"
+    chosen, filled = expanded(SHORT + "replay_basis: [{topic: transaction, from_utc: 2026-01-01, to_utc: 2026-02-01}]\n", fill_ins=archive)
     assert chosen["replay_basis"][0]["from_utc"] == "2026-01-01T00:00:00.000000Z"
     assert "$.replay_basis" not in {one["path"] for one in filled}
 

@@ -10,7 +10,7 @@ import pytest
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.corridor.guessing import snake
-from offline_feature_plane.corridor.shortform import FilePin, Pins, expand, read_short
+from offline_feature_plane.corridor.shortform import FillIns, expand, read_short
 from offline_feature_plane.corridor.starter import propose
 from offline_feature_plane.corridor.task import task_of
 from offline_feature_plane.documents import load_yaml
@@ -18,13 +18,13 @@ from offline_feature_plane.domain.gates import judge_coverage, judge_lag, judge_
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
-from offline_feature_plane.engines.local.session import LocalEngine
+from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
-from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.simulation import World, write_files
-from offline_feature_plane.sources.files import PlainTableSource, TableMapping
+from offline_feature_plane.sources.files import PinnedTable, TableMapping, pin_table
 from offline_feature_plane.sources.profiling import FileProbe, summarize
 
 START = parse_instant("2026-01-01")
@@ -37,18 +37,18 @@ def started(folder: Path, events: Path, labels: Path | None = None):
                         probe)
     documents = {name: load_yaml(text, name=name).value for name, text in found.files.items()}
     plane = settings_from(documents["plane.yaml"], folder)
-    tables = {name: PlainTableSource().pin(name, TableMapping(Path(entry.path), entry.time, entry.id, entry.zone))
+    tables = {name: pin_table(name, TableMapping(Path(entry.path), entry.time, entry.id, entry.zone))
               for name, entry in plane.events.items()}
-    logs = {name: FileLabelStore(folder).pin(mapping_from(entry.document(), name)).log_id for name, entry in plane.labels.items()}
+    logs = {name: pin_labels(mapping_from(entry.document(), name), folder).log_id for name, entry in plane.labels.items()}
     short = read_short(documents["intent.yaml"])
     profile = read_profile(documents["features.yaml"], rows=short.rows, label_types=list(plane.labels))
     closure = profile.closure(profile.set_refs()[0], short.rows, list(plane.labels))
     columns = set(dict(next(iter(tables.values())).columns))
     assert {field.path[0] for source in closure.sources for field in source.fields} <= columns
-    pins = Pins(code_release_id="x", actor=("a", "declared"), label_logs=logs, feature_set=profile.set_refs()[0], key_id="0" * 16,
-                tables={name: FilePin(table.log_id, tuple(file.relative for file in table.files)) for name, table in tables.items()},
-                feature_label_types=closure.label_types())
-    full, _ = expand(documents["intent.yaml"], settings=plane, pins=pins)
+    fill_ins = FillIns(code_release_id="x", actor=("a", "declared"), label_logs=logs, feature_set=profile.set_refs()[0], key_id="0" * 16,
+                       basis=tuple(entry for table in tables.values() for entry in PinnedTable(table).basis()),
+                       feature_label_types=closure.label_types())
+    full, _ = expand(documents["intent.yaml"], settings=plane, fill_ins=fill_ins)
     return found, documents, full, closure
 
 
@@ -111,8 +111,8 @@ def test_what_was_started_really_builds(tmp_path, own):
     _, documents, full, closure = started(tmp_path, events, labels)
     intent, plane = parse_intent(full), settings_from(documents["plane.yaml"], tmp_path)
     task = task_of(intent, closure, TokenKey("0" * 16, b"secret"), {})
-    tables = [PlainTableSource().pin(name, TableMapping(Path(one.path), one.time, one.id, one.zone)) for name, one in plane.events.items()]
-    timelines = [FileLabelStore(tmp_path).pin(mapping_from(one.document(), name)) for name, one in plane.labels.items()]
+    tables = [pin_table(name, TableMapping(Path(one.path), one.time, one.id, one.zone)) for name, one in plane.events.items()]
+    timelines = [pin_labels(mapping_from(one.document(), name), tmp_path) for name, one in plane.labels.items()]
     (tmp_path / "work").mkdir()
     with LocalEngine().session(task, work=tmp_path / "work") as session:
         session.replay(tables)

@@ -63,11 +63,11 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
 
 def make_key(plane_path: Path | None, *, as_json: bool) -> None:
     """Make the token key of a plane where its settings say it lies. Raises SettingsInvalid if there is one, or if it lay in the store."""
-    from offline_feature_plane.home import make_key as make
+    from offline_feature_plane.key_file import make_key as make
 
     with open_plane(plane_path) as plane:
         path = Path(plane.settings.tokens.key_file)
-        plane.home.token_key()  # refuses a place inside of the store
+        plane.inputs.token_key()  # refuses a place inside of the store
         key_id = make(path)
     if as_json:
         emit_json({"key_file": str(path), "key_id": key_id})
@@ -116,7 +116,7 @@ def _refuse_inside(directory: Path, *data: Path | None) -> None:
 
 
 def _make_key(path: Path) -> None:
-    from offline_feature_plane.home import make_key as make
+    from offline_feature_plane.key_file import make_key as make
 
     make(path)
 

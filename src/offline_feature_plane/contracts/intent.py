@@ -31,7 +31,7 @@ NO_RUN_FACTS = "none"
 IntentKind = Literal["dataset_build", "parity_rebuild", "forensic_rebuild"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
+_REQUEST_ID = re.compile(r"(?!auto:)[A-Za-z0-9_.:-]{8,128}")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SCENARIO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 _DATASET = re.compile(r"dm_[0-9a-f]{32}")
@@ -75,7 +75,8 @@ Instant = Annotated[str, AfterValidator(lambda text: format_instant(parse_instan
 Duration = Annotated[str, AfterValidator(lambda text: format_duration(parse_duration(text)))]
 Share = Annotated[str, AfterValidator(_share)]
 Digest = Annotated[str, _of_form(_DIGEST, "is no digest; it reads sha256: and 64 hex digits"), _schema(_DIGEST)]
-RequestId = Annotated[str, _of_form(_REQUEST_ID, "is no request id: 8 to 128 of A-Za-z0-9_.:-"), _schema(_REQUEST_ID)]
+RequestId = Annotated[str, _of_form(_REQUEST_ID, "is not a valid request id: 8 to 128 of A-Za-z0-9_.:-, not beginning with auto:"),
+                      _schema(_REQUEST_ID)]
 RunId = Annotated[str, _of_form(_RUN_ID, "is no run id: a letter or digit, then up to 63 of A-Za-z0-9_-"), _schema(_RUN_ID)]
 ScenarioId = Annotated[str, _of_form(_SCENARIO, "is no scenario run id: up to 128 of A-Za-z0-9_.:-"), _schema(_SCENARIO)]
 DatasetId = Annotated[str, _of_form(_DATASET, "is no dataset id; it reads dm_ and 32 hex digits"), _schema(_DATASET)]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue
 
 from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.contracts.plan import SourceKind
 from offline_feature_plane.domain.columns import NumericClass, Role
 from offline_feature_plane.domain.completeness import EvidenceKind
 
@@ -58,7 +59,7 @@ class Gate(Contract):
     """One deterministic check and its verdict."""
 
     gate: str
-    verdict: Literal["PASS", "FAIL", "WAIVED"]
+    verdict: Literal["PASS", "FAIL"]
     reason_code: str | None = None
     details: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -116,6 +117,16 @@ class ArtifactRef(Contract):
     sha256: Digest
 
 
+class SourceUsed(Contract):
+    """Where one topic's events or one type's labels were read; `read_by` is the event source or label store, as `name@version`."""
+
+    kind: SourceKind
+    name: str
+    read_by: str
+    log_id: str
+    files: list[str]
+
+
 class Evidence(Contract):
     """About the run that published: never compared between runs."""
 
@@ -126,7 +137,7 @@ class Evidence(Contract):
     engine: str
     versions: dict[str, str]
     profile: dict[str, JsonValue]
-    sources: dict[str, JsonValue]
+    sources: list[SourceUsed]
     publisher: dict[str, JsonValue]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, RawIdentifiers
 from offline_feature_plane.domain.basis import Range, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.resolution import find_rule
 
@@ -47,7 +48,7 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
                         "immature": label.immature, "label_types": list(label.label_types)},
         "features": {"feature_set_id": intent.feature_definition_set.feature_set_id,
                      "feature_set_version": intent.feature_definition_set.feature_set_version,
-                     "closure_digest": closure_digest(closure.describe())},
+                     "closure_digest": closure_digest(describe(closure))},
         "subject": asked["subject"],
         "target": asked["target"],
         "splits": asked["splits"],

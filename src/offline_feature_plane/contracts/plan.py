@@ -58,11 +58,15 @@ class SourceFile(Contract):
     size_bytes: int
 
 
+SourceKind = Literal["plain_table", "archive", "labels"]
+
+
 class SourcePlan(Contract):
-    """Where one topic's events or one type's labels come from."""
+    """Where one topic's events or one type's labels come from; `read_by` is the event source or label store, as `name@version`."""
 
     name: str
-    kind: Literal["plain_table", "archive", "labels"]
+    kind: SourceKind
+    read_by: str
     log_id: str
     files: list[SourceFile]
     ranges: list[dict[str, JsonValue]]

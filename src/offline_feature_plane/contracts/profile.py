@@ -7,7 +7,7 @@ full form. All problems of a profile are reported at once, at the places where i
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -114,7 +114,7 @@ class FeatureProfile(Contract):
 
 
 def read_profile(document: Any, *, rows: str | None = None, stem: str = "features",
-                 label_types: Collection[str] | None = None) -> FeatureProfile:
+                 label_types: Collection[str] | None = None, supports: Callable[[str], bool] | None = None) -> FeatureProfile:
     """Expand and validate a parsed profile document.
 
     Args:
@@ -122,6 +122,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
         rows: the intent's `rows`, which the short form's source is named after.
         stem: the profile's file name without its ending, which the short form is named after.
         label_types: the plane's label types; None leaves label types unchecked.
+        supports: tells whether the plane's engine computes an aggregation; None leaves that unchecked.
 
     Raises:
         FeatureProfileInvalid, ExpressionInvalid, AggregationUnsupported, LabelTypeScopeUnresolved: with every problem.
@@ -133,7 +134,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
     if not problems:
         profile = FeatureProfile.model_validate(full)
-        problems = find_problems(profile.document(), label_types)
+        problems = find_problems(profile.document(), label_types, supports)
         if not problems:
             return profile
     if is_short_form(document):

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from offline_feature_plane.contracts.model import Contract
 
-Phase = Literal["plan", "replay", "labels", "selection", "staging", "publication", "failure"]
+Phase = Literal["replay", "labels", "selection", "staging", "publication"]
 
 
 class PhaseReceipt(Contract):

@@ -1,6 +1,7 @@
 """The completeness receipt of a replay (`learning.ofs_replay_completeness_receipt.v1`, `domain.md` §1.4).
 
-It is written before a build that fails on completeness fails. It may be compared, for it carries no clock.
+A build that is refused for completeness carries it in the error, and leaves it in the store (`docs/decisions/0013`). Another one keeps it
+in the receipt of its replay. It may be compared, for it carries no clock.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ REPLAY_RECEIPT_SCHEMA: Literal["learning.ofs_replay_completeness_receipt.v1"] = 
 
 
 class ReplayCompletenessReceipt(BaseModel):
-    """What the basis asked for, which segments prove it, and what is missing or at odds."""
+    """What the basis asked for, which segments prove it, which tables stand beside them, and what is missing or at odds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +31,7 @@ class ReplayCompletenessReceipt(BaseModel):
     basis_digest: str
     selectors: list[dict[str, JsonValue]]
     ranges: list[dict[str, JsonValue]]
+    tables: list[dict[str, JsonValue]] = []
     anomalies: list[dict[str, JsonValue]]
     totals: dict[str, int]
 
@@ -40,5 +42,6 @@ def completeness_receipt(platform_run_id: str, verdict: Completeness,
     selectors: list[dict[str, Any]] = [
         {"topic": selector.topic, "from_utc": format_instant(selector.from_us), "to_utc": format_instant(selector.to_us),
          "ranges": describe_basis(ranges)} for selector, ranges in resolved]
-    basis_digest = digest("ofs.replay_basis.v1", describe_basis(verdict.ranges))
+    tables = [{"topic": table.topic, "log_id": table.log_id} for table in verdict.tables]
+    basis_digest = digest("ofs.replay_basis.v1", [*tables, *describe_basis(verdict.ranges)])
     return ReplayCompletenessReceipt(platform_run_id=platform_run_id, basis_digest=basis_digest, selectors=selectors, **verdict.describe())

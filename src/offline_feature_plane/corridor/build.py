@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest
+from offline_feature_plane.corridor.authenticity import authenticate, check_words, parse_manifest
 from offline_feature_plane.corridor.claims import Worker, claim, held, submit
-from offline_feature_plane.corridor.dataset import open_dataset, parse_manifest
+from offline_feature_plane.corridor.dataset import open_dataset
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Manifest, Published, find_published, link_superseded, manifest_key
@@ -25,8 +26,9 @@ from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.settlement import settle
 from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, scratch, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
-from offline_feature_plane.domain.canonical import canonical_bytes
-from offline_feature_plane.errors import RunEnded
+from offline_feature_plane.corridor.verify import check_artifacts
+from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
+from offline_feature_plane.errors import DigestMismatch, RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
 
 
@@ -52,14 +54,14 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
                                verify=attempt.verify_staged, link=attempt.link_superseded)
     for left in machine.work.glob(f"{run.run_key}.*"):  # of attempts that were killed
         shutil.rmtree(left, ignore_errors=True)
-    return _answer(planned, ports, published, ports.ledger.run(run.run_key), seconds)
+    return _answer(planned, ports, machine, published, ports.ledger.run(run.run_key), seconds)
 
 
 def make_dataset(attempt: Attempt) -> bytes:
     """The manifest of a planned dataset, with all of its data in the store; or the manifest that is published already and verifies."""
     planned, run, store = attempt.planned, attempt.run, attempt.ports.store
     if (standing := find_published(store, planned.platform_run_id, planned.dm_id)) is not None:
-        open_dataset(parse_manifest(standing, f"the manifest of {planned.dm_id}"), store, attempt.folder)
+        open_dataset(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
         return standing
     plan = pin_plan(planned, run, store)
     receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
@@ -101,8 +103,13 @@ class Attempt:
         return self.ports.ledger.head(self.run.run_key)
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Hash the data of a staged manifest again. Raises DigestMismatch, ManifestInvalid."""
-        open_dataset(parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}"), self.ports.store, self.folder)
+        """Read back all that a staged manifest speaks of, before anything is vowed. Raises DigestMismatch, ManifestInvalid."""
+        staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
+        for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
+            if not check.passed:
+                raise DigestMismatch(f"what run {self.run.run_key} staged is not all there: {check.name}? {check.detail}.",
+                                     fix="Find out who changes the store, then run again.")
+        open_dataset(staged, self.ports.store, self.folder)
 
     def link_superseded(self) -> None:
         """State which dataset this one replaces, if the intent says so."""
@@ -137,9 +144,16 @@ class Built:
                 "seconds": {step: round(took, 3) for step, took in self.timings.items()}}
 
 
-def _answer(planned: Planned, ports: Ports, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
+def _answer(planned: Planned, ports: Ports, machine: Machine, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
+    """What stands published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
     key = manifest_key(planned.platform_run_id, planned.dm_id)
-    manifest = parse_manifest(published.manifest.data if published else ports.store.get(key), key)
+    raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
+    if raw is None or (run.result is not None and sha256_of(raw) != run.result["manifest_digest"]):
+        raise DigestMismatch(f"run {run.run_key} published {planned.dm_id}; its manifest is {'gone' if raw is None else 'another one'}.",
+                             path=key, fix="Restore the store from a copy; or state a new request_id, to build what is missing again.")
+    manifest = authenticate(raw, key, ports.store)
+    if "publication" not in seconds:
+        open_dataset(manifest, ports.store, machine.work / "copies")
     is_new = published is not None and published.outcome == "PUBLISHED"
     notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
     return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
@@ -147,7 +161,7 @@ def _answer(planned: Planned, ports: Ports, published: Published | None, run: Ru
 
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
-    before: dict[str, Any] = manifest.evidence.sources
+    before = {source.name: source.log_id for source in manifest.evidence.sources if source.kind == "labels"}
     return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
-                 if source.kind == "labels" and before.get(source.name, {}).get("log_id") != source.log_id)
+                 if source.kind == "labels" and before.get(source.name) != source.log_id)

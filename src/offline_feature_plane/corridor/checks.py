@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis
-from offline_feature_plane.corridor.at_hand import Home
+from offline_feature_plane.corridor.inputs import PlanningInputs
+from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
 from offline_feature_plane.errors import (
@@ -16,46 +17,50 @@ from offline_feature_plane.errors import (
     SupersessionLinkInvalid,
     TruthFieldAsFeature,
 )
-from offline_feature_plane.ports import PlainTable
+from offline_feature_plane.ports.inputs import LabelStore, PinnedEvents
 
 
-def check_pins(intent: BuildIntent, tables: Mapping[str, PlainTable], profile_digest: str, home: Home) -> None:
-    """Hold what a long form states against what is at hand."""
-    if intent.ofs_code_release_id != home.code_release_id:
-        raise CodeReleaseMismatch(f"the intent is pinned to {intent.ofs_code_release_id}; installed is {home.code_release_id}.",
+def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> None:
+    """Hold what a long form states against what is at hand. `installed` is the code release.
+
+    Raises:
+        CodeReleaseMismatch, ReplayBasisMismatch, FeatureProfileDrift: the release, a table's files, the profile.
+    """
+    if intent.ofs_code_release_id != installed:
+        raise CodeReleaseMismatch(f"the intent is pinned to {intent.ofs_code_release_id}; installed is {installed}.",
                                   path="$.ofs_code_release_id", fix="Install the pinned release, or pin the intent again.")
     for number, entry in enumerate(intent.replay_basis):
-        if isinstance(entry, FileSetBasis) and entry.topic in tables and entry.log_id != tables[entry.topic].log_id:
-            raise ReplayBasisMismatch(f"the files of {entry.topic} have log id {tables[entry.topic].log_id}, the intent pins "
-                                      f"{entry.log_id}.", path=f"$.replay_basis[{number}].log_id")
-    pinned = intent.feature_definition_set.profile_digest
-    if pinned is not None and pinned != profile_digest:
-        raise FeatureProfileDrift(f"the profile has digest {profile_digest}, the intent pins {pinned}.",
+        if isinstance(entry, FileSetBasis) and entry.log_id not in (found := pinned.events[entry.topic].log_ids):
+            raise ReplayBasisMismatch(f"the files of {entry.topic} have log id {', '.join(found)}, the intent pins {entry.log_id}.",
+                                      path=f"$.replay_basis[{number}].log_id")
+    stated = intent.feature_definition_set.profile_digest
+    if stated is not None and stated != pinned.profile_digest:
+        raise FeatureProfileDrift(f"the profile has digest {pinned.profile_digest}, the intent pins {stated}.",
                                   path="$.feature_definition_set.profile_digest",
                                   fix="Restore the pinned profile, or pin the intent again.")
 
 
-def check_ids(intent: BuildIntent, closure: Closure, tables: Mapping[str, PlainTable]) -> None:
+def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, PinnedEvents]) -> None:
     """Labels refer to events by id, so events without ids can have none (`decisions.md` D14)."""
     learned = {intent.subject.source} if intent.target is not None else set()
     looked_at = {group.source for group in closure.groups if any(feature.aggregation.label_type for feature in group.features)}
     for source in closure.sources:
-        nameless = [topic for topic in source.event_types if topic in tables and tables[topic].id_column is None]
+        nameless = [topic for topic in source.event_types if topic in events and not events[topic].names_events]
         if nameless and source.name in learned | looked_at:
             raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} maps no id.", path="$.label",
                                            fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or ask with `target: none`.")
 
 
-def check_supersession(intent: BuildIntent, dm_id: str, home: Home) -> None:
+def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) -> None:
     """What is replaced stands published, and does not itself replace, over any number of links, what replaces it."""
     old = intent.supersedes
     if old is None:
         return
-    if not home.is_published(old):
+    if not inputs.is_published(old):
         raise SupersessionLinkInvalid(f"{old} is not published here.", path="$.supersedes", fix="Name a dataset that `ofs datasets` lists.")
     reached, todo = {old}, [old]
     while todo:
-        found = set(home.superseded(todo.pop())) - reached
+        found = set(inputs.superseded(todo.pop())) - reached
         reached |= found
         todo += found
     if dm_id in reached:
@@ -63,10 +68,16 @@ def check_supersession(intent: BuildIntent, dm_id: str, home: Home) -> None:
                                       fix="Leave `supersedes` out.")
 
 
-def judge_truth(closure: Closure, home: Home, tables: Mapping[str, PlainTable]) -> GateResult:
-    """No field that carries truth may feed a feature, whatever the purpose (`decisions.md` D26)."""
-    read = {f"{source.name}.{field.name}": field.path[0] for source in closure.sources for field in source.fields
-            if any(topic in tables and field.path[0] in home.truth_columns(topic) for topic in source.event_types)}
+def judge_truth(closure: Closure, events: Mapping[str, PinnedEvents], labels: LabelStore) -> GateResult:
+    """No field that carries truth may feed a feature, whatever the purpose (`decisions.md` D26).
+
+    Raises:
+        TruthFieldAsFeature: a field reads a column that a timeline takes labels from, in the very same file.
+    """
+    truth = {topic: labels.truth_columns(one.table_files) for topic, one in events.items()}
+    read = {f"{source.name}.{field.name}": column for source in closure.sources for field in source.fields
+            for column in (field.path[0], ".".join(field.path))
+            if any(column in truth.get(topic, ()) for topic in source.event_types)}
     result = judge_truth_fields(read, read.values())
     if not result.passed:
         raise TruthFieldAsFeature("; ".join(result.sentences) + ".", fix="Remove the field from the profile: it would tell the answer.")

@@ -15,14 +15,10 @@ import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_type, decimals_as_floats
 from offline_feature_plane.contracts.manifest import DatasetManifest, Part
-from offline_feature_plane.contracts.model import validate
-from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import (
     DatasetNotFound,
     DigestMismatch,
-    ManifestInvalid,
-    OfsError,
     RefNotFound,
     RequestCommandUnsupported,
     SourceColumnUnknown,
@@ -122,15 +118,6 @@ class Dataset:
         known = {column.name: ColumnType.parse(column.type) for column in self.manifest.core.columns}
         empty = pa.schema([pa.field(name, arrow_type(known[name])) for name in (columns if columns is not None else known)])
         return _shaped(pa.RecordBatch.from_pylist([], schema=empty), decimals).schema
-
-
-def parse_manifest(data: bytes, name: str) -> DatasetManifest:
-    """A manifest from its stored bytes. Raises ManifestInvalid."""
-    try:
-        return validate(DatasetManifest, load_json(data, name=name), default=ManifestInvalid)
-    except OfsError as wrong:
-        raise ManifestInvalid(f"{name} is no dataset manifest; {wrong.what}", path=name,
-                              fix="Restore it from a copy of the store.") from wrong
 
 
 def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -> Dataset:

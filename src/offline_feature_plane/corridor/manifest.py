@@ -25,7 +25,7 @@ from offline_feature_plane.corridor.stage import Staged
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.storing import PinnedPlan, StoredFiles
 from offline_feature_plane.domain.columns import Column
-from offline_feature_plane.domain.completeness import EvidenceKind
+from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest
@@ -78,7 +78,7 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
                                 "profile": f"{pins.profile.policy_id}@{pins.profile.revision}"},
         provenance=Provenance(ofs_code_release_id=intent["ofs_code_release_id"], policy_revision=intent["policy_revision"],
                               config_revision=intent["config_revision"], run_config_digest=pins.identity["config_digest"]),
-        core=write_core(pins, planned.task, computed, evidence_kind=planned.evidence_kind, registered=planned.registered),
+        core=write_core(pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered),
         evidence=Evidence(
             parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref, receipts=list(receipts),
             engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
@@ -87,14 +87,14 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
                        "ledger_head": ledger_head}))
 
 
-def write_core(pins: Pins, task: Task, computed: Computed, *, evidence_kind: EvidenceKind, registered: Sequence[str]) -> Core:
+def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Completeness, registered: Sequence[str]) -> Core:
     """The part of a manifest that every run of this meaning must reproduce.
 
     Args:
         pins: the plan's pins.
         task: what the engine was asked.
         computed: what the steps found.
-        evidence_kind: how the basis was proved to be complete.
+        completeness: the verdict on the basis.
         registered: everything that was found by name, as `name@version`.
     """
     selection, staged = computed.selection, computed.staged
@@ -126,7 +126,8 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, evidence_kind: Evi
         closure=pins.closure,
         gates=gates,
         warnings=warn(task, selection),
-        eligibility=Eligibility(training_ready=training and not failed, complete=True, evidence_kind=evidence_kind, reasons=reasons),
+        eligibility=Eligibility(training_ready=training and not failed, complete=completeness.is_complete,
+                                evidence_kind=completeness.kind, reasons=reasons),
         registered=sorted(registered),
     )
 

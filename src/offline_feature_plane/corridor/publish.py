@@ -212,6 +212,9 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
     if data is None:
         raise PublicationStalled(f"run {run.run_key} vowed core {vow.core_digest}; nothing in hand has it", run_key=run.run_key)
     visible = read_manifest(data)
+    if visible.dm_id != vow.dm_id:
+        raise ManifestInvalid(f"{store.uri(key)} holds the manifest of {visible.dm_id}", path=key,
+                              fix="Find out who wrote it, and restore the manifest from a copy of the store.")
     if visible.core_digest != vow.core_digest:
         raise NondeterminismDetected(f"{vow.dm_id} is published with core {visible.core_digest}, and run {run.run_key} reached "
                                      f"{vow.core_digest}", path=key,
@@ -249,8 +252,9 @@ def _point(store: ObjectStore, run: Run, visible: Manifest, key: str) -> None:
     """Write the pointer of a bare id after its manifest; whoever finds it missing writes it again."""
     pointer = canonical_bytes({"platform_run_id": run.platform_run_id, "manifest_key": key, "manifest_digest": visible.digest})
     if _stands(store, by_id_key(visible.dm_id), pointer) != pointer:
-        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} does not point at {key}", path=by_id_key(visible.dm_id),
-                                            fix="Look who wrote it; then remove the pointer and run again.")
+        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} knows another manifest than the one at {store.uri(key)}",
+                                            path=by_id_key(visible.dm_id),
+                                            fix="One of the two was changed after publication: restore both from a copy of the store.")
 
 
 def _look(store: ObjectStore, key: str) -> bytes | None:

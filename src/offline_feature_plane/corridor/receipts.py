@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -51,8 +52,9 @@ class Receipts:
                 "pins_digest": pins_digest, "started_at": format_instant(began), "finished_at": format_instant(ended),
                 "duration_ms": (ended - began) // 1000, "facts": storable(facts)})
             data = canonical_bytes(receipt.model_dump(mode="json"))
-            key = receipt_key(run.platform_run_id, run.run_key, run.attempt, phase)
-            store.put_new(key, data)
+            names = (phase if life == 1 else f"{phase}.{life}" for life in itertools.count(1))  # a lost ledger counts attempts anew
+            key = next(key for key in (receipt_key(run.platform_run_id, run.run_key, run.attempt, name) for name in names)
+                       if store.put_new(key, data) == "created" or store.get(key) == data)
             written.append(ArtifactRef(name=f"{phase} receipt", key=key, sha256=sha256_of(data)))
             note(f"PHASE_{status}", written[-1])
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import Built, compute
-from offline_feature_plane.corridor.dataset import parse_manifest
+from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.manifest import write_core
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import manifest_key
+from offline_feature_plane.corridor.publish import find_published, manifest_key
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.steps import Machine, scratch
-from offline_feature_plane.errors import LabelHistoryChanged, NondeterminismDetected, ReplayBasisMismatch
+from offline_feature_plane.errors import LabelHistoryChanged, NondeterminismDetected, RefNotFound, ReplayBasisMismatch
 from offline_feature_plane.ports import Ports, Progress
 
 
@@ -23,7 +25,11 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
         NondeterminismDetected: both are, and the rows differ.
     """
     key = manifest_key(planned.platform_run_id, planned.dm_id)
-    standing = parse_manifest(ports.store.get(key), key)
+    raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
+    if raw is None:
+        raise RefNotFound(f"{planned.dm_id} is not published.", path=key, fix="Build it without --recompute.")
+    standing = authenticate(raw, key, ports.store)
+    open_dataset(standing, ports.store, folder)
     seconds: dict[str, float] = {}
     with scratch(folder):
         computed = compute(planned, machine, folder, Receipts(ports.clock, seconds), progress)
@@ -34,7 +40,9 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
         raise LabelHistoryChanged(f"the labels of {planned.dm_id} known at the as-of had digest {core.label_slice_digest}, "
                                   f"now {computed.labelled.slice_digest}.",
                                   fix="Assertions were added, changed or removed below the cut: ask the owner of the label timeline.")
-    if computed.staged.content_digest != core.content_digest:
-        raise NondeterminismDetected(f"{planned.dm_id} has content {core.content_digest}, computed again "
-                                     f"{computed.staged.content_digest}.", fix="Report this as a defect, with both digests.")
+    again = write_core(planned.pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered)
+    if again != core:
+        named = ", ".join(name for name in type(core).model_fields if getattr(again, name) != getattr(core, name))
+        raise NondeterminismDetected(f"{planned.dm_id} has content {core.content_digest}, computed again {again.content_digest}; "
+                                     f"of the core differ: {named}.", fix="Report this as a defect, with both digests.")
     return Built("REPRODUCED", standing, ports.store.uri(key), None, seconds)

@@ -78,7 +78,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         run: as claimed.
         dm_id: the meaning.
         work: stages all data and returns the manifest's bytes; or returns the visible manifest that it found (`find_published`).
-        verify: re-hashes the data of a manifest that an earlier attempt staged; raises IntegrityError or RefNotFound if not all is there.
+        verify: reads back all data of a staged manifest; raises IntegrityError or RefNotFound if not all is there.
         link: states facts beside the dataset once its manifest is visible; called again after a crash.
 
     Returns:
@@ -98,7 +98,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         return ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=code)
 
     with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend):
-        vow = read_vow(store, run.platform_run_id, run.run_key)
+        vow = _own_vow(store, run, dm_id)
         manifest = _staged(store, run, dm_id, vow, verify)
         visible = store.exists(manifest_key(run.platform_run_id, dm_id))
         step = next_step(run.mode, vow.outcome if vow else None, visible=visible, staged=manifest is not None)
@@ -111,6 +111,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         if step == "work":
             manifest = read_manifest(work())
             if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's was found visible, not worked for
+                verify(manifest)
                 with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
                     stage_manifest(store, run, manifest)
     with _recorded(store, ledger, run, give_back=pend):
@@ -139,6 +140,14 @@ def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> 
     except InvalidTransition as taken:
         raise RunBusy(f"run {run_key} was just taken by a worker, which will find it buried and end it as FAILED", run_key=run_key,
                       fix="Look at the run again.") from taken
+
+
+def _own_vow(store: ObjectStore, run: Run, dm_id: str) -> Vow | None:
+    vow = read_vow(store, run.platform_run_id, run.run_key)
+    if vow is not None and vow.dm_id not in {None, dm_id}:
+        raise DigestMismatch(f"the commit record of run {run.run_key} speaks of {vow.dm_id}, the run of {dm_id}", run_key=run.run_key,
+                             fix="Find out who wrote it, and restore it from a copy of the store.")
+    return vow
 
 
 def _fits(manifest: Manifest, vow: Vow | None) -> bool:

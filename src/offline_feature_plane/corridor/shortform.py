@@ -7,7 +7,6 @@ from a clock, the environment or "the newest". What only the asker can know is n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,11 +14,11 @@ from typing import Any, Literal
 
 from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
 from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
-from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
+from offline_feature_plane.contracts.model import find_problems, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent
+from offline_feature_plane.corridor.written_places import as_written
 from offline_feature_plane.documents import write_yaml
-from offline_feature_plane.domain.basis import Range, describe_basis
 from offline_feature_plane.errors import (
     FeatureProfileUnresolved,
     LabelPolicyInvalid,
@@ -31,31 +30,24 @@ from offline_feature_plane.errors import (
     refuse,
 )
 
-__all__ = ["FilePin", "Pins", "as_written", "expand", "is_long_form", "read_short", "write_pin"]
+__all__ = ["ActorSource", "FillIns", "expand", "is_long_form", "read_short", "write_pin"]
 
 Filled = list[dict[str, Any]]
 Origin = Literal["schema constant", "bytes at hand", "plane.yaml", "profile", "installed code"]
+
+ActorSource = Literal["declared", "os_user", "oidc"]
 
 DEFAULT_RULE = "source_precedence.v1"
 
 
 @dataclass(frozen=True)
-class FilePin:
-    """A plain table's bytes at hand: its log id and the names of its files, relative to the table."""
-
-    log_id: str
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Pins:
-    """What only the things at hand can tell.
+class FillIns:
+    """What only the things at hand can tell, to fill in where a short form is silent.
 
     Attributes:
         code_release_id: of the installed code.
         actor: who asks, and how that is known (`declared`, `os_user`, `oidc`).
-        tables: the plain tables in use, by topic.
-        ranges: everything that the archives in use hold.
+        basis: everything that the tables and logs in use hold, as entries of `replay_basis`.
         label_logs: log ids of the label timelines in use, by label type.
         profile_digest: of the profile file's bytes.
         feature_set: `id@version` if the profile has exactly one set.
@@ -64,9 +56,8 @@ class Pins:
     """
 
     code_release_id: str
-    actor: tuple[str, Literal["declared", "os_user", "oidc"]]
-    tables: Mapping[str, FilePin] = field(default_factory=dict)
-    ranges: tuple[Range, ...] = ()
+    actor: tuple[str, ActorSource]
+    basis: tuple[Mapping[str, Any], ...] = ()
     label_logs: Mapping[str, str] = field(default_factory=dict)
     profile_digest: str | None = None
     feature_set: str | None = None
@@ -91,13 +82,13 @@ def read_short(document: Any) -> ShortIntent:
     return ShortIntent.model_validate(document)
 
 
-def expand(document: Any, *, settings: Settings, pins: Pins) -> tuple[dict[str, Any], Filled]:
+def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dict[str, Any], Filled]:
     """The full, validated contract that a document stands for, and what was filled in.
 
     Args:
         document: short or long form, as it was parsed.
         settings: the plane's.
-        pins: what the things at hand tell; unused by the long form.
+        fill_ins: what the things at hand tell; unused by the long form.
 
     Returns:
         The full document, every default written out, and `[{path, value, from}]`, empty for the long form.
@@ -110,7 +101,7 @@ def expand(document: Any, *, settings: Settings, pins: Pins) -> tuple[dict[str, 
         return parse_intent(document).document(), []
     if not isinstance(document, Mapping):
         raise SchemaInvalid(f"an intent is a mapping of names to values, not {shown(document)}.", path="$")
-    writer = _Writer(document, settings, pins)
+    writer = _Writer(document, settings, fill_ins)
     full = writer.write()
     problems = _short_problems(document)
     told = {problem.path for problem in problems}
@@ -156,10 +147,10 @@ def _short_problems(document: Any) -> list[Problem]:
 class _Writer:
     """Writes one full form, noting what it fills. Works on unsound documents too, so that all problems show at once."""
 
-    def __init__(self, short: Mapping[str, Any], settings: Settings, pins: Pins) -> None:
+    def __init__(self, short: Mapping[str, Any], settings: Settings, fill_ins: FillIns) -> None:
         label = short.get("label")
         self.short, self.label = short, label if isinstance(label, Mapping) else {}
-        self.settings, self.pins = settings, pins
+        self.settings, self.fill_ins = settings, fill_ins
         self.filled: Filled = []
         self.problems: list[Problem] = []
 
@@ -200,28 +191,28 @@ class _Writer:
             "backfill_reason": short.get("backfill_reason"),
             "policy_revision": self.fill(short.get("policy_revision"), "$.policy_revision", settings.policy_revision, "plane.yaml"),
             "config_revision": self.fill(short.get("config_revision"), "$.config_revision", settings.config_revision, "plane.yaml"),
-            "ofs_code_release_id": self.fill(None, "$.ofs_code_release_id", self.pins.code_release_id, "installed code"),
+            "ofs_code_release_id": self.fill(None, "$.ofs_code_release_id", self.fill_ins.code_release_id, "installed code"),
             "non_training_allowed": self.fill(short.get("non_training_allowed"), "$.non_training_allowed", False, "schema constant"),  # noqa: FBT003 - the value
-            "actor": {"name": self.pins.actor[0], "source": self.pins.actor[1]},
+            "actor": {"name": self.fill_ins.actor[0], "source": self.fill_ins.actor[1]},
         }
 
     def basis(self) -> list[dict[str, Any]]:
-        tables = [{"topic": topic, "files": list(pin.files), "log_id": pin.log_id} for topic, pin in sorted(self.pins.tables.items())]
-        return tables + describe_basis(self.pins.ranges)
+        """Sets of files first, then ranges."""
+        return sorted(map(dict, self.fill_ins.basis), key=lambda entry: "files" not in entry)
 
     def label_basis(self) -> dict[str, Any]:
         label, extra = self.label, self.short.get("labels")
         own = label.get("type")
         types = ([own] if own is not None else []) + (list(extra) if isinstance(extra, list) else [])
-        used = {name for name in (*types, *self.pins.feature_label_types) if isinstance(name, str)}
-        for name in sorted(set(self.pins.feature_label_types) - set(self.pins.label_logs)):
+        used = {name for name in (*types, *self.fill_ins.feature_label_types) if isinstance(name, str)}
+        for name in sorted(set(self.fill_ins.feature_label_types) - set(self.fill_ins.label_logs)):
             self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
                                          f"features look at the label type {name}, which has no timeline"))
         for place, name in [("$.label.type", own), *((f"$.labels[{number}]", one) for number, one in enumerate(types[1:]))]:
             if isinstance(name, str) and name not in self.settings.labels:
                 known = nearest(name, list(self.settings.labels)) or "It maps none."
                 self.problems.append(Problem(place, LabelTypeScopeUnresolved.code, f"plane.yaml maps no label timeline {name!r}. {known}"))
-        store = {name: log for name, log in sorted(self.pins.label_logs.items()) if name in used}
+        store = {name: log for name, log in sorted(self.fill_ins.label_logs.items()) if name in used}
         found = {"label_asof_utc": label.get("as_of"), "maturity_days": label.get("maturity_days"),
                  "resolution_rule": self.fill(label.get("rule"), "$.label_basis.resolution_rule", DEFAULT_RULE, "schema constant"),
                  "immature": self.fill(label.get("immature"), "$.label_basis.immature", "exclude", "schema constant"),
@@ -230,14 +221,14 @@ class _Writer:
 
     def feature_set(self) -> dict[str, Any]:
         ref = self.short.get("set")
-        if ref is None and self.pins.feature_set is None:
+        if ref is None and self.fill_ins.feature_set is None:
             self.problems.append(Problem("$.set", FeatureProfileUnresolved.code,
                                          "the profile has not exactly one feature set; say which, as id@version"))
-        chosen = self.fill(ref, "$.feature_definition_set", self.pins.feature_set or "?@?", "profile")
+        chosen = self.fill(ref, "$.feature_definition_set", self.fill_ins.feature_set or "?@?", "profile")
         name, _, version = str(chosen).partition("@")
         if not name or not version:
             self.problems.append(Problem("$.set", FeatureProfileUnresolved.code, f"{shown(ref)} is no feature set; write id@version"))
-        digest = self.fill(None, "$.feature_definition_set.profile_digest", self.pins.profile_digest, "bytes at hand")
+        digest = self.fill(None, "$.feature_definition_set.profile_digest", self.fill_ins.profile_digest, "bytes at hand")
         return {"feature_set_id": name or "?", "feature_set_version": version or "?", "profile_ref": self.short.get("features"),
                 "profile_digest": digest}
 
@@ -267,11 +258,11 @@ class _Writer:
         if isinstance(given, Mapping):
             return given
         path = "$.identifiers"
-        if self.pins.key_id is None:
+        if self.fill_ins.key_id is None:
             self.problems.append(Problem(path, SettingsInvalid.code,
                                          "the plane has no token key; make one with `ofs key`, or say {mode: raw, reason: …}"))
         mode = self.fill(given, f"{path}.mode", "tokenized", "schema constant")
-        return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.pins.key_id or "0" * 16, "plane.yaml")}
+        return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.fill_ins.key_id or "0" * 16, "plane.yaml")}
 
     def coverage(self) -> dict[str, Any]:
         share, own = self.label.get("coverage"), self.label.get("type")
@@ -284,34 +275,3 @@ def _number_text(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return format(Decimal(repr(value)), "f")
-
-
-_PLACES = (
-    (r"\$\.label_basis\.label_asof_utc", "$.label.as_of"),
-    (r"\$\.label_basis\.resolution_rule", "$.label.rule"),
-    (r"\$\.label_basis\.(?:label_types|store).*", "$.label.type"),
-    (r"\$\.label_basis", "$.label"),
-    (r"\$\.target\.label_type", "$.label.type"),
-    (r"\$\.target", "$.label"),
-    (r"\$\.coverage_policy\.answered_min.*", "$.label.coverage"),
-    (r"\$\.coverage_policy\.conflicts_max", "$.label.conflicts"),
-    (r"\$\.subject\.source", "$.rows"),
-    (r"\$\.subject\.where", "$.where"),
-    (r"\$\.feature_definition_set\.profile_.*", "$.features"),
-    (r"\$\.feature_definition_set.*", "$.set"),
-    (r"\$\.run_facts_ref", "$.run_facts"),
-    (r"\$\.required_output_ids", "$.required_outputs"),
-    (r"\$\.feature_sets", "$.set"),  # what the profile has not, the intent asked for
-    (r"\$\.sources", "$.rows"),
-)
-
-
-def as_written(path: str, full: Mapping[str, Any]) -> str:
-    """The place in the short form that a place in its expansion came from."""
-    if match := re.match(r"\$\.splits\[(\d+)\](?:\.(\w+))?", path):
-        end = {"from_utc": [0], "to_utc": [1]}.get(match[2] or "", [])
-        return json_path(["splits", str(full["splits"][int(match[1])]["name"]), *end])
-    for pattern, place in _PLACES:
-        if re.match(pattern, path):
-            return re.sub(f"^{pattern}", place, path)
-    return path

@@ -49,7 +49,7 @@ def replay(session: EngineSession, planned: Planned, receipts: Receipts) -> Repl
     with receipts.phase("replay") as facts:
         replayed = session.replay(planned.events)
         facts.update(events_read=replayed.events_read, events_admitted=replayed.events_admitted, dispositions=dict(replayed.dispositions),
-                     events_digest=replayed.events_digest, completeness=planned.completeness)
+                     events_digest=replayed.events_digest, completeness=planned.receipt)
     return replayed
 
 

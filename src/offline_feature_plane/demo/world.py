@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import SettingsInvalid, StorageIoFailure
-from offline_feature_plane.home import make_key
+from offline_feature_plane.key_file import make_key
 from offline_feature_plane.simulation import DAY_US, Disputes, Int, Payments, World, disputes, disputes_table, pieces
 from offline_feature_plane.testing.archives import ArchiveWriter, archived
 

@@ -22,8 +22,7 @@ __all__ = ["EventFacts", "check_accounting", "count_dispositions", "dispose", "i
 class EventFacts:
     """What decides an event's disposition. Facts that earlier ones make meaningless may hold anything.
 
-    `unread` is the reason why a coordinate gave no event at all. `label` is the target type's resolution at the as-of. `missing_context`
-    says that a required context join found nothing.
+    `unread` is the reason why a coordinate gave no event at all. `label` is the target type's resolution at the as-of.
     """
 
     unread: Disposition | None = None
@@ -34,13 +33,12 @@ class EventFacts:
     split: str | None = "all"
     mature: bool = True
     label: Resolution | None = None
-    missing_context: bool = False
     cold: bool = False
     kept_by_sampling: bool = True
 
 
 def dispose(facts: EventFacts, task: Task) -> Disposition:
-    """The first disposition that applies, in the order of `DISPOSITIONS`."""
+    """The first disposition that applies, in the order of `DISPOSITIONS`; no event quarantines or lacks context in this version."""
     ladder: tuple[tuple[bool, Disposition], ...] = (
         (facts.unread is not None, facts.unread or "undecodable"),
         (facts.duplicate, "duplicate"),
@@ -51,7 +49,6 @@ def dispose(facts: EventFacts, task: Task) -> Disposition:
         (not facts.mature and task.labels.immature == "exclude", "immature"),
         (_is_unlabeled(facts, task), "unlabeled"),
         (_is_conflicting(facts, task), "label_conflict"),
-        (facts.missing_context, "missing_context"),
         (facts.cold and task.cold_rows == "exclude", "cold"),
         (not facts.kept_by_sampling, "sampled_out"),
     )

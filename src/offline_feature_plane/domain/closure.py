@@ -1,15 +1,15 @@
 """The resolved closure of a feature set: everything the chosen set really uses, and nothing else (`decisions.md` D11).
 
 These are the frozen values that engines compute from. They are compiled from a feature profile by `domain.compile`;
-`describe()` gives the JSON-ready document whose digest enters the dataset's identity.
+`domain.described` writes the JSON-ready document whose digest enters the dataset's identity, and reads it back.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.columns import Column, ColumnType, NumericClass
 from offline_feature_plane.domain.expressions import Expression
 
 Rounding = Literal["exact", "half_even"]
@@ -63,7 +63,7 @@ class Aggregation:
     """A call such as `mean(amount)` or `label_rate(chargeback, CHARGEBACK, of: resolved)`, parsed and typed.
 
     `argument` is a field name of the group's source or None; label aggregations carry `label_type`, the label `values` that
-    count, and whether they divide by resolved events only.
+    count, and whether they divide by resolved events only. `version` is that of the aggregation's meaning.
     """
 
     function: str
@@ -71,14 +71,16 @@ class Aggregation:
     label_type: str | None = None
     values: tuple[str, ...] = ()
     of_resolved: bool = False
+    version: str = "v1"
 
 
 @dataclass(frozen=True)
 class Feature:
     """One output column of a group: an aggregation over one window. `empty` overrides the empty-window result (canonical text).
 
-    `type` is the output type; `identifier` the entity if its values are identifiers of one. Aggregations that look only at
-    the key's past as a whole (`previous`, `seconds_since_last`) still name a window; they respect its lower end.
+    `type` is the output type; `identifier` the entity if its values are identifiers of one; `numeric_class` the aggregation's.
+    Aggregations that look only at the key's past as a whole (`previous`, `seconds_since_last`) still name a window; they respect its
+    lower end.
     """
 
     column: str
@@ -88,6 +90,7 @@ class Feature:
     empty: str | None = None
     identifier: str | None = None
     meaning: str = ""
+    numeric_class: NumericClass = "exact"
 
 
 @dataclass(frozen=True)
@@ -137,18 +140,23 @@ class Closure:
         raise KeyError(name)
 
     def columns(self) -> tuple[Column, ...]:
-        """The feature columns of a dataset in their final order."""
+        """The feature columns of a dataset in their final order; what is derived from an approximate column is approximate."""
         found: list[Column] = []
         for group in self.groups:
             lineage = f"{group.name}@{group.version} over {group.source} by {', '.join(group.key)}"
-            found += [Column(feature.column, feature.type, "feature", lineage=lineage, identifier=feature.identifier,
-                             meaning=feature.meaning)
+            found += [Column(feature.column, feature.type, "feature", numeric_class=feature.numeric_class, lineage=lineage,
+                             identifier=feature.identifier, meaning=feature.meaning)
                       for feature in group.features]
-        for computed in (*self.row_features, *self.derived):
-            found.append(Column(computed.column, computed.type, "feature",
-                                lineage=computed.expression.text,
-                                identifier=computed.identifier, meaning=computed.meaning))
+        found += [_column(computed, "exact") for computed in self.row_features]
+        for computed in self.derived:
+            rough = any(column.numeric_class == "approximate" for column in found if column.name in computed.expression.names())
+            found.append(_column(computed, "approximate" if rough else "exact"))
         return tuple(found)
+
+    def aggregations(self) -> tuple[str, ...]:
+        """Every aggregation it uses, as `name@version`, sorted."""
+        used = {feature.aggregation for group in self.groups for feature in group.features}
+        return tuple(sorted({f"{one.function}@{one.version}" for one in used}))
 
     def label_types(self) -> tuple[str, ...]:
         """The label types that features look at, sorted."""
@@ -167,34 +175,7 @@ class Closure:
                     reach[group.source] = max(reach.get(group.source, 0), group.delay_us + feature.window.length_us)
         return reach
 
-    def describe(self) -> dict[str, Any]:
-        """The JSON-ready document that is hashed and embedded in the plan (types and expressions as canonical text)."""
-        return {"policy_id": self.policy_id, "revision": self.revision,
-                "feature_set_id": self.set_id, "feature_set_version": self.set_version,
-                "sources": [_plain(asdict(source)) for source in self.sources],
-                "groups": [{**_plain({**asdict_shallow(group), "where": group.where.text if group.where else None})}
-                           for group in self.groups],
-                "row_features": [_computed(item) for item in self.row_features],
-                "derived": [_computed(item) for item in self.derived]}
 
-
-def asdict_shallow(group: Group) -> dict[str, Any]:
-    """A group as a dict, features as dicts, without descending into its expression."""
-    return {"name": group.name, "version": group.version, "source": group.source, "key": list(group.key),
-            "current": group.current, "delay_us": group.delay_us, "null_key": group.null_key,
-            "features": [asdict(feature) for feature in group.features]}
-
-
-def _computed(item: Computed) -> dict[str, Any]:
-    return {"column": item.column, "expression": item.expression.text, "type": str(item.type),
-            "identifier": item.identifier}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {"kind", "precision", "scale"}:
-            return str(ColumnType(**value))
-        return {key: _plain(item) for key, item in value.items() if key != "meaning"}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+def _column(computed: Computed, numeric_class: NumericClass) -> Column:
+    return Column(computed.column, computed.type, "feature", numeric_class=numeric_class, lineage=computed.expression.text,
+                  identifier=computed.identifier, meaning=computed.meaning)

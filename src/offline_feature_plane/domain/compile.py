@@ -6,7 +6,7 @@ names are resolved, expressions and aggregations typed, every problem is noted w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from offline_feature_plane.domain.closure import Closure, Computed, Group, Source
@@ -62,9 +62,10 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
                    row_features, derived)
 
 
-def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None) -> list[Problem]:
+def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None,
+                  supports: Callable[[str], bool] | None = None) -> list[Problem]:
     """Every problem of a whole profile, whatever set is asked for; row features must make sense for at least one source."""
-    compiler = Definitions(profile, label_types)
+    compiler = Definitions(profile, label_types, supports)
     sources = compiler.sources()
     groups = compiler.groups(sources, compiler.group_refs())
     compiler.sets(groups=compiler.group_refs())

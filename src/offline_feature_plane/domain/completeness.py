@@ -6,13 +6,15 @@ few records that are. A range is covered when its segments form a chain without 
     range     [100 ────────────────────────────── 300)
     segments  [100 ── 180)[180 ───── 240)   [250 ── 320)
     gap                                [240,250)
+
+A plain table has no offsets; it is complete relative to its pinned files (`decisions.md` H).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from offline_feature_plane.domain.basis import Range, describe_basis, offset_number, without
 from offline_feature_plane.errors import OfsError, ReplayBasisGap, ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
@@ -43,6 +45,16 @@ class SegmentEvidence:
 
 
 @dataclass(frozen=True)
+class TableEvidence:
+    """What a plain table holds: all rows of its pinned files."""
+
+    topic: str
+    log_id: str
+    files: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Anomaly:
     """Something that stands in the way of completeness: a reason code, the stretch, and one sentence."""
 
@@ -57,12 +69,13 @@ class Anomaly:
 
 @dataclass(frozen=True)
 class Completeness:
-    """The verdict: which segments prove each range, and what is wrong. Complete iff nothing is."""
+    """The verdict: which segments prove each range, which tables stand beside them, and what is wrong. Complete iff nothing is."""
 
     ranges: tuple[Range, ...]
     evidence: tuple[tuple[SegmentEvidence, ...], ...]
     anomalies: tuple[Anomaly, ...]
     kind: EvidenceKind = field(default="archive_chain")
+    tables: tuple[TableEvidence, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -74,7 +87,7 @@ class Completeness:
         ranges = [{**said, "segments": [_describe_segment(segment) for segment in segments]}
                   for said, segments in zip(describe_basis(self.ranges), self.evidence, strict=True)]
         return {"status": "COMPLETE" if self.is_complete else "INCOMPLETE", "evidence_kind": self.kind, "ranges": ranges,
-                "anomalies": [vars(anomaly) for anomaly in self.anomalies],
+                "tables": [vars(table) for table in self.tables], "anomalies": [vars(anomaly) for anomaly in self.anomalies],
                 "totals": {"ranges": len(ranges), "segments": sum(len(segments) for segments in self.evidence),
                            "records": sum(segment.record_count for segments in self.evidence for segment in segments),
                            "gaps": sum(anomaly.code == ReplayBasisGap.code for anomaly in self.anomalies)}}
@@ -104,6 +117,16 @@ def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence]) -> Comp
                       for gap in without(wanted, mine)]
         evidence.append(tuple(mine[span] for span in sorted(mine)))
     return Completeness(tuple(ranges), tuple(evidence), tuple(anomalies))
+
+
+def combine(verdicts: Sequence[Completeness]) -> Completeness:
+    """One verdict over the topics of a basis. Its kind is the first of `EvidenceKind` that any of them is: logs before files."""
+    kinds = {verdict.kind for verdict in verdicts}
+    return Completeness(tuple(one for verdict in verdicts for one in verdict.ranges),
+                        tuple(one for verdict in verdicts for one in verdict.evidence),
+                        tuple(one for verdict in verdicts for one in verdict.anomalies),
+                        next((kind for kind in get_args(EvidenceKind) if kind in kinds), "pinned_files"),
+                        tuple(one for verdict in verdicts for one in verdict.tables))
 
 
 def refusal(verdict: Completeness) -> OfsError | None:

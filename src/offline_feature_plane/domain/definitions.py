@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from offline_feature_plane.domain.aggregations import aggregation_kind
-from offline_feature_plane.domain.calls import output_type, parse_aggregation
+from offline_feature_plane.domain.calls import parse_aggregation
 from offline_feature_plane.domain.closure import Aggregation, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Expression, Name, Negate, Node
@@ -55,10 +55,14 @@ def scope_of(source: Source) -> dict[str, ColumnType]:
 
 @dataclass
 class Definitions:
-    """Walks a profile once, noting problems and keeping what is sound."""
+    """Walks a profile once, noting problems and keeping what is sound.
+
+    `label_types` are those that have a timeline, `supports` tells which aggregations the engine computes; None leaves them unchecked.
+    """
 
     profile: Mapping[str, Any]
     label_types: Collection[str] | None
+    supports: Callable[[str], bool] | None = None
     problems: list[Problem] = field(default_factory=list)
 
     def note(self, path: str, kind: type[OfsError], sentence: str) -> None:
@@ -202,24 +206,27 @@ class Definitions:
         kind = None if call is None else self._call_type(path, call, source)
         if call is None or kind is None:
             return []
+        if self.supports is not None and not self.supports(call.function):
+            self.note(path, AggregationUnsupported, f"the plane's engine does not compute {call.function}; choose another `engine.name`")
         if call.label_type and self.label_types is not None and call.label_type not in self.label_types:
             self.note(path, LabelTypeScopeUnresolved, f"the label type {call.label_type!r} has no timeline; known: "
                       f"{', '.join(sorted(self.label_types)) or 'none'}")
         empty = self._empty(f"{path}.empty", call, kind, spec.get("empty"))
-        identifier = source.field(call.argument).identifier if call.argument and aggregation_kind(call.function).keeps_values else None
-        return [Feature(f"{group}__{name}_{window.label}", call, window, kind, empty, identifier, spec.get("meaning") or "")
-                for window in windows]
+        meant = aggregation_kind(call.function)
+        identifier = source.field(call.argument).identifier if call.argument and meant.keeps_values else None
+        return [Feature(f"{group}__{name}_{window.label}", call, window, kind, empty, identifier, spec.get("meaning") or "",
+                        meant.numeric_class) for window in windows]
 
     def _call_type(self, path: str, call: Aggregation, source: Source) -> ColumnType | None:
         if call.argument is not None and call.argument not in field_names(source):
             self.note(path, FeatureProfileInvalid, f"{call.function} reads {call.argument!r}, which is no field of {source.name}; it has "
                       f"{', '.join(field_names(source)) or 'none'}")
             return None
-        argument = source.field(call.argument) if call.argument else None
-        if argument and argument.identifier and argument.type.is_integer and call.function in ("sum", "mean"):
+        kind, argument = aggregation_kind(call.function), source.field(call.argument) if call.argument else None
+        if argument and argument.identifier and argument.type.is_integer and kind.is_arithmetic:
             self.note(path, AggregationUnsupported, f"{argument.name} identifies a {argument.identifier}; identifiers are no numbers to "
                       f"{call.function}. Declare `identifier: none` if it is one")
-        return self.attempt(path, lambda: output_type(call, argument.type if argument else None), AggregationUnsupported)
+        return self.attempt(path, lambda: kind.output(argument.type if argument else None), AggregationUnsupported)
 
     def _empty(self, path: str, call: Aggregation, kind: ColumnType, raw: Any) -> str | None:
         if raw is None:

@@ -57,7 +57,7 @@ _TOKEN = re.compile(
     r"|(?P<text>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")|(?P<sign>==|!=|<=|>=|[-+*/<>(),])")
 
 
-def parse(text: str, scope: Mapping[str, ColumnType], *, where: str = "expression") -> Expression:
+def parse(text: str, scope: Mapping[str, ColumnType], *, where: str = "expression", longest: int = MAX_LENGTH) -> Expression:
     """Parse and type-check an expression.
 
     Args:
@@ -65,6 +65,7 @@ def parse(text: str, scope: Mapping[str, ColumnType], *, where: str = "expressio
         scope: the names it may read, with their types. Columns of groups are known by their full name (`customer__n_7d`) and may be
             written `customer.n_7d`.
         where: JSON path of the text, for the error.
+        longest: how many characters it may have; a canonical spelling may be longer than what was written.
 
     Raises:
         ExpressionInvalid: it does not parse or type-check; the message shows the place with a caret.
@@ -72,7 +73,7 @@ def parse(text: str, scope: Mapping[str, ColumnType], *, where: str = "expressio
     >>> parse("amount>0 and (not online)", {"amount": ColumnType("decimal", 12, 2), "online": ColumnType("bool")}).text
     'amount > 0 and not online'
     """
-    parser = _Parser(text, scope, where)
+    parser = _Parser(text, scope, where, longest)
     part = parser.whole()
     return Expression(print_node(part.node), part.node)
 
@@ -80,7 +81,7 @@ def parse(text: str, scope: Mapping[str, ColumnType], *, where: str = "expressio
 def read_names(text: str) -> frozenset[str]:
     """The names that a text would read, found without knowing what exists; empty if it does not even split into words."""
     try:
-        tokens = _Parser(text, {}, "").tokens
+        tokens = _Parser(text, {}, "", MAX_LENGTH).tokens
     except ExpressionInvalid:
         return frozenset()
     return frozenset(token.text.replace(".", "__") for token, after in pairwise(tokens)
@@ -128,8 +129,8 @@ class _Part:
 class _Parser:
     """A Pratt parser that types as it goes: a tree that comes out is well typed."""
 
-    def __init__(self, text: str, scope: Mapping[str, ColumnType], where: str) -> None:
-        self.text, self.scope, self.where = text, scope, where
+    def __init__(self, text: str, scope: Mapping[str, ColumnType], where: str, longest: int) -> None:
+        self.text, self.scope, self.where, self.longest = text, scope, where, longest
         self.nesting = 0
         self.tokens = self._tokens()
         self.at = 0
@@ -140,8 +141,8 @@ class _Parser:
         return ExpressionInvalid(f"{what}\n    {shown}\n    {' ' * start}{'^' * width}\n", fix=fix, path=self.where, position=start)
 
     def _tokens(self) -> list[_Token]:
-        if len(self.text) > MAX_LENGTH:
-            raise ExpressionInvalid(f"The expression has {len(self.text)} characters; the limit is {MAX_LENGTH}.", path=self.where,
+        if len(self.text) > self.longest:
+            raise ExpressionInvalid(f"The expression has {len(self.text)} characters; the limit is {self.longest}.", path=self.where,
                                     fix="Split it into derived columns.")
         if not unicodedata.is_normalized("NFC", self.text):
             raise ExpressionInvalid("The expression is not in Unicode normal form C.", path=self.where, fix="Save the text as NFC.")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_MODULES = ("slots", "sliding", "exact", "extremes", "distinct", "labelled", "ends")
+from offline_feature_plane.kernels import catalog
+
 _kernels: list[Any] = []
 _chosen: list[Path] = []
 
@@ -47,7 +48,7 @@ def prepare_cache(folder: Path) -> Path:
 def warm() -> Warmth:
     """Import every kernel module, which compiles or loads each kernel; idempotent and cheap the second time."""
     start = time.perf_counter()
-    for module in _MODULES:
+    for module in ("slots", "sliding", *catalog.modules()):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
-from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int64s
+from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools
 
 _NEVER = np.int32(2**31 - 1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -97,9 +98,10 @@ def count_distinct(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one
 
 
 class Distinct:
-    """Numbers of distinct values of one column of slots over some windows."""
+    """Numbers of distinct values of one column of slots over some windows: `counts` holds a line per window."""
 
-    def __init__(self, values: Int64s, marks: Bools | None, first: npt.NDArray[np.int32], fullest: int, windows: Sequence[int]) -> None:
+    def __init__(self, inputs: Inputs, windows: Sequence[int]) -> None:
+        values, first, fullest = inputs.argument.values, inputs.slots.first, inputs.slots.fullest
         self._windows = np.array(windows, np.int64)
         self._state = np.zeros((first.shape[0] - 1, 2 * len(windows) + 1), np.int32)
         self._state[:, 0] = first[:-1]
@@ -107,8 +109,25 @@ class Distinct:
         self._state = self._state.reshape(-1)
         self._before, self._after = np.empty(values.shape[0], np.int32), np.empty(values.shape[0], np.int32)
         table = np.full(max(4, 1 << (2 * fullest - 1).bit_length()) if fullest else 4, -1, np.int32)
-        link(values, np.empty(0, np.bool_) if marks is None else marks, first, table, self._before, self._after)
+        link(values, inputs.argument.marks, first, table, self._before, self._after)
+        self.counts = np.empty((len(windows), inputs.block), np.int64)
 
-    def write(self, rows: Located, out: npt.NDArray[np.int64], _valid: Bools) -> None:
-        """Write a block's results to `out`, one line per window; a count is never null."""
-        count_distinct(rows.key, rows.hi, rows.lo, self._windows, self._before, self._after, self._state, out)
+    def advance(self, rows: Located) -> None:
+        """Hold a block's results."""
+        count_distinct(rows.key, rows.hi, rows.lo, self._windows, self._before, self._after, self._state, self.counts)
+
+
+class DistinctReducer(Reducer[Distinct]):
+    """The number of different values of a window."""
+
+    result, never_null, state = np.int64, True, "distinct"
+
+    def open_state(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> Distinct:  # noqa: ARG002 - one shape for all
+        """Links between occurrences, and a count per window."""
+        return Distinct(inputs, windows)
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: Distinct, line: int) -> Answer:  # noqa: ARG002 - same
+        """The state's line."""
+        def read(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
+            out[:] = state.counts[line, :rows.n]
+        return read

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S
+from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
+from offline_feature_plane.kernels.sliding import Located
+from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, raise_to
 
 FIRST, LAST, PREVIOUS = 0, 1, 2
 _EXACT = 2**53
@@ -56,3 +59,60 @@ def measure_since(hi: Any, own: Any, lo: Any, which: Any, slot_ts: Any, row_ts: 
         out[r] = 0.0
         if slot >= 0:
             out[r] = _seconds(row_ts[r] - slot_ts[slot])
+
+
+class _ValueReducer(Reducer[None]):
+    which: ClassVar[int]
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - one shape for all
+        """The value at that end, in the argument's own type."""
+        values, marks, window, which = inputs.argument.values, inputs.argument.marks, feature.window, self.which
+
+        def read(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
+            found = np.empty(rows.n, np.int64)
+            read_end(rows.hi, rows.own, rows.lo[window, :rows.n], which, values, marks, found, valid)
+            out[:] = raise_to(found, out.dtype)
+        return read
+
+
+class _SecondsReducer(Reducer[None]):
+    result = np.float64
+    which: ClassVar[int]
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
+        """The time from that end to the row."""
+        ts, window, which = inputs.slots.ts, feature.window, self.which
+
+        def measure(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
+            measure_since(rows.hi, rows.own, rows.lo[window, :rows.n], which, ts, rows.ts, out, valid)
+        return measure
+
+
+class FirstReducer(_ValueReducer):
+    """The value of a window's first event."""
+
+    which = FIRST
+
+
+class LastReducer(_ValueReducer):
+    """The value of a window's last event."""
+
+    which = LAST
+
+
+class PreviousReducer(_ValueReducer):
+    """The value of the last event before the row's own."""
+
+    which = PREVIOUS
+
+
+class SecondsSinceFirstReducer(_SecondsReducer):
+    """Seconds since a window's first event."""
+
+    which = FIRST
+
+
+class SecondsSinceLastReducer(_SecondsReducer):
+    """Seconds since the last event before the row's own."""
+
+    which = PREVIOUS

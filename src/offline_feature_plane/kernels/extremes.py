@@ -17,15 +17,16 @@ forward at most once per push.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
-from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int64s
+from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, raise_to
 
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT64S, BOOLS, types.int64, INT32S, INT32S, INT32S,
@@ -76,17 +77,45 @@ def find_greatest(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one 
 
 
 class Extremes:
-    """The greatest (or least) values of one column of slots over some windows."""
+    """The greatest (or least) values of one column of slots over some windows: `values` and `valid` hold a line per window."""
 
-    def __init__(self, values: Int64s, marks: Bools | None, first: npt.NDArray[np.int32], windows: Sequence[int], *, least: bool) -> None:
-        self._values, self._first = values, first
-        self._marks = np.empty(0, np.bool_) if marks is None else marks
+    def __init__(self, inputs: Inputs, windows: Sequence[int], *, least: bool) -> None:
+        self._values, self._marks = inputs.argument.values, inputs.argument.marks
+        self._first = inputs.slots.first
         self._windows = np.array(windows, np.int64)
         self._flip = -1 if least else 0
-        self._state = np.repeat(first[:-1], len(windows) + 2)
-        self._stack = np.empty(values.shape[0], np.int32)
+        self._state = np.repeat(self._first[:-1], len(windows) + 2)
+        self._stack = np.empty(self._values.shape[0], np.int32)
+        self.values, self.valid = np.empty((len(windows), inputs.block), np.int64), np.empty((len(windows), inputs.block), np.bool_)
 
-    def write(self, rows: Located, out: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_]) -> None:
-        """Write a block's results to `out` and `valid`, one line per window."""
+    def advance(self, rows: Located) -> None:
+        """Hold a block's results."""
         find_greatest(rows.key, rows.hi, rows.lo, self._windows, self._values, self._marks, self._flip, self._first, self._state,
-                      self._stack, out, valid)
+                      self._stack, self.values, self.valid)
+
+
+class _ExtremeReducer(Reducer[Extremes]):
+    least: ClassVar[bool]
+
+    def open_state(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> Extremes:  # noqa: ARG002 - one shape for all
+        """One stack for all windows."""
+        return Extremes(inputs, windows, least=self.least)
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: Extremes, line: int) -> Answer:  # noqa: ARG002 - same
+        """The state's line, in the argument's own type."""
+        def read(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
+            out[:] = raise_to(state.values[line, :rows.n], out.dtype)
+            valid[:] = state.valid[line, :rows.n]
+        return read
+
+
+class MinReducer(_ExtremeReducer):
+    """The least value of a window."""
+
+    state, least = "least", True
+
+
+class MaxReducer(_ExtremeReducer):
+    """The greatest value of a window."""
+
+    state, least = "greatest", False

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
-from offline_feature_plane.kernels.slots import INT8S, INT32S, INT64S, Int32s, Int64s, Slots, build_slots
+from offline_feature_plane.kernels.slots import INT8S, INT32S, INT64S, Bools, build_slots
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,14 @@ def count_labels(key: Any, ts: Any, hi: Any, lo: Any, windows: Any,  # noqa: C90
 
 
 class Labelled:
-    """The label status of a group's events as time goes on, counted over some windows."""
+    """The label status of a group's events as time goes on: `matched` and `resolved` hold a line per window."""
 
-    def __init__(self, slots: Slots, key: Int32s, changes: LabelChanges, windows: Sequence[int]) -> None:
+    def __init__(self, inputs: Inputs, changes: LabelChanges, windows: Sequence[int]) -> None:
+        slots = inputs.slots
         order = np.argsort(changes.at_us, kind="stable")
         position = np.asarray(changes.event_position, np.int64)[order]
         slot = slots.slot_of[position]
-        by_key = build_slots(np.asarray(changes.at_us, np.int64)[order], key[position], slot >= 0, slots.first.shape[0] - 1)
+        by_key = build_slots(np.asarray(changes.at_us, np.int64)[order], inputs.key[position], slot >= 0, slots.first.shape[0] - 1)
         self._first, self._at = by_key.first, by_key.ts
         self._slot = by_key.gather(slot, None).astype(np.int32)
         status = (np.asarray(changes.matched)[order] != 0) + 2 * (np.asarray(changes.resolved)[order] != 0)
@@ -114,8 +116,48 @@ class Labelled:
         state[:, 1] = slots.first[:-1]
         state[:, 2::3] = slots.first[:-1, None]
         self._state = state.reshape(-1)
+        self.matched, self.resolved = np.empty((len(windows), inputs.block), np.int64), np.empty((len(windows), inputs.block), np.int64)
 
-    def write(self, rows: Located, matched: Int64s, resolved: Int64s) -> None:
-        """Write a block's counts to `matched` and `resolved`, one line per window."""
+    def advance(self, rows: Located) -> None:
+        """Hold a block's counts."""
         count_labels(rows.key, rows.ts, rows.hi, rows.lo, self._windows, self._first, self._at, self._slot, self._change, self._status,
-                     self._state, matched, resolved)
+                     self._state, self.matched, self.resolved)
+
+
+class _LabelReducer(Reducer[Labelled]):
+    state = "labels"
+
+    def open_state(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> Labelled:
+        """The status of every event, and counts per window. Raises ValueError for labels that the run does not have."""
+        if feature.label not in inputs.label_changes:
+            raise ValueError(f"there are no label changes of {feature.label!r}")
+        return Labelled(inputs, inputs.label_changes[feature.label], windows)
+
+
+class LabelCountReducer(_LabelReducer):
+    """The number of events of a window whose label matches."""
+
+    result, never_null = np.int64, True
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: Labelled, line: int) -> Answer:  # noqa: ARG002 - one shape for all
+        """The state's line."""
+        def read(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
+            out[:] = state.matched[line, :rows.n]
+        return read
+
+
+class LabelRateReducer(_LabelReducer):
+    """Matches by events, or by resolved events: one float64 division of integers below 2³¹."""
+
+    result = np.float64
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: Labelled, line: int) -> Answer:  # noqa: ARG002 - same
+        """The state's line, divided; null where there is nothing to divide by."""
+        window, of_resolved = feature.window, feature.of_resolved
+
+        def divide(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
+            of = state.resolved[line, :rows.n] if of_resolved else rows.hi - rows.lo[window, :rows.n]
+            np.greater(of, 0, out=valid)
+            out[:] = 0.0
+            np.divide(state.matched[line, :rows.n], of, out=out, where=valid)
+        return divide

@@ -3,57 +3,93 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.identity import files_log_id
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.errors import (
     LabelStoreUnavailable,
+    RefScopeInvalid,
     ReplayEventInvalid,
     SourceColumnUnknown,
     SourceTypeMismatch,
     SourceUnreadable,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.filesets import FileSet, first_value, pin_files
-from offline_feature_plane.labelstores.mapping import LabelMapping
-from offline_feature_plane.ports import LabelTable
+from offline_feature_plane.filesets import FileSet, find_files, first_value, pin_files
+from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
+from offline_feature_plane.ports.inputs import LabelTable
 
 _TEXT = ("string", "large_string", "string_view", "json", "null")
 
 
 class FileLabelStore:
-    """Pins label files. Relative paths are under `root`, the folder of plane.yaml."""
+    """Pins label files as plane.yaml maps them, and knows which columns carry truth."""
 
     name = "files"
+    version = "1"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, mappings: Mapping[str, LabelMapping]) -> None:
+        self._mappings = mappings
 
-    def pin(self, mapping: LabelMapping) -> LabelTable:
-        """Find, hash, count and check the files of one label type.
+    @classmethod
+    def of(cls, settings: Settings) -> FileLabelStore:
+        """The store of a plane's `labels:`."""
+        return cls({label_type: mapping_from(one.document(), label_type) for label_type, one in settings.labels.items()})
 
-        Raises:
-            LabelStoreUnavailable: nothing there, empty, broken, or no row.
-            SourceColumnUnknown: a mapped column is not in the file.
-            SourceTypeMismatch: a column can never hold what it is mapped as.
-            TimeZoneUndeclared: a time column without zone, and no `zone:`.
-            RefScopeInvalid: a link that leads out of the folder.
-        """
-        try:
-            files = pin_files(self.root / mapping.path, mapping.form)
-        except SourceUnreadable as wrong:
-            raise LabelStoreUnavailable(f"the {mapping.label_type} labels: {wrong.what}", fix=wrong.fix, path=wrong.path) from wrong
-        _check_columns(mapping, files)
-        log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
-        return LabelTable(
-            label_type=mapping.label_type, log_id=log_id, form=files.form, files=files.files, columns=files.columns,
-            event_column=mapping.event_column, value_constant=mapping.value_constant, value_column=mapping.value_column,
-            value_map=mapping.value_map, observed_column=mapping.observed_column, observed_after_us=mapping.observed_after_us,
-            event_time_column=mapping.event_time_column, effective_column=mapping.effective_column,
-            source_column=mapping.source_column, source_constant=mapping.source_constant, id_column=mapping.id_column,
-            supersedes_column=mapping.supersedes_column, zone=mapping.zone, min_lag_us=mapping.min_lag_us)
+    @property
+    def label_types(self) -> Collection[str]:
+        """The label types that are mapped."""
+        return self._mappings.keys()
+
+    def pin(self, label_type: str) -> LabelTable:
+        """Pin the timeline of a label type. Raises as `pin_labels`."""
+        return pin_labels(self._mappings[label_type])
+
+    def truth_columns(self, files: Collection[Path]) -> frozenset[str]:
+        """The columns of these files that any mapped timeline takes labels from; files are compared by their place, links followed."""
+        places = {file.resolve() for file in files}
+        return frozenset(name for mapping in self._mappings.values() if places & _places(Path(mapping.path)) for name in mapping.truth)
+
+
+def _places(path: Path) -> set[Path]:
+    """Where the files of a timeline are; none if it cannot be looked into: whoever builds with its labels will be told."""
+    try:
+        return {file for _, file in find_files(path)}
+    except (SourceUnreadable, RefScopeInvalid):
+        return set()
+
+
+def pin_labels(mapping: LabelMapping, folder: Path = Path("/")) -> LabelTable:
+    """Find, hash, count and check the files of one label type.
+
+    Args:
+        mapping: where they are and what their columns mean.
+        folder: what a relative path is relative to.
+
+    Raises:
+        LabelStoreUnavailable: nothing there, empty, broken, or no row.
+        SourceColumnUnknown: a mapped column is not in the file.
+        SourceTypeMismatch: a column can never hold what it is mapped as.
+        TimeZoneUndeclared: a time column without zone, and no `zone:`.
+        RefScopeInvalid: a link that leads out of the folder.
+    """
+    try:
+        files = pin_files(folder / mapping.path, mapping.form)
+    except SourceUnreadable as wrong:
+        raise LabelStoreUnavailable(f"the {mapping.label_type} labels: {wrong.what}", fix=wrong.fix, path=wrong.path) from wrong
+    _check_columns(mapping, files)
+    log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
+    return LabelTable(
+        label_type=mapping.label_type, log_id=log_id, form=files.form, files=files.files, columns=files.columns,
+        event_column=mapping.event_column, value_constant=mapping.value_constant, value_column=mapping.value_column,
+        value_map=mapping.value_map, observed_column=mapping.observed_column, observed_after_us=mapping.observed_after_us,
+        event_time_column=mapping.event_time_column, effective_column=mapping.effective_column,
+        source_column=mapping.source_column, source_constant=mapping.source_constant, id_column=mapping.id_column,
+        supersedes_column=mapping.supersedes_column, zone=mapping.zone, min_lag_us=mapping.min_lag_us)
 
 
 def _check_columns(mapping: LabelMapping, files: FileSet) -> None:

@@ -176,6 +176,7 @@ def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_
         if known["payload_digest"] != payload_digest:
             raise RequestIdPayloadMismatch(f"request {request_id} was used before for another payload ({known['payload_digest']}; "
                                            f"now {payload_digest})", path="request_id", run_key=run_key)
+        chain.verified(known, tx.every("events", run_key=run_key))
         return Submitted("DUPLICATE", _run(known))
     now, text = tx.now_us(), str(chain.text_of(payload))
     said = {"request_id": request_id, "payload_digest": payload_digest, "platform_run_id": platform_run_id, "payload": text}

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from offline_feature_plane.arrow_types import arrow_type, decimal_array
 from offline_feature_plane.contracts.archive_index import IndexedSegment, read_index
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
+from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.admission import Admission, Record
-from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
+from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.extractors import Extractor, extractor
-from offline_feature_plane.domain.instants import parse_offset_instant
+from offline_feature_plane.domain.instants import parse_instant, parse_offset_instant
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ResourceExceeded, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.ports import PinnedFile, RecordSlice, Segment
-from offline_feature_plane.sources.segments import read_in_order, touches
+from offline_feature_plane.ports.inputs import Lane, PinnedFile
+from offline_feature_plane.sources.segments import Segment, read_in_order
 from offline_feature_plane.sources.selectors import resolve_selector
 
 _BATCH = 8_192
@@ -39,35 +40,39 @@ class ArchiveMapping:
     history_start_us: int | None = None
 
 
-@dataclass(frozen=True)
-class PinnedArchive:
-    """One topic of an archive, pinned: its segments with what the index claims of each."""
-
-    topic: str
-    zone: str | None
-    segments: tuple[Segment, ...]
-    evidence: tuple[SegmentEvidence, ...]
-    log_times: tuple[tuple[int, int] | None, ...]
-
-    def ranges(self) -> tuple[Range, ...]:
-        """Everything that the archive holds of this topic, as a canonical basis."""
-        return canonical_basis(Range(one.topic, one.partition, one.offset_kind, one.log_id, one.first_offset, one.next_offset)
-                               for one in self.segments)
-
-
 class ArchiveSource:
     """Reads archives in place. Segments are hashed just before they are read; the pins are the digests in the index."""
 
     name = "archive"
     version = "1"
+    mixes_types = True
 
-    def pin(self, topic: str, mapping: ArchiveMapping) -> PinnedArchive:
+    def __init__(self, mappings: Mapping[str, ArchiveMapping]) -> None:
+        self._mappings = mappings
+
+    @classmethod
+    def of(cls, settings: Settings) -> ArchiveSource:
+        """The source of a plane's `archives:`."""
+        return cls({topic: ArchiveMapping(Path(one.path), one.zone, None if one.history_start is None else parse_instant(one.history_start))
+                    for topic, one in settings.archives.items()})
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The topics that are mapped."""
+        return self._mappings.keys()
+
+    def history_start_us(self, topic: str) -> int | None:
+        """From when on the archive is declared complete."""
+        return self._mappings[topic].history_start_us
+
+    def pin(self, topic: str) -> PinnedArchive:
         """Read the index and pin the topic's segments.
 
         Raises:
             SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
             RefScopeInvalid: a segment path that leads out of the archive.
         """
+        mapping = self._mappings[topic]
         place = mapping.path / "index.json"
         try:
             index = read_index(load_json(place.read_bytes(), name=str(place)), str(place))
@@ -82,45 +87,95 @@ class ArchiveSource:
             known = ", ".join(sorted({one.topic for one in index.segments})) or "none"
             raise SourceUnreadable(f"{place} has no segment of {topic}; its topics: {known}.", path=f"events.{topic}",
                                    fix="Check the topic's name.")
-        segments = tuple(Segment(topic, one.partition, one.offset_kind, one.log_id, _pinned(mapping.path, one), one.first_offset,
-                                 one.next_offset) for one in mine)
-        evidence = tuple(SegmentEvidence(topic, one.partition, one.offset_kind, one.log_id, one.path, one.first_offset, one.last_offset,
-                                         one.next_offset, one.record_count, one.sha256, tuple(sorted(one.dispositions.items())))
-                         for one in mine)
-        return PinnedArchive(topic, mapping.zone, segments, evidence, tuple(_log_times(one, str(place)) for one in mine))
+        return PinnedArchive(topic, mapping.zone, tuple(
+            Segment(_pinned(mapping.path, one), _claimed(one), _log_times(one, str(place))) for one in mine))
 
-    def resolve(self, archive: PinnedArchive, selector: Selector) -> tuple[Range, ...]:
+
+@dataclass(frozen=True)
+class PinnedArchive:
+    """One topic of an archive, pinned: its segments with what the index claims of each."""
+
+    topic: str
+    zone: str | None
+    segments: tuple[Segment, ...]
+    names_events: ClassVar[bool] = True
+    table_files: ClassVar[tuple[Path, ...]] = ()
+
+    @property
+    def log_ids(self) -> tuple[str, ...]:
+        """The logs that its offsets count in."""
+        return tuple(sorted({one.evidence.log_id for one in self.segments}))
+
+    def ranges(self) -> tuple[Range, ...]:
+        """Everything that the archive holds of this topic, as a canonical basis."""
+        return canonical_basis(Range(*one.lane, one.evidence.first_offset, one.evidence.next_offset) for one in self.segments)
+
+    def basis(self) -> list[dict[str, Any]]:
+        """Everything that it holds, as entries of a replay basis."""
+        return describe_basis(self.ranges())
+
+    def resolve(self, selector: Selector) -> tuple[Range, ...]:
         """Turn a span of log time into ranges; raises as `sources.selectors.resolve_selector`."""
-        return resolve_selector(tuple(zip(archive.segments, archive.evidence, archive.log_times, strict=True)), selector)
+        return resolve_selector(self.segments, selector)
 
-    def completeness(self, archives: Sequence[PinnedArchive], ranges: Sequence[Range]) -> Completeness:
-        """Hold a basis against what the indexes claim. Raises nothing: the caller writes the receipt first, then refuses."""
-        return assess(ranges, [one for archive in archives for one in archive.evidence])
+    def completeness(self, ranges: Sequence[Range]) -> Completeness:
+        """Hold the ranges of this topic against what the index claims."""
+        return assess(self._mine(ranges), [one.evidence for one in self.segments])
 
-    def slices(self, archives: Sequence[PinnedArchive], ranges: Sequence[Range], sources: Sequence[Source], platform_run_id: str,
-               scenario_run_ids: Sequence[str] = ()) -> tuple[RecordSlice, ...]:
-        """The events of some ranges, one slice per topic and source, in that order; read them in that order.
+    def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> ArchivedRecords:
+        """The records in some ranges."""
+        mine = self._mine(ranges)
+        return ArchivedRecords(self.topic, self._touched(mine), mine, tuple(_Typing(source, self.zone) for source in sources))
 
-        Every coordinate is counted once: what is left out before it has a source is counted in the topic's first slice.
+    def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
+        """The segments that some ranges touch."""
+        mine = self._mine(ranges)
+        used = [one.evidence for one in self._touched(mine)]
+        return SourcePlan(name=self.topic, kind="archive", read_by=read_by, log_id=mine[0].log_id if mine else "",
+                          files=[SourceFile(path=one.ref, sha256=one.sha256, rows=one.record_count, size_bytes=0) for one in used],
+                          ranges=describe_basis(mine))
 
-        Raises (while batches are read):
-            ReplayBasisMismatch: a segment is not what its index says, or a record not what its hash says.
-            ReplayDuplicateOffsetMismatch: overlapping segments disagree about a coordinate.
-            ReplayEventIdConflict: one id with two contents.
-            EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their coordinate.
-        """
-        admission = Admission(platform_run_id, scenario_run_ids, sources)
-        made = []
-        for archive in sorted(archives, key=lambda one: one.topic.encode()):
-            wanted = tuple(one for one in ranges if one.topic == archive.topic)
-            pairs = tuple((one, evidence) for one, evidence in zip(archive.segments, archive.evidence, strict=True)
-                          if any(touches(one, item) for item in wanted))
-            topic = _Topic(pairs, wanted, tuple(_Typing(source, archive.zone) for source in sources), admission,
-                           {source.name: {} for source in sources})
-            segments = tuple(segment for segment, _ in pairs)
-            made += [RecordSlice(archive.topic, source.name, segments, partial(topic.read, source.name), topic.counts[source.name])
-                     for source in sources]
-        return tuple(made)
+    def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
+        return tuple(one for one in ranges if one.topic == self.topic)
+
+    def _touched(self, ranges: Sequence[Range]) -> tuple[Segment, ...]:
+        return tuple(one for one in self.segments if any(one.touches(item) for item in ranges))
+
+
+@dataclass(frozen=True)
+class ArchivedRecords:
+    """`ports.inputs.RecordLog` of an archive: the chosen ranges of one topic, decoded once for all sources."""
+
+    topic: str
+    segments: tuple[Segment, ...]
+    ranges: tuple[Range, ...]
+    typings: tuple[_Typing, ...]
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The partitions of the segments that are read."""
+        return tuple(dict.fromkeys(Lane(*one.lane[1:]) for one in self.segments))
+
+    def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> dict[str, int]:
+        """Hand out the events by source, in batches, and return how many coordinates gave none, by reason."""
+        left_out: dict[str, int] = {}
+        held: dict[str, list[Record]] = {one.name: [] for one in self.typings}
+        typings = {one.name: one for one in self.typings}
+        judge = admission.judge
+        for record in read_in_order(self.segments, self.ranges):
+            reason, source = judge(record)
+            if reason is not None:
+                left_out[reason] = left_out.get(reason, 0) + 1
+            elif record is not None and source is not None:
+                mine = held[source]
+                mine.append(record)
+                if len(mine) == _BATCH:
+                    take(source, typings[source].batch(mine))
+                    mine.clear()
+        for source, rest in held.items():
+            if rest:
+                take(source, typings[source].batch(rest))
+        return left_out
 
 
 class _Typing:
@@ -154,56 +209,6 @@ class _Typing:
             raise type(wrong)(f"{record.place}: {wrong.what}", fix=wrong.fix, path=wrong.path, coordinate=record.place) from wrong
 
 
-@dataclass(frozen=True)
-class _Topic:
-    """The chosen ranges of one topic, decoded once for all sources: what one source's reading finds for the others waits for them."""
-
-    segments: tuple[tuple[Segment, SegmentEvidence], ...]
-    ranges: tuple[Range, ...]
-    typings: tuple[_Typing, ...]
-    admission: Admission
-    counts: dict[str, dict[str, int]]
-    waiting: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)
-
-    def read(self, name: str) -> Iterator[pa.RecordBatch]:
-        """The typed batches of one source, from the beginning; what was left out is counted anew."""
-        if name in self.waiting:
-            yield from self.waiting.pop(name)
-            return
-        for counts in self.counts.values():
-            counts.clear()
-        found: dict[str, list[pa.RecordBatch]] = {one.name: [] for one in self.typings}
-        rows: dict[str, list[Record]] = {one.name: [] for one in self.typings}
-        typings = {one.name: one for one in self.typings}
-        judge = self.admission.judge
-        for record in read_in_order(self.segments, self.ranges):
-            reason, source = judge(record)
-            if reason is not None:
-                self._count(reason, record)
-            elif record is not None and source is not None:
-                mine = rows[source]
-                mine.append(record)
-                if len(mine) == _BATCH:
-                    found[source].append(typings[source].batch(mine))
-                    mine.clear()
-                    yield from _drained(found[name])
-        for source, rest in rows.items():
-            if rest:
-                found[source].append(typings[source].batch(rest))
-        self.waiting.update((source, batches) for source, batches in found.items() if source != name)
-        yield from found[name]
-
-    def _count(self, reason: str, record: Record | None) -> None:
-        owner = self.admission.source_of.get(record.event_type) if record is not None and reason == "duplicate" else None
-        counts = self.counts[owner if owner is not None else self.typings[0].name]
-        counts[reason] = counts.get(reason, 0) + 1
-
-
-def _drained(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    while batches:
-        yield batches.pop(0)
-
-
 def _column(values: list[Any], kind: ColumnType) -> pa.Array:
     if kind.kind != "decimal":
         return pa.array(values, arrow_type(kind))
@@ -222,6 +227,11 @@ def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
     if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
         raise RefScopeInvalid(f"the segment {one.path} lies outside of {root}.", path=one.path, fix="Segments lie below their index.")
     return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)
+
+
+def _claimed(one: IndexedSegment) -> SegmentEvidence:
+    return SegmentEvidence(one.topic, one.partition, one.offset_kind, one.log_id, one.path, one.first_offset, one.last_offset,
+                           one.next_offset, one.record_count, one.sha256, tuple(sorted(one.dispositions.items())))
 
 
 def _log_times(one: IndexedSegment, place: str) -> tuple[int, int] | None:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.domain.basis import Range, Selector
+from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.completeness import Completeness, TableEvidence, assess
 from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.identity import files_log_id
+from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.domain.zones import named_zone
-from offline_feature_plane.errors import ReplayEventInvalid, SettingsInvalid, SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared
+from offline_feature_plane.errors import (
+    ReplayEventInvalid,
+    SelectorUnresolved,
+    SettingsInvalid,
+    SourceColumnUnknown,
+    SourceTypeMismatch,
+    TimeZoneUndeclared,
+)
 from offline_feature_plane.filesets import FileSet, first_value, pin_files, read_batches
-from offline_feature_plane.ports import PlainTable
+from offline_feature_plane.ports.inputs import PlainTable
 
 _INTEGER = re.compile(r"u?int(8|16|32|64)")
 _TEXT = re.compile(r"(large_)?string(_view)?|dictionary<values=(large_)?string, .*>")
@@ -40,33 +54,109 @@ class PlainTableSource:
 
     name = "files"
     version = "1"
+    mixes_types = False
 
-    def pin(self, name: str, mapping: TableMapping) -> PlainTable:
-        """Find the files, hash them, and check the mapping against their columns.
+    def __init__(self, mappings: Mapping[str, TableMapping]) -> None:
+        self._mappings = mappings
 
-        Args:
-            name: the event type that plane.yaml gives the table.
-            mapping: where it is and which columns matter.
+    @classmethod
+    def of(cls, settings: Settings) -> PlainTableSource:
+        """The source of a plane's `events:`."""
+        return cls({topic: TableMapping(Path(one.path), one.time, one.id, one.zone,
+                                        None if one.history_start is None else parse_instant(one.history_start), one.format)
+                    for topic, one in settings.events.items()})
 
-        Raises:
-            SourceUnreadable, RefScopeInvalid: the files. SourceColumnUnknown: a mapped column does not exist.
-            TimeZoneUndeclared: times without zone. SourceTypeMismatch: the time or id column is of no such type.
-            SettingsInvalid: one column mapped twice, or no such zone.
-        """
-        where = f"events.{name}"
-        if mapping.id is not None and mapping.id == mapping.time:
-            raise SettingsInvalid(f"{mapping.id} is mapped both as id and as time.", path=where, fix="Map two columns, or leave `id` out.")
-        if mapping.zone is not None and mapping.zone != "UTC":
-            named_zone(mapping.zone)
-        files = pin_files(mapping.path, mapping.form)
-        columns = dict(files.columns)
-        for role, column in (("time", mapping.time), ("id", mapping.id)):
-            if column is not None and column not in columns:
-                raise unknown_column(column, columns, f"{where}.{role}", str(mapping.path))
-        _check_time(files, mapping, columns[mapping.time], f"{where}.time")
-        id_type = ColumnType("string") if mapping.id is None else _id_type(files, mapping.id, columns[mapping.id], f"{where}.id")
-        log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
-        return PlainTable(name, log_id, files.form, files.files, mapping.id, id_type, mapping.time, mapping.zone, files.columns)
+    @property
+    def topics(self) -> Collection[str]:
+        """The event types that are mapped."""
+        return self._mappings.keys()
+
+    def history_start_us(self, topic: str) -> int | None:
+        """From when on the table is declared complete."""
+        return self._mappings[topic].history_start_us
+
+    def pin(self, topic: str) -> PinnedTable:
+        """Pin the table of an event type. Raises as `pin_table`."""
+        return PinnedTable(pin_table(topic, self._mappings[topic]))
+
+
+@dataclass(frozen=True)
+class PinnedTable:
+    """A pinned plain table, as planning looks at it."""
+
+    table: PlainTable
+
+    @property
+    def topic(self) -> str:
+        """The event type."""
+        return self.table.topic
+
+    @property
+    def log_ids(self) -> tuple[str, ...]:
+        """The digest of its files: what its rows count in."""
+        return (self.table.log_id,)
+
+    @property
+    def names_events(self) -> bool:
+        """Is an id mapped?"""
+        return self.table.id_column is not None
+
+    @property
+    def table_files(self) -> tuple[Path, ...]:
+        """Its files: their columns are its fields."""
+        return tuple(file.path for file in self.table.files)
+
+    def basis(self) -> list[dict[str, Any]]:
+        """The one entry that it is in a replay basis."""
+        return [{"topic": self.table.topic, "files": [file.relative for file in self.table.files], "log_id": self.table.log_id}]
+
+    def resolve(self, selector: Selector) -> tuple[Range, ...]:
+        """Raises SelectorUnresolved: a plain table has no log time."""
+        raise SelectorUnresolved(f"{selector.topic} is a plain table, which has no log time.", path="replay_basis",
+                                 fix="Leave the selector out, and narrow the rows by splits.")
+
+    def completeness(self, ranges: Sequence[Range]) -> Completeness:
+        """Complete relative to its files (`decisions.md` H); a range of it is covered by nothing, for it has no offsets."""
+        asked = assess([one for one in ranges if one.topic == self.table.topic], [])
+        said = TableEvidence(self.table.topic, self.table.log_id, len(self.table.files), self.table.rows)
+        return replace(asked, kind="pinned_files", tables=(said,))
+
+    def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> PlainTable:  # noqa: ARG002 - the port's: a table is read whole
+        """The table itself."""
+        return self.table
+
+    def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:  # noqa: ARG002 - as above
+        """All of its files."""
+        files = [SourceFile(path=one.relative, sha256=one.sha256, rows=one.rows, size_bytes=one.size) for one in self.table.files]
+        return SourcePlan(name=self.table.topic, kind="plain_table", read_by=read_by, log_id=self.table.log_id, files=files, ranges=[])
+
+
+def pin_table(topic: str, mapping: TableMapping) -> PlainTable:
+    """Find the files, hash them, and check the mapping against their columns.
+
+    Args:
+        topic: the event type that plane.yaml gives the table.
+        mapping: where it is and which columns matter.
+
+    Raises:
+        SourceUnreadable, RefScopeInvalid: the files. SourceColumnUnknown: a mapped column does not exist.
+        TimeZoneUndeclared: times without zone. SourceTypeMismatch: the time or id column is of no such type.
+        SettingsInvalid: one column mapped twice, or no such zone.
+    """
+    where = f"events.{topic}"
+    if mapping.id is not None and mapping.id == mapping.time:
+        raise SettingsInvalid(f"{mapping.id} is mapped both as id and as time.", path=where, fix="Map two columns, or leave `id` out.")
+    if mapping.zone is not None and mapping.zone != "UTC":
+        named_zone(mapping.zone)
+    files = pin_files(mapping.path, mapping.form)
+    columns = dict(files.columns)
+    for role, column in (("time", mapping.time), ("id", mapping.id)):
+        if column is not None and column not in columns:
+            raise unknown_column(column, columns, f"{where}.{role}", str(mapping.path))
+    _check_time(files, mapping, columns[mapping.time], f"{where}.time")
+    id_type = ColumnType("string") if mapping.id is None else _id_type(files, mapping.id, columns[mapping.id], f"{where}.id")
+    log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
+    return PlainTable(topic, log_id, files.form, files.files, mapping.id, id_type, mapping.time, mapping.zone, files.columns)
 
 
 def unknown_column(column: str, known: Any, path: str, place: str) -> SourceColumnUnknown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pyarrow as pa
@@ -21,26 +22,45 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
 )
 from offline_feature_plane.filesets import check_pins, read_batches
-from offline_feature_plane.ports import PinnedFile, Segment
+from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.text_files import load_object
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
 
-def read_in_order(segments: Sequence[tuple[Segment, SegmentEvidence]], ranges: Sequence[Range]) -> Iterator[Record | None]:
+@dataclass(frozen=True)
+class Segment:
+    """One segment file and what the index claims of it; `log_times` of its first and last record, None where it has none."""
+
+    file: PinnedFile
+    evidence: SegmentEvidence
+    log_times: tuple[int, int] | None
+
+    @property
+    def lane(self) -> tuple[str, int, str, str]:
+        """What its offsets count in: topic, partition, kind, log."""
+        return self.evidence.topic, self.evidence.partition, self.evidence.offset_kind, self.evidence.log_id
+
+    def touches(self, item: Range) -> bool:
+        """Does it cover any of a range, in the same log?"""
+        first, end = self.evidence.span
+        return self.lane == (item.topic, item.partition, item.offset_kind, item.log_id) and first < item.end and end > item.start
+
+
+def read_in_order(segments: Sequence[Segment], ranges: Sequence[Range]) -> Iterator[Record | None]:
     """Yield the records of some ranges by partition and offset, each coordinate once; None for one that cannot be decoded.
 
     Raises:
         ReplayBasisMismatch: a segment is not the pinned one, or not what its index entry says.
         ReplayDuplicateOffsetMismatch: overlapping segments disagree about a coordinate.
     """
-    check_pins([one.file for one, _ in segments])
+    check_pins([one.file for one in segments])
     kept: dict[tuple[int, int], str] = {}  # coordinates that another segment may hold too
-    spans = [(one.partition, int(one.first_offset), int(one.next_offset)) for one, _ in segments]
-    for at, (segment, evidence) in enumerate(segments):
-        lanes = [(one.start, one.end) for one in ranges if touches(segment, one)]
-        shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, segment)]
-        for record in read_checked(segment, evidence):
+    spans = [(one.evidence.partition, *one.evidence.span) for one in segments]
+    for at, segment in enumerate(segments):
+        lanes = [(one.start, one.end) for one in ranges if segment.touches(one)]
+        shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, spans[at])]
+        for record in read_checked(segment):
             if record is None:
                 yield None
             elif _inside(lanes, record.number):
@@ -62,26 +82,27 @@ def _inside(lanes: Sequence[tuple[int, int]], number: int) -> bool:
     return False
 
 
-def _overlap(span: tuple[int, int, int], segment: Segment) -> bool:
-    return span[0] == segment.partition and span[1] < int(segment.next_offset) and span[2] > int(segment.first_offset)
+def _overlap(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    return one[0] == other[0] and one[1] < other[2] and one[2] > other[1]
 
 
-def read_checked(segment: Segment, evidence: SegmentEvidence) -> Iterator[Record | None]:
+def read_checked(segment: Segment) -> Iterator[Record | None]:
     """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
 
     Raises:
         ReplayBasisMismatch: the segment is not what its index entry says.
     """
+    evidence = segment.evidence
     before, count, last = -1, 0, None
     first, end = evidence.span
-    topic, partition, offset_kind = segment.topic, segment.partition, segment.offset_kind
+    topic, partition, offset_kind, _ = segment.lane
     for record in _records(segment.file):
         count += 1
         if record is not None:
             number = record.number
             there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
             if not there or not first <= number < end or number <= before:
-                raise ReplayBasisMismatch(f"{segment.file.relative} holds {record.place} where {segment.topic}/{segment.partition} "
+                raise ReplayBasisMismatch(f"{segment.file.relative} holds {record.place} where {topic}/{partition} "
                                           f"[{max(first, before + 1)}, {end}) is indexed.", path=segment.file.relative)
             before, last = number, record.offset
         yield record
@@ -140,9 +161,3 @@ def _text_or_bytes(value: bytes | None) -> str | bytes | None:
     except UnicodeDecodeError:
         return value
 
-
-def touches(segment: Segment, item: Range) -> bool:
-    """Does the segment cover any of the range, in the same log?"""
-    same = ((segment.topic, segment.partition, segment.offset_kind, segment.log_id)
-            == (item.topic, item.partition, item.offset_kind, item.log_id))
-    return same and int(segment.first_offset) < item.end and int(segment.next_offset) > item.start

@@ -6,24 +6,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
-from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
 from offline_feature_plane.filesets import check_pins
-from offline_feature_plane.ports import Segment
-from offline_feature_plane.sources.segments import read_checked
-
-Indexed = tuple[Segment, SegmentEvidence, tuple[int, int] | None]
+from offline_feature_plane.sources.segments import Segment, read_checked
 
 
-def resolve_selector(indexed: Sequence[Indexed], selector: Selector) -> tuple[Range, ...]:
+def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[Range, ...]:
     """Turn a span of log time into ranges: per partition `[first offset with log time ≥ from, first with ≥ to)`.
 
         log time   09:00    10:00 from      11:00      12:00 to
         offsets  ──100───────101─103─────────107─────────110──▶     [101, 110)
 
     Args:
-        indexed: the segments of the topic with what the index says of each; log times None where a segment has no record.
+        segments: those of the topic, in the order of their offsets.
         selector: half-open.
 
     Raises:
@@ -32,39 +28,39 @@ def resolve_selector(indexed: Sequence[Indexed], selector: Selector) -> tuple[Ra
     """
     if selector.from_us >= selector.to_us:
         raise _unresolved("the selector is empty.", "`to` lies after `from`.")
-    lanes: dict[tuple[int, str, str], list[Indexed]] = {}
-    for one in indexed:
-        lanes.setdefault((one[0].partition, one[0].offset_kind, one[0].log_id), []).append(one)
+    lanes: dict[tuple[str, int, str, str], list[Segment]] = {}
+    for one in segments:
+        lanes.setdefault(one.lane, []).append(one)
     found = []
-    for (partition, kind, log_id), lane in lanes.items():
+    for (topic, partition, kind, log_id), lane in lanes.items():
         start, end = _first_at(lane, selector.from_us, is_start=True), _first_at(lane, selector.to_us, is_start=False)
         if start < end:
-            found.append(Range(selector.topic, partition, kind, log_id, str(start), str(end)))
+            found.append(Range(topic, partition, kind, log_id, str(start), str(end)))
     if not found:
         span = f"{format_instant(selector.from_us)} to {format_instant(selector.to_us)}"
         raise _unresolved(f"{selector.topic} has no record from {span}.", "Widen the selector.")
     return canonical_basis(found)
 
 
-def _first_at(lane: Sequence[Indexed], moment: int, *, is_start: bool) -> int:
+def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
     """The first offset of a partition whose log time is not before a moment, if the index settles it."""
-    when, name = format_instant(moment), f"{lane[0][0].topic}/{lane[0][0].partition}"
-    if any(left[1].span[1] > right[1].span[0] for left, right in pairwise(lane)):
+    when, name = format_instant(moment), f"{lane[0].evidence.topic}/{lane[0].evidence.partition}"
+    if any(left.evidence.span[1] > right.evidence.span[0] for left, right in pairwise(lane)):
         raise _unresolved(f"segments of {name} overlap, so {when} has no single offset.", "Name ranges.")
-    held = [(segment, evidence, times) for segment, evidence, times in lane if times is not None]
-    if any(left[2][1] > right[2][0] for left, right in pairwise(held)) or any(times[0] > times[1] for _, _, times in held):
+    held = [(segment, segment.log_times) for segment in lane if segment.log_times is not None]
+    if any(left[1][1] > right[1][0] for left, right in pairwise(held)) or any(first > last for _, (first, last) in held):
         raise _unresolved(f"the log times of {name} run backwards, so {when} has no single offset.", "Name ranges.")
-    if not held or held[-1][2][1] < moment:
-        until = format_instant(held[-1][2][1]) if held else "nothing"
+    if not held or held[-1][1][1] < moment:
+        until = format_instant(held[-1][1][1]) if held else "nothing"
         raise _unresolved(f"{name} is archived up to {until}, not to {when}.", "Wait until the archive is beyond `to`, or name ranges.")
-    begins = lane[0][1].span[0]
-    if is_start and held[0][2][0] > moment and begins > 0:
-        raise _unresolved(f"{name} is archived from {format_instant(held[0][2][0])} (offset {begins}), after {when}.",
+    begins = lane[0].evidence.span[0]
+    if is_start and held[0][1][0] > moment and begins > 0:
+        raise _unresolved(f"{name} is archived from {format_instant(held[0][1][0])} (offset {begins}), after {when}.",
                           "Name ranges, or begin the selector later.")
-    segment, evidence, _ = next(one for one in held if one[2][1] >= moment)
+    segment = next(segment for segment, (_, last) in held if last >= moment)
     check_pins([segment.file])
     before = None
-    for record in read_checked(segment, evidence):
+    for record in read_checked(segment):
         if record is None:
             continue
         if before is not None and record.log_us < before:

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from random import Random  # noqa: TID251 - worlds are drawn, each from its seed
 from typing import Any, Literal
 
-from offline_feature_plane.domain.aggregations import aggregation_kind, registered
+from offline_feature_plane.domain.aggregations import AggregationKind, aggregation_kind, registered
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.resolution import RULES, SOURCES
 from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id
+from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
@@ -265,15 +266,21 @@ def _features(rng: Random, column: str, source: str) -> Feature:
     if kind.argument == "label":
         label_type = rng.choice(sorted(LABELS))
         values = tuple(rng.sample(LABELS[label_type], rng.randint(1, 2)))
-        call = Aggregation(kind.name, None, label_type, values, kind.name == "label_rate" and rng.random() < _HALF)
+        call = Aggregation(kind.name, None, label_type, values, kind.takes_of_resolved and rng.random() < _HALF)
     elif kind.argument == "field" or (kind.argument == "optional" and rng.random() < _HALF):
-        argument = rng.choice([name for name, one in FIELDS[source].items() if isinstance(kind.output(one), ColumnType)])
+        argument = rng.choice([name for name, one in FIELDS[source].items() if _accepts(kind, one)])
         call = Aggregation(kind.name, argument)
     output = kind.output(FIELDS[source][argument] if argument else None)
-    if not isinstance(output, ColumnType):
-        raise TypeError(output)
     empty = None if kind.zero_when_empty else rng.choice([None, *_EMPTY[output.kind]])
     return Feature(column, call, rng.choice(_WINDOWS), output, empty, IDENTIFIERS.get(argument or "") if kind.keeps_values else None)
+
+
+def _accepts(kind: AggregationKind, argument: ColumnType) -> bool:
+    try:
+        kind.output(argument)
+    except AggregationUnsupported:
+        return False
+    return True
 
 
 def _splits(rng: Random, origin: int) -> tuple[Split, ...]:

@@ -25,7 +25,7 @@ from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.filesets import FileSet, pin_files
-from offline_feature_plane.ports import EventInput, LabelTable, PlainTable, RecordSlice
+from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import SegmentForm, archived, write_archive
 
@@ -101,8 +101,8 @@ class Archive:
     first_offset: int = 0
     per_segment: int = 4
 
-    def write(self, folder: Path, sources: Sequence[Source]) -> tuple[RecordSlice, ...]:
-        """The archive as segments below `folder`, and its slices for some sources."""
+    def write(self, folder: Path, sources: Sequence[Source]) -> tuple[EventInput, ...]:
+        """The archive as segments below `folder`, and its topics ready to be read for some sources."""
         offsets: dict[tuple[str, int], count[int]] = {}
         records = []
         for one in self.records:
@@ -113,9 +113,9 @@ class Archive:
             records.append(archived(str(one.row["event_id"]), one.row["at"], payload, topic=one.topic, partition=one.partition,
                                     offset=offset, offset_kind=self.offset_kind, platform_run_id=one.run, event_type=one.event_type))
         write_archive(folder, records, per_segment=self.per_segment, form=self.form)
-        archive = ArchiveSource()
-        pinned = [archive.pin(topic, ArchiveMapping(folder, "UTC")) for topic in sorted({one.topic for one in self.records})]
-        return archive.slices(pinned, [range_ for one in pinned for range_ in one.ranges()], sources, RUN)
+        archive = ArchiveSource({one.topic: ArchiveMapping(folder, "UTC") for one in self.records})
+        pinned = [archive.pin(topic) for topic in sorted(archive.topics)]
+        return tuple(one.reading(one.ranges(), sources) for one in pinned)
 
 
 @dataclass(frozen=True)

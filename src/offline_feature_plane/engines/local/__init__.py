@@ -5,6 +5,6 @@ reading    labels     selection  features ─▶ finishing
 ordering                         groups · kernels · expressions
 """
 
-from offline_feature_plane.engines.local.session import LocalEngine
+from offline_feature_plane.engines.local.engine import LocalEngine
 
 __all__ = ["LocalEngine"]

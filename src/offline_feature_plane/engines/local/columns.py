@@ -17,7 +17,7 @@ from offline_feature_plane.domain.extraction import extract, extract_mark, extra
 from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, lower, plain, python_values
 from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.filesets import read_batches
-from offline_feature_plane.ports import PlainTable
+from offline_feature_plane.ports.inputs import PlainTable
 
 Integers = npt.NDArray[np.int64]
 
@@ -27,7 +27,7 @@ class Loaded:
     """One input in memory, in the order in which it was read.
 
     `ids` int64 or text; `partition` and `offset` None for plain tables; `fields` by name: numbers with
-    their mask, or text; `find_duplicates` gives the rows that repeat others.
+    their mask, or text; `find_duplicates` gives the rows that repeat others; `records_digest` is over the records of a log.
     """
 
     topic: str
@@ -38,8 +38,7 @@ class Loaded:
     offset: npt.NDArray[Any] | None  # Python integers where one is beyond int64
     fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
     find_duplicates: Callable[[], Integers]
-    facts: dict[str, Any]
-    dispositions: dict[str, int]
+    records_digest: str | None
 
     @property
     def n(self) -> int:

@@ -18,7 +18,7 @@ from offline_feature_plane.engines.local.dictionaries import ranks
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy, mask_of, plain
 from offline_feature_plane.errors import ReplayEventIdConflict
 from offline_feature_plane.filesets import Batch, read_batches
-from offline_feature_plane.ports import PlainTable
+from offline_feature_plane.ports.inputs import PlainTable
 
 Rows = npt.NDArray[np.int64]
 _SHOWN = 5

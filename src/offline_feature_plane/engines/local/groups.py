@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.domain.aggregations import aggregation_kind
 from offline_feature_plane.domain.closure import Feature, Group
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS
 from offline_feature_plane.domain.extraction import Value, convert
@@ -27,7 +28,6 @@ __all__ = ["GroupColumns"]
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
 _RESOLVED = STATUSES.index("RESOLVED")
-_WITNESSES = {"first": "seconds_since_first", "last": "seconds_since_first", "previous": "seconds_since_last"}
 
 
 class GroupColumns:
@@ -59,9 +59,10 @@ class GroupColumns:
         # Where `empty:` must tell a null value from no event at all, one more column says whether there was an event.
         self._evidence: dict[int, int] = {}
         for index, feature in enumerate(group.features):
-            if feature.empty is not None and feature.aggregation.function in _WITNESSES:
+            witness = aggregation_kind(feature.aggregation.function).witness
+            if feature.empty is not None and witness is not None:
                 self._evidence[index] = len(requests)
-                requests.append(FeatureRequest(_WITNESSES[feature.aggregation.function], windows.index(feature.window.length_us)))
+                requests.append(FeatureRequest(witness, windows.index(feature.window.length_us)))
         handles = {_handle(feature): _label_changes(labels[feature.aggregation.label_type], feature.aggregation.values)
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
@@ -98,7 +99,7 @@ class GroupColumns:
         if call.argument is None:
             return FeatureRequest(call.function, window)
         argument = self._arguments[call.argument]
-        limit = 10**MAX_DECIMAL_DIGITS - 1 if call.function == "sum" and argument.type.kind == "decimal" else None
+        limit = 10**MAX_DECIMAL_DIGITS - 1 if feature.type.kind == "decimal" else None
         return FeatureRequest(call.function, window, argument.data, argument.valid, scale=argument.type.scale, limit=limit)
 
     def _texts(self, feature: Feature) -> pa.Array | None:

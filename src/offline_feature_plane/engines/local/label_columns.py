@@ -31,8 +31,8 @@ from offline_feature_plane.errors import (
     ReplayEventInvalid,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.filesets import check_pins, read_batches
-from offline_feature_plane.ports import LabelTable
+from offline_feature_plane.filesets import read_pinned
+from offline_feature_plane.ports.inputs import LabelTable
 
 Int64s = npt.NDArray[np.int64]
 Batches = Sequence[pa.Array | list[Any]]
@@ -76,7 +76,6 @@ def read_assertions(table: LabelTable, id_type: ColumnType) -> AssertionColumns:
         TimeZoneUndeclared: a time without offset and no zone.
         SourceUnreadable: a broken file.
     """
-    check_pins(table.files)
     column = _Columns(table)
     texts = id_type.kind == "string"
     with ThreadPoolExecutor(2) as pool:  # lowering is Arrow and numpy: it runs beside itself
@@ -108,12 +107,12 @@ class _Columns:
         self._places: list[tuple[int, str, int]] = []
         self.rows = 0
         for file in table.files:
-            for batch in read_batches(file, table.form, list(names), dictionary=coded):
-                for name, part in batch.items():
-                    self._check_text(name, part)
-                    self._batches[name].append(part)
             self._places.append((self.rows, file.relative, file.rows))
             self.rows += file.rows
+        for batch in read_pinned(table.files, table.form, list(names), dictionary=coded):
+            for name, part in batch.items():
+                self._check_text(name, part)
+                self._batches[name].append(part)
 
     def batches(self, name: str, *, nullable: bool = False) -> Batches:
         """A column's batches. Raises LabelStoreUnavailable if a needed value is missing."""

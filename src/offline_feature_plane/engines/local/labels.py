@@ -24,7 +24,8 @@ from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
 from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, keep_in_order, resolve_steps
 from offline_feature_plane.errors import LabelTypeScopeUnresolved
-from offline_feature_plane.ports import LabelFacts, LabelTable
+from offline_feature_plane.ports import LabelFacts
+from offline_feature_plane.ports.inputs import LabelTable
 
 Int64s = npt.NDArray[np.int64]
 

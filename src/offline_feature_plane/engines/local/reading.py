@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.closure import Closure, Source
 from offline_feature_plane.domain.identity import row_id
@@ -36,8 +38,9 @@ from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
 from offline_feature_plane.engines.local.merging import merge
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty, SourceColumnUnknown
-from offline_feature_plane.filesets import Batch, check_pins, read_batches
-from offline_feature_plane.ports import EventInput, PlainTable, RecordSlice, ReplayFacts
+from offline_feature_plane.filesets import Batch, read_pinned
+from offline_feature_plane.ports import ReplayFacts
+from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, RecordLog
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
@@ -48,7 +51,7 @@ def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInp
 
     Args:
         connection: from `open_connection`; hashes text ids.
-        inputs: plain tables and slices of record archives.
+        inputs: plain tables and logs of records.
         task: its closure says which fields are read and how.
 
     Raises:
@@ -58,40 +61,32 @@ def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInp
         ReplayEventIdConflict: one id with two contents.
         ReplayEventsEmpty: no event at all.
     """
-    check_pins([file for item in inputs for file in _files(item)])
     loaded: list[Loaded] = []
-    skipped: dict[str, int] = {}
-    for item in sorted(inputs, key=_place):
-        source = _source_of(item, task.closure)
-        if source is None:
-            rows = sum(file.rows for file in _files(item))
-            skipped[item.topic] = skipped.get(item.topic, 0) + rows
-        elif isinstance(item, PlainTable):
-            loaded.append(_load_table(connection, item, source, task.closure.sources[source]))
+    left_out: Counter[str] = Counter()
+    admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
+    for item in sorted(inputs, key=lambda one: one.topic.encode()):
+        if not isinstance(item, PlainTable):
+            left_out.update(_load_log(item, task.closure.sources, admission, loaded))
+        elif (source := _source_of(item, task.closure)) is None:
+            left_out["other_scope"] += item.rows
         else:
-            loaded.append(_load_slice(item, source, task.closure.sources[source]))
+            loaded.append(_load_table(connection, item, source, task.closure.sources[source]))
     if not any(one.n for one in loaded):
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
     events, drops = merge(_with_comparable_offsets(loaded), task)
-    facts = _facts(inputs, loaded, drops, skipped, events.n)
-    return events, ReplayFacts(**facts, first_ts_us=int(events.ts[0]), last_ts_us=int(events.ts[-1]), id_type=events.id_type)
+    left_out["duplicate"] += sum(map(len, drops))
+    return events, ReplayFacts(
+        events_read=events.n + left_out.total(), events_admitted=events.n,
+        dispositions={reason: count for reason, count in left_out.items() if count}, events_digest=_events_digest(inputs, loaded),
+        first_ts_us=int(events.ts[0]), last_ts_us=int(events.ts[-1]), id_type=events.id_type)
 
 
-def _files(item: EventInput) -> Iterable[Any]:
-    return item.files if isinstance(item, PlainTable) else [segment.file for segment in item.segments]
-
-
-def _place(item: EventInput) -> tuple[bytes, str]:
-    return item.topic.encode(), item.source if isinstance(item, RecordSlice) else ""
-
-
-def _source_of(item: EventInput, closure: Closure) -> int | None:
-    found = [index for index, source in enumerate(closure.sources)
-             if (item.topic in source.event_types if isinstance(item, PlainTable) else source.name == item.source)]
+def _source_of(table: PlainTable, closure: Closure) -> int | None:
+    found = [index for index, source in enumerate(closure.sources) if table.topic in source.event_types]
     if len(found) > 1:
         names = ", ".join(closure.sources[index].name for index in found)
-        raise FeatureProfileInvalid(f"the event type {item.topic} belongs to several sources: {names}.", path="sources",
+        raise FeatureProfileInvalid(f"the event type {table.topic} belongs to several sources: {names}.", path="sources",
                                     fix="Let each event type belong to one source.")
     return found[0] if found else None
 
@@ -103,17 +98,16 @@ def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index:
         if column_of(field, table) not in known:
             raise SourceColumnUnknown(f"{table.topic} has no column {column_of(field, table)!r}; it has: {', '.join(known)}.",
                                       path=f"{source.name}.{field.name}", fix="Give the field a `path:` that names an existing column.")
-    rows = sum(file.rows for file in table.files)
+    rows = table.rows
     fills = [fill_for(field, rows) for field in fields]
     columns = sorted({column_of(field, table) for field in fields})
-    for file in table.files:
-        for batch in _ahead(read_batches(file, table.form, columns)):
-            refuse_types(batch, fields, table)
-            for fill in fills:
-                try:
-                    fill.put(raw_of(batch[column_of(fill.field, table)], fill.field), table.zone)
-                except Suspect:
-                    raise name_offender(table, fill.field) from None
+    for batch in _ahead(read_pinned(table.files, table.form, columns)):
+        refuse_types(batch, fields, table)
+        for fill in fills:
+            try:
+                fill.put(raw_of(batch[column_of(fill.field, table)], fill.field), table.zone)
+            except Suspect:
+                raise name_offender(table, fill.field) from None
     filled = [fill.done() for fill in fills]
     ts, ids = _numbers(filled[0]), (_ids(filled[1]) if table.id_column is not None else _row_ids(table.log_id, rows))
 
@@ -122,8 +116,7 @@ def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index:
 
     own = filled[len(fields) - len(source.fields):]
     named = {field.name: one for field, one in zip(source.fields, own, strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, find_duplicates,
-                  {"log_id": table.log_id, "evidence_kind": "pinned_files", "files": len(table.files)}, {})
+    return Loaded(table.topic, index, ts, ids, None, None, named, find_duplicates, None)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -150,15 +143,23 @@ def _ids(filled: Any) -> Integers | pa.ChunkedArray:
     return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
 
 
-def _load_slice(item: RecordSlice, index: int, source: Source) -> Loaded:
-    batches: list[pa.RecordBatch] = list(item.batches())
+def _load_log(log: RecordLog, sources: Sequence[Source], admission: Admission, loaded: list[Loaded]) -> Mapping[str, int]:
+    """Append the events of each source, by its name; return how many coordinates gave none, by reason."""
+    batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
+    left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
+    for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
+        loaded.append(_load_records(log, index, source, batches.pop(source.name)))
+    return left_out
+
+
+def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[pa.RecordBatch]) -> Loaded:
     rows = sum(batch.num_rows for batch in batches)
     expected = [*RECORD_COLUMNS, *(field.name for field in source.fields)]
     fills: dict[str, NumberFill | TextFill] = {field.name: fill_for(nullable(field), rows) for field in source.fields}
     columns = len(RECORD_COLUMNS)
     for batch in batches:
         if batch.schema.names != expected:
-            raise EngineFailed(f"{item.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
+            raise EngineFailed(f"{log.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
         for position, fill in enumerate(fills.values(), columns):
             fill.put(batch.column(position), "UTC")
     heads = {name: pa.chunked_array([batch.column(place) for batch in batches], _HEAD_TYPES[name])
@@ -166,12 +167,9 @@ def _load_slice(item: RecordSlice, index: int, source: Source) -> Loaded:
     partition = as_numpy(heads["partition"].combine_chunks(), np.int32).astype(np.int64)
     offset = _offsets(heads["offset"].to_pylist())
     ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
-    kinds = {segment.partition: segment.offset_kind for segment in item.segments}
-    logs = {segment.partition: segment.log_id for segment in item.segments}
-    facts = {"log_id": ", ".join(sorted(set(logs.values()))), "evidence_kind": "archive_chain", "files": len(item.segments),
-             "records_digest": _records_digest(heads, kinds, logs, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))}
-    return Loaded(item.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
-                  lambda: np.empty(0, np.int64), facts, dict(item.dispositions))
+    said = _records_digest(heads, log.lanes, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))
+    return Loaded(log.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
+                  lambda: np.empty(0, np.int64), said)
 
 
 _HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string()}
@@ -200,39 +198,20 @@ def _lanes(loaded: Sequence[Loaded], one: Loaded) -> list[Loaded]:
     return [other for other in loaded if other.topic == one.topic]
 
 
-def _records_digest(heads: dict[str, pa.ChunkedArray], kinds: dict[int, str], logs: dict[int, str],
-                    order: npt.NDArray[np.int64]) -> str:
+def _records_digest(heads: dict[str, pa.ChunkedArray], lanes: Sequence[Lane], order: npt.NDArray[np.int64]) -> str:
     """SHA-256 over `log, partition, kind, offset, payload hash` lines in the order of coordinates."""
     running = hashlib.sha256()
+    begins = {one.partition: f"{one.log_id}\t{one.partition}\t{one.offset_kind}" for one in lanes}
     at = as_arrow(order)
     lists = [heads[name].take(at).to_pylist() for name in ("partition", "offset", "payload_hash")]
     for partition, offset, payload_hash in zip(*lists, strict=True):
-        running.update(f"{logs[partition]}\t{partition}\t{kinds[partition]}\t{offset}\t{payload_hash}\n".encode())
+        running.update(f"{begins[partition]}\t{offset}\t{payload_hash}\n".encode())
     return f"sha256:{running.hexdigest()}"
 
 
-def _facts(inputs: Sequence[EventInput], loaded: Sequence[Loaded], drops: Sequence[Integers], skipped: dict[str, int],
-           admitted: int) -> dict[str, Any]:
-    dispositions: dict[str, int] = {}
-    per_topic: dict[str, dict[str, Any]] = {}
-    for one, drop in zip(loaded, drops, strict=True):
-        found = {**one.dispositions, "duplicate": one.dispositions.get("duplicate", 0) + len(drop)}
-        left_out = {reason: count for reason, count in found.items() if count}
-        kept = one.n - len(drop)
-        topic = per_topic.setdefault(one.topic, {**one.facts, "read": 0, "admitted": 0, "dispositions": {}})
-        topic["read"] += kept + sum(left_out.values())
-        topic["admitted"] += kept
-        for reason, count in left_out.items():
-            dispositions[reason] = dispositions.get(reason, 0) + count
-            topic["dispositions"][reason] = topic["dispositions"].get(reason, 0) + count
-    for name, rows in skipped.items():
-        topic = per_topic.setdefault(name, {"read": 0, "admitted": 0, "dispositions": {}})
-        topic["read"] += rows
-        topic["dispositions"]["other_scope"] = topic["dispositions"].get("other_scope", 0) + rows
-        dispositions["other_scope"] = dispositions.get("other_scope", 0) + rows
+def _events_digest(inputs: Sequence[EventInput], loaded: Sequence[Loaded]) -> str:
+    """Over the logs of the tables, then the records of each topic and source."""
     tables = [{"topic": item.topic, "log_id": item.log_id} for item in inputs if isinstance(item, PlainTable)]
-    records = [{"topic": one.topic, "source": one.source, "records": one.facts["records_digest"]}
-               for one in loaded if "records_digest" in one.facts]
-    said = sorted(tables, key=lambda entry: entry["topic"].encode()) + records
-    return {"events_read": admitted + sum(dispositions.values()), "events_admitted": admitted, "dispositions": dispositions,
-            "events_digest": digest(EVENTS_RECIPE, said), "per_topic": per_topic}
+    records = [{"topic": one.topic, "source": one.source, "records": one.records_digest}
+               for one in loaded if one.records_digest is not None]
+    return digest(EVENTS_RECIPE, sorted(tables, key=lambda entry: entry["topic"].encode()) + records)

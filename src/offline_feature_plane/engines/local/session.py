@@ -1,4 +1,4 @@
-"""The local engine: DuckDB reads and joins, numpy selects, kernels compute, on one machine (`features.md`, How it is computed)."""
+"""A session of the local engine: DuckDB reads and joins, numpy selects, kernels compute (`features.md`, How it is computed)."""
 
 from __future__ import annotations
 
@@ -21,38 +21,22 @@ from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_l
 from offline_feature_plane.engines.local.reading import read_events
 from offline_feature_plane.engines.local.selection import Selected, select_rows
 from offline_feature_plane.errors import EngineFailed
-from offline_feature_plane.ports import EventInput, LabelFacts, LabelTable, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
-__all__ = ["LocalEngine", "LocalSession"]
+__all__ = ["LocalSession", "open_session"]
 
 Progress = Callable[[str, int, int], None]
 Value = TypeVar("Value")
 
 
-class LocalEngine:
-    """Opens sessions on this machine."""
-
-    name = "local"
-    version = "1"
-
-    @contextmanager
-    def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
-                progress: Progress | None = None) -> Iterator[LocalSession]:
-        """Open a session whose scratch files live in `work`.
-
-        Args:
-            task: what to compute.
-            work: an existing folder of this build.
-            memory_limit: DuckDB's, such as `2GB`.
-            threads: how many to use; None: as many as there are processors.
-            progress: told `(step, done, total)`.
-
-        Raises:
-            SettingsInvalid, StorageIoFailure: as `open_connection`.
-        """
-        workers = threads or os.cpu_count() or 1
-        with closing(open_connection(work, memory_limit, threads)) as connection:
-            yield LocalSession(task, connection, workers, progress)
+@contextmanager
+def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None,
+                 progress: Progress | None) -> Iterator[LocalSession]:
+    """Open a session; see `LocalEngine.session`."""
+    workers = threads or os.cpu_count() or 1
+    with closing(open_connection(work, memory_limit, threads)) as connection:
+        yield LocalSession(task, connection, workers, progress)
 
 
 class LocalSession:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import digest, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import convert, extract, extract_mark, extract_path
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
+from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.oracle.meaning import AssumedAssertion, Event, order_key
 from offline_feature_plane.errors import (
     EngineFailed,
@@ -30,15 +32,16 @@ from offline_feature_plane.errors import (
     ReplayEventsEmpty,
     SourceColumnUnknown,
 )
-from offline_feature_plane.filesets import check_pins, read_batches
-from offline_feature_plane.ports import EventInput, LabelTable, PinnedFile, PlainTable, RecordSlice, ReplayFacts
+from offline_feature_plane.filesets import read_pinned
+from offline_feature_plane.ports import ReplayFacts
+from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable, RecordLog
 
 __all__ = ["Told", "read_assertions", "read_events"]
 
 INSTANT = ColumnType("timestamp")
 
 
-def read_events(inputs: Sequence[EventInput], closure: Closure) -> tuple[tuple[Event, ...], ReplayFacts]:
+def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, ...], ReplayFacts]:
     """All admitted events in the total order, and what reading found.
 
     Raises:
@@ -46,62 +49,53 @@ def read_events(inputs: Sequence[EventInput], closure: Closure) -> tuple[tuple[E
         NumericOverflow, TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
     """
     events: list[Event] = []
-    topics: dict[str, dict[str, Any]] = {}
+    left_out: Counter[str] = Counter()
+    tables: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
-    for item in sorted(inputs, key=lambda one: (one.topic.encode(), one.source if isinstance(one, RecordSlice) else "")):
-        files = item.files if isinstance(item, PlainTable) else tuple(segment.file for segment in item.segments)
-        check_pins(files)
-        place = _place_of(item, closure)
-        if place is None:
-            _add(topics, item.topic, {}, [], {"other_scope": sum(file.rows for file in files)})
-        elif isinstance(item, PlainTable):
-            found = list(_table_events(item, closure.sources[place]))
-            kept = _without_repeats(item, found)
-            facts = {"log_id": item.log_id, "evidence_kind": "pinned_files", "files": len(files)}
-            _add(topics, item.topic, facts, kept, {"duplicate": len(found) - len(kept)})
-            events += kept
-        else:
-            kept, said = _slice_events(item, closure.sources[place])
-            logs = ", ".join(sorted({segment.log_id for segment in item.segments}))
-            facts = {"log_id": logs, "evidence_kind": "archive_chain", "files": len(files), "records_digest": said}
-            records.append({"topic": item.topic, "records": said, "source": place})
-            _add(topics, item.topic, facts, kept, item.dispositions)
-            events += kept
+    whole = True  # is every id an integer?
+    admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
+    for item in sorted(inputs, key=lambda one: one.topic.encode()):
+        if not isinstance(item, PlainTable):
+            whole = False
+            by_source, reasons = _record_events(item, task.closure.sources, admission)
+            left_out.update(reasons)
+            for place, source in sorted(enumerate(task.closure.sources), key=lambda one: one[1].name):
+                found, said = by_source[source.name]
+                records.append({"topic": item.topic, "records": said, "source": place})
+                events += found
+            continue
+        tables.append({"topic": item.topic, "log_id": item.log_id})
+        table_source = _source_of(item, task.closure)
+        if table_source is None:
+            left_out["other_scope"] += item.rows
+            continue
+        whole = whole and item.id_type.is_integer
+        rows = list(_table_events(item, table_source))
+        kept = _without_repeats(item, rows)
+        left_out["duplicate"] += len(rows) - len(kept)
+        events += kept
     if not events:
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
-    whole = all(isinstance(item, PlainTable) and item.id_type.is_integer for item in inputs if _place_of(item, closure) is not None)
     ordered = sorted(events, key=order_key)
-    tables = sorted(({"topic": item.topic, "log_id": item.log_id} for item in inputs if isinstance(item, PlainTable)),
-                    key=lambda one: one["topic"].encode())
-    left_out: Counter[str] = Counter()
-    for topic in topics.values():
-        left_out.update(topic["dispositions"])
     named = ordered if whole else [_as_text(event) for event in ordered]
-    return tuple(named), ReplayFacts(len(events) + left_out.total(), len(events), dict(left_out), digest("ofs.events.v1", tables + records),
-                                     topics, ordered[0].ts_us, ordered[-1].ts_us, ColumnType("int64" if whole else "string"))
+    return tuple(named), ReplayFacts(
+        events_read=len(events) + left_out.total(), events_admitted=len(events),
+        dispositions={reason: count for reason, count in left_out.items() if count},
+        events_digest=digest("ofs.events.v1", tables + records),
+        first_ts_us=ordered[0].ts_us, last_ts_us=ordered[-1].ts_us, id_type=ColumnType("int64" if whole else "string"))
 
 
 def _as_text(event: Event) -> Event:
     return replace(event, event_id=str(event.event_id), read_id=event.event_id) if isinstance(event.event_id, int) else event
 
 
-def _place_of(item: EventInput, closure: Closure) -> int | None:
-    places = [place for place, source in enumerate(closure.sources)
-              if (item.topic in source.event_types if isinstance(item, PlainTable) else source.name == item.source)]
-    if len(places) > 1:
-        raise FeatureProfileInvalid(f"the event type {item.topic} belongs to several sources.", path="sources",
+def _source_of(table: PlainTable, closure: Closure) -> Source | None:
+    found = [source for source in closure.sources if table.topic in source.event_types]
+    if len(found) > 1:
+        raise FeatureProfileInvalid(f"the event type {table.topic} belongs to several sources.", path="sources",
                                     fix="Let each event type belong to one source.")
-    return places[0] if places else None
-
-
-def _add(topics: dict[str, dict[str, Any]], name: str, facts: dict[str, Any], kept: Sequence[Event], left_out: dict[str, int]) -> None:
-    topic = topics.setdefault(name, {**facts, "read": 0, "admitted": 0, "dispositions": {}})
-    counted = {reason: count for reason, count in left_out.items() if count}
-    topic["read"] += len(kept) + sum(counted.values())
-    topic["admitted"] += len(kept)
-    for reason, count in counted.items():
-        topic["dispositions"][reason] = topic["dispositions"].get(reason, 0) + count
+    return found[0] if found else None
 
 
 def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, dict[str, Any]]]:
@@ -113,12 +107,11 @@ def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, di
                                       fix="Give the field a `path:` that names an existing column.")
     marks = [Field(table.time_column, INSTANT, (table.time_column,))]
     marks += [Field(table.id_column, table.id_type, (table.id_column,))] if table.id_column is not None else []
-    for file in table.files:
-        for batch in read_batches(file, table.form, columns):
-            for field in (*marks, *source.fields):
-                if not isinstance(array := batch.get(_column(field, table), []), list):
-                    refuse_type(table.topic, _column(field, table), array.type, field.name, field.type)
-    for number, raw in enumerate(_rows(table.files, table.form, columns)):
+    for batch in read_pinned(table.files, table.form, columns):
+        for field in (*marks, *source.fields):
+            if not isinstance(array := batch.get(_column(field, table), []), list):
+                refuse_type(table.topic, _column(field, table), array.type, field.name, field.type)
+    for number, raw in enumerate(_rows(table, columns)):
         ts_us = extract_mark(raw.get(table.time_column), marks[0], table.zone)
         named: Any = row_id(table.log_id, number)
         if table.id_column is not None:
@@ -153,12 +146,11 @@ def _alike(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)  # in Python 1 == True
 
 
-def _rows(files: Sequence[PinnedFile], form: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for file in files:
-        for batch in read_batches(file, form, columns):
-            lists = {name: array if isinstance(array, list) else _python(array) for name, array in batch.items()}
-            for values in zip(*lists.values(), strict=True):
-                yield dict(zip(lists, values, strict=True))
+def _rows(table: PlainTable | LabelTable, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for batch in read_pinned(table.files, table.form, columns):
+        lists = {name: array if isinstance(array, list) else _python(array) for name, array in batch.items()}
+        for values in zip(*lists.values(), strict=True):
+            yield dict(zip(lists, values, strict=True))
 
 
 def _python(array: pa.Array) -> list[Any]:
@@ -171,22 +163,28 @@ def _python(array: pa.Array) -> list[Any]:
     return found
 
 
-def _slice_events(item: RecordSlice, source: Source) -> tuple[list[Event], str]:
-    """Events of an archive slice, and the digest of their coordinates and payload hashes."""
-    batches = list(item.batches())
+def _record_events(log: RecordLog, sources: Sequence[Source],
+                   admission: Admission) -> tuple[dict[str, tuple[list[Event], str]], Mapping[str, int]]:
+    """Per source the events of a log with the digest of their coordinates and payload hashes; and what gave no event, by reason."""
+    batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
+    left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
+    return {source.name: _typed_events(log, source, batches[source.name]) for source in sources}, left_out
+
+
+def _typed_events(log: RecordLog, source: Source, batches: Sequence[pa.RecordBatch]) -> tuple[list[Event], str]:
     expected = [*RECORD_COLUMNS, *(field.name for field in source.fields)]
-    segments = {segment.partition: segment for segment in item.segments}
+    lanes = {lane.partition: lane for lane in log.lanes}
     events, lines = [], []
     for batch in batches:
         if batch.schema.names != expected:
-            raise EngineFailed(f"{item.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
+            raise EngineFailed(f"{log.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
         instants = batch.column("ts").cast(pa.int64()).to_pylist()
         heads = [batch.column(name).to_pylist() for name in ("event_id", "partition", "offset", "payload_hash")]
         fields = [_inner(batch.column(field.name), field) for field in source.fields]
         for place, (ts_us, event_id, partition, offset, payload_hash) in enumerate(zip(instants, *heads, strict=True)):
             values = {field.name: column[place] for field, column in zip(source.fields, fields, strict=True)}
-            events.append(Event(source.name, event_id, ts_us, values, item.topic, partition, int(offset)))
-            where = segments[partition]
+            events.append(Event(source.name, event_id, ts_us, values, log.topic, partition, int(offset)))
+            where = lanes[partition]
             lines.append((partition, int(offset), f"{where.log_id}\t{partition}\t{where.offset_kind}\t{offset}\t{payload_hash}\n"))
     return events, sha256_of("".join(line for _, _, line in sorted(lines)).encode())
 
@@ -230,11 +228,10 @@ def read_assertions(table: LabelTable, id_type: ColumnType) -> list[Told]:
         ReplayBasisMismatch, SourceUnreadable; LabelStoreUnavailable: a needed value is missing or cannot be read;
         LabelPolicyInvalid: an unmapped value or an unknown source.
     """
-    check_pins(table.files)
     columns = dict.fromkeys(name for name in (
         table.event_column, table.event_time_column, table.value_column, table.observed_column, table.effective_column, table.source_column,
         table.id_column, table.supersedes_column) if name is not None)
-    return [_told(table, raw, id_type) for raw in _rows(table.files, table.form, list(columns))]
+    return [_told(table, raw, id_type) for raw in _rows(table, list(columns))]
 
 
 def _told(table: LabelTable, raw: dict[str, Any], id_type: ColumnType) -> Told:

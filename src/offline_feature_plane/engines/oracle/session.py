@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type
 from offline_feature_plane.domain.accounting import check_accounting
+from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
@@ -23,7 +24,8 @@ from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute, speaks_of
 from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
-from offline_feature_plane.ports import EventInput, LabelFacts, LabelTable, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["OracleEngine", "OracleSession"]
 
@@ -35,6 +37,10 @@ class OracleEngine:
 
     name = "oracle"
     version = "1"
+
+    def supports(self, function: str) -> bool:
+        """Everything that has a meaning: it computes by that alone."""
+        return function in registered()
 
     @contextmanager
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,  # noqa: ARG002 - the port's
@@ -55,7 +61,7 @@ class OracleSession:
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `read_events`."""
-        self._events, self._replayed = read_events(inputs, self._task.closure)
+        self._events, self._replayed = read_events(inputs, self._task)
         return self._replayed
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:

@@ -1,19 +1,21 @@
 """The doors: small Protocols that use cases speak to and adapters implement, and the frozen values that pass through them.
 
-Every method names the errors it raises; adapters map foreign exceptions to ours at their own edge.
+Those of what a build reads, event sources and label stores, stand in `ports.inputs`. Every method names the errors it raises; adapters
+map foreign exceptions to ours at their own edge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.runstates import Mode, State
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -203,114 +205,17 @@ class Ports:
     clock: Clock
 
 
-# --- sources ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PinnedFile:
-    """A file of a source, pinned: path relative to the source's root, absolute path, digest, rows, bytes."""
-
-    relative: str
-    path: Path
-    sha256: str
-    rows: int
-    size: int
-
-
-@dataclass(frozen=True)
-class PlainTable:
-    """A table of the user's own, as an engine must read it.
-
-    `topic` is the name in plane.yaml and also the event type; offsets do not exist, the total order is `(ts, event_id)`
-    (`decisions.md` D14). `columns` maps the file's column names to their engine-neutral types (as Arrow type text).
-    `id_column` None: ids are `<log_id8>:<row>` with rows counted over files in `files` order. `zone` None only if the time column has one.
-    """
-
-    topic: str
-    log_id: str
-    form: Literal["parquet", "csv", "jsonl"]
-    files: tuple[PinnedFile, ...]
-    id_column: str | None
-    id_type: ColumnType
-    time_column: str
-    zone: str | None
-    columns: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One archive segment file with its coordinates: covers `[first_offset, next_offset)` of one partition."""
-
-    topic: str
-    partition: int
-    offset_kind: str
-    log_id: str
-    file: PinnedFile
-    first_offset: str
-    next_offset: str
-
-
-@dataclass(frozen=True)
-class RecordSlice:
-    """Archive event records of one topic, decoded and typed for one source of the closure.
-
-    `batches()` yields Arrow record batches (any order) with the columns of `RECORD_COLUMNS` followed by the source's fields, typed as
-    `arrow_type` of `domain.columns` says (decimals as decimal128). `dispositions` counts what was left out, by reason, and is final after
-    the batches were read.
-    """
-
-    topic: str
-    source: str
-    segments: tuple[Segment, ...]
-    batches: Any
-    dispositions: dict[str, int] = field(default_factory=dict)
-
-
-EventInput = PlainTable | RecordSlice
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """A label timeline of the user's own, for one label type, as an engine must read it.
-
-    Column names refer to the file; `value` is a constant or a column with an optional map of its text to label values; `observed` is a
-    column or, with `observed_after_us`, the event's time plus a delay (assumed). `effective` None = observed for timelines, event time for
-    assumed ones. `source` None = SYSTEM. `unmapped` values are refused.
-    """
-
-    label_type: str
-    log_id: str
-    form: Literal["parquet", "csv", "jsonl"]
-    files: tuple[PinnedFile, ...]
-    columns: tuple[tuple[str, str], ...]
-    event_column: str
-    value_constant: str | None
-    value_column: str | None
-    value_map: tuple[tuple[str, str], ...] | None
-    observed_column: str | None
-    observed_after_us: int | None
-    event_time_column: str | None
-    effective_column: str | None
-    source_column: str | None
-    source_constant: str
-    id_column: str | None
-    supersedes_column: str | None
-    zone: str | None
-    min_lag_us: int | None
-
-
 # --- engine -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ReplayFacts:
-    """What replay found: per topic how many coordinates were read, what was dropped why, and the digest of the events."""
+    """What replay found: how many coordinates were read, what was left out why, and the digest of the events."""
 
     events_read: int
     events_admitted: int
     dispositions: Mapping[str, int]
     events_digest: str
-    per_topic: Mapping[str, Mapping[str, Any]]
     first_ts_us: int | None
     last_ts_us: int | None
     id_type: ColumnType
@@ -364,6 +269,9 @@ class Engine(Protocol):
 
     name: str
     version: str
+
+    def supports(self, function: str) -> bool:
+        """Does it compute the aggregation of this name? Asked while planning, so it must cost nothing to answer."""
 
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
                 progress: Progress | None = None) -> AbstractContextManager[EngineSession]:

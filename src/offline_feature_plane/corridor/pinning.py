@@ -1,0 +1,138 @@
+"""The first step of planning: the profile, events and labels that an intent speaks of, pinned by digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offline_feature_plane.contracts.intent_rules import parse_intent
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
+from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
+from offline_feature_plane.corridor.shortform import FillIns, expand, is_long_form, read_short
+from offline_feature_plane.documents import Document
+from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.rows import TokenKey
+from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError
+from offline_feature_plane.ports.inputs import EventSource, LabelStore, LabelTable, PinnedEvents
+
+
+@dataclass(frozen=True)
+class PinnedInputs:
+    """What one intent is made from, pinned. `events` are by topic, `read_by` says which source pinned each, as `name@version`."""
+
+    profile_ref: str
+    profile: FeatureProfile
+    profile_digest: str
+    set_ref: str
+    feature_label_types: tuple[str, ...]
+    events: Mapping[str, PinnedEvents]
+    read_by: Mapping[str, str]
+    labels: tuple[LabelTable, ...]
+    labels_read_by: str
+    token_key: TokenKey | None
+
+
+def pin_inputs(asked: Asked, inputs: PlanningInputs) -> PinnedInputs:
+    """Find everything that an intent speaks of, and fix it.
+
+    Raises:
+        OfsError: the intent's shape, the profile, a topic or a label type that plane.yaml does not map, and what pinning raises.
+    """
+    settings = inputs.settings
+    head = _read_head(asked.document.value, settings)
+    document, profile_digest = inputs.profile(head.profile_ref, asked.folder)
+    profile = _read_profile(document, head, inputs)
+    set_ref = head.set_ref or _only_set(profile)
+    drawn = profile.closure(set_ref, head.rows, list(settings.labels))
+    owners = {topic: source for source in inputs.event_sources for topic in source.topics}
+    topics = sorted(set(head.topics or _topics_of(drawn, owners)), key=str.encode)
+    label_types = sorted({*head.label_types, *drawn.label_types()})
+    return PinnedInputs(
+        profile_ref=head.profile_ref, profile=profile, profile_digest=profile_digest, set_ref=set_ref,
+        feature_label_types=drawn.label_types(),
+        events={topic: _owner(topic, owners).pin(topic) for topic in topics},
+        read_by={topic: _registered(owners[topic]) for topic in topics},
+        labels=tuple(_pin_labels(label_type, inputs.label_store) for label_type in label_types),
+        labels_read_by=_registered(inputs.label_store), token_key=inputs.token_key())
+
+
+@dataclass(frozen=True)
+class _Head:
+    """As much of an intent as must be known before anything can be pinned."""
+
+    rows: str
+    profile_ref: str
+    set_ref: str | None
+    label_types: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+# Stands for what is at hand while a short form is too broken to know it, so that every other problem of it shows at once.
+_UNSEEN = FillIns(code_release_id="unseen", actor=("unseen", "declared"), profile_digest="sha256:" + "0" * 64, feature_set="unseen@v1",
+                  basis=({"topic": "unseen", "files": ["unseen"], "log_id": "sha256:" + "0" * 64},), key_id="0" * 16)
+
+
+def _read_head(document: Any, settings: Settings) -> _Head:
+    if is_long_form(document):
+        intent = parse_intent(document)
+        chosen = intent.feature_definition_set
+        return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
+                     tuple(intent.label_basis.label_types), tuple(entry.topic for entry in intent.replay_basis))
+    try:
+        short = read_short(document)
+    except OfsError:
+        if isinstance(document, Mapping):
+            expand(document, settings=settings, fill_ins=_UNSEEN)
+        raise
+    topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
+    return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), topics)
+
+
+def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:
+    try:
+        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(inputs.settings.labels),
+                            supports=inputs.supports)
+    except OfsError as error:
+        raise document.locate(error) from None
+
+
+def _only_set(profile: FeatureProfile) -> str:
+    refs = profile.set_refs()
+    if len(refs) != 1:
+        raise FeatureProfileUnresolved(f"the profile has {len(refs)} feature sets: {', '.join(refs)}.", path="$.set",
+                                       fix="Say which one, for example `set: " + refs[0] + "`.")
+    return refs[0]
+
+
+def _topics_of(closure: Closure, owners: Mapping[str, EventSource]) -> Sequence[str]:
+    """Where the events of a closure's sources are: topics of their event types' names; else any topic that mixes types may hold them."""
+    mixed = [topic for topic, source in owners.items() if source.mixes_types]
+    found: list[str] = []
+    for event_type in (one for source in closure.sources for one in source.event_types):
+        if event_type not in owners and not mixed:
+            raise BasisUnresolved(f"plane.yaml maps no events of type {event_type!r}; it maps {', '.join(owners) or 'none'}.",
+                                  path="$.rows", fix="Add the table under `events:`, or correct the name.")
+        found += [event_type] if event_type in owners else mixed
+    return found
+
+
+def _owner(topic: str, owners: Mapping[str, EventSource]) -> EventSource:
+    if topic not in owners:
+        raise BasisUnresolved(f"plane.yaml knows no topic {topic!r}; it knows {', '.join(owners) or 'none'}.", path="$.replay_basis",
+                              fix="Add it under `events:` or `archives:`, or correct the name.")
+    return owners[topic]
+
+
+def _pin_labels(label_type: str, store: LabelStore) -> LabelTable:
+    if label_type not in store.label_types:
+        known = ", ".join(store.label_types) or "none"
+        raise LabelTypeScopeUnresolved(f"plane.yaml maps no label timeline {label_type!r}; it maps {known}.", path="$.label.type",
+                                       fix="Add it under `labels:`, or correct the name.")
+    return store.pin(label_type)
+
+
+def _registered(found: EventSource | LabelStore) -> str:
+    return f"{found.name}@{found.version}"

@@ -1,0 +1,47 @@
+"""The local engine as planning meets it: what it is and what it supports. DuckDB and the kernels load when a session opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.kernels import catalog
+
+if TYPE_CHECKING:
+    from offline_feature_plane.engines.local.session import LocalSession
+
+__all__ = ["LocalEngine"]
+
+
+class LocalEngine:
+    """Opens sessions on this machine."""
+
+    name = "local"
+    version = "1"
+
+    def supports(self, function: str) -> bool:
+        """Is there a reducer of this name?"""
+        return catalog.has(function)
+
+    @contextmanager
+    def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
+                progress: Callable[[str, int, int], None] | None = None) -> Iterator[LocalSession]:
+        """Open a session whose scratch files live in `work`.
+
+        Args:
+            task: what to compute.
+            work: an existing folder of this build.
+            memory_limit: DuckDB's, such as `2GB`.
+            threads: how many to use; None: as many as there are processors.
+            progress: told `(step, done, total)`.
+
+        Raises:
+            SettingsInvalid, StorageIoFailure: as `open_connection`.
+        """
+        from offline_feature_plane.engines.local.session import open_session  # noqa: PLC0415 - planning asks, but computes nothing
+
+        with open_session(task, work, memory_limit, threads, progress) as opened:
+            yield opened

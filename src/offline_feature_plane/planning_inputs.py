@@ -1,0 +1,113 @@
+"""What a plane has at hand for planning: its event sources, label store, profiles, run facts, token key and published datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
+from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
+from offline_feature_plane.corridor.inputs import Asked, Granted
+from offline_feature_plane.corridor.publish import manifest_key, supersession_prefix
+from offline_feature_plane.corridor.shortform import ActorSource
+from offline_feature_plane.documents import Document, load_document
+from offline_feature_plane.domain.canonical import sha256_of
+from offline_feature_plane.domain.gates import GateResult, judge_inputs, judge_outputs
+from offline_feature_plane.domain.rows import TokenKey
+from offline_feature_plane.errors import (
+    FeatureProfileInvalid,
+    FeatureProfileUnresolved,
+    OfsError,
+    OwnershipBoundaryViolation,
+    RefNotFound,
+    RunFactsUnavailable,
+)
+from offline_feature_plane.installation import current_user, installed_release, zone_rules
+from offline_feature_plane.key_file import read_key
+from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.ports import Engine, ObjectStore
+from offline_feature_plane.ports.inputs import EventSource, LabelStore
+from offline_feature_plane.refs import resolve_ref
+from offline_feature_plane.sources.archive import ArchiveSource
+from offline_feature_plane.sources.files import PlainTableSource
+
+# Every kind of event source: what opens it for a plane's settings. A new kind of source is a module and a line here.
+EVENT_SOURCES: tuple[Callable[[Settings], EventSource], ...] = (PlainTableSource.of, ArchiveSource.of)
+
+
+class PlaneInputs:
+    """`corridor.inputs.PlanningInputs` over the adapters of this installation. Refs must lie under one of the plane's roots.
+
+    Args:
+        settings: the plane's.
+        store: opens the artifact store; called only if an intent refers to other datasets.
+        engine: gives the engine that will compute, to be asked what it supports.
+    """
+
+    def __init__(self, settings: Settings, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
+        self.settings = settings
+        self._store, self._engine = store, engine
+        self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
+        self.tzdata = zone_rules()
+        self.code_release_id = installed_release()
+        self.event_sources: tuple[EventSource, ...] = tuple(opened(settings) for opened in EVENT_SOURCES)
+        self.label_store: LabelStore = FileLabelStore.of(settings)
+
+    def supports(self, function: str) -> bool:
+        """Does the plane's engine compute this aggregation?"""
+        return self._engine().supports(function)
+
+    def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
+        """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""
+        path = resolve_ref(ref, folder, self.settings.roots, "$.features")
+        try:
+            data = path.read_bytes()
+        except OSError as wrong:
+            raise FeatureProfileUnresolved(f"the feature profile {path} cannot be read: {wrong.strerror}.", path="$.features",
+                                           fix="Write the path relative to the intent.") from wrong
+        return load_document(path, FeatureProfileInvalid), sha256_of(data)
+
+    def token_key(self) -> TokenKey | None:
+        """The plane's token key. Raises as `read_key`."""
+        return read_key(Path(self.settings.tokens.key_file), self.settings.store)
+
+    def grant(self, intent: BuildIntent, asked: Asked) -> Granted:
+        """No PASS, no read (`domain.md` §7). Raises OwnershipBoundaryViolation, RunFactsUnavailable, RunScopeInvalid, NoPassNoRead."""
+        granted = judge_outputs(self.settings.outputs)
+        if not granted.passed:
+            raise OwnershipBoundaryViolation("; ".join(granted.sentences) + ".", fix="Add it under `outputs:` in plane.yaml, if you may.")
+        if intent.run_facts_ref == NO_RUN_FACTS:
+            return Granted(None, (), (granted,))
+        document = _run_facts(resolve_ref(intent.run_facts_ref, asked.folder, self.settings.roots, "$.run_facts_ref"))
+        gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
+        try:
+            facts = parse_run_facts(document.value)
+            inputs = judge_inputs(facts.document(), intent.required_output_ids, gate_map, self.settings.deny_outputs,
+                                  platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids,
+                                  place=_place_of_wish(asked.document))
+        except OfsError as wrong:
+            raise document.locate(wrong) from None  # what is not told at the wish is wrong in the view
+        said = tuple(one.describe() for one in inputs)
+        return Granted(run_facts_digest(facts), said, (granted, GateResult("world_inputs", "PASS", None, {"inputs": list(said)})))
+
+    def is_published(self, dm_id: str) -> bool:
+        """Does a manifest of this id stand?"""
+        return self._store().exists(manifest_key(self.settings.run_scope, dm_id))
+
+    def superseded(self, dm_id: str) -> Sequence[str]:
+        """The datasets that this one replaces."""
+        return [Path(key).stem for key in self._store().list(supersession_prefix(self.settings.run_scope, dm_id))]
+
+
+def _run_facts(path: Path) -> Document:
+    try:
+        return load_document(path, RunFactsUnavailable)
+    except RefNotFound as wrong:
+        raise RunFactsUnavailable(wrong.what, path="$.run_facts_ref", fix=wrong.fix) from wrong
+
+
+def _place_of_wish(asked: Document) -> str:
+    """Where the required outputs were asked for: in the intent if it speaks of them, else for the whole plane."""
+    written = next((name for name in ("required_output_ids", "required_outputs") if asked.value.get(name) is not None), None)
+    return "plane.yaml $.required_outputs" if written is None else f"{asked.place(f'$.{written}')} $.{written}"

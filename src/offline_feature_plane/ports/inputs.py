@@ -1,0 +1,214 @@
+"""What a build reads: the doors that pin it, event sources and label stores, and the pinned inputs as an engine gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from offline_feature_plane.contracts.plan import SourcePlan
+from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.basis import Range, Selector
+from offline_feature_plane.domain.closure import Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.completeness import Completeness
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Form = Literal["parquet", "csv", "jsonl"]
+
+# --- as an engine reads it ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """A file of a source, pinned: path relative to the source's root, absolute path, digest, rows, bytes."""
+
+    relative: str
+    path: Path
+    sha256: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of the user's own, as an engine must read it.
+
+    `topic` is the name in plane.yaml and also the event type; offsets do not exist, the total order is `(ts, event_id)`
+    (`decisions.md` D14). `columns` maps the file's column names to their engine-neutral types (as Arrow type text).
+    `id_column` None: ids are `<log_id8>:<row>` with rows counted over files in `files` order. `zone` None only if the time column has one.
+    """
+
+    topic: str
+    log_id: str
+    form: Form
+    files: tuple[PinnedFile, ...]
+    id_column: str | None
+    id_type: ColumnType
+    time_column: str
+    zone: str | None
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files together."""
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One partition of a topic: in which log its offsets count, and of which kind they are."""
+
+    partition: int
+    offset_kind: str
+    log_id: str
+
+
+class RecordLog(Protocol):
+    """The records of one topic of a log, in pinned ranges, typed for the sources of one closure."""
+
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Its partitions, as far as the ranges touch them."""
+
+    def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> Mapping[str, int]:
+        """Read everything once, in the order of partitions and offsets, and hold it against its pins.
+
+        Args:
+            admission: judges each record. It remembers the ids of all topics of a build, so one admission goes through all of them.
+            take: called with a source's name and its next events: the columns of `RECORD_COLUMNS`, then the source's fields, typed as
+                `arrow_type` of `domain.columns` says (decimals as decimal128).
+
+        Returns:
+            How many coordinates gave no event, by reason.
+
+        Raises:
+            ReplayBasisMismatch: what is read is not what was pinned, or a record is not what its hash says.
+            ReplayDuplicateOffsetMismatch: two places hold different events at one coordinate.
+            ReplayEventIdConflict: one id with two contents.
+            EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their coordinate.
+            SourceUnreadable: something is broken.
+        """
+
+
+EventInput = PlainTable | RecordLog
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label timeline of the user's own, for one label type, as an engine must read it.
+
+    Column names refer to the file; `value` is a constant or a column with an optional map of its text to label values; `observed` is a
+    column or, with `observed_after_us`, the event's time plus a delay (assumed). `effective` None = observed for timelines, event time for
+    assumed ones. `source` None = SYSTEM. `unmapped` values are refused.
+    """
+
+    label_type: str
+    log_id: str
+    form: Form
+    files: tuple[PinnedFile, ...]
+    columns: tuple[tuple[str, str], ...]
+    event_column: str
+    value_constant: str | None
+    value_column: str | None
+    value_map: tuple[tuple[str, str], ...] | None
+    observed_column: str | None
+    observed_after_us: int | None
+    event_time_column: str | None
+    effective_column: str | None
+    source_column: str | None
+    source_constant: str
+    id_column: str | None
+    supersedes_column: str | None
+    zone: str | None
+    min_lag_us: int | None
+
+
+# --- where it comes from ------------------------------------------------------------------------------------
+
+
+class PinnedEvents(Protocol):
+    """The events of one topic, pinned: what planning may ask before anything is read."""
+
+    @property
+    def topic(self) -> str:
+        """The topic's name in plane.yaml."""
+
+    @property
+    def log_ids(self) -> tuple[str, ...]:
+        """The logs that its offsets, or its rows, count in (`decisions.md` D9)."""
+
+    @property
+    def names_events(self) -> bool:
+        """Do its events carry ids that labels can refer to?"""
+
+    @property
+    def table_files(self) -> tuple[Path, ...]:
+        """The files whose columns are its fields; none if fields stand in payloads."""
+
+    def basis(self) -> list[dict[str, Any]]:
+        """Everything that it holds, as entries of an intent's `replay_basis`."""
+
+    def resolve(self, selector: Selector) -> tuple[Range, ...]:
+        """The ranges that a span of log time is. Raises SelectorUnresolved, ReplayBasisMismatch."""
+
+    def completeness(self, ranges: Sequence[Range]) -> Completeness:
+        """Hold the ranges of a basis against the evidence at hand; a table is complete relative to its files. Never raises."""
+
+    def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> EventInput:
+        """Its events in some ranges, for the sources of a closure, ready for an engine. Ranges of other topics mean nothing to it."""
+
+    def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
+        """What of it will be read, for the plan. `read_by` is the source's `name@version`."""
+
+
+class EventSource(Protocol):
+    """Pins topics of one kind, such as tables in files or record archives. `name` and `version` go into the plan."""
+
+    name: str
+    version: str
+    mixes_types: bool  # may a topic hold events of any type, or only of the one that it is named after?
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The topics that plane.yaml maps to this source."""
+
+    def history_start_us(self, topic: str) -> int | None:
+        """From when on the topic is declared complete (`decisions.md` D19); None: from its first event."""
+
+    def pin(self, topic: str) -> PinnedEvents:
+        """Find out what stands there now, and fix it by digests.
+
+        Raises:
+            SourceUnreadable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared,
+            SettingsInvalid: what plane.yaml says of it.
+        """
+
+
+class LabelStore(Protocol):
+    """Pins label timelines. `name` and `version` go into the plan."""
+
+    name: str
+    version: str
+
+    @property
+    def label_types(self) -> Collection[str]:
+        """The label types that plane.yaml maps to this store."""
+
+    def pin(self, label_type: str) -> LabelTable:
+        """Find the timeline of a type, and fix it by digests.
+
+        Raises:
+            LabelStoreUnavailable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared:
+            what plane.yaml says of it.
+        """
+
+    def truth_columns(self, files: Collection[Path]) -> frozenset[str]:
+        """The columns of these files that any timeline takes labels from: never features (`decisions.md` D26)."""
