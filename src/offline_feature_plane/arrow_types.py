@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.errors import SourceTypeMismatch
 
 _PLAIN: dict[str, pa.DataType] = {
     "bool": pa.bool_(), "int8": pa.int8(), "int16": pa.int16(), "int32": pa.int32(), "int64": pa.int64(),
@@ -19,6 +20,47 @@ _PLAIN: dict[str, pa.DataType] = {
 def arrow_type(kind: ColumnType) -> pa.DataType:
     """The one Arrow type of a column type: decimals as decimal128, instants as µs in UTC."""
     return pa.decimal128(kind.precision, kind.scale) if kind.kind == "decimal" else _PLAIN[kind.kind]
+
+
+def carries(kind: pa.DataType, wanted: ColumnType) -> bool:
+    """Can a raw column of this Arrow type ever hold values of a column type?
+
+    >>> carries(pa.string(), ColumnType("timestamp")), carries(pa.date32(), ColumnType("timestamp"))
+    (True, False)
+    """
+    types = pa.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    match wanted.kind:
+        case "bool":
+            fits = types.is_boolean(kind) or types.is_integer(kind)
+        case "float64" | "decimal":
+            fits = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        case "timestamp":
+            fits = types.is_timestamp(kind)
+        case _:
+            fits = types.is_integer(kind)
+    return bool(text or fits or types.is_null(kind))
+
+
+def refuse_type(topic: str, column: str, kind: pa.DataType, name: str, wanted: ColumnType) -> None:
+    """Refuse a raw column whose type can never carry what the field `name` is declared as.
+
+    Raises:
+        SourceTypeMismatch: naming the column, both types and the remedy.
+    """
+    if carries(kind, wanted):
+        return
+    numbers = (ColumnType("int64"), ColumnType("float64"), ColumnType("decimal", 18, 2))
+    others = [one for one in (ColumnType("bool"), *numbers, ColumnType("timestamp")) if carries(kind, one)]
+    if pa.types.is_date(kind) and wanted.kind == "timestamp":
+        fix = "A day is no instant. If its first moment is meant, cast the column to a timestamp of the zone that is meant."
+    elif others:
+        fix = f"Declare {name} as {' or '.join(one.kind for one in others)}, or convert the column."
+    else:
+        fix = f"Convert the column to one that carries {wanted}."
+    raise SourceTypeMismatch(f"{topic}: column {column} is {kind}, which no {wanted} can be read from.", path=column, fix=fix)
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:

@@ -1,14 +1,13 @@
 """Two engines, one meaning: the local engine against the oracle, through the same ports, over the same files (R10)."""
 
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from two_engines import tell
 
-from offline_feature_plane.corridor.leaves import leaves_of, settle
 from offline_feature_plane.domain.aggregations import aggregation_kind
 from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
@@ -16,7 +15,6 @@ from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Split, Task
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.errors import OfsError
 from offline_feature_plane.testing.drawing import draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Archive, Stored, Table, World
 
@@ -24,36 +22,13 @@ INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timesta
 WHOLE = ColumnType("decimal", 18, 1)
 
 
-def tell(engine, world, events, labels, folder):
-    """Everything an engine says about a world: facts, columns, rows and leaf digests, or the code of its error."""
-    work = folder / f"work-{engine.name}"
-    work.mkdir(parents=True)
-    said = {}
-    try:
-        with engine.session(world.task, work=work, threads=2) as session:
-            said["replay"] = asdict(session.replay(events))
-            said["labels"] = asdict(session.labels(labels))
-            said["selection"] = asdict(session.select())
-            said["columns"] = session.columns()
-            batches = list(session.rows())
-    except OfsError as wrong:
-        return {"error": wrong.code}
-    if not batches:
-        return {**said, "rows": []}
-    settled = pa.Table.from_batches([settle(said["columns"], pa.Table.from_batches([one])) for one in batches])
-    batch = settle(said["columns"], settled)
-    said["rows"] = [{name: repr(value) for name, value in row.items()} for row in batch.to_pylist()]
-    said["leaves"] = leaves_of(said["columns"], batch)
-    return said
-
-
 def hold_together(seed):
     """Both engines say the same of the world of a seed, bit for bit."""
     world = draw_world(seed)
     with tempfile.TemporaryDirectory() as folder:
         events, labels = world.write(Path(folder))
-        expected = tell(OracleEngine(), world, events, labels, Path(folder))
-        found = tell(LocalEngine(), world, events, labels, Path(folder))
+        expected = tell(OracleEngine(), world.task, events, labels, Path(folder))
+        found = tell(LocalEngine(), world.task, events, labels, Path(folder))
     for part in expected | found:
         assert found.get(part) == expected.get(part), f"seed {seed}: {part}"
 
@@ -61,7 +36,7 @@ def hold_together(seed):
 def both_say(world, folder):
     """What the two engines say of a world, which is one."""
     events, labels = world.write(folder)
-    expected, found = (tell(engine, world, events, labels, folder) for engine in (OracleEngine(), LocalEngine()))
+    expected, found = (tell(engine, world.task, events, labels, folder) for engine in (OracleEngine(), LocalEngine()))
     assert found == expected
     return found
 

@@ -33,7 +33,8 @@ def value(text, **values):
     ("f + d", {"f": 0.5, "d": 25}, 0.75), ("0 * f", {"f": -1.0}, 0.0),
     ("coalesce(i, d)", {"i": None, "d": 150}, 150), ("coalesce(i, d)", {"i": 2, "d": 150}, 200),
     ("coalesce(d, f)", {"d": 25, "f": 1.0}, 0.25),
-    ("coalesce(i, null)", {"i": None}, None), ("seconds_between(ts, u)", {"ts": 1_500_001, "u": 0}, 1.500001),
+    ("coalesce(i, null)", {"i": None}, None), ("seconds_between(ts, u)", {"ts": 0, "u": 1_500_001}, 1.500001),
+    ("seconds_between(ts, u)", {"ts": 3_000_000, "u": 500_000}, -2.5),
 ])
 def test_numbers_are_computed_exactly_and_rounded_once(text, values, expected):
     """Integers and decimals stay exact; a quotient is the correctly rounded exact one; −0.0 does not exist."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Compare, Expression, In, Literal, Logic, Name, Negate, Node, Not
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.instants import US_PER_SECOND
-from offline_feature_plane.domain.zones import named_zone
+from offline_feature_plane.domain.zones import wall_at
 from offline_feature_plane.errors import NumericOverflow
 
 __all__ = ["evaluate", "is_true", "read_clock"]
@@ -27,7 +26,6 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
-_EPOCH = datetime(1970, 1, 1, tzinfo=named_zone("UTC"))
 
 
 def evaluate(expression: Expression | Node, values: Mapping[str, Value]) -> Value:  # noqa: PLR0911 - one return per kind of node
@@ -80,7 +78,7 @@ def read_clock(function: str, at_us: int, zone: str) -> int:
     >>> read_clock("weekday", 0, "UTC"), read_clock("hour", 0, "Asia/Kolkata")
     (3, 5)
     """
-    moment = (_EPOCH + timedelta(microseconds=at_us)).astimezone(named_zone(zone))
+    moment = wall_at(at_us, zone)
     match function:
         case "hour":
             return moment.hour
@@ -140,7 +138,7 @@ def _call(node: Call, values: list[Value]) -> Value:  # noqa: PLR0911 - one retu
     if node.function == "abs":
         return _fitting(abs(cast("int", first)), node.type, "abs")
     if node.function == "seconds_between":
-        return float(Fraction(cast("int", first) - cast("int", values[1]), US_PER_SECOND))
+        return float(Fraction(cast("int", values[1]) - cast("int", first), US_PER_SECOND))
     return read_clock(node.function, cast("int", first), node.zone)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from offline_feature_plane.domain.closure import Field, Rounding
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.instants import parse_offset_instant, parse_wall_reading
+from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, parse_offset_instant, parse_wall_reading
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import (
     EventSchemaMissingFields,
@@ -63,6 +63,17 @@ def extract(raw: Any, field: Field, zone: str | None = None) -> Value:
     return convert(raw, field.type, field.round, zone, field.name)
 
 
+def extract_mark(raw: Any, field: Field, zone: str | None = None) -> Value:
+    """As `extract`, for the id or the time of an event: every event has them, so that the advice is another than for a field."""
+    try:
+        return extract(raw, field, zone)
+    except EventSchemaMissingFields as wrong:
+        what = "a time" if field.type.kind == "timestamp" else "an id; if there are none, leave `id` out of plane.yaml"
+        raise EventSchemaMissingFields(f"the event's {field.name} is absent.", path=wrong.path, fix=f"Give every event {what}.") from None
+    except NumericOverflow as wrong:
+        raise NumericOverflow(wrong.what, path=wrong.path, fix="Write the ids as text; int64 holds no longer ones.") from None
+
+
 def missing_value(field: Field) -> Value:
     """What stands in for an absent value: the field's `missing:` text, read in its type; None if none is declared."""
     if field.missing is None:
@@ -109,7 +120,8 @@ def to_instant(raw: Any, zone: str | None, name: str) -> int:
     """Turn a datetime or RFC 3339 text (an offset may be left out if a zone is declared) into µs since the epoch.
 
     Raises:
-        ReplayEventInvalid: another kind of value, no such date, a fraction below a µs, a local time that occurs twice or never.
+        ReplayEventInvalid: another kind of value, no such date, a fraction below a µs, a local time that occurs twice or never, an
+            instant outside the years 1 to 9999.
         TimeZoneUndeclared: no offset and no zone.
     """
     kind = ColumnType("timestamp")
@@ -122,7 +134,7 @@ def to_instant(raw: Any, zone: str | None, name: str) -> int:
     else:
         _refuse(raw, kind, name, "a time with a zone, or RFC 3339 text, is expected", "Write times as timestamps or RFC 3339 text.")
     if raw.utcoffset() is not None:
-        return (raw - _EPOCH) // _MICROSECOND
+        return _within((raw - _EPOCH) // _MICROSECOND, raw, name)
     return local_to_utc((raw.replace(tzinfo=_EPOCH.tzinfo) - _EPOCH) // _MICROSECOND, zone, name)
 
 
@@ -130,7 +142,8 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
     """Turn a wall-clock reading (µs since 1970-01-01T00:00 on that wall) into an instant.
 
     Raises:
-        TimeZoneUndeclared: no zone. ReplayEventInvalid: the reading occurs twice or never in that zone.
+        TimeZoneUndeclared: no zone. ReplayEventInvalid: the reading occurs twice or never in that zone, or its instant lies outside the
+            years 1 to 9999.
     """
     if zone is None:
         raise TimeZoneUndeclared(f"{name} holds a time without offset ({_wall(local_us)}) and no zone is declared.", path=name)
@@ -142,7 +155,13 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
         twice = early is not None and late is not None and early > late
         raise ReplayEventInvalid(f"{name} holds {wall}, which {'occurs twice' if twice else 'never occurs'} in {zone}.", path=name,
                                  fix="Write the offset with the time, or write times in UTC.")
-    return local_us - early // _MICROSECOND
+    return _within(local_us - early // _MICROSECOND, wall, name)
+
+
+def _within(us: int, raw: datetime, name: str) -> int:
+    if not EARLIEST_US <= us <= LATEST_US:
+        _refuse(raw, ColumnType("timestamp"), name, "its instant lies outside the years 1 to 9999", "Leave it out if it means never.")
+    return us
 
 
 def _wall(local_us: int) -> datetime:

@@ -95,7 +95,7 @@ def _sources(rng: Random) -> list[Source]:
 
 
 def _events(rng: Random, sources: Sequence[Source], origin: int, most: int) -> tuple[Table | Archive, ...]:
-    """One table per topic, or its records in an archive, some rows written twice; ids are unique over all of them."""
+    """One table per topic, or its records in an archive, some rows written twice; in some worlds event types share ids."""
     numbers = iter(rng.sample(range(1, 81), 80))
     holders, values = rng.choice(_HOLDERS), _VALUES | (_EXTREMES if rng.random() < _SELDOM else {})
     topics = ["tx", "tx_b", *(["login"] if len(sources) > 1 else []), *(["noise"] if rng.random() < _HALF else [])]
@@ -103,11 +103,13 @@ def _events(rng: Random, sources: Sequence[Source], origin: int, most: int) -> t
         topics = ["tx"]
     found: list[Table | Archive] = []
     stored: list[Stored] = []
-    bus = rng.random() < _HALF
+    bus, shared = rng.random() < _HALF, rng.random() < _HALF
     for topic in topics:
         fields, holder = FIELDS[TOPICS[topic]], rng.choice(holders)
         count = rng.randint(most // 2, most) if topic == "tx" and rng.random() > _SELDOM / 2 else rng.randint(1, 6)
         rows = [_event(rng, next(numbers), fields, values, origin, whole=holder == "int") for _ in range(count)]
+        if shared and holder != "none":
+            _share_ids(rng, rows, found, stored, whole=holder == "int")
         if holder != "none":
             rows += [row for row in rows if rng.random() < _OFTEN_AGAIN]
         rng.shuffle(rows)
@@ -125,6 +127,17 @@ def _events(rng: Random, sources: Sequence[Source], origin: int, most: int) -> t
         kind, first = rng.choice([("kafka_offset", 0), ("kinesis_sequence", 2**70)])
         found.append(Archive(tuple(stored), rng.choice(_SEGMENTS), kind, first, rng.randint(1, 9)))
     return tuple(found)
+
+
+def _share_ids(rng: Random, rows: Sequence[dict[str, Any]], tables: Sequence[Table | Archive], stored: Sequence[Stored], *,
+               whole: bool) -> None:
+    """Give some events the ids of events of other types."""
+    ids = [row["event_id"] for table in tables if isinstance(table, Table) and "event_id" in table.columns for row in table.rows]
+    ids += [record.row["event_id"] for record in stored if not record.empty]
+    free = sorted({int(one) for one in ids if str(one).isdigit()} if whole else {str(one) for one in ids})
+    rng.shuffle(free)
+    for row, one in zip([row for row in rows if rng.random() < _HALF], free, strict=False):
+        row["event_id"] = one
 
 
 def _event(rng: Random, number: int, fields: Mapping[str, ColumnType], values: Mapping[str, Sequence[Any]], origin: int, *,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.domain.zones import named_zone
+from offline_feature_plane.domain.zones import offset_at
 
 __all__ = ["read_clocks"]
 
@@ -17,8 +16,6 @@ Ints = npt.NDArray[np.int64]
 _MINUTE_US = 60_000_000
 _DAY_US = 1440 * _MINUTE_US
 _SLOT_US = 15 * _MINUTE_US
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=named_zone("UTC"))
 
 
 def read_clocks(function: str, at_us: Ints, zone: str, valid: npt.NDArray[np.bool_] | None = None) -> Ints:
@@ -70,5 +67,4 @@ def _offsets(at_us: Ints, zone: str) -> Ints:
 
 @lru_cache(maxsize=1 << 17)
 def _offset(zone: str, at_us: int) -> int:
-    offset = (_EPOCH + timedelta(microseconds=at_us)).astimezone(named_zone(zone)).utcoffset()
-    return 0 if offset is None else offset // _MICROSECOND
+    return offset_at(at_us, zone)

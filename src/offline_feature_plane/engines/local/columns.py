@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.extraction import extract, extract_path
-from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, carries, lower, plain
-from offline_feature_plane.errors import EngineFailed, OfsError, SourceTypeMismatch
+from offline_feature_plane.domain.extraction import extract, extract_mark, extract_path
+from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, lower, plain, python_values
+from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.ports.inputs import PlainTable
 
@@ -119,31 +120,26 @@ def own_fields(table: PlainTable, source: Source) -> tuple[Field, ...]:
 
 
 def refuse_types(batch: dict[str, pa.Array | list[Any]], fields: Iterable[Field], table: PlainTable) -> None:
-    """Refuse columns whose type can never carry what is declared.
-
-    Raises:
-        SourceTypeMismatch: naming the column, both types and the remedy.
-    """
+    """Refuse columns whose type can never carry what is declared. Raises as `refuse_type`."""
     for field in fields:
         array = batch[table.column_of(field)]
-        if not isinstance(array, list) and not carries(array.type, field):
-            raise SourceTypeMismatch(
-                f"{table.topic}: column {table.column_of(field)} is {array.type}, which no {field.type} can be read from.",
-                path=table.column_of(field), fix=f"Declare {field.name} as the column's own type, or convert the column.")
+        if not isinstance(array, list):
+            refuse_type(table.topic, table.column_of(field), array.type, field.name, field.type)
 
 
 def name_offender(table: PlainTable, field: Field) -> OfsError:
     """Read one column again by the scalar law and return the error that says how many rows are refused, and the first of them."""
     first: OfsError | None = None
     where, count, row = "", 0, 0
+    read = extract_mark if field.path in ((table.time_column,), (table.id_column,)) else extract
     for file in table.files:
         row = 0
         for batch in read_batches(file, table.form, [table.column_of(field)]):
             raw = raw_of(batch[table.column_of(field)], field)
-            for value in raw if isinstance(raw, list) else _python_values(raw):
+            for value in raw if isinstance(raw, list) else python_values(raw):
                 row += 1
                 try:
-                    extract(value, field, table.zone)
+                    read(value, field, table.zone)
                 except OfsError as wrong:
                     count += 1
                     if first is None:
@@ -153,15 +149,6 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
                             fix="Please report this.")
     return type(first)(f"{table.topic}: {count} row{'s' if count > 1 else ''} of column {table.column_of(field)} cannot be read; "
                         f"the first is {where}: {first.what}", fix=first.fix, path=table.column_of(field), count=count, first=where)
-
-
-def _python_values(array: pa.Array) -> Sequence[Any]:
-    array = plain(array)
-    if pa.types.is_timestamp(array.type):  # as text, so that no digit and no year is beyond Python
-        zoned = array.type.tz is not None
-        array = array.cast(pa.timestamp(array.type.unit, "UTC" if zoned else None)).cast(pa.string())
-    values: list[Any] = array.to_pylist()
-    return values
 
 
 def as_text(ids: Integers | pa.ChunkedArray) -> pa.ChunkedArray:

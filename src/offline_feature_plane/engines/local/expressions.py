@@ -318,7 +318,7 @@ def _call(node: Call, columns: Columns) -> _Column:
             return _mirror(node, first)
         case "seconds_between":
             valid = _both(first.valid, arguments[1].valid)
-            return _Column(_FLOAT, _quotient(first.data - arguments[1].data, np.array([1_000_000]), 0, 0, valid), valid)
+            return _Column(_FLOAT, _quotient(arguments[1].data - first.data, np.array([1_000_000]), 0, 0, valid), valid)
         case _:
             return _Column(node.type, read_clocks(node.function, first.data, node.zone, first.valid), first.valid)
 

@@ -21,8 +21,16 @@ from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import convert
 from offline_feature_plane.domain.resolution import SOURCES
-from offline_feature_plane.engines.local.lowering import Suspect, lower, plain
-from offline_feature_plane.errors import LabelPolicyInvalid, LabelStoreUnavailable, NumericOverflow, ReplayEventInvalid
+from offline_feature_plane.engines.local.lowering import Suspect, lower, plain, python_values
+from offline_feature_plane.errors import (
+    EngineFailed,
+    LabelPolicyInvalid,
+    LabelStoreUnavailable,
+    NumericOverflow,
+    OfsError,
+    ReplayEventInvalid,
+    TimeZoneUndeclared,
+)
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports.inputs import LabelTable
 
@@ -173,18 +181,22 @@ class _Columns:
             try:
                 found[row:row + len(part)] = lower(part, field, self._table.zone)[0]
             except Suspect:
-                self._name_offender(name, kind, part, row)
+                raise self._name_offender(name, kind, part, row) from None
             row += len(part)
         return found
 
-    def _name_offender(self, name: str, kind: ColumnType, part: pa.Array | list[Any], start: int) -> None:
-        for row, value in enumerate(part if isinstance(part, list) else part.to_pylist(), start):
+    def _name_offender(self, name: str, kind: ColumnType, part: pa.Array | list[Any], start: int) -> OfsError:
+        """The error of the first value that the scalar law refuses."""
+        for row, value in enumerate(part if isinstance(part, list) else python_values(part), start):
             try:
                 convert(value, kind, "exact", self._table.zone, name)
             except (ReplayEventInvalid, NumericOverflow) as wrong:
                 fix = wrong.fix if kind is _INSTANT else "The event ids are integers; label rows must name them as integers."
-                raise LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix,
-                                            path=name) from wrong
+                return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix, path=name)
+            except TimeZoneUndeclared as wrong:
+                return wrong
+        return EngineFailed(f"the column {name!r} of the {self._table.label_type} labels was refused by the fast reader only.", path=name,
+                            fix="Please report this.")
 
 
 def _id_text(raw: Any) -> str:

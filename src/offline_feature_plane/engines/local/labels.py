@@ -106,9 +106,8 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
 def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: Events,
                    asof_us: int) -> tuple[Eligible, dict[str, Any]]:
     """The assertions about events of the basis that are eligible at the as-of, and what became of the others."""
-    position = _positions(connection, columns.subjects, events)
-    rows = np.flatnonzero(position >= 0)
-    inside, everything = position[rows], len(rows) == columns.n
+    rows, inside = _meet(connection, columns.subjects, events)
+    everything = len(rows) == columns.n and (rows[1:] > rows[:-1]).all()
     def of(values: Int64s) -> Int64s:
         return values if everything else values[rows]
     if columns.observed is not None:
@@ -119,18 +118,21 @@ def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, col
         observed = effective + (table.observed_after_us or 0)
     entry = observed if effective is observed else np.maximum(observed, effective)
     known = entry <= asof_us
-    facts = {"assertions_read": columns.n, "assertions_outside_basis": columns.n - len(rows),
+    facts = {"assertions_read": columns.n, "assertions_outside_basis": columns.n - _count_distinct(rows),
              "assertions_after_asof": len(rows) - int(known.sum()),
              "assumed_delay_us": table.observed_after_us if columns.observed is None else None, "min_lag_us": table.min_lag_us}
     found = Eligible(rows, inside, observed, effective, entry)
     return (found if known.all() else found.take(known)), facts
 
 
-def _positions(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: Events) -> Int64s:
-    """The event position of every subject, −1 where no event of the basis has this id."""
-    found = np.full(len(subjects), -1, np.int64)
+def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: Events) -> tuple[Int64s, Int64s]:
+    """Every pair of an assertion and an event that it speaks of: row and position, sorted by row, then position.
+
+    An assertion speaks of every event that carries its id, in whatever source; mostly that is one.
+    """
+    none = np.empty(0, np.int64)
     if not len(subjects) or not events.n:
-        return found
+        return none, none
     if isinstance(subjects, np.ndarray):
         ids = events.ids.to_numpy()
         low, high = int(ids.min()), int(ids.max())
@@ -138,8 +140,11 @@ def _positions(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Arra
             places = np.full(high - low + 1, -1, np.int32)
             places[ids - low] = np.arange(events.n, dtype=np.int32)
             inside = np.flatnonzero((subjects >= low) & (subjects <= high))
-            found[inside] = places[subjects[inside] - low]
-            return found
+            if (places >= 0).sum() < events.n:
+                return _meet_many(inside, subjects[inside], ids)
+            found = places[subjects[inside] - low]
+            met = found >= 0
+            return (inside, found.astype(np.int64)) if met.all() else (inside[met], found[met].astype(np.int64))
         left: Any = pa.array(ids)
         right: Any = pa.array(subjects)
     else:
@@ -150,8 +155,26 @@ def _positions(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Arra
         pairs = connection.execute("SELECT s.row, e.position FROM ofs_events e JOIN ofs_subjects s ON e.id = s.id").fetchnumpy()
         connection.unregister("ofs_events")
         connection.unregister("ofs_subjects")
-    found[pairs["row"]] = pairs["position"]
-    return found
+    position = np.full(len(subjects), -1, np.int64)
+    position[pairs["row"]] = pairs["position"]
+    if (position[pairs["row"]] == pairs["position"]).all():
+        rows = np.flatnonzero(position >= 0)
+        return rows, position[rows]
+    order = np.lexsort((pairs["position"], pairs["row"]))
+    return pairs["row"][order].astype(np.int64), pairs["position"][order].astype(np.int64)
+
+
+def _meet_many(rows: Int64s, subjects: Int64s, ids: Int64s) -> tuple[Int64s, Int64s]:
+    """As `_meet`, where several events share an id."""
+    order = np.argsort(ids, kind="stable")
+    first, last = (np.searchsorted(ids, subjects, side, order) for side in ("left", "right"))
+    many = last - first
+    into = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+    return np.repeat(rows, many), order[np.repeat(first, many) + into]
+
+
+def _count_distinct(ordered: Int64s) -> int:
+    return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
 
 def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, events: Events, rule: Rule, asof_us: int, *,

@@ -1,13 +1,13 @@
 """Raw columns lowered to plain numbers, many values at a time, by the scalar law of `domain.extraction`.
 
-Whole batches take a vectorised way where it provably gives what the scalar law gives; what that way cannot decide goes through the
-scalar law once per distinct value. A batch with anything to refuse raises `Suspect`: the reader then lets the scalar law name the offender.
+Whole batches take a vectorised way where it provably gives what the scalar law gives; what that way cannot decide, or would refuse, goes
+through the scalar law once per distinct value. Only what that law refuses raises `Suspect`: the reader then lets it name the offender.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,15 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, convert, missing_value
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US
-from offline_feature_plane.domain.zones import named_zone
+from offline_feature_plane.domain.zones import offset_at
 from offline_feature_plane.errors import OfsError
 
 Numbers = npt.NDArray[Any]  # int64 or float64, as the field's type says
 Valid = npt.NDArray[np.bool_] | None
 
 _PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_DAY_US = 86_400_000_000
+_SPAN_US = 400 * 86_400_000_000  # changes of offset are looked up by spans of this length
+_MOST_SPANS = 100  # in one batch; more go through the scalar law
 _REGEX_INTEGER = r"^-?[0-9]{1,18}$"
 _REGEX_FLOAT = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,5})?$"
 _REGEX_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
@@ -40,12 +41,14 @@ class _Undecided(Exception):
 
 
 def plain(array: pa.Array) -> pa.Array:
-    """An array without dictionary, view or large layouts that would only multiply cases."""
+    """An array without the dictionaries, views, large texts and small decimals that would only multiply cases."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return plain(array.dictionary_decode())
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return array.cast(pa.string())
+    if pa.types.is_decimal(kind) and kind.bit_width < 128:
+        return array.cast(pa.decimal128(kind.precision, kind.scale))
     return array
 
 
@@ -59,30 +62,19 @@ def as_arrow(values: npt.NDArray[np.int64]) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
+def python_values(array: pa.Array) -> list[Any]:
+    """Values as the scalar law takes them; times as text, so that no digit and no year is beyond Python."""
+    array = plain(array)
+    if pa.types.is_timestamp(array.type):
+        array = array.cast(pa.timestamp(array.type.unit, None if array.type.tz is None else "UTC")).cast(pa.string())
+    values: list[Any] = array.to_pylist()
+    return values
+
+
 def mask_of(array: pa.Array) -> npt.NDArray[np.bool_]:
     """Where an array holds a value."""
     found: npt.NDArray[np.bool_] = as_numpy(array.is_valid().cast(pa.uint8()), np.uint8).view(np.bool_)
     return found
-
-
-def carries(kind: pa.DataType, field: Field) -> bool:
-    """Can a column of this Arrow type ever hold values of the field's type?"""
-    types = pa.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    match field.type.kind:
-        case "bool":
-            fits = types.is_boolean(kind) or types.is_integer(kind)
-        case "float64":
-            fits = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-        case "decimal":
-            fits = types.is_integer(kind) or types.is_decimal(kind) or types.is_floating(kind)
-        case "timestamp":
-            fits = types.is_timestamp(kind)
-        case _:
-            fits = types.is_integer(kind)
-    return bool(text or fits or types.is_null(kind))
 
 
 def lower(raw: pa.Array | list[Any], field: Field, zone: str | None) -> tuple[Numbers, Valid]:
@@ -124,9 +116,9 @@ def _dtype(field: Field) -> type[np.float64 | np.int64]:
 def _present(array: pa.Array, field: Field, zone: str | None) -> Numbers:
     try:
         return _LOWERERS.get(field.type.kind, _integers)(array, field, zone)
-    except (_Undecided, pa.ArrowInvalid):
+    except (_Undecided, Suspect, pa.ArrowInvalid):
         encoded = array.dictionary_encode()
-        values, _ = _by_scalar_law(encoded.dictionary.to_pylist(), field, zone)
+        values, _ = _by_scalar_law(python_values(encoded.dictionary), field, zone)
         return values.take(as_numpy(encoded.indices, np.int32))
 
 
@@ -239,17 +231,21 @@ def _instants(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # no
         if not zulu:
             _must_match(array, _REGEX_TIME + "$")
         local = as_numpy((pc.utf8_slice_codeunits(array, 0, -1) if zulu else array).cast(pa.timestamp("us")), np.int64)
-        return local if zulu else _to_utc(local, zone)
+        return _within(local if zulu else _to_utc(_within(local), zone))
     if not pa.types.is_timestamp(kind):
         raise Suspect
     ticks = as_numpy(array, np.int64) if kind.unit != "ns" else _from_nanoseconds(array)
     per = _PER_UNIT.get(kind.unit, 1)
-    if per > 1 and np.abs(ticks).max() > (2**62) // per:
+    if ticks.min() < -(2**62 // per) or ticks.max() > 2**62 // per:
         raise Suspect
-    values = ticks * per if per > 1 else ticks
-    if values.min() < EARLIEST_US or values.max() > LATEST_US:
+    values = _within(ticks * per if per > 1 else ticks)
+    return values if kind.tz else _within(_to_utc(values, zone))
+
+
+def _within(us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    if us.min() < EARLIEST_US or us.max() > LATEST_US:
         raise Suspect
-    return values if kind.tz else _to_utc(values, zone)
+    return us
 
 
 def _from_nanoseconds(array: pa.Array) -> npt.NDArray[np.int64]:
@@ -266,45 +262,56 @@ def _to_utc(local: npt.NDArray[np.int64], zone: str | None) -> npt.NDArray[np.in
         raise Suspect
     if zone == "UTC":
         return local
-    changes, offsets = _transitions(zone, int(local.min()) - 2 * _DAY_US, int(local.max()) + 2 * _DAY_US)
-    if not changes:
-        return local - offsets[0]
-    before, after = np.array(offsets[:-1]), np.array(offsets[1:])
-    moments = np.array(changes)
-    low, high = moments + np.minimum(before, after), moments + np.maximum(before, after)
+    spans = local // _SPAN_US
+    first, last = int(spans.min()), int(spans.max())
+    if last - first < _MOST_SPANS:
+        return _run_to_utc(local, zone, first, last)
+    present = np.unique(spans)  # a far sentinel among times of one year, say
+    if len(present) > _MOST_SPANS:
+        raise _Undecided
+    ends = np.flatnonzero(np.append(np.diff(present) > 1, np.bool_(1)))
+    instants, start = np.empty_like(local), 0
+    for end in ends:
+        first, last, start = int(present[start]), int(present[end]), int(end) + 1
+        inside = (spans >= first) & (spans <= last)
+        instants[inside] = _run_to_utc(local[inside], zone, first, last)
+    return instants
+
+
+def _run_to_utc(local: npt.NDArray[np.int64], zone: str, first: int, last: int) -> npt.NDArray[np.int64]:
+    """Readings that lie in neighbouring spans, as instants."""
+    before_us = offset_at((first - 1) * _SPAN_US, zone)
+    known = [change for span in range(first - 1, last + 2) for change in _changes(zone, span)]
+    if not known:
+        return local - before_us
+    moments, after = np.array(known, np.int64).T
+    offsets = np.insert(after, 0, before_us)
+    low, high = moments + np.minimum(offsets[:-1], after), moments + np.maximum(offsets[:-1], after)
     period = np.searchsorted(high, local, side="right")
     inside = np.minimum(period, len(low) - 1)
     if ((period < len(low)) & (local >= low[inside])).any():
         raise Suspect
-    instants: npt.NDArray[np.int64] = local - np.array(offsets)[period]
+    instants: npt.NDArray[np.int64] = local - offsets[period]
     return instants
 
 
-def _transitions(zone: str, from_us: int, to_us: int) -> tuple[list[int], list[int]]:
-    """The instants in a span at which a zone changes its offset, and the offsets (µs) before, between and after them."""
-    clock, epoch = named_zone(zone), datetime(1970, 1, 1, tzinfo=UTC)
-
-    def offset(second: int) -> int:
-        try:
-            moment = (epoch + timedelta(seconds=second)).astimezone(clock)
-        except OverflowError as wrong:
-            raise Suspect from wrong
-        return (moment.utcoffset() or timedelta()) // timedelta(microseconds=1)
-
-    step, here = 6 * 3_600, from_us // 1_000_000
-    changes, offsets = [], [offset(here)]
-    while here * 1_000_000 < to_us:
-        last, first = here, here + step
-        if offset(first) == offsets[-1]:
+@lru_cache(maxsize=4096)
+def _changes(zone: str, span: int) -> tuple[tuple[int, int], ...]:
+    """The instants in a span at which a zone changes its offset, each with the offset from then on; µs."""
+    second, found = 1_000_000, []
+    here, end, step = span * _SPAN_US, (span + 1) * _SPAN_US, 6 * 3_600 * second
+    now = offset_at(here, zone)
+    while here < end:
+        last, first = here, min(here + step, end)
+        if offset_at(first, zone) == now:
             here = first
             continue
-        while first - last > 1:
-            middle = (last + first) // 2
-            last, first = (middle, first) if offset(middle) == offsets[-1] else (last, middle)
-        changes.append(first * 1_000_000)
-        offsets.append(offset(first))
-        here = first
-    return changes, offsets
+        while first - last > second:
+            middle = (last + first) // (2 * second) * second
+            last, first = (middle, first) if offset_at(middle, zone) == now else (last, middle)
+        now, here = offset_at(first, zone), first
+        found.append((first, now))
+    return tuple(found)
 
 
 _LOWERERS: dict[str, Callable[[pa.Array, Field, str | None], Numbers]] = {

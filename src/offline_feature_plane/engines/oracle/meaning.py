@@ -31,7 +31,7 @@ from offline_feature_plane.domain.sampling import keeps, unit_text, weight
 from offline_feature_plane.domain.tokens import token
 from offline_feature_plane.domain.windows import Place, contains
 
-__all__ = ["Event", "Outcome", "compute", "feature_values", "order_key"]
+__all__ = ["AssumedAssertion", "Event", "Outcome", "compute", "feature_values", "order_key", "speaks_of"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ class Event:
     def scope(self) -> dict[str, Value]:
         """What conditions and row features may read."""
         return {**self.values, "ts": self.ts_us}
+
+
+@dataclass(frozen=True)
+class AssumedAssertion(Assertion):
+    """An assertion that became known a fixed time after its event: it speaks of events of its id at that instant only."""
+
+    event_us: int = 0
+
+
+def speaks_of(assertion: Assertion, event: Event) -> bool:
+    """Does an assertion speak of an event? Of every one that carries its id, in whatever source."""
+    return assertion.subject == event.event_id and (not isinstance(assertion, AssumedAssertion) or assertion.event_us == event.ts_us)
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ class _World:
 
     def label(self, event: Event, label_type: str, cut_us: int) -> Resolution:
         """What is known about an event's label at a cut."""
-        about = [one for one in self.assertions if one.subject == event.event_id and one.label_type == label_type]
+        about = [one for one in self.assertions if speaks_of(one, event) and one.label_type == label_type]
         return resolve(about, cut_us, self.task.labels.rule) if about else NOT_FOUND
 
     def facts(self, event: Event) -> EventFacts:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
+from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import digest, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.extraction import convert, extract, extract_path
+from offline_feature_plane.domain.extraction import convert, extract, extract_mark, extract_path
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.oracle.meaning import Event, order_key
+from offline_feature_plane.engines.oracle.meaning import AssumedAssertion, Event, order_key
 from offline_feature_plane.errors import (
     EngineFailed,
     FeatureProfileInvalid,
@@ -44,8 +45,8 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
     """All admitted events in the total order, and what reading found.
 
     Raises:
-        ReplayBasisMismatch, SourceUnreadable, SourceColumnUnknown, EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow,
-        TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
+        ReplayBasisMismatch, SourceUnreadable, SourceColumnUnknown, SourceTypeMismatch, EventSchemaMissingFields, ReplayEventInvalid,
+        NumericOverflow, TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
     """
     events: list[Event] = []
     left_out: Counter[str] = Counter()
@@ -104,11 +105,17 @@ def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, di
         if wanted not in columns and table.form != "jsonl":
             raise SourceColumnUnknown(f"{table.topic} has no column {wanted!r}; it has: {', '.join(columns)}.", path=wanted,
                                       fix="Give the field a `path:` that names an existing column.")
+    marks = [Field(table.time_column, INSTANT, (table.time_column,))]
+    marks += [Field(table.id_column, table.id_type, (table.id_column,))] if table.id_column is not None else []
+    for batch in read_pinned(table.files, table.form, columns):
+        for field in (*marks, *source.fields):
+            if not isinstance(array := batch.get(_column(field, table), []), list):
+                refuse_type(table.topic, _column(field, table), array.type, field.name, field.type)
     for number, raw in enumerate(_rows(table, columns)):
-        ts_us = extract(raw.get(table.time_column), Field(table.time_column, INSTANT, (table.time_column,)), table.zone)
+        ts_us = extract_mark(raw.get(table.time_column), marks[0], table.zone)
         named: Any = row_id(table.log_id, number)
         if table.id_column is not None:
-            named = extract(raw.get(table.id_column), Field(table.id_column, table.id_type, (table.id_column,)), table.zone)
+            named = extract_mark(raw.get(table.id_column), marks[1], table.zone)
         values = {field.name: extract(_raw_value(raw, field, table), field, table.zone) for field in source.fields}
         yield Event(source.name, named, int(ts_us or 0), values, table.topic), raw
 
@@ -202,11 +209,16 @@ class Told:
     assertion_id: str | None
     supersedes: str | None
 
-    def about(self, event_us: int, table: LabelTable) -> Assertion:
-        """The assertion, now that the event's instant is known; assumed labels become known a fixed time after it."""
-        effective = self.effective_us if self.effective_us is not None else (self.observed_us if self.observed_us is not None else event_us)
-        observed = self.observed_us if self.observed_us is not None else effective + (table.observed_after_us or 0)
-        return Assertion(self.subject, table.label_type, self.value, observed, effective, self.source, self.assertion_id, self.supersedes)
+    def about(self, instants: Iterable[int], table: LabelTable) -> list[Assertion]:
+        """The assertion, or one for each instant of its events where these decide when it became known."""
+        rest = (self.source, self.assertion_id, self.supersedes)
+        if self.observed_us is not None:
+            effective = self.effective_us if self.effective_us is not None else self.observed_us
+            return [Assertion(self.subject, table.label_type, self.value, self.observed_us, effective, *rest)]
+        after = table.observed_after_us or 0
+        if self.effective_us is not None:
+            return [Assertion(self.subject, table.label_type, self.value, self.effective_us + after, self.effective_us, *rest)]
+        return [AssumedAssertion(self.subject, table.label_type, self.value, at + after, at, *rest, at) for at in sorted(instants)]
 
 
 def read_assertions(table: LabelTable, id_type: ColumnType) -> list[Told]:

@@ -21,7 +21,7 @@ from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of
 from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
-from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
+from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute, speaks_of
 from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
@@ -92,22 +92,26 @@ class OracleSession:
     def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice]:
         task, kind = self._task, self._facts().id_type
         told = read_assertions(table, kind)
-        instants = {event.event_id: event.ts_us for event in self._events}
-        inside = [one.about(instants[one.subject], table) for one in told if one.subject in instants]
-        known = [one for one in inside if one.entry_us <= task.labels.asof_us]
-        by_subject = [[one for one in known if one.subject == event.event_id] for event in self._events]
-        used = [one for said in by_subject for one in eligible(said, task.labels.asof_us)]
-        resolved = [find_rule(task.labels.rule).resolve(said, task.labels.asof_us) for said in by_subject]
+        instants: dict[int | str, set[int]] = {}
+        for event in self._events:
+            instants.setdefault(event.event_id, set()).add(event.ts_us)
+        inside = [one for one in told if one.subject in instants]
+        said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
+        by_event = [[one for one in said if speaks_of(one, event)] for event in self._events]
+        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for about in by_event]
+        used = [eligible(about, task.labels.asof_us) for about in known]
+        lags = [one.observed_us - event.ts_us for event, about in zip(self._events, used, strict=True) for one in about]
+        resolved = [find_rule(task.labels.rule).resolve(about, task.labels.asof_us) for about in known]
         values = Counter(found.value for found in resolved if found.value is not None)
         facts = {
             "assertions_read": len(told), "assertions_outside_basis": len(told) - len(inside),
-            "assertions_after_asof": len(inside) - len(known),
+            "assertions_after_asof": sum(map(len, by_event)) - sum(map(len, known)),
             "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
-            "assertions_eligible": len(used), "assertions_repeated": len(known) - len(used),
+            "assertions_eligible": len(lags), "assertions_repeated": sum(map(len, known)) - len(lags),
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
-            "observed_lag": asdict(measure_lag([one.observed_us - instants[one.subject] for one in used], table.min_lag_us))}
-        return inside, facts, slice_of(table.label_type, by_subject, task.labels.asof_us, kind)
+            "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
+        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind)
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises NumericOverflow; RowAccountingBroken if this engine is wrong."""
