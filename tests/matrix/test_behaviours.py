@@ -137,3 +137,14 @@ def test_one_posture_per_run_and_a_code_that_is_told_everywhere(plane):
     assert [one["facts"]["error"]["code"] for one in failed] == [caught.value.code]
     commits = [load_json(path.read_bytes()) for path in (plane.folder / "store/cards/ofs/commits").rglob("*.json")]
     assert [(one["outcome"], one["code"]) for one in commits] == [("tombstone", caught.value.code)]
+
+
+def test_a_dataset_is_not_loaded_by_a_misspelt_word(plane):
+    """What is asked of a dataset is checked: a way to load decimals that does not exist, one text for a list, a split, a column."""
+    dataset = opened(plane).dataset(opened(plane).build(plane.intent_path).manifest.dataset_manifest_id)
+    for asked, code in (({"decimals": "exakt"}, "SCHEMA_INVALID"), ({"columns": "event_id"}, "SCHEMA_INVALID"),
+                        ({"split": "trian"}, "DATASET_NOT_FOUND"), ({"columns": ["event_idd"]}, "SOURCE_COLUMN_UNKNOWN")):
+        with pytest.raises(OfsError) as refused:
+            dataset.to_arrow(**asked)
+        assert refused.value.code == code
+        assert refused.value.fix

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from offline_feature_plane.errors import (
     DigestMismatch,
     RefNotFound,
     RequestCommandUnsupported,
+    SchemaInvalid,
     SourceColumnUnknown,
 )
 from offline_feature_plane.ports import ObjectStore
@@ -74,7 +75,12 @@ class Dataset:
         Raises:
             DatasetNotFound: no split of this name.
             SourceColumnUnknown: no column of this name.
+            SchemaInvalid: `decimals` is neither `float` nor `exact`, or `columns` is one text.
         """
+        if decimals not in get_args(Decimals):
+            raise SchemaInvalid(f"decimals={decimals!r} is not known.", fix="Say decimals=\"float\" or decimals=\"exact\".", path="decimals")
+        if isinstance(columns, str):
+            raise SchemaInvalid(f"columns={columns!r} is one text, not a list.", fix=f"Say columns=[{columns!r}].", path="columns")
         if split is not None and split not in self.splits:
             raise DatasetNotFound(f"dataset {self.id} has no split {split!r}.", fix=f"Its splits: {', '.join(self.splits)}.", split=split)
         names = [column.name for column in self.manifest.core.columns]
