@@ -78,7 +78,7 @@ class Dataset:
             SchemaInvalid: `decimals` is neither `float` nor `exact`, or `columns` is one text.
         """
         if decimals not in get_args(Decimals):
-            raise SchemaInvalid(f"decimals={decimals!r} is not known.", fix="Say decimals=\"float\" or decimals=\"exact\".", path="decimals")
+            raise SchemaInvalid(f"decimals={decimals!r} is not known.", fix='Say decimals="float" or decimals="exact".', path="decimals")
         if isinstance(columns, str):
             raise SchemaInvalid(f"columns={columns!r} is one text, not a list.", fix=f"Say columns=[{columns!r}].", path="columns")
         if split is not None and split not in self.splits:
