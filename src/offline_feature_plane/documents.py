@@ -18,7 +18,7 @@ import yaml
 
 from offline_feature_plane.contracts.model import json_path
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import OfsError, Problem, RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, SchemaInvalid
+from offline_feature_plane.errors import OfsError, Problem, RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, SchemaInvalid, list_problems
 
 __all__ = ["Document", "find_ref", "load_document", "load_yaml", "write_yaml"]
 
@@ -60,11 +60,10 @@ class Document:
         """The same error with file and line before every place that names a JSON path."""
         def whole(path: str) -> str:
             return f"{self.place(path)} {path}" if path.startswith("$") else path
-        lines = "".join(f"\n  {whole(one.path)}: {one.sentence} [{one.code}]" for one in error.problems)
-        count = "1 problem" if len(error.problems) == 1 else f"{len(error.problems)} problems"
-        located = type(error)(f"{count}:{lines}" if error.problems else error.what, fix=error.fix,
+        problems = tuple(Problem(whole(one.path), one.code, one.sentence) for one in error.problems)
+        located = type(error)(list_problems(problems) if problems else error.what, fix=error.fix,
                               path=whole(error.path) if error.path else None, **error.fields)
-        located.problems = tuple(Problem(whole(one.path), one.code, one.sentence) for one in error.problems)
+        located.problems = problems
         return located
 
 
