@@ -229,7 +229,7 @@ SHORT = [
     Case("empty CSV", 3, "SOURCE_UNREADABLE", csv_events(""), ("transactions.csv",)),
     Case("CSV amount is a word", 4, "REPLAY_EVENT_INVALID", csv_events(CSV + LINE.format(1).replace("1.50", "much")), ("amount", "much")),
     Case("CSV time is a word", 2, "SOURCE_TYPE_MISMATCH",
-         csv_events(CSV + LINE.format(1).replace("2026-01-01T00:00:00Z", "noon")), ("'noon' is no instant",)),
+         csv_events(CSV + LINE.format(1).replace("2026-01-01T00:00:00Z", "noon")), ("'noon' is not an instant",)),
     Case("CSV time is a day", 2, "SOURCE_TYPE_MISMATCH",
          csv_events(CSV + LINE.format(1).replace("T00:00:00Z", "")), ("is a day", "write 2026-01-01T00:00:00")),
     Case("CSV time without a zone", 2, "TIME_ZONE_UNDECLARED", csv_events(CSV + LINE.format(1).replace("Z", "")),

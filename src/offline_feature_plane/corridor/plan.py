@@ -21,7 +21,7 @@ from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.corridor.at_hand import Home, PinnedTopic
 from offline_feature_plane.corridor.checks import check_ids, check_pins, check_supersession, judge_truth
-from offline_feature_plane.corridor.shortform import FilePin, as_written, expand, is_long_form, read_short
+from offline_feature_plane.corridor.shortform import FilePin, as_long, as_written, expand, is_long_form, read_short
 from offline_feature_plane.corridor.shortform import Pins as AtHand
 from offline_feature_plane.corridor.sizing import estimate, list_sources
 from offline_feature_plane.corridor.task import check_fields, fields_read, task_of
@@ -113,6 +113,8 @@ def _located(error: OfsError, document: Document) -> OfsError:
         return error
     if error.path is not None and not is_long_form(document.value):
         error.path = as_written(error.path, {})
+    elif error.path is not None:
+        error.path = as_long(error.path)
     return document.locate(error)
 
 
@@ -200,7 +202,7 @@ def _head(document: Any, settings: Settings) -> _Head:
         return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
                      tuple(intent.label_basis.label_types), tuple(sorted({entry.topic for entry in intent.replay_basis})))
     try:
-        short = read_short(document)
+        short = read_short(document, settings)
     except OfsError:
         if isinstance(document, Mapping):
             expand(document, settings=settings, pins=_UNSEEN)
