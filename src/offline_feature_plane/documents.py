@@ -18,7 +18,16 @@ import yaml
 
 from offline_feature_plane.contracts.model import json_path
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import OfsError, Problem, RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, SchemaInvalid, list_problems
+from offline_feature_plane.errors import (
+    OfsError,
+    Problem,
+    RefInvalid,
+    RefNotFound,
+    RefScopeInvalid,
+    ResourceExceeded,
+    SchemaInvalid,
+    list_problems,
+)
 
 __all__ = ["Document", "find_ref", "load_document", "load_yaml", "write_yaml"]
 

@@ -111,9 +111,9 @@ def refuse(problems: Sequence[Problem]) -> OfsError:
 
 
 def list_problems(problems: Sequence[Problem]) -> str:
-    """Problems as text: one a line, excerpts below their sentence.
+    r"""Problems as text: one a line, excerpts below their sentence.
 
-    >>> print(list_problems([Problem("$.where", "EXPRESSION_INVALID", "Unknown name 'x'.\\n    x > 0\\n    ^\\n Known here: y.")]))
+    >>> print(list_problems([Problem("$.where", "EXPRESSION_INVALID", "Unknown name 'x'.\n    x > 0\n    ^\n Known here: y.")]))
     1 problem:
       $.where: Unknown name 'x'. [EXPRESSION_INVALID]
           x > 0

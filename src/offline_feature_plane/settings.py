@@ -183,7 +183,8 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     written += [(("roots", number), root) for number, root in enumerate(roots if isinstance(roots, list) else [])]
     for kind in ("events", "archives", "labels"):
         entries = document.get(kind)
-        written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in (entries if isinstance(entries, Mapping) else ())]
+        names = list(entries) if isinstance(entries, Mapping) else []
+        written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in names]
     for steps, path in written:
         if isinstance(path, str) and "://" in path:
             yield Problem(json_path(steps), SettingsInvalid.code,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from offline_feature_plane.cli.opening import open_plane
-from offline_feature_plane.cli.output import emit_json
+from offline_feature_plane.cli.output import emit_json, say
 from offline_feature_plane.cli.progress import shown
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,7 +95,7 @@ def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path, intent) as plane:
         planned = plane.plan(intent)
-        emit_json(planned.document()) if as_json else click.echo(showing.plan(planned))
+        emit_json(planned.document()) if as_json else say(showing.plan(planned))
 
 
 @ofs.command(short_help="Look at some rows of an intent; publish nothing.")
@@ -111,7 +111,7 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
 
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         seen = plane.preview(intent, rows=rows, keys=showing.parse_keys(keys), progress=progress)
-    emit_json(showing.preview_document(seen)) if as_json else click.echo(showing.preview(seen))
+    emit_json(showing.preview_document(seen)) if as_json else say(showing.preview(seen))
 
 
 @ofs.command(short_help="Write out the full contract of a short intent.")
@@ -131,7 +131,7 @@ def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: boo
     if as_json:
         emit_json({"intent": pinned.document, "filled": pinned.filled, "dataset_fingerprint": pinned.fingerprint})
     else:
-        click.echo(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
+        say(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
 
 
 @ofs.command(short_help="Build and publish the dataset that an intent asks for.")
@@ -146,7 +146,7 @@ def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool)
 
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         built = plane.build(intent, recompute=recompute, progress=progress)
-    emit_json(built.document()) if as_json else click.echo(showing.built(built))
+    emit_json(built.document()) if as_json else say(showing.built(built))
 
 
 @ofs.command(short_help="List the runs in the ledger.")
@@ -160,7 +160,7 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         found = plane.runs(limit=limit)
-    emit_json([showing.run_document(run) for run in found]) if as_json else click.echo(showing.runs(found))
+    emit_json([showing.run_document(run) for run in found]) if as_json else say(showing.runs(found))
 
 
 @ofs.command("run", short_help="Show one run and its history.")
@@ -174,7 +174,7 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         found = plane.run(run_key)
-    emit_json(showing.run_document(found.run, found.events)) if as_json else click.echo(showing.run(found.run, found.events))
+    emit_json(showing.run_document(found.run, found.events)) if as_json else say(showing.run(found.run, found.events))
 
 
 @ofs.command(short_help="List the published datasets.")
@@ -187,7 +187,7 @@ def datasets(plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         found = plane.datasets()
-    emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else click.echo(showing.datasets(found))
+    emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else say(showing.datasets(found))
 
 
 @ofs.command(short_help="Show a dataset's manifest.")
@@ -201,7 +201,7 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         manifest = plane.manifest(dataset)
-    emit_json(manifest.model_dump(mode="json")) if as_json else click.echo(showing.manifest(manifest))
+    emit_json(manifest.model_dump(mode="json")) if as_json else say(showing.manifest(manifest))
 
 
 @ofs.command(short_help="Hash a dataset again: are these the published bytes?")
@@ -215,7 +215,7 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
 
     with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
         report = plane.verify(dataset, progress=progress)
-    emit_json(report.document()) if as_json else click.echo(showing.verification(report))
+    emit_json(report.document()) if as_json else say(showing.verification(report))
     return 0 if report.intact else 6
 
 
@@ -227,4 +227,4 @@ def warm(as_json: bool) -> None:
     from offline_feature_plane.plane import warm_kernels
 
     took = warm_kernels()
-    emit_json({"seconds": round(took, 3)}) if as_json else click.echo(f"kernels are ready ({took:.1f} s)")
+    emit_json({"seconds": round(took, 3)}) if as_json else say(f"kernels are ready ({took:.1f} s)")

@@ -120,7 +120,8 @@ def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         yield from (Problem(path, BasisUnresolved.code, fault) for fault in part.faults())
         if part.topic in kinds and (isinstance(part, FileSetBasis) or kinds[part.topic] is not type(part)):
-            yield Problem(path, BasisUnresolved.code, f"the topic {part.topic} appears twice; give it one file set, or ranges, or selectors")
+            yield Problem(path, BasisUnresolved.code,
+                          f"the topic {part.topic} appears twice; give it one file set, or ranges, or selectors")
         kinds.setdefault(part.topic, type(part))
 
 
@@ -205,7 +206,8 @@ def _sampling_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for label_class, rate in sampling.rates.items():
         if rate == "0":
-            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "a rate of 0 keeps nothing; leave these rows out with a condition in `where`")
+            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code,
+                          "a rate of 0 keeps nothing; leave these rows out with a condition in `where`")
         elif document.get("target", ...) is None and label_class != "unlabeled":
             yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "without a target every row is unlabeled")
 

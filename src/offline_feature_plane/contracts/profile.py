@@ -147,7 +147,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
 
 
 def is_short_form(document: Mapping[str, Any]) -> bool:
-    """Is it the short form, with `fields` and `groups` at the top? What names neither these nor what only the full form has is taken for one."""
+    """Is it the short form, with `fields` and `groups` at the top? So is what names neither of them, nor what the full form has instead."""
     return "fields" in document or "groups" in document or not any(name in document for name in _LONG_NAMES)
 
 
