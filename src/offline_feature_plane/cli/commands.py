@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import click
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import emit_json, say
 from offline_feature_plane.cli.progress import shown
+from offline_feature_plane.errors import DatasetNotFound, RunNotFound
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +22,15 @@ plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=P
 this_plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
                                  help="The plane.yaml to use. Default: the one in the current folder.")
 intent_argument = click.argument("intent", type=click.Path(path_type=Path))
+
+
+def _named(_: click.Context, parameter: click.Parameter, given: str) -> str:
+    """A name that is not blank: a blank one begins every other."""
+    if given.strip():
+        return given
+    if parameter.name == "run_key":
+        raise RunNotFound("no run is named.", fix="Give the beginning of a run key, or a request id; `ofs runs` lists them.")
+    raise DatasetNotFound("no dataset is named.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
 
 
 class _InOrder(click.Group):
@@ -116,7 +127,8 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
 
 @ofs.command(short_help="Write out the full contract of a short intent.")
 @intent_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract to a new file instead of printing it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="Write the contract to a new file, with refs relative to it, instead of printing it.")
 @plane_option
 @as_json_option
 @example("ofs pin intent.yaml -o intent.pinned.yaml")
@@ -127,6 +139,7 @@ def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: boo
     with open_plane(plane_path, intent) as plane:
         pinned = plane.pin(intent)
     if output is not None:
+        pinned = replace(pinned, document=showing.seen_from(output.parent, intent.parent, pinned.document))
         showing.write_new(output, pinned.text)
     if as_json:
         emit_json({"intent": pinned.document, "filled": pinned.filled, "dataset_fingerprint": pinned.fingerprint})
@@ -164,7 +177,7 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
 
 
 @ofs.command("run", short_help="Show one run and its history.")
-@click.argument("run_key")
+@click.argument("run_key", callback=_named)
 @this_plane_option
 @as_json_option
 @example("ofs run 5f1c9e0d")
@@ -191,7 +204,7 @@ def datasets(plane_path: Path | None, as_json: bool) -> None:
 
 
 @ofs.command(short_help="Show a dataset's manifest.")
-@click.argument("dataset")
+@click.argument("dataset", callback=_named)
 @this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
@@ -205,7 +218,7 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
 
 
 @ofs.command(short_help="Hash a dataset again: are these the published bytes?")
-@click.argument("dataset")
+@click.argument("dataset", callback=_named)
 @this_plane_option
 @as_json_option
 @example("ofs verify dm_0123456789abcdef0123456789abcdef")
