@@ -6,10 +6,13 @@ Every CSV column is text and an empty field is null. JSON numbers are kept exact
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
@@ -19,8 +22,10 @@ import pyarrow.csv
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.usual_json import Unusual, read_usual
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.plain_files import open_regular
 
 _BLOCK = 1 << 20
+_LONGEST_LINE = MAX_DOCUMENT_BYTES
 _LONGEST_FIELD = 8 * _BLOCK  # Arrow's reader takes no longer ones either
 _QUOTED = re.compile(rb'"(?:[^"]++|"")*+"')
 _SOUND = re.compile(rb'(?:[^"]++|(?<=[^,\r\n])"|' + _QUOTED.pattern + rb"(?=[,\r\n]))*+")  # a quote inside of a bare field is text
@@ -33,6 +38,12 @@ def unreadable(path: Path, wrong: BaseException) -> NoReturn:
     raise SourceUnreadable(f"{path} cannot be read: {said}.", path=str(path),
                            fix="Check that the file is whole, readable and of the form that its name, or `format:` in plane.yaml, says."
                            ) from wrong
+
+
+def too_large(path: Path, wrong: BaseException) -> NoReturn:
+    """Raise ResourceExceeded for a file that this machine's memory cannot take."""
+    raise ResourceExceeded(f"{path} needs more memory than this machine has.", path=str(path),
+                           fix="Write the file with smaller row groups or in several files, or take a larger machine.") from wrong
 
 
 def load_object(line: bytes | str) -> dict[str, Any]:
@@ -53,22 +64,34 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     return document
 
 
+def bounded_lines(readline: Callable[[int], bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, none of which is read further than a record may be long. Raises ResourceExceeded."""
+    for number, line in enumerate(iter(partial(readline, _LONGEST_LINE + 1), b""), 1):
+        if len(line) > _LONGEST_LINE:
+            raise ResourceExceeded(f"line {number} of {path} is longer than {_LONGEST_LINE:,} bytes.", path=f"{path}:{number}",
+                                   fix="Write one record a line, with a line end after each; is this the right file?")
+        yield number, line
+
+
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number (from 1) and object of every line that is not blank.
 
     Raises:
         SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
+        ResourceExceeded: a line that is too long to be one record.
     """
     number = 0
     try:
         with _opened(path) as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in bounded_lines(stream.readline, path):
                 if line.isspace():
                     continue
-                yield number, load_object(line)
-    except (SchemaInvalid, ResourceExceeded) as wrong:
-        raise SourceUnreadable(f"line {number} of {path}: {wrong.what}.", path=f"{path}:{number}",
-                               fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+                try:
+                    document = load_object(line)
+                except (SchemaInvalid, ResourceExceeded) as wrong:
+                    raise SourceUnreadable(f"line {number} of {path}: {wrong.what}.", path=f"{path}:{number}",
+                                           fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+                yield number, document
     except (OSError, EOFError, zlib.error) as wrong:
         unreadable(path, wrong)
 
@@ -150,6 +173,35 @@ def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) 
             include_columns=list(wanted) if wanted is not None else None))
 
 
+def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
+    """The first row of a CSV file that has more or fewer fields than the header, told with its line; None if no row has."""
+    try:
+        with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            rows = csv.reader(text)
+            begin = 1
+            for row in rows:
+                if row and len(row) != width:
+                    return SourceUnreadable(f"line {begin} of {path} has {len(row)} fields, the header {width}.", path=f"{path}:{begin}",
+                                            fix="Give every line as many fields as the header; put quotes around text with a comma.")
+                begin = rows.line_num + 1
+    except (csv.Error, OSError, EOFError, ValueError, zlib.error):  # whoever found the file broken tells it
+        pass
+    return None
+
+
 def _opened(path: Path) -> IO[bytes]:
-    opener = cast("Callable[..., IO[bytes]]", gzip.open if path.name.endswith(".gz") else open)
-    return opener(path, "rb")
+    stream = open_regular(path)
+    if path.name.endswith(".gz"):
+        return io.BufferedReader(_Unzipped(fileobj=stream, mode="rb"), _BLOCK)
+    return io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
+
+
+class _Unzipped(gzip.GzipFile):
+    """Closes the file that it reads, too."""
+
+    def close(self) -> None:
+        """Close both."""
+        inner: Any = self.fileobj
+        super().close()
+        if inner is not None:
+            inner.close()
