@@ -18,7 +18,7 @@ from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
 from offline_feature_plane.corridor.at_hand import PinnedTopic
 from offline_feature_plane.corridor.publish import manifest_key, supersession_prefix
-from offline_feature_plane.documents import Document, load_document
+from offline_feature_plane.documents import MAX_BYTES, Document, load_document
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.completeness import Completeness
@@ -41,6 +41,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
+from offline_feature_plane.plain_files import read_small
 from offline_feature_plane.ports import LabelTable, ObjectStore, PlainTable, RecordSlice
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource, PinnedArchive
 from offline_feature_plane.sources.files import PlainTableSource, TableMapping
@@ -78,7 +79,7 @@ class PlaneHome:
         """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""
         path = self._resolved(ref, folder, "$.features")
         try:
-            data = path.read_bytes()
+            data = read_small(path, MAX_BYTES)
         except OSError as wrong:
             raise FeatureProfileUnresolved(f"the feature profile {path} cannot be read: {wrong.strerror}.", path="$.features",
                                            fix="Write the path relative to the intent.") from wrong
@@ -129,7 +130,7 @@ class PlaneHome:
             raise SettingsInvalid(f"the token key {path} lies in the store.", path="tokens.key_file",
                                   fix="Keep it elsewhere: whoever reads datasets could otherwise undo their tokens.")
         try:
-            secret = path.read_bytes().strip()
+            secret = read_small(path, MAX_BYTES).strip()
         except FileNotFoundError:
             return None
         except OSError as wrong:

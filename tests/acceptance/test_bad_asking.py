@@ -91,7 +91,6 @@ SHORT = [
     Case("octal number", 2, "SCHEMA_INVALID", replaced("intent.yaml", "maturity_days: 10", "maturity_days: 010"), ("010",)),
     Case("two documents in a file", 2, "SCHEMA_INVALID", appended("intent.yaml", "---\nrows: x\n"), ("second document",)),
     Case("intent is not UTF-8", 2, "SCHEMA_INVALID", raw("intent.yaml", b"rows: caf\xe9\n"), ("UTF-8", "intent.yaml")),
-    Case("intent with a byte order mark", 2, "SCHEMA_INVALID", raw("intent.yaml", b"\xef\xbb\xbfrows: x\n"), ("byte order mark",)),
     Case("intent with a NUL", 2, "SCHEMA_INVALID", raw("intent.yaml", b"rows: a\x00b\n"), ("intent.yaml",)),
     Case("intent of two megabytes", 4, "RESOURCE_EXCEEDED", raw("intent.yaml", "#" * 2_000_000), ("intent.yaml",)),
     Case("nested too deep", 4, "RESOURCE_EXCEEDED", raw("intent.yaml", "a: " + "[" * 100 + "]" * 100), ("64",)),
