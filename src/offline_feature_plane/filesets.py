@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.plain_files import open_regular
+from offline_feature_plane.plain_files import as_found, open_regular
 from offline_feature_plane.ports import PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
 
@@ -62,7 +62,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
     found = _find(path)
     forms = {_form_of(file, form) for _, file in found}
     if len(forms) > 1:
-        raise SourceUnreadable(f"{path} holds several kinds of files: {', '.join(sorted(forms))}.", path=str(path),
+        raise SourceUnreadable(f"{as_found(path)} holds several kinds of files: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one kind of file in a folder, or map each kind on its own.")
     (kind,) = forms
     with ThreadPoolExecutor(2) as pool:
@@ -72,7 +72,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
                    for (relative, file), digest, (rows, _) in zip(found, digests, described, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
-        raise SourceUnreadable(f"{path} holds no row.", path=str(path), fix="Point at a file with at least one row.")
+        raise SourceUnreadable(f"{as_found(path)} holds no row.", path=as_found(path), fix="Point at a file with at least one row.")
     return FileSet(kind, pinned, columns)
 
 
@@ -91,7 +91,7 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
         for file, digest in zip(files, pool.map(matches, files), strict=True):
             if digest != file.sha256:
                 found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
-                raise ReplayBasisMismatch(f"{file.path} was pinned as {file.sha256[:19]}…, {found}.",
+                raise ReplayBasisMismatch(f"{as_found(file.path)} was pinned as {file.sha256[:19]}…, {found}.",
                                           path=file.relative, pinned=file.sha256, found=digest)
 
 
@@ -111,7 +111,7 @@ def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary
     digest, hashed = _HASHED.get(file.path, ("", None))
     before = _stamp(file)
     if digest == file.sha256 and before != hashed:
-        raise ReplayBasisMismatch(f"{file.path} changed after it was hashed, before it was read.", path=file.relative)
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed after it was hashed, before it was read.", path=file.relative)
     count = 0
     try:
         for batch in _scan(file.path, cast("Form", form), columns, dictionary):
@@ -121,7 +121,8 @@ def read_batches(file: PinnedFile, form: str, columns: Sequence[str], dictionary
         if _stamp(file) == before:
             raise
     if _stamp(file) != before or count != file.rows:
-        raise ReplayBasisMismatch(f"{file.path} changed while it was read: {count} rows seen, {file.rows} pinned.", path=file.relative)
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read: {count} rows seen, {file.rows} pinned.",
+                                  path=file.relative)
 
 
 def first_value(files: FileSet, column: str) -> Any:
@@ -147,31 +148,33 @@ def _find(path: Path) -> list[tuple[str, Path]]:
     if _is(path.is_file, path):
         return [(_listed(Path(path.name)), path.resolve())]
     if not _is(path.is_dir, path):
-        what = f"{path} is a pipe, a socket or a device." if _is(path.exists, path) else f"there is no file at {path}."
-        raise SourceUnreadable(what, path=str(path), fix="Check the path." if not path.exists() else "Write the data into a file.")
+        what = f"{as_found(path)} is a pipe, a socket or a device." if _is(path.exists, path) else f"there is no file at {as_found(path)}."
+        raise SourceUnreadable(what, path=as_found(path), fix="Check the path." if not path.exists() else "Write the data into a file.")
     root = path.resolve()
     found: list[tuple[str, Path]] = []
     for folder, folders, names in os.walk(root, onerror=lambda wrong: unreadable(path, wrong)):
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in folders:
             if (Path(folder) / name).is_symlink():
-                raise RefScopeInvalid(f"{Path(folder) / name} is a linked folder.", path=str(path),
+                raise RefScopeInvalid(f"{Path(folder) / name} is a linked folder.", path=as_found(path),
                                       fix="Copy the files in, or map the folder itself.")
         for name in names:
             if not _is_hidden(name):
                 file = Path(folder) / name
                 found.append((_listed(file.relative_to(root)), _member(file, root, path)))
     if not found:
-        raise SourceUnreadable(f"{path} holds no file.", path=str(path), fix="Point at a file, or at a folder with data files.")
+        raise SourceUnreadable(f"{as_found(path)} holds no file.",
+                               path=as_found(path), fix="Point at a file, or at a folder with data files.")
     return sorted(found, key=lambda item: item[0].encode())
 
 
 def _member(file: Path, root: Path, path: Path) -> Path:
     """One file of a folder, its links followed."""
     if not file.resolve().is_relative_to(root):
-        raise RefScopeInvalid(f"{file} is a link that leads out of {path}.", path=str(path), fix="Copy the file in, or map it itself.")
+        raise RefScopeInvalid(f"{as_found(file)} is a link that leads out of {as_found(path)}.",
+                              path=as_found(path), fix="Copy the file in, or map it itself.")
     if file.exists() and not file.is_file():
-        raise SourceUnreadable(f"{file} is a pipe, a socket or a device.", path=str(file), fix="Remove it from the data.")
+        raise SourceUnreadable(f"{as_found(file)} is a pipe, a socket or a device.", path=as_found(file), fix="Remove it from the data.")
     return file.resolve()
 
 
@@ -193,9 +196,9 @@ def _form_of(path: Path, form: str | None) -> Form:
     name = path.name.lower()
     known = next((kind for suffix, kind in _SUFFIXES if name.endswith(suffix)), None)
     if form is not None and form not in {"parquet", "csv", "jsonl"}:
-        raise SourceUnreadable(f"{form!r} is not a known form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
+        raise SourceUnreadable(f"{form!r} is not a known form of files.", path=as_found(path), fix="Known forms: parquet, csv, jsonl.")
     if known is None and form is None:
-        raise SourceUnreadable(f"the name of {path} does not say what it holds.", path=str(path),
+        raise SourceUnreadable(f"the name of {as_found(path)} does not say what it holds.", path=as_found(path),
                                fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
     return known if form is None and known is not None else cast("Form", form)
 
@@ -213,7 +216,7 @@ def _digest_of(path: Path) -> str:
             while block := stream.read(_BLOCK):
                 digest.update(block)
             if stream.tell() == 0:
-                raise SourceUnreadable(f"{path} is empty.", path=str(path), fix="Write the file again; it has no bytes.")
+                raise SourceUnreadable(f"{as_found(path)} is empty.", path=as_found(path), fix="Write the file again; it has no bytes.")
     except OSError as wrong:
         unreadable(path, wrong)
     found = f"sha256:{digest.hexdigest()}"
@@ -230,7 +233,7 @@ def _stamp(file: PinnedFile) -> tuple[int, ...]:
     try:
         found = file.path.stat()
     except OSError as wrong:
-        raise ReplayBasisMismatch(f"{file.path} is gone: {wrong.strerror or wrong}.", path=file.relative) from wrong
+        raise ReplayBasisMismatch(f"{as_found(file.path)} is gone: {wrong.strerror or wrong}.", path=file.relative) from wrong
     return _which(found)
 
 
@@ -263,7 +266,7 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
     names = dict.fromkeys(name for name, _ in columns)
     if len(names) != len(columns):
         twice = sorted({name for name, _ in columns if sum(name == other for other, _ in columns) > 1})
-        raise SourceUnreadable(f"{path} has several columns named {', '.join(twice)}.", path=str(path),
+        raise SourceUnreadable(f"{as_found(path)} has several columns named {', '.join(twice)}.", path=as_found(path),
                                fix="Give every column its own name.")
     return rows, columns
 
