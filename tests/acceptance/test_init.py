@@ -323,7 +323,7 @@ REFUSALS = {
     "empty file": (lambda d: (d / "x.csv").write_bytes(b"") or "x.csv", 3, ("is empty",)),
     "header only": (lambda d: (d / "x.csv").write_text("id,time,customer_id\n") and "x.csv", 3, ("no row",)),
     "torn parquet": (lambda d: (d / "x.parquet").write_bytes(b"PAR1 and no more") and "x.parquet", 3, ("cannot be read",)),
-    "missing file": (lambda _: "nowhere.parquet", 3, ("nothing stands at /", "nowhere.parquet", "Check the path.")),
+    "missing file": (lambda _: "nowhere.parquet", 3, ("there is no file at", "nowhere.parquet", "Check the path.")),
 }
 
 
