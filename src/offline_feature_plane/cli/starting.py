@@ -97,7 +97,7 @@ def _init_demo(directory: Path, *, as_json: bool) -> None:
         emit_json({"directory": str(directory), "files": [str(directory / name) for name in FILES], "world": made.document(),
                    "next": commands})
         return
-    say("\n".join([f"A simulated world of {made.events:,} payments stands in {directory}:",
+    say("\n".join([f"A simulated world of {made.events:,} payments is in {directory}:",
                           pairs({str(directory / name): what for name, what in FILES.items()}), "",
                           "Read the three YAML files, they explain themselves. Then:", *(f"  {one}" for one in commands)]))
 

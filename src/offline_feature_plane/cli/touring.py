@@ -56,7 +56,7 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     guide = _Guide(as_json=as_json)
     found = open_demo(directory, events=events, seed=seed)
     made = found or write_demo(directory, events=events, seed=seed)
-    guide.step("world", "A world stands there already" if found else "A world was simulated", _world(made, directory), made.document())
+    guide.step("world", "A world is there already" if found else "A world was simulated", _world(made, directory), made.document())
     intent = directory / "intent.yaml"
     with open_plane(directory / "plane.yaml") as plane, shown(quiet=as_json) as progress:
         planned = plane.plan(intent)

@@ -190,7 +190,7 @@ def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRan
     for number, split in parts:
         if parse_instant(split.to_utc) > cut_us:
             yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "
-                          f"are not mature yet; the last lawful end is {format_instant(cut_us)} (or say immature: mark)")
+                          f"are not mature yet; the last possible end is {format_instant(cut_us)} (or say immature: mark)")
 
 
 def _gap_us(gap: Any) -> int:
@@ -216,7 +216,7 @@ def _evidence_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     wanted = document.get("required_output_ids")
     if document.get("run_facts_ref") == NO_RUN_FACTS and isinstance(wanted, list) and wanted:
         yield Problem("$.run_facts_ref", RunFactsUnavailable.code,
-                      f"none is lawful only without required outputs, here {', '.join(map(str, wanted))}")
+                      f"`none` is possible only without required outputs; here they are {', '.join(map(str, wanted))}")
     link, reason = document.get("supersedes"), document.get("backfill_reason")
     if link is not None and reason is None:
         yield Problem("$.backfill_reason", SupersessionLinkInvalid.code, "say why this dataset supersedes another")

@@ -44,7 +44,7 @@ def _filled(text: str) -> str:
     if not text.strip():
         raise ValueError("this must not be blank")
     if text != text.strip():
-        raise ValueError(f"{shown(text)} begins or ends with blanks")
+        raise ValueError(f"{shown(text)} begins or ends with spaces")
     return text
 
 

@@ -140,7 +140,7 @@ def _tells_later(name: str) -> bool:
 def _near_times(table: TableSummary) -> str:
     """Columns that are named like a time, and what they hold instead."""
     held = {"string": "other text", "integer": "numbers", "decimal": "numbers", "float": "numbers", "other": "something nested",
-            "binary": "bytes", "day": "days, which are no instants", "near_time": "times without seconds or without a whole offset"}
+            "binary": "bytes", "day": "days, which are not instants", "near_time": "times without seconds or without a whole offset"}
     near = [f"{column.name} holds {'nulls' if column.is_time else held.get(column.kind, column.kind)}" for column in table.columns
             if column.is_time or column.kind in ("day", "near_time") or rank(column.name, _TIME_WORDS)]
     return f" ({', '.join(near)})" if near else ""
@@ -183,7 +183,7 @@ def guess_own_labels(table: TableSummary) -> LabelGuess | None:
     found = whole
     column = max(found, key=lambda one: rank(one.name, _LABEL_WORDS))
     return _valued(column, snake(column.name).removeprefix("is_"), "", None,
-                   (f"{column.name} stands in the events file, so when it became known is not told: 30 days after the event are assumed",))
+                   (f"{column.name} is a column of the events, so when it became known is not said: 30 days after the event are assumed",))
 
 
 def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str, str], int] | None = None) -> LabelGuess:
