@@ -9,17 +9,17 @@ frame = plane.dataset(built.manifest.dataset_manifest_id).to_pandas(split="train
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from offline_feature_plane.errors import OfsError, Problem
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from offline_feature_plane.contracts.manifest import DatasetManifest
     from offline_feature_plane.corridor.build import Built
     from offline_feature_plane.corridor.dataset import Dataset
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.verify import Verification
+    from offline_feature_plane.errors import OfsError, Problem
     from offline_feature_plane.plane import Pinned, Plane, RunHistory
     from offline_feature_plane.plane import open_plane as open  # noqa: A004 - `ofs.open` is what people write
     from offline_feature_plane.ports import LedgerEvent, Run
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Built", "Dataset", "DatasetManifest", "LedgerEvent", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Problem", "Run",
            "RunHistory", "Verification", "__version__", "open"]
 
-_ROOMS = {"open": ("plane", "open_plane"), "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
+_ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
+          "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
           "RunHistory": ("plane", "RunHistory"), "Run": ("ports", "Run"), "LedgerEvent": ("ports", "LedgerEvent"),
           "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.build", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),

@@ -1,20 +1,22 @@
-"""The entry point of `ofs`: runs a command, turns errors into exit statuses, and never shows a traceback for a user's mistake."""
+"""The entry point of `ofs`: runs a command, turns errors into exit statuses, and never shows a traceback for a user's mistake.
+
+Everything heavy is loaded when a command runs, so that a stop in the first moments is answered as quietly as a later one.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Sequence
 
-import click
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-from offline_feature_plane.cli.commands import ofs
-from offline_feature_plane.cli.output import emit_json, show_error
-from offline_feature_plane.errors import OfsError
+    from offline_feature_plane.errors import OfsError
 
-USAGE, INTERRUPTED, TERMINATED, OURS = 2, 130, 143, 70
+USAGE, OUTSIDE, INTERRUPTED, TERMINATED, OURS = 2, 7, 130, 143, 70
 
 
 class Terminated(BaseException):
@@ -23,16 +25,49 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `ofs` with these arguments (default: the process's own) and exit with the family's status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(given))
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+        _hold_standard_streams()
+        status = run(sys.argv[1:] if arguments is None else arguments)
+    except (KeyboardInterrupt, Terminated) as stop:  # before the command began, or while its answer was written
+        status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)):
+        signal.signal(number, lambda *_, code=code: os._exit(code))  # the work is over: nothing is left to be said or mended
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run `ofs` and return its exit status."""
+    from offline_feature_plane.cli.output import complain, unsaid
+
+    status = _answer(arguments)
+    lost = unsaid()
+    if lost is None or isinstance(lost, BrokenPipeError):  # whoever read has seen enough
+        return status
+    reason = getattr(lost, "strerror", None) or str(lost)
+    complain(f"error: the output could not be written: {reason}. What was done is done; `ofs runs` tells what became of a run.")
+    return status or OUTSIDE
+
+
+def _answer(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for each kind of end
+    """Run a command; its status, or that of what stood in its way."""
+    import click
+
+    from offline_feature_plane.cli.output import answered, complain, emit_json, show_error
+    from offline_feature_plane.errors import OfsError
+
     as_json = "--json" in arguments
     try:
-        answer = ofs.main(args=list(arguments), prog_name="ofs", standalone_mode=False)
+        from offline_feature_plane.cli.commands import ofs
+
+        if "_OFS_COMPLETE" in os.environ:  # a shell asks how a word may go on
+            ofs.main(args=list(arguments), prog_name="ofs")
+        answer = None
+        with answered(), ofs.make_context("ofs", list(arguments)) as context:
+            answer = ofs.invoke(context)
+        return answer if isinstance(answer, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except OfsError as error:
         show_error(error, as_json=as_json)
         return error.exit_status
@@ -40,41 +75,73 @@ def run(arguments: Sequence[str]) -> int:
         if as_json:
             emit_json({"error": {"code": "USAGE", "family": "request", "exit_status": USAGE, "what": error.format_message()}})
         else:
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            complain(shown.getvalue().rstrip())
         return USAGE
     except (click.Abort, KeyboardInterrupt, Terminated) as stop:
         return _say_stopped("terminated" if isinstance(stop, Terminated) else "interrupted", as_json=as_json)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said so, not thrown at the user
-        return _confess(error, as_json=as_json)
-    return answer if isinstance(answer, int) else 0
+        known = _not_ours(error)
+        if known is None:
+            return _confess(error, as_json=as_json)
+        show_error(known, as_json=as_json)
+        return known.exit_status
 
 
 def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
 
 
+def _hold_standard_streams() -> None:
+    """A closed standard stream stays closed to us, but no file of ours gets its number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _say_stopped(how: str, *, as_json: bool) -> int:
+    from offline_feature_plane.cli.output import complain, emit_json
+
     status = {"interrupted": INTERRUPTED, "terminated": TERMINATED}[how]
     what = f"{how.capitalize()}. The same command goes on where this one stopped."
     if as_json:
         emit_json({"error": {"code": how.upper(), "family": "outside", "exit_status": status, "what": what}})
     else:
-        click.echo(what, err=True)
+        complain(what)
     return status
 
 
+def _not_ours(error: Exception) -> OfsError | None:
+    """What the machine refused, as the error it is; None for a defect of ours."""
+    from offline_feature_plane.errors import RefNotFound, ResourceExceeded
+
+    if isinstance(error, MemoryError):
+        return ResourceExceeded("the machine has not enough memory for this.", fix="Free memory, take a larger machine, or ask for fewer "
+                                "events, windows or columns; `ofs plan` estimates what a build needs.")
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()  # noqa: PTH109 - nothing heavier
+        except OSError:
+            return RefNotFound("the current folder does not exist any more.", fix="Change to a folder that exists, then run this again.")
+    return None
+
+
 def _confess(error: Exception, *, as_json: bool) -> int:
+    from offline_feature_plane.cli.output import complain, emit_json
+
     what = f"{type(error).__name__}: {error}"
     if as_json:
         emit_json({"error": {"code": "INTERNAL_ERROR", "family": "internal", "exit_status": OURS, "what": what}})
     else:
-        click.echo(f"error INTERNAL_ERROR\n  {what}\n  → This is a defect of OFS. Nothing was published. "
-                   "Set OFS_DEBUG=1 to see where, and report it.", err=True)
+        complain(f"error INTERNAL_ERROR\n  {what}\n  → This is a defect of OFS. `ofs runs` tells what became of the run. "
+                 "Set OFS_DEBUG=1 to see where, and report it.")
     if os.environ.get("OFS_DEBUG"):
-        traceback.print_exc()
+        import traceback
+
+        complain("".join(traceback.format_exception(error)).rstrip())
     return OURS
 
 

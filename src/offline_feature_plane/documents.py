@@ -7,6 +7,7 @@ several documents in one file, NaN and infinity, numbers that a reader could tak
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,17 @@ import yaml
 
 from offline_feature_plane.contracts.model import json_path
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import OfsError, Problem, RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, SchemaInvalid
+from offline_feature_plane.errors import (
+    OfsError,
+    Problem,
+    RefInvalid,
+    RefNotFound,
+    RefScopeInvalid,
+    ResourceExceeded,
+    SchemaInvalid,
+    list_problems,
+)
+from offline_feature_plane.plain_files import as_found, read_small
 
 __all__ = ["Document", "find_ref", "load_document", "load_yaml", "write_yaml"]
 
@@ -60,11 +71,10 @@ class Document:
         """The same error with file and line before every place that names a JSON path."""
         def whole(path: str) -> str:
             return f"{self.place(path)} {path}" if path.startswith("$") else path
-        lines = "".join(f"\n  {whole(one.path)}: {one.sentence} [{one.code}]" for one in error.problems)
-        count = "1 problem" if len(error.problems) == 1 else f"{len(error.problems)} problems"
-        located = type(error)(f"{count}:{lines}" if error.problems else error.what, fix=error.fix,
+        problems = tuple(Problem(whole(one.path), one.code, one.sentence) for one in error.problems)
+        located = type(error)(list_problems(problems) if problems else error.what, fix=error.fix,
                               path=whole(error.path) if error.path else None, **error.fields)
-        located.problems = tuple(Problem(whole(one.path), one.code, one.sentence) for one in error.problems)
+        located.problems = problems
         return located
 
 
@@ -76,21 +86,25 @@ def load_document(path: Path, kind: type[OfsError] = SchemaInvalid) -> Document:
         kind: the error of a malformed document.
 
     Raises:
-        OfsError: `kind`, with file, line and column. RefNotFound: no readable file. ResourceExceeded: beyond the budgets.
+        OfsError: `kind`, with file, line and column, also if the file may not be read. RefNotFound: there is none.
+        ResourceExceeded: beyond the budgets.
     """
+    name = as_found(path)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_small(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as wrong:
+        raise RefNotFound(f"{name} cannot be read: {wrong.strerror}.", path=name, fix="Check the path.") from wrong
     except OSError as wrong:
-        raise RefNotFound(f"{path} cannot be read: {wrong.strerror or wrong}.", path=str(path), fix="Check the path.") from wrong
+        raise kind(f"{name} cannot be read: {wrong.strerror or wrong}.", path=name,
+                   fix="Name a file that this user may read.") from wrong
     if path.suffix.lower() != ".json":
-        return load_yaml(data, name=path.name, kind=kind)
+        return load_yaml(data, name=name, kind=kind)
     try:
-        value = load_json(data, name=path.name, numbers="decimal", max_bytes=MAX_BYTES)
-        value = _as_floats(value, kind, path.name, "$")
+        value = load_json(data, name=name, numbers="decimal", max_bytes=MAX_BYTES)
+        value = _as_floats(value, kind, name, "$")
     except SchemaInvalid as wrong:
         raise kind(wrong.what, path=wrong.path, fix=wrong.fix or "Mend the JSON, or name the file .yaml if it is YAML.") from wrong
-    return Document(value, path.name, _json_lines(data))
+    return Document(value, name, _json_lines(data))
 
 
 def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
@@ -105,7 +119,7 @@ def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
         RefInvalid: blank, or of a scheme that names no file. RefScopeInvalid: outside of the roots.
     """
     if not ref.strip() or "://" in ref or "\0" in ref:
-        raise RefInvalid(f"{ref!r} is no path of a file.", fix="Write a path relative to the document.")
+        raise RefInvalid(f"{ref!r} is not a path of a file.", fix="Write a path relative to the document.")
     found = (folder / ref).resolve()
     if not any(found.is_relative_to(Path(root).resolve()) for root in roots):
         raise RefScopeInvalid(f"{ref} leads to {found}, outside of {', '.join(roots)}.",
@@ -129,18 +143,17 @@ def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError]
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError as wrong:
         raise kind(f"the document is not UTF-8 (byte {wrong.start}).", path=name, fix="Save it as UTF-8.") from None
-    if text.startswith("\ufeff"):
-        raise kind("the document begins with a byte order mark.", path=name, fix="Save it as UTF-8 without a byte order mark.")
+    text = text.removeprefix("\ufeff")
     reader = _Reader(name, kind)
     try:
         value = reader.read(yaml.parse(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         at = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise kind(f"this is no YAML: {wrong.problem or wrong.context}.", path=at,
+        raise kind(f"this is not YAML: {wrong.problem or wrong.context}.", path=at,
                    fix="Check the indentation, and put quotes around text with `:` or `#`.") from None
     except yaml.YAMLError as wrong:
-        raise kind(f"this is no YAML: {' '.join(str(wrong).split())[:200]}.", path=name,
+        raise kind(f"this is not YAML: {' '.join(str(wrong).split())[:200]}.", path=name,
                    fix="Remove characters that no text has.") from None
     return Document(value, name, reader.positions)
 
@@ -222,7 +235,7 @@ class _Reader:
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key = self.key(event)
             if key in found:
-                raise self.wrong(event, f"the key {key!r} stands twice", "Keep one of them.")
+                raise self.wrong(event, f"the key {key!r} appears twice", "Keep one of them.")
             line = _line(event)
             found[key] = self.node(next(events), events, [*steps, key])
             self.positions[json_path([*steps, key])] = line
@@ -232,7 +245,7 @@ class _Reader:
         """A key as text: `1:` and `"1":` are the same key, as they are in JSON."""
         self.refuse_extras(event)
         if not isinstance(event, yaml.ScalarEvent):
-            raise self.wrong(event, "a list or mapping is no key", "Keys are text.")
+            raise self.wrong(event, "a list or mapping cannot be a key", "Keys are text.")
         value = self.scalar(event)
         if value is None:
             raise self.wrong(event, "this key is empty", "Keys are text; quote the word null if it is meant.")
@@ -249,7 +262,7 @@ class _Reader:
         if text in _WORDS:
             return _WORDS[text]
         if _NOT_A_NUMBER.fullmatch(text):
-            raise self.wrong(event, f"{text} is no value of ours", "Leave the value out, or quote it if it is text.")
+            raise self.wrong(event, f"{text} is not a value that can be used here", "Leave the value out, or quote it if it is text.")
         if _DOUBTFUL.fullmatch(text):
             raise self.wrong(event, f"{text} could be text or a number", "Quote it if it is text, else write the plain decimal number.")
         if _INTEGER.fullmatch(text):

@@ -1,7 +1,7 @@
 """Files behind a source: which they are, what they hold, and the digest of their bytes (`decisions.md` D9, D14).
 
 One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`; CSV and JSON Lines may be gzipped
-(`text_files`). A file is hashed when it is pinned and again just before it is read.
+(`text_files`). A file is hashed when it is pinned and again just before it is read; what is read must still be what was hashed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.plain_files import as_found, open_regular
 from offline_feature_plane.ports.inputs import Form, PinnedFile
-from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, read_json_lines, unreadable
+from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
 
 Batch = dict[str, pa.Array | list[Any]]
 
@@ -60,7 +61,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
     found = find_files(path)
     forms = {_form_of(file, form) for _, file in found}
     if len(forms) > 1:
-        raise SourceUnreadable(f"{path} holds several kinds of files: {', '.join(sorted(forms))}.", path=str(path),
+        raise SourceUnreadable(f"{as_found(path)} holds several kinds of files: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one kind of file in a folder, or map each kind on its own.")
     (kind,) = forms
     with ThreadPoolExecutor(2) as pool:
@@ -70,7 +71,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
                    for (relative, file), digest, (rows, _) in zip(found, digests, described, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
-        raise SourceUnreadable(f"{path} holds no row.", path=str(path), fix="Point at a file with at least one row.")
+        raise SourceUnreadable(f"{as_found(path)} holds no row.", path=as_found(path), fix="Point at a file with at least one row.")
     return FileSet(kind, pinned, columns)
 
 
@@ -89,7 +90,7 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
         for file, digest in zip(files, pool.map(matches, files), strict=True):
             if digest != file.sha256:
                 found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
-                raise ReplayBasisMismatch(f"{file.path} was pinned as {file.sha256[:19]}…, {found}.",
+                raise ReplayBasisMismatch(f"{as_found(file.path)} was pinned as {file.sha256[:19]}…, {found}.",
                                           path=file.relative, pinned=file.sha256, found=digest)
 
 
@@ -113,13 +114,21 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
         ReplayBasisMismatch: the file changed while it was read.
         SourceUnreadable: it is broken.
     """
+    digest, hashed = _HASHED.get(file.path, ("", None))
     before = _stamp(file)
+    if digest == file.sha256 and before != hashed:
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed after it was hashed, before it was read.", path=file.relative)
     count = 0
-    for batch in _scan(file.path, form, columns, dictionary):
-        count += len(next(iter(batch.values())))
-        yield batch
+    try:
+        for batch in _scan(file.path, form, columns, dictionary):
+            count += len(next(iter(batch.values())))
+            yield batch
+    except SourceUnreadable:
+        if _stamp(file) == before:
+            raise
     if _stamp(file) != before or count != file.rows:
-        raise ReplayBasisMismatch(f"{file.path} changed while it was read: {count} rows seen, {file.rows} pinned.", path=file.relative)
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read: {count} rows seen, {file.rows} pinned.",
+                                  path=file.relative)
 
 
 def first_value(files: FileSet, column: str) -> Any:
@@ -146,25 +155,34 @@ def find_files(path: Path) -> list[tuple[str, Path]]:
     if _is(path.is_file, path):
         return [(_listed(Path(path.name)), path.resolve())]
     if not _is(path.is_dir, path):
-        raise SourceUnreadable(f"nothing stands at {path.absolute()}.", path=str(path), fix="Check the path.")
+        what = f"{as_found(path)} is a pipe, a socket or a device." if _is(path.exists, path) else f"there is no file at {as_found(path)}."
+        raise SourceUnreadable(what, path=as_found(path), fix="Check the path." if not path.exists() else "Write the data into a file.")
     root = path.resolve()
     found: list[tuple[str, Path]] = []
     for folder, folders, names in os.walk(root, onerror=lambda wrong: unreadable(path, wrong)):
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in folders:
             if (Path(folder) / name).is_symlink():
-                raise RefScopeInvalid(f"{Path(folder) / name} is a linked folder.", path=str(path),
+                raise RefScopeInvalid(f"{Path(folder) / name} is a linked folder.", path=as_found(path),
                                       fix="Copy the files in, or map the folder itself.")
         for name in names:
             if not _is_hidden(name):
-                file = (Path(folder) / name)
-                if not file.resolve().is_relative_to(root):
-                    raise RefScopeInvalid(f"{file} is a link that leads out of {path}.", path=str(path),
-                                          fix="Copy the file in, or map it itself.")
-                found.append((_listed(file.relative_to(root)), file.resolve()))
+                file = Path(folder) / name
+                found.append((_listed(file.relative_to(root)), _member(file, root, path)))
     if not found:
-        raise SourceUnreadable(f"{path} holds no file.", path=str(path), fix="Point at a file, or at a folder with data files.")
+        raise SourceUnreadable(f"{as_found(path)} holds no file.",
+                               path=as_found(path), fix="Point at a file, or at a folder with data files.")
     return sorted(found, key=lambda item: item[0].encode())
+
+
+def _member(file: Path, root: Path, path: Path) -> Path:
+    """One file of a folder, its links followed."""
+    if not file.resolve().is_relative_to(root):
+        raise RefScopeInvalid(f"{as_found(file)} is a link that leads out of {as_found(path)}.",
+                              path=as_found(path), fix="Copy the file in, or map it itself.")
+    if file.exists() and not file.is_file():
+        raise SourceUnreadable(f"{as_found(file)} is a pipe, a socket or a device.", path=as_found(file), fix="Remove it from the data.")
+    return file.resolve()
 
 
 def _listed(path: Path) -> str:
@@ -186,34 +204,47 @@ def _form_of(path: Path, form: str | None) -> Form:
         found = next((kind for suffix, kind in _SUFFIXES if path.name.lower().endswith(suffix)), None)
         if found is None:
             raise SourceUnreadable(
-                f"the name of {path} does not say what it holds.", path=str(path),
+                f"the name of {as_found(path)} does not say what it holds.", path=as_found(path),
                 fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
         return found
     stated = next((kind for _, kind in _SUFFIXES if kind == form), None)
     if stated is None:
-        raise SourceUnreadable(f"{form!r} is no form of files.", path=str(path), fix="Known forms: parquet, csv, jsonl.")
+        raise SourceUnreadable(f"{form!r} is not a known form of files.", path=as_found(path), fix="Known forms: parquet, csv, jsonl.")
     return stated
+
+
+# By path: the digest that a file was last found to have, and which file it was then. What is read must be what was hashed, although
+# all files of a source are hashed before the first of them is read.
+_HASHED: dict[Path, tuple[str, tuple[int, ...]]] = {}
 
 
 def _digest_of(path: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as stream:
+        with open_regular(path) as stream:
+            begun = _which(os.fstat(stream.fileno()))
             while block := stream.read(_BLOCK):
                 digest.update(block)
             if stream.tell() == 0:
-                raise SourceUnreadable(f"{path} is empty.", path=str(path), fix="Write the file again; it has no bytes.")
+                raise SourceUnreadable(f"{as_found(path)} is empty.", path=as_found(path), fix="Write the file again; it has no bytes.")
     except OSError as wrong:
         unreadable(path, wrong)
-    return f"sha256:{digest.hexdigest()}"
+    found = f"sha256:{digest.hexdigest()}"
+    _HASHED[path] = found, begun
+    return found
 
 
-def _stamp(file: PinnedFile) -> tuple[int, int, int, int]:
+def _which(found: os.stat_result) -> tuple[int, ...]:
+    """Which file it is, in which state: another file, or a written one, has another stamp."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _stamp(file: PinnedFile) -> tuple[int, ...]:
     try:
         found = file.path.stat()
     except OSError as wrong:
-        raise ReplayBasisMismatch(f"{file.path} is gone: {wrong.strerror or wrong}.", path=file.relative) from wrong
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+        raise ReplayBasisMismatch(f"{as_found(file.path)} is gone: {wrong.strerror or wrong}.", path=file.relative) from wrong
+    return _which(found)
 
 
 def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -234,12 +265,18 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
             check_csv(path)
             columns = tuple((name, "string") for name in csv_columns(path))
             rows = sum(batch.num_rows for batch in csv_batches(path, [name for name, _ in columns], None))
+    except pa.ArrowInvalid as wrong:
+        if form == "csv" and (ragged := ragged_row(path, len(columns))) is not None:
+            raise ragged from wrong
+        unreadable(path, wrong)
+    except MemoryError as wrong:
+        too_large(path, wrong)
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
         unreadable(path, wrong)
     names = dict.fromkeys(name for name, _ in columns)
     if len(names) != len(columns):
         twice = sorted({name for name, _ in columns if sum(name == other for other, _ in columns) > 1})
-        raise SourceUnreadable(f"{path} has several columns named {', '.join(twice)}.", path=str(path),
+        raise SourceUnreadable(f"{as_found(path)} has several columns named {', '.join(twice)}.", path=as_found(path),
                                fix="Give every column its own name.")
     return rows, columns
 
@@ -249,10 +286,14 @@ def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, 
     if form == "jsonl":
         return tuple((name, "json") for name in sorted({name for _, columns in described for name, _ in columns}))
     for name, columns in described[1:]:
-        unlike = sorted(set(columns) ^ set(first))
+        here, there = dict(columns), dict(first)
+        unlike = sorted(column for column in {*here, *there} if here.get(column) != there.get(column))
         if unlike:
-            column, kind = unlike[0]
-            raise SourceUnreadable(f"{name} and {first_name} have unlike columns: {column} ({kind}) is not in both.", path=name,
+            column = unlike[0]
+            both = column in here and column in there
+            told = f"{column} is {here[column]} in {name} and {there[column]} in {first_name}" if both else \
+                f"{column} is in {name if column in here else first_name}, but not in {first_name if column in here else name}"
+            raise SourceUnreadable(f"the files of a folder have unlike columns: {told}.", path=name,
                                    fix="All files of a folder need the same columns with the same types.")
     return first
 
@@ -270,6 +311,8 @@ def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[s
             for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:
                     yield {name: batch.column(name) for name in columns}
+    except MemoryError as wrong:
+        too_large(path, wrong)
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
         unreadable(path, wrong)
 

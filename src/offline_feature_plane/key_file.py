@@ -8,8 +8,10 @@ from pathlib import Path
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.domain.tokens import key_id
 from offline_feature_plane.errors import SettingsInvalid, StorageIoFailure
+from offline_feature_plane.plain_files import read_small
 
 KEY_BYTES = 32
+MAX_BYTES = 4_096  # no key is longer
 
 
 def read_key(path: Path, store: str) -> TokenKey | None:
@@ -26,7 +28,7 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         raise SettingsInvalid(f"the token key {path} lies in the store.", path="tokens.key_file",
                               fix="Keep it elsewhere: whoever reads datasets could otherwise undo their tokens.")
     try:
-        secret = path.read_bytes().strip()
+        secret = read_small(path, MAX_BYTES).strip()
     except FileNotFoundError:
         return None
     except OSError as wrong:

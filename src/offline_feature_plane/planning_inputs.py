@@ -11,7 +11,7 @@ from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts
 from offline_feature_plane.corridor.inputs import Asked, Granted
 from offline_feature_plane.corridor.publish import manifest_key, reason_of, supersession_prefix
 from offline_feature_plane.corridor.shortform import ActorSource
-from offline_feature_plane.documents import Document, load_document
+from offline_feature_plane.documents import MAX_BYTES, Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.gates import GateResult, judge_inputs, judge_outputs
 from offline_feature_plane.domain.rows import TokenKey
@@ -26,6 +26,7 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.installation import current_user, installed_release, zone_rules
 from offline_feature_plane.key_file import read_key
 from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.plain_files import read_small
 from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import resolve_ref
@@ -62,7 +63,7 @@ class PlaneInputs:
         """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""
         path = resolve_ref(ref, folder, self.settings.roots, "$.features")
         try:
-            data = path.read_bytes()
+            data = read_small(path, MAX_BYTES)
         except OSError as wrong:
             raise FeatureProfileUnresolved(f"the feature profile {path} cannot be read: {wrong.strerror}.", path="$.features",
                                            fix="Write the path relative to the intent.") from wrong

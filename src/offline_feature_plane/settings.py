@@ -7,14 +7,14 @@ Only the top floor reads the environment; here it comes in as a mapping. A varia
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from offline_feature_plane.contracts.model import find_problems, nearest, shown, stands_below
+from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
@@ -69,7 +69,7 @@ def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, s
             merged = _with(merged, name.split("."), value)
             spoken[f"$.{name}"] = name
     problems += find_problems(Settings, merged, default=SettingsInvalid)
-    problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged)]
+    problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged), *_path_problems(merged)]
     if problems:
         raise refuse(_one_each([_blame(problem, spoken) for problem in problems]))
     return Settings.model_validate(_absolute(merged, folder))
@@ -125,7 +125,7 @@ def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tu
             continue
         if variable not in known:
             problems.append(Problem(variable, SettingsInvalid.code,
-                                    f"this variable is no setting. {nearest(variable, list(known))}".strip()))
+                                    f"there is no such setting. {nearest(variable, list(known))}".strip()))
             continue
         name, info = known[variable]
         merged = _with(merged, name.split("."), _typed(env[variable], _type_text(info.annotation)))
@@ -176,6 +176,30 @@ def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is a table of this name under events already")
 
 
+def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is written for a place of another system would otherwise be taken for a folder of this one."""
+    roots = document.get("roots")
+    written: list[tuple[Sequence[str | int], Any]] = [(steps, _at(document, steps)) for steps in _PATHS]
+    written += [(("roots", number), root) for number, root in enumerate(roots if isinstance(roots, list) else [])]
+    for kind in ("events", "archives", "labels"):
+        entries = document.get(kind)
+        names = list(entries) if isinstance(entries, Mapping) else []
+        written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in names]
+    for steps, path in written:
+        if isinstance(path, str) and "://" in path:
+            yield Problem(json_path(steps), SettingsInvalid.code,
+                          f"{shown(path)} is not a local path; this release reads and writes only local paths")
+        elif isinstance(path, str) and "\0" in path:
+            yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that no path has")
+
+
+def _at(document: Any, steps: Sequence[str]) -> Any:
+    """The value some steps into a document of unknown shape, or None."""
+    for step in steps:
+        document = document.get(step) if isinstance(document, Mapping) else None
+    return document
+
+
 def _one_each(problems: list[Problem]) -> list[Problem]:
     """One problem a place; the words of whoever knows the place best, who comes last."""
     last = {problem.path: problem for problem in problems}
@@ -183,7 +207,7 @@ def _one_each(problems: list[Problem]) -> list[Problem]:
 
 
 def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The document with its paths made absolute, defaults included; refs with a scheme stay."""
+    """The document with its paths made absolute, defaults included."""
     defaults = Settings.model_validate(document).model_dump(mode="json")
     found: dict[str, Any] = defaults
     for steps in _PATHS:
@@ -198,4 +222,4 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _placed(path: str, folder: Path) -> str:
-    return path if "://" in path else str((folder / path).resolve())
+    return str((folder / path).resolve())

@@ -6,10 +6,13 @@ Every CSV column is text and an empty field is null. JSON numbers are kept exact
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
+import io
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
@@ -19,8 +22,10 @@ import pyarrow.csv
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.usual_json import Unusual, read_usual
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.plain_files import as_found, open_regular
 
 _BLOCK = 1 << 20
+_LONGEST_LINE = MAX_DOCUMENT_BYTES
 _LONGEST_FIELD = 8 * _BLOCK  # Arrow's reader takes no longer ones either
 _QUOTED = re.compile(rb'"(?:[^"]++|"")*+"')
 _SOUND = re.compile(rb'(?:[^"]++|(?<=[^,\r\n])"|' + _QUOTED.pattern + rb"(?=[,\r\n]))*+")  # a quote inside of a bare field is text
@@ -30,9 +35,15 @@ _SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
 def unreadable(path: Path, wrong: BaseException) -> NoReturn:
     """Raise SourceUnreadable for what a reader or the file system said."""
     said = (getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__).removesuffix(".")
-    raise SourceUnreadable(f"{path} cannot be read: {said}.", path=str(path),
+    raise SourceUnreadable(f"{as_found(path)} cannot be read: {said}.", path=as_found(path),
                            fix="Check that the file is whole, readable and of the form that its name, or `format:` in plane.yaml, says."
                            ) from wrong
+
+
+def too_large(path: Path, wrong: BaseException) -> NoReturn:
+    """Raise ResourceExceeded for a file that this machine's memory cannot take."""
+    raise ResourceExceeded(f"{as_found(path)} needs more memory than this machine has.", path=as_found(path),
+                           fix="Write the file with smaller row groups or in several files, or take a larger machine.") from wrong
 
 
 def load_object(line: bytes | str) -> dict[str, Any]:
@@ -53,22 +64,35 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     return document
 
 
+def bounded_lines(readline: Callable[[int], bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, none of which is read further than a record may be long. Raises ResourceExceeded."""
+    for number, line in enumerate(iter(partial(readline, _LONGEST_LINE + 1), b""), 1):
+        if len(line) > _LONGEST_LINE:
+            raise ResourceExceeded(f"line {number} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.",
+                                   path=f"{as_found(path)}:{number}",
+                                   fix="Write one record a line, with a line end after each; is this the right file?")
+        yield number, line
+
+
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number (from 1) and object of every line that is not blank.
 
     Raises:
         SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
+        ResourceExceeded: a line that is too long to be one record.
     """
     number = 0
     try:
         with _opened(path) as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in bounded_lines(stream.readline, path):
                 if line.isspace():
                     continue
-                yield number, load_object(line)
-    except (SchemaInvalid, ResourceExceeded) as wrong:
-        raise SourceUnreadable(f"line {number} of {path}: {wrong.what}.", path=f"{path}:{number}",
-                               fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+                try:
+                    document = load_object(line)
+                except (SchemaInvalid, ResourceExceeded) as wrong:
+                    raise SourceUnreadable(f"line {number} of {as_found(path)}: {wrong.what}.", path=f"{as_found(path)}:{number}",
+                                           fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+                yield number, document
     except (OSError, EOFError, zlib.error) as wrong:
         unreadable(path, wrong)
 
@@ -88,8 +112,8 @@ def check_csv(path: Path) -> None:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as wrong:
                 line = lines + rest.count(b"\n") + wrong.object.count(b"\n", 0, wrong.start)
-                raise SourceUnreadable(f"{path} is not UTF-8: line {line} holds the byte 0x{wrong.object[wrong.start]:02x}.",
-                                       path=f"{path}:{line}", fix="Save the file as UTF-8.") from None
+                raise SourceUnreadable(f"{as_found(path)} is not UTF-8: line {line} holds the byte 0x{wrong.object[wrong.start]:02x}.",
+                                       path=f"{as_found(path)}:{line}", fix="Save the file as UTF-8.") from None
             data = before + rest + (block.removeprefix(codecs.BOM_UTF8) if before == b"\n" and lines == 1 and not rest else block)
             end = _sound_until(path, data, lines, last=not block)
             if not block:
@@ -118,7 +142,7 @@ def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:
     else:
         return end
     line += data.count(b"\n", 1, at)
-    raise SourceUnreadable(f"line {line} of {path}: {what}.", path=f"{path}:{line}",
+    raise SourceUnreadable(f"line {line} of {as_found(path)}: {what}.", path=f"{as_found(path)}:{line}",
                            fix='Write a quote inside of a quoted field twice (""), and nothing between its last quote and the comma.')
 
 
@@ -129,7 +153,8 @@ def csv_columns(path: Path) -> list[str]:
     bare = _QUOTED.sub(b"", header)
     other = max(_SEPARATORS, key=bare.count)
     if b"," not in bare and other in bare:
-        raise SourceUnreadable(f"the header of {path} is separated by {_SEPARATORS[other]}; only commas are read.", path=f"{path}:1",
+        raise SourceUnreadable(f"the header of {as_found(path)} is separated by {_SEPARATORS[other]}; only commas are read.",
+                               path=f"{as_found(path)}:1",
                                fix="Write the file with commas between its fields.")
     texts = {f"f{number}": pa.string() for number in range(header.count(b",") + 1)}
     table = pyarrow.csv.read_csv(pa.BufferReader(header),
@@ -150,6 +175,36 @@ def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) 
             include_columns=list(wanted) if wanted is not None else None))
 
 
+def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
+    """The first row of a CSV file that has more or fewer fields than the header, told with its line; None if no row has."""
+    try:
+        with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            rows = csv.reader(text)
+            begin = 1
+            for row in rows:
+                if row and len(row) != width:
+                    return SourceUnreadable(f"line {begin} of {as_found(path)} has {len(row)} fields, the header {width}.",
+                                            path=f"{as_found(path)}:{begin}",
+                                            fix="Give every line as many fields as the header; put quotes around text with a comma.")
+                begin = rows.line_num + 1
+    except (csv.Error, OSError, EOFError, ValueError, zlib.error):  # whoever found the file broken tells it
+        pass
+    return None
+
+
 def _opened(path: Path) -> IO[bytes]:
-    opener = cast("Callable[..., IO[bytes]]", gzip.open if path.name.endswith(".gz") else open)
-    return opener(path, "rb")
+    stream = open_regular(path)
+    if path.name.endswith(".gz"):
+        return io.BufferedReader(_Unzipped(fileobj=stream, mode="rb"), _BLOCK)
+    return io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
+
+
+class _Unzipped(gzip.GzipFile):
+    """Closes the file that it reads, too."""
+
+    def close(self) -> None:
+        """Close both."""
+        inner: Any = self.fileobj
+        super().close()
+        if inner is not None:
+            inner.close()

@@ -132,7 +132,7 @@ def test_an_engine_without_it_is_not_replaced(tmp_path: Path) -> None:
         plane.plan(folder / "intent.yaml")
     assert [problem.path.rpartition(" ")[2] for problem in caught.value.problems] == [
         "$.groups.customer.features.spread", "$.groups.customer.features.spread0"]
-    assert all(problem.path.startswith("features.yaml:") for problem in caught.value.problems)
+    assert all("features.yaml:" in problem.path for problem in caught.value.problems)
     folder = plane_of(tmp_path / "oracle", "oracle").folder
     with ofs.open(folder / "plane.yaml") as plane:
         assert "aggregation:spread@v2" in plane.plan(folder / "intent.yaml").registered

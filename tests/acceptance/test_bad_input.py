@@ -238,3 +238,24 @@ def test_the_archive_plane_builds_when_nothing_is_harmed(place: Path, capsys: py
     plane = archive_plane(place / "p")
     assert run(["build", str(plane.intent_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["row_count"] == 164
+
+
+def test_a_pin_in_another_folder_is_the_same_contract(built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ofs pin -o` writes refs for where the pin lies, so that it plans from there; a printed pin has them as the intent has."""
+    (built.folder / "sub").mkdir()
+    assert run(("pin", "intent.yaml", "-o", "sub/pinned.yaml", "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["intent"]["feature_definition_set"]["profile_ref"] == "../features.yaml"
+    assert run(("plan", "sub/pinned.yaml", "--plane", "plane.yaml", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["pins"]["dataset_fingerprint"] == told["dataset_fingerprint"]
+    assert run(("pin", "intent.yaml")) == 0
+    assert "profile_ref: features.yaml" in capsys.readouterr().out
+
+
+def test_a_long_form_is_told_its_own_places(built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pin whose profile is gone says so where the pin names it."""
+    assert run(("pin", "intent.yaml", "-o", "pinned.yaml")) == 0
+    (built.folder / "features.yaml").unlink()
+    capsys.readouterr()
+    assert run(("plan", "pinned.yaml")) == 2
+    assert "$.feature_definition_set.profile_ref" in capsys.readouterr().err

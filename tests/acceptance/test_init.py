@@ -304,7 +304,7 @@ def test_unseen_files_become_a_plane_that_builds(start, tmp_path, capsys):
 REFUSALS = {
     "no time": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%m/%d/%Y"))), 2, ("time holds other text", "RFC 3339")),
     "days only": (lambda d: as_parquet(d / "x.parquet", plain(), time=pa.date32()), 2,
-                  ("time holds days, which are no instants", "2026-01-31T00:00:00", "zone:")),
+                  ("time holds days, which are not instants", "2026-01-31T00:00:00", "zone:")),
     "days as text": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%Y-%m-%d"))), 2,
                      ("time holds days", "2026-01-31T00:00:00", "zone:")),
     "minutes": (lambda d: as_csv(d / "x.csv", plain(time=lambda e: e.at.strftime("%Y-%m-%d %H:%M"))), 2,
@@ -323,7 +323,7 @@ REFUSALS = {
     "empty file": (lambda d: (d / "x.csv").write_bytes(b"") or "x.csv", 3, ("is empty",)),
     "header only": (lambda d: (d / "x.csv").write_text("id,time,customer_id\n") and "x.csv", 3, ("no row",)),
     "torn parquet": (lambda d: (d / "x.parquet").write_bytes(b"PAR1 and no more") and "x.parquet", 3, ("cannot be read",)),
-    "missing file": (lambda _: "nowhere.parquet", 3, ("nothing stands at /", "nowhere.parquet", "Check the path.")),
+    "missing file": (lambda _: "nowhere.parquet", 3, ("there is no file at", "nowhere.parquet", "Check the path.")),
 }
 
 
@@ -354,7 +354,7 @@ def test_days_of_labels_are_not_taken_for_instants(tmp_path, capsys):
     events = as_parquet(tmp_path / "tx.parquet", [{"tx_id": e.number, "ts": e.at, "card_id": e.who, "amount": e.euros} for e in EVENTS])
     labels = as_csv(tmp_path / "cb.csv", [{"tx_id": e.number, "reported_on": e.known.strftime("%Y-%m-%d")} for e in BAD])
     assert init(tmp_path, events, labels) == 0
-    assert "no time column (reported_on holds days, which are no instants)" in capsys.readouterr().out
+    assert "no time column (reported_on holds days, which are not instants)" in capsys.readouterr().out
     assert "after_event: 30d" in (tmp_path / "plane/plane.yaml").read_text()
 
 

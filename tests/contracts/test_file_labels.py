@@ -96,7 +96,7 @@ def test_times_without_zone_need_a_declared_one(tmp_path):
         assert caught.value.path == "labels.chargeback.observed"
         assert pin(tmp_path, zone="Europe/Paris").zone == "Europe/Paris"
     write(tmp_path / "labels.parquet", reported_at=pa.array(["soon", "2026-01-02T00:00:00Z"]))
-    with pytest.raises(LabelStoreUnavailable, match="'soon' is no instant"):
+    with pytest.raises(LabelStoreUnavailable, match="'soon' is not an instant"):
         pin(tmp_path)
 
 

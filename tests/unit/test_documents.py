@@ -1,11 +1,14 @@
 """Documents that people write are read strictly, and every mistake is found where it stands."""
 
 import contextlib
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane import documents
 from offline_feature_plane.documents import Document, find_ref, load_document, load_yaml, write_yaml
 from offline_feature_plane.errors import (
     FeatureProfileInvalid,
@@ -34,8 +37,8 @@ def test_plain_values_keep_their_plain_meaning():
     ("a: 0.12345678901234567890", "x.yaml:1:4", "digits"), ("a: 1e999", "x.yaml:1:4", "exponent"),
     ("a: 1\n---\nb: 2", "x.yaml:2:1", "second"),
     ("? [1]\n: 2", "x.yaml:1:3", "key"), ("~: 1", "x.yaml:1:1", "key"), ("<<: {a: 1}", "x.yaml:1:1", "merges"),
-    ("a: [1,\nb: 2", "x.yaml:3:1", "no YAML"), ("a: b: c", "x.yaml:1:5", "no YAML"), ("a: \x00", "x.yaml", "no YAML"),
-    ("\ufeffa: 1", "x.yaml", "byte order mark"), (b"a: \xff", "x.yaml", "UTF-8")])
+    ("a: [1,\nb: 2", "x.yaml:3:1", "not YAML"), ("a: b: c", "x.yaml:1:5", "not YAML"), ("a: \x00", "x.yaml", "not YAML"),
+    (b"a: \xff", "x.yaml", "UTF-8")])
 def test_what_surprises_is_refused_where_it_stands(text, place, word):
     """Repeated keys, aliases, tags, NaN, doubtful numbers and broken text are refused with file, line and column."""
     with pytest.raises(FeatureProfileInvalid, match=word) as caught:
@@ -68,7 +71,7 @@ def test_positions_lead_to_the_line_of_the_nearest_value(tmp_path):
     path = tmp_path / "intent.json"
     path.write_text('{\n "a": 0.5,\n "b": [1]}')
     assert load_document(path).value == {"a": 0.5, "b": [1]}
-    assert load_document(path).place("$.b[0]") == "intent.json:3"
+    assert load_document(path).place("$.b[0]") == f"{path}:3"
     assert Document(None).place("$.a") == "document"
 
 
@@ -124,3 +127,40 @@ def test_no_text_ends_in_a_foreign_error(text):
     """Any text is read or refused by an error of ours."""
     with contextlib.suppress(SchemaInvalid, ResourceExceeded):
         load_yaml(text)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path):
+    """Editors of some systems write one; YAML, JSON and text are read the same with it."""
+    assert load_yaml(b"\xef\xbb\xbfa: 1").value == load_yaml("\ufeffa: 1").value == {"a": 1}
+    for name in ("a.yaml", "a.json"):
+        (tmp_path / name).write_bytes(b'\xef\xbb\xbf{"a": 1}')
+        assert load_document(tmp_path / name).value == {"a": 1}
+
+
+def test_a_document_is_named_as_its_reader_finds_it(tmp_path, monkeypatch):
+    """Below the current folder the way to it, elsewhere the whole path."""
+    (tmp_path / "plane").mkdir()
+    (tmp_path / "plane/intent.yaml").write_text("a: 1")
+    monkeypatch.chdir(tmp_path)
+    assert load_document(Path("plane/intent.yaml")).place("$.a") == "plane/intent.yaml:1"
+    assert load_document(tmp_path / "plane/intent.yaml").place("$.a") == "plane/intent.yaml:1"
+    monkeypatch.chdir(tmp_path / "plane")
+    assert load_document(tmp_path / "plane/intent.yaml").name == "intent.yaml"
+    monkeypatch.chdir("/")
+    assert load_document(Path("/dev/../", tmp_path, "plane/intent.yaml")).value == {"a": 1}
+
+
+def test_only_a_readable_file_of_a_lawful_size_is_read(tmp_path, monkeypatch):
+    """A pipe is not waited for, a huge file not read, a forbidden one not called missing."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(SettingsInvalid, match="it is a pipe, not a file"):
+        load_document(tmp_path / "pipe.yaml", SettingsInvalid)
+    with (tmp_path / "huge.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ResourceExceeded, match="larger than"):
+        load_document(tmp_path / "huge.yaml", SettingsInvalid)
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(documents, "read_small", lambda path, _: forbidden(path))
+    with pytest.raises(SettingsInvalid, match="cannot be read: Permission denied"):
+        load_document(tmp_path / "huge.yaml", SettingsInvalid)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import re
+import socket
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane import text_files
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane import filesets, text_files
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
 from offline_feature_plane.filesets import check_pins, pin_files, read_batches
 
 
@@ -121,7 +122,8 @@ def test_mixed_forms_unlike_columns_and_missing_paths_are_refused(tmp_path):
     parquet(tmp_path / "unlike/a.parquet", id=[1])
     parquet(tmp_path / "unlike/b.parquet", id=["1"])
     (tmp_path / "empty").mkdir()
-    for name, words in (("mixed", "several kinds"), ("unlike", "unlike columns"), ("nothing", "nothing stands"), ("empty", "no file")):
+    for name, words in (("mixed", "several kinds"), ("unlike", "id is string in b.parquet and int64 in a.parquet"),
+                        ("nothing", "there is no file"), ("empty", "no file")):
         with pytest.raises(SourceUnreadable, match=words):
             pin_files(tmp_path / name)
 
@@ -178,3 +180,82 @@ def test_names_are_listed_composed_and_must_be_text(tmp_path):
     Path(os.fsdecode(os.fsencode(folder) + b"/x\xff.csv")).write_text("id\n1\n")
     with pytest.raises(SourceUnreadable, match="not UTF-8"):
         pin_files(folder)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_ragged_row_is_told_with_its_line(tmp_path, name):
+    """Quoted line ends count, blank lines too: the line is the one that an editor shows."""
+    text = b'a,b\n1,"x\ny"\n\n1,2,3\n4\n'
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    with pytest.raises(SourceUnreadable, match=r"line 5 of .* has 3 fields, the header 2") as caught:
+        pin_files(tmp_path / name)
+    assert caught.value.path == f"{tmp_path / name}:5"
+
+
+def test_a_column_that_one_file_lacks_is_told_with_both_files(tmp_path):
+    """Unlike files name the column, and which file has it."""
+    parquet(tmp_path / "a.parquet", id=[1])
+    parquet(tmp_path / "b.parquet", id=[1], more=[2])
+    with pytest.raises(SourceUnreadable, match=r"more is in b\.parquet, but not in a\.parquet"):
+        pin_files(tmp_path)
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path):
+    """A pipe that nobody writes to, a socket or a device is told at once, alone or in a folder of data."""
+    (tmp_path / "data").mkdir()
+    os.mkfifo(tmp_path / "data/pipe.parquet")
+    parquet(tmp_path / "more/a.parquet", id=[1])
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(os.path.relpath(tmp_path / "more/b.parquet"))
+        for path in ("data/pipe.parquet", "data", "more", "/dev/null"):
+            with pytest.raises(SourceUnreadable, match="a pipe, a socket or a device"):
+                pin_files(tmp_path / path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_line_without_an_end_is_not_read_to_its_end(tmp_path, name, monkeypatch):
+    """What is longer than a record may be is refused with file and line."""
+    monkeypatch.setattr(text_files, "_LONGEST_LINE", 100)
+    text = b'{"a": 1}\n' + b" " * 1_000
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    with pytest.raises(ResourceExceeded, match="line 2 of") as caught:
+        pin_files(tmp_path / name)
+    assert caught.value.path == f"{tmp_path / name}:2"
+
+
+def test_a_file_that_changes_after_all_were_hashed_is_not_read(tmp_path):
+    """Between the hash of the last file and the read of it, it is rewritten, replaced, or touched: what is read is what was hashed."""
+    for change in ("rewrite", "replace"):
+        folder = tmp_path / change
+        for name in ("a.parquet", "b.parquet"):
+            parquet(folder / name, id=[1, 2])
+        files = pin_files(folder).files
+        check_pins(files)
+        list(read_batches(files[0], "parquet", ["id"]))
+        parquet(folder / ("b.parquet" if change == "rewrite" else ".c.parquet"), id=[3, 4])
+        if change == "replace":
+            (folder / ".c.parquet").rename(folder / "b.parquet")
+        with pytest.raises(ReplayBasisMismatch, match="after it was hashed"):
+            list(read_batches(files[1], "parquet", ["id"]))
+
+
+def test_a_touched_file_is_the_same_file_once_it_is_hashed_again(tmp_path):
+    """Another time stamp on the same bytes is no other basis."""
+    path = parquet(tmp_path / "a.parquet", id=[1, 2])
+    (file,) = pin_files(path).files
+    os.utime(path)
+    check_pins([file])
+    assert list(read_batches(file, "parquet", ["id"]))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), pa.ArrowMemoryError("realloc of size 1 failed")])
+def test_too_little_memory_is_a_refusal(tmp_path, monkeypatch, error):
+    """A file that this machine cannot take is refused with advice, while it is described and while it is read."""
+    path = parquet(tmp_path / "a.parquet", id=[1, 2])
+    (file,) = pin_files(path).files
+    def fail(*_, **__):
+        raise error
+    monkeypatch.setattr(filesets.pq, "ParquetFile", fail)
+    for act in (lambda: pin_files(path), lambda: list(read_batches(file, "parquet", ["id"]))):
+        with pytest.raises(ResourceExceeded, match="more memory"):
+            act()

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from offline_feature_plane.contracts.profile import FeatureProfile, expand_profile, is_short_form, read_profile
+from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.domain.described import describe
 from offline_feature_plane.errors import OfsError
 
@@ -200,3 +201,32 @@ def test_missing_null_and_missing_value_are_told_apart():
     assert (a.nullable, a.missing) == (False, None)
     assert (b.nullable, b.missing) == (False, "1.50")
     assert (c.nullable, c.missing) == (True, None)
+
+
+def told(text):
+    """Path → sentence of every problem of a profile."""
+    with pytest.raises(OfsError) as caught:
+        read_profile(load_yaml(text).value, rows="payment", label_types=["chargeback"])
+    return {problem.path: problem.sentence for problem in caught.value.problems}
+
+
+def test_a_misspelled_top_of_a_short_profile_is_told_in_the_words_of_the_short_form():
+    """`feilds` is answered with `fields`, also where nothing else tells the form; what the full form is made of is not offered."""
+    groups = "groups: {use: {key: card, windows: [1d], features: {n: count()}}}\n"
+    assert told("feilds: {card: string}\n" + groups) == {"$.feilds": "there is no such field here. Did you mean fields?"}
+    assert "Did you mean groups?" in told("fields: {card: string}\ngruops: {}\n")["$.gruops"]
+    assert told("feilds: {}\nzzz: {}\n")["$.zzz"].split("Known: ")[1] == (
+        "fields, groups, row_features, derived, feature_sets, policy_id, revision.")
+
+
+def test_what_only_follows_from_a_malformed_field_is_not_told():
+    """A type that cannot be read is one problem, not one of every place that reads the field; other mistakes are told beside it."""
+    text = """
+fields: {card: string, val: "decimal(12)"}
+groups:
+  use: {key: card, windows: [1d], where: val > 0, features: {n: count(val), s: sum(val), m: mean(val), x: cnt()}}
+derived: {ratio: val / use.m_1d}
+"""
+    assert list(told(text)) == ["$.fields.val", "$.groups.use.features.x"]
+    assert list(told(text.replace("cnt()", "count()"))) == ["$.fields.val"]
+    assert list(told(text.replace("x: cnt()", "x: count()").replace("card: string", "card: strng"))) == ["$.fields.card", "$.fields.val"]

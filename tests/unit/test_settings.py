@@ -27,13 +27,24 @@ def read(text, env=None, arguments=None):
 
 
 def test_short_settings_get_defaults_and_absolute_paths():
-    """Five lines are enough; paths are relative to plane.yaml, refs with a scheme stay."""
-    found = read(GOOD + "store: s3://bucket/ofs\n")
+    """Five lines are enough; paths are relative to plane.yaml."""
+    found = read(GOOD + "store: /data/ofs\n")
     assert (found.events["transaction"].path, found.ledger, found.store) == ("/plane/data/t.parquet", "/plane/.ofs/ledger.sqlite",
-                                                                             "s3://bucket/ofs")
+                                                                             "/data/ofs")
     assert found.events["transaction"].history_start == "2026-01-01T00:00:00.000000Z"
     assert (found.run_scope, found.policy_revision, found.strict, found.roots) == ("cards", "unversioned", False, ["/plane"])
     assert found.labels["fraud"].document()["value"] == {"column": "is_fraud", "1": "FRAUD", "0": "LEGIT"}
+
+
+def test_a_place_of_another_system_is_no_folder_of_this_one():
+    """A path with a scheme is refused at its own place, in the file and in the environment, never taken for a local folder."""
+    foreign = GOOD.replace("path: data/t.parquet", "path: s3://b/t.parquet")
+    assert foreign != GOOD
+    with pytest.raises(SettingsInvalid) as caught:
+        read(foreign + "store: s3://b/x\nledger: postgresql://h/db\nroots: [., 'gs://c']\n", {"OFS_WORK": "gs://b/w"})
+    told = {problem.path: problem.sentence for problem in caught.value.problems}
+    assert set(told) == {"$.events.transaction.path", "$.store", "$.ledger", "$.roots[1]", "OFS_WORK"}
+    assert all("only local paths" in sentence for sentence in told.values())
 
 
 def test_arguments_beat_environment_beats_file():

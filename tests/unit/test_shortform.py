@@ -171,3 +171,22 @@ def test_read_short_tells_what_to_look_at():
     assert (short.rows, short.features, short.label.type, short.labels) == ("transaction", "features.yaml", "chargeback", ["fraud"])
     with pytest.raises(LabelAsofMissing):
         read_short({"rows": "x", "features": "y"})
+
+
+@pytest.mark.parametrize(("old", "new", "path"), [
+    ("rows:", "foo: 1\nrows:", "$.foo"), ("splits:", "splts:", "$.splts"), ("positive:", "positiv:", "$.label.positiv"),
+    ("rows:", "request_id: a b\nrows:", "$.request_id"), ("rows:", "labels: [nope]\nrows:", "$.labels[0]")])
+def test_one_mistake_is_one_problem(old, new, path):
+    """What was never looked for, because the form is broken, is not told as missing."""
+    assert old in SHORT
+    found = told(SHORT.replace(old, new, 1), fill_ins=FillIns(**{**vars(FILL_INS), "label_logs": {}, "feature_label_types": ()}))
+    found.pop("$.label.positive", None)  # the one that is missing, for the one that is misspelled
+    assert list(found) == [path]
+
+
+@pytest.mark.parametrize("span", ["[2026-01-01]", "[2026-01-01, 2026-02-01, 2026-03-01]", "{from: 2026-01-01}", "[]"])
+def test_a_split_is_two_instants(span):
+    """Another number of instants is told in the words of splits."""
+    with pytest.raises(OfsError, match=r"a split is \[from, to\): two instants, not") as caught:
+        expanded(SHORT.replace("train: [2026-01-01, 2026-04-01]", f"train: {span}"))
+    assert [problem.path for problem in caught.value.problems] == ["$.splits.train"]

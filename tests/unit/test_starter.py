@@ -200,3 +200,111 @@ def test_odd_names_become_lawful_ones():
     assert [snake(name) for name in names] == ["card_id", "card_id", "weight", "c_1st_amount", "target_amount"]
     assert all("decimal(12,6)" in str(spec) for name, spec in features["fields"].items() if "amount" in name)
     assert "splits" not in load_yaml(files["intent.yaml"]).value
+
+
+def labels_of(events, ids, *, late=3, **more):
+    """A label for every id, some days after its event."""
+    at = events["TX_DATETIME"].cast(pa.int64()).to_pylist()
+    return pa.table({"TransactionId": ids, "reported_at": pa.array([at[i] + int(late * US_PER_DAY) for i in range(len(ids))],
+                                                                   pa.timestamp("us", "UTC")), "label": ["fraud"] * len(ids), **more})
+
+
+def guessed(folder, events, labels=None):
+    """What is guessed of two tables."""
+    pq.write_table(events, folder / "tx.parquet")
+    if labels is not None:
+        pq.write_table(labels, folder / "cb.parquet")
+    return started(folder, folder / "tx.parquet", folder / "cb.parquet" if labels is not None else None)
+
+
+@pytest.mark.parametrize("sentinel", ["9999-12-31T23:59:59", "0001-01-01", "1970-01-01", "2099-12-31"])
+def test_times_that_stand_for_never_decide_nothing(tmp_path, sentinel):
+    """A sentinel among the events or the labels changes neither as_of nor maturity nor splits, and is told.
+
+    ·············· events ··············                                   × 9999
+          ········ labels ········                                         × 9999
+    """
+    far = parse_instant(sentinel.replace("59:59", "59:59Z"))
+    events = events_table()
+    labels = labels_of(events, list(range(0, 400, 2)))
+    _, plain, _, _ = guessed(tmp_path, events, labels)
+    for table, column in (("events", "TX_DATETIME"), ("labels", "reported_at")):
+        odd = events if table == "events" else labels
+        times = odd[column].cast(pa.int64()).to_pylist()
+        times[5] = far
+        odd = odd.set_column(odd.schema.get_field_index(column), column, pa.array(times, odd.schema.field(column).type))
+        found, documents, _, _ = guessed(tmp_path, odd if table == "events" else events, labels if table == "events" else odd)
+        assert documents["intent.yaml"]["label"] == plain["intent.yaml"]["label"]
+        assert documents["intent.yaml"]["splits"] == plain["intent.yaml"]["splits"]
+        assert any(f"{column}: in 1 of" in note and "years away" in note for note in found.notes)
+
+
+def test_a_long_history_is_no_outlier(tmp_path):
+    """Events of many years, and an old tenth of them, are what they are: nothing is left out."""
+    when = [START - 20 * 365 * US_PER_DAY + i * 18 * US_PER_DAY for i in range(400)]
+    table = events_table(is_fraud=[i % 10 == 0 for i in range(400)])
+    found, _, full, _ = guessed(tmp_path, table.set_column(1, "TX_DATETIME", pa.array(when, pa.timestamp("us"))))
+    assert not any("years away" in note for note in found.notes)
+    assert full["splits"][0]["from_utc"] < "2007"
+
+
+def test_a_few_repeated_rows_do_not_take_the_id_away(tmp_path):
+    """An event that was delivered twice counts once; an id that stands for two events is refused by name."""
+    table = events_table(is_fraud=[i % 10 == 0 for i in range(400)])
+    twice = pa.concat_tables([table, table.slice(7, 1)])
+    found, documents, _, _ = guessed(tmp_path, twice)
+    assert documents["plane.yaml"]["events"]["tx"]["id"] == "TransactionId"
+    assert any("1 of 401 rows repeat another one with the same content" in note for note in found.notes)
+    other = table.slice(7, 1).set_column(2, "cardId", [["c99"]])
+    with pytest.raises(SourceColumnUnknown, match=r"TransactionId of .* different in all but 1 of 401 rows, and .* \(7\) differ"):
+        guessed(tmp_path, pa.concat_tables([table, other]))
+
+
+def test_ids_of_another_type_are_told_by_name_type_and_share(tmp_path):
+    """Bytes name nothing; floats, as pandas makes of integers with nulls, are counted as the integers that they mean."""
+    table = events_table(is_fraud=[i % 10 == 0 for i in range(400)])
+    binary = pa.array([i.to_bytes(16, "big") for i in range(400)], pa.binary(16))
+    with pytest.raises(SourceColumnUnknown, match=r"TransactionId of .* holds bytes; ids are text or integers"):
+        guessed(tmp_path, table.set_column(0, "TransactionId", binary))
+    events = events_table()
+    with pytest.raises(SourceColumnUnknown, match=r"holds floats .* holds integers; as integers, 100 of 100 rows would name an event"):
+        guessed(tmp_path, events, labels_of(events, [float(i) for i in range(100)]))
+    nearest = r"an id of .* \(TransactionId\), nor one .* other comes nearest: 10 of 100 rows"
+    with pytest.raises(SourceColumnUnknown, match=nearest) as caught:
+        guessed(tmp_path, events, labels_of(events, list(range(100)), other=list(range(390, 490))).drop(["TransactionId"]))
+    assert "TX_DATETIME" not in caught.value.what
+
+
+def test_a_reference_under_another_name_is_found_by_what_it_holds(tmp_path):
+    """`transaction_ref` holds ids of events; the label file's own `id` is not taken for them."""
+    events = events_table().rename_columns(["id", "TX_DATETIME", "cardId", "amount", "ts"])
+    labels = labels_of(events, list(range(100)), id=list(range(200, 300))).rename_columns(["transaction_ref", "reported_at", "label", "id"])
+    _, documents, _, _ = guessed(tmp_path, events, labels)
+    assert documents["plane.yaml"]["labels"]["cb"]["event"] == "transaction_ref"
+
+
+def test_a_label_time_with_a_few_nulls_is_kept_and_told(tmp_path):
+    """One missing time out of a hundred is no reason to assume all of them."""
+    events = events_table()
+    labels = labels_of(events, list(range(100)))
+    times = labels["reported_at"].to_pylist()
+    times[3] = None
+    found, documents, _, _ = guessed(tmp_path, events, labels.set_column(1, "reported_at", pa.array(times, pa.timestamp("us", "UTC"))))
+    assert documents["plane.yaml"]["labels"]["cb"]["observed"] == "reported_at"
+    assert any("reported_at is null in 1 of 100 rows: a build refuses" in note for note in found.notes)
+
+
+def test_labels_before_their_events_are_told_as_such(tmp_path):
+    """A time before the event says nothing about when a label became known, and is not called the event's own."""
+    events = events_table()
+    found, documents, _, _ = guessed(tmp_path, events, labels_of(events, list(range(100)), late=-3))
+    assert documents["plane.yaml"]["labels"]["cb"]["observed"] == {"after_event": "30d"}
+    assert any("mostly before the event (in the middle by 3 days)" in note for note in found.notes)
+
+
+def test_what_came_of_an_event_is_no_feature(tmp_path):
+    """Refunds, chargebacks, disputes are known later: they are left out, and told."""
+    late = {"refund_amount": [i % 50 + 0.25 for i in range(400)], "dispute_id": [i % 40 for i in range(400)]}
+    found, documents, _, _ = guessed(tmp_path, events_table(is_fraud=[i % 10 == 0 for i in range(400)], **late))
+    assert not any(name in str(documents["features.yaml"]) for name in late)
+    assert any("refund_amount, dispute_id" in note for note in found.notes)

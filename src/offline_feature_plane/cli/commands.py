@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from offline_feature_plane.cli.opening import open_plane
-from offline_feature_plane.cli.output import emit_json
+from offline_feature_plane.cli.output import emit_json, say
 from offline_feature_plane.cli.progress import shown
+from offline_feature_plane.errors import DatasetNotFound, RunNotFound
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +22,15 @@ plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=P
 this_plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
                                  help="The plane.yaml to use. Default: the one in the current folder.")
 intent_argument = click.argument("intent", type=click.Path(path_type=Path))
+
+
+def _named(_: click.Context, parameter: click.Parameter, given: str) -> str:
+    """A name that is not blank: a blank one begins every other."""
+    if given.strip():
+        return given
+    if parameter.name == "run_key":
+        raise RunNotFound("no run is named.", fix="Give the beginning of a run key, or a request id; `ofs runs` lists them.")
+    raise DatasetNotFound("no dataset is named.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
 
 
 class _InOrder(click.Group):
@@ -95,7 +106,7 @@ def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path, intent) as plane:
         planned = plane.plan(intent)
-        emit_json(planned.document()) if as_json else click.echo(showing.plan(planned))
+        emit_json(planned.document()) if as_json else say(showing.plan(planned))
 
 
 @ofs.command(short_help="Look at some rows of an intent; publish nothing.")
@@ -111,12 +122,13 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
 
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         seen = plane.preview(intent, rows=rows, keys=showing.parse_keys(keys), progress=progress)
-    emit_json(showing.preview_document(seen)) if as_json else click.echo(showing.preview(seen))
+    emit_json(showing.preview_document(seen)) if as_json else say(showing.preview(seen))
 
 
 @ofs.command(short_help="Write out the full contract of a short intent.")
 @intent_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the contract to a new file instead of printing it.")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="Write the contract to a new file, with refs relative to it, instead of printing it.")
 @plane_option
 @as_json_option
 @example("ofs pin intent.yaml -o intent.pinned.yaml")
@@ -127,11 +139,12 @@ def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: boo
     with open_plane(plane_path, intent) as plane:
         pinned = plane.pin(intent)
     if output is not None:
+        pinned = replace(pinned, document=showing.seen_from(output.parent, intent.parent, pinned.document))
         showing.write_new(output, pinned.text)
     if as_json:
         emit_json({"intent": pinned.document, "filled": pinned.filled, "dataset_fingerprint": pinned.fingerprint})
     else:
-        click.echo(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
+        say(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
 
 
 @ofs.command(short_help="Build and publish the dataset that an intent asks for.")
@@ -146,7 +159,7 @@ def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool)
 
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         built = plane.build(intent, recompute=recompute, progress=progress)
-    emit_json(built.document()) if as_json else click.echo(showing.built(built))
+    emit_json(built.document()) if as_json else say(showing.built(built))
 
 
 @ofs.command(short_help="List the runs in the ledger.")
@@ -160,11 +173,11 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         found = plane.runs(limit=limit)
-    emit_json([showing.run_document(run) for run in found]) if as_json else click.echo(showing.runs(found))
+    emit_json([showing.run_document(run) for run in found]) if as_json else say(showing.runs(found))
 
 
 @ofs.command("run", short_help="Show one run and its history.")
-@click.argument("run_key")
+@click.argument("run_key", callback=_named)
 @this_plane_option
 @as_json_option
 @example("ofs run 5f1c9e0d")
@@ -174,7 +187,7 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         found = plane.run(run_key)
-    emit_json(showing.run_document(found.run, found.events)) if as_json else click.echo(showing.run(found.run, found.events))
+    emit_json(showing.run_document(found.run, found.events)) if as_json else say(showing.run(found.run, found.events))
 
 
 @ofs.command(short_help="List the published datasets.")
@@ -187,11 +200,11 @@ def datasets(plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         found = plane.datasets()
-    emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else click.echo(showing.datasets(found))
+    emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else say(showing.datasets(found))
 
 
 @ofs.command(short_help="Show a dataset's manifest.")
-@click.argument("dataset")
+@click.argument("dataset", callback=_named)
 @this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
@@ -201,11 +214,11 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
 
     with open_plane(plane_path) as plane:
         manifest = plane.manifest(dataset)
-    emit_json(manifest.model_dump(mode="json")) if as_json else click.echo(showing.manifest(manifest))
+    emit_json(manifest.model_dump(mode="json")) if as_json else say(showing.manifest(manifest))
 
 
 @ofs.command(short_help="Hash a dataset again: are these the published bytes?")
-@click.argument("dataset")
+@click.argument("dataset", callback=_named)
 @this_plane_option
 @as_json_option
 @example("ofs verify dm_0123456789abcdef0123456789abcdef")
@@ -215,7 +228,7 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
 
     with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
         report = plane.verify(dataset, progress=progress)
-    emit_json(report.document()) if as_json else click.echo(showing.verification(report))
+    emit_json(report.document()) if as_json else say(showing.verification(report))
     return 0 if report.intact else 6
 
 
@@ -227,4 +240,4 @@ def warm(as_json: bool) -> None:
     from offline_feature_plane.plane import warm_kernels
 
     took = warm_kernels()
-    emit_json({"seconds": round(took, 3)}) if as_json else click.echo(f"kernels are ready ({took:.1f} s)")
+    emit_json({"seconds": round(took, 3)}) if as_json else say(f"kernels are ready ({took:.1f} s)")

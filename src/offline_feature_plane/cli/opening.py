@@ -23,5 +23,6 @@ def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
     try:
         return opened(plane_path)
     except RefNotFound as wrong:
+        wrong.what = f"there is no {PLANE_FILE} here." if plane_path == Path(PLANE_FILE) else wrong.what
         wrong.fix = "Go to the folder of your plane.yaml, name it with --plane, or start a plane with `ofs init`."
         raise

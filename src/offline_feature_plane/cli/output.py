@@ -2,20 +2,77 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from textwrap import indent
 from typing import Any
 
 import click
 
 from offline_feature_plane.errors import OfsError
 
+_LOST: list[BaseException] = []  # why answers did not reach stdout, until `unsaid` asks
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """Print an answer. A stdout that does not take it never stops the work: see `unsaid`."""
+    if _LOST:
+        return
+    if sys.stdout is None:
+        _LOST.append(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        return
+    with answered():
+        try:
+            click.echo(text, nl=nl)
+        except UnicodeEncodeError:
+            encoding = sys.stdout.encoding or "ascii"
+            click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl)
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Around what writes to stdout: a failed write is remembered, not raised, and nothing of it is tried again when the process ends."""
+    try:
+        yield
+    except (OSError, ValueError) as wrong:
+        if not any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(wrong.__traceback__)):
+            raise
+        _LOST.append(wrong)
+        _to_nowhere(sys.stdout)
+
+
+def unsaid() -> BaseException | None:
+    """Why an answer since the last asking did not reach stdout; None if all of them did."""
+    found = _LOST[0] if _LOST else None
+    _LOST.clear()
+    return found
+
+
+def complain(text: str) -> None:
+    """Print to stderr, if there is one that takes it: what cannot be told changes nothing."""
+    try:
+        click.echo(text, err=True)
+    except (OSError, ValueError):
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: Any) -> None:
+    """What a stream still holds goes nowhere, so that the end of the process does not stumble over it."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
 
 def emit_json(document: Any) -> None:
     """Print the one JSON document of a `--json` command."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, sort_keys=False))
+    plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    say(json.dumps(document, indent=2, ensure_ascii=plain, sort_keys=False))
 
 
 def show_error(error: OfsError, *, as_json: bool) -> None:
@@ -23,17 +80,16 @@ def show_error(error: OfsError, *, as_json: bool) -> None:
     if as_json:
         emit_json({"error": error.describe()})
         return
-    click.echo(f"{style('error', 'red', err=True)} {style(error.code, 'bold', err=True)}"
-               + (f" at {error.path}" if error.path else ""), err=True)
-    click.echo(f"  {error.what}", err=True)
-    if error.fix:
-        click.echo(f"  → {error.fix}", err=True)
+    what = error.what.rstrip()
+    lines = [f"{style('error', 'red', err=True)} {style(error.code, 'bold', err=True)}" + (f" at {error.path}" if error.path else ""),
+             f"  {what}" if error.problems else indent(what, "  ")]
+    complain("\n".join([*lines, f"  → {error.fix}"] if error.fix else lines))
 
 
 def style(text: str, look: str, *, err: bool = False) -> str:
     """Colour on a terminal, plain text elsewhere."""
     stream = sys.stderr if err else sys.stdout
-    if not stream.isatty() or os.environ.get("NO_COLOR"):
+    if stream is None or not stream.isatty() or os.environ.get("NO_COLOR"):
         return text
     return click.style(text, bold=True) if look == "bold" else click.style(text, fg=look)
 

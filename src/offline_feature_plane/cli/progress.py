@@ -15,7 +15,7 @@ def shown(*, quiet: bool) -> Iterator[Progress]:
 
     `total` 0 means that nobody knows how much there is.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield _silent
         return
     from rich.console import Console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest
 
 if TYPE_CHECKING:
@@ -176,6 +177,17 @@ def parse_keys(given: Sequence[str]) -> dict[str, str]:
             raise click.BadParameter(f"{item!r} is not FIELD=VALUE", param_hint="--keys")
         found[name] = value
     return found
+
+
+def seen_from(folder: Path, old: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """A full contract whose relative refs, written in the folder `old`, are read in another folder."""
+    def moved(ref: str) -> str:
+        if Path(ref).is_absolute() or ref == NO_RUN_FACTS:
+            return ref
+        return Path(os.path.relpath((old / ref).resolve(), folder.resolve())).as_posix()
+    chosen = document["feature_definition_set"]
+    return {**document, "feature_definition_set": {**chosen, "profile_ref": moved(chosen["profile_ref"])},
+            "run_facts_ref": moved(document["run_facts_ref"])}
 
 
 def write_new(path: Path, text: str) -> None:

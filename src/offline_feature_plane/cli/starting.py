@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from offline_feature_plane.cli.opening import open_plane
-from offline_feature_plane.cli.output import emit_json, pairs, style
+from offline_feature_plane.cli.output import emit_json, pairs, say, style
 from offline_feature_plane.errors import SettingsInvalid, SourceUnreadable, StorageIoFailure
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
     told = {"plane.yaml": "where the data is and what its columns mean", "features.yaml": "the features",
             "intent.yaml": "which rows, which label, as known when, which splits",
             KEY_FILE: "the secret behind identifier tokens; keep it out of version control" if fresh_key else "was there already; kept"}
-    click.echo("\n".join([style("guessed from your data:", "bold"), *(f"  {note}" for note in found.notes), "",
+    say("\n".join([style("guessed from your data:", "bold"), *(f"  {note}" for note in found.notes), "",
                           style("wrote:", "bold"), pairs({files[name]: what for name, what in told.items()}), "",
                           "Read the three files: what is wrong there is wrong in the dataset. Then:", *(f"  {one}" for one in commands)]))
 
@@ -72,7 +72,7 @@ def make_key(plane_path: Path | None, *, as_json: bool) -> None:
     if as_json:
         emit_json({"key_file": str(path), "key_id": key_id})
     else:
-        click.echo("\n".join([f"wrote {path}, readable by you only; its id is {key_id}.",
+        say("\n".join([f"wrote {path}, readable by you only; its id is {key_id}.",
                               "Keep it safe and out of version control: another key gives other tokens. Share it to share datasets."]))
 
 
@@ -97,7 +97,7 @@ def _init_demo(directory: Path, *, as_json: bool) -> None:
         emit_json({"directory": str(directory), "files": [str(directory / name) for name in FILES], "world": made.document(),
                    "next": commands})
         return
-    click.echo("\n".join([f"A simulated world of {made.events:,} payments stands in {directory}:",
+    say("\n".join([f"A simulated world of {made.events:,} payments is in {directory}:",
                           pairs({str(directory / name): what for name, what in FILES.items()}), "",
                           "Read the three YAML files, they explain themselves. Then:", *(f"  {one}" for one in commands)]))
 

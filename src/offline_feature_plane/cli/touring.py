@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from offline_feature_plane.cli import showing
-from offline_feature_plane.cli.output import emit_json, pairs, seconds, style, table
+from offline_feature_plane.cli.output import emit_json, pairs, say, seconds, style, table
 from offline_feature_plane.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ class _Guide:
         self.told[name], self.seconds[name], self.last = document, round(now - self.last, 3), now
         if not self.as_json:
             head = style(f"{len(self.told)}. {title}", "bold")
-            click.echo(f"{head}  ({seconds(self.seconds[name])})\n{text}\n")
+            say(f"{head}  ({seconds(self.seconds[name])})\n{text}\n")
 
 
 def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
@@ -58,7 +56,7 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     guide = _Guide(as_json=as_json)
     found = open_demo(directory, events=events, seed=seed)
     made = found or write_demo(directory, events=events, seed=seed)
-    guide.step("world", "A world stands there already" if found else "A world was simulated", _world(made, directory), made.document())
+    guide.step("world", "A world is there already" if found else "A world was simulated", _world(made, directory), made.document())
     intent = directory / "intent.yaml"
     with open_plane(directory / "plane.yaml") as plane, shown(quiet=as_json) as progress:
         planned = plane.plan(intent)
@@ -77,7 +75,7 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     if as_json:
         emit_json({"directory": str(directory), **guide.told, "seconds": guide.seconds, "next": list(following)})
         return
-    click.echo("\n".join([style(f"All of it took {seconds(time.perf_counter() - guide.began)}. Try next:", "bold"), pairs(following)]))
+    say("\n".join([style(f"All of it took {seconds(time.perf_counter() - guide.began)}. Try next:", "bold"), pairs(following)]))
 
 
 def _world(made: Made, directory: Path) -> str:

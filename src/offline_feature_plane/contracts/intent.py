@@ -74,14 +74,14 @@ def _in_order(texts: list[str]) -> list[str]:
 Instant = Annotated[str, AfterValidator(lambda text: format_instant(parse_instant(text)))]
 Duration = Annotated[str, AfterValidator(lambda text: format_duration(parse_duration(text)))]
 Share = Annotated[str, AfterValidator(_share)]
-Digest = Annotated[str, _of_form(_DIGEST, "is no digest; it reads sha256: and 64 hex digits"), _schema(_DIGEST)]
-RequestId = Annotated[str, _of_form(_REQUEST_ID, "is not a valid request id: 8 to 128 of A-Za-z0-9_.:-, not beginning with auto:"),
+Digest = Annotated[str, _of_form(_DIGEST, "is not a digest; it reads sha256: and 64 hex digits"), _schema(_DIGEST)]
+RequestId = Annotated[str, _of_form(_REQUEST_ID, "is not a valid request id; use 8 to 128 of A-Za-z0-9_.:-, not beginning with auto:"),
                       _schema(_REQUEST_ID)]
-RunId = Annotated[str, _of_form(_RUN_ID, "is no run id: a letter or digit, then up to 63 of A-Za-z0-9_-"), _schema(_RUN_ID)]
-ScenarioId = Annotated[str, _of_form(_SCENARIO, "is no scenario run id: up to 128 of A-Za-z0-9_.:-"), _schema(_SCENARIO)]
-DatasetId = Annotated[str, _of_form(_DATASET, "is no dataset id; it reads dm_ and 32 hex digits"), _schema(_DATASET)]
-SplitName = Annotated[str, _of_form(_SPLIT, "is no split name: lower-case letters and underscores"), _schema(_SPLIT)]
-KeyId = Annotated[str, _of_form(_KEY_ID, "is no token key id: 16 hex digits"), _schema(_KEY_ID)]
+RunId = Annotated[str, _of_form(_RUN_ID, "is not a valid run id; use a letter or digit, then up to 63 of A-Za-z0-9_-"), _schema(_RUN_ID)]
+ScenarioId = Annotated[str, _of_form(_SCENARIO, "is not a valid scenario run id; use up to 128 of A-Za-z0-9_.:-"), _schema(_SCENARIO)]
+DatasetId = Annotated[str, _of_form(_DATASET, "is not a dataset id; it reads dm_ and 32 hex digits"), _schema(_DATASET)]
+SplitName = Annotated[str, _of_form(_SPLIT, "is not a valid split name; use lower-case letters and underscores"), _schema(_SPLIT)]
+KeyId = Annotated[str, _of_form(_KEY_ID, "is not a token key id; it has 16 hex digits"), _schema(_KEY_ID)]
 TextSet = Annotated[list[Text], AfterValidator(_in_order)]
 
 

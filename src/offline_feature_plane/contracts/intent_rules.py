@@ -120,7 +120,8 @@ def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         yield from (Problem(path, BasisUnresolved.code, fault) for fault in part.faults())
         if part.topic in kinds and (isinstance(part, FileSetBasis) or kinds[part.topic] is not type(part)):
-            yield Problem(path, BasisUnresolved.code, f"the topic {part.topic} stands twice; it is one file set, or ranges, or selectors")
+            yield Problem(path, BasisUnresolved.code,
+                          f"the topic {part.topic} appears twice; give it one file set, or ranges, or selectors")
         kinds.setdefault(part.topic, type(part))
 
 
@@ -151,7 +152,7 @@ def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
                       f"unlabeled: exclude must state the share of answers that {target.label_type} needs at least")
     for label_type in policy.answered_min if policy is not None and basis is not None else ():
         if label_type not in basis.label_types:  # type: ignore[union-attr]
-            yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code, f"{label_type} is no label type of this intent")
+            yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code, f"{label_type} is not a label type of this intent")
 
 
 def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -164,7 +165,7 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
              if (split := sound(SplitRange, entry))]
     for name, count in Counter(split.name for _, split in parts).items():
         if count > 1:
-            yield Problem("$.splits", SchemaInvalid.code, f"the split {name} stands {count} times")
+            yield Problem("$.splits", SchemaInvalid.code, f"the split {name} appears {count} times")
     for number, split in parts:
         if split.from_utc >= split.to_utc:
             yield Problem(f"$.splits[{number}]", SchemaInvalid.code, f"{split.name} ends at {split.to_utc}, "
@@ -189,7 +190,7 @@ def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRan
     for number, split in parts:
         if parse_instant(split.to_utc) > cut_us:
             yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "
-                          f"are not mature yet; the last lawful end is {format_instant(cut_us)} (or say immature: mark)")
+                          f"are not mature yet; the last possible end is {format_instant(cut_us)} (or say immature: mark)")
 
 
 def _gap_us(gap: Any) -> int:
@@ -205,7 +206,8 @@ def _sampling_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for label_class, rate in sampling.rates.items():
         if rate == "0":
-            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "a rate of 0 keeps nothing; use subject.where")
+            yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code,
+                          "a rate of 0 keeps nothing; leave these rows out with a condition in `where`")
         elif document.get("target", ...) is None and label_class != "unlabeled":
             yield Problem(f"$.sampling.rates.{label_class}", SchemaInvalid.code, "without a target every row is unlabeled")
 
@@ -214,7 +216,7 @@ def _evidence_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     wanted = document.get("required_output_ids")
     if document.get("run_facts_ref") == NO_RUN_FACTS and isinstance(wanted, list) and wanted:
         yield Problem("$.run_facts_ref", RunFactsUnavailable.code,
-                      f"none is lawful only without required outputs, here {', '.join(map(str, wanted))}")
+                      f"`none` is possible only without required outputs; here they are {', '.join(map(str, wanted))}")
     link, reason = document.get("supersedes"), document.get("backfill_reason")
     if link is not None and reason is None:
         yield Problem("$.backfill_reason", SupersessionLinkInvalid.code, "say why this dataset supersedes another")

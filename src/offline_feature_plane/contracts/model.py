@@ -44,7 +44,7 @@ def _filled(text: str) -> str:
     if not text.strip():
         raise ValueError("this must not be blank")
     if text != text.strip():
-        raise ValueError(f"{shown(text)} begins or ends with blanks")
+        raise ValueError(f"{shown(text)} begins or ends with spaces")
     return text
 
 
@@ -165,8 +165,11 @@ def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps:
         return f"one of {expected.replace(' or ', ', ')} is expected, not {shown(context.get('tag', given))}"
     if kind == "union_tag_not_found":
         return f"the field {context.get('discriminator', 'that tells the kinds apart')} is missing".replace("'", "")
-    if kind in ("too_short", "string_too_short"):
+    if kind in ("too_short", "string_too_short") and context["min_length"] == 1:
         return "this must not be empty"
+    if kind in ("too_short", "too_long"):
+        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        return f"{bound} items are expected, not {context['actual_length']}"
     if kind == "greater_than_equal":
         return f"at least {context['ge']} is expected, not {shown(given)}"
     if kind == "less_than_equal":

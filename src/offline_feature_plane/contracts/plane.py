@@ -38,13 +38,13 @@ def _zone(text: str) -> str:
 
 def _memory(text: str) -> str:
     if not _MEMORY.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no amount of memory; write for example 4GB")
+        raise ValueError(f"{shown(text)} is not an amount of memory; write for example 4GB")
     return text
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no name: up to 128 letters, digits, `_`, `.`, `-`")
+        raise ValueError(f"{shown(text)} is not a valid name; use up to 128 letters, digits, `_`, `.`, `-`")
     return text
 
 

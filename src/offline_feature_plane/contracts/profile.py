@@ -17,11 +17,14 @@ from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.compile import compile_closure, find_problems, source_scope
-from offline_feature_plane.errors import FeatureProfileInvalid, Problem, refuse
+from offline_feature_plane.errors import FeatureProfileInvalid, OfsError, Problem, refuse
 
 __all__ = ["FeatureProfile", "expand_profile", "is_short_form", "read_profile"]
 
 DEV_REVISION = "dev"
+SHORT_NAMES = ("fields", "groups", "row_features", "derived", "feature_sets", "policy_id", "revision")
+_LONG_NAMES = ("sources", "feature_groups")
+_ANY_TYPE = ("decimal(18,2)", "int64", "string", "timestamp", "bool", "float64")
 
 
 class FieldSpec(Contract):
@@ -134,17 +137,43 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
     if not problems:
         profile = FeatureProfile.model_validate(full)
-        problems = find_problems(profile.document(), label_types, supports)
+        problems = _without_echoes(profile.document(), lambda full: find_problems(full, label_types, supports))
         if not problems:
             return profile
     if is_short_form(document):
-        problems = [Problem(_as_written(one.path, full), one.code, one.sentence) for one in problems]
+        unknown = {model.json_path([name]): name for name in document if name not in SHORT_NAMES}
+        problems = [Problem(one.path, one.code, f"there is no such field here. {model.nearest(unknown[one.path], SHORT_NAMES)}")
+                    if one.path in unknown else Problem(_as_written(one.path, full), one.code, one.sentence) for one in problems]
     raise refuse(problems)
 
 
 def is_short_form(document: Mapping[str, Any]) -> bool:
-    """Is it the short form, with `fields` and `groups` at the top?"""
-    return "fields" in document or "groups" in document
+    """Is it the short form, with `fields` and `groups` at the top? So is what names neither of them, nor what the full form has instead."""
+    return "fields" in document or "groups" in document or not any(name in document for name in _LONG_NAMES)
+
+
+def _without_echoes(full: Mapping[str, Any], find: Callable[[Mapping[str, Any]], list[Problem]]) -> list[Problem]:
+    """The problems without those that only follow from a field whose type cannot be read: what a lawful type would mend is no mistake."""
+    broken = {f"$.sources.{source}.fields.{name}" for source, one in full["sources"].items()
+              for name, spec in one["fields"].items() if not _is_type(spec["type"])}
+    problems = find(full)
+    if not broken:
+        return problems
+
+    def typed(kind: str) -> dict[str, Any]:
+        return {**full, "sources": {source: {**one, "fields": {
+            name: {**spec, "type": kind} if f"$.sources.{source}.fields.{name}" in broken else spec
+            for name, spec in one["fields"].items()}} for source, one in full["sources"].items()}}
+    fewest = min((find(typed(kind)) for kind in _ANY_TYPE), key=len)
+    return [one for one in problems if one.path in broken] + [one for one in fewest if not model.stands_below(one.path, *broken)]
+
+
+def _is_type(text: str) -> bool:
+    try:
+        ColumnType.parse(text)
+    except (ValueError, OfsError):
+        return False
+    return True
 
 
 def expand_profile(document: Mapping[str, Any], *, rows: str, stem: str) -> dict[str, Any]:
@@ -212,7 +241,8 @@ def _as_written(path: str, full: Mapping[str, Any]) -> str:
     """The place in the short form that a place in its expansion came from."""
     def group(match: re.Match[str]) -> str:
         named = full["feature_groups"][int(match[1])]
-        return f"$.groups.{named['name']}" if isinstance(named, Mapping) and "name" in named else f"$.groups[{match[1]}]"
-    path = re.sub(r"^\$\.feature_groups\[(\d+)\]", group, path)
+        return model.json_path(["groups", str(named["name"]) if isinstance(named, Mapping) and "name" in named else int(match[1])])
+    path = re.sub(r"^\$\.feature_groups\[(\d+)\](?:\.name$)?", group, path)
+    path = re.sub(r"^\$\.feature_sets\[0\]$", "$.groups", path)  # the one set of everything, if none was written
     path = re.sub(r"^\$\.feature_groups", "$.groups", path)
     return re.sub(r"^\$\.sources\.[^.]+\.fields", "$.fields", path)

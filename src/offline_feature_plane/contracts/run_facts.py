@@ -24,13 +24,13 @@ _CODES: Codes = ((r"\$\.(platform_run_id|scenario_run_id|run_id)", RunScopeInval
 
 def _hex64(text: str) -> str:
     if not _HEX64.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no digest of 64 hex digits")
+        raise ValueError(f"{shown(text)} is not a digest of 64 hex digits")
     return text
 
 
 def _gate(text: str) -> str:
     if not _GATE.fullmatch(text):
-        raise ValueError(f"{shown(text)} is no gate id: up to 128 of A-Za-z0-9_.-")
+        raise ValueError(f"{shown(text)} is not a valid gate id; use up to 128 of A-Za-z0-9_.-")
     return text
 
 

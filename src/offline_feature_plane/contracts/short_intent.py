@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from offline_feature_plane.contracts.intent import DatasetId, Duration, Instant, RequestId, RunId, ScenarioId, SplitName
 from offline_feature_plane.contracts.model import Codes, Contract, Text
@@ -57,6 +58,16 @@ class ShortLabel(Contract):
     conflicts: Number | None = Field(None, description="The share of mature subjects that may be in conflict; default: 0.")
 
 
+def _span(given: Any) -> Any:
+    if isinstance(given, Mapping) or (isinstance(given, list) and len(given) != 2):
+        found = "a mapping" if isinstance(given, Mapping) else str(len(given)) if len(given) > 2 else "one" if given else "none"
+        raise ValueError(f"a split is [from, to): two instants, not {found}; for example [2026-01-01, 2026-02-01]")
+    return given
+
+
+Span = Annotated[list[Instant], Field(min_length=2, max_length=2), BeforeValidator(_span)]
+
+
 class ShortSampling(Contract):
     """Which rows are kept: a share per target class."""
 
@@ -74,7 +85,7 @@ class ShortIntent(Contract):
     set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")
     label: ShortLabel = Field(description="Which label is learned.")
     labels: list[Text] | None = Field(None, description="Further label types that become columns.")
-    splits: dict[SplitName, Annotated[list[Instant], Field(min_length=2, max_length=2)]] | None = Field(
+    splits: dict[SplitName, Span] | None = Field(
         None, description="Named half-open ranges of event time.")
     gap: Duration | None = Field(None, description="How far splits must lie apart (checked, not applied).")
     sampling: ShortSampling | None = Field(None, description="Which rows are kept.")

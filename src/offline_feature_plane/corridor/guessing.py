@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from offline_feature_plane.corridor.linking import find_link
+from offline_feature_plane.corridor.naming import rank, rows_of, snake, words_of
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
 from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
 
-__all__ = ["EventGuess", "LabelGuess", "guess_events", "guess_labels", "guess_own_labels", "snake"]
+__all__ = ["EventGuess", "LabelGuess", "guess_events", "guess_labels", "guess_own_labels", "snake", "why_no_id"]
 
 _TIME_WORDS = ("ts", "time", "timestamp", "datetime", "at", "date", "when", "utc", "dt", "zeit", "datum")
 _NOT_MONEY = frozenset({"time", "seconds", "days", "unix", "date", "dt", "lat", "long", "lon", "zip", "num", "nr", "no", "number"})
-_OBSERVED_WORDS = ("observed", "reported", "known", "decided", "confirmed", "received", "created", "gemeldet", "label",
+_OBSERVED_WORDS = ("observed", "reported", "known", "decided", "decision", "confirmed", "received", "created", "gemeldet", "label",
                    *_TIME_WORDS)
 _LABEL_WORDS = ("fraud", "fraudulent", "label", "target", "class", "chargeback", "betrug", "outcome", "disposition", "verdict", "churn",
-                "default", "y", "status")
-_TELLING = frozenset({"fraud", "fraudulent", "label", "chargeback", "betrug", "disposition", "verdict"})
+                "default", "y", "result", "status")
+_LATER = ("fraud", "chargeback", "betrug", "refund", "dispute")  # beginnings of words that tell what became of an event
+_LATER_WORDS = frozenset({"label", "disposition", "verdict", "outcome"})
 _AMOUNT_WORDS = ("amount", "amt", "price", "value", "total", "sum", "cost", "balance", "quantity", "betrag", "summe",
                  "money")
 _KEY_WORDS = ("id", "customer", "card", "account", "acct", "cc", "iban", "merchant", "terminal", "device", "user", "client", "buyer",
@@ -30,27 +31,6 @@ _GOOD = ("legit", "genuine", "good", "ok", "clean", "normal", "false", "no", "no
 _BAD = ("fraud", "chargeback", "bad", "true", "yes", "positive", "1", "confirmed", "default", "churn", "stolen", "dispute", "disputed",
         "fraudulent", "y", "betrug", "ja")
 MOST_KEYS, MOST_AMOUNTS = 3, 2
-
-
-def snake(name: str) -> str:
-    """A column's name as the feature language spells names.
-
-    >>> snake("TX_Amount (EUR)"), snake("customerId"), snake("2nd"), snake("Umsätze")
-    ('tx_amount_eur', 'customer_id', 'c_2nd', 'umsatze')
-    """
-    plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
-    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()
-    found = re.sub(r"[^a-z0-9]+", "_", spelled).strip("_")[:48].strip("_") or "column"
-    return found if found[0].isalpha() else f"c_{found}"
-
-
-def _words(name: str) -> list[str]:
-    return snake(name).split("_")
-
-
-def _rank(name: str, wanted: Sequence[str]) -> int:
-    """How well a name fits: 0 not at all, else the more the earlier the word is listed."""
-    return max((len(wanted) - wanted.index(word) for word in _words(name) if word in wanted), default=0)
 
 
 @dataclass(frozen=True)
@@ -95,23 +75,29 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     """
     times = [column for column in table.columns if column.is_time and column.nulls == 0]
     if not times:
-        raise SourceColumnUnknown(f"{table.path} has no column with the time of each event{_near_times(table)}.", path=table.path,
+        raise SourceColumnUnknown(f"{table.said} has no column with the time of each event{_near_times(table)}.", path=table.said,
                                   fix="Write times as timestamps, or as text in RFC 3339 such as 2026-01-31T12:00:00Z, without nulls."
                                       + _near_advice(table))
-    time = max(times, key=lambda column: (_rank(column.name, _TIME_WORDS) > 0, column.kind == "zoned_timestamp", column.distinct))
-    unique = [column for column in table.columns if column.unique and column.kind in ("integer", "string") and column != time]
-    found = max(unique, key=lambda column: (_words(column.name)[-1] == "id", _rank(column.name, _KEY_WORDS) > 0), default=None)
+    time = max(times, key=lambda column: (rank(column.name, _TIME_WORDS) > 0, column.kind == "zoned_timestamp", column.distinct))
+    found = max((column for column in table.columns if column.is_id),
+                key=lambda column: (words_of(column.name)[-1] == "id", column.unique, rank(column.name, _KEY_WORDS) > 0), default=None)
     notes = [f"time: {time.name}" + ("" if time.kind == "zoned_timestamp" else ", which carries no zone; UTC is assumed"),
-             f"id: {found.name}, different in every row" if found else "id: no column is different in every row; events are named by row"]
+             "id: no column is different in every row; events are named by row" if found is None
+             else f"id: {found.name}, different in every row" if found.unique
+             else f"id: {found.name}; {rows_of(found.repeats, table)} repeat another one with the same content and count once",
+             *_far_note(time, table)]
     hidden = {time.name, *truth, *(column.name for column in times), *([found.name] if found else [])}
-    free = [column for column in table.columns if column.name not in hidden and not _TELLING & set(_words(column.name))]
-    named = [column for column in free if _rank(column.name, _KEY_WORDS) and _comes_back(column, table.rows, 2)]
+    later = [column.name for column in table.columns if column.name not in hidden and _tells_later(column.name)]
+    if later:
+        notes.append(f"left out of the features, for they seem to tell what became of an event later: {', '.join(later)}")
+    free = [column for column in table.columns if column.name not in {*hidden, *later}]
+    named = [column for column in free if rank(column.name, _KEY_WORDS) and _comes_back(column, table.rows, 2)]
     unnamed = [column for column in free if column.kind == "string" and _comes_back(column, table.rows, 20)]
     keys = sorted(named or unnamed,
-                  key=lambda column: (_words(column.name)[-1] != "id", -_rank(column.name, _KEY_WORDS), -column.distinct))[:MOST_KEYS]
+                  key=lambda column: (words_of(column.name)[-1] != "id", -rank(column.name, _KEY_WORDS), -column.distinct))[:MOST_KEYS]
     numbers = [column for column in free if column not in keys and _is_amount(column)]
-    meant = [column for column in numbers if _rank(column.name, _AMOUNT_WORDS)]
-    amounts = sorted(meant or numbers, key=lambda column: (-_rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
+    meant = [column for column in numbers if rank(column.name, _AMOUNT_WORDS)]
+    amounts = sorted(meant or numbers, key=lambda column: (-rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
     notes += [f"key: {column.name}, about {column.distinct} values" + ("" if named else "; not named like a key, but its values come back")
               for column in keys]
     notes += [] if keys else ["key: none found; name one under `groups:` in features.yaml"]
@@ -124,12 +110,39 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     return EventGuess(found, time, tuple(keys), tuple(amounts), tuple(notes))
 
 
+def why_no_id(table: TableSummary) -> SourceColumnUnknown:
+    """What keeps the events of a file from having names, and what to do about the column that comes nearest."""
+    near = max((column for column in table.columns if column.repeats), default=None,
+               key=lambda column: (words_of(column.name)[-1] == "id", -column.repeats))
+    if near is not None and near.kind != "binary":
+        return SourceColumnUnknown(
+            f"{near.name} of {table.said} is different in all but {near.repeats} of {table.rows} rows, and the rows that share one "
+            f"({', '.join(near.repeated)}) differ in other columns; labels cannot refer to them.", path=table.said,
+            fix="Mend these rows and run this again.")
+    binary = next((column for column in table.columns if column.kind == "binary" and (column.unique or column.repeats)), None)
+    if binary is not None:
+        return SourceColumnUnknown(f"{binary.name} of {table.said} could name the events, but holds bytes; ids are text or integers.",
+                                   path=table.said, fix="Write the ids as text in both files, for example with str() of each UUID.")
+    return SourceColumnUnknown(f"no column of {table.said} is different in every row, so labels cannot refer to events.",
+                               path=table.said, fix="Add an id column to the events.")
+
+
+def _far_note(column: ColumnSummary, table: TableSummary) -> list[str]:
+    """What is said about times that only stand for something, such as 9999-12-31."""
+    told = f"{column.name}: in {rows_of(column.far, table)} the time is years away from the others; as_of and splits disregard them"
+    return [told] if column.far else []
+
+
+def _tells_later(name: str) -> bool:
+    return any(word in _LATER_WORDS or word.startswith(_LATER) for word in words_of(name))
+
+
 def _near_times(table: TableSummary) -> str:
     """Columns that are named like a time, and what they hold instead."""
     held = {"string": "other text", "integer": "numbers", "decimal": "numbers", "float": "numbers", "other": "something nested",
-            "day": "days, which are no instants", "near_time": "times without seconds or without a whole offset"}
+            "binary": "bytes", "day": "days, which are not instants", "near_time": "times without seconds or without a whole offset"}
     near = [f"{column.name} holds {'nulls' if column.is_time else held.get(column.kind, column.kind)}" for column in table.columns
-            if column.is_time or column.kind in ("day", "near_time") or _rank(column.name, _TIME_WORDS)]
+            if column.is_time or column.kind in ("day", "near_time") or rank(column.name, _TIME_WORDS)]
     return f" ({', '.join(near)})" if near else ""
 
 
@@ -147,10 +160,10 @@ def _comes_back(column: ColumnSummary, rows: int, least: int) -> bool:
 
 
 def _is_amount(column: ColumnSummary) -> bool:
-    words = _words(column.name)
+    words = words_of(column.name)
     if not column.is_number or column.digits + _scale(column) > 16 or words[-1] == "id" or _NOT_MONEY & set(words):
         return False
-    return _rank(column.name, _AMOUNT_WORDS) > 0 or column.kind in ("float", "decimal") or column.distinct > 24
+    return rank(column.name, _AMOUNT_WORDS) > 0 or column.kind in ("float", "decimal") or column.distinct > 24
 
 
 def _scale(column: ColumnSummary) -> int:
@@ -160,17 +173,17 @@ def _scale(column: ColumnSummary) -> int:
 def guess_own_labels(table: TableSummary) -> LabelGuess | None:
     """A column of the events file that is the label itself, if one looks like it. When it became known must be assumed."""
     found = [column for column in table.columns if _is_verdict(column) and 2 <= len(column.values) <= 6
-             and (_rank(column.name, _LABEL_WORDS[:-1]) or (_rank(column.name, _LABEL_WORDS) and _tells(column)))]
+             and (rank(column.name, _LABEL_WORDS[:-1]) or (rank(column.name, _LABEL_WORDS) and _tells(column)))]
     whole = [column for column in found if column.nulls == 0]
     if found and not whole:
         raise LabelTypeScopeUnresolved(f"{found[0].name} looks like a label, but is null in {found[0].nulls} of {table.rows} rows.",
-                                       path=table.path, fix="Bring the known labels in a file of their own: --labels FILE.")
+                                       path=table.said, fix="Bring the known labels in a file of their own: --labels FILE.")
     if not whole:
         return None
     found = whole
-    column = max(found, key=lambda one: _rank(one.name, _LABEL_WORDS))
+    column = max(found, key=lambda one: rank(one.name, _LABEL_WORDS))
     return _valued(column, snake(column.name).removeprefix("is_"), "", None,
-                   (f"{column.name} stands in the events file, so when it became known is not told: 30 days after the event are assumed",))
+                   (f"{column.name} is a column of the events, so when it became known is not said: 30 days after the event are assumed",))
 
 
 def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str, str], int] | None = None) -> LabelGuess:
@@ -184,47 +197,32 @@ def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str
     Raises:
         SourceColumnUnknown: no column links labels to events. LabelTypeScopeUnresolved: the file says nothing.
     """
-    names = {column.name for column in events.columns if column.unique}
-    linkable = [column for column in table.columns if column.kind in ("integer", "string")]
-    link = next((column for column in linkable if column.name in names), None) or _met(table, linkable, events, meets)
-    if link is None:
-        ids = sorted(names)
-        raise SourceColumnUnknown(f"{table.path} has no column of the same name as an id of {events.path} ({', '.join(ids) or 'none'}), "
-                                  "nor one that holds such ids.", path=table.path,
-                                  fix="Bring the event's id beside each label, spelled alike in both files.")
-    times = [column for column in table.columns if column.is_time and column.nulls == 0]
-    observed = max(times, key=lambda column: _rank(column.name, _OBSERVED_WORDS), default=None)
+    link = find_link(table, events, meets)
+    times = [column for column in table.columns if column.is_time and column.nulls * 20 <= table.rows]
+    observed = max(times, key=lambda column: (rank(column.name, _OBSERVED_WORDS), -column.nulls), default=None)
     others, hidden = _others(table, {link.name, *(column.name for column in table.columns if column.is_time)})
     notes = [f"labels refer to events by {link.name}",
              f"observed: {observed.name}" if observed
              else f"observed: no time column{_near_times(table)}; 30 days after the event are assumed"]
-    if observed is not None and observed.kind == "timestamp":
-        notes.append(f"{observed.name} carries no zone; UTC is assumed")
+    if observed is not None:
+        notes += [f"{observed.name} carries no zone; UTC is assumed"] if observed.kind == "timestamp" else []
+        if observed.nulls:
+            notes.append(f"{observed.name} is null in {rows_of(observed.nulls, table)}: a build refuses the file until it is filled in "
+                         "there, or these rows are left out")
+        notes += _far_note(observed, table)
     valued = [column for column in table.columns
-              if column.name not in hidden and _is_verdict(column) and _words(column.name)[-1] != "id"]
-    valued = [column for column in valued if _rank(column.name, _LABEL_WORDS[:-1]) or _tells(column)]
-    named = [column for column in valued if _rank(column.name, _LABEL_WORDS)]
+              if column.name not in hidden and _is_verdict(column) and words_of(column.name)[-1] != "id"]
+    valued = [column for column in valued if rank(column.name, _LABEL_WORDS[:-1]) or _tells(column)]
+    named = [column for column in valued if rank(column.name, _LABEL_WORDS)]
     kind = snake(table.stem)
     kind = kind.removesuffix("s") if len(kind) > 3 and not kind.endswith("ss") else kind
     if not (named or valued):
         value = kind.upper()
         return LabelGuess(kind, link.name, observed, None, None, (value,), (value,), others, (*notes, f"every row means {value}"))
-    column = max(named or valued, key=lambda one: (_rank(one.name, _LABEL_WORDS), -len(one.values)))
+    column = max(named or valued, key=lambda one: (rank(one.name, _LABEL_WORDS), -len(one.values)))
     own = snake(column.name).removeprefix("is_")
-    vague = own in ("label", "outcome", "class", "target", "value", "disposition", "verdict", "y", "status")
+    vague = own in ("label", "outcome", "class", "target", "value", "disposition", "verdict", "y", "result", "status")
     return _valued(column, kind if vague else own, link.name, observed, tuple(notes), others)
-
-
-def _met(table: TableSummary, columns: Sequence[ColumnSummary], events: TableSummary,
-         meets: Callable[[str, str], int] | None) -> ColumnSummary | None:
-    """The column that holds ids of the events in nine of ten rows; if it holds mere integers, it must also be named like them."""
-    ids = [column for column in events.columns if column.unique and column.kind in ("integer", "string")]
-    found = [(meets(one.name, column.name), column) for one in ids for column in columns] if meets is not None else []
-    alike = {word.removesuffix("s") for one in ids for word in _words(one.name)} | {word.removesuffix("s") for word in _words(events.stem)}
-    ranked = [(len(alike & set(_words(column.name)) - {"id"}), snake(column.name) != "id", count, column) for count, column in found
-              if 10 * count >= 9 * table.rows]
-    best = max((one for one in ranked if one[0] or one[3].kind == "string"), key=lambda one: one[:3], default=None)
-    return best[3] if best is not None else None
 
 
 def _tells(column: ColumnSummary) -> bool:
@@ -243,7 +241,7 @@ def _others(table: TableSummary, hidden: set[str]) -> tuple[tuple[tuple[str, str
     found: list[tuple[str, str]] = []
     taken = set(hidden)
     for column in table.columns:
-        words = set(_words(column.name))
+        words = set(words_of(column.name))
         if column.name in taken:
             continue
         if column.values and {text for text, _ in column.values} <= set(SOURCES):
@@ -290,4 +288,4 @@ def _valued(column: ColumnSummary, kind: str, event: str, observed: ColumnSummar
 
 
 def _sounds(text: str, words: Sequence[str]) -> bool:
-    return any(word in words for word in _words(text)) or text.lower() in words
+    return any(word in words for word in words_of(text)) or text.lower() in words

@@ -86,7 +86,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
                      tuple(intent.label_basis.label_types), tuple(entry.topic for entry in intent.replay_basis))
     try:
-        short = read_short(document)
+        short = read_short(document, settings)
     except OfsError:
         if isinstance(document, Mapping):
             expand(document, settings=settings, fill_ins=_UNSEEN)

@@ -25,7 +25,7 @@ from offline_feature_plane.corridor.shortform import is_long_form
 from offline_feature_plane.corridor.sizing import describe_labels, estimate
 from offline_feature_plane.corridor.task import task_of
 from offline_feature_plane.corridor.wanted import Wanted, write_out
-from offline_feature_plane.corridor.written_places import as_written
+from offline_feature_plane.corridor.written_places import as_long, as_written
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.completeness import Completeness
@@ -117,6 +117,8 @@ def _located(error: OfsError, document: Document) -> OfsError:
         return error
     if error.path is not None and not is_long_form(document.value):
         error.path = as_written(error.path, {})
+    elif error.path is not None:
+        error.path = as_long(error.path)
     return document.locate(error)
 
 

@@ -70,13 +70,19 @@ def is_long_form(document: Any) -> bool:
     return isinstance(document, Mapping) and "schema_version" in document
 
 
-def read_short(document: Any) -> ShortIntent:
+def read_short(document: Any, settings: Settings | None = None) -> ShortIntent:
     """A short form whose shape is sound: enough to know which rows, profile, set and label types it speaks of.
+
+    Args:
+        document: as it was parsed.
+        settings: the plane's, which must map its label types; None leaves them unchecked.
 
     Raises:
         OfsError: of the first problem's code, carrying every problem of its shape.
     """
     problems = _short_problems(document)
+    if settings is not None and not problems:
+        problems = _unmapped(document, settings)
     if problems:
         raise refuse(problems)
     return ShortIntent.model_validate(document)
@@ -105,7 +111,10 @@ def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dic
     full = writer.write()
     problems = _short_problems(document)
     told = {problem.path for problem in problems}
+    unpinned = bool(problems or _unmapped(document, settings))  # what was not looked for is not missing
     for problem in (*writer.problems, *find_intent_problems(full)):
+        if unpinned and stands_below(problem.path, "$.label_basis.store"):
+            continue
         place = as_written(problem.path, full)
         if not stands_below(place, *told):
             problems.append(Problem(place, problem.code, problem.sentence))
@@ -142,6 +151,17 @@ def _short_problems(document: Any) -> list[Problem]:
         problems += [Problem(f"$.label.{name}", LabelPolicyInvalid.code, "without a target this has no meaning")
                      for name in ("positive", "negative", "unlabeled") if label.get(name) is not None]
     return problems
+
+
+def _unmapped(short: Mapping[str, Any], settings: Settings) -> list[Problem]:
+    """Label types of a short form that have no timeline, each at its own place."""
+    label, extra = short.get("label"), short.get("labels")
+    named = [("$.label.type", label.get("type"))] if isinstance(label, Mapping) else []
+    named += [(f"$.labels[{number}]", one) for number, one in enumerate(extra if isinstance(extra, list) else [])]
+    known = list(settings.labels)
+    return [Problem(place, LabelTypeScopeUnresolved.code, f"plane.yaml maps no label timeline {name!r}. "
+                    f"{nearest(name, known) or 'It maps none.'} Add it under `labels:` there, or correct the name.")
+            for place, name in named if isinstance(name, str) and name not in known]
 
 
 class _Writer:
@@ -208,10 +228,7 @@ class _Writer:
         for name in sorted(set(self.fill_ins.feature_label_types) - set(self.fill_ins.label_logs)):
             self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
                                          f"features look at the label type {name}, which has no timeline"))
-        for place, name in [("$.label.type", own), *((f"$.labels[{number}]", one) for number, one in enumerate(types[1:]))]:
-            if isinstance(name, str) and name not in self.settings.labels:
-                known = nearest(name, list(self.settings.labels)) or "It maps none."
-                self.problems.append(Problem(place, LabelTypeScopeUnresolved.code, f"plane.yaml maps no label timeline {name!r}. {known}"))
+        self.problems += _unmapped(self.short, self.settings)
         store = {name: log for name, log in sorted(self.fill_ins.label_logs.items()) if name in used}
         found = {"label_asof_utc": label.get("as_of"), "maturity_days": label.get("maturity_days"),
                  "resolution_rule": self.fill(label.get("rule"), "$.label_basis.resolution_rule", DEFAULT_RULE, "schema constant"),
@@ -227,7 +244,7 @@ class _Writer:
         chosen = self.fill(ref, "$.feature_definition_set", self.fill_ins.feature_set or "?@?", "profile")
         name, _, version = str(chosen).partition("@")
         if not name or not version:
-            self.problems.append(Problem("$.set", FeatureProfileUnresolved.code, f"{shown(ref)} is no feature set; write id@version"))
+            self.problems.append(Problem("$.set", FeatureProfileUnresolved.code, f"{shown(ref)} is not a feature set; write id@version"))
         digest = self.fill(None, "$.feature_definition_set.profile_digest", self.fill_ins.profile_digest, "bytes at hand")
         return {"feature_set_id": name or "?", "feature_set_version": version or "?", "profile_ref": self.short.get("features"),
                 "profile_digest": digest}

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from offline_feature_plane.corridor.guessing import EventGuess, LabelGuess, guess_events, guess_labels, guess_own_labels, snake
+from offline_feature_plane.corridor.guessing import EventGuess, LabelGuess, guess_events, guess_labels, guess_own_labels, snake, why_no_id
 from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.domain.definitions import MARKS, RESERVED
 from offline_feature_plane.domain.instants import US_PER_DAY, format_instant
@@ -57,17 +57,16 @@ def propose(plane: str, events: TableSummary, labels: TableSummary | None, probe
     """
     own = guess_own_labels(events)
     if labels is None and own is None:
-        raise LabelTypeScopeUnresolved(f"no column of {events.path} looks like a label.", path=events.path,
+        raise LabelTypeScopeUnresolved(f"no column of {events.said} looks like a label.", path=events.said,
                                        fix="Bring the labels in a file of their own: --labels FILE.")
     truth = [own.column] if own is not None and own.column is not None else []
     guess = guess_events(events, truth)
     if guess.id is None:
-        raise SourceColumnUnknown(f"no column of {events.path} is different in every row, so labels cannot refer to events.",
-                                  path=events.path, fix="Add an id column to the events.")
+        raise why_no_id(events)
     meets = None if probe is None else lambda event_id, subject: probe.meets(event_id=event_id, subject=subject)
     label = guess_labels(labels, events, meets) if labels is not None else own
     if label is None:  # settled above; said again for the reader and the type checker
-        raise LabelTypeScopeUnresolved(f"no column of {events.path} looks like a label.", path=events.path)
+        raise LabelTypeScopeUnresolved(f"no column of {events.said} looks like a label.", path=events.said)
     notes = [*guess.notes, *label.notes]
     if labels is not None and truth:
         notes.append(f"{truth[0]} of the events looks like a label; it is kept out of the features")
@@ -128,7 +127,7 @@ def _timing(guess: EventGuess, label: LabelGuess, probe: LabelProbe | None, note
     """Cut and maturity from the lags of the labels; what silence means from how many events have one."""
     first, last = guess.time.min_us or 0, guess.time.max_us or 0
     observed = label.observed
-    if probe is None or observed is None or guess.id is None:
+    if probe is None or observed is None or guess.id is None or observed.max_us is None:
         return _assumed_timing(label, first, last, notes)
     names = {"event_id": guess.id.name, "event_time": guess.time.name, "subject": label.event, "observed": observed.name}
     lags = probe.lags(**names)
@@ -136,9 +135,11 @@ def _timing(guess: EventGuess, label: LabelGuess, probe: LabelProbe | None, note
         raise SourceColumnUnknown(f"no value of {label.event} in the labels is an id of an event ({guess.id.name}).",
                                   fix="Check that both files spell event ids alike.")
     if lags.p50_us <= PROMPT_US:
-        notes.append(f"{observed.name} is about the event's own time, so it cannot say when a label became known")
+        place = "is about the event's own time" if lags.p50_us >= -PROMPT_US else \
+            f"is mostly before the event (in the middle by {_span(-lags.p50_us)})"
+        notes.append(f"{observed.name} {place}, so it cannot say when a label became known")
         return _assumed_timing(label, first, last, notes)
-    asof = (observed.max_us or last) // US_PER_DAY * US_PER_DAY
+    asof = observed.max_us // US_PER_DAY * US_PER_DAY
     span_days = max(1, (asof - first) // US_PER_DAY)
     late_days = -(-lags.p99_us // US_PER_DAY)
     maturity = max(1, min(late_days, span_days // 2))
@@ -149,6 +150,12 @@ def _timing(guess: EventGuess, label: LabelGuess, probe: LabelProbe | None, note
     unlabeled, coverage = _silence(label, mature, answered, notes)
     delay = max(1, min(maturity, -(-lags.p50_us // US_PER_DAY)))
     return _Times(asof, maturity, delay, first, cut), {"unlabeled": unlabeled, "coverage": coverage, "assumed": False}
+
+
+def _span(us: int) -> str:
+    """About how long, for a sentence."""
+    hours = us * 24 // US_PER_DAY
+    return f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours >= 2 else "minutes"
 
 
 def _assumed_timing(label: LabelGuess, first: int, last: int, notes: list[str]) -> tuple[_Times, dict[str, Any]]:

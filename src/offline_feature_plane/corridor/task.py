@@ -72,7 +72,7 @@ def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | 
     if intent.identifiers.mode == "raw":
         return None
     if token_key is None or token_key.key_id != intent.identifiers.key_id:
-        found = "none is at hand" if token_key is None else f"the plane has {token_key.key_id}"
+        found = "but the plane has none" if token_key is None else f"but the plane has {token_key.key_id}"
         raise SettingsInvalid(f"the intent wants tokens of the key {intent.identifiers.key_id}, {found}.", path="$.identifiers.key_id",
                               fix="Point `tokens.key_file` at that key, or leave `identifiers` to the plane.")
     return token_key

@@ -37,3 +37,26 @@ def as_written(path: str, full: Mapping[str, Any]) -> str:
         if re.match(pattern, path):
             return re.sub(f"^{pattern}", place, path)
     return path
+
+
+_LONG_PLACES = (
+    (r"\$\.features", "$.feature_definition_set.profile_ref"),
+    (r"\$\.set", "$.feature_definition_set"),
+    (r"\$\.feature_sets", "$.feature_definition_set"),
+    (r"\$\.sources|\$\.rows", "$.subject.source"),
+    (r"\$\.where", "$.subject.where"),
+    (r"\$\.label\.as_of", "$.label_basis.label_asof_utc"),
+    (r"\$\.label\.type|\$\.labels(?:\[\d+\])?", "$.label_basis.label_types"),
+    (r"\$\.label", "$.label_basis"),
+    (r"\$\.run_facts", "$.run_facts_ref"),
+    (r"\$\.required_outputs", "$.required_output_ids"),
+)
+
+
+def as_long(path: str) -> str:
+    """The place in the long form of what planning names as the short form has it.
+
+    >>> as_long("$.features"), as_long("$.splits[0]")
+    ('$.feature_definition_set.profile_ref', '$.splits[0]')
+    """
+    return next((place for pattern, place in _LONG_PLACES if re.fullmatch(pattern, path)), path)

@@ -44,10 +44,15 @@ def parse_instant(text: str | date | datetime) -> int:
         return (text.toordinal() - _EPOCH_ORDINAL) * US_PER_DAY
     if _DATE.fullmatch(text):
         return _day_us(text, text)
+    if (minute := _MINUTE.fullmatch(text)) and not minute[2]:
+        raise ValueError(f"{text!r} has no seconds and no zone; {_in_utc(f'{text}:00')}")
     local_us, fraction, offset = _read(text)
     if len(fraction) > 6:
         raise ValueError(f"{text!r} has {len(fraction)} fraction digits; an instant has at most 6 (microseconds)")
     if offset not in {"Z", "+00:00"} or "T" not in text:
+        if not offset or offset in {"Z", "z", "+00:00"}:
+            raise ValueError(f"{text!r} {'carries no zone' if not offset else 'is spelled in another way'}; "
+                             f"{_in_utc(text.removesuffix(offset))}")
         raise ValueError(f"{text!r} is not in UTC; write it as YYYY-MM-DDThh:mm:ssZ")
     return local_us
 
@@ -112,7 +117,7 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no duration; write a positive whole number and one of s m h d w, for example 7d")
+        raise ValueError(f"{text!r} is not a duration; write a positive whole number and one of s m h d w, for example 7d")
     us = int(match[1]) * _UNIT_US[match[2]]
     if us > LONGEST_DURATION_US:
         raise ValueError(f"{text!r} is longer than about 285 years")
@@ -142,10 +147,14 @@ def _read_whole(text: str) -> tuple[int, str]:
     return local_us, offset
 
 
+def _in_utc(text: str) -> str:
+    return f"write {text.upper().replace(' ', 'T')}Z if UTC is meant"
+
+
 def _no_offset(text: str, offset: str) -> str:
     short = _SHORT_OFFSET.fullmatch(offset)
     meant = f"; write {short[1]}:{short[2] or '00'}" if short else ""
-    return f"{text!r} ends in {offset!r}, which is no UTC offset{meant}"
+    return f"{text!r} ends in {offset!r}, which is not a UTC offset{meant}"
 
 
 def _read(text: str) -> tuple[int, str, str]:
@@ -153,10 +162,10 @@ def _read(text: str) -> tuple[int, str, str]:
     match = _INSTANT.fullmatch(text)
     if match is None:
         if day := _DATE.fullmatch(text):
-            raise ValueError(f"{text!r} is a day and no instant; if its first moment is meant, write {day[0]}T00:00:00")
+            raise ValueError(f"{text!r} is a day, not an instant; if its first moment is meant, write {day[0]}T00:00:00")
         if short := _MINUTE.fullmatch(text):
             raise ValueError(f"{text!r} has no seconds; write {short[1]}:00{short[2] or ''}")
-        raise ValueError(f"{text!r} is no instant; write it as YYYY-MM-DDThh:mm:ssZ")
+        raise ValueError(f"{text!r} is not an instant; write it as YYYY-MM-DDThh:mm:ssZ")
     hour, minute, second, fraction = int(match[2]), int(match[3]), int(match[4]), match[5] or ""
     if second == 60:
         raise ValueError(f"{text!r} is a leap second, which no µs count can carry; use the second before or after")

@@ -27,7 +27,7 @@ def named_zone(zone: str) -> ZoneInfo:
     >>> named_zone("Europe/Paris").key
     'Europe/Paris'
     """
-    unknown = SettingsInvalid(f"{zone!r} is no time zone.", path="zone", fix="Use an IANA name such as Europe/Paris, or UTC.")
+    unknown = SettingsInvalid(f"{zone!r} is not a known time zone.", path="zone", fix="Use an IANA name such as Europe/Paris, or UTC.")
     if not _NAME.fullmatch(zone):
         raise unknown
     try:

@@ -18,5 +18,6 @@ from __future__ import annotations
 
 from offline_feature_plane.errors.codes import *  # noqa: F403 - every code is public
 from offline_feature_plane.errors.finding import all_codes as all_codes
+from offline_feature_plane.errors.finding import list_problems as list_problems
 from offline_feature_plane.errors.finding import refuse as refuse
 from offline_feature_plane.errors.tree import *  # noqa: F403 - so is every family

@@ -169,7 +169,7 @@ class LabelStoreUnavailable(UnprovenError):
 
 
 class RefNotFound(UnprovenError):
-    """Nothing stands at this ref."""
+    """There is nothing at this ref."""
 
 
 # --- refused ------------------------------------------------------------------------------------------------

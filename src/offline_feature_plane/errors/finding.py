@@ -22,9 +22,24 @@ def refuse(problems: Sequence[Problem]) -> OfsError:
 
     Raises nothing itself: the caller raises what it returns.
     """
-    first = problems[0]
-    lines = "".join(f"\n  {problem.path}: {problem.sentence} [{problem.code}]" for problem in problems)
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    error = all_codes().get(first.code, SchemaInvalid)(f"{count}:{lines}", fix="", path=None)
+    error = all_codes().get(problems[0].code, SchemaInvalid)(list_problems(problems), fix="", path=None)
     error.problems = tuple(problems)
     return error
+
+
+def list_problems(problems: Sequence[Problem]) -> str:
+    r"""Problems as text: one a line, excerpts below their sentence.
+
+    >>> print(list_problems([Problem("$.where", "EXPRESSION_INVALID", "Unknown name 'x'.\n    x > 0\n    ^\n Known here: y.")]))
+    1 problem:
+      $.where: Unknown name 'x'. [EXPRESSION_INVALID]
+          x > 0
+          ^
+        Known here: y.
+    """
+    told = ["1 problem:" if len(problems) == 1 else f"{len(problems)} problems:"]
+    for problem in problems:
+        first, *more = problem.sentence.strip().splitlines() or [""]
+        told.append(f"  {problem.path}: {first} [{problem.code}]")
+        told += [f"      {line[4:]}" if line.startswith("    ") else f"    {line.strip()}" for line in more if line.strip()]
+    return "\n".join(told)

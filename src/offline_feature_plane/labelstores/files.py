@@ -100,7 +100,7 @@ def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
             hint = f"Did you mean {close[0]!r}?" if close else f"Columns: {', '.join(kinds)}."
             what = f"the {mapping.label_type} labels have no column {name!r}"
             if name == mapping.source_column:
-                what += f", and it is none of the sources {', '.join(SOURCES)}"
+                what += f", and it is not one of the sources {', '.join(SOURCES)}"
             raise SourceColumnUnknown(f"{what}.", fix=hint, path=f"{mapping.path}:{name}")
     for role, time_name in (("observed", mapping.observed_column), ("effective", mapping.effective_column),
                             ("time", mapping.event_time_column)):
@@ -128,7 +128,7 @@ def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) ->
         if "tz=" not in kind and mapping.zone is None:
             raise undeclared
     elif kind.startswith("date"):
-        raise _mismatch(mapping, name, kind, "a day is no instant",
+        raise _mismatch(mapping, name, kind, "a day is not an instant",
                         "Write the moment that is meant as a timestamp; what is told by its day only became known when that day was over.")
     elif not _is_text(kind):
         raise _mismatch(mapping, name, kind, "a time is a timestamp or RFC 3339 text", "Write times as timestamps or RFC 3339 text.")

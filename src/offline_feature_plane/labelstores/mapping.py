@@ -126,11 +126,11 @@ def _read_value(value: Any, blame: Blame) -> tuple[str | None, str | None, tuple
             continue
         text = _text_of(key)
         if text is None:
-            blame("value", f"{key!r} is no text, integer or truth value that a column could hold")
+            blame("value", f"{key!r} is not text, an integer or a truth value that a column could hold")
         elif not isinstance(meaning, str) or not meaning:
             blame("value", f"{text} must become a label value, not {meaning!r}; put quotes around words such as NO")
         elif text in mapped:
-            blame("value", f"{text} stands twice")
+            blame("value", f"{text} appears twice")
         else:
             mapped[text] = meaning
     return None, name if isinstance(name, str) else None, tuple(sorted(mapped.items())) or None
@@ -177,5 +177,5 @@ def _read_duration(text: Any, key: str, blame: Blame, *, zero: bool = False) -> 
     try:
         return parse_duration(text)
     except (ValueError, TypeError) as wrong:
-        blame(key, f"{text!r} is no duration: {wrong}" if not isinstance(text, str) else str(wrong))
+        blame(key, f"{text!r} is not a duration: {wrong}" if not isinstance(text, str) else str(wrong))
         return None

@@ -16,13 +16,14 @@ from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.admission import Admission, Record
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
-from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.instants import parse_instant, parse_offset_instant
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.plain_files import read_small
 from offline_feature_plane.ports.inputs import Lane, PinnedFile
 from offline_feature_plane.sources.segments import Segment, read_in_order
 from offline_feature_plane.sources.selectors import resolve_selector
@@ -75,11 +76,11 @@ class ArchiveSource:
         mapping = self._mappings[topic]
         place = mapping.path / "index.json"
         try:
-            index = read_index(load_json(place.read_bytes(), name=str(place)), str(place))
+            index = read_index(load_json(read_small(place, MAX_DOCUMENT_BYTES), name=str(place)), str(place))
         except OSError as wrong:
             raise SourceUnreadable(f"{place} cannot be read: {wrong.strerror or wrong}.", path=str(place),
                                    fix="An archive is a folder with index.json.") from wrong
-        except (SchemaInvalid, ResourceExceeded) as wrong:
+        except SchemaInvalid as wrong:
             raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Write the index again from the segments.") from wrong
         mine = sorted((one for one in index.segments if one.topic == topic),
                       key=lambda one: (one.partition, int(one.first_offset), one.path))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Self, cast
 
 import duckdb
 
+from offline_feature_plane.domain.instants import US_PER_DAY
 from offline_feature_plane.domain.summaries import ColumnSummary, Kind, LagSummary, TableSummary
 from offline_feature_plane.errors import SourceUnreadable
 from offline_feature_plane.filesets import FileSet, pin_files
@@ -18,9 +20,15 @@ MOST_VALUES = 24
 MOST_DIGITS = 6
 SCALES = (0, 1, 2, 3, 4, 6)
 
+# Times outside of these years stand for "never" or "unknown"; so do the few that lie further from the middle half of all times than
+# three times its width and five years.
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
+_FAR_US, _FAR_WIDTHS, _FEW = 5 * 366 * US_PER_DAY, 3, 100
+
 _INTEGER_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _STORED: dict[str, Kind] = {**dict.fromkeys(_INTEGER_TYPES, "integer"), "FLOAT": "float", "DOUBLE": "float", "BOOLEAN": "bool",
-                            "DATE": "day"}
+                            "DATE": "day", "BLOB": "binary", "UUID": "binary"}
+_EPOCH = date(1970, 1, 1).toordinal()
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _TIME = rf"{_DAY}[T ]\d{{2}}:\d{{2}}:\d{{2}}(\.\d+)?"
 _SPELLED = {"integer": r"[-+]?(0|[1-9]\d{0,17})", "decimal": r"[-+]?(0|[1-9]\d{0,14})(\.\d{1,18})?", "bool": r"true|false",
@@ -36,6 +44,7 @@ class FileProbe:
         self._connection.execute("SET TimeZone = 'UTC'")
         self._stems: dict[str, tuple[Path, FileSet]] = {}
         self._kinds: dict[str, Mapping[str, Kind]] = {}
+        self._bounds: dict[tuple[str, str], tuple[int | None, int | None]] = {}
         for table, path in (("events", events), ("labels", labels)):
             if path is not None:
                 self._open(table, path)
@@ -53,7 +62,8 @@ class FileProbe:
         columns = tuple(self._column(table, name, types[_alias(place)], files.rows)
                         for place, (name, _) in enumerate(files.columns) if name)
         self._kinds[table] = {column.name: column.kind for column in columns}
-        return TableSummary(shown_path, path.name.split(".")[0], files.rows, columns)
+        self._bounds |= {(table, column.name): (column.min_us, column.max_us) for column in columns if column.is_time}
+        return TableSummary(shown_path, path.resolve().name.split(".")[0], files.rows, columns, str(path))
 
     def lags(self, *, event_id: str, event_time: str, subject: str, observed: str) -> LagSummary:
         """See `LabelProbe`."""
@@ -65,8 +75,10 @@ class FileProbe:
 
     def meets(self, *, event_id: str, subject: str) -> int:
         """See `LabelProbe`."""
-        (count,), = self._ask("count(*)", f"labels WHERE CAST({self._at('labels', subject)} AS VARCHAR) IN "
-                                          + _derived(f"CAST({self._at('events', event_id)} AS VARCHAR)", "events"))
+        held = self._at("labels", subject)
+        held = f"TRY_CAST({held} AS BIGINT)" if self._kinds["labels"][subject] == "float" else held
+        known = _derived(f"CAST({self._at('events', event_id)} AS VARCHAR)", "events")
+        (count,), = self._ask("count(*)", f"labels WHERE CAST({held} AS VARCHAR) IN {known}")
         return int(count)
 
     def answered(self, *, event_id: str, event_time: str, subject: str, observed: str, asof_us: int, cut_us: int) -> tuple[int, int]:
@@ -77,9 +89,15 @@ class FileProbe:
         return count, answered
 
     def _subjects(self, event_id: str, event_time: str, subject: str, observed: str) -> tuple[str, str]:
-        """Both files as (k, t) and (k, o): ids as text, instants in µs."""
-        return (_derived(f"CAST({self._at('events', event_id)} AS VARCHAR) AS k, {self._instant('events', event_time)} AS t", "events"),
-                _derived(f"CAST({self._at('labels', subject)} AS VARCHAR) AS k, {self._instant('labels', observed)} AS o", "labels"))
+        """Both files as (k, t) and (k, o): ids as text, instants in µs; rows whose time is far away are left out."""
+        return (_derived(f"CAST({self._at('events', event_id)} AS VARCHAR) AS k, {self._instant('events', event_time)} AS t",
+                         f"events WHERE {self._near('events', event_time)}"),
+                _derived(f"CAST({self._at('labels', subject)} AS VARCHAR) AS k, {self._instant('labels', observed)} AS o",
+                         f"labels WHERE {self._near('labels', observed)}"))
+
+    def _near(self, table: str, column: str) -> str:
+        first, last = self._bounds[table, column]
+        return "false" if first is None or last is None else f"{self._instant(table, column)} BETWEEN {int(first)} AND {int(last)}"
 
     def _instant(self, table: str, column: str) -> str:
         target = "TIMESTAMP" if self._kinds[table][column] == "timestamp" else "TIMESTAMPTZ"
@@ -116,17 +134,46 @@ class FileProbe:
         if known == "decimal" and scale is not None and scale > MOST_DIGITS:  # floats that were written as text
             known = "float"
             digits, scale = self._size(table, column, known, kind)
-        bounds: tuple[int | None, int | None] = (None, None)
+        first, last, far = None, None, 0
         if known in ("timestamp", "zoned_timestamp") and count:
-            instant = f"epoch_us(TRY_CAST({column} AS {'TIMESTAMP' if known == 'timestamp' else 'TIMESTAMPTZ'}))"
-            bounds = cast("tuple[int | None, int | None]", self._ask(f"min({instant}), max({instant})", table)[0])
+            first, last, far = self._near_bounds(table, f"epoch_us(TRY_CAST({column} AS "
+                                                        f"{'TIMESTAMP' if known == 'timestamp' else 'TIMESTAMPTZ'}))")
+        repeats: tuple[int, tuple[str, ...], bool] = (0, (), False)
+        if not unique and count == rows and known in ("integer", "string", "binary") and distinct > 0.8 * rows:
+            repeats = self._repeats(table, column, rows)
         values: tuple[tuple[str, int], ...] = ()
         if distinct <= 2 * MOST_VALUES:
             found = self._ask(f"CAST({column} AS VARCHAR), count(*) AS n",
                               f"{table} WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT {MOST_VALUES + 1}")
             values = tuple((_whole(str(text)) if known == "float" else str(text), int(times)) for text, times in found)
             values = values if len(values) <= MOST_VALUES else ()
-        return ColumnSummary(name, known, rows - count, distinct, unique, digits, scale, *bounds, values)
+        return ColumnSummary(name, known, rows - count, distinct, unique, digits, scale, first, last, values, *repeats, far)
+
+    def _near_bounds(self, table: str, instant: str) -> tuple[int | None, int | None, int]:
+        """The first and the last of the times that are not far away, and how many are."""
+        early, late = ((date(year, 1, 1).toordinal() - _EPOCH) * US_PER_DAY for year in (_FIRST_YEAR, _LAST_YEAR))
+        times = _derived(f"{instant} AS i", table)
+        within = f"i >= {early} AND i < {late}"
+        low, high = self._ask("quantile_disc(i, 0.25), quantile_disc(i, 0.75)", f"{times} WHERE {within}")[0]
+        if low is None:
+            return None, None, int(self._ask("count(i)", times)[0][0])
+        margin = max(_FAR_US, _FAR_WIDTHS * (high - low))
+        fenced = f"{within} AND i BETWEEN {low - margin} AND {high + margin}"
+        known, kept, near = self._ask(f"count(i), count(*) FILTER ({within}), count(*) FILTER ({fenced})", times)[0]
+        if (kept - near) * _FEW > kept:  # not the odd row: really so
+            fenced, near = within, kept
+        first, last = self._ask("min(i), max(i)", f"{times} WHERE {fenced}")[0]
+        return first, last, int(known - near)
+
+    def _repeats(self, table: str, column: str, rows: int) -> tuple[int, tuple[str, ...], bool]:
+        """Of a column that nearly tells rows apart: how many repeat a value, some of these, and whether equal values mean equal rows."""
+        (different,), = self._ask(f"count(DISTINCT {column})", table)
+        repeats = rows - int(different)
+        if not 0 < repeats <= max(1, rows // _FEW):
+            return 0, (), False
+        some = self._ask(f"CAST({column} AS VARCHAR)", f"{table} GROUP BY {column} HAVING count(*) > 1 ORDER BY {column} LIMIT 3")
+        (whole,), = self._ask("count(*)", _derived("DISTINCT *", table))
+        return repeats, tuple(str(text) for (text,) in some), whole == different
 
     def _is_nested(self, table: str, column: str) -> bool:
         """Does any line hold an object or a list here?"""
@@ -171,7 +218,7 @@ class FileProbe:
         try:
             return self._connection.execute(statement).fetchall()
         except duckdb.Error as wrong:
-            raise SourceUnreadable(f"the file cannot be looked at: {str(wrong).splitlines()[0]}",
+            raise SourceUnreadable(f"the file cannot be read: {str(wrong).splitlines()[0]}",
                                    fix="Check that it is a whole Parquet, CSV or JSON Lines file.") from wrong
 
 

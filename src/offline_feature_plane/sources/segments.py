@@ -23,7 +23,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import check_pins, read_batches
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.text_files import load_object
+from offline_feature_plane.text_files import bounded_lines, load_object
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
@@ -129,7 +129,7 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
         return
     try:
         with gzip.open(file.path, "rb") if file.relative.endswith(".gz") else file.path.open("rb") as stream:
-            for line in stream:
+            for _, line in bounded_lines(stream.readline, file.path):
                 try:
                     document = load_object(line)
                 except (SchemaInvalid, ResourceExceeded):
