@@ -22,8 +22,8 @@ from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
 
 __all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CoveragePolicy", "FeatureDefinitionSet", "FileSetBasis",
-           "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis", "SplitRange", "Subject",
-           "TargetRule", "TokenizedIdentifiers"]
+           "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis", "SplitRange",
+           "Subject", "TargetRule", "TokenizedIdentifiers"]
 
 INTENT_SCHEMA = "learning.ofs_build_intent.v1"
 NO_RUN_FACTS = "none"
@@ -182,7 +182,7 @@ class Subject(Contract):
 
 
 class JoinScope(Contract):
-    """What of other planes a dataset is joined with: outputs, each of which needs a PASS. None is said as an empty list (`domain.md` §7)."""
+    """What of other planes a dataset is joined with: outputs that each need a PASS. None is said as an empty list (`domain.md` §7)."""
 
     required_output_ids: TextSet
 
