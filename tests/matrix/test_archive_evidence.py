@@ -1,4 +1,4 @@
-"""What an archive must prove before anything is learned from it: no hole in its chain, no record that nobody can read (`domain.md` §1.4)."""
+"""What an archive must prove before it is learned from: no hole in its chain, no record that nobody can read (`domain.md` §1.4)."""
 
 import pytest
 from archive_plane import edit_index, garble, make_archive_plane
