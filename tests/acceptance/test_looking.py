@@ -54,6 +54,13 @@ def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> 
             assert traces(built.folder) == before, command
 
 
+def test_computing_again_leaves_nothing(built: SmallPlane) -> None:
+    """A comparison computes everything and writes nothing: no run, no receipt, no scratch."""
+    before = traces(built.folder)
+    assert run(["build", "intent.yaml", "--recompute"]) == 0
+    assert traces(built.folder) == before
+
+
 def test_looking_leaves_nothing_in_a_plane_without_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was built yet there is no store, no ledger and no work folder, and looking makes none."""
     plane = make_plane(place / "p")

@@ -99,6 +99,28 @@ def test_a_build_that_failed_promises_nothing(plane):
         opened(plane).build(plane.intent_path)
 
 
+def test_drift_while_computing_is_noticed_before_the_vow(plane):
+    """Somebody publishes another set under r1 between plan and vow: this run fails, and only theirs is published.
+
+    plan ── compute ──────────────── drift, no vow
+                └ theirs: published
+    """
+    plane.documents()
+    mine, theirs = open_plane(plane.folder / "plane.yaml"), []
+
+    def meanwhile(step, done, total):
+        if step != "compile" and not theirs:
+            theirs.append("begun")
+            edit(plane)
+            theirs[0] = opened(plane).build(plane.intent_path)
+
+    with pytest.raises(FeatureProfileDrift):
+        mine.build(plane.intent_path, progress=meanwhile)
+    (path,) = plane.manifests()
+    assert path.stem == theirs[0].manifest.dataset_manifest_id
+    assert {(run.state, run.reason_code) for run in mine.runs()} == {("DONE", None), ("FAILED", "FEATURE_PROFILE_DRIFT")}
+
+
 def test_the_revision_dev_is_never_remembered(plane):
     """Edits of `dev` are no drift, and every plan of it says that nobody watches them."""
     plane.profile["revision"] = "dev"
