@@ -83,6 +83,14 @@ def test_what_authors_write_for_people_is_evidence(plane):
     assert before.evidence.meanings == {}
 
 
+@pytest.mark.parametrize(("words", "kept"), [("e\u0301t\u00e9", "\u00e9t\u00e9"), ("two\nlines \U0001F4B3", "two\nlines \U0001F4B3")])
+def test_words_for_people_may_be_any_text(plane, words, kept):
+    """A `meaning:` that is not composed ends no build: what people read is kept in composed form."""
+    plane.profile["groups"]["customer"]["features"]["n"] = {"agg": "count()", "meaning": words}
+    manifest, _ = publish(plane, "said")
+    assert set(manifest.evidence.meanings.values()) == {kept}
+
+
 def test_the_law_of_a_label_rule_is_meant(plane, monkeypatch):
     """A rule of the same name with another ladder is another meaning, even where both choose the same values."""
     before, _ = publish(plane, "before")
