@@ -76,7 +76,7 @@ def test_looking_needs_no_place_to_write(built: SmallPlane) -> None:
     dataset = open_plane("plane.yaml").datasets()[0].dataset_manifest_id
     (built.folder / "ledger.sqlite").unlink()
     (built.folder / "blocked").write_text("in the way")
-    reader = open_plane("plane.yaml", work=str(built.folder / "blocked/work"), ledger=str(built.folder / "nowhere/deep/ledger.sqlite"))
+    reader = open_plane("plane.yaml", work=str(built.folder / "blocked/work"), ledger=str(built.folder / "blocked/ledger.sqlite"))
     before = traces(built.folder)
     assert reader.plan("intent.yaml").dm_id == dataset
     assert reader.pin("intent.yaml").fingerprint == reader.manifest(dataset).dataset_fingerprint
