@@ -64,6 +64,9 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         raise SourceUnreadable(f"{as_found(path)} holds several kinds of files: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one kind of file in a folder, or map each kind on its own.")
     (kind,) = forms
+    for _, file in found:
+        if not file.stat().st_size:
+            raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(_digest_of, (file for _, file in found)))
     described = [_describe(file, kind) for _, file in found]
@@ -225,8 +228,6 @@ def _digest_of(path: Path) -> str:
             begun = _which(os.fstat(stream.fileno()))
             while block := stream.read(_BLOCK):
                 digest.update(block)
-            if stream.tell() == 0:
-                raise SourceUnreadable(f"{as_found(path)} is empty.", path=as_found(path), fix="Write the file again; it has no bytes.")
     except OSError as wrong:
         unreadable(path, wrong)
     found = f"sha256:{digest.hexdigest()}"
@@ -249,7 +250,7 @@ def _stamp(file: PinnedFile) -> tuple[int, ...]:
 
 def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]:
     """Count a file's rows and name its columns; CSV and JSON Lines are parsed to the end, so that broken text shows at once."""
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...] = ()
     rows = 0
     if form == "jsonl":
         names: dict[str, None] = {}
@@ -266,7 +267,7 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
             columns = tuple((name, "string") for name in csv_columns(path))
             rows = sum(batch.num_rows for batch in csv_batches(path, [name for name, _ in columns], None))
     except pa.ArrowInvalid as wrong:
-        if form == "csv" and (ragged := ragged_row(path, len(columns))) is not None:
+        if form == "csv" and columns and (ragged := ragged_row(path, len(columns))) is not None:
             raise ragged from wrong
         unreadable(path, wrong)
     except MemoryError as wrong:

@@ -35,7 +35,7 @@ from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.errors import (
     DatasetNotFound,
     DigestMismatch,
@@ -92,6 +92,14 @@ class RunHistory:
 
     run: Run
     events: tuple[LedgerEvent, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The datasets of a plane, and why some of its manifests cannot be believed."""
+
+    datasets: tuple[DatasetManifest, ...]
+    damaged: tuple[OfsError, ...]
 
 
 def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
@@ -194,8 +202,20 @@ class Plane:
 
     def datasets(self) -> list[DatasetManifest]:
         """The manifests of this plane's run."""
-        keys = [key for key in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if key.endswith(".json")]
-        return [authenticate(self.store.get(key), key, self.store) for key in keys]
+        found = self.list_datasets()
+        if found.damaged:
+            raise found.damaged[0]
+        return list(found.datasets)
+
+    def list_datasets(self) -> Listing:
+        """The same, with what cannot be believed set apart instead of raised."""
+        good, damaged = [], []
+        for key in (one for one in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if one.endswith(".json")):
+            try:
+                good.append(authenticate(self.store.get(key), key, self.store))
+            except OfsError as wrong:
+                damaged.append(wrong)
+        return Listing(tuple(good), tuple(damaged))
 
     def manifest(self, ref: str) -> DatasetManifest:
         """A manifest by its id, an unambiguous beginning of it, or the path of its file.
@@ -237,7 +257,8 @@ class Plane:
         if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
-        return Machine(_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, _versions())
+        return Machine(_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, _versions(),
+                       sha256_of(str(self.settings.ledger).encode())[7:19])
 
     def _worker(self) -> Worker:
         ledger = self.ledger

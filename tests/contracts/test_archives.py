@@ -1,5 +1,6 @@
 """Record archives: proved complete, read once per coordinate, and every coordinate accounted for."""
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -173,8 +174,32 @@ def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, c
     """Count, bounds and partition of every segment are held against its records."""
     write_archive(tmp_path, [record(0), record(1)])
     edit_index(tmp_path, lambda segments: segments[0].update(change))
-    with pytest.raises(ReplayBasisMismatch):
+    with pytest.raises((ReplayBasisMismatch, SourceUnreadable)):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("change", [
+    {"first_offset": "9"}, {"next_offset": "0"}, {"last_offset": "2"}, {"last_offset": None}, {"record_count": 0}, {"record_count": 9},
+    {"size": 1}], ids=str)
+def test_an_index_that_contradicts_itself_is_refused_while_planning(tmp_path, change):
+    """No segment is dropped for a slip of its entry: bounds, last offset, count and size must go together."""
+    write_archive(tmp_path, [record(n) for n in range(4)], per_segment=2)
+    edit_index(tmp_path, lambda segments: segments[0].update(change))
+    with pytest.raises((ReplayBasisMismatch, SourceUnreadable)):
+        pin(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["transaction/0/00001.jsonl", "transaction/0/00001.jsonl.gz"])
+def test_a_segment_may_hold_nothing(tmp_path, name):
+    """A stretch of offsets without a record is proved by an empty segment."""
+    write_archive(tmp_path, [record(0), record(1)])
+    (tmp_path / name).write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
+    data = (tmp_path / name).read_bytes()
+    edit_index(tmp_path, lambda segments: segments.append({**segments[0], "path": name, "first_offset": "2", "next_offset": "5",
+                                                           "last_offset": None, "record_count": 0, "sha256": sha256_of(data),
+                                                           "size": len(data), "first_log_time_utc": None, "last_log_time_utc": None}))
+    events, facts = read(tmp_path)
+    assert (events.n, facts.events_read, pin(tmp_path).ranges()) == (2, 2, (part(0, 5),))
 
 
 def test_overlapping_segments_count_a_coordinate_once_and_must_agree(tmp_path):

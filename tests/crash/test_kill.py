@@ -339,6 +339,21 @@ def test_a_run_goes_on_for_whoever_asks_and_beside_labels_that_arrive(point: str
     assert evidence["publisher"]["actor"] == {"name": "first", "source": "os_user"}
 
 
+def test_a_vow_without_bytes_and_without_a_ledger_is_kept(plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    """Another user, with labels that grew and an empty ledger, works on with the plan in the store, and reaches the vowed core."""
+    point = "after:store.put_new:/commits/:1"
+    assert processes.call(plane.folder, *BUILD, point=point, environment={"LOGNAME": "first"}) == -signal.SIGKILL
+    (part,) = (plane.folder / "store").glob("cards/ofs/datasets/*/*/*.parquet")
+    part.unlink()
+    (plane.folder / "ledger.sqlite").unlink()
+    labels = chargebacks()
+    late = {"tx_id": 32, "reported_at": labels["reported_at"][0].replace(year=2027), "outcome": "CHARGEBACK"}
+    plane.labels({name: [*values, late[name]] for name, values in labels.items()})
+    assert processes.call(plane.folder, *BUILD, environment={"LOGNAME": "second"}) == 0, (plane.folder / "stdout.build").read_text()
+    check_whole(plane, undisturbed)
+
+
 def test_a_live_worker_keeps_its_run(plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,
                                      capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever waited two leases for a worker that lives is told so, and changes nothing."""

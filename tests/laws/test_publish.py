@@ -244,6 +244,50 @@ def test_a_worker_that_wakes_beside_a_live_one_records_nothing(tmp_path, world):
         world.check(run_key)
 
 
+def test_a_stale_worker_that_fails_buries_nothing(world):
+    """Only the living attempt may occupy the commit record: one that was taken over and then meets an error leaves the run alone (R3).
+
+    a ──── paused ─────────────── wakes ── its files are others by now ──▶ FENCED, no tombstone
+             b claims ── works ── vows ──▶ DONE
+    """
+    run_key = world.ask().run_key
+    taken = []
+
+    def late(_run):
+        world.clock.go_on(2 * LEASE_US)
+        taken.append(world.ledger.claim(run_key, worker="b", lease_us=LEASE_US))
+        raise TargetDegenerate("what b does not see")
+
+    run = world.ledger.claim(run_key, worker="a", lease_us=LEASE_US)
+    with pytest.raises(Fenced):
+        settle(world.store, world.ledger, run, dm_id=DM, work=lambda: late(run), verify=lambda _: None)
+    assert world.vow(run) is None
+    assert world.ledger.run(run_key).attempt == taken[0].attempt == 2
+    world.serve_until_it_ends(run_key)
+    assert world.ledger.run(run_key).state == "DONE"
+    world.check(run_key)
+
+
+def test_a_stale_worker_vows_nothing(world):
+    """An attempt that was taken over while it worked is fenced before the vow; what it staged may serve the next one."""
+    run_key = world.ask().run_key
+    run = world.ledger.claim(run_key, worker="a", lease_us=LEASE_US)
+
+    def work():
+        world.store.put_new(part_key(run_key, sha256_of(b"rows")), b"rows")
+        return manifest_of(run_key, "rows", run.attempt)
+
+    def verify(_manifest):
+        world.clock.go_on(2 * LEASE_US)
+        world.ledger.claim(run_key, worker="b", lease_us=LEASE_US)
+
+    with pytest.raises(Fenced):
+        settle(world.store, world.ledger, run, dm_id=DM, work=work, verify=verify)
+    assert world.vow(run) is None
+    world.serve_until_it_ends(run_key)
+    world.check(run_key)
+
+
 # --- single steps -------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from offline_feature_plane.contracts.intent import (
 )
 from offline_feature_plane.contracts.plane import ArchiveFolder, EngineChoice, EventTable, GateRule, LabelTimeline, Settings, Tokens
 from offline_feature_plane.documents import write_yaml
+from offline_feature_plane.errors import RunScopeInvalid
 
 HEX = "a" * 64
 FACTS = {
@@ -99,7 +100,7 @@ def archives(tmp_path_factory):
 OTHER_INSTANT = text_of(START + 16 * DAY)
 MEANT = {
     "platform_run_id": None,  # needs facts of the other run: a test of its own
-    "scenario_run_ids": ["s1"],
+    "scenario_run_ids": ["s1"],  # plain tables have none: a test of its own
     "label_basis/label_asof_utc": OTHER_INSTANT, "label_basis/resolution_rule": "latest_observed.v1", "label_basis/maturity_days": 3,
     "label_basis/immature": "mark", "label_basis/label_types": ["fraud"],
     "feature_definition_set/feature_set_id": "other", "feature_definition_set/feature_set_version": "v2",
@@ -136,12 +137,22 @@ def test_every_field_of_an_intent_is_spoken_of_here():
         "RangeBasis": {"topic", "partition", "offset_kind", "start_offset", "end_offset", "log_id"}}
 
 
-@pytest.mark.parametrize("path",
-                         [name for name in MEANT if name not in ("platform_run_id", "identifiers/key_id", "subject/source", "target",
-                                                         "label_basis/label_types")])
+LATER = {"platform_run_id", "scenario_run_ids", "identifiers/key_id", "subject/source", "target", "label_basis/label_types"}  # below
+
+
+@pytest.mark.parametrize("path", [name for name in MEANT if name not in LATER])
 def test_each_field_that_means_something_changes_the_fingerprint(tables, path):
     """One other value of one field is another dataset."""
-    assert tables.fingerprint(tables.changed(path, MEANT[path])) != tables.fingerprint()
+    whole = put(tables.intent, "coverage_policy/answered_min", {"fraud": "1", "dispute": "0.5"})  # as `refuse` demands it
+    before = whole if path == "target/unlabeled" else tables.intent
+    assert tables.fingerprint(put(before, path, MEANT[path])) != tables.fingerprint(before)
+
+
+def test_the_scenarios_are_meant_where_there_are_some(archives, tables):
+    """Records are narrowed by scenario runs; a table that knows of none refuses them."""
+    assert archives.fingerprint(archives.intent | {"scenario_run_ids": ["s1"]}) != archives.fingerprint()
+    with pytest.raises(RunScopeInvalid):
+        tables.fingerprint(tables.intent | {"scenario_run_ids": ["s1"]})
 
 
 @pytest.mark.parametrize("path", NOT_MEANT)
@@ -227,7 +238,7 @@ def test_every_setting_is_spoken_of_here():
 
 
 LEFT_ALONE = {  # settings whose other value is only lawful together with others, or equals their default
-    "events/tx/id": "device", "labels/fraud/event": "id", "gate_map/gate.world/outputs": ["sites", "other"],
+    "events/tx/id": "device", "labels/fraud/event": "id", "labels/fraud/id": "value", "gate_map/gate.world/outputs": ["sites", "other"],
     "gate_map/gate.world/upstream": ["gate.world"]}
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_plane import make_plane
 
+from offline_feature_plane.__main__ import run
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.errors import DatasetRetired, DigestMismatch, IntegrityError, OfsError, RefNotFound
 from offline_feature_plane.objects.local import LocalStore
@@ -109,6 +110,36 @@ def test_the_manifest_of_another_dataset_is_not_taken_for_this_one(plane):
     write(pointer, place(plane, f"by_id/{part['dataset_manifest_id']}.json").read_bytes())
     with pytest.raises(DigestMismatch):
         opened(plane).manifest(whole["dataset_manifest_id"])
+
+
+@pytest.mark.parametrize("lie", ["the parts of another", "another actor", "no receipts", "a part twice"])
+def test_without_a_pointer_the_vow_tells_the_published_bytes(lie, plane):
+    """A missing pointer makes no forgery true, and no later build writes a pointer that would."""
+    whole, part = whole_and_part(plane)
+    place(plane, f"by_id/{part['dataset_manifest_id']}.json").unlink()
+    assert opened(plane).verify(part["dataset_manifest_id"]).intact
+    forge(plane, part, lie, whole)
+    ask_everything(plane, part["dataset_manifest_id"])
+    plane.intent["request_id"] = "request-another"
+    plane.documents()
+    with pytest.raises(IntegrityError):
+        opened(plane).build(plane.intent_path)
+    ask_everything(plane, part["dataset_manifest_id"])
+
+
+def test_one_damaged_manifest_hides_no_other(plane, capsys):
+    """The list shows what can be believed, says what cannot, and ends 6."""
+    whole, part = whole_and_part(plane)
+    forge(plane, whole, "another actor")
+    (plane.folder / "store/cards/ofs/manifests/readme.txt").write_text("not ours")
+    assert run(["datasets", "--plane", str(plane.folder / "plane.yaml")]) == 6
+    told = capsys.readouterr()
+    assert part["dataset_manifest_id"] in told.out
+    assert whole["dataset_manifest_id"] not in told.out
+    assert "DIGEST_MISMATCH" in told.err
+    assert run(["datasets", "--plane", str(plane.folder / "plane.yaml"), "--json"]) == 6
+    lines = json.loads(capsys.readouterr().out)
+    assert {line.get("dataset_manifest_id") or line["error"]["code"] for line in lines} == {part["dataset_manifest_id"], "DIGEST_MISMATCH"}
 
 
 @pytest.mark.parametrize("kind", [b"{}", b"[]", b"5", b'{"manifest_key":5}', b"\xff"], ids=repr)

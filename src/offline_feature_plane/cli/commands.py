@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from offline_feature_plane.cli.opening import open_plane
-from offline_feature_plane.cli.output import emit_json, say
+from offline_feature_plane.cli.output import emit_json, say, show_error
 from offline_feature_plane.cli.progress import shown
 from offline_feature_plane.errors import DatasetNotFound, RunNotFound
 
@@ -194,13 +194,17 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
 @this_plane_option
 @as_json_option
 @example("ofs datasets")
-def datasets(plane_path: Path | None, as_json: bool) -> None:
+def datasets(plane_path: Path | None, as_json: bool) -> int:
     """List the published datasets of this plane."""
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path) as plane:
-        found = plane.datasets()
-    emit_json([showing.dataset_line(manifest) for manifest in found]) if as_json else say(showing.datasets(found))
+        found = plane.list_datasets()
+    lines = [showing.dataset_line(manifest) for manifest in found.datasets] + [{"error": wrong.describe()} for wrong in found.damaged]
+    emit_json(lines) if as_json else say(showing.datasets(found.datasets))
+    for wrong in found.damaged:
+        show_error(wrong, as_json=False)
+    return found.damaged[0].exit_status if found.damaged else 0
 
 
 @ofs.command(short_help="Show a dataset's manifest.")

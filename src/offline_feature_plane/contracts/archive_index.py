@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from offline_feature_plane.errors import SourceUnreadable
 
@@ -33,6 +33,20 @@ class IndexedSegment(BaseModel):
     first_log_time_utc: str | None
     last_log_time_utc: str | None
     dispositions: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> IndexedSegment:
+        first, end = int(self.first_offset), int(self.next_offset)
+        last = None if self.last_offset is None else int(self.last_offset)
+        if not first < end:
+            raise ValueError(f"[{first}, {end}) covers nothing: next_offset is the first offset after the segment")
+        if last is not None and not first <= last < end:
+            raise ValueError(f"last_offset {last} does not lie in [{first}, {end})")
+        if (last is None) != (self.record_count == 0):
+            raise ValueError(f"{self.record_count} records and last_offset {last} exclude each other: it is null where there are none")
+        if self.offset_kind != "kinesis_sequence" and self.record_count > end - first:
+            raise ValueError(f"[{first}, {end}) has no room for {self.record_count} records")
+        return self
 
 
 class ArchiveIndex(BaseModel):

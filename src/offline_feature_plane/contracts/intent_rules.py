@@ -25,7 +25,7 @@ from offline_feature_plane.contracts.intent import (
     TargetRule,
 )
 from offline_feature_plane.contracts.model import Codes, find_problems, shown, sound
-from offline_feature_plane.domain.coverage import default_policy
+from offline_feature_plane.domain.coverage import default_policy, parse_share
 from offline_feature_plane.domain.instants import EARLIEST_US, US_PER_DAY, format_instant, parse_duration, parse_instant
 from offline_feature_plane.errors import (
     BasisUnresolved,
@@ -150,6 +150,10 @@ def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     if target is not None and policy is not None and target.unlabeled == "exclude" and target.label_type not in policy.answered_min:
         yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
                       f"unlabeled: exclude must state the share of answers that {target.label_type} needs at least")
+    if target is not None and policy is not None and target.unlabeled == "refuse" and parse_share(
+            policy.answered_min.get(target.label_type, "1")) < 1:
+        yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
+                      f"unlabeled: refuse needs an answer for every {target.label_type}; leave the share out, or say exclude")
     for label_type in policy.answered_min if policy is not None and basis is not None else ():
         if label_type not in basis.label_types:  # type: ignore[union-attr]
             yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code, f"{label_type} is not a label type of this intent")

@@ -135,6 +135,9 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
                                     fix="Begin with `fields:` and `groups:`; `ofs init` writes a whole one.")
     full = expand_profile(document, rows=rows or "rows", stem=stem)
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
+    if is_short_form(document):
+        problems += [Problem(model.json_path([name]), FeatureProfileInvalid.code, "the short form has `groups` and `fields` instead")
+                     for name in _LONG_NAMES if name in document]
     if not problems:
         profile = FeatureProfile.model_validate(full)
         problems = _without_echoes(profile.document(), lambda full: find_problems(full, label_types, supports))

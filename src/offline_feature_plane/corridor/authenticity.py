@@ -83,6 +83,7 @@ def check_words(manifest: DatasetManifest) -> Iterator[Check]:
 def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectStore) -> Iterator[Check]:
     """Does a manifest stand where it belongs, as its publisher vowed it, and as its pointer knows it?"""
     yield same("the manifest stands under its own id", key, manifest_key(manifest.platform_run_id, manifest.dataset_manifest_id))
+    vow = None
     try:
         vow = read_vow(store, manifest.platform_run_id, str(manifest.evidence.publisher.get("run_key")))
         promised = ("commit", manifest.dataset_manifest_id, core_digest(manifest.model_dump(mode="json")))
@@ -93,7 +94,7 @@ def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectSt
         pointer = load_json(store.get(by_id_key(manifest.dataset_manifest_id)))
         known = pointer.get("manifest_digest") if isinstance(pointer, dict) else None
     except RefNotFound:  # its publisher died just before; the next build writes it
-        known = sha256_of(raw)
+        known = None if vow is None else vow.manifest_digest
     except OfsError as error:
         known = str(error)
     yield same("its pointer knows these bytes", sha256_of(raw), known)

@@ -8,8 +8,8 @@ plan ──▶ replay ──▶ labels ──▶ selection ──▶ rows ──
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels
 from offline_feature_plane.corridor.storing import pin_plan, store_files
 from offline_feature_plane.corridor.verify import check_artifacts
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
-from offline_feature_plane.errors import DigestMismatch, RunEnded
+from offline_feature_plane.errors import DigestMismatch, FeatureProfileDrift, RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
 
 
@@ -49,12 +49,12 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
     seconds: dict[str, float] = {}
     published: Published | None = None
     while published is None and (run := claim(run, ports.ledger, ports.clock, worker, progress)).state != "DONE":
-        with held(run, ports.ledger, worker) as lease, scratch(machine.work / f"{run.run_key}.{run.attempt}") as folder:
+        machine.sweep(run.run_key, before=run.attempt)
+        with held(run, ports.ledger, worker) as lease, scratch(machine.folder(run.run_key, run.attempt)) as folder:
             attempt = Attempt(planned, run, ports, machine, folder, lease.check, progress, seconds)
             published = settle(ports.store, ports.ledger, run, dm_id=planned.dm_id, work=partial(make_dataset, attempt),
                                verify=attempt.verify_staged, close=attempt.close)
-    for left in machine.work.glob(f"{run.run_key}.*"):  # of attempts that were killed
-        shutil.rmtree(left, ignore_errors=True)
+    machine.sweep(run.run_key, before=run.attempt + 1)
     return _answer(planned, ports, machine, published, ports.ledger.run(run.run_key), seconds)
 
 
@@ -67,7 +67,6 @@ def make_dataset(attempt: Attempt) -> bytes:
     plan = pin_plan(planned, run, store)
     receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
     computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)
-    remember_set(planned, attempt.ports.ledger)
     files = store_files(computed.staged, planned.dm_id, run, store, receipts, attempt.progress)
     manifest = write_manifest(plan, planned, computed, files, receipts.written, attempt.machine, run, attempt.ledger_head())
     return canonical_bytes(manifest.model_dump(mode="json"))
@@ -105,13 +104,18 @@ class Attempt:
         return self.ports.ledger.head(self.run.run_key)
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Read back all that a staged manifest speaks of, before anything is vowed. Raises DigestMismatch, ManifestInvalid."""
+        """Read back all that a staged manifest speaks of, before anything is vowed; then its profile revision is taken.
+
+        Raises:
+            DigestMismatch, ManifestInvalid: something is not there. FeatureProfileDrift: the revision means something else already.
+        """
         staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
         for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
             if not check.passed:
                 raise DigestMismatch(f"what run {self.run.run_key} staged is not all there: {check.name}? {check.detail}.",
                                      fix="Find out who changes the store, then run again.")
         open_dataset(staged, self.ports.store, self.folder)
+        remember_set(self.planned, self.ports.ledger)
 
     def close(self, published: Published) -> None:
         """State which dataset this one replaces, if the intent says so, and how the run ended."""
@@ -119,6 +123,8 @@ class Attempt:
         if intent["supersedes"] is not None:
             link_superseded(self.ports.store, self.planned.platform_run_id, self.planned.dm_id, intent["supersedes"],
                             intent["backfill_reason"])
+        with suppress(FeatureProfileDrift):  # what is published stays; a ledger that was lost learns of it again
+            remember_set(self.planned, self.ports.ledger)
         write_run_receipt(self.ports.store, self.ports.clock, self.run, published)
 
 

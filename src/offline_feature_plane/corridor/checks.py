@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis
+from offline_feature_plane.contracts.model import nearest
 from offline_feature_plane.corridor.inputs import PlanningInputs
 from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.domain.closure import Closure
@@ -12,12 +13,16 @@ from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
 from offline_feature_plane.errors import (
     CodeReleaseMismatch,
     FeatureProfileDrift,
+    LabelPolicyInvalid,
     LabelTypeScopeUnresolved,
+    Problem,
     ReplayBasisMismatch,
+    RunScopeInvalid,
     SupersessionLinkInvalid,
     TruthFieldAsFeature,
+    refuse,
 )
-from offline_feature_plane.ports.inputs import LabelStore, PinnedEvents
+from offline_feature_plane.ports.inputs import LabelStore, LabelTable, PinnedEvents
 
 
 def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> None:
@@ -38,6 +43,31 @@ def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> Non
         raise FeatureProfileDrift(f"the profile has digest {pinned.profile_digest}, the intent pins {stated}.",
                                   path="$.feature_definition_set.profile_digest",
                                   fix="Restore the pinned profile, or pin the intent again.")
+
+
+def check_scenarios(intent: BuildIntent) -> None:
+    """Scenario runs narrow records; rows of plain tables belong to none (`decisions.md` D17). Raises RunScopeInvalid."""
+    if intent.scenario_run_ids and all(isinstance(entry, FileSetBasis) for entry in intent.replay_basis):
+        raise RunScopeInvalid("plain tables say of no row which scenario run it belongs to.", path="$.scenario_run_ids",
+                              fix="Leave scenario_run_ids out.")
+
+
+def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[LabelTable]) -> None:
+    """Label values that the intent or a feature names are among those that plane.yaml maps, where it lists them all.
+
+    Raises:
+        LabelPolicyInvalid: with every word that no label can ever have.
+    """
+    known = {table.label_type: table.vocabulary for table in labels}
+    target = intent.target
+    named = [(target.label_type, f"$.target.{kind}", value) for kind in ("positive", "negative")
+             for value in getattr(target, kind) or ()] if target is not None else []
+    named += [(call.label_type, feature.column, value) for group in closure.groups for feature in group.features
+              if (call := feature.aggregation).label_type is not None for value in call.values]
+    problems = [Problem(path, LabelPolicyInvalid.code, f"no {label_type} label can be {value!r}. {nearest(value, sorted(words))}")
+                for label_type, path, value in dict.fromkeys(named) if (words := known.get(label_type)) is not None and value not in words]
+    if problems:
+        raise refuse(problems)
 
 
 def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, PinnedEvents]) -> None:

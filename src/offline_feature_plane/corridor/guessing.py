@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from offline_feature_plane.corridor.linking import find_link
-from offline_feature_plane.corridor.naming import rank, rows_of, snake, words_of
+from offline_feature_plane.corridor.naming import rank, rows_of, singular, snake, words_of
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
 from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
@@ -49,7 +49,7 @@ class LabelGuess:
     """How labels are mapped: the type's name, where its value stands and which values are positive.
 
     `observed` None means that it must be assumed. `spelled` maps raw values to label values; None leaves them as they are.
-    `others` are plane.yaml entries for further columns.
+    `others` are plane.yaml entries for further columns. `judges_both`: good events are named at least as often as bad ones.
     """
 
     type: str
@@ -61,6 +61,7 @@ class LabelGuess:
     positive: tuple[str, ...]
     others: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    judges_both: bool = False
 
 
 def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
@@ -215,7 +216,7 @@ def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str
     valued = [column for column in valued if rank(column.name, _LABEL_WORDS[:-1]) or _tells(column)]
     named = [column for column in valued if rank(column.name, _LABEL_WORDS)]
     kind = snake(table.stem)
-    kind = kind.removesuffix("s") if len(kind) > 3 and not kind.endswith("ss") else kind
+    kind = singular(kind)
     if not (named or valued):
         value = kind.upper()
         return LabelGuess(kind, link.name, observed, None, None, (value,), (value,), others, (*notes, f"every row means {value}"))
@@ -283,8 +284,10 @@ def _valued(column: ColumnSummary, kind: str, event: str, observed: ColumnSummar
         spelled = tuple((text, f"{snake(text).upper()}_{place}") for place, text in enumerate(raw))
         names = dict(spelled)
         raw, positive = [names[text] for text in raw], [names[text] for text in positive]
+    counts = dict(spelled or ())
+    named = sum(count if counts.get(text, text) in positive else -count for text, count in column.values)
     told = f"label {kind}: column {column.name}, positive: {', '.join(positive)}"
-    return LabelGuess(kind, event, observed, column.name, spelled, tuple(raw), tuple(positive), others, (*notes, told))
+    return LabelGuess(kind, event, observed, column.name, spelled, tuple(raw), tuple(positive), others, (*notes, told), named <= 0)
 
 
 def _sounds(text: str, words: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from offline_feature_plane.domain.summaries import TableSummary
 
-__all__ = ["rank", "rows_of", "snake", "words_of"]
+__all__ = ["rank", "rows_of", "singular", "snake", "words_of"]
 
 
 def snake(name: str) -> str:
@@ -36,3 +36,12 @@ def rank(name: str, wanted: Sequence[str]) -> int:
 def rows_of(count: int, table: TableSummary) -> str:
     """A share of a table's rows, for a sentence."""
     return f"{count} of {table.rows} rows"
+
+
+def singular(name: str) -> str:
+    """A plural's singular, as far as an ending tells.
+
+    >>> singular("transactions"), singular("status"), singular("loss"), singular("gas")
+    ('transaction', 'status', 'loss', 'gas')
+    """
+    return name.removesuffix("s") if len(name) > 3 and not name.endswith(("ss", "us", "is")) else name

@@ -42,6 +42,8 @@ from offline_feature_plane.ports import Ledger, ObjectStore, Run
 CANCELLED_CODE: Final = "RUN_CANCELLED"
 INTERRUPTED_CODE: Final = "RUN_INTERRUPTED"
 STAGED_LOST_CODE: Final = "STAGED_LOST"
+FAILING: Final = "RUN_FAILING"
+VOWING: Final = "RUN_VOWING"
 
 Step = Literal["end", "keep", "vow", "work", "requeue", "bury", "stall"]
 GiveBack = Callable[[str], object]
@@ -114,6 +116,8 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
                 verify(manifest)
                 with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
                     stage_manifest(store, run, manifest)
+    if vow is None:
+        ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
     with _recorded(store, ledger, run, give_back=pend):
         vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest in hand by now
         published = keep_vow(store, run, vow, manifest)
@@ -188,6 +192,7 @@ def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBa
 
 def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack) -> None:
     """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Otherwise the run goes on later."""
+    ledger.note(run.run_key, attempt=run.attempt, kind=FAILING, details={"code": error.code})  # fenced: only the living bury
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)

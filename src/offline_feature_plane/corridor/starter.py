@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from offline_feature_plane.corridor.guessing import EventGuess, LabelGuess, guess_events, guess_labels, guess_own_labels, snake, why_no_id
+from offline_feature_plane.corridor.naming import singular
 from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.domain.definitions import MARKS, RESERVED
 from offline_feature_plane.domain.instants import US_PER_DAY, format_instant
@@ -107,7 +108,7 @@ def _plane_name(name: str) -> str:
 
 def _source_name(events: TableSummary) -> str:
     name = snake(events.stem)
-    name = name.removesuffix("s") if len(name) > 3 and not name.endswith("ss") else name
+    name = singular(name)
     return f"{name}_event" if name in RESERVED else name
 
 
@@ -171,8 +172,8 @@ def _assumed_timing(label: LabelGuess, first: int, last: int, notes: list[str]) 
 
 
 def _silence(label: LabelGuess, mature: int, answered: int, notes: list[str]) -> tuple[str, float | None]:
-    """What an event without a label means: a negative where only the bad ones are ever reported, nothing where most are judged."""
-    if len(label.values) > 1 and 2 * answered >= mature:
+    """What an event without a label means: a negative where only the bad ones are ever reported, nothing where good ones are named too."""
+    if len(label.values) > 1 and (2 * answered >= mature or (label.judges_both and 4 * answered >= mature)):
         share = answered * 90 // max(1, mature)
         notes.append(f"unlabeled: exclude; {answered} of {mature} mature events have a label")
         return "exclude", share / 100

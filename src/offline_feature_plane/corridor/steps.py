@@ -23,13 +23,26 @@ from offline_feature_plane.ports import Engine, EngineSession, LabelFacts, Progr
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine brings to a build: the engine and its limits, a work folder, and the versions of the libraries that count."""
+    """What this machine brings to a build: the engine and its limits, a work folder, and the versions of the libraries that count.
+
+    `ledger_name` tells the runs of planes apart that share a work folder.
+    """
 
     engine: Engine
     work: Path
     memory_limit: str | None = None
     threads: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    ledger_name: str = ""
+
+    def folder(self, run_key: str, attempt: int) -> Path:
+        """Where an attempt works. Planes that share a work folder do not share runs: the ledger that counts attempts is in the name."""
+        return self.work / f"{run_key}.{self.ledger_name}.{attempt}"
+
+    def sweep(self, run_key: str, *, before: int) -> None:
+        """Remove what attempts left that were killed; a newer attempt has fenced them all."""
+        for attempt in range(1, before):
+            shutil.rmtree(self.folder(run_key, attempt), ignore_errors=True)
 
     def session(self, task: Task, folder: Path, progress: Progress) -> AbstractContextManager[EngineSession]:
         """Open a session of the engine whose scratch files live in `folder`."""

@@ -13,7 +13,7 @@ from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import data_prefix, plan_key
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.stage import COLUMN_DIGESTS_NAME, Staged
-from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
+from offline_feature_plane.domain.canonical import canonical_bytes, load_json, sha256_of
 from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.errors import BuildPlanImmutabilityViolation, DatasetArtifactImmutabilityViolation
 from offline_feature_plane.ports import ObjectStore, Progress, Run
@@ -39,19 +39,20 @@ class StoredFiles:
 def pin_plan(planned: Planned, run: Run, store: ObjectStore) -> PinnedPlan:
     """Write the pins of a run once; a later attempt goes on with the first one's, and must mean the same (`decisions.md` D4).
 
-    The ledger has them from the beginning. Who asks, and how long a label log has grown since, may differ between attempts.
+    The ledger has them from the beginning; where it was lost, the store's stand. Who asks, and how long a label log has grown since, may
+    differ between attempts.
 
     Raises:
         BuildPlanImmutabilityViolation: other pins stand in the store, or the plan of today means something else.
     """
+    key = plan_key(run.platform_run_id, run.run_key)
     pins = validate(Pins, run.payload, default=BuildPlanImmutabilityViolation)
-    if pins.meaning() != planned.pins.meaning():
-        raise BuildPlanImmutabilityViolation(f"run {run.run_key} began with other pins than today's plan has.", path=run.run_key,
+    data = canonical_bytes(pins.model_dump(mode="json"))
+    if store.put_new(key, data) == "exists" and (standing := store.get(key)) != data:  # the ledger was lost: it began anew
+        data, pins = standing, validate(Pins, load_json(standing, name=key), default=BuildPlanImmutabilityViolation)
+    if pins.meaning() != planned.pins.meaning() or canonical_bytes(pins.model_dump(mode="json")) != data:
+        raise BuildPlanImmutabilityViolation(f"run {run.run_key} began with other pins than today's plan has.", path=key,
                                              fix="Something that the plan pins has changed: ask again without a request_id.")
-    key, data = plan_key(run.platform_run_id, run.run_key), canonical_bytes(pins.model_dump(mode="json"))
-    if store.put_new(key, data) == "exists" and store.get(key) != data:
-        raise BuildPlanImmutabilityViolation(f"{store.uri(key)} holds other pins than the ledger.", path=key,
-                                             fix="Find out who wrote it; ask again without a request_id.")
     return PinnedPlan(pins, pins_digest(pins), ArtifactRef(name="plan", key=key, sha256=sha256_of(data)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.intent_rules import parse_intent
-from offline_feature_plane.corridor.checks import check_ids, check_pins
+from offline_feature_plane.corridor.checks import check_ids, check_pins, check_scenarios, check_words
 from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
 from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.corridor.shortform import FillIns, expand
@@ -39,7 +39,9 @@ def write_out(asked: Asked, pinned: PinnedInputs, inputs: PlanningInputs) -> Wan
         key_id=None if pinned.token_key is None else pinned.token_key.key_id))
     intent = parse_intent(document)
     check_pins(intent, pinned, inputs.code_release_id)
+    check_scenarios(intent)
     check_fields(intent, profile.scope(intent.subject.source))
     closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
     check_ids(intent, closure, pinned.events)
+    check_words(intent, closure, pinned.labels)
     return Wanted(intent, filled, closure)

@@ -94,6 +94,7 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
             blame("zone", f"{wrong.what} {wrong.fix}")
     if after_us is not None and raw.get("effective") is not None:
         blame("effective", "an assumed delay has no effective column: its labels hold from their events on")
+    _check_links(raw, blame)
     found = LabelMapping(
         label_type=name, path=column("path") or "", form=column("format"), event_column=column("event") or "", value_constant=constant,
         value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
@@ -106,6 +107,12 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
 
 
 Blame = Callable[[str, str], None]
+
+
+def _check_links(raw: Mapping[str, Any], blame: Blame) -> None:
+    """Without ids, nothing could say what an assertion supersedes."""
+    if raw.get("supersedes") is not None and raw.get("id") is None:
+        blame("supersedes", "it names assertions by their id, so `id:` must be mapped too")
 
 
 def _read_value(value: Any, blame: Blame) -> tuple[str | None, str | None, tuple[tuple[str, str], ...] | None]:
@@ -177,5 +184,5 @@ def _read_duration(text: Any, key: str, blame: Blame, *, zero: bool = False) -> 
     try:
         return parse_duration(text)
     except (ValueError, TypeError) as wrong:
-        blame(key, f"{text!r} is not a duration: {wrong}" if not isinstance(text, str) else str(wrong))
+        blame(key, f"{text!r} is not a duration; write one such as 30d or 12h" if not isinstance(text, str) else str(wrong))
         return None

@@ -13,10 +13,13 @@ from typing import Any, Final
 from offline_feature_plane.domain.canonical import hex_of
 from offline_feature_plane.domain.identity import run_key as key_of
 from offline_feature_plane.domain.runstates import TERMINAL, Limits, Verb, granted, move
-from offline_feature_plane.errors import Fenced, RequestIdPayloadMismatch, RunBusy, RunEnded, RunNotFound, SchemaInvalid
+from offline_feature_plane.errors import Fenced, LedgerChainBroken, RequestIdPayloadMismatch, RunBusy, RunEnded, RunNotFound, SchemaInvalid
 from offline_feature_plane.ledger import chain
 from offline_feature_plane.ledger.connector import Connector, Row, Transaction
 from offline_feature_plane.ports import LedgerEvent, Run, Submitted
+
+# No lease is longer; what seems to last longer was given by a clock that has been set back since.
+MOST_LEASE_US: Final = 3_600_000_000
 
 _KINDS: Final[Mapping[Verb, str]] = {"publish_pending": chain.PENDING, "release": chain.RELEASED, "done": chain.DONE,
                                      "failed": chain.FAILED}
@@ -60,7 +63,7 @@ class LedgerVerbs:
                 because = f" ({run.reason_code})" if run.reason_code else ""
                 raise RunEnded(f"run {run_key} of request {run.request_id} ended {run.state}{because}", run_key=run_key, state=run.state,
                                reason_code=run.reason_code, fix="Ask again without a request_id, or with a new one.")
-            if run.lease_until_us is not None and run.lease_until_us > now:
+            if run.lease_until_us is not None and now < run.lease_until_us <= now + MOST_LEASE_US:  # else another clock gave it
                 raise RunBusy(f"run {run_key} is worked on by {run.worker}; its lease ends in {(run.lease_until_us - now) / 1e6:.1f} s",
                               run_key=run_key, worker=run.worker, lease_until_us=run.lease_until_us)
             grant = granted(run.state, run.mode, run.full_run_attempts, run.publish_retry_attempts, self._limits)
@@ -217,5 +220,9 @@ def _not_found(run_key: str) -> RunNotFound:
 
 
 def _run(row: Row) -> Run:
+    for column in ("attempt", "full_run_attempts", "publish_retry_attempts", "created_us", "updated_us"):
+        if not isinstance(row[column], int):
+            raise LedgerChainBroken(f"run {row['run_key']} has no number as {column}", run_key=row["run_key"],
+                                    fix="Restore the ledger from a copy.")
     documents = {column: chain.document_of(row, column) for column in ("payload", "result")}
     return Run(**{field.name: row[field.name] for field in fields(Run) if field.name not in documents}, **documents)

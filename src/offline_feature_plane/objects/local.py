@@ -21,10 +21,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, StorageIoFailure
+from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, StorageIoFailure
 from offline_feature_plane.ports import PutOutcome
 
 STAGING = ".staging"
+MAX_DOCUMENT = 256 << 20  # data files are never read whole
 
 Segments = list[str]
 Folders = list[int]  # open descriptors, root first
@@ -106,6 +107,9 @@ class LocalStore:
         """All bytes of an object. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
         segments = _segments(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
+            if (size := os.fstat(file.fileno()).st_size) > MAX_DOCUMENT:
+                raise ResourceExceeded(f"{self.uri(key)} has {size:,} bytes; no document is longer than {MAX_DOCUMENT:,}.", path=key,
+                                       fix="Look what it is, and restore the document from a copy of the store.")
             return file.read()
 
     def digest(self, key: str) -> str:

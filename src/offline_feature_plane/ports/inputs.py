@@ -144,6 +144,13 @@ class LabelTable:
     zone: str | None
     min_lag_us: int | None
 
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """Every value that a label of this table can have; None where the mapping does not say."""
+        if self.value_constant is not None:
+            return frozenset({self.value_constant})
+        return None if self.value_map is None else frozenset(meaning for _, meaning in self.value_map)
+
 
 # --- where it comes from ------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.instants import parse_instant, parse_offset_instant
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.plain_files import read_small
 from offline_feature_plane.ports.inputs import Lane, PinnedFile
 from offline_feature_plane.sources.segments import Segment, read_in_order
@@ -231,6 +231,8 @@ def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
                                fix="Restore the segment.") from wrong
     if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
         raise RefScopeInvalid(f"the segment {one.path} lies outside of {root}.", path=one.path, fix="Segments lie below their index.")
+    if (size := path.stat().st_size) != one.size:
+        raise ReplayBasisMismatch(f"the segment {one.path} has {size} bytes; the index says {one.size}.", path=one.path)
     return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)
 
 
