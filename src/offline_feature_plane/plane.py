@@ -261,7 +261,7 @@ class Plane:
         try:
             return self.store.get(keys[0]), keys[0]
         except RefNotFound as gone:
-            raise DigestMismatch(f"{name} was published, and its manifest {self.store.uri(keys[0])} is gone.", path=keys[0],
+            raise DigestMismatch(f"{name} was published, but its manifest {self.store.uri(keys[0])} is missing.", path=keys[0],
                                  fix="Restore the store from a copy.") from gone
 
     @contextmanager

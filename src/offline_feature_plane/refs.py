@@ -21,7 +21,7 @@ def resolve_ref(ref: str, folder: Path, roots: Sequence[str], place: str) -> Pat
         RefInvalid: it is no path. RefScopeInvalid: it leads elsewhere.
     """
     if "://" in ref or "\0" in ref or not ref.strip():
-        raise RefInvalid(f"{ref!r} is no path.", path=place, fix="Refs are file paths, relative to the intent.")
+        raise RefInvalid(f"{ref!r} is not a path.", path=place, fix="Refs are file paths, relative to the intent.")
     path = (folder / ref).resolve()
     if not any(path.is_relative_to(Path(root).resolve()) for root in roots):
         raise RefScopeInvalid(f"{ref} leads to {path}, outside of the plane's roots.", path=place,

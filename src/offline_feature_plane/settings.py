@@ -173,7 +173,7 @@ def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     events, archives = document.get("events"), document.get("archives")
     if isinstance(events, Mapping) and isinstance(archives, Mapping):
         for name in sorted(set(map(str, events)) & set(map(str, archives))):
-            yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is a table of this name under events already")
+            yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is already a table of this name under events")
 
 
 def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -190,7 +190,7 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(json_path(steps), SettingsInvalid.code,
                           f"{shown(path)} is not a local path; this release reads and writes only local paths")
         elif isinstance(path, str) and "\0" in path:
-            yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that no path has")
+            yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that is not allowed in a path")
 
 
 def _at(document: Any, steps: Sequence[str]) -> Any:

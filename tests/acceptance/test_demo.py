@@ -103,7 +103,7 @@ def test_a_second_tour_finds_everything_published(copy, capsys):
     """Running it twice works: the world is found, nothing is computed, the tour says so with the same numbers."""
     assert asked("demo", "--dir", copy, "--events", COUNT) == 0
     said = capsys.readouterr().out
-    for words in ("A world is there already", "Published before", "checks, from the manifest's own digest", "ALREADY_PUBLISHED",
+    for words in ("A world already exists", "Published before", "checks, from the manifest's own digest", "ALREADY_PUBLISHED",
                   "became rows", "were delivered twice", "test   2026-04-22", "Try next", "ofs show dm_"):
         assert words in said
     assert "Traceback" not in said

@@ -157,7 +157,7 @@ def test_a_file_without_time_id_or_label_is_refused_with_advice(tmp_path):
     table = events_table()
     cases = [(table.drop(["TX_DATETIME"]), SourceColumnUnknown, "time"), (table.drop(["TransactionId"]).append_column("is_fraud",
                                                                                                                       [[0, 1] * 200]),
-             SourceColumnUnknown, "different in every row"), (table, LabelTypeScopeUnresolved, "label")]
+             SourceColumnUnknown, "is unique"), (table, LabelTypeScopeUnresolved, "label")]
     for number, (events, error, word) in enumerate(cases):
         path = tmp_path / f"e{number}.parquet"
         pq.write_table(events if number else events.append_column("is_fraud", [[0, 1] * 200]), path)
@@ -269,7 +269,7 @@ def test_ids_of_another_type_are_told_by_name_type_and_share(tmp_path):
     events = events_table()
     with pytest.raises(SourceColumnUnknown, match=r"holds floats .* holds integers; as integers, 100 of 100 rows would name an event"):
         guessed(tmp_path, events, labels_of(events, [float(i) for i in range(100)]))
-    nearest = r"an id of .* \(TransactionId\), nor one .* other comes nearest: 10 of 100 rows"
+    nearest = r"an id of .* \(TransactionId\), nor one .* The closest is other: 10 of 100 rows"
     with pytest.raises(SourceColumnUnknown, match=nearest) as caught:
         guessed(tmp_path, events, labels_of(events, list(range(100)), other=list(range(390, 490))).drop(["TransactionId"]))
     assert "TX_DATETIME" not in caught.value.what

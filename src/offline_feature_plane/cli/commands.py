@@ -29,8 +29,8 @@ def _named(_: click.Context, parameter: click.Parameter, given: str) -> str:
     if given.strip():
         return given
     if parameter.name == "run_key":
-        raise RunNotFound("no run is named.", fix="Give the beginning of a run key, or a request id; `ofs runs` lists them.")
-    raise DatasetNotFound("no dataset is named.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
+        raise RunNotFound("no run was given.", fix="Give the beginning of a run key, or a request id; `ofs runs` lists them.")
+    raise DatasetNotFound("no dataset was given.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
 
 
 class _InOrder(click.Group):

@@ -56,14 +56,14 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     guide = _Guide(as_json=as_json)
     found = open_demo(directory, events=events, seed=seed)
     made = found or write_demo(directory, events=events, seed=seed)
-    guide.step("world", "A world is there already" if found else "A world was simulated", _world(made, directory), made.document())
+    guide.step("world", "A world already exists" if found else "A world was simulated", _world(made, directory), made.document())
     intent = directory / "intent.yaml"
     with open_plane(directory / "plane.yaml") as plane, shown(quiet=as_json) as progress:
         planned = plane.plan(intent)
         guide.step("plan", "Planned: everything that decides the dataset is pinned, nothing was written", _plan(planned),
                    planned.document())
         built = plane.build(intent, progress=progress)
-        guide.step("build", "Built and published" if built.outcome == "PUBLISHED" else "Published before: found, nothing computed",
+        guide.step("build", "Built and published" if built.outcome == "PUBLISHED" else "Already published, nothing computed",
                    _built(built), {**built.document(), "row_accounting": dict(built.manifest.core.row_accounting)})
         report = plane.verify(built.manifest.dataset_manifest_id, progress=progress)
         guide.step("verify", "Verified: every byte was hashed again", _verified(report), report.document())
@@ -83,11 +83,11 @@ def _world(made: Made, directory: Path) -> str:
         f"  {made.events:,} payments of {made.customers:,} customers at {made.terminals:,} terminals over {made.days} days.",
         f"  The log was archived as {made.records:,} records in {made.segments} segments (JSON Lines, plain and gzipped, and Parquet):",
         (f"  {made.delivered_twice:,} payments were delivered twice, {made.of_another_run:,} records belong to a rehearsal, "
-         f"{made.of_another_kind:,} are no payments."),
+         f"{made.of_another_kind:,} are not payments."),
         (f"  {made.chargebacks:,} chargebacks, half of them later than {made.late_days} days after their payment; {made.reversals:,} were "
          "taken back later."),
         pairs({str(directory / "archive"): "the event log", str(directory / "chargebacks.parquet"): "the label timeline",
-               str(directory / "*.yaml"): "plane, features, intent: read them, they explain themselves"}, indent=4)])
+               str(directory / "*.yaml"): "plane, features, intent: read them, they are commented"}, indent=4)])
 
 
 def _plan(planned: Planned) -> str:

@@ -153,7 +153,7 @@ def is_short_form(document: Mapping[str, Any]) -> bool:
 
 
 def _without_echoes(full: Mapping[str, Any], find: Callable[[Mapping[str, Any]], list[Problem]]) -> list[Problem]:
-    """The problems without those that only follow from a field whose type cannot be read: what a lawful type would mend is no mistake."""
+    """The problems without those that only follow from a field whose type cannot be read, and that a valid type would resolve."""
     broken = {f"$.sources.{source}.fields.{name}" for source, one in full["sources"].items()
               for name, spec in one["fields"].items() if not _is_type(spec["type"])}
     problems = find(full)

@@ -109,8 +109,9 @@ class Attempt:
         staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
         for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
             if not check.passed:
-                raise DigestMismatch(f"what run {self.run.run_key} staged is not all there: {check.name}? {check.detail}.",
-                                     fix="Find out who changes the store, then run again.")
+                raise DigestMismatch(f"what run {self.run.run_key} staged is incomplete or damaged; "
+                                     f"failed check: {check.name} ({check.detail}).",
+                                     fix="Find out what else changes the store, then run again.")
         open_dataset(staged, self.ports.store, self.folder)
 
     def close(self, published: Published) -> None:
@@ -152,8 +153,9 @@ def _answer(planned: Planned, ports: Ports, machine: Machine, published: Publish
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
     if raw is None or (run.result is not None and sha256_of(raw) != run.result["manifest_digest"]):
-        raise DigestMismatch(f"run {run.run_key} published {planned.dm_id}; its manifest is {'gone' if raw is None else 'another one'}.",
-                             path=key, fix="Restore the store from a copy; or state a new request_id, to build what is missing again.")
+        raise DigestMismatch(f"run {run.run_key} published {planned.dm_id}; "
+                             f"its manifest is {'missing' if raw is None else 'a different one'}.",
+                             path=key, fix="Restore the store from a copy, or build the dataset again with a new request_id.")
     manifest = authenticate(raw, key, ports.store)
     if "publication" not in seconds:
         open_dataset(manifest, ports.store, machine.work / "copies")
@@ -165,6 +167,6 @@ def _answer(planned: Planned, ports: Ports, machine: Machine, published: Publish
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
     before = {source.name: source.log_id for source in manifest.evidence.sources if source.kind == "labels"}
-    return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether "
+    return tuple(f"the {source.name} labels are in different files than at publication; `ofs build --recompute` shows whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
                  if source.kind == "labels" and before.get(source.name) != source.log_id)

@@ -35,7 +35,7 @@ def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> Non
                                       path=f"$.replay_basis[{number}].log_id")
     stated = intent.feature_definition_set.profile_digest
     if stated is not None and stated != pinned.profile_digest:
-        raise FeatureProfileDrift(f"the profile has digest {pinned.profile_digest}, the intent pins {stated}.",
+        raise FeatureProfileDrift(f"the profile has digest {pinned.profile_digest}; the intent pins {stated}.",
                                   path="$.feature_definition_set.profile_digest",
                                   fix="Restore the pinned profile, or pin the intent again.")
 
@@ -65,10 +65,10 @@ def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) 
         todo += found
     given = inputs.superseded(dm_id)
     if old in given and given[old] != intent.backfill_reason:
-        raise SupersessionLinkInvalid(f"{dm_id} replaces {old} for another reason already: {given[old]!r}.", path="$.backfill_reason",
-                                      fix="Facts do not change: give that reason, or none at all by leaving `supersedes` out.")
+        raise SupersessionLinkInvalid(f"{dm_id} replaces {old} already, for another reason: {given[old]!r}.", path="$.backfill_reason",
+                                      fix="A recorded reason cannot change: give the same one, or leave `supersedes` out.")
     if dm_id in reached:
-        raise SupersessionLinkInvalid(f"{old} replaces {dm_id}, or is it: the links would form a circle.", path="$.supersedes",
+        raise SupersessionLinkInvalid(f"{old} is {dm_id} or replaces it; the links would form a cycle.", path="$.supersedes",
                                       fix="Leave `supersedes` out.")
 
 

@@ -89,7 +89,7 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     hidden = {time.name, *truth, *(column.name for column in times), *([found.name] if found else [])}
     later = [column.name for column in table.columns if column.name not in hidden and _tells_later(column.name)]
     if later:
-        notes.append(f"left out of the features, for they seem to tell what became of an event later: {', '.join(later)}")
+        notes.append(f"left out of the features, because they seem to record what happened after the event: {', '.join(later)}")
     free = [column for column in table.columns if column.name not in {*hidden, *later}]
     named = [column for column in free if rank(column.name, _KEY_WORDS) and _comes_back(column, table.rows, 2)]
     unnamed = [column for column in free if column.kind == "string" and _comes_back(column, table.rows, 20)]
@@ -118,12 +118,12 @@ def why_no_id(table: TableSummary) -> SourceColumnUnknown:
         return SourceColumnUnknown(
             f"{near.name} of {table.said} is different in all but {near.repeats} of {table.rows} rows, and the rows that share one "
             f"({', '.join(near.repeated)}) differ in other columns; labels cannot refer to them.", path=table.said,
-            fix="Mend these rows and run this again.")
+            fix="Correct these rows and run this again.")
     binary = next((column for column in table.columns if column.kind == "binary" and (column.unique or column.repeats)), None)
     if binary is not None:
-        return SourceColumnUnknown(f"{binary.name} of {table.said} could name the events, but holds bytes; ids are text or integers.",
+        return SourceColumnUnknown(f"{binary.name} of {table.said} could identify the events, but holds bytes; ids are text or integers.",
                                    path=table.said, fix="Write the ids as text in both files, for example with str() of each UUID.")
-    return SourceColumnUnknown(f"no column of {table.said} is different in every row, so labels cannot refer to events.",
+    return SourceColumnUnknown(f"no column of {table.said} is unique, so labels cannot refer to events.",
                                path=table.said, fix="Add an id column to the events.")
 
 
@@ -177,13 +177,13 @@ def guess_own_labels(table: TableSummary) -> LabelGuess | None:
     whole = [column for column in found if column.nulls == 0]
     if found and not whole:
         raise LabelTypeScopeUnresolved(f"{found[0].name} looks like a label, but is null in {found[0].nulls} of {table.rows} rows.",
-                                       path=table.said, fix="Bring the known labels in a file of their own: --labels FILE.")
+                                       path=table.said, fix="Provide the known labels in a separate file: --labels FILE.")
     if not whole:
         return None
     found = whole
     column = max(found, key=lambda one: rank(one.name, _LABEL_WORDS))
     return _valued(column, snake(column.name).removeprefix("is_"), "", None,
-                   (f"{column.name} is a column of the events, so when it became known is not said: 30 days after the event are assumed",))
+                   (f"{column.name} is a column of the events, so nothing says when it became known; 30 days after the event is assumed",))
 
 
 def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str, str], int] | None = None) -> LabelGuess:

@@ -107,7 +107,7 @@ def _only_set(profile: FeatureProfile) -> str:
     refs = profile.set_refs()
     if len(refs) != 1:
         raise FeatureProfileUnresolved(f"the profile has {len(refs)} feature sets: {', '.join(refs)}.", path="$.set",
-                                       fix="Say which one, for example `set: " + refs[0] + "`.")
+                                       fix="Name one, for example `set: " + refs[0] + "`.")
     return refs[0]
 
 
@@ -125,7 +125,7 @@ def _topics_of(closure: Closure, owners: Mapping[str, EventSource]) -> Sequence[
 
 def _owner(topic: str, owners: Mapping[str, EventSource]) -> EventSource:
     if topic not in owners:
-        raise BasisUnresolved(f"plane.yaml knows no topic {topic!r}; it knows {', '.join(owners) or 'none'}.", path="$.replay_basis",
+        raise BasisUnresolved(f"plane.yaml has no topic {topic!r}; it has {', '.join(owners) or 'none'}.", path="$.replay_basis",
                               fix="Add it under `events:` or `archives:`, or correct the name.")
     return owners[topic]
 

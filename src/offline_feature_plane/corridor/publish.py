@@ -141,7 +141,7 @@ def read_manifest(data: bytes) -> Manifest:
     except (OfsError, KeyError, TypeError):
         document = dm_id = publisher = None
     if not isinstance(dm_id, str) or not isinstance(publisher, str):
-        raise ManifestInvalid("the bytes are no manifest with a dataset_manifest_id and an evidence.publisher.run_key",
+        raise ManifestInvalid("the bytes are not a manifest with a dataset_manifest_id and an evidence.publisher.run_key.",
                               fix="Restore the manifest from a copy of the store.")
     return Manifest(data, document, dm_id, core_digest(document), sha256_of(data), publisher)
 
@@ -160,7 +160,7 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
         DatasetRetired: the meaning was retired.
     """
     if store.exists(retired_key(platform_run_id, dm_id)):
-        raise DatasetRetired(f"{dm_id} was retired", dataset_manifest_id=dm_id,
+        raise DatasetRetired(f"{dm_id} was retired.", dataset_manifest_id=dm_id,
                              fix="State a `correction` in the intent: it is part of the meaning, so it asks for another dataset.")
     return _look(store, manifest_key(platform_run_id, dm_id))
 
@@ -177,7 +177,7 @@ def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> None:
     standing = _stands(store, staged_key(run.platform_run_id, manifest.dm_id, run.run_key), manifest.data)
     with suppress(ManifestInvalid):  # a damaged copy helps nobody and harms nobody
         if read_manifest(standing).core_digest != manifest.core_digest:
-            raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets", run_key=run.run_key,
+            raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets.", run_key=run.run_key,
                                          fix="Compare what `ofs show --json` says of both; report this as a defect.")
 
 
@@ -204,20 +204,22 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
         ManifestImmutabilityViolation: the pointer of this id points elsewhere.
     """
     if vow.outcome == "tombstone":
-        raise RunEnded(f"run {run.run_key} was buried ({vow.code})", fix="Ask again without a request_id, or with a new one.",
+        raise RunEnded(f"run {run.run_key} was closed without publishing ({vow.code}).",
+                       fix="Run again without a request_id, or with a new one.",
                        run_key=run.run_key, reason_code=vow.code)
     key = manifest_key(run.platform_run_id, str(vow.dm_id))
     fits = manifest is not None and (manifest.dm_id, manifest.core_digest) == (vow.dm_id, vow.core_digest)
     data = _stands(store, key, manifest.data) if manifest is not None and fits else _look(store, key)
     if data is None:
-        raise PublicationStalled(f"run {run.run_key} vowed core {vow.core_digest}; nothing in hand has it", run_key=run.run_key)
+        raise PublicationStalled(f"run {run.run_key} committed to core {vow.core_digest}; no manifest with this core was found.",
+                                 run_key=run.run_key)
     visible = read_manifest(data)
     if visible.dm_id != vow.dm_id:
-        raise ManifestInvalid(f"{store.uri(key)} holds the manifest of {visible.dm_id}", path=key,
+        raise ManifestInvalid(f"{store.uri(key)} holds the manifest of {visible.dm_id}.", path=key,
                               fix="Find out who wrote it, and restore the manifest from a copy of the store.")
     if visible.core_digest != vow.core_digest:
         raise NondeterminismDetected(f"{vow.dm_id} is published with core {visible.core_digest}, and run {run.run_key} reached "
-                                     f"{vow.core_digest}", path=key,
+                                     f"{vow.core_digest}.", path=key,
                                      fix="Compare what `ofs show --json` says of both; report this as a defect.")
     _point(store, run, visible, key)
     return Published("PUBLISHED" if visible.publisher == run.run_key else "ALREADY_PUBLISHED", visible, key)
@@ -236,7 +238,7 @@ def reason_of(fact: bytes, key: str) -> str | None:
         reason = load_json(fact)["backfill_reason"]
         if reason is None or isinstance(reason, str):
             return reason
-    raise DigestMismatch(f"the supersession fact {key} is not readable", path=key, fix="Restore it from a copy of the store.")
+    raise DigestMismatch(f"the supersession fact {key} is not readable.", path=key, fix="Restore it from a copy of the store.")
 
 
 def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:
@@ -252,7 +254,7 @@ def _vow(data: bytes, key: str) -> Vow:
     with suppress(OfsError, TypeError):
         vow = Vow(**load_json(data))
     if vow is None or (vow.outcome, vow.dm_id is None, vow.core_digest is None, vow.code is None) not in _VOWS:
-        raise DigestMismatch(f"the commit record {key} is not readable", path=key,
+        raise DigestMismatch(f"the commit record {key} is not readable.", path=key,
                              fix="Restore it from a copy of the store; until then this run cannot end.")
     return vow
 
@@ -261,7 +263,7 @@ def _point(store: ObjectStore, run: Run, visible: Manifest, key: str) -> None:
     """Write the pointer of a bare id after its manifest; whoever finds it missing writes it again."""
     pointer = canonical_bytes({"platform_run_id": run.platform_run_id, "manifest_key": key, "manifest_digest": visible.digest})
     if _stands(store, by_id_key(visible.dm_id), pointer) != pointer:
-        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} knows another manifest than the one at {store.uri(key)}",
+        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} names another manifest than the one at {store.uri(key)}.",
                                             path=by_id_key(visible.dm_id),
                                             fix="One of the two was changed after publication: restore both from a copy of the store.")
 
@@ -279,7 +281,7 @@ def _stands(store: ObjectStore, key: str, data: bytes) -> bytes:
     try:
         if store.put_new(key, data) == "created":
             return data
-        failure = StorageIoFailure(f"the store says that {key} exists, and does not show it", path=key, fix="Check the store.")
+        failure = StorageIoFailure(f"the store says that {key} exists, but does not return it.", path=key, fix="Check the store.")
     except StorageIoFailure as failed:
         failure = failed
     standing = _look(store, key)

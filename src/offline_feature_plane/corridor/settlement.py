@@ -107,7 +107,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
             return None
         if step == "bury":
             raise _SPENT[str(run.reason_code)](f"run {run.run_key} used up {run.full_run_attempts} full runs and "
-                                               f"{run.publish_retry_attempts} publish retries", run_key=run.run_key)
+                                               f"{run.publish_retry_attempts} publish retries.", run_key=run.run_key)
         if step == "work":
             manifest = read_manifest(work())
             if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's was found visible, not worked for
@@ -130,22 +130,22 @@ def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> 
     """
     run = ledger.run(run_key)
     if run.state in TERMINAL:
-        raise RunEnded(f"run {run_key} ended {run.state}", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
+        raise RunEnded(f"run {run_key} ended {run.state}.", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
     if run.state == "RUNNING":
-        raise RunBusy(f"run {run_key} is worked on by {run.worker}", fix="Stop that worker first.", run_key=run_key)
+        raise RunBusy(f"run {run_key} is held by {run.worker}.", fix="Stop that worker first.", run_key=run_key)
     if bury(store, run, CANCELLED_CODE).outcome == "commit":
-        raise PublicationVowed(f"run {run_key} has vowed to publish", run_key=run_key)
+        raise PublicationVowed(f"run {run_key} has committed to publish.", run_key=run_key)
     try:
         return ledger.cancel(run_key, reason=reason)
     except InvalidTransition as taken:
-        raise RunBusy(f"run {run_key} was just taken by a worker, which will find it buried and end it as FAILED", run_key=run_key,
-                      fix="Look at the run again.") from taken
+        raise RunBusy(f"run {run_key} was just taken by a worker, which will find its tombstone and end it as FAILED.", run_key=run_key,
+                      fix="Check the run again with `ofs run`.") from taken
 
 
 def _own_vow(store: ObjectStore, run: Run, dm_id: str) -> Vow | None:
     vow = read_vow(store, run.platform_run_id, run.run_key)
     if vow is not None and vow.dm_id not in {None, dm_id}:
-        raise DigestMismatch(f"the commit record of run {run.run_key} speaks of {vow.dm_id}, the run of {dm_id}", run_key=run.run_key,
+        raise DigestMismatch(f"the commit record of run {run.run_key} names {vow.dm_id}, but the run is for {dm_id}.", run_key=run.run_key,
                              fix="Find out who wrote it, and restore it from a copy of the store.")
     return vow
 

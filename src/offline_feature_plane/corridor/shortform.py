@@ -146,7 +146,7 @@ def _short_problems(document: Any) -> list[Problem]:
         return problems
     for name, needed in (("positive", "which label values are positive"), ("unlabeled", "what events without a label become")):
         if label.get("target") is None and label.get(name) is None:
-            problems.append(Problem(f"$.label.{name}", LabelPolicyInvalid.code, f"this is required: {needed} (or say target: none)"))
+            problems.append(Problem(f"$.label.{name}", LabelPolicyInvalid.code, f"this is required: {needed} (or set target: none)"))
     if label.get("target") is not None:
         problems += [Problem(f"$.label.{name}", LabelPolicyInvalid.code, "without a target this has no meaning")
                      for name in ("positive", "negative", "unlabeled") if label.get(name) is not None]
@@ -227,7 +227,7 @@ class _Writer:
         used = {name for name in (*types, *self.fill_ins.feature_label_types) if isinstance(name, str)}
         for name in sorted(set(self.fill_ins.feature_label_types) - set(self.fill_ins.label_logs)):
             self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
-                                         f"features look at the label type {name}, which has no timeline"))
+                                         f"features use the label type {name}, which has no timeline"))
         self.problems += _unmapped(self.short, self.settings)
         store = {name: log for name, log in sorted(self.fill_ins.label_logs.items()) if name in used}
         found = {"label_asof_utc": label.get("as_of"), "maturity_days": label.get("maturity_days"),
@@ -240,7 +240,7 @@ class _Writer:
         ref = self.short.get("set")
         if ref is None and self.fill_ins.feature_set is None:
             self.problems.append(Problem("$.set", FeatureProfileUnresolved.code,
-                                         "the profile has not exactly one feature set; say which, as id@version"))
+                                         "the profile does not have exactly one feature set; name one as id@version"))
         chosen = self.fill(ref, "$.feature_definition_set", self.fill_ins.feature_set or "?@?", "profile")
         name, _, version = str(chosen).partition("@")
         if not name or not version:
@@ -277,7 +277,7 @@ class _Writer:
         path = "$.identifiers"
         if self.fill_ins.key_id is None:
             self.problems.append(Problem(path, SettingsInvalid.code,
-                                         "the plane has no token key; make one with `ofs key`, or say {mode: raw, reason: …}"))
+                                         "the plane has no token key; make one with `ofs key`, or set {mode: raw, reason: …}"))
         mode = self.fill(given, f"{path}.mode", "tokenized", "schema constant")
         return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.fill_ins.key_id or "0" * 16, "plane.yaml")}
 

@@ -46,12 +46,12 @@ def pin_plan(planned: Planned, run: Run, store: ObjectStore) -> PinnedPlan:
     """
     pins = validate(Pins, run.payload, default=BuildPlanImmutabilityViolation)
     if pins.meaning() != planned.pins.meaning():
-        raise BuildPlanImmutabilityViolation(f"run {run.run_key} began with other pins than today's plan has.", path=run.run_key,
-                                             fix="Something that the plan pins has changed: ask again without a request_id.")
+        raise BuildPlanImmutabilityViolation(f"run {run.run_key} began with different pins than the current plan has.", path=run.run_key,
+                                             fix="A pinned input has changed: run again without a request_id.")
     key, data = plan_key(run.platform_run_id, run.run_key), canonical_bytes(pins.model_dump(mode="json"))
     if store.put_new(key, data) == "exists" and store.get(key) != data:
-        raise BuildPlanImmutabilityViolation(f"{store.uri(key)} holds other pins than the ledger.", path=key,
-                                             fix="Find out who wrote it; ask again without a request_id.")
+        raise BuildPlanImmutabilityViolation(f"{store.uri(key)} holds different pins than the ledger.", path=key,
+                                             fix="Find out who wrote it, and run again without a request_id.")
     return PinnedPlan(pins, pins_digest(pins), ArtifactRef(name="plan", key=key, sha256=sha256_of(data)))
 
 
@@ -78,5 +78,5 @@ def store_files(staged: Staged, dm_id: str, run: Run, store: ObjectStore, receip
 
 def _put(store: ObjectStore, key: str, path: Path, sha256: str) -> None:
     if store.put_file(key, path) == "exists" and store.digest(key) != sha256:
-        raise DatasetArtifactImmutabilityViolation(f"{store.uri(key)} holds other bytes than this run staged.", path=key,
-                                                   fix="Find out who wrote it: the run's folder belongs to the run alone.")
+        raise DatasetArtifactImmutabilityViolation(f"{store.uri(key)} holds different bytes than this run staged.", path=key,
+                                                   fix="Find out who wrote it: only the run may write to its folder.")

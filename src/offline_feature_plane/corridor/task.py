@@ -23,7 +23,7 @@ def fields_read(intent: BuildIntent) -> frozenset[str]:
 
 def check_fields(intent: BuildIntent, known: Collection[str]) -> None:
     """Refuse names in the intent that its subject's source does not declare. Raises ExpressionInvalid, SchemaInvalid."""
-    said = f"{intent.subject.source} declares no field {{0!r}}; it declares {', '.join(sorted(known))}."
+    said = f"{intent.subject.source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
     fix = "Declare it under `fields:` of the profile, or correct the name."
     for name in sorted(read_names(intent.subject.where) - set(known)) if intent.subject.where is not None else ():
         raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
@@ -73,6 +73,6 @@ def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | 
         return None
     if token_key is None or token_key.key_id != intent.identifiers.key_id:
         found = "but the plane has none" if token_key is None else f"but the plane has {token_key.key_id}"
-        raise SettingsInvalid(f"the intent wants tokens of the key {intent.identifiers.key_id}, {found}.", path="$.identifiers.key_id",
+        raise SettingsInvalid(f"the intent requires tokens of the key {intent.identifiers.key_id}, {found}.", path="$.identifiers.key_id",
                               fix="Point `tokens.key_file` at that key, or leave `identifiers` to the plane.")
     return token_key

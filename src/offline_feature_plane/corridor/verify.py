@@ -57,7 +57,7 @@ def verify(raw: bytes, key: str, store: ObjectStore, scratch: Path, progress: Pr
 def check_artifacts(manifest: DatasetManifest, store: ObjectStore) -> Iterator[Check]:
     """Do the plan, the column digests and the receipts stand as recorded?"""
     receipts = manifest.evidence.receipts
-    yield same("every phase left a receipt", sorted(receipt.name.removesuffix(" receipt") for receipt in receipts), sorted(get_args(Phase)))
+    yield same("every phase has a receipt", sorted(receipt.name.removesuffix(" receipt") for receipt in receipts), sorted(get_args(Phase)))
     for ref in (manifest.evidence.plan, manifest.evidence.column_digests, *receipts):
         yield _artifact(ref, manifest, store)
 
@@ -69,7 +69,7 @@ def columns_of(manifest: DatasetManifest) -> tuple[Column, ...]:
 
 
 def _artifact(ref: ArtifactRef, manifest: DatasetManifest, store: ObjectStore) -> Check:
-    name = f"{ref.name} is the recorded one"
+    name = f"{ref.name} {'have' if ref.name.endswith('s') else 'has'} the recorded digest"
     if not ref.key.startswith(f"{manifest.platform_run_id}/"):
         return Check(name, passed=False, detail=f"{ref.key} lies outside of the manifest's run")
     try:

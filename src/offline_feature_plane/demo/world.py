@@ -91,8 +91,9 @@ def open_demo(folder: Path, *, events: int, seed: int) -> Made | None:
                                   fix="Choose another folder, or move them away.") from None
         return None
     if (found.events, found.seed) != (events, seed):
-        raise SettingsInvalid(f"{folder} holds a world of {found.events:,} payments and seed {found.seed}, not of {events:,} and {seed}.",
-                              path=str(folder), fix="Choose another folder with --dir, or ask for the world that is there.")
+        raise SettingsInvalid(f"{folder} holds a world of {found.events:,} payments with seed {found.seed}, "
+                              f"not of {events:,} with seed {seed}.",
+                              path=str(folder), fix="Choose another folder with --dir, or ask for the existing world.")
     return found
 
 

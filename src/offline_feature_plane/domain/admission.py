@@ -87,7 +87,7 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
     record = Record(topic, partition, offset_kind, offset, number, run, scenario, kind, event_id, ts_us, log_us, payload, said)
     if stored != said and recipe == EVENT_HASH_RECIPE:
         raise ReplayBasisMismatch(f"{record.place} hashes to {said[:19]}…, but {str(stored)[:19]}… is stored beside it.",
-                                  path=record.place, fix="Restore the segment from the log; it was changed after it was archived.")
+                                  path=record.place, fix="Restore the segment from the log; it it was changed after archiving.")
     return record
 
 
@@ -132,7 +132,7 @@ class Admission:
             if first[3] == said:
                 return "duplicate", None
             raise ReplayEventIdConflict(
-                f"{kind} {event_id} says one thing at {first[0]}/{first[1]}@{first[2]} and another at {record.place}.", path=record.place,
+                f"{kind} {event_id} has one content at {first[0]}/{first[1]}@{first[2]} and another at {record.place}.", path=record.place,
                 fix="Find out which of the two is true; a producer must not reuse an event id.")
         source = self.source_of.get(record.event_type)
         return (None, source) if source is not None else ("other_scope", None)

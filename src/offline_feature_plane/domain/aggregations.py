@@ -46,7 +46,7 @@ def aggregation_kind(name: str) -> AggregationKind:
     if name in _REGISTRY:
         return _REGISTRY[name]
     close = difflib.get_close_matches(name, _REGISTRY, 1)
-    raise AggregationUnsupported(f"There is no aggregation {name!r}.",
+    raise AggregationUnsupported(f"there is no aggregation {name!r}.",
                                  fix=f"Did you mean {close[0]}?" if close else f"Known: {', '.join(_REGISTRY)}.")
 
 

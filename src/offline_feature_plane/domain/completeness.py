@@ -138,7 +138,7 @@ def refusal(verdict: Completeness) -> OfsError | None:
     for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, ReplayBasisGap):
         found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
         if found:
-            more = f" ({len(verdict.anomalies)} anomalies in all)" if len(verdict.anomalies) > 1 else ""
+            more = f" There are {len(verdict.anomalies)} anomalies in total." if len(verdict.anomalies) > 1 else ""
             fix = "Archive the missing offsets, or write an intent whose basis leaves them out." if kind is ReplayBasisGap else None
             return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=fix,
                         start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies))

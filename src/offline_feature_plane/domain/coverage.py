@@ -73,7 +73,7 @@ def parse_share(text: str, path: str | None = None) -> Fraction:
     Fraction(19, 20)
     """
     if not isinstance(text, str) or not _SHARE.fullmatch(text) or Fraction(text) > 1:
-        raise LabelPolicyInvalid(f"{text!r} is no share.", fix='Write a decimal from 0 to 1 as text, for example "0.95".', path=path)
+        raise LabelPolicyInvalid(f"{text!r} is not a share.", fix='Write a decimal from 0 to 1 as text, for example "0.95".', path=path)
     return Fraction(text)
 
 
@@ -98,7 +98,7 @@ def find_shortfalls(found: Coverage, policy: CoveragePolicy, unlabeled: Unlabele
     sentences = []
     answered, conflicting = found.answered(unlabeled), found.conflicting
     if answered < parse_share(policy.min_answered):
-        sentences.append(f"{format_share(answered)} of {found.subjects} mature subjects are answered, {policy.min_answered} are demanded")
+        sentences.append(f"{format_share(answered)} of {found.subjects} mature subjects are answered, {policy.min_answered} are required")
     if conflicting > parse_share(policy.max_conflict):
         sentences.append(f"{found.conflict} of {found.subjects} mature subjects are in conflict ({format_share(conflicting)}), "
                          f"{policy.max_conflict} are allowed")

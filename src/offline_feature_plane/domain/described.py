@@ -51,7 +51,7 @@ def closure_from(document: Mapping[str, Any], subject: str) -> Closure:
         return Closure(document["policy_id"], document["revision"], document["feature_set_id"], document["feature_set_version"],
                        tuple(sources.values()), groups, row_features, _read_derived(document["derived"], scope))
     except (KeyError, TypeError, ValueError, ExpressionInvalid) as wrong:
-        raise ManifestInvalid(f"this is no document of a feature closure: {wrong!r}.", path="closure",
+        raise ManifestInvalid(f"this is not a feature closure document: {wrong!r}.", path="closure",
                               fix="Take it from a manifest that `ofs verify` accepts.") from wrong
 
 

@@ -129,10 +129,10 @@ def _scope_problems(run_facts: Facts, platform_run_id: str, scenario_run_ids: Se
     pins = run_facts["pins"]
     for name in ("platform_run_id", "scenario_run_id", "run_id"):
         if pins[name] != run_facts[name]:
-            yield Problem(f"$.pins.{name}", RunScopeInvalid.code, f"the view is of {run_facts[name]}, its pins say {pins[name]}")
+            yield Problem(f"$.pins.{name}", RunScopeInvalid.code, f"the view is of {run_facts[name]}, but its pins say {pins[name]}")
     if run_facts["platform_run_id"] != platform_run_id:
         yield Problem("$.platform_run_id", RunScopeInvalid.code,
-                      f"the view is of {run_facts['platform_run_id']}, the intent of {platform_run_id}")
+                      f"the view is of {run_facts['platform_run_id']}, but the intent is of {platform_run_id}")
     if scenario_run_ids and run_facts["scenario_run_id"] not in scenario_run_ids:
         yield Problem("$.scenario_run_id", RunScopeInvalid.code, f"the view is of {run_facts['scenario_run_id']}, the intent of "
                       f"{', '.join(scenario_run_ids)}")
@@ -153,7 +153,7 @@ def _evidence(facts: Facts, output: str, locator: Facts, gate_map: GateMap) -> t
                 for one in passed], failed + lacks
     gates = _needed_gates(output, gate_map)
     if not gates:
-        return [], [*failed, "it has no instance receipt, and no gate is mapped to it"]
+        return [], [*failed, "it has no instance receipt and no gate is mapped to it"]
     evidence, lacks = [], []
     for gate in gates:
         passed = [one for one in facts["gate_receipts"] if one["gate_id"] == gate and one.get("status") == "PASS"
@@ -210,7 +210,7 @@ def judge_decoding(undecodable: int, declared: int) -> GateResult:
         undecodable: how many the basis holds.
         declared: how many the index declares, as dispositions of its segments.
     """
-    said = f"{undecodable:,} records of the basis cannot be decoded, and the index declares {declared:,}"
+    said = f"{undecodable:,} records of the basis cannot be decoded, but the index declares {declared:,}"
     faults = [said] if undecodable > declared else []
     return _result("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 

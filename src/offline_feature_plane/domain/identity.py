@@ -80,7 +80,7 @@ def files_log_id(files: Iterable[tuple[str, int, str]]) -> str:
     entries = sorted(files, key=lambda entry: entry[0].encode("utf-8", "surrogatepass"))
     for before, after in pairwise(entries):
         if before[0] == after[0]:
-            raise SchemaInvalid("the file is listed twice", path=before[0])
+            raise SchemaInvalid("the file is listed twice.", path=before[0])
     listed = [{"path": path, "rows": rows, "sha256": f"sha256:{hex_of(file_digest)}"} for path, rows, file_digest in entries]
     return digest("ofs.files_log.v1", listed)
 
@@ -189,7 +189,7 @@ def _exact_text(number: int | Decimal) -> str:
         return f"{'-' if plain[0] == '-' else ''}{kept}e{len(text) - len(kept) - len(fraction)}" if kept else "0e0"
     sign, digits, exponent = Decimal(number).as_tuple()
     if not isinstance(exponent, int):
-        raise SchemaInvalid(f"{number} is no JSON number")
+        raise SchemaInvalid(f"{number} is not a JSON number.")
     text = "".join(map(str, digits)).lstrip("0")
     kept = text.rstrip("0")
     if not kept:

@@ -76,7 +76,7 @@ def move(state: State, verb: Verb) -> State:
     """
     after = MOVES.get((state, verb))
     if after is None:
-        raise InvalidTransition(f"a {state} run cannot {verb}", state=state, verb=verb)
+        raise InvalidTransition(f"a {state} run cannot {verb}.", state=state, verb=verb)
     return after
 
 

@@ -129,7 +129,7 @@ def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) ->
             raise undeclared
     elif kind.startswith("date"):
         raise _mismatch(mapping, name, kind, "a day is not an instant",
-                        "Write the moment that is meant as a timestamp; what is told by its day only became known when that day was over.")
+                        "Write the moment that is meant as a timestamp; if only the day is known, use the end of that day.")
     elif not _is_text(kind):
         raise _mismatch(mapping, name, kind, "a time is a timestamp or RFC 3339 text", "Write times as timestamps or RFC 3339 text.")
     elif (value := first_value(files, name)) is not None:

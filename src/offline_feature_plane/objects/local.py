@@ -77,13 +77,13 @@ class LocalStore:
         """Like `put_new` from a local file: linked if it lies on the same file system, else copied.
 
         Raises:
-            RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is no regular file.
+            RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is not a regular file.
         """
         segments = _segments(key)
         with self._mapped("write", key), ExitStack() as open_things:
             source = open_things.enter_context(os.fdopen(os.open(path, _FILE), "rb"))
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-                raise StorageIoFailure(f"{path} is no regular file.", path=str(path), fix="Hand over a file.")
+                raise StorageIoFailure(f"{path} is not a regular file.", path=str(path), fix="Pass the path of a regular file.")
             folders = open_things.enter_context(self._folders(segments[:-1], create=True))
             os.fsync(source.fileno())
             try:
@@ -182,7 +182,7 @@ class LocalStore:
         """Make the name durable, whoever created it and its folders: what is called `exists` must not be lost either."""
         key = "/".join(segments)
         if _kind_at(segments[-1], folders[-1]) == stat.S_IFDIR:
-            raise RefInvalid(f"{key} is a folder of other objects.", path=key, fix="Choose a key that no other object lies below.")
+            raise RefInvalid(f"{key} is a prefix of other objects.", path=key, fix="Choose a key that is not a prefix of other keys.")
         _refuse_strange(key, segments[-1], folders[-1])
         for folder in reversed(folders):
             os.fsync(folder)
@@ -209,7 +209,7 @@ class LocalStore:
                         raise
                     closing.callback(os.close, folders[-1])
             except FileNotFoundError:
-                raise RefNotFound(f"nothing stands at {self.root.joinpath(*segments)}.") from None
+                raise RefNotFound(f"there is no object at {self.root.joinpath(*segments)}.") from None
             yield folders
 
     def _make_root(self) -> None:
@@ -230,7 +230,7 @@ class LocalStore:
         try:
             file = os.fdopen(os.open(segments[-1], _FILE, dir_fd=folders[-1]), "rb")
         except FileNotFoundError:
-            raise RefNotFound(f"nothing stands at {self.uri(key)}.", path=key) from None
+            raise RefNotFound(f"there is no object at {self.uri(key)}.", path=key) from None
         with file:
             yield file
 
@@ -249,8 +249,8 @@ def _segments(key: str) -> Segments:
     """The safe segments of a key, or RefInvalid."""
     segments = key.split("/")
     if len(key) > 1_000 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise RefInvalid(f"{key!a} is no object key.", path=key.encode("ascii", "backslashreplace").decode(),
-                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, joined by single slashes.")
+        raise RefInvalid(f"{key!a} is not a valid object key.", path=key.encode("ascii", "backslashreplace").decode(),
+                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, separated by single slashes.")
     return segments
 
 
@@ -265,19 +265,20 @@ def _refuse_strange(key: str, name: str, folder: int) -> None:
     """What stands at an object's name is a regular file or nothing; a link is never followed, a folder is no object."""
     kind = _kind_at(name, folder)
     if kind == stat.S_IFLNK:
-        raise RefScopeInvalid(f"{key} is a link; the store follows none.", path=key, fix="Remove the link.")
+        raise RefScopeInvalid(f"{key} is a link; the store does not follow links.", path=key, fix="Remove the link.")
     if kind == stat.S_IFDIR:
         raise RefNotFound(f"{key} is a folder, not an object.", path=key)
     if kind not in {None, stat.S_IFREG}:
-        raise RefInvalid(f"{key} is no regular file.", path=key, fix="Remove it from the store's folder.")
+        raise RefInvalid(f"{key} is not a regular file.", path=key, fix="Remove it from the store's folder.")
 
 
 def _no_folder(key: str, segment: str, folder: int, *, create: bool) -> RefScopeInvalid | RefInvalid | RefNotFound:
     if _kind_at(segment, folder) == stat.S_IFLNK:
-        return RefScopeInvalid(f"{key} leads through the link {segment!r}; the store follows none.", path=key, fix="Remove the link.")
+        return RefScopeInvalid(f"{key} goes through the link {segment!r}; the store does not follow links.", path=key,
+                               fix="Remove the link.")
     if create:
         return RefInvalid(f"{key} lies below the object {segment!r}.", path=key, fix="Choose a key that is not below another object.")
-    return RefNotFound(f"nothing stands at {key}.", path=key)
+    return RefNotFound(f"there is no object at {key}.", path=key)
 
 
 def _walk(folder: int, prefix: str) -> Iterator[str]:

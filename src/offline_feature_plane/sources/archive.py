@@ -245,4 +245,4 @@ def _log_times(one: IndexedSegment, place: str) -> tuple[int, int] | None:
     try:
         return parse_offset_instant(one.first_log_time_utc), parse_offset_instant(one.last_log_time_utc)
     except ValueError as wrong:
-        raise SourceUnreadable(f"{place}: {one.path}: {wrong}", path=one.path, fix="Write the index again from the segments.") from wrong
+        raise SourceUnreadable(f"{place}: {one.path}: {wrong}.", path=one.path, fix="Write the index again from the segments.") from wrong

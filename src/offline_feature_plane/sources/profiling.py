@@ -218,7 +218,7 @@ class FileProbe:
         try:
             return self._connection.execute(statement).fetchall()
         except duckdb.Error as wrong:
-            raise SourceUnreadable(f"the file cannot be read: {str(wrong).splitlines()[0]}",
+            raise SourceUnreadable(f"the file cannot be read: {str(wrong).splitlines()[0]}.",
                                    fix="Check that it is a whole Parquet, CSV or JSON Lines file.") from wrong
 
 

@@ -191,7 +191,7 @@ def _finite(values: _Column, what: str) -> _Column:
     wrong = ~np.isfinite(values.data) if values.valid is None else ~np.isfinite(values.data) & values.valid
     if wrong.any():
         value = np.broadcast_to(values.data, wrong.shape)[wrong][0]
-        raise NumericOverflow(f"`{what}` gives {value}, which is no finite number.", fix="Bound its operands with `where` or coalesce.")
+        raise NumericOverflow(f"`{what}` gives {value}, which is not a finite number.", fix="Bound its operands with `where` or coalesce.")
     return values
 
 

@@ -80,7 +80,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
     by_type: dict[str, LabelTable] = {}
     for table in tables:
         if table.label_type in by_type:
-            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline a type.")
+            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
         by_type[table.label_type] = table
     types, slices, per_type = {}, [], {}
     for label_type in sorted({*task.labels.types, *stepped}):
