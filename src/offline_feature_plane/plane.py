@@ -23,7 +23,7 @@ from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.claims import Worker
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset
 from offline_feature_plane.corridor.drift import check_drift
-from offline_feature_plane.corridor.plan import Asked, Planned
+from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
@@ -224,11 +224,11 @@ class Plane:
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
 
-    def _asked(self, intent: Intent) -> Asked:
+    def _asked(self, intent: Intent) -> SubmittedIntent:
         if isinstance(intent, Mapping):
-            return Asked(Document(intent, "intent"), self.folder)
+            return SubmittedIntent(Document(intent, "intent"), self.folder)
         path = Path(intent)
-        return Asked(load_document(path), path.resolve().parent)
+        return SubmittedIntent(load_document(path), path.resolve().parent)
 
     def _machine(self, progress: Progress, *, is_needed: bool) -> Machine:
         """What computes; compiled kernels only if something will be computed."""

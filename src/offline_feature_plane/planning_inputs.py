@@ -8,7 +8,7 @@ from pathlib import Path
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
-from offline_feature_plane.corridor.inputs import Asked, Granted
+from offline_feature_plane.corridor.inputs import Granted, SubmittedIntent
 from offline_feature_plane.corridor.publish import manifest_key, reason_of, supersession_prefix
 from offline_feature_plane.corridor.shortform import ActorSource
 from offline_feature_plane.documents import MAX_BYTES, Document, load_document
@@ -73,20 +73,20 @@ class PlaneInputs:
         """The plane's token key. Raises as `read_key`."""
         return read_key(Path(self.settings.tokens.key_file), self.settings.store)
 
-    def grant(self, intent: BuildIntent, asked: Asked) -> Granted:
+    def grant(self, intent: BuildIntent, submitted: SubmittedIntent) -> Granted:
         """No PASS, no read (`domain.md` §7). Raises OwnershipBoundaryViolation, RunFactsUnavailable, RunScopeInvalid, NoPassNoRead."""
         granted = judge_outputs(self.settings.outputs)
         if not granted.passed:
             raise OwnershipBoundaryViolation("; ".join(granted.sentences) + ".", fix="Add it under `outputs:` in plane.yaml, if you may.")
         if intent.run_facts_ref == NO_RUN_FACTS:
             return Granted(None, (), (granted,))
-        document = _run_facts(resolve_ref(intent.run_facts_ref, asked.folder, self.settings.roots, "$.run_facts_ref"))
+        document = _run_facts(resolve_ref(intent.run_facts_ref, submitted.folder, self.settings.roots, "$.run_facts_ref"))
         gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
         try:
             facts = parse_run_facts(document.value)
             inputs = judge_inputs(facts.document(), intent.required_output_ids, gate_map, self.settings.deny_outputs,
                                   platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids,
-                                  place=_place_of_wish(asked.document))
+                                  place=_place_of_wish(submitted.document))
         except OfsError as wrong:
             raise document.locate(wrong) from None  # what is not told at the wish is wrong in the view
         said = tuple(one.describe() for one in inputs)

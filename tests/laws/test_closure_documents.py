@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
+from offline_feature_plane.domain.closure_documents import closure_from, describe
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.described import closure_from, describe
 from offline_feature_plane.domain.expressions import Expression, Literal
 from offline_feature_plane.errors import ManifestInvalid
 from offline_feature_plane.testing.drawing import draw_world

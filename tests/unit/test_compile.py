@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from offline_feature_plane.contracts.profile import read_profile
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.errors import ExpressionInvalid, FeatureProfileInvalid, FeatureProfileUnresolved, LabelTypeScopeUnresolved
 

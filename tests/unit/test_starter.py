@@ -10,9 +10,9 @@ import pytest
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.corridor.guessing import snake
+from offline_feature_plane.corridor.intent_task import task_of
 from offline_feature_plane.corridor.shortform import FillIns, expand, read_short
 from offline_feature_plane.corridor.starter import propose
-from offline_feature_plane.corridor.task import task_of
 from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.domain.gates import judge_coverage, judge_lag, judge_target
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
@@ -24,8 +24,8 @@ from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.simulation import World, write_files
+from offline_feature_plane.sources.file_probe import FileProbe, summarize
 from offline_feature_plane.sources.files import PinnedTable, TableMapping, pin_table
-from offline_feature_plane.sources.profiling import FileProbe, summarize
 
 START = parse_instant("2026-01-01")
 

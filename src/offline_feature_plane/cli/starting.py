@@ -37,7 +37,7 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
     if events is None:
         raise click.UsageError("Name the events with --events FILE, or use --demo for a simulated world.")
     from offline_feature_plane.corridor.starter import propose
-    from offline_feature_plane.sources.profiling import FileProbe
+    from offline_feature_plane.sources.file_probe import FileProbe
 
     labels = None if labels is not None and labels.resolve() == events.resolve() else labels
     _refuse_inside(directory, events, labels)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.verify import Verification
-    from offline_feature_plane.demo.world import Made
+    from offline_feature_plane.demo.world import WorldSummary
 
 SHOWN = ("ts", "customer__n_7d", "customer__usual_30d", "times_usual", "terminal__n_1d", "terminal_risk__rate_30d", "is_abroad", "target",
          "split")
@@ -78,7 +78,7 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     say("\n".join([style(f"All of it took {seconds(time.perf_counter() - guide.began)}. Try next:", "bold"), pairs(following)]))
 
 
-def _world(made: Made, directory: Path) -> str:
+def _world(made: WorldSummary, directory: Path) -> str:
     return "\n".join([
         f"  {made.events:,} payments of {made.customers:,} customers at {made.terminals:,} terminals over {made.days} days.",
         f"  The log was archived as {made.records:,} records in {made.segments} segments (JSON Lines, plain and gzipped, and Parquet):",

@@ -8,7 +8,7 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, RawIdentifiers
 from offline_feature_plane.domain.basis import Range, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.described import describe
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.resolution import find_rule
 

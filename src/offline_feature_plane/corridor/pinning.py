@@ -10,11 +10,11 @@ from typing import Any
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
-from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
+from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
 from offline_feature_plane.corridor.shortform import FillIns, expand, is_long_form, read_short
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.described import describe
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError
@@ -38,15 +38,15 @@ class PinnedInputs:
     token_key: TokenKey | None
 
 
-def pin_inputs(asked: Asked, inputs: PlanningInputs) -> PinnedInputs:
+def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInputs:
     """Find everything that an intent speaks of, and fix it.
 
     Raises:
         OfsError: the intent's shape, the profile, a topic or a label type that plane.yaml does not map, and what pinning raises.
     """
     settings = inputs.settings
-    head = _read_head(asked.document.value, settings)
-    document, profile_digest = inputs.profile(head.profile_ref, asked.folder)
+    head = _read_head(submitted.document.value, settings)
+    document, profile_digest = inputs.profile(head.profile_ref, submitted.folder)
     profile = _read_profile(document, head, inputs)
     set_ref = head.set_ref or _only_set(profile)
     drawn = profile.closure(set_ref, head.rows, list(settings.labels))

@@ -1,6 +1,6 @@
 """`ofs init`: three commented files that build on data nobody has described yet, and why each guess was made (`decisions.md` G).
 
-Pure: whoever calls looks into the files (`sources.profiling`) and brings what was seen as plain values.
+Pure: whoever calls looks into the files (`sources.file_probe`) and brings what was seen as plain values.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ import difflib
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, Seen, WindowContents
+from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents, WindowEvent
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.instants import US_PER_SECOND
 from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
 
-__all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "Seen", "WindowContents", "aggregation_kind", "register", "registered", "unregister"]
+__all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "WindowContents", "WindowEvent", "aggregation_kind", "register",
+           "registered", "unregister"]
 
 _REGISTRY: dict[str, AggregationKind] = {}
 

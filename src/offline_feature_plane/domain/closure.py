@@ -1,7 +1,7 @@
 """The resolved closure of a feature set: everything the chosen set really uses, and nothing else (`decisions.md` D11).
 
 These are the frozen values that engines compute from. They are compiled from a feature profile by `domain.compile`;
-`domain.described` writes the JSON-ready document whose digest enters the dataset's identity, and reads it back.
+`domain.closure_documents` writes the JSON-ready document whose digest enters the dataset's identity, and reads it back.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def config_digest(meaning: Mapping[str, Any]) -> str:
 
 
 def closure_digest(described: Mapping[str, Any]) -> str:
-    """Digest of `described.describe(closure)`: what a feature set really uses (`decisions.md` D11; recipe `ofs.feature_closure.v1`)."""
+    """Digest of a closure's document (`closure_documents.describe`): what a feature set uses (`decisions.md` D11, `ofs.feature_closure.v1`)."""
     return digest("ofs.feature_closure.v1", described)
 
 

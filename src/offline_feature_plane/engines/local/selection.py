@@ -20,7 +20,7 @@ from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, 
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
-from offline_feature_plane.engines.local.picking import BLOCK, fields_at, pick
+from offline_feature_plane.engines.local.row_access import BLOCK, fields_at, pick
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 
 __all__ = ["UNKNOWN", "Selected", "select_rows"]

@@ -20,7 +20,7 @@ from offline_feature_plane.domain.accounting import (
     split_of,
     target_of,
 )
-from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, WindowContents, aggregation_kind
+from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
 from offline_feature_plane.domain.closure import Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.evaluation import evaluate, is_true
@@ -233,7 +233,7 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
         same_key = [event.values[name] for name in group.key] == key
         if same_key and contains(group, feature.window, Place(row.ts_us, rank), Place(event.ts_us, place)):
             label = world.label(event, call.label_type, cut).value if call.label_type else None
-            seen.append(Seen(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
+            seen.append(WindowEvent(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
     argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
     found = aggregation_kind(call.function).meaning(WindowContents(seen, call, argument, row.ts_us))
     if found is NO_EVIDENCE:
