@@ -20,7 +20,7 @@ USAGE, OUTSIDE, INTERRUPTED, TERMINATED, OURS = 2, 7, 130, 143, 70
 
 
 class Terminated(BaseException):
-    """Somebody asked this process to end."""
+    """This process received a request to terminate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

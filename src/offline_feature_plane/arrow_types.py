@@ -84,7 +84,7 @@ def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.ND
 
 
 def scaled_integers(decimals: pa.Array) -> npt.NDArray[np.int64]:
-    """The scaled integers of a decimal128 array of at most 18 digits; whatever stands under a null is arbitrary."""
+    """The scaled integers of a decimal128 array of at most 18 digits; values under a null are arbitrary."""
     words = np.frombuffer(decimals.buffers()[1], dtype=np.int64).reshape(-1, 2)
     low: npt.NDArray[np.int64] = words[decimals.offset:decimals.offset + len(decimals), 0]
     return low

@@ -50,7 +50,7 @@ Error = TypeVar("Error", bound=OfsError)
 
 @dataclass(frozen=True)
 class Document:
-    """What a file said, and on which line (from 1) each JSON path stands."""
+    """What a file said, and on which line (from 1) each JSON path begins."""
 
     value: Any
     name: str = "document"
@@ -112,7 +112,7 @@ def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
 
     Args:
         ref: a path, relative to `folder` or absolute.
-        folder: where the document that holds the ref stands.
+        folder: where the document that holds the ref is.
         roots: the folders that refs may point into.
 
     Raises:

@@ -55,7 +55,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
     """Find, hash (`sha256:<hex>`), count and describe the files at `path`: a file, or a folder read recursively without hidden files.
 
     Raises:
-        SourceUnreadable: nothing there, an empty or broken file, mixed forms, unlike columns, no row at all.
+        SourceUnreadable: nothing there, an empty or broken file, mixed formats, different columns, no rows.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
     found = find_files(path)

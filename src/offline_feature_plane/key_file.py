@@ -22,7 +22,7 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         store: where datasets are kept; the key may not lie there.
 
     Raises:
-        SettingsInvalid: the file is unreadable, of no lawful length, or inside of the store.
+        SettingsInvalid: the file is unreadable, of an invalid length, or inside of the store.
     """
     if path.is_relative_to(store):
         raise SettingsInvalid(f"the token key {path} lies in the store.", path="tokens.key_file",

@@ -133,16 +133,16 @@ class Plane:
         """The run ledger."""
         return SqliteLedger(Path(self.settings.ledger), self.clock)
 
-    # --- asking ---------------------------------------------------------------------------------------------
+    # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
+        """Validate, resolve and pin an intent; nothing is written. Raises OfsError."""
         planned = self._planned(intent)
         check_drift(planned, self.ledger)
         return planned
 
     def pin(self, intent: Intent) -> Pinned:
-        """The full contract that an intent stands for."""
+        """The full contract that an intent expands to."""
         pins = self._planned(intent).pins
         return Pinned(pins.intent, pins.filled, pins.dataset_fingerprint)
 
@@ -252,7 +252,7 @@ class Plane:
             keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
         except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
             pass
-        if not keys or Path(keys[0]).stem != name:  # no pointer, a harmed one, or a beginning
+        if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
             found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
             keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
         if len(keys) != 1:
@@ -304,4 +304,4 @@ def _versions() -> dict[str, str]:
 
 
 def _silent(step: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""What a plane has at hand for planning: its event sources, label store, profiles, run facts, token key and published datasets."""
+"""What a plane offers for planning: its event sources, label store, profiles, run facts, token key and published datasets."""
 
 from __future__ import annotations
 
@@ -88,16 +88,16 @@ class PlaneInputs:
                                   platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids,
                                   place=_place_of_wish(submitted.document))
         except OfsError as wrong:
-            raise document.locate(wrong) from None  # what is not told at the wish is wrong in the view
+            raise document.locate(wrong) from None  # otherwise the problem is in the view
         said = tuple(one.describe() for one in inputs)
         return Granted(run_facts_digest(facts), said, (granted, GateResult("world_inputs", "PASS", None, {"inputs": list(said)})))
 
     def is_published(self, dm_id: str) -> bool:
-        """Does a manifest of this id stand?"""
+        """Is there a manifest with this id?"""
         return self._store().exists(manifest_key(self.settings.run_scope, dm_id))
 
     def superseded(self, dm_id: str) -> Mapping[str, str | None]:
-        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a harmed fact."""
+        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a damaged fact."""
         store = self._store()
         return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(self.settings.run_scope, dm_id))}
 
@@ -110,6 +110,6 @@ def _run_facts(path: Path) -> Document:
 
 
 def _place_of_wish(asked: Document) -> str:
-    """Where the required outputs were asked for: in the intent if it speaks of them, else for the whole plane."""
+    """Where the required outputs were asked for: in the intent if it names them, else for the whole plane."""
     written = next((name for name in ("required_output_ids", "required_outputs") if asked.value.get(name) is not None), None)
     return "plane.yaml $.required_outputs" if written is None else f"{asked.place(f'$.{written}')} $.{written}"

@@ -18,7 +18,7 @@ def resolve_ref(ref: str, folder: Path, roots: Sequence[str], place: str) -> Pat
         place: where it was written, for the error.
 
     Raises:
-        RefInvalid: it is no path. RefScopeInvalid: it leads elsewhere.
+        RefInvalid: it is not a path. RefScopeInvalid: it points outside the roots.
     """
     if "://" in ref or "\0" in ref or not ref.strip():
         raise RefInvalid(f"{ref!r} is not a path.", path=place, fix="Refs are file paths, relative to the intent.")

@@ -117,7 +117,7 @@ def _default_text(info: FieldInfo) -> str:
 
 
 def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem], dict[str, str]]:
-    """The document with what the environment says, and which variable set which place; one that is no setting is a problem."""
+    """The document with what the environment says, and which variable set which place; a variable that names no setting is a problem."""
     known = {PREFIX + name.upper().replace(".", "__"): (name, info) for name, info in _fields(Settings, "") if "<" not in name}
     merged, problems, spoken = dict(document), [], {}
     for variable in sorted(env):

@@ -78,7 +78,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number (from 1) and object of every line that is not blank.
 
     Raises:
-        SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
+        SourceUnreadable: a line that is not a JSON object, text that is not UTF-8, a broken gzip stream.
         ResourceExceeded: a line that is too long to be one record.
     """
     number = 0
@@ -187,7 +187,7 @@ def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
                                             path=f"{as_found(path)}:{begin}",
                                             fix="Give every line as many fields as the header; put quotes around text with a comma.")
                 begin = rows.line_num + 1
-    except (csv.Error, OSError, EOFError, ValueError, zlib.error):  # whoever found the file broken tells it
+    except (csv.Error, OSError, EOFError, ValueError, zlib.error):  # the caller has already reported the broken file
         pass
     return None
 

@@ -133,7 +133,7 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
 @as_json_option
 @example("ofs pin intent.yaml -o intent.pinned.yaml")
 def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: bool) -> None:
-    """Write out the full contract that a short INTENT stands for. Both have the same fingerprint."""
+    """Write out the full contract that a short INTENT expands to. Both have the same fingerprint."""
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path, intent) as plane:

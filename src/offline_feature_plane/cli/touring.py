@@ -1,4 +1,4 @@
-"""`ofs demo`: the whole main job on a simulated world, told step by step with real numbers."""
+"""`ofs demo`: the whole main job on a simulated world, shown step by step with real numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BECAME = {"row": "became rows", "outside_splits": "lie in no split", "immature"
 
 
 class _Guide:
-    """Speaks to people, keeps everything for machines, and times each step."""
+    """Prints for people, keeps everything for machines, and times each step."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -36,7 +36,7 @@ class _Guide:
         self.began = self.last = time.perf_counter()
 
     def step(self, name: str, title: str, text: str, document: Any) -> None:
-        """Tell one step that has just been done."""
+        """Report one step that has just been done."""
         now = time.perf_counter()
         self.told[name], self.seconds[name], self.last = document, round(now - self.last, 3), now
         if not self.as_json:
@@ -96,7 +96,7 @@ def _plan(planned: Planned) -> str:
     return "\n".join([
         (f"  The offsets of {estimate['events']:,} records are proved gapless by the index; {estimate['labels']:,} label records; "
          f"{estimate['feature_columns']} feature columns."),
-        f"  {len(pins['filled'])} values were filled in from the files at hand and are listed; none comes from a clock.",
+        f"  {len(pins['filled'])} values were filled in from the plane and its data and are listed; none comes from a clock.",
         f"  The question has the fingerprint {pins['dataset_fingerprint']},",
         f"  so its answer is called {pins['dataset_manifest_id']}."])
 
@@ -148,7 +148,7 @@ def _next(directory: Path, built: Built) -> Mapping[str, str]:
     plane, name = f"--plane {directory / 'plane.yaml'}", built.manifest.dataset_manifest_id
     return {f"ofs show {name[:11]} {plane}": "the manifest: accounting, gates, columns",
             f"ofs preview {directory / 'intent.yaml'} --rows 3": "all columns of some rows",
-            f"ofs pin {directory / 'intent.yaml'}": "the full contract that the short intent stands for",
+            f"ofs pin {directory / 'intent.yaml'}": "the full contract of the short intent",
             f"ofs runs {plane}": "what the ledger remembers",
             f"edit {directory / 'features.yaml'}, raise its revision": f"then `ofs build {directory / 'intent.yaml'}`: another dataset "
                                                                        "beside this one",

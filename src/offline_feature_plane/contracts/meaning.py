@@ -20,12 +20,12 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
              tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
-    In: what the asker means and what it was resolved to. Out: who asks and under which request id, paths, files' names, the label
+    In: what the intent means and what it was resolved to. Out: the actor and the request id, paths, files' names, the label
     store's marker (what was observed after the cut changes no row), why identifiers are raw, supersession.
 
     Args:
         intent: the validated contract.
-        ranges: what its ranges and selectors were resolved to, with log ids; plain tables stand in the intent.
+        ranges: what its ranges and selectors were resolved to, with log ids; plain tables are in the intent.
         closure: the resolved closure of its feature set.
         config_digest: of the meaning-bearing settings in use.
         run_facts_digest: of the run facts view that was read.

@@ -110,7 +110,7 @@ class EngineChoice(Contract):
 
 
 class GateRule(Contract):
-    """Which outputs a gate speaks for, and which gates must have passed before it."""
+    """Which outputs a gate covers, and which gates must have passed before it."""
 
     outputs: list[Text] = Field([], description="The outputs that this gate authorises.")
     upstream: list[Text] = Field([], description="The gates that must have passed before.")

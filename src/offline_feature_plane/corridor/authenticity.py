@@ -47,7 +47,7 @@ def parse_manifest(data: bytes, name: str) -> DatasetManifest:
 
 
 def authenticate(raw: bytes, key: str, store: ObjectStore) -> DatasetManifest:
-    """The manifest that stands under a key, once it is known to be the published one. Its data files are not looked at.
+    """The manifest that is stored under a key, once it is known to be the published one. Its data files are not looked at.
 
     Raises:
         ManifestInvalid: it cannot be read. DigestMismatch: it is not what was published there.
@@ -81,7 +81,7 @@ def check_words(manifest: DatasetManifest) -> Iterator[Check]:
 
 
 def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectStore) -> Iterator[Check]:
-    """Does a manifest stand where it belongs, as its publisher vowed it, and as its pointer knows it?"""
+    """Is a manifest stored where it belongs, as its publisher vowed it, and as its pointer knows it?"""
     yield same("the manifest is stored under its own id", key, manifest_key(manifest.platform_run_id, manifest.dataset_manifest_id))
     try:
         vow = read_vow(store, manifest.platform_run_id, str(manifest.evidence.publisher.get("run_key")))

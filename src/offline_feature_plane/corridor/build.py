@@ -105,7 +105,7 @@ class Attempt:
         return self.ports.ledger.head(self.run.run_key)
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Read back all that a staged manifest speaks of, before anything is vowed. Raises DigestMismatch, ManifestInvalid."""
+        """Read back all that a staged manifest names, before the vow. Raises DigestMismatch, ManifestInvalid."""
         staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
         for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
             if not check.passed:
@@ -125,9 +125,9 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Built:
-    """The answer to a build: what stands published, the run that answered, and where the time went (seconds per step).
+    """The answer to a build: what is published, the run that answered, and where the time went (seconds per step).
 
-    `notices` say what the asker should know beside the manifest's own warnings.
+    `notices` say what the user should know beside the manifest's own warnings.
     """
 
     outcome: Literal["PUBLISHED", "ALREADY_PUBLISHED", "REPRODUCED"]
@@ -149,7 +149,7 @@ class Built:
 
 
 def _answer(planned: Planned, ports: Ports, machine: Machine, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
-    """What stands published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
+    """What is published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
     if raw is None or (run.result is not None and sha256_of(raw) != run.result["manifest_digest"]):

@@ -1,4 +1,4 @@
-"""What a validated intent is held against before its plan stands: its own pins, the datasets it names, the columns that carry truth."""
+"""Checks of a validated intent while it is planned: its own pins, the datasets it names, the columns that carry labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from offline_feature_plane.ports.inputs import LabelStore, PinnedEvents
 
 
 def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> None:
-    """Hold what a long form states against what is at hand. `installed` is the code release.
+    """Compare what a long form states with what the plane has. `installed` is the code release.
 
     Raises:
         CodeReleaseMismatch, ReplayBasisMismatch, FeatureProfileDrift: the release, a table's files, the profile.
@@ -52,7 +52,7 @@ def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, Pinned
 
 
 def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) -> None:
-    """What is replaced stands published, and does not itself replace, over any number of links, what replaces it."""
+    """What is replaced is published, and does not itself replace, over any number of links, what replaces it."""
     old = intent.supersedes
     if old is None:
         return

@@ -46,7 +46,7 @@ class EventGuess:
 
 @dataclass(frozen=True)
 class LabelGuess:
-    """How labels are mapped: the type's name, where its value stands and which values are positive.
+    """How labels are mapped: the type's name, where its value is and which values are positive.
 
     `observed` None means that it must be assumed. `spelled` maps raw values to label values; None leaves them as they are.
     `others` are plane.yaml entries for further columns.
@@ -68,7 +68,7 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
 
     Args:
         table: its summary.
-        truth: columns that tell the label; never features.
+        truth: columns that reveal the label; never features.
 
     Raises:
         SourceColumnUnknown: no column can be the time of an event.
@@ -128,7 +128,7 @@ def why_no_id(table: TableSummary) -> SourceColumnUnknown:
 
 
 def _far_note(column: ColumnSummary, table: TableSummary) -> list[str]:
-    """What is said about times that only stand for something, such as 9999-12-31."""
+    """The note about times that are only placeholders, such as 9999-12-31."""
     told = f"{column.name}: in {rows_of(column.far, table)} the time is years away from the others; as_of and splits disregard them"
     return [told] if column.far else []
 
@@ -260,7 +260,7 @@ def _others(table: TableSummary, hidden: set[str]) -> tuple[tuple[tuple[str, str
 
 def _valued(column: ColumnSummary, kind: str, event: str, observed: ColumnSummary | None, notes: tuple[str, ...],
             others: tuple[tuple[str, str], ...] = ()) -> LabelGuess:
-    """A label whose values stand in a column: the positive ones by their words, else all but the most frequent."""
+    """A label whose values are in a column: the positive ones by their words, else all but the most frequent."""
     raw = [text for text, _ in column.values]
     if not raw:
         raise LabelTypeScopeUnresolved(f"{column.name} holds nothing that could be a label.", fix="Map the label column by hand.")

@@ -50,7 +50,7 @@ class PlanningInputs(Protocol):
 
     @property
     def actor(self) -> tuple[str, ActorSource]:
-        """Who asks, and how that is known."""
+        """Who makes the request, and how that is known."""
 
     @property
     def event_sources(self) -> Sequence[EventSource]:

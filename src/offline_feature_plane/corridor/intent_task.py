@@ -41,7 +41,7 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         histories: per source the declared instant, in µs, from which its history is complete; absent or None means its first event.
 
     Raises:
-        ExpressionInvalid: `subject.where` does not parse, or is no condition.
+        ExpressionInvalid: `subject.where` does not parse, or is not a condition.
         SettingsInvalid: identifiers shall be tokenised, and the key is missing or another one than the intent's.
     """
     subject = closure.source(intent.subject.source)

@@ -58,8 +58,8 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
         plan: the pins that the run began with.
         planned: what this attempt was asked.
         computed: what its steps found.
-        files: where its data stands.
-        receipts: where its receipts stand.
+        files: where its data is.
+        receipts: where its receipts are.
         machine: what it ran on.
         run: as claimed.
         ledger_head: the newest link of the run's history.

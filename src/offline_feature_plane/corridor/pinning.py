@@ -1,4 +1,4 @@
-"""The first step of planning: the profile, events and labels that an intent speaks of, pinned by digests."""
+"""The first step of planning: the profile, events and labels that an intent names, pinned by digests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PinnedInputs:
 
 
 def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInputs:
-    """Find everything that an intent speaks of, and fix it.
+    """Find everything that an intent names, and pin it.
 
     Raises:
         OfsError: the intent's shape, the profile, a topic or a label type that plane.yaml does not map, and what pinning raises.
@@ -74,7 +74,7 @@ class _Head:
     topics: tuple[str, ...]
 
 
-# Stands for what is at hand while a short form is too broken to know it, so that every other problem of it shows at once.
+# A placeholder while a short form is too broken to know the real input, so that all of its other problems are reported at once.
 _UNSEEN = FillIns(code_release_id="unseen", actor=("unseen", "declared"), profile_digest="sha256:" + "0" * 64, feature_set="unseen@v1",
                   basis=({"topic": "unseen", "files": ["unseen"], "log_id": "sha256:" + "0" * 64},), key_id="0" * 16)
 

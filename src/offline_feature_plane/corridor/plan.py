@@ -92,7 +92,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
     """Resolve, validate and pin an intent.
 
     Raises:
-        OfsError: whatever stands in the way, with its place in the intent, the profile or the plane.
+        OfsError: whatever prevents the plan, with its place in the intent, the profile or the plane.
     """
     try:
         pinned = pin_inputs(submitted, inputs)
@@ -166,7 +166,7 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
 
 
 def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[str]:
-    """What the asker should know before building."""
+    """What the user should know before building."""
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
     if limit is not None and memory_bytes(limit) < cost.memory_bytes:
@@ -176,7 +176,7 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
 
 
 def _warn_of_other_logs(pins: Pins, labels: Sequence[LabelTable]) -> list[str]:
-    """A pinned intent names the label log that was at hand; that it has grown is no harm, that it was edited only a comparison can tell."""
+    """A pinned intent names the label log that was at hand; growth is harmless, and only a comparison can detect an edit."""
     named = pins.intent["label_basis"]["store"]
     return [f"the intent was pinned with the {table.label_type} labels in different files; if what was known at the as-of has "
             "changed, so have the rows." for table in labels if named.get(table.label_type, table.log_id) != table.log_id]

@@ -1,4 +1,4 @@
-"""The third step of planning: the evidence. Which world inputs may be read, that no field tells the answer, that the basis is whole."""
+"""The third step of planning: the evidence. Which world inputs may be read, that no field reveals the label, that the basis is whole."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Proof:
 
 
 def prove(expanded: ExpandedIntent, pinned: PinnedInputs, submitted: SubmittedIntent, inputs: PlanningInputs) -> Proof:
-    """Hold a contract against the evidence at hand.
+    """Compare a contract with the evidence that the plane has.
 
     Raises:
         OfsError: a field carries truth; a world input has no PASS; a selector cannot be settled; the basis is incomplete, in which case

@@ -1,13 +1,13 @@
 """The publication protocol: one vow per run, one manifest per meaning (`domain.md` §5, `decisions.md` A1–A5).
 
-    claim ─▶ what stands? ─┬─▶ nothing ───────────▶ work ─▶ stage ─▶ vow ─▶ manifest ─▶ pointer ─▶ DONE
+    claim ─▶ what exists? ─┬─▶ nothing ───────────▶ work ─▶ stage ─▶ vow ─▶ manifest ─▶ pointer ─▶ DONE
                            ├─▶ staged ───────────────────────────────▲      ▲
                            ├─▶ vow to commit ───────────────────────────────┘
                            └─▶ tombstone ─▶ FAILED           a failing run: tombstone ─▶ FAILED
 
 The store's create-if-absent decides, the ledger records. Whatever answers "exists", fails or does not answer is read back: only what
 stands counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, so the run is DONE; or it has another, so
-it is FAILED with NONDETERMINISM_DETECTED. A run without such a vow may fail only after its tombstone stands.
+it is FAILED with NONDETERMINISM_DETECTED. A run without such a vow may fail only after its tombstone is written.
 
 These are the steps; `settle` joins them for one claimed run.
 """
@@ -64,7 +64,7 @@ def plan_key(platform_run_id: str, run_key: str) -> str:
 
 
 def receipt_key(platform_run_id: str, run_key: str, attempt: int, name: str) -> str:
-    """What one attempt tells about one phase."""
+    """What one attempt reports about one phase."""
     return f"{platform_run_id}/ofs/receipts/{run_key}/{attempt}/{name}.json"
 
 
@@ -83,12 +83,12 @@ def by_id_key(dm_id: str) -> str:
     return f"by_id/{dm_id}.json"
 
 
-# --- what stands --------------------------------------------------------------------------------------------
+# --- what exists --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Vow:
-    """A run's commit record: it will commit this core, or it is buried with this code (`decisions.md` A1)."""
+    """A run's commit record: it will commit this core, or (a tombstone) it never will, for this code (`decisions.md` A1)."""
 
     outcome: Literal["commit", "tombstone"]
     dm_id: str | None = None
@@ -103,13 +103,13 @@ class Vow:
         return (self.outcome, self.dm_id, self.core_digest)
 
     def document(self) -> bytes:
-        """The bytes that stand in the store."""
+        """The bytes that are in the store."""
         return canonical_bytes({name: value for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest in hand: its bytes, what they say, the digests of the core and of the whole, and the run that made it."""
+    """A manifest as read: its bytes, what they say, the digests of the core and of the whole, and the run that made it."""
 
     data: bytes
     document: Mapping[str, Any]
@@ -147,7 +147,7 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 def read_vow(store: ObjectStore, platform_run_id: str, run_key: str) -> Vow | None:
-    """The commit record of a run, if one stands. Raises DigestMismatch for a damaged one, StorageIoFailure."""
+    """The commit record of a run, if there is one. Raises DigestMismatch for a damaged one, StorageIoFailure."""
     key = commit_key(platform_run_id, run_key)
     data = _look(store, key)
     return None if data is None else _vow(data, key)
@@ -169,37 +169,37 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
 
 
 def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> None:
-    """Leave the manifest for a taker-over, after all of its data; an equal core that stands already is as good.
+    """Stage the manifest for a worker that may take over, after all of its data; a staged one with an equal core is kept.
 
     Raises:
         NondeterminismDetected: another attempt of this run staged another core.
     """
     standing = _stands(store, staged_key(run.platform_run_id, manifest.dm_id, run.run_key), manifest.data)
-    with suppress(ManifestInvalid):  # a damaged copy helps nobody and harms nobody
+    with suppress(ManifestInvalid):  # a damaged copy is ignored
         if read_manifest(standing).core_digest != manifest.core_digest:
             raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets.", run_key=run.run_key,
                                          fix="Compare what `ofs show --json` says of both; report this as a defect.")
 
 
 def make_vow(store: ObjectStore, run: Run, manifest: Manifest) -> Vow:
-    """Vow to commit this core, unless the run has a commit record; the one that stands is returned."""
+    """Vow to commit this core, unless the run has a commit record; the existing one is returned."""
     vow = Vow("commit", manifest.dm_id, manifest.core_digest, manifest.digest, run.attempt)
     key = commit_key(run.platform_run_id, run.run_key)
     return _vow(_stands(store, key, vow.document()), key)
 
 
 def bury(store: ObjectStore, run: Run, code: str) -> Vow:
-    """Occupy the commit record with a tombstone, unless the run has one; the one that stands is returned. Only a tombstone lets it fail."""
+    """Occupy the commit record with a tombstone, unless the run has one; the existing one is returned. Only a tombstone lets it fail."""
     key = commit_key(run.platform_run_id, run.run_key)
     return _vow(_stands(store, key, Vow("tombstone", code=code).document()), key)
 
 
 def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) -> Published:
-    """Make the vowed manifest visible, with the manifest in hand if it has the vowed core.
+    """Make the vowed manifest visible, with the given manifest if it has the vowed core.
 
     Raises:
         RunEnded: the record is a tombstone.
-        PublicationStalled: nothing is visible, and nothing in hand has the vowed core.
+        PublicationStalled: nothing is visible, and the given manifest does not have the vowed core.
         NondeterminismDetected: another core is visible.
         ManifestImmutabilityViolation: the pointer of this id points elsewhere.
     """
@@ -226,7 +226,7 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
 
 
 def link_superseded(store: ObjectStore, platform_run_id: str, dm_id: str, old: str, reason: str | None) -> None:
-    """State that a dataset replaces an older one: a fact beside both, after the new manifest stands (`decisions.md` D8)."""
+    """State that a dataset replaces an older one: a fact beside both, after the new manifest is visible (`decisions.md` D8)."""
     fact = {"schema_version": "learning.ofs_dataset_supersession.v1", "dataset_manifest_id": dm_id, "supersedes": old,
             "backfill_reason": reason}
     _stands(store, f"{supersession_prefix(platform_run_id, dm_id)}/{old}.json", canonical_bytes(fact))
@@ -242,7 +242,7 @@ def reason_of(fact: bytes, key: str) -> str | None:
 
 
 def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:
-    """Vow, then make the manifest visible. All of its bytes stand already. Raises as `keep_vow`."""
+    """Vow, then make the manifest visible. All of its bytes are stored already. Raises as `keep_vow`."""
     return keep_vow(store, run, make_vow(store, run, manifest), manifest)
 
 
@@ -276,7 +276,7 @@ def _look(store: ObjectStore, key: str) -> bytes | None:
 
 
 def _stands(store: ObjectStore, key: str, data: bytes) -> bytes:
-    """Create if absent, and what stands afterwards: after "exists", a failure or a lost reply by reading it back."""
+    """Create if absent, and return what is stored afterwards: after "exists", a failure or a lost reply by reading it back."""
     failure: OfsError
     try:
         if store.put_new(key, data) == "created":

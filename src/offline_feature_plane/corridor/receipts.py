@@ -22,11 +22,11 @@ Write = Callable[[Phase, str, int, int, Mapping[str, Any]], None]
 
 
 def _nobody_asks() -> None:
-    """No claim, so none can be lost."""
+    """There is no claim, so none can be lost."""
 
 
 def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
-    """Forget it."""
+    """Write nothing."""
 
 
 def write_run_receipt(store: ObjectStore, clock: Clock, run: Run, published: Published) -> None:

@@ -1,4 +1,4 @@
-"""One claimed run to its end: what stands is finished, what is missing is worked for, what fails is buried (`decisions.md` A1)."""
+"""Brings one claimed run to its end: finishes what exists, computes what is missing, writes a tombstone on failure (`decisions.md` A1)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:
-        store: where things stand.
+        store: where the run's objects are.
         ledger: records each end before this returns or raises.
         run: as claimed.
         dm_id: the meaning.
@@ -110,12 +110,12 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
                                                f"{run.publish_retry_attempts} publish retries.", run_key=run.run_key)
         if step == "work":
             manifest = read_manifest(work())
-            if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's was found visible, not worked for
+            if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's manifest was found visible, not computed
                 verify(manifest)
                 with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
                     stage_manifest(store, run, manifest)
     with _recorded(store, ledger, run, give_back=pend):
-        vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest in hand by now
+        vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest by now
         published = keep_vow(store, run, vow, manifest)
         close(published)
     ledger.done(run.run_key, attempt=run.attempt, result=published.result())
@@ -123,7 +123,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
 
 
 def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> Run:
-    """Cancel a run that nobody works on: the tombstone first, then the ledger.
+    """Cancel a run that no worker holds: the tombstone first, then the ledger.
 
     Raises:
         RunBusy: a worker has it. RunEnded: it has ended. PublicationVowed: it has vowed to publish. RunNotFound.

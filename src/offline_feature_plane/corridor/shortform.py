@@ -1,7 +1,7 @@
 """The short form of an intent written out as the full contract, with a list of everything that was filled in (`decisions.md` G).
 
 A value is filled only from a constant of the schema version, the bytes at hand, `plane.yaml`, the profile or the installed code; never
-from a clock, the environment or "the newest". What only the asker can know is never filled: `as_of`, `maturity_days`, `unlabeled`,
+from a clock, the environment or "the newest". What only the user can know is never filled: `as_of`, `maturity_days`, `unlabeled`,
 `positive`.
 """
 
@@ -42,11 +42,11 @@ DEFAULT_RULE = "source_precedence.v1"
 
 @dataclass(frozen=True)
 class FillIns:
-    """What only the things at hand can tell, to fill in where a short form is silent.
+    """Values from the plane and its data, to fill in where a short form states none.
 
     Attributes:
         code_release_id: of the installed code.
-        actor: who asks, and how that is known (`declared`, `os_user`, `oidc`).
+        actor: who makes the request, and how that is known (`declared`, `os_user`, `oidc`).
         basis: everything that the tables and logs in use hold, as entries of `replay_basis`.
         label_logs: log ids of the label timelines in use, by label type.
         profile_digest: of the profile file's bytes.
@@ -71,7 +71,7 @@ def is_long_form(document: Any) -> bool:
 
 
 def read_short(document: Any, settings: Settings | None = None) -> ShortIntent:
-    """A short form whose shape is sound: enough to know which rows, profile, set and label types it speaks of.
+    """A short form whose shape is sound: enough to know which rows, profile, set and label types it names.
 
     Args:
         document: as it was parsed.
@@ -89,12 +89,12 @@ def read_short(document: Any, settings: Settings | None = None) -> ShortIntent:
 
 
 def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dict[str, Any], Filled]:
-    """The full, validated contract that a document stands for, and what was filled in.
+    """The full, validated contract of a document, and what was filled in.
 
     Args:
         document: short or long form, as it was parsed.
         settings: the plane's.
-        fill_ins: what the things at hand tell; unused by the long form.
+        fill_ins: values from the plane and its data; unused by the long form.
 
     Returns:
         The full document, every default written out, and `[{path, value, from}]`, empty for the long form.

@@ -21,7 +21,7 @@ from offline_feature_plane.ports import ObjectStore, Progress, Run
 
 @dataclass(frozen=True)
 class PinnedPlan:
-    """The pins of a run as its first attempt wrote them, and where they stand."""
+    """The pins of a run as its first attempt wrote them, and where they are stored."""
 
     pins: Pins
     digest: str
@@ -39,10 +39,10 @@ class StoredFiles:
 def pin_plan(planned: Planned, run: Run, store: ObjectStore) -> PinnedPlan:
     """Write the pins of a run once; a later attempt goes on with the first one's, and must mean the same (`decisions.md` D4).
 
-    The ledger has them from the beginning. Who asks, and how long a label log has grown since, may differ between attempts.
+    The ledger has them from the beginning. The actor, and how long a label log has grown since, may differ between attempts.
 
     Raises:
-        BuildPlanImmutabilityViolation: other pins stand in the store, or the plan of today means something else.
+        BuildPlanImmutabilityViolation: the store has other pins, or the current plan means something else.
     """
     pins = validate(Pins, run.payload, default=BuildPlanImmutabilityViolation)
     if pins.meaning() != planned.pins.meaning():
@@ -59,7 +59,7 @@ def store_files(staged: Staged, dm_id: str, run: Run, store: ObjectStore, receip
     """Put the staged files where they belong to this run alone, named by their digest.
 
     Raises:
-        DatasetArtifactImmutabilityViolation: other bytes stand there. StorageIoFailure.
+        DatasetArtifactImmutabilityViolation: other bytes are stored there. StorageIoFailure.
     """
     prefix = data_prefix(run.platform_run_id, dm_id, run.run_key)
     with receipts.phase("publication") as facts:

@@ -77,10 +77,10 @@ def demo_world(events: int, seed: int) -> World:
 
 
 def open_demo(folder: Path, *, events: int, seed: int) -> WorldSummary | None:
-    """The world that stands in a folder; None if there is none, and nothing else that a world would overwrite.
+    """The world in a folder; None if there is none, and nothing else that a world would overwrite.
 
     Raises:
-        SettingsInvalid: another world, or other files of these names, stand there.
+        SettingsInvalid: the folder holds another world, or other files of these names.
     """
     try:
         found = WorldSummary(**json.loads((folder / MARK).read_text(encoding="utf-8")))
@@ -145,7 +145,7 @@ def _write(folder: Path, world: World) -> WorldSummary:
 
 
 def _records(world: World, paid: Payments, offsets: list[int], counts: dict[str, int]) -> Iterator[dict[str, Any]]:
-    """A piece of the log as it was archived. Partitions go by customer; now and then something comes that is no payment of ours."""
+    """A piece of the log as it was archived. Partitions go by customer; now and then there is something that is not one of our payments."""
     index = paid.tx_id.astype(np.uint64)
     again, foreign, other = world.drawn(50, index) < 0.004, world.drawn(51, index) < 0.003, world.drawn(52, index) < 0.02
     rows = zip(paid.tx_id.tolist(), paid.ts_us.tolist(), paid.customer.tolist(), paid.terminal.tolist(), paid.cents.tolist(),

@@ -110,7 +110,7 @@ def check_accounting(counts: Mapping[str, int], events_read: int) -> None:
     """Hold the counts against what was read.
 
     Raises:
-        RowAccountingBroken: they do not add up, one is negative, or one is no disposition.
+        RowAccountingBroken: they do not add up, one is negative, or one is not a disposition.
 
     >>> check_accounting({"row": 3, "where": 1}, 4)
     """

@@ -44,12 +44,12 @@ class Record(NamedTuple):  # millions are made: a tuple is made in a fifth of th
 
     @property
     def coordinate(self) -> tuple[bytes, int, int]:
-        """Where it stands: topic, partition, offset."""
+        """Where it is: topic, partition, offset."""
         return self.topic.encode(), self.partition, self.number
 
     @property
     def place(self) -> str:
-        """Where it stands, for people."""
+        """Where it is, for people."""
         return f"{self.topic}/{self.partition}@{self.offset}"
 
 
@@ -101,7 +101,7 @@ def _number(kind: str, offset: str) -> int:
 class Admission:
     """Judges the records of one build, in the order of coordinates, remembering semantic keys.
 
-    The same semantic key `(platform_run_id, event_type, event_id)` may stand at several coordinates with one content: the first is the
+    The same semantic key `(platform_run_id, event_type, event_id)` may occur at several coordinates with one content: the first is the
     event, the others are duplicates.
     """
 

@@ -61,7 +61,7 @@ def offset_number(kind: str, text: str, path: str | None = None) -> int:
     """The number behind an offset's text.
 
     Raises:
-        BasisUnresolved: an unknown kind, or text that is no offset of it.
+        BasisUnresolved: an unknown kind, or text that is not a valid offset of it.
 
     >>> offset_number("kafka_offset", "42")
     42

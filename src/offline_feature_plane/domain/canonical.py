@@ -115,7 +115,7 @@ def load_json(data: bytes | str, *, name: str | None = None, numbers: Literal["r
 
 
 class _Refused(str):
-    """The text of a NaN or an infinity, kept until the walk knows where it stands."""
+    """The text of a NaN or an infinity, kept until the walk knows its place."""
 
     __slots__ = ()
 
@@ -133,7 +133,7 @@ class _Huge(str):
 
 
 class _Doubled(dict[str, Any]):
-    """An object in which a key stands twice."""
+    """An object in which a key appears twice."""
 
     key = ""
 

@@ -56,7 +56,7 @@ class TableEvidence:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Something that stands in the way of completeness: a reason code, the stretch, and one sentence."""
+    """Something that prevents completeness: a reason code, the stretch, and one sentence."""
 
     code: str
     topic: str
@@ -69,7 +69,7 @@ class Anomaly:
 
 @dataclass(frozen=True)
 class Completeness:
-    """The verdict: which segments prove each range, which tables stand beside them, and what is wrong. Complete iff nothing is."""
+    """The verdict: which segments prove each range, which tables there are beside them, and what is wrong. Complete iff nothing is."""
 
     ranges: tuple[Range, ...]
     evidence: tuple[tuple[SegmentEvidence, ...], ...]

@@ -103,7 +103,7 @@ def content_digest(columns: Sequence[NamedType], values: Sequence[Sequence[Any]]
 
 
 def write_column_digests(columns: Sequence[NamedType], leaves: Sequence[Leaf], *, leaf_rows: int = LEAF_ROWS) -> bytes:
-    """The column digests of all leaves as the canonical bytes of one document; its SHA-256 stands in the manifest's core."""
+    """The column digests of all leaves as the canonical bytes of one document; its SHA-256 is in the manifest's core."""
     return canonical_bytes({"schema_version": COLUMN_DIGESTS_VERSION, "leaf_rows": leaf_rows,
                             "columns": [{"name": name, "type": str(kind)} for name, kind in columns],
                             "leaves": [{"n": leaf.n, "digests": leaf.digests} for leaf in leaves]})

@@ -52,14 +52,14 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CoveragePolicy:
-    """What the asker demands of one label type, as decimal text between 0 and 1."""
+    """What an intent demands of one label type, as decimal text between 0 and 1."""
 
     min_answered: str
     max_conflict: str = "0"
 
 
 def default_policy(unlabeled: Unlabeled) -> CoveragePolicy | None:
-    """The policy that stands when none is stated: everything answered, no conflict. None under `exclude`, which must state a number."""
+    """The default policy: everything answered, no conflict. None under `exclude`, which must state a number."""
     return None if unlabeled == "exclude" else CoveragePolicy("1")
 
 
@@ -93,7 +93,7 @@ def find_shortfalls(found: Coverage, policy: CoveragePolicy, unlabeled: Unlabele
     """What a policy misses in the coverage found: one sentence per broken threshold, none if it holds.
 
     Raises:
-        LabelPolicyInvalid: a threshold is no share.
+        LabelPolicyInvalid: a threshold is not a share.
     """
     sentences = []
     answered, conflicting = found.answered(unlabeled), found.conflicting

@@ -82,7 +82,7 @@ def missing_value(field: Field) -> Value:
 
 
 def extract_path(payload: Any, path: tuple[str, ...]) -> Any:
-    """Follow a path of keys into nested objects; None where a key is absent, null, or its parent is no object.
+    """Follow a path of keys into nested objects; None where a key is absent, null, or its parent is not an object.
 
     >>> extract_path({"merchant": {"country": "FR"}}, ("merchant", "country"))
     'FR'

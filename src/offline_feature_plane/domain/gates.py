@@ -58,7 +58,7 @@ class GateResult:
 
 @dataclass(frozen=True)
 class WorldInput:
-    """An output of another plane that may be read: where it stands, and why it may."""
+    """An output of another plane that may be read: where it is, and why it may be read."""
 
     output_id: str
     path: str
@@ -84,18 +84,18 @@ def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], ga
                  place: str = "$.required_output_ids") -> tuple[WorldInput, ...]:
     """The world inputs that may be read, with their evidence.
 
-    An output may be read iff its locator is known, it is no truth product, nothing in its scope has failed, and either an instance
+    An output may be read iff its locator is known, it is not a truth product, nothing in its scope has failed, and either an instance
     receipt for exactly this target and digest says PASS, or, where no instance receipt exists, every gate mapped to it and every
     gate upstream of those does.
 
     Args:
         run_facts: the view as a plain document; None if there is none.
         required_output_ids: what is wanted; empty means no world inputs, and nothing is judged but the run scope.
-        gate_map: which gate speaks for which outputs.
+        gate_map: which gate covers which outputs.
         deny_list: truth products, by name or shell pattern.
         platform_run_id: the run that is asked about.
         scenario_run_ids: the scenario runs that may be read; empty means any.
-        place: where the outputs were asked for; what is missing for them is told there.
+        place: where the outputs were asked for; what is missing for them is reported there.
 
     Raises:
         RunScopeInvalid: the view is of another run. NoPassNoRead: anything else is missing. Both with every problem.
@@ -204,7 +204,7 @@ def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> G
 
 
 def judge_decoding(undecodable: int, declared: int) -> GateResult:
-    """Are all records that nobody can read known to the archive's index? Others are holes that no offset shows (`domain.md` §1.4).
+    """Are all undecodable records known to the archive's index? Others are holes that no offset shows (`domain.md` §1.4).
 
     Args:
         undecodable: how many the basis holds.
@@ -275,7 +275,7 @@ def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | 
 
 
 def judge_truth_fields(fields: Mapping[str, str], truth_columns: Iterable[str]) -> GateResult:
-    """Does a feature read a column that tells the label?
+    """Does a feature read a column that reveals the label?
 
     Args:
         fields: per profile field the column it is read from.

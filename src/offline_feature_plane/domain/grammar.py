@@ -7,7 +7,7 @@
     literal    := 12 | 1.50 | 'text' | "text" | true | false | null          name := field | group.feature_window
 
 There are no other words: no SQL, no attribute access, no user functions. Whole numbers are int64, `1.50` is exactly decimal(3,2); there is
-no float literal. A quote inside a text is doubled. `null` stands only beside `and`/`or` and inside `coalesce`; ask with `is_null(x)`.
+no float literal. A quote inside a text is doubled. `null` is allowed only beside `and`/`or` and inside `coalesce`; ask with `is_null(x)`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Token:
 
 @dataclass(frozen=True)
 class _Part:
-    """A typed node and where in the text it stands; `bare_null` while a null has no type yet."""
+    """A typed node and its place in the text; `bare_null` while a null has no type yet."""
 
     node: Node
     start: int

@@ -90,7 +90,7 @@ class Rule:
         return digest("ofs.resolution_rule.v1", {"id": self.id, "meaning": self.meaning})
 
     def rank(self, one: Assertion) -> tuple[int, ...]:
-        """Where an assertion stands; greater wins."""
+        """The rank of an assertion; greater wins."""
         parts = {"source": STRENGTH[one.source], "observed": one.observed_us, "effective": one.effective_us}
         return tuple(-parts[step[1:]] if step.startswith("-") else parts[step] for step in self.ladder)
 
@@ -132,7 +132,7 @@ def resolve(assertions: Iterable[Assertion], cut_us: int, rule: str) -> Resoluti
 
     Raises:
         RuleNotSupported: unknown rule.
-        LabelTimelineInconsistent: eligible assertions supersede each other in a circle, or one id occurs with two different contents.
+        LabelTimelineInconsistent: eligible assertions supersede each other in a cycle, or one id occurs with two different contents.
 
     >>> said = [Assertion(1, "chargeback", "CHARGEBACK", 10, 10, "AUTO"), Assertion(1, "chargeback", "NO_CHARGEBACK", 30, 10, "HUMAN")]
     >>> [resolve(said, cut, "source_precedence.v1").value for cut in (9, 10, 29, 30)]
@@ -189,7 +189,7 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
     """The assertions that are eligible at the cut, each once.
 
     Raises:
-        LabelTimelineInconsistent: they supersede each other in a circle, or one id occurs with two different contents.
+        LabelTimelineInconsistent: they supersede each other in a cycle, or one id occurs with two different contents.
     """
     known = tuple(one for one in dict.fromkeys(assertions) if one.entry_us <= cut_us)
     links: dict[str, str | None] = {}
@@ -219,7 +219,7 @@ def _verdict(top: Sequence[Assertion]) -> Resolution:
 
 
 def _find_circle(links: dict[str, str | None]) -> tuple[str, ...]:
-    """A circle of supersession, first id repeated at the end; empty if there is none. Every id has at most one link."""
+    """A cycle of supersession, first id repeated at the end; empty if there is none. Every id has at most one link."""
     done: set[str] = set()
     for start in links:
         path: dict[str, None] = {}

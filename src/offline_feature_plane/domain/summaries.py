@@ -14,7 +14,7 @@ class ColumnSummary:
 
     Attributes:
         name: as in the file.
-        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not. A `day` is no instant; a `near_time` is
+        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not. A `day` is not an instant; a `near_time` is
             text that would be one with seconds or a whole offset.
         nulls: how many are null.
         distinct: about how many different values there are.
@@ -25,7 +25,7 @@ class ColumnSummary:
         digits: digits before the point of the largest number.
         scale: digits after the point that hold every value; None if there is no such number up to 6.
         min_us, max_us: for times, in µs UTC, reading times without zone as UTC; without those that are far away.
-        far: how many times stand for "never" or "unknown", or lie years away from nearly all others.
+        far: how many times mean "never" or "unknown", or lie years away from nearly all others.
         values: all values as text with their counts, most frequent first, if there are at most 24.
     """
 

@@ -31,7 +31,7 @@ _BLOCK = 1 << 15   # rows that pass through all features while they are in the c
 
 
 class GroupRun:
-    """Windows of one group, advanced chunk by chunk over positions that stand in the total order.
+    """Windows of one group, advanced chunk by chunk over positions in the total order.
 
     Args:
         ts: int64[N] instants in µs, not decreasing.
@@ -66,7 +66,7 @@ class GroupRun:
     def advance(self, start: int, stop: int) -> list[Column]:
         """The columns of the rows among positions start … stop - 1, in order: values, and which are valid (None = all).
 
-        Each column has the type that its reducer declares; 0 stands under nulls. Chunks must follow each other from position 0.
+        Each column has the type that its reducer declares; values under nulls are 0. Chunks must follow each other from position 0.
 
         Raises:
             SumOverflow: a final result is beyond its limit: the earliest such position, then the first such feature. The run is then spent.

@@ -29,7 +29,7 @@ _NO_DISK: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOM
 
 
 class SqliteLedger(LedgerVerbs):
-    """A `ports.Ledger` in the file `path`; the first change makes it, with its folder, if nothing stands there.
+    """A `ports.Ledger` in the file `path`; the first change makes it, with its folder, if there is none.
 
     Args:
         path: the ledger's file.
@@ -38,7 +38,7 @@ class SqliteLedger(LedgerVerbs):
         busy_timeout_s: how long a call waits for other writers.
 
     Raises:
-        LedgerUnavailable: the file cannot be opened or written, is no ledger, or was made by a newer release.
+        LedgerUnavailable: the file cannot be opened or written, is not a ledger, or was made by a newer release.
     """
 
     name = "sqlite"
@@ -59,13 +59,13 @@ class SqliteConnector:
         self._is_prepared = False
 
     def look(self) -> None:
-        """Refuse what stands there and is no ledger of this schema. Writes nothing."""
+        """Refuse an existing file that is not a ledger of this schema. Writes nothing."""
         if os.path.lexists(self._path):
             with self._mapped(), closing(self._opened("rw")) as connection:
                 self._is_prepared = self._has_tables(connection)
 
     def prepare(self) -> None:
-        """Make the file, its folder and its tables if they are missing; refuse what is no ledger of this schema."""
+        """Make the file, its folder and its tables if they are missing; refuse what is not a ledger of this schema."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as wrong:
@@ -158,10 +158,10 @@ class SqliteTransaction:
 
 
 class _Nothing:
-    """What is read of a ledger that nobody has written to."""
+    """An empty ledger, read before its file exists."""
 
     def now_us(self) -> int:
-        """Nobody asks."""
+        """Never called."""
         return 0
 
     def change(self, statement: str, **values: object) -> int:  # noqa: ARG002 - the shape of a transaction

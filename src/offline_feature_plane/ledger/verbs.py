@@ -103,11 +103,11 @@ class LedgerVerbs:
         return self._leave(run_key, attempt, "done", result=result)
 
     def failed(self, run_key: str, *, attempt: int, reason_code: str, details: Mapping[str, Any]) -> Run:
-        """RUNNING → FAILED, final; the caller has buried the run before. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        """RUNNING → FAILED, final; the caller has written the tombstone before. Raises Fenced, RunNotFound, LedgerUnavailable."""
         return self._leave(run_key, attempt, "failed", reason_code=reason_code, details=details)
 
     def cancel(self, run_key: str, *, reason: str) -> Run:
-        """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has buried the run before. Raises InvalidTransition, RunNotFound."""
+        """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has written the tombstone before. Raises InvalidTransition, RunNotFound."""
         with self._connector.writing() as tx:
             run, now = _found(tx, run_key), tx.now_us()
             move(run.state, "cancel")

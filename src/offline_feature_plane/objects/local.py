@@ -4,7 +4,7 @@
 
 `link` is create-if-absent: of any number of writers one wins, and a reader sees all bytes or none. Every path is walked segment by
 segment below the root without following links, so no key leads out. What a crash leaves in `.staging` is harmless: no key reaches it,
-and its name is never used again while it stands.
+and its name is never used again while it exists.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class LocalStore:
         return f"LocalStore({str(self.root)!r})"
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
-        """Create `key` with `data` iff nothing stands there, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        """Create `key` with `data` iff it does not exist yet, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
         segments = _segments(key)
 
         def fill(aside: IO[bytes]) -> None:
@@ -121,7 +121,7 @@ class LocalStore:
             return self.root.joinpath(*segments)
 
     def exists(self, key: str) -> bool:
-        """Does an object stand at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        """Is there an object at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
         segments = _segments(key)
         try:
             with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
@@ -172,7 +172,7 @@ class LocalStore:
                     os.unlink(name, dir_fd=staging)
 
     def _new_aside(self, staging: int) -> tuple[str, int]:
-        """A name nobody has: process and count, tried until the kernel says that it is new."""
+        """An unused name: process and count, tried until the kernel says that it is new."""
         while True:
             name = f"{os.getpid()}-{next(self._counter)}"
             with suppress(FileExistsError):
@@ -262,7 +262,7 @@ def _kind_at(name: str, folder: int) -> int | None:
 
 
 def _refuse_strange(key: str, name: str, folder: int) -> None:
-    """What stands at an object's name is a regular file or nothing; a link is never followed, a folder is no object."""
+    """An object's name is a regular file or does not exist; a link is never followed, and a folder is not an object."""
     kind = _kind_at(name, folder)
     if kind == stat.S_IFLNK:
         raise RefScopeInvalid(f"{key} is a link; the store does not follow links.", path=key, fix="Remove the link.")

@@ -49,7 +49,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A record that nobody can read. Its offset is unknown; it stands for the first one that may be its own."""
+    """A record that cannot be decoded. Its offset is unknown; it is taken as the first possible one."""
 
     number: int
 
@@ -123,7 +123,7 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
 
 
 def _records(file: PinnedFile) -> Iterator[Record | None]:
-    """The records of a segment file; None for a line or payload that is no JSON, and for what cannot be decoded."""
+    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
     if file.relative.endswith(".parquet"):
         yield from _parquet_records(file)
         return

@@ -53,7 +53,7 @@ class MemoryStore:
         return copy
 
     def exists(self, key: str) -> bool:
-        """Does an object stand there?"""
+        """Is there an object?"""
         return key in self.objects
 
     def list(self, prefix: str) -> Iterator[str]:

@@ -42,13 +42,13 @@ CALLERS = 64
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that moves only when it is advanced."""
 
     def __init__(self, us: int = 1_790_000_000_000_000) -> None:
         self.us = us
 
     def now_us(self) -> int:
-        """Where it stands."""
+        """The current instant."""
         return self.us
 
     def sleep_us(self, span_us: int) -> None:
@@ -311,7 +311,7 @@ class LedgerContract:
             ledger.note(run.run_key, attempt=1, kind="RUN_DONE", details={})
 
     def test_a_closure_is_remembered_once(self, ledger: Ledger) -> None:
-        """The first digest of a profile revision stands (`decisions.md` D11)."""
+        """The first digest of a profile revision is kept (`decisions.md` D11)."""
         assert ledger.remember_closure(profile="cards@1/base@1", digest=ONE) == ONE
         assert ledger.remember_closure(profile="cards@1/base@1", digest=OTHER) == ONE
         assert ledger.remember_closure(profile="cards@2/base@1", digest=OTHER) == OTHER

@@ -188,7 +188,7 @@ def _is_cold(events: Events, rows: Int64s, task: Task) -> Bools:
 
 
 def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:
-    """Which rows the sample keeps, and what each stands for."""
+    """Which rows the sample keeps, and what each represents."""
     sampling = task.sampling
     kept, weights = np.ones(len(rows), dtype=np.bool_), np.ones(len(rows), dtype=np.float64)
     if sampling is None:
