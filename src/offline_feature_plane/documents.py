@@ -122,7 +122,7 @@ def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
         raise RefInvalid(f"{ref!r} is not a file path.", fix="Write a path relative to the document.")
     found = (folder / ref).resolve()
     if not any(found.is_relative_to(Path(root).resolve()) for root in roots):
-        raise RefScopeInvalid(f"{ref} leads to {found}, outside of {', '.join(roots)}.",
+        raise RefScopeInvalid(f"{ref} resolves to {found}, outside of {', '.join(roots)}.",
                               fix="Move the file, or add its folder to `roots:`.")
     return found
 
@@ -218,7 +218,7 @@ class _Reader:
 
     def refuse_extras(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent):
-            raise self.wrong(event, f"*{event.anchor} is an alias", "Write the value out.")
+            raise self.wrong(event, f"*{event.anchor} is an alias", "Write the value itself.")
         if getattr(event, "anchor", None) is not None:
             raise self.wrong(event, f"&{event.anchor} is an anchor", "Write the value out where it is needed.")  # type: ignore[attr-defined]
         if getattr(event, "tag", None) is not None:

@@ -25,7 +25,7 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         SettingsInvalid: the file is unreadable, of an invalid length, or inside of the store.
     """
     if path.is_relative_to(store):
-        raise SettingsInvalid(f"the token key {path} lies in the store.", path="tokens.key_file",
+        raise SettingsInvalid(f"the token key {path} is inside the store.", path="tokens.key_file",
                               fix="Keep it elsewhere: otherwise whoever reads datasets could reverse their tokens.")
     try:
         secret = read_small(path, MAX_BYTES).strip()

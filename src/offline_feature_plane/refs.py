@@ -24,6 +24,6 @@ def resolve_ref(ref: str, folder: Path, roots: Sequence[str], place: str) -> Pat
         raise RefInvalid(f"{ref!r} is not a path.", path=place, fix="Refs are file paths, relative to the intent.")
     path = (folder / ref).resolve()
     if not any(path.is_relative_to(Path(root).resolve()) for root in roots):
-        raise RefScopeInvalid(f"{ref} leads to {path}, outside of the plane's roots.", path=place,
+        raise RefScopeInvalid(f"{ref} resolves to {path}, outside of the plane's roots.", path=place,
                               fix=f"Move it below {' or '.join(roots)}, or add its folder to `roots:` in plane.yaml.")
     return path

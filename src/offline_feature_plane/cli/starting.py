@@ -111,7 +111,7 @@ def _refuse_inside(directory: Path, *data: Path | None) -> None:
     """Files of a plane inside of a folder of data would be read as data."""
     for folder in data:
         if folder is not None and folder.is_dir() and directory.resolve().is_relative_to(folder.resolve()):
-            raise SourceUnreadable(f"{directory} lies in {folder}, which holds data.", path=str(directory),
+            raise SourceUnreadable(f"{directory} is inside {folder}, which holds data.", path=str(directory),
                                    fix="Choose a folder beside the data: every file in a data folder is read as data.")
 
 

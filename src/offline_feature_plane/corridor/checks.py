@@ -47,8 +47,8 @@ def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, Pinned
     for source in closure.sources:
         nameless = [topic for topic in source.event_types if topic in events and not events[topic].names_events]
         if nameless and source.name in learned | looked_at:
-            raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} maps no id.", path="$.label",
-                                           fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or ask with `target: none`.")
+            raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} has no id column.", path="$.label",
+                                           fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or use `target: none`.")
 
 
 def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) -> None:

@@ -146,7 +146,7 @@ def checked_copy(part: Part, store: ObjectStore, scratch: Path) -> Path:
                              fix="Restore it from a copy of the store.", path=store.uri(part.key)) from gone
     found = file_digest(path)
     if found != part.sha256 or path.stat().st_size != part.size_bytes:
-        raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, the manifest says {part.sha256}.",
+        raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, but the manifest has {part.sha256}.",
                              fix="The file was changed after publication: restore it from a copy of the store.", path=store.uri(part.key))
     return path
 

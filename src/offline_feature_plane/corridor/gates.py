@@ -16,7 +16,7 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state another share under label.coverage.",
     "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
-    "decoding": "Correct the segments and write their index again, or let the archiver declare them under `dispositions`.",
+    "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
 }
 
 
@@ -67,7 +67,7 @@ def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFac
         return
     error = all_codes().get(failed[0].reason_code or "", RefusedError)
     raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".",
-                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or ask with `non_training_allowed: true`.",
+                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
                 gates=[gate.describe() for gate in failed])
 
 

@@ -98,7 +98,7 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     numbers = [column for column in free if column not in keys and _is_amount(column)]
     meant = [column for column in numbers if rank(column.name, _AMOUNT_WORDS)]
     amounts = sorted(meant or numbers, key=lambda column: (-rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
-    notes += [f"key: {column.name}, about {column.distinct} values" + ("" if named else "; not named like a key, but its values come back")
+    notes += [f"key: {column.name}, about {column.distinct} values" + ("" if named else "; its name does not suggest a key, but its values repeat")
               for column in keys]
     notes += [] if keys else ["key: none found; name one under `groups:` in features.yaml"]
     notes += [] if amounts else ["amount: none found; name numbers under `fields:` in features.yaml"]

@@ -161,7 +161,7 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
     """
     if store.exists(retired_key(platform_run_id, dm_id)):
         raise DatasetRetired(f"{dm_id} was retired.", dataset_manifest_id=dm_id,
-                             fix="State a `correction` in the intent: it is part of the meaning, so it asks for another dataset.")
+                             fix="State a `correction` in the intent: it changes the meaning, so another dataset is built.")
     return _look(store, manifest_key(platform_run_id, dm_id))
 
 
@@ -178,7 +178,7 @@ def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> None:
     with suppress(ManifestInvalid):  # a damaged copy is ignored
         if read_manifest(standing).core_digest != manifest.core_digest:
             raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets.", run_key=run.run_key,
-                                         fix="Compare what `ofs show --json` says of both; report this as a defect.")
+                                         fix="Compare the output of `ofs show --json` for both, and report this as a defect.")
 
 
 def make_vow(store: ObjectStore, run: Run, manifest: Manifest) -> Vow:
@@ -220,7 +220,7 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
     if visible.core_digest != vow.core_digest:
         raise NondeterminismDetected(f"{vow.dm_id} is published with core {visible.core_digest}, and run {run.run_key} reached "
                                      f"{vow.core_digest}.", path=key,
-                                     fix="Compare what `ofs show --json` says of both; report this as a defect.")
+                                     fix="Compare the output of `ofs show --json` for both, and report this as a defect.")
     _point(store, run, visible, key)
     return Published("PUBLISHED" if visible.publisher == run.run_key else "ALREADY_PUBLISHED", visible, key)
 

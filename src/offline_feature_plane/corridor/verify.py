@@ -71,7 +71,7 @@ def columns_of(manifest: DatasetManifest) -> tuple[Column, ...]:
 def _artifact(ref: ArtifactRef, manifest: DatasetManifest, store: ObjectStore) -> Check:
     name = f"{ref.name} {'have' if ref.name.endswith('s') else 'has'} the recorded digest"
     if not ref.key.startswith(f"{manifest.platform_run_id}/"):
-        return Check(name, passed=False, detail=f"{ref.key} lies outside of the manifest's run")
+        return Check(name, passed=False, detail=f"{ref.key} is outside of the manifest's run")
     try:
         return same(name, sha256_of(store.get(ref.key)), ref.sha256)
     except OfsError as error:

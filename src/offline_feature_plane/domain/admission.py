@@ -86,8 +86,8 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
         return None
     record = Record(topic, partition, offset_kind, offset, number, run, scenario, kind, event_id, ts_us, log_us, payload, said)
     if stored != said and recipe == EVENT_HASH_RECIPE:
-        raise ReplayBasisMismatch(f"{record.place} hashes to {said[:19]}…, but {str(stored)[:19]}… is stored beside it.",
-                                  path=record.place, fix="Restore the segment from the log; it it was changed after archiving.")
+        raise ReplayBasisMismatch(f"{record.place} hashes to {said[:19]}…, but {str(stored)[:19]}… is stored with it.",
+                                  path=record.place, fix="Restore the segment from the log; it was changed after archiving.")
     return record
 
 

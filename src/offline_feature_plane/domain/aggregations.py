@@ -106,7 +106,7 @@ class Sum(_Summing):
         fits = abs(total) < 10**MAX_DECIMAL_DIGITS if _is_decimal(window.argument) else -2**63 <= total < 2**63
         if not fits:
             width = "18 digits" if _is_decimal(window.argument) else "int64"
-            raise NumericOverflow(f"{window.call.function}({window.call.argument}) is {total}, beyond {width}.",
+            raise NumericOverflow(f"{window.call.function}({window.call.argument}) is {total}, which exceeds {width}.",
                                   fix="Use a shorter window, a smaller scale, or mean.")
         return total
 

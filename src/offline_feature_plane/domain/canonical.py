@@ -183,7 +183,7 @@ def _checked(value: Any, place: str, depth: int, *, decimal: bool) -> Any:
     if isinstance(value, str):
         return _checked_text(value, place, decimal=decimal)
     if isinstance(value, int) and not decimal and not -SAFE_INTEGER <= value <= SAFE_INTEGER:
-        raise SchemaInvalid(f"the integer {value} is beyond 2^53 - 1.", path=place, fix="Write it as text.")
+        raise SchemaInvalid(f"the integer {value} exceeds 2^53 - 1.", path=place, fix="Write it as text.")
     return value
 
 
@@ -215,7 +215,7 @@ def _restricted(value: Any, place: str, depth: int, *, as_stored: bool) -> Any:
         return _canonical_text(value, place, as_stored=as_stored)
     if kind is int:
         if not -SAFE_INTEGER <= value <= SAFE_INTEGER:
-            raise SchemaInvalid(f"the integer {value} is beyond 2^53 - 1.", path=place, fix="Write it as text.")
+            raise SchemaInvalid(f"the integer {value} exceeds 2^53 - 1.", path=place, fix="Write it as text.")
         return value
     if not isinstance(value, (Mapping, list, tuple)):
         raise SchemaInvalid(f"a {kind.__name__} has no canonical form.", path=place, fix="Write floats, decimals and instants as text.")

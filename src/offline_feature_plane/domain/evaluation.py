@@ -167,6 +167,6 @@ def _fitting(value: int | float, kind: ColumnType, what: str) -> int | float:  #
     limit = 10**MAX_DECIMAL_DIGITS if kind.kind == "decimal" else 2**63
     low = -limit + 1 if kind.kind == "decimal" else -limit
     if not low <= value < limit:
-        raise NumericOverflow(f"`{what}` gives {value}, beyond {'18 digits' if kind.kind == 'decimal' else 'int64'}.",
+        raise NumericOverflow(f"`{what}` gives {value}, which exceeds {'18 digits' if kind.kind == 'decimal' else 'int64'}.",
                               fix="Use smaller scales, or a float64 (x / 1).")
     return value

@@ -59,7 +59,7 @@ def extract(raw: Any, field: Field, zone: str | None = None) -> Value:
         if field.nullable:
             return None
         raise EventSchemaMissingFields(f"the field {field.name} is absent.", path=field.name,
-                                       fix="Declare `missing: null` or a value that stands in, or correct the events.")
+                                       fix="Declare `missing: null` or a replacement value, or correct the events.")
     return convert(raw, field.type, field.round, zone, field.name)
 
 
@@ -160,7 +160,7 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
 
 def _within(us: int, raw: datetime, name: str) -> int:
     if not EARLIEST_US <= us <= LATEST_US:
-        _refuse(raw, ColumnType("timestamp"), name, "its instant lies outside the years 1 to 9999", "Leave it out if it means never.")
+        _refuse(raw, ColumnType("timestamp"), name, "its instant is outside the years 1 to 9999", "Leave it out if it means never.")
     return us
 
 

@@ -199,7 +199,7 @@ class _Parser:
     def _typed(self, part: _Part) -> _Part:
         if part.bare_null:
             raise self.fail("a null here would make the whole result unknown.", part.start, part.end,
-                            "Ask `is_null(x)`, or give a stand-in with `coalesce(x, …)`.")
+                            "Write `is_null(x)`, or replace it with `coalesce(x, …)`.")
         return part
 
     def above(self, level: int) -> _Part:

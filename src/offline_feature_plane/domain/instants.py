@@ -194,5 +194,5 @@ def _from_datetime(moment: datetime) -> int:
 
 def _within(us: int, spelled: object) -> int:
     if not EARLIEST_US <= us <= LATEST_US:
-        raise ValueError(f"{spelled!r} lies outside the years 1 to 9999")
+        raise ValueError(f"{spelled!r} is outside the years 1 to 9999")
     return us

@@ -135,7 +135,7 @@ def _refuse_nonsense(ts: Int64s, arrays: Sequence[npt.NDArray[Any]], *, current:
     """Raise ValueError for what no caller may ask: kernels check no bounds."""
     _refuse_lengths(ts, arrays)
     if ts.shape[0] and (bool((ts[1:] < ts[:-1]).any()) or not -FARTHEST_US < int(ts[0]) <= int(ts[-1]) < FARTHEST_US):
-        raise ValueError("instants must not decrease, nor lie beyond ±2⁶⁰ µs")
+        raise ValueError("instants must not decrease, nor exceed ±2⁶⁰ µs")
     if delay_us < 0 or (current and delay_us) or any(length is not None and length <= 0 for length in windows):
         raise ValueError(f"no window has delay {delay_us} with current={current} and lengths {list(windows)}")
 

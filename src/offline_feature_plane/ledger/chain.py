@@ -85,7 +85,7 @@ def _check_row(run: Row, events: Sequence[LedgerEvent]) -> None:
         raise LedgerChainBroken(f"the row of run {run['run_key']} is not the request that was queued.", run_key=run["run_key"], fix=_FIX)
     for name, value in _folded(events).items():
         if run[name] != value:
-            raise LedgerChainBroken(f"the row of run {run['run_key']} says {name} = {run[name]!r}; its events say {value!r}.",
+            raise LedgerChainBroken(f"the row of run {run['run_key']} has {name} = {run[name]!r}; its events give {value!r}.",
                                     run_key=run["run_key"], field=name, fix=_FIX)
 
 

@@ -277,7 +277,7 @@ def _no_folder(key: str, segment: str, folder: int, *, create: bool) -> RefScope
         return RefScopeInvalid(f"{key} goes through the link {segment!r}; the store does not follow links.", path=key,
                                fix="Remove the link.")
     if create:
-        return RefInvalid(f"{key} lies below the object {segment!r}.", path=key, fix="Choose a key that is not below another object.")
+        return RefInvalid(f"{key} is below the object {segment!r}.", path=key, fix="Choose a key that is not below another object.")
     return RefNotFound(f"there is no object at {key}.", path=key)
 
 

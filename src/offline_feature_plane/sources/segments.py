@@ -118,7 +118,7 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
             unread += 1
             yield Undecodable(unread)
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
-        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}; the index says {evidence.record_count} "
+        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}, but the index says {evidence.record_count} "
                                   f"up to {evidence.last_offset}.", path=segment.file.relative)
 
 

@@ -27,7 +27,7 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
         ReplayBasisMismatch: a segment is not the indexed one.
     """
     if selector.from_us >= selector.to_us:
-        raise _unresolved("the selector is empty.", "`to` lies after `from`.")
+        raise _unresolved("the selector is empty.", "`to` must be later than `from`.")
     lanes: dict[tuple[str, int, str, str], list[Segment]] = {}
     for one in segments:
         lanes.setdefault(one.lane, []).append(one)
@@ -69,7 +69,7 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         before = record.log_us
         if record.log_us >= moment:
             return record.number
-    raise _unresolved(f"{segment.file.relative} holds no record at {when} though its index says so.", "Write the index again.")
+    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Generate the index again.")
 
 
 def _unresolved(what: str, fix: str) -> OfsError:

@@ -132,7 +132,7 @@ class GroupColumns:
         feature = self._group.features[wrong.feature]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
         call = f"{feature.aggregation.function}({feature.aggregation.argument})"
-        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, beyond {digits}.",
+        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, which exceeds {digits}.",
                                fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
 
 

@@ -225,7 +225,7 @@ def _read_values(table: LabelTable, column: _Columns) -> tuple[npt.NDArray[np.in
         count = int(sum(counts[raw_texts[text]] for text in unmapped))
         listed = ", ".join(map(repr, sorted(unmapped)[:_SHOWN])) + (" …" if len(unmapped) > _SHOWN else "")
         raise LabelPolicyInvalid(
-            f"{count} {table.label_type} labels hold {'values' if len(unmapped) > 1 else 'a value'} without a meaning: {listed}, "
+            f"{count} {table.label_type} labels hold {'values' if len(unmapped) > 1 else 'a value'} that are not mapped: {listed}, "
             f"the first in {column.place(first)}.", path=f"labels.{table.label_type}.value", values=sorted(unmapped)[:_SHOWN],
             fix=f"Map it in `value:` (mapped are {', '.join(known)}), or correct the file." if known else "Correct the file.")
     meanings = [known[text] if known is not None else text for text in raw_texts]

@@ -96,5 +96,5 @@ class LocalSession:
     @staticmethod
     def _need(value: Value | None, step: str) -> Value:
         if value is None:
-            raise EngineFailed(f"the session was asked for more before `{step}` was done.", fix="Please report this.")
+            raise EngineFailed(f"the session was used before `{step}` was done.", fix="Please report this.")
         return value

@@ -271,6 +271,6 @@ def _value(table: LabelTable, raw: dict[str, Any]) -> str:
         raise LabelStoreUnavailable(f"a {table.label_type} label has no {table.value_column!r}.", path=table.value_column,
                                     fix="Leave such rows out of the label file.")
     if meanings is not None and text not in meanings:
-        raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value without a meaning.", fix="Map it in `value:`.",
+        raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value that is not mapped.", fix="Map it in `value:`.",
                                  path=f"labels.{table.label_type}.value")
     return text if meanings is None else meanings[text]
