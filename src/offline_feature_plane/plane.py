@@ -266,7 +266,7 @@ class Plane:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A name for a work folder, to be made by whoever needs it; afterwards it is gone, with every empty folder above it that is new."""
+        """A name for a work folder, created when needed; removed afterwards, with every new empty folder above it."""
         folder = Path(self.settings.work) / f"look-{os.getpid()}-{next(_LOOKS)}"
         missing = [one for one in folder.parents if not one.exists()]
         try:

@@ -43,7 +43,7 @@ class PlaneInputs:
     Args:
         settings: the plane's.
         store: opens the artifact store; called only if an intent refers to other datasets.
-        engine: gives the engine that will compute, to be asked what it supports.
+        engine: gives the engine that will compute; planning asks it what it supports.
     """
 
     def __init__(self, settings: Settings, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
@@ -110,6 +110,6 @@ def _run_facts(path: Path) -> Document:
 
 
 def _place_of_wish(asked: Document) -> str:
-    """Where the required outputs were asked for: in the intent if it names them, else for the whole plane."""
+    """Where the required outputs are stated: in the intent if it names them, else for the whole plane."""
     written = next((name for name in ("required_output_ids", "required_outputs") if asked.value.get(name) is not None), None)
     return "plane.yaml $.required_outputs" if written is None else f"{asked.place(f'$.{written}')} $.{written}"

@@ -201,7 +201,7 @@ def _at(document: Any, steps: Sequence[str]) -> Any:
 
 
 def _one_each(problems: list[Problem]) -> list[Problem]:
-    """One problem a place; the words of whoever knows the place best, who comes last."""
+    """One problem per place; the last one is the most specific."""
     last = {problem.path: problem for problem in problems}
     return [last[path] for path in dict.fromkeys(problem.path for problem in problems)]
 

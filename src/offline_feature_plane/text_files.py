@@ -98,7 +98,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def check_csv(path: Path) -> None:
-    """Look for what a reader of CSV would correct or tell badly.
+    """Look for what a CSV reader would silently correct or report unclearly.
 
     Raises:
         SourceUnreadable: text that is not UTF-8, text behind a closing quote, a quote that never closes; with the line.
@@ -176,7 +176,7 @@ def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) 
 
 
 def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
-    """The first row of a CSV file that has more or fewer fields than the header, told with its line; None if no row has."""
+    """The first row of a CSV file that has more or fewer fields than the header, reported with its line; None if no row has."""
     try:
         with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             rows = csv.reader(text)

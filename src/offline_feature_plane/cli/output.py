@@ -62,7 +62,7 @@ def complain(text: str) -> None:
 
 
 def _to_nowhere(stream: Any) -> None:
-    """What a stream still holds goes nowhere, so that the end of the process does not stumble over it."""
+    """Discard what a stream still buffers, so that it does not fail at process exit."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -284,5 +284,5 @@ class BuildIntent(Contract):
 
     @property
     def purpose(self) -> Literal["training", "non_training"]:
-        """What the dataset is asked for (`decisions.md` D10)."""
+        """What the dataset is for (`decisions.md` D10)."""
         return "non_training" if self.non_training_allowed else "training"

@@ -1,6 +1,6 @@
 """The one base of all contracts, and how a document that breaks one is reported: every problem, each with a place, a code and a sentence.
 
-Pydantic does the looking; the words are ours. A reason code comes from where a problem stands and which rule failed, never from
+Pydantic finds the problems; the texts are ours. A reason code comes from the place of a problem and which rule failed, never from
 the text of a message (`domain.md` §2).
 """
 

@@ -160,7 +160,7 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
             outputs: Collection[str] | None = None) -> dict[str, Any]:
     """The settings that change rows or verdicts, and nothing else: what `config_digest` is taken of (`decisions.md` D11).
 
-    Never paths, formats, engine, memory, threads, store, ledger: the bytes at hand are pinned by themselves. What a dataset does not use
+    Never paths, formats, engine, memory, threads, store, ledger: the input bytes are pinned separately. What a dataset does not use
     does not change it: other tables, other label types, and, if it reads no world input, the gates.
 
     Args:

@@ -28,7 +28,7 @@ _ANY_TYPE = ("decimal(18,2)", "int64", "string", "timestamp", "bool", "float64")
 
 
 class FieldSpec(Contract):
-    """One typed field of an event. `missing` stands in for an absent value; an explicit null makes the field nullable."""
+    """One typed field of an event. `missing` replaces an absent value; an explicit null makes the field nullable."""
 
     type: str
     path: str | list[str] | None = None
@@ -125,7 +125,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
         rows: the intent's `rows`, which the short form's source is named after.
         stem: the profile's file name without its ending, which the short form is named after.
         label_types: the plane's label types; None leaves label types unchecked.
-        supports: tells whether the plane's engine computes an aggregation; None leaves that unchecked.
+        supports: says whether the plane's engine computes an aggregation; None leaves that unchecked.
 
     Raises:
         FeatureProfileInvalid, ExpressionInvalid, AggregationUnsupported, LabelTypeScopeUnresolved: with every problem.

@@ -1,6 +1,6 @@
 """Is this manifest the one that was published? Asked before anything in it is believed (R12, `decisions.md` A1, A3).
 
-    asked id ─▶ pointer ─▶ manifest ─┬─▶ its identity gives its fingerprint and id
+    given id ─▶ pointer ─▶ manifest ─┬─▶ its identity gives its fingerprint and id
                   └─ digest ─────────┼─▶ the publishing run vowed its core
                                      └─▶ its parts are that run's own, and hold all rows
 

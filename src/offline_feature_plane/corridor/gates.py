@@ -29,7 +29,7 @@ class Judged(Protocol):
 
     @property
     def task(self) -> Task:
-        """What the engine was asked."""
+        """The task of the engine."""
 
     @property
     def completeness(self) -> Completeness:

@@ -98,7 +98,8 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     numbers = [column for column in free if column not in keys and _is_amount(column)]
     meant = [column for column in numbers if rank(column.name, _AMOUNT_WORDS)]
     amounts = sorted(meant or numbers, key=lambda column: (-rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
-    notes += [f"key: {column.name}, about {column.distinct} values" + ("" if named else "; its name does not suggest a key, but its values repeat")
+    notes += [f"key: {column.name}, about {column.distinct} values"
+              + ("" if named else "; its name does not suggest a key, but its values repeat")
               for column in keys]
     notes += [] if keys else ["key: none found; name one under `groups:` in features.yaml"]
     notes += [] if amounts else ["amount: none found; name numbers under `fields:` in features.yaml"]
@@ -192,7 +193,7 @@ def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str
     Args:
         table: its summary.
         events: the summary of the events.
-        meets: how many rows of a label column are values of an events' column; asked where names alone do not link the files.
+        meets: how many rows of a label column are values of an events' column; called where names alone do not link the files.
 
     Raises:
         SourceColumnUnknown: no column links labels to events. LabelTypeScopeUnresolved: the file says nothing.

@@ -42,7 +42,7 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
 
     Raises:
         ExpressionInvalid: `subject.where` does not parse, or is not a condition.
-        SettingsInvalid: identifiers shall be tokenised, and the key is missing or another one than the intent's.
+        SettingsInvalid: identifiers are to be tokenised, and the key is missing or differs from the intent's.
     """
     subject = closure.source(intent.subject.source)
     where = None

@@ -6,7 +6,7 @@
                            └─▶ tombstone ─▶ FAILED           a failing run: tombstone ─▶ FAILED
 
 The store's create-if-absent decides, the ledger records. Whatever answers "exists", fails or does not answer is read back: only what
-stands counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, so the run is DONE; or it has another, so
+is stored counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, so the run is DONE; or it has another, so
 it is FAILED with NONDETERMINISM_DETECTED. A run without such a vow may fail only after its tombstone is written.
 
 These are the steps; `settle` joins them for one claimed run.
@@ -260,7 +260,7 @@ def _vow(data: bytes, key: str) -> Vow:
 
 
 def _point(store: ObjectStore, run: Run, visible: Manifest, key: str) -> None:
-    """Write the pointer of a bare id after its manifest; whoever finds it missing writes it again."""
+    """Write the pointer of a bare id after its manifest; a later build writes it if it is missing."""
     pointer = canonical_bytes({"platform_run_id": run.platform_run_id, "manifest_key": key, "manifest_digest": visible.digest})
     if _stands(store, by_id_key(visible.dm_id), pointer) != pointer:
         raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} names another manifest than the one at {store.uri(key)}.",

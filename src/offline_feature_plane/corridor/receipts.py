@@ -60,7 +60,7 @@ def _put_new(store: ObjectStore, run: Run, name: str, data: bytes) -> str:
 class Receipts:
     """Measures the phases of an attempt; those of a run are also kept in its store and in the ledger (`kept`).
 
-    `check` is asked before each phase, and by long ones in between; it raises Fenced once the claim was lost.
+    `check` is called before each phase, and by long ones in between; it raises Fenced once the claim was lost.
     """
 
     clock: Clock

@@ -87,7 +87,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
     Raises:
         StorageIoFailure: the run was given back: QUEUED if the work failed, PUBLISH_PENDING if publishing did.
         PublicationStalled: PUBLISH_PENDING; a person must look.
-        Fenced, LedgerUnavailable: nothing was recorded; a later claim goes on.
+        Fenced, LedgerUnavailable: nothing was recorded; a later claim continues.
         OfsError: anything else that ended the run: FAILED with this code, or PUBLISH_PENDING if the run has vowed.
         BaseException: whatever else interrupted the worker; the run is QUEUED.
     """
@@ -187,7 +187,7 @@ def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBa
 
 
 def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack) -> None:
-    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Otherwise the run goes on later."""
+    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Otherwise a later attempt continues the run."""
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)

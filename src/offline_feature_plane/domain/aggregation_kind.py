@@ -56,7 +56,7 @@ class WindowContents:
 
 
 class AggregationKind(ABC):
-    """Everything that distinguishes one aggregation from another; whoever meets a call asks its kind, and nobody compares names.
+    """Everything that distinguishes one aggregation from another; code asks the kind, and never compares names.
 
     The docstring of a subclass begins with the call and becomes its entry in the reference.
     """

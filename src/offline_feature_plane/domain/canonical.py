@@ -4,7 +4,7 @@ Canonical bytes are RFC 8785 JSON over a restricted set of values: null, boolean
 objects with text keys. Decimals and larger integers travel as text, instants as `YYYY-MM-DDThh:mm:ss.ffffffZ`. So equal
 bytes mean equal values, in every language.
 
-A digest never stands on bare bytes of a document: `digest(recipe, payload)` hashes the canonical bytes of
+A digest is never taken of a document's bytes alone: `digest(recipe, payload)` hashes the canonical bytes of
 `{"payload": payload, "recipe": recipe}`. The recipe id is the domain prefix: it says what was hashed and how, and two recipes never meet.
 """
 

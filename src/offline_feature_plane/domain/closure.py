@@ -19,7 +19,7 @@ Rounding = Literal["exact", "half_even"]
 class Field:
     """One typed field of an event.
 
-    `path` is the way into the payload (records) or a single column name (plain tables). `missing` is the value that stands in for an
+    `path` is the way into the payload (records) or a single column name (plain tables). `missing` is the value that replaces an
     absent one as canonical text; `nullable` says that absent is allowed and stays null. `identifier` names the entity whose
     tokens replace the value wherever it leaves as data (`decisions.md` D12).
     """

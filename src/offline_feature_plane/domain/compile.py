@@ -64,7 +64,7 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
 
 def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None,
                   supports: Callable[[str], bool] | None = None) -> list[Problem]:
-    """Every problem of a whole profile, whatever set is asked for; row features must make sense for at least one source."""
+    """Every problem of a whole profile, whatever set is chosen; row features must make sense for at least one source."""
     compiler = Definitions(profile, label_types, supports)
     sources = compiler.sources()
     groups = compiler.groups(sources, compiler.group_refs())

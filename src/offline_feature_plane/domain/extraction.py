@@ -75,7 +75,7 @@ def extract_mark(raw: Any, field: Field, zone: str | None = None) -> Value:
 
 
 def missing_value(field: Field) -> Value:
-    """What stands in for an absent value: the field's `missing:` text, read in its type; None if none is declared."""
+    """The replacement of an absent value: the field's `missing:` text, read in its type; None if none is declared."""
     if field.missing is None:
         return None
     return convert(field.missing, field.type, field.round, "UTC", f"{field.name}.missing")

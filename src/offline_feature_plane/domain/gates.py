@@ -93,9 +93,9 @@ def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], ga
         required_output_ids: what is wanted; empty means no world inputs, and nothing is judged but the run scope.
         gate_map: which gate covers which outputs.
         deny_list: truth products, by name or shell pattern.
-        platform_run_id: the run that is asked about.
+        platform_run_id: the run of the intent.
         scenario_run_ids: the scenario runs that may be read; empty means any.
-        place: where the outputs were asked for; what is missing for them is reported there.
+        place: where the outputs were required; what is missing for them is reported there.
 
     Raises:
         RunScopeInvalid: the view is of another run. NoPassNoRead: anything else is missing. Both with every problem.

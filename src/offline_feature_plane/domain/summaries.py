@@ -1,4 +1,4 @@
-"""What a look at a user's file tells about its columns: plain values that guesses are made from."""
+"""What is found about the columns of a user's file: plain values that guesses are made from."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ColumnSummary:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """One file or folder of files: its path as plane.yaml shall spell it, the stem of its name, rows, columns; the path as it was given."""
+    """One file or folder of files: its path as plane.yaml will spell it, the stem of its name, rows, columns; the path as it was given."""
 
     path: str
     stem: str
@@ -72,7 +72,7 @@ class TableSummary:
 
     @property
     def said(self) -> str:
-        """The path as whoever gave it knows it."""
+        """The path as it was given."""
         return self.given or self.path
 
 

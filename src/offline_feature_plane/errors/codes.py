@@ -46,7 +46,7 @@ class LabelAsofMissing(RequestError):
 
 
 class FeatureProfileUnresolved(RequestError):
-    """The feature profile cannot be read, or lacks the set or group asked for."""
+    """The feature profile cannot be read, or lacks the requested set or group."""
 
 
 class FeatureProfileInvalid(RequestError):
@@ -273,7 +273,7 @@ class RunBusy(ConflictError):
 
 
 class RetryNotPending(ConflictError):
-    """A publish-only retry was asked of a run that is not PUBLISH_PENDING."""
+    """A publish-only retry was requested for a run that is not PUBLISH_PENDING."""
 
 
 class PublicationVowed(ConflictError):

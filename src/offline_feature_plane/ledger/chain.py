@@ -90,7 +90,7 @@ def _check_row(run: Row, events: Sequence[LedgerEvent]) -> None:
 
 
 def _folded(events: Sequence[LedgerEvent]) -> dict[str, Any]:
-    """The row's fields as the events tell them."""
+    """The row's fields as the events give them."""
     row: dict[str, Any] = {"state": "QUEUED", "mode": None, "attempt": 0, "full_run_attempts": 0, "publish_retry_attempts": 0,
                            "worker": None, "reason_code": None, "result": None}
     for event in events:

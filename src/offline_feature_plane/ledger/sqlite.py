@@ -50,7 +50,7 @@ class SqliteLedger(LedgerVerbs):
 
 
 class SqliteConnector:
-    """Transactions on one SQLite file; every driver error leaves as one of ours."""
+    """Transactions on one SQLite file; every driver error is mapped to an OFS error."""
 
     def __init__(self, path: Path, clock: Clock, *, busy_timeout_s: float) -> None:
         self._path = path.absolute()

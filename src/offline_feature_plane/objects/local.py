@@ -3,7 +3,7 @@
     write aside in .staging ─▶ fsync ─▶ hard-link to the final name ─▶ fsync the folders ─▶ remove the aside
 
 `link` is create-if-absent: of any number of writers one wins, and a reader sees all bytes or none. Every path is walked segment by
-segment below the root without following links, so no key leads out. What a crash leaves in `.staging` is harmless: no key reaches it,
+segment below the root without following links, so no key leads outside. What a crash leaves in `.staging` is harmless: no key reaches it,
 and its name is never used again while it exists.
 """
 
@@ -179,7 +179,7 @@ class LocalStore:
                 return name, os.open(name, _ASIDE, 0o644, dir_fd=staging)
 
     def _settled(self, folders: Folders, segments: Segments, outcome: PutOutcome) -> PutOutcome:
-        """Make the name durable, whoever created it and its folders: what is called `exists` must not be lost either."""
+        """Make the name durable, whichever process created it and its folders: an object reported as `exists` must not be lost either."""
         key = "/".join(segments)
         if _kind_at(segments[-1], folders[-1]) == stat.S_IFDIR:
             raise RefInvalid(f"{key} is a prefix of other objects.", path=key, fix="Choose a key that is not a prefix of other keys.")
@@ -236,7 +236,7 @@ class LocalStore:
 
     @contextmanager
     def _mapped(self, doing: str, key: str) -> Iterator[None]:
-        """Operating system errors leave as ours."""
+        """Operating system errors are mapped to OFS errors."""
         try:
             yield
         except OSError as wrong:

@@ -165,7 +165,7 @@ class PinnedEvents(Protocol):
 
     @property
     def table_files(self) -> tuple[Path, ...]:
-        """The files whose columns are its fields; none if fields stand in payloads."""
+        """The files whose columns are its fields; none if fields are in payloads."""
 
     def basis(self) -> list[dict[str, Any]]:
         """Everything that it holds, as entries of an intent's `replay_basis`."""

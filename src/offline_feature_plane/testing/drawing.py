@@ -82,7 +82,7 @@ def draw_world(seed: int, *, events: int = 28) -> World:
 
 
 def _sources(rng: Random) -> list[Source]:
-    """Sources whose fields are nullable, or have something that stands in for nothing."""
+    """Sources whose fields are nullable, or have a replacement for absent values."""
     found = []
     for source, fields in FIELDS.items():
         topics = tuple(topic for topic, owner in TOPICS.items() if owner == source and topic != "noise")

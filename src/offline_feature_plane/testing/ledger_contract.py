@@ -143,13 +143,13 @@ class LedgerContract:
         assert unnamed(ledger, OTHER).run.request_id == f"auto:{'2' * 16}:1"
 
     def test_runs_come_newest_first(self, ledger: Ledger) -> None:
-        """Newest first, also within one tick of the clock, and no more than asked."""
+        """Newest first, also within one tick of the clock, and no more than requested."""
         for number in range(3):
             submit(ledger, f"request-{number:04}")
         assert [run.request_id for run in ledger.runs(limit=2)] == ["request-0002", "request-0001"]
 
     def test_a_run_is_found_by_its_name(self, ledger: Ledger) -> None:
-        """By request id or by the beginning of its key, never more than asked for; nothing has no name."""
+        """By request id or by the beginning of its key, never more than requested; an empty name matches nothing."""
         runs = [submit(ledger, f"request-{number:04}").run for number in range(20)]
         assert [run.run_key for run in ledger.find("request-0007")] == [runs[7].run_key]
         assert [run.run_key for run in ledger.find(runs[3].run_key)] == [runs[3].run_key]
@@ -335,7 +335,7 @@ class LedgerContract:
         assert len(ledger.runs()) == 1
 
     def test_many_claims_have_one_winner(self, ledger: Ledger) -> None:
-        """64 workers at once: one attempt, the others are told RunBusy."""
+        """64 workers at once: one attempt, the others get RunBusy."""
         run = submit(ledger).run
         answers = at_once(CALLERS, lambda number: ledger.claim(run.run_key, worker=f"w{number}", lease_us=LEASE_US))
         assert Counter(type(answer) for answer in answers) == {Run: 1, RunBusy: CALLERS - 1}

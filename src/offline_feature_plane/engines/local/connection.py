@@ -50,7 +50,7 @@ def open_connection(work: Path, memory_limit: str | None = None, threads: int | 
 
 @contextmanager
 def foreign_errors(doing: str) -> Iterator[None]:
-    """Turn what DuckDB raises into errors of ours; `doing` says what was going on.
+    """Turn what DuckDB raises into OFS errors; `doing` says what was going on.
 
     Raises:
         ResourceExceeded: out of memory. StorageIoFailure: the scratch disk. SourceUnreadable: a file. EngineFailed: anything else.

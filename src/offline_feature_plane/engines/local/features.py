@@ -1,6 +1,6 @@
 """Feature columns of the chosen rows, chunk by chunk: groups through the kernels, then row features, then derived columns.
 
-Chunks are runs of positions in the total order. Groups advance side by side, one thread each, one chunk ahead of whoever reads.
+Chunks are runs of positions in the total order. Groups advance side by side, one thread each, one chunk ahead of the reader.
 """
 
 from __future__ import annotations
