@@ -443,7 +443,7 @@ def test_a_key_in_the_store_is_refused(tmp_path, capsys):
     """Whoever reads datasets must not find the key beside them."""
     (tmp_path / "plane.yaml").write_text("plane: p\nstore: store\ntokens: {key_file: store/tokens.key}\n")
     assert asked("key", "--plane", tmp_path / "plane.yaml") == 2
-    assert "lies in the store" in capsys.readouterr().err
+    assert "is inside the store" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 

@@ -176,7 +176,7 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
 
 
 def _warn_of_other_logs(pins: Pins, labels: Sequence[LabelTable]) -> list[str]:
-    """A pinned intent names the label log that was at hand; growth is harmless, and only a comparison can detect an edit."""
+    """A pinned intent names the label log that was in use; growth is harmless, and only a comparison can detect an edit."""
     named = pins.intent["label_basis"]["store"]
     return [f"the intent was pinned with the {table.label_type} labels in different files; if what was known at the as-of has "
             "changed, so have the rows." for table in labels if named.get(table.label_type, table.log_id) != table.log_id]

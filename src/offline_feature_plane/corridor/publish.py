@@ -6,8 +6,8 @@
                            └─▶ tombstone ─▶ FAILED           a failing run: tombstone ─▶ FAILED
 
 The store's create-if-absent decides, the ledger records. Whatever answers "exists", fails or does not answer is read back: only what
-is stored counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, so the run is DONE; or it has another, so
-it is FAILED with NONDETERMINISM_DETECTED. A run without such a vow may fail only after its tombstone is written.
+is stored counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, and the run is DONE; or it has
+another, and the run is FAILED with NONDETERMINISM_DETECTED. Without such a vow a run may fail only after its tombstone is written.
 
 These are the steps; `settle` joins them for one claimed run.
 """

@@ -187,7 +187,7 @@ def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBa
 
 
 def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack) -> None:
-    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Otherwise a later attempt continues the run."""
+    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Else a later attempt continues."""
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)

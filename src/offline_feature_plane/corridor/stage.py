@@ -165,7 +165,7 @@ def _follow(chunks: Iterable[pa.Table], take: Callable[[pa.Table], None]) -> Non
 
 @contextmanager
 def _ended(batches: Iterable[pa.RecordBatch]) -> Iterator[Iterable[pa.RecordBatch]]:
-    """The batches; in the end their generator is closed, so that the engine's threads end here, and not when the exception is garbage-collected."""
+    """The batches; then their generator is closed, so that the engine's threads end here, not when an exception is garbage-collected."""
     try:
         yield batches
     finally:
