@@ -84,7 +84,7 @@ class PlaneInputs:
         gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
         try:
             facts = parse_run_facts(document.value)
-            inputs = judge_inputs(facts.document(), intent.required_output_ids, gate_map, self.settings.deny_outputs,
+            inputs = judge_inputs(facts.document(), intent.join_scope.required_output_ids, gate_map, self.settings.deny_outputs,
                                   platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids,
                                   place=_place_of_wish(submitted.document))
         except OfsError as wrong:
@@ -111,5 +111,6 @@ def _run_facts(path: Path) -> Document:
 
 def _place_of_wish(asked: Document) -> str:
     """Where the required outputs are stated: in the intent if it names them, else for the whole plane."""
-    written = next((name for name in ("required_output_ids", "required_outputs") if asked.value.get(name) is not None), None)
-    return "plane.yaml $.required_outputs" if written is None else f"{asked.place(f'$.{written}')} $.{written}"
+    named = {"join_scope": "$.join_scope.required_output_ids", "required_outputs": "$.required_outputs"}
+    place = next((path for name, path in named.items() if asked.value.get(name) is not None), None)
+    return "plane.yaml $.required_outputs" if place is None else f"{asked.place(place)} {place}"

@@ -53,3 +53,36 @@ def test_an_edited_label_history_is_told_on_recomputing(small):
     small.labels(edited)
     with pytest.raises(LabelHistoryChanged):
         ofs.open(small.folder / "plane.yaml").build(small.intent_path, recompute=True)
+
+
+def test_a_pinned_intent_tells_that_the_labels_are_in_other_files_now(small):
+    """A pinned intent names the label log that was at hand; plan and build say if it is another one, and only then.
+
+    pinned ──── labels grow or are edited ──── plan, build: "pinned with the chargeback labels in different files"
+    """
+    pinned = ofs.open(small.folder / "plane.yaml").pin(small.intent_path)
+    small.intent_path.write_text(pinned.text)
+    named = "pinned with the chargeback labels in different files"
+    plane = ofs.open(small.folder / "plane.yaml")
+    assert not [one for one in plane.plan(small.intent_path).plan.warnings if named in one]
+    edited = chargebacks()
+    edited["reported_at"][0] += timedelta(hours=1)
+    small.labels(edited)
+    plane = ofs.open(small.folder / "plane.yaml")
+    assert len([one for one in plane.plan(small.intent_path).plan.warnings if named in one]) == 1
+    assert plane.plan(small.intent_path).pins.dataset_fingerprint == pinned.fingerprint
+    built = plane.build(small.intent_path)
+    assert len([one for one in built.notices if named in one]) == 1
+    assert built.outcome == "PUBLISHED"
+    assert any(named in one for one in plane.build(small.intent_path).notices)
+    small.labels(chargebacks())
+    assert not [one for one in ofs.open(small.folder / "plane.yaml").plan(small.intent_path).plan.warnings if named in one]
+
+
+def test_a_short_intent_speaks_of_the_labels_at_hand(small):
+    """A short intent pins no label log: before its first dataset there is nothing that the labels could differ from."""
+    edited = chargebacks()
+    edited["reported_at"][0] += timedelta(hours=1)
+    small.labels(edited)
+    built = ofs.open(small.folder / "plane.yaml").build(small.intent_path)
+    assert not [one for one in built.notices if "in other files" in one]

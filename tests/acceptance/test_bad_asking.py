@@ -314,7 +314,7 @@ SHORT = [
     Case("no gate receipt", 4, "NO_PASS_NO_READ", several(facts(gate_receipts=[]), setting("intent", "required_outputs", ["stream"])),
          ("intent.yaml:17 $.required_outputs.stream",)),
     Case("no locator", 4, "NO_PASS_NO_READ", several(facts(), pinned_then(facts(locators=[]))),
-         ("intent.yaml:", " $.required_output_ids.stream")),
+         ("intent.yaml:", " $.join_scope.required_output_ids.stream")),
     Case("OFS may not publish here", 4, "OWNERSHIP_BOUNDARY_VIOLATION", setting("plane", "outputs", []), ("dataset_manifest",)),
     # places
     Case("store below a file", 7, "STORAGE_IO_FAILURE", blocked("store"), ("blocked",)),

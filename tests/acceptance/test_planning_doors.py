@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_plane import EVENT_SCHEMA, LABEL_SCHEMA, SmallPlane, chargebacks, make_plane, transactions
+from small_plane import EVENT_SCHEMA, LABEL_SCHEMA, SmallPlane, as_jsonl, chargebacks, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
-from offline_feature_plane.errors import ReplayBasisGap, SelectorUnresolved, TruthFieldAsFeature
+from offline_feature_plane.errors import ReplayBasisGap, SelectorUnresolved, SourceColumnUnknown, TruthFieldAsFeature
 from offline_feature_plane.plane import open_plane
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
@@ -100,6 +101,37 @@ def test_a_plain_table_has_no_log_time(place: Path) -> None:
     plane.documents()
     with pytest.raises(ReplayBasisGap):
         open_plane(place / "p/plane.yaml").plan(plane.intent_path)
+
+
+def as_csv(columns: Mapping[str, list[Any]]) -> str:
+    """Columns as CSV text."""
+    rows = ([one.isoformat() if isinstance(one, datetime) else str(one) for one in row] for row in zip(*columns.values(), strict=True))
+    return "".join(",".join(row) + "\n" for row in [list(columns), *rows])
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("used", ["by a feature", "by a group's condition", "by the rows' condition"])
+def test_a_field_without_a_column_is_known_while_planning(form: str, used: str, place: Path) -> None:
+    """A field that no column of the events can give is refused by `plan` already, with the column's name, and no run is opened."""
+    plane = make_plane(place / "p")
+    if form != "parquet":
+        (plane.folder / f"tx.{form}").write_text(as_csv(transactions()) if form == "csv" else as_jsonl(transactions()))
+        plane.plane["events"]["transaction"]["path"] = f"tx.{form}"
+    plane.profile["fields"]["country"] = {"type": "string", "path": "land"}
+    if used == "by a feature":
+        plane.profile["groups"]["customer"]["features"]["countries"] = "distinct(country)"
+    elif used == "by a group's condition":
+        plane.profile["groups"]["customer"]["where"] = "country == 'DE'"
+    else:
+        plane.intent["where"] = "country == 'DE'"
+    plane.documents()
+    opened = open_plane(place / "p/plane.yaml")
+    for ask in (opened.plan, opened.preview, opened.build):
+        with pytest.raises(SourceColumnUnknown, match="land") as refused:
+            ask(plane.intent_path)
+        assert refused.value.exit_status == 2
+    assert not opened.runs()
+    assert plane.manifests() == []
 
 
 # --- truth --------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ MEANT = {
     "sampling": None, "sampling/seed": "t", "sampling/rates": {"negative": "0.6"}, "sampling/by": None,
     "identifiers": {"mode": "raw", "reason": "because"}, "identifiers/key_id": None,
     "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2",
-    "correction": "again", "required_output_ids": ["arrivals", "sites"], "policy_revision": "p2", "config_revision": "c2",
+    "correction": "again", "join_scope": {"required_output_ids": ["arrivals", "sites"]}, "policy_revision": "p2", "config_revision": "c2",
     "non_training_allowed": True}
 NOT_MEANT = {
     "request_id": "request-0001", "label_basis/store": {"fraud": "another log", "dispute": "yet another"},

@@ -4,6 +4,8 @@ import json
 import shutil
 from contextlib import suppress
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_plane import make_plane
 
@@ -219,3 +221,53 @@ def test_receipts_of_an_earlier_life_do_not_stand_for_new_ones(plane):
     assert opened(plane).verify(built.manifest.dataset_manifest_id).intact
     assert {path: sha256_of(path.read_bytes()) for path in before} == before
     assert built.manifest.core.content_digest in {whole["core"]["content_digest"], part["core"]["content_digest"]}
+
+
+def with_a_lie(table, column, value):
+    """The same rows but for one value of the last one."""
+    values = table[column].to_pylist()
+    place = table.column_names.index(column)
+    return table.set_column(place, table.field(place), pa.array([*values[:-1], value(values[-1])], table.schema.types[place]))
+
+
+def rewrite_rows(plane, document, change):
+    """Give a dataset other rows, with every digest that speaks of files put right: data file, manifest, and pointer."""
+    (part,) = document["evidence"]["parts"]
+    old = place(plane, part["key"])
+    draft = plane.folder / "draft.parquet"
+    pq.write_table(change(pq.read_table(old)), draft)
+    part |= {"sha256": sha256_of(draft.read_bytes()), "size_bytes": draft.stat().st_size}
+    part["key"] = f"{part['key'].rpartition('/')[0]}/{part['sha256'].removeprefix('sha256:')}.parquet"
+    old.unlink()
+    draft.rename(place(plane, part["key"]))
+    data = canonical_bytes(document)
+    write(manifest_file(plane, document), data)
+    pointer = place(plane, f"by_id/{document['dataset_manifest_id']}.json")
+    write(pointer, canonical_bytes(json.loads(pointer.read_bytes()) | {"manifest_digest": sha256_of(data)}))
+
+
+FORGED_ROWS = {
+    "an answer": lambda table: with_a_lie(table, "target", lambda value: 1 - value),
+    "a count": lambda table: with_a_lie(table, "customer__n_1d", lambda value: value + 1),
+    "a null": lambda table: with_a_lie(table, "customer__avg_7d", lambda _: None),
+    "an id": lambda table: with_a_lie(table, "event_id", lambda value: value + 1),
+    "another order": lambda table: table.take([*range(1, len(table)), 0]),
+    "one row twice, one never": lambda table: table.take([0, *range(len(table) - 1)]),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED_ROWS)
+def test_rows_are_held_against_the_content_and_not_only_against_their_file(plane, forged):
+    """Other rows in files whose every digest was put right are found by the content digest alone (`decisions.md` F)."""
+    whole, _ = whole_and_part(plane)
+    rewrite_rows(plane, whole, FORGED_ROWS[forged])
+    found = opened(plane).verify(whole["dataset_manifest_id"])
+    assert [check.name for check in found.checks if not check.passed] == ["the rows have the promised content digest"]
+    assert not found.intact
+
+
+def test_the_same_rows_in_other_files_are_the_dataset(plane):
+    """Written again as they are, with the digests of the new files, the rows are intact: content is no matter of files."""
+    whole, _ = whole_and_part(plane)
+    rewrite_rows(plane, whole, lambda table: table)
+    assert opened(plane).verify(whole["dataset_manifest_id"]).intact

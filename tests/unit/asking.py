@@ -55,7 +55,7 @@ def full(**changes):
         "target": {"label_type": "chargeback", "positive": ["CHARGEBACK"], "unlabeled": "negative_when_mature"},
         "splits": [{"name": "train", "from_utc": "2026-01-01", "to_utc": "2026-04-01"},
                    {"name": "test", "from_utc": "2026-04-08", "to_utc": "2026-06-01"}],
-        "identifiers": {"mode": "tokenized", "key_id": "0" * 16}, "run_facts_ref": "none", "required_output_ids": [],
+        "identifiers": {"mode": "tokenized", "key_id": "0" * 16}, "run_facts_ref": "none", "join_scope": {"required_output_ids": []},
         "policy_revision": "unversioned", "config_revision": "unversioned", "ofs_code_release_id": "0.1.0+sha256:abc",
         "actor": {"name": "ann", "source": "os_user"}}
     for name, value in changes.items():

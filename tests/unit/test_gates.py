@@ -5,7 +5,15 @@ import copy
 import pytest
 
 from offline_feature_plane.contracts.run_facts import parse_run_facts
-from offline_feature_plane.domain.gates import judge_coverage, judge_inputs, judge_lag, judge_outputs, judge_target, judge_truth_fields
+from offline_feature_plane.domain.gates import (
+    judge_coverage,
+    judge_decoding,
+    judge_inputs,
+    judge_lag,
+    judge_outputs,
+    judge_target,
+    judge_truth_fields,
+)
 from offline_feature_plane.errors import NoPassNoRead, OfsError, RunScopeInvalid
 
 HEX = "a" * 64
@@ -145,6 +153,16 @@ def test_coverage_of_nobody_and_of_unnamed_types():
     """No subject is no answer; a type without a demand is only shown."""
     assert not judge_coverage({}, {"cb": "0.5"}, "0").passed
     assert judge_coverage(COUNTS, {}, "0").describe()["details"]["types"]["cb"]["answered"] == "0.900000"
+
+
+@pytest.mark.parametrize(("undecodable", "declared", "verdict"), [(0, 0, "PASS"), (2, 2, "PASS"), (1, 2, "PASS"), (2, 1, "FAIL"),
+                                                                  (1, 0, "FAIL")])
+def test_decoding(undecodable, declared, verdict):
+    """Records that nobody can read pass if the index declares at least as many; what it declares is no part of the verdict's details."""
+    result = judge_decoding(undecodable, declared)
+    assert (result.verdict, result.describe()["details"]) == (verdict, {"undecodable": undecodable})
+    assert result.reason_code == (None if result.passed else "REPLAY_INCOMPLETE")
+    assert bool(result.sentences) != result.passed
 
 
 def test_target_lag_truth_and_grant():

@@ -98,7 +98,7 @@ WRONG = [
     ({"sampling": {"seed": "s", "rates": {"negative": 0.5}}}, "$.sampling.rates.negative", "SCHEMA_INVALID"),
     ({"identifiers": {"mode": "raw"}}, "$.identifiers.reason", "SCHEMA_INVALID"), ({"identifiers": {"mode": "x"}}, "$.identifiers",
                                                                                    "SCHEMA_INVALID"),
-    ({"required_output_ids": ["o"]}, "$.run_facts_ref", "RUN_FACTS_UNAVAILABLE"),
+    ({"join_scope": {"required_output_ids": ["o"]}}, "$.run_facts_ref", "RUN_FACTS_UNAVAILABLE"),
     ({"supersedes": "dm_" + "0" * 32}, "$.backfill_reason", "SUPERSESSION_LINK_INVALID"),
     ({"backfill_reason": "late data"}, "$.supersedes", "SUPERSESSION_LINK_INVALID"), ({"supersedes": "dm_1", "backfill_reason": "x"},
                                                                                       "$.supersedes", "SUPERSESSION_LINK_INVALID"),

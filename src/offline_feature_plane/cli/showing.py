@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,6 +223,8 @@ def _eligible(core: Core) -> str:
 def _outcome(run: Run) -> str:
     if run.result:
         return str(run.result.get("dataset_manifest_id") or run.result.get("outcome"))
+    if run.state == "RUNNING" and run.lease_until_us is not None and run.lease_until_us < time.time_ns() // 1_000:
+        return "its worker is gone; the same `ofs build` goes on"
     return run.reason_code or ""
 
 

@@ -22,8 +22,8 @@ from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
 
 __all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CoveragePolicy", "FeatureDefinitionSet", "FileSetBasis",
-           "IntentKind", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis", "SplitRange", "Subject",
-           "TargetRule", "TokenizedIdentifiers"]
+           "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis", "SplitRange",
+           "Subject", "TargetRule", "TokenizedIdentifiers"]
 
 INTENT_SCHEMA = "learning.ofs_build_intent.v1"
 NO_RUN_FACTS = "none"
@@ -181,6 +181,12 @@ class Subject(Contract):
     where: Text | None = None
 
 
+class JoinScope(Contract):
+    """What of other planes a dataset is joined with: outputs that each need a PASS. None is said as an empty list (`domain.md` §7)."""
+
+    required_output_ids: TextSet
+
+
 class TargetRule(Contract):
     """How a resolved label becomes a target (`decisions.md` D24). `negative` null means every other resolved value."""
 
@@ -260,7 +266,7 @@ class BuildIntent(Contract):
     coverage_policy: CoveragePolicy = Field(default_factory=CoveragePolicy)
     correction: Text | None = None
     run_facts_ref: Text
-    required_output_ids: TextSet
+    join_scope: JoinScope
     parity_anchor_ref: Text | None = None
     supersedes: DatasetId | None = None
     backfill_reason: Text | None = None

@@ -59,7 +59,7 @@ INTENT_CODES: Codes = (
     (r"\$\.label_basis.*", LabelAsofMissing),
     (r"\$\.feature_definition_set.*", FeatureProfileUnresolved),
     (r"\$\.(target|coverage_policy).*", LabelPolicyInvalid),
-    (r"\$\.(run_facts_ref|required_output_ids.*)", RunFactsUnavailable),
+    (r"\$\.(run_facts_ref|join_scope.*)", RunFactsUnavailable),
     (r"\$\.(supersedes|backfill_reason)", SupersessionLinkInvalid),
     (r"\$\.policy_revision", PolicyRevisionMissing),
     (r"\$\.config_revision", ConfigRevisionMissing),
@@ -213,7 +213,8 @@ def _sampling_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _evidence_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
-    wanted = document.get("required_output_ids")
+    scope = document.get("join_scope")
+    wanted = scope.get("required_output_ids") if isinstance(scope, Mapping) else None
     if document.get("run_facts_ref") == NO_RUN_FACTS and isinstance(wanted, list) and wanted:
         yield Problem("$.run_facts_ref", RunFactsUnavailable.code,
                       f"`none` is possible only without required outputs; here they are {', '.join(map(str, wanted))}")

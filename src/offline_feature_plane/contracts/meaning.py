@@ -58,7 +58,7 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
         "cold_rows": intent.cold_rows,
         "coverage_policy": asked["coverage_policy"],
         "correction": intent.correction,
-        "required_output_ids": asked["required_output_ids"],
+        "join_scope": asked["join_scope"],
         "run_facts_digest": run_facts_digest,
         "world_inputs": sorted((dict(one) for one in world_inputs), key=lambda one: str(one.get("output_id")).encode()),
         "policy_revision": intent.policy_revision,

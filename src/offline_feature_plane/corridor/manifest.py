@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,7 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
         evidence=Evidence(
             parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref, receipts=list(receipts),
             engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
-            meanings=planned.task.closure.meanings(),
+            meanings=storable({column: unicodedata.normalize("NFC", said) for column, said in planned.task.closure.meanings().items()}),
             sources=planned.source_evidence(),
             publisher={"run_key": run.run_key, "request_id": run.request_id, "attempt": run.attempt, "actor": intent["actor"],
                        "ledger_head": ledger_head}))

@@ -133,7 +133,7 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
     """Everything that decides the dataset, with its fingerprint."""
     intent, closure = expanded.intent, expanded.closure
     meaningful = config_meaning(inputs.settings, topics=pinned.events.keys(), label_types=[one.label_type for one in pinned.labels],
-                                outputs=intent.required_output_ids)
+                                outputs=intent.join_scope.required_output_ids)
     meant = identity(intent, ranges=proof.ranges, closure=closure, config_digest=config_digest(meaningful),
                      run_facts_digest=proof.granted.run_facts_digest, world_inputs=proof.granted.inputs,
                      tzdata=inputs.tzdata if _names_zone(closure, task) else None)

@@ -183,7 +183,7 @@ class _Writer:
 
     def write(self) -> dict[str, Any]:
         short, settings = self.short, self.settings
-        wanted = self.fill(short.get("required_outputs"), "$.required_output_ids", list(settings.required_outputs), "plane.yaml")
+        wanted = self.fill(short.get("required_outputs"), "$.join_scope.required_output_ids", list(settings.required_outputs), "plane.yaml")
         facts = settings.run_facts if wanted else None
         return {
             "schema_version": self.fill(None, "$.schema_version", INTENT_SCHEMA, "schema constant"),
@@ -205,7 +205,7 @@ class _Writer:
             "correction": short.get("correction"),
             "run_facts_ref": self.fill(short.get("run_facts"), "$.run_facts_ref", facts or NO_RUN_FACTS,
                                        "plane.yaml" if facts else "schema constant"),
-            "required_output_ids": wanted,
+            "join_scope": {"required_output_ids": wanted},
             "parity_anchor_ref": None,
             "supersedes": short.get("supersedes"),
             "backfill_reason": short.get("backfill_reason"),

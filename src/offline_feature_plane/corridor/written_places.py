@@ -22,7 +22,7 @@ _PLACES = (
     (r"\$\.feature_definition_set\.profile_.*", "$.features"),
     (r"\$\.feature_definition_set.*", "$.set"),
     (r"\$\.run_facts_ref", "$.run_facts"),
-    (r"\$\.required_output_ids", "$.required_outputs"),
+    (r"\$\.join_scope(?:\.required_output_ids)?", "$.required_outputs"),
     (r"\$\.feature_sets", "$.set"),  # what the profile has not, the intent asked for
     (r"\$\.sources", "$.rows"),
 )
@@ -49,7 +49,7 @@ _LONG_PLACES = (
     (r"\$\.label\.type|\$\.labels(?:\[\d+\])?", "$.label_basis.label_types"),
     (r"\$\.label", "$.label_basis"),
     (r"\$\.run_facts", "$.run_facts_ref"),
-    (r"\$\.required_outputs", "$.required_output_ids"),
+    (r"\$\.required_outputs", "$.join_scope.required_output_ids"),
 )
 
 

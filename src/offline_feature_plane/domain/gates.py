@@ -81,7 +81,7 @@ def _result(gate: str, code: type[OfsError], sentences: Iterable[str], details: 
 
 def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], gate_map: GateMap, deny_list: Sequence[str], *,
                  platform_run_id: str, scenario_run_ids: Sequence[str] = (),
-                 place: str = "$.required_output_ids") -> tuple[WorldInput, ...]:
+                 place: str = "$.join_scope.required_output_ids") -> tuple[WorldInput, ...]:
     """The world inputs that may be read, with their evidence.
 
     An output may be read iff its locator is known, it is not a truth product, nothing in its scope has failed, and either an instance

@@ -1,0 +1,107 @@
+"""Looking at a plane leaves nothing behind, needs no place to write, and an answer that stands needs no machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from small_plane import SmallPlane, make_plane
+
+from offline_feature_plane import plane as plane_module
+from offline_feature_plane.__main__ import run
+from offline_feature_plane.domain.canonical import sha256_of
+from offline_feature_plane.plane import open_plane
+
+
+@pytest.fixture(scope="module")
+def built_once(quick: Path) -> SmallPlane:
+    """A plane with one dataset of a versioned profile."""
+    plane = make_plane(quick / "looking")
+    plane.profile |= {"policy_id": "cards.features", "revision": "r1"}
+    plane.documents()
+    open_plane(plane.folder / "plane.yaml").build(plane.intent_path)
+    return plane
+
+
+@pytest.fixture
+def built(built_once: SmallPlane, place: Path, monkeypatch: pytest.MonkeyPatch) -> SmallPlane:
+    """A copy of it, in which the test stands."""
+    shutil.copytree(built_once.folder, place / "p")
+    monkeypatch.chdir(place / "p")
+    return SmallPlane(place / "p")
+
+
+def traces(folder: Path) -> dict[str, str]:
+    """Everything below a folder, with the digest of its bytes."""
+    return {str(path.relative_to(folder)): sha256_of(path.read_bytes()) if path.is_file() else "folder" for path in folder.rglob("*")}
+
+
+def looks(dataset: str, run_key: str) -> list[tuple[str, ...]]:
+    """Every command that only looks."""
+    return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("preview", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",),
+            ("show", dataset), ("verify", dataset)]
+
+
+def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> None:
+    """Every command that only looks leaves each file and folder as it was, in a fresh copy of a plane."""
+    opened = open_plane("plane.yaml")
+    before = traces(built.folder)
+    for command in looks(opened.datasets()[0].dataset_manifest_id, opened.runs()[0].run_key):
+        for options in ((), ("--json",)):
+            assert run([*command, *options]) == 0, command
+            assert traces(built.folder) == before, command
+
+
+def test_computing_again_leaves_nothing(built: SmallPlane) -> None:
+    """A comparison computes everything and writes nothing: no run, no receipt, no scratch."""
+    before = traces(built.folder)
+    assert run(["build", "intent.yaml", "--recompute"]) == 0
+    assert traces(built.folder) == before
+
+
+def test_looking_leaves_nothing_in_a_plane_without_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was built yet there is no store, no ledger and no work folder, and looking makes none."""
+    plane = make_plane(place / "p")
+    monkeypatch.chdir(plane.folder)
+    before = traces(plane.folder)
+    for command in (("plan", "intent.yaml"), ("pin", "intent.yaml"), ("preview", "intent.yaml"), ("runs",), ("datasets",)):
+        assert run(command) == 0, command
+        assert traces(plane.folder) == before, command
+
+
+def test_looking_needs_no_place_to_write(built: SmallPlane) -> None:
+    """All but a preview work where neither a work folder nor a ledger can be made."""
+    dataset = open_plane("plane.yaml").datasets()[0].dataset_manifest_id
+    (built.folder / "ledger.sqlite").unlink()
+    (built.folder / "blocked").write_text("in the way")
+    reader = open_plane("plane.yaml", work=str(built.folder / "blocked/work"), ledger=str(built.folder / "blocked/ledger.sqlite"))
+    before = traces(built.folder)
+    assert reader.plan("intent.yaml").dm_id == dataset
+    assert reader.pin("intent.yaml").fingerprint == reader.manifest(dataset).dataset_fingerprint
+    assert [one.dataset_manifest_id for one in reader.datasets()] == [dataset]
+    assert reader.verify(dataset).intact
+    assert len(reader.dataset(dataset)) == reader.manifest(dataset).core.row_count
+    assert list(reader.runs()) == []
+    assert traces(built.folder) == before
+
+
+def test_what_is_published_is_answered_without_a_machine(built: SmallPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking again compiles and loads no kernels, under the same run and under a new request; computing again does."""
+    def refuse() -> NoReturn:
+        raise AssertionError("kernels are loaded")
+
+    monkeypatch.setattr(plane_module, "warm", refuse)
+    said: list[str] = []
+    for request_id in (None, "request-0002"):
+        if request_id:
+            (built.folder / "intent.yaml").write_text((built.folder / "intent.yaml").read_text() + f"request_id: {request_id}\n")
+        answer = open_plane("plane.yaml").build("intent.yaml", progress=lambda step, done, total: said.append(step))
+        assert (answer.outcome, answer.run is not None) == ("ALREADY_PUBLISHED", True)
+    assert "compile" not in said
+    opened = open_plane("plane.yaml")
+    with pytest.raises(AssertionError, match="kernels are loaded"):
+        opened.build("intent.yaml", recompute=True)
+    with pytest.raises(AssertionError, match="kernels are loaded"):
+        opened.preview("intent.yaml")
