@@ -20,7 +20,7 @@ USAGE, OUTSIDE, INTERRUPTED, TERMINATED, OURS = 2, 7, 130, 143, 70
 
 
 class Terminated(BaseException):
-    """Somebody asked this process to end."""
+    """This process received a request to terminate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, Terminated) as stop:  # before the command began, or while its answer was written
         status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)):
-        signal.signal(number, lambda *_, code=code: os._exit(code))  # the work is over: nothing is left to be said or mended
+        signal.signal(number, lambda *_, code=code: os._exit(code))  # the work is over: nothing is left to be said or corrected
     sys.exit(status)
 
 
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     if lost is None or isinstance(lost, BrokenPipeError):  # whoever read has seen enough
         return status
     reason = getattr(lost, "strerror", None) or str(lost)
-    complain(f"error: the output could not be written: {reason}. What was done is done; `ofs runs` tells what became of a run.")
+    complain(f"error: the output could not be written: {reason}. The command itself has finished; `ofs runs` shows the outcome of a run.")
     return status or OUTSIDE
 
 
@@ -106,7 +106,7 @@ def _say_stopped(how: str, *, as_json: bool) -> int:
     from offline_feature_plane.cli.output import complain, emit_json
 
     status = {"interrupted": INTERRUPTED, "terminated": TERMINATED}[how]
-    what = f"{how.capitalize()}. The same command goes on where this one stopped."
+    what = f"{how.capitalize()}. Run the same command again to continue."
     if as_json:
         emit_json({"error": {"code": how.upper(), "family": "outside", "exit_status": status, "what": what}})
     else:
@@ -119,13 +119,14 @@ def _not_ours(error: Exception) -> OfsError | None:
     from offline_feature_plane.errors import RefNotFound, ResourceExceeded
 
     if isinstance(error, MemoryError):
-        return ResourceExceeded("the machine has not enough memory for this.", fix="Free memory, take a larger machine, or ask for fewer "
+        return ResourceExceeded("the machine does not have enough memory for this.",
+                                fix="Free memory, use a larger machine, or ask for fewer "
                                 "events, windows or columns; `ofs plan` estimates what a build needs.")
     if isinstance(error, FileNotFoundError):
         try:
             os.getcwd()  # noqa: PTH109 - nothing heavier
         except OSError:
-            return RefNotFound("the current folder does not exist any more.", fix="Change to a folder that exists, then run this again.")
+            return RefNotFound("the current folder no longer exists.", fix="Change to a folder that exists, then run this again.")
     return None
 
 
@@ -136,7 +137,7 @@ def _confess(error: Exception, *, as_json: bool) -> int:
     if as_json:
         emit_json({"error": {"code": "INTERNAL_ERROR", "family": "internal", "exit_status": OURS, "what": what}})
     else:
-        complain(f"error INTERNAL_ERROR\n  {what}\n  → This is a defect of OFS. `ofs runs` tells what became of the run. "
+        complain(f"error INTERNAL_ERROR\n  {what}\n  → This is a defect in OFS. `ofs runs` shows the outcome of the run. "
                  "Set OFS_DEBUG=1 to see where, and report it.")
     if os.environ.get("OFS_DEBUG"):
         import traceback

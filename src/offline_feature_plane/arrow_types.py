@@ -55,12 +55,12 @@ def refuse_type(topic: str, column: str, kind: pa.DataType, name: str, wanted: C
     numbers = (ColumnType("int64"), ColumnType("float64"), ColumnType("decimal", 18, 2))
     others = [one for one in (ColumnType("bool"), *numbers, ColumnType("timestamp")) if carries(kind, one)]
     if pa.types.is_date(kind) and wanted.kind == "timestamp":
-        fix = "A day is no instant. If its first moment is meant, cast the column to a timestamp of the zone that is meant."
+        fix = "A day is not an instant. If its first moment is meant, cast the column to a timestamp of the zone that is meant."
     elif others:
         fix = f"Declare {name} as {' or '.join(one.kind for one in others)}, or convert the column."
     else:
         fix = f"Convert the column to one that carries {wanted}."
-    raise SourceTypeMismatch(f"{topic}: column {column} is {kind}, which no {wanted} can be read from.", path=column, fix=fix)
+    raise SourceTypeMismatch(f"{topic}: column {column} is {kind}, which cannot be read as {wanted}.", path=column, fix=fix)
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -84,7 +84,7 @@ def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.ND
 
 
 def scaled_integers(decimals: pa.Array) -> npt.NDArray[np.int64]:
-    """The scaled integers of a decimal128 array of at most 18 digits; whatever stands under a null is arbitrary."""
+    """The scaled integers of a decimal128 array of at most 18 digits; values under a null are arbitrary."""
     words = np.frombuffer(decimals.buffers()[1], dtype=np.int64).reshape(-1, 2)
     low: npt.NDArray[np.int64] = words[decimals.offset:decimals.offset + len(decimals), 0]
     return low

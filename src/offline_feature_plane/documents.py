@@ -50,7 +50,7 @@ Error = TypeVar("Error", bound=OfsError)
 
 @dataclass(frozen=True)
 class Document:
-    """What a file said, and on which line (from 1) each JSON path stands."""
+    """What a file said, and on which line (from 1) each JSON path begins."""
 
     value: Any
     name: str = "document"
@@ -103,7 +103,7 @@ def load_document(path: Path, kind: type[OfsError] = SchemaInvalid) -> Document:
         value = load_json(data, name=name, numbers="decimal", max_bytes=MAX_BYTES)
         value = _as_floats(value, kind, name, "$")
     except SchemaInvalid as wrong:
-        raise kind(wrong.what, path=wrong.path, fix=wrong.fix or "Mend the JSON, or name the file .yaml if it is YAML.") from wrong
+        raise kind(wrong.what, path=wrong.path, fix=wrong.fix or "Correct the JSON, or name the file .yaml if it is YAML.") from wrong
     return Document(value, name, _json_lines(data))
 
 
@@ -112,17 +112,17 @@ def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
 
     Args:
         ref: a path, relative to `folder` or absolute.
-        folder: where the document that holds the ref stands.
+        folder: where the document that holds the ref is.
         roots: the folders that refs may point into.
 
     Raises:
         RefInvalid: blank, or of a scheme that names no file. RefScopeInvalid: outside of the roots.
     """
     if not ref.strip() or "://" in ref or "\0" in ref:
-        raise RefInvalid(f"{ref!r} is not a path of a file.", fix="Write a path relative to the document.")
+        raise RefInvalid(f"{ref!r} is not a file path.", fix="Write a path relative to the document.")
     found = (folder / ref).resolve()
     if not any(found.is_relative_to(Path(root).resolve()) for root in roots):
-        raise RefScopeInvalid(f"{ref} leads to {found}, outside of {', '.join(roots)}.",
+        raise RefScopeInvalid(f"{ref} resolves to {found}, outside of {', '.join(roots)}.",
                               fix="Move the file, or add its folder to `roots:`.")
     return found
 
@@ -138,7 +138,7 @@ def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError]
     """
     if len(data) > MAX_BYTES:
         raise ResourceExceeded(f"the document is larger than {MAX_BYTES:,} bytes.", path=name,
-                               fix="Is this the right file? Documents are short.")
+                               fix="Check that this is the right file: documents are short.")
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError as wrong:
@@ -150,11 +150,11 @@ def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError]
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         at = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise kind(f"this is not YAML: {wrong.problem or wrong.context}.", path=at,
+        raise kind(f"this is not valid YAML: {wrong.problem or wrong.context}.", path=at,
                    fix="Check the indentation, and put quotes around text with `:` or `#`.") from None
     except yaml.YAMLError as wrong:
-        raise kind(f"this is not YAML: {' '.join(str(wrong).split())[:200]}.", path=name,
-                   fix="Remove characters that no text has.") from None
+        raise kind(f"this is not valid YAML: {' '.join(str(wrong).split())[:200]}.", path=name,
+                   fix="Remove the control characters.") from None
     return Document(value, name, reader.positions)
 
 
@@ -213,16 +213,16 @@ class _Reader:
             return self.scalar(event)
         if len(steps) >= MAX_DEPTH:
             raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels.", path=f"{self.name}:{_line(event)}",
-                                   fix="Is this the right file? No document of ours is nested so deep.")
+                                   fix="Check that this is the right file: no OFS document is nested that deep.")
         return self.sequence(events, steps) if isinstance(event, yaml.SequenceStartEvent) else self.mapping(events, steps)
 
     def refuse_extras(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.AliasEvent):
-            raise self.wrong(event, f"*{event.anchor} is an alias", "Write the value out.")
+            raise self.wrong(event, f"*{event.anchor} is an alias", "Write the value itself.")
         if getattr(event, "anchor", None) is not None:
             raise self.wrong(event, f"&{event.anchor} is an anchor", "Write the value out where it is needed.")  # type: ignore[attr-defined]
         if getattr(event, "tag", None) is not None:
-            raise self.wrong(event, f"{event.tag} is a tag", "Leave it out: the place says what type is meant.")  # type: ignore[attr-defined]
+            raise self.wrong(event, f"{event.tag} is a tag", "Leave it out: the field determines the type.")  # type: ignore[attr-defined]
 
     def sequence(self, events: Iterator[yaml.Event], steps: list[str | int]) -> list[Any]:
         found: list[Any] = []
@@ -250,7 +250,7 @@ class _Reader:
         if value is None:
             raise self.wrong(event, "this key is empty", "Keys are text; quote the word null if it is meant.")
         if not event.style and event.value == "<<":
-            raise self.wrong(event, "<< merges mappings", "Write the values out.")
+            raise self.wrong(event, "<< is a merge key", "Write the values out.")
         if isinstance(value, bool):
             return "true" if value else "false"
         return str(event.value)

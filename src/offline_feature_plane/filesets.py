@@ -55,14 +55,14 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
     """Find, hash (`sha256:<hex>`), count and describe the files at `path`: a file, or a folder read recursively without hidden files.
 
     Raises:
-        SourceUnreadable: nothing there, an empty or broken file, mixed forms, unlike columns, no row at all.
+        SourceUnreadable: nothing there, an empty or broken file, mixed formats, different columns, no rows.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
     found = find_files(path)
     forms = {_form_of(file, form) for _, file in found}
     if len(forms) > 1:
-        raise SourceUnreadable(f"{as_found(path)} holds several kinds of files: {', '.join(sorted(forms))}.", path=as_found(path),
-                               fix="Keep one kind of file in a folder, or map each kind on its own.")
+        raise SourceUnreadable(f"{as_found(path)} holds files of several formats: {', '.join(sorted(forms))}.", path=as_found(path),
+                               fix="Keep one format in a folder, or map each format separately.")
     (kind,) = forms
     for _, file in found:
         if not file.stat().st_size:
@@ -74,7 +74,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
                    for (relative, file), digest, (rows, _) in zip(found, digests, described, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
-        raise SourceUnreadable(f"{as_found(path)} holds no row.", path=as_found(path), fix="Point at a file with at least one row.")
+        raise SourceUnreadable(f"{as_found(path)} holds no rows.", path=as_found(path), fix="Name a file with at least one row.")
     return FileSet(kind, pinned, columns)
 
 
@@ -166,23 +166,23 @@ def find_files(path: Path) -> list[tuple[str, Path]]:
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in folders:
             if (Path(folder) / name).is_symlink():
-                raise RefScopeInvalid(f"{Path(folder) / name} is a linked folder.", path=as_found(path),
-                                      fix="Copy the files in, or map the folder itself.")
+                raise RefScopeInvalid(f"{Path(folder) / name} is a symbolic link to a folder.", path=as_found(path),
+                                      fix="Copy the files into the folder, or map the linked folder directly.")
         for name in names:
             if not _is_hidden(name):
                 file = Path(folder) / name
                 found.append((_listed(file.relative_to(root)), _member(file, root, path)))
     if not found:
-        raise SourceUnreadable(f"{as_found(path)} holds no file.",
-                               path=as_found(path), fix="Point at a file, or at a folder with data files.")
+        raise SourceUnreadable(f"{as_found(path)} holds no files.",
+                               path=as_found(path), fix="Name a file, or a folder with data files.")
     return sorted(found, key=lambda item: item[0].encode())
 
 
 def _member(file: Path, root: Path, path: Path) -> Path:
     """One file of a folder, its links followed."""
     if not file.resolve().is_relative_to(root):
-        raise RefScopeInvalid(f"{as_found(file)} is a link that leads out of {as_found(path)}.",
-                              path=as_found(path), fix="Copy the file in, or map it itself.")
+        raise RefScopeInvalid(f"{as_found(file)} is a link that points outside of {as_found(path)}.",
+                              path=as_found(path), fix="Copy the file into the folder, or map it directly.")
     if file.exists() and not file.is_file():
         raise SourceUnreadable(f"{as_found(file)} is a pipe, a socket or a device.", path=as_found(file), fix="Remove it from the data.")
     return file.resolve()
@@ -207,12 +207,12 @@ def _form_of(path: Path, form: str | None) -> Form:
         found = next((kind for suffix, kind in _SUFFIXES if path.name.lower().endswith(suffix)), None)
         if found is None:
             raise SourceUnreadable(
-                f"the name of {as_found(path)} does not say what it holds.", path=as_found(path),
+                f"the name of {as_found(path)} does not show its format.", path=as_found(path),
                 fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
         return found
     stated = next((kind for _, kind in _SUFFIXES if kind == form), None)
     if stated is None:
-        raise SourceUnreadable(f"{form!r} is not a known form of files.", path=as_found(path), fix="Known forms: parquet, csv, jsonl.")
+        raise SourceUnreadable(f"{form!r} is not a known file format.", path=as_found(path), fix="Known formats: parquet, csv, jsonl.")
     return stated
 
 
@@ -244,7 +244,7 @@ def _stamp(file: PinnedFile) -> tuple[int, ...]:
     try:
         found = file.path.stat()
     except OSError as wrong:
-        raise ReplayBasisMismatch(f"{as_found(file.path)} is gone: {wrong.strerror or wrong}.", path=file.relative) from wrong
+        raise ReplayBasisMismatch(f"{as_found(file.path)} is missing: {wrong.strerror or wrong}.", path=file.relative) from wrong
     return _which(found)
 
 
@@ -294,7 +294,7 @@ def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, 
             both = column in here and column in there
             told = f"{column} is {here[column]} in {name} and {there[column]} in {first_name}" if both else \
                 f"{column} is in {name if column in here else first_name}, but not in {first_name if column in here else name}"
-            raise SourceUnreadable(f"the files of a folder have unlike columns: {told}.", path=name,
+            raise SourceUnreadable(f"the files of a folder have different columns: {told}.", path=name,
                                    fix="All files of a folder need the same columns with the same types.")
     return first
 

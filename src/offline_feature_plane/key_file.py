@@ -22,11 +22,11 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         store: where datasets are kept; the key may not lie there.
 
     Raises:
-        SettingsInvalid: the file is unreadable, of no lawful length, or inside of the store.
+        SettingsInvalid: the file is unreadable, of an invalid length, or inside of the store.
     """
     if path.is_relative_to(store):
-        raise SettingsInvalid(f"the token key {path} lies in the store.", path="tokens.key_file",
-                              fix="Keep it elsewhere: whoever reads datasets could otherwise undo their tokens.")
+        raise SettingsInvalid(f"the token key {path} is inside the store.", path="tokens.key_file",
+                              fix="Keep it elsewhere: otherwise whoever reads datasets could reverse their tokens.")
     try:
         secret = read_small(path, MAX_BYTES).strip()
     except FileNotFoundError:
@@ -35,7 +35,7 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         raise SettingsInvalid(f"the token key {path} cannot be read: {wrong.strerror}.", path="tokens.key_file",
                               fix="Point `tokens.key_file` at a file that this user may read.") from wrong
     if not 1 <= len(secret) <= KEY_BYTES:
-        raise SettingsInvalid(f"the token key {path} has {len(secret)} bytes; 1 to {KEY_BYTES} are possible.", path="tokens.key_file",
+        raise SettingsInvalid(f"the token key {path} has {len(secret)} bytes; 1 to {KEY_BYTES} are allowed.", path="tokens.key_file",
                               fix="Make a new one with `ofs key`.")
     return TokenKey(key_id(secret), secret)
 
@@ -51,7 +51,7 @@ def make_key(path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise SettingsInvalid(f"there is a token key already: {path}.", fix="Keep it: another key gives other tokens.") from None
+        raise SettingsInvalid(f"the token key {path} already exists.", fix="Keep it: another key gives other tokens.") from None
     except OSError as wrong:
         raise StorageIoFailure(f"the token key {path} cannot be written: {wrong.strerror}.", path=str(path)) from wrong
     with os.fdopen(descriptor, "wb") as file:

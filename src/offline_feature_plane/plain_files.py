@@ -44,7 +44,7 @@ def read_small(path: Path, most: int) -> bytes:
             data += block
     if len(data) > most:
         raise ResourceExceeded(f"{as_found(path)} is larger than {most:,} bytes.", path=as_found(path),
-                               fix="Is this the right file? Documents are short.")
+                               fix="Check that this is the right file: documents are short.")
     return data
 
 

@@ -23,7 +23,7 @@ from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.claims import Worker
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset
 from offline_feature_plane.corridor.drift import check_drift
-from offline_feature_plane.corridor.plan import Asked, Planned
+from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
@@ -141,16 +141,16 @@ class Plane:
         """The run ledger."""
         return SqliteLedger(Path(self.settings.ledger), self.clock)
 
-    # --- asking ---------------------------------------------------------------------------------------------
+    # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises every error of the asking side."""
+        """Validate, resolve and pin an intent; nothing is written. Raises OfsError."""
         planned = self._planned(intent)
         check_drift(planned, self.ledger)
         return planned
 
     def pin(self, intent: Intent) -> Pinned:
-        """The full contract that an intent stands for."""
+        """The full contract that an intent expands to."""
         pins = self._planned(intent).pins
         return Pinned(pins.intent, pins.filled, pins.dataset_fingerprint)
 
@@ -244,11 +244,11 @@ class Plane:
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
 
-    def _asked(self, intent: Intent) -> Asked:
+    def _asked(self, intent: Intent) -> SubmittedIntent:
         if isinstance(intent, Mapping):
-            return Asked(Document(intent, "intent"), self.folder)
+            return SubmittedIntent(Document(intent, "intent"), self.folder)
         path = Path(intent)
-        return Asked(load_document(path), path.resolve().parent)
+        return SubmittedIntent(load_document(path), path.resolve().parent)
 
     def _machine(self, progress: Progress, *, is_needed: bool) -> Machine:
         """What computes; compiled kernels only if something will be computed."""
@@ -273,7 +273,7 @@ class Plane:
             keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
         except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
             pass
-        if not keys or Path(keys[0]).stem != name:  # no pointer, a harmed one, or a beginning
+        if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
             found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
             keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
         if len(keys) != 1:
@@ -282,12 +282,12 @@ class Plane:
         try:
             return self.store.get(keys[0]), keys[0]
         except RefNotFound as gone:
-            raise DigestMismatch(f"{name} was published, and its manifest {self.store.uri(keys[0])} is gone.", path=keys[0],
+            raise DigestMismatch(f"{name} was published, but its manifest {self.store.uri(keys[0])} is missing.", path=keys[0],
                                  fix="Restore the store from a copy.") from gone
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A name for a work folder, to be made by whoever needs it; afterwards it is gone, with every empty folder above it that is new."""
+        """A name for a work folder, created when needed; removed afterwards, with every new empty folder above it."""
         folder = Path(self.settings.work) / f"look-{os.getpid()}-{next(_LOOKS)}"
         missing = [one for one in folder.parents if not one.exists()]
         try:
@@ -325,4 +325,4 @@ def _versions() -> dict[str, str]:
 
 
 def _silent(step: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""What a plane has at hand for planning: its event sources, label store, profiles, run facts, token key and published datasets."""
+"""What a plane offers for planning: its event sources, label store, profiles, run facts, token key and published datasets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
-from offline_feature_plane.corridor.inputs import Asked, Granted
+from offline_feature_plane.corridor.inputs import Granted, SubmittedIntent
 from offline_feature_plane.corridor.publish import manifest_key, reason_of, supersession_prefix
 from offline_feature_plane.corridor.shortform import ActorSource
 from offline_feature_plane.documents import MAX_BYTES, Document, load_document
@@ -43,7 +43,7 @@ class PlaneInputs:
     Args:
         settings: the plane's.
         store: opens the artifact store; called only if an intent refers to other datasets.
-        engine: gives the engine that will compute, to be asked what it supports.
+        engine: gives the engine that will compute; planning asks it what it supports.
     """
 
     def __init__(self, settings: Settings, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
@@ -73,31 +73,31 @@ class PlaneInputs:
         """The plane's token key. Raises as `read_key`."""
         return read_key(Path(self.settings.tokens.key_file), self.settings.store)
 
-    def grant(self, intent: BuildIntent, asked: Asked) -> Granted:
+    def grant(self, intent: BuildIntent, submitted: SubmittedIntent) -> Granted:
         """No PASS, no read (`domain.md` §7). Raises OwnershipBoundaryViolation, RunFactsUnavailable, RunScopeInvalid, NoPassNoRead."""
         granted = judge_outputs(self.settings.outputs)
         if not granted.passed:
             raise OwnershipBoundaryViolation("; ".join(granted.sentences) + ".", fix="Add it under `outputs:` in plane.yaml, if you may.")
         if intent.run_facts_ref == NO_RUN_FACTS:
             return Granted(None, (), (granted,))
-        document = _run_facts(resolve_ref(intent.run_facts_ref, asked.folder, self.settings.roots, "$.run_facts_ref"))
+        document = _run_facts(resolve_ref(intent.run_facts_ref, submitted.folder, self.settings.roots, "$.run_facts_ref"))
         gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
         try:
             facts = parse_run_facts(document.value)
             inputs = judge_inputs(facts.document(), intent.join_scope.required_output_ids, gate_map, self.settings.deny_outputs,
                                   platform_run_id=intent.platform_run_id, scenario_run_ids=intent.scenario_run_ids,
-                                  place=_place_of_wish(asked.document))
+                                  place=_place_of_wish(submitted.document))
         except OfsError as wrong:
-            raise document.locate(wrong) from None  # what is not told at the wish is wrong in the view
+            raise document.locate(wrong) from None  # otherwise the problem is in the view
         said = tuple(one.describe() for one in inputs)
         return Granted(run_facts_digest(facts), said, (granted, GateResult("world_inputs", "PASS", None, {"inputs": list(said)})))
 
     def is_published(self, dm_id: str) -> bool:
-        """Does a manifest of this id stand?"""
+        """Is there a manifest with this id?"""
         return self._store().exists(manifest_key(self.settings.run_scope, dm_id))
 
     def superseded(self, dm_id: str) -> Mapping[str, str | None]:
-        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a harmed fact."""
+        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a damaged fact."""
         store = self._store()
         return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(self.settings.run_scope, dm_id))}
 
@@ -110,7 +110,7 @@ def _run_facts(path: Path) -> Document:
 
 
 def _place_of_wish(asked: Document) -> str:
-    """Where the required outputs were asked for: in the intent if it speaks of them, else for the whole plane."""
+    """Where the required outputs are stated: in the intent if it names them, else for the whole plane."""
     named = {"join_scope": "$.join_scope.required_output_ids", "required_outputs": "$.required_outputs"}
     place = next((path for name, path in named.items() if asked.value.get(name) is not None), None)
     return "plane.yaml $.required_outputs" if place is None else f"{asked.place(place)} {place}"

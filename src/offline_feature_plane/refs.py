@@ -18,12 +18,12 @@ def resolve_ref(ref: str, folder: Path, roots: Sequence[str], place: str) -> Pat
         place: where it was written, for the error.
 
     Raises:
-        RefInvalid: it is no path. RefScopeInvalid: it leads elsewhere.
+        RefInvalid: it is not a path. RefScopeInvalid: it points outside the roots.
     """
     if "://" in ref or "\0" in ref or not ref.strip():
-        raise RefInvalid(f"{ref!r} is no path.", path=place, fix="Refs are file paths, relative to the intent.")
+        raise RefInvalid(f"{ref!r} is not a path.", path=place, fix="Refs are file paths, relative to the intent.")
     path = (folder / ref).resolve()
     if not any(path.is_relative_to(Path(root).resolve()) for root in roots):
-        raise RefScopeInvalid(f"{ref} leads to {path}, outside of the plane's roots.", path=place,
+        raise RefScopeInvalid(f"{ref} resolves to {path}, outside of the plane's roots.", path=place,
                               fix=f"Move it below {' or '.join(roots)}, or add its folder to `roots:` in plane.yaml.")
     return path

@@ -117,7 +117,7 @@ def _default_text(info: FieldInfo) -> str:
 
 
 def _with_environment(document: Mapping[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem], dict[str, str]]:
-    """The document with what the environment says, and which variable set which place; one that is no setting is a problem."""
+    """The document with what the environment says, and which variable set which place; a variable that names no setting is a problem."""
     known = {PREFIX + name.upper().replace(".", "__"): (name, info) for name, info in _fields(Settings, "") if "<" not in name}
     merged, problems, spoken = dict(document), [], {}
     for variable in sorted(env):
@@ -173,7 +173,7 @@ def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     events, archives = document.get("events"), document.get("archives")
     if isinstance(events, Mapping) and isinstance(archives, Mapping):
         for name in sorted(set(map(str, events)) & set(map(str, archives))):
-            yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is a table of this name under events already")
+            yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is already a table of this name under events")
 
 
 def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -190,7 +190,7 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(json_path(steps), SettingsInvalid.code,
                           f"{shown(path)} is not a local path; this release reads and writes only local paths")
         elif isinstance(path, str) and "\0" in path:
-            yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that no path has")
+            yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that is not allowed in a path")
 
 
 def _at(document: Any, steps: Sequence[str]) -> Any:
@@ -201,7 +201,7 @@ def _at(document: Any, steps: Sequence[str]) -> Any:
 
 
 def _one_each(problems: list[Problem]) -> list[Problem]:
-    """One problem a place; the words of whoever knows the place best, who comes last."""
+    """One problem per place; the last one is the most specific."""
     last = {problem.path: problem for problem in problems}
     return [last[path] for path in dict.fromkeys(problem.path for problem in problems)]
 

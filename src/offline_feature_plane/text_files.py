@@ -36,7 +36,7 @@ def unreadable(path: Path, wrong: BaseException) -> NoReturn:
     """Raise SourceUnreadable for what a reader or the file system said."""
     said = (getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__).removesuffix(".")
     raise SourceUnreadable(f"{as_found(path)} cannot be read: {said}.", path=as_found(path),
-                           fix="Check that the file is whole, readable and of the form that its name, or `format:` in plane.yaml, says."
+                           fix="Check that the file is whole, readable, and of the format that its name or `format:` in plane.yaml says."
                            ) from wrong
 
 
@@ -60,7 +60,7 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     if document is None:  # something needs a second look
         document = load_json(line, numbers="decimal")
     if not isinstance(document, dict):
-        raise SchemaInvalid(f"an object is expected, not {type(document).__name__}")
+        raise SchemaInvalid(f"an object is expected, not {type(document).__name__}.")
     return document
 
 
@@ -70,7 +70,7 @@ def bounded_lines(readline: Callable[[int], bytes], path: Path) -> Iterator[tupl
         if len(line) > _LONGEST_LINE:
             raise ResourceExceeded(f"line {number} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.",
                                    path=f"{as_found(path)}:{number}",
-                                   fix="Write one record a line, with a line end after each; is this the right file?")
+                                   fix="Write one record per line, with a line end after each, and check that this is the right file.")
         yield number, line
 
 
@@ -78,7 +78,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number (from 1) and object of every line that is not blank.
 
     Raises:
-        SourceUnreadable: a line that is no JSON object, text that is not UTF-8, a broken gzip stream.
+        SourceUnreadable: a line that is not a JSON object, text that is not UTF-8, a broken gzip stream.
         ResourceExceeded: a line that is too long to be one record.
     """
     number = 0
@@ -90,15 +90,15 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 try:
                     document = load_object(line)
                 except (SchemaInvalid, ResourceExceeded) as wrong:
-                    raise SourceUnreadable(f"line {number} of {as_found(path)}: {wrong.what}.", path=f"{as_found(path)}:{number}",
-                                           fix="Write one JSON object a line, in UTF-8, without NaN and without repeated keys.") from wrong
+                    raise SourceUnreadable(f"line {number} of {as_found(path)}: {wrong.what}", path=f"{as_found(path)}:{number}",
+                                           fix="Write one JSON object per line, in UTF-8, without NaN or repeated keys.") from wrong
                 yield number, document
     except (OSError, EOFError, zlib.error) as wrong:
         unreadable(path, wrong)
 
 
 def check_csv(path: Path) -> None:
-    """Look for what a reader of CSV would mend or tell badly.
+    """Look for what a CSV reader would silently correct or report unclearly.
 
     Raises:
         SourceUnreadable: text that is not UTF-8, text behind a closing quote, a quote that never closes; with the line.
@@ -143,7 +143,7 @@ def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:
         return end
     line += data.count(b"\n", 1, at)
     raise SourceUnreadable(f"line {line} of {as_found(path)}: {what}.", path=f"{as_found(path)}:{line}",
-                           fix='Write a quote inside of a quoted field twice (""), and nothing between its last quote and the comma.')
+                           fix='Write a quote inside of a quoted field twice (""), and nothing between the closing quote and the comma.')
 
 
 def csv_columns(path: Path) -> list[str]:
@@ -176,7 +176,7 @@ def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) 
 
 
 def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
-    """The first row of a CSV file that has more or fewer fields than the header, told with its line; None if no row has."""
+    """The first row of a CSV file that has more or fewer fields than the header, reported with its line; None if no row has."""
     try:
         with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             rows = csv.reader(text)
@@ -187,7 +187,7 @@ def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
                                             path=f"{as_found(path)}:{begin}",
                                             fix="Give every line as many fields as the header; put quotes around text with a comma.")
                 begin = rows.line_num + 1
-    except (csv.Error, OSError, EOFError, ValueError, zlib.error):  # whoever found the file broken tells it
+    except (csv.Error, OSError, EOFError, ValueError, zlib.error):  # the caller has already reported the broken file
         pass
     return None
 

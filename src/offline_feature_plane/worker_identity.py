@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def this_worker() -> str:
-    """This process, named so that others on this machine can tell whether it lives: host, process id, boot, and when it began."""
+    """This process, named so that others on this machine can see whether it is alive: host, process id, boot, and when it began."""
     pid = os.getpid()
     return f"{socket.gethostname()}:{pid}:{_space()}.{_began(pid)}"
 
@@ -27,7 +27,7 @@ _WORKER = re.compile(r".+:(?P<pid>[0-9]+):(?P<space>[0-9a-f-]+/[0-9]+)\.(?P<bega
 
 
 def _space() -> str | None:
-    """What process ids count in: the boot and the process namespace. None where the system does not tell."""
+    """What process ids count in: the boot and the process namespace. None where the system does not say."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
@@ -35,7 +35,7 @@ def _space() -> str | None:
 
 
 def _began(pid: int) -> str | None:
-    """When a process began, in ticks since boot; `over` for one that is no more; None where the system does not tell."""
+    """When a process began, in ticks since boot; `over` for one that has ended; None where the system does not say."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

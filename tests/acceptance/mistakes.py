@@ -138,7 +138,7 @@ def removed(name: str) -> Change:
 
 
 def linked_out(plane: SmallPlane) -> bool:
-    """The profile is a link that leads out of the roots."""
+    """The profile is a link that points outside of the roots."""
     plane.documents()
     outside = plane.folder.parent / "outside.yaml"
     (plane.folder / "features.yaml").rename(outside)

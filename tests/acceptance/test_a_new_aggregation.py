@@ -150,6 +150,6 @@ def test_planning_loads_no_compiler(tmp_path: Path) -> None:
 def test_what_is_taken_back_is_gone(tmp_path: Path) -> None:
     """Without its registrations the name means nothing."""
     folder = plane_of(tmp_path, "oracle").folder
-    with ofs.open(folder / "plane.yaml") as plane, pytest.raises(AggregationUnsupported, match="There is no aggregation 'spread'"):
+    with ofs.open(folder / "plane.yaml") as plane, pytest.raises(AggregationUnsupported, match="there is no aggregation 'spread'"):
         plane.plan(folder / "intent.yaml")
     assert "spread" not in json.dumps([*aggregations.registered(), *catalog.names()])

@@ -103,7 +103,7 @@ def test_a_second_tour_finds_everything_published(copy, capsys):
     """Running it twice works: the world is found, nothing is computed, the tour says so with the same numbers."""
     assert asked("demo", "--dir", copy, "--events", COUNT) == 0
     said = capsys.readouterr().out
-    for words in ("A world is there already", "Published before", "checks, from the manifest's own digest", "ALREADY_PUBLISHED",
+    for words in ("A world already exists", "Already published", "checks, from the manifest's own digest", "ALREADY_PUBLISHED",
                   "became rows", "were delivered twice", "test   2026-04-22", "Try next", "ofs show dm_"):
         assert words in said
     assert "Traceback" not in said
@@ -112,7 +112,7 @@ def test_a_second_tour_finds_everything_published(copy, capsys):
 def test_another_world_or_other_files_are_not_overwritten(copy, tmp_path, capsys):
     """A folder that holds another world, or files of the same names, is refused and left alone."""
     assert asked("demo", "--dir", copy, "--events", COUNT, "--seed", 8) == 2
-    assert "seed 7, not of 5,000 and 8" in capsys.readouterr().err
+    assert "seed 7, not of 5,000 with seed 8" in capsys.readouterr().err
     assert asked("init", copy, "--demo") == 2
     assert "holds a world of 5,000" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()

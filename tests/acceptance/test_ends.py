@@ -113,7 +113,7 @@ def test_a_defect_does_not_claim_what_it_cannot_know(folder, monkeypatch, capsys
     monkeypatch.setattr(commands, "open_plane", lambda *_: (_ for _ in ()).throw(KeyError("x")))
     assert run(["runs"]) == 70
     said = capsys.readouterr().err
-    assert "`ofs runs` tells" in said
+    assert "`ofs runs` shows" in said
     assert "Nothing was published" not in said
 
 

@@ -313,12 +313,11 @@ REFUSALS = {
                       ("without a whole offset", "+00:00")),
     "epoch": (lambda d: as_parquet(d / "x.parquet", plain(time=lambda e: e.number)), 2, ("time holds numbers", "timestamps")),
     "null times": (lambda d: as_parquet(d / "x.parquet", plain(time=lambda e: e.at if e.number else None)), 2, ("time holds nulls",)),
-    "no id": (lambda d: as_parquet(d / "x.parquet", plain(id=lambda _: 1, amount=lambda _: 1.5)), 2, ("different in every row",
-                                                                                                      "id column")),
+    "no id": (lambda d: as_parquet(d / "x.parquet", plain(id=lambda _: 1, amount=lambda _: 1.5)), 2, ("is unique", "id column")),
     "no label": (lambda d: as_parquet(d / "x.parquet", plain(is_fraud=lambda _: 1)), 2, ("looks like a label", "--labels")),
     "unknown labels": (lambda d: as_parquet(d / "x.parquet", plain(is_fraud=lambda e: e.bad if e.number % 3 else None)), 2,
                        ("is_fraud", "null in 300 of 900", "--labels")),
-    "unknown form": (lambda d: as_csv(d / "x.xlsx", plain()), 3, ("does not say what it holds", "Name it .parquet")),
+    "unknown form": (lambda d: as_csv(d / "x.xlsx", plain()), 3, ("does not show its format", "Name it .parquet")),
     "semicolons": (lambda d: as_csv(d / "x.csv", plain(), delimiter=";"), 3, ("separated by semicolons",)),
     "empty file": (lambda d: (d / "x.csv").write_bytes(b"") or "x.csv", 3, ("is empty",)),
     "header only": (lambda d: (d / "x.csv").write_text("id,time,customer_id\n") and "x.csv", 3, ("no row",)),
@@ -343,7 +342,7 @@ def test_labels_of_other_events_are_refused(tmp_path, capsys):
     events = as_parquet(tmp_path / "tx.parquet", [{"tx_id": e.number, "ts": e.at, "card_id": e.who} for e in EVENTS])
     labels = as_parquet(tmp_path / "cb.parquet", [{"tx_id": e.number + 10_000, "reported_at": e.known} for e in BAD])
     assert init(tmp_path, events, labels) == 2
-    assert "spell event ids alike" in capsys.readouterr().err
+    assert "spell event ids the same way" in capsys.readouterr().err
     other = as_parquet(tmp_path / "other.parquet", [{"account": f"a{e.who}", "reported_at": e.known} for e in BAD])
     assert init(tmp_path, events, other) == 2
     assert "nor one that holds such ids" in capsys.readouterr().err
@@ -409,7 +408,7 @@ def test_init_says_what_it_needs(tmp_path, capsys):
     assert asked("init", tmp_path / "p") == 2
     assert "--events FILE" in capsys.readouterr().err
     assert asked("init", tmp_path / "p", "--demo", "--events", "x.csv") == 2
-    assert "leave --events" in capsys.readouterr().err
+    assert "omit --events" in capsys.readouterr().err
     assert not (tmp_path / "p").exists()
 
 
@@ -444,7 +443,7 @@ def test_a_key_in_the_store_is_refused(tmp_path, capsys):
     """Whoever reads datasets must not find the key beside them."""
     (tmp_path / "plane.yaml").write_text("plane: p\nstore: store\ntokens: {key_file: store/tokens.key}\n")
     assert asked("key", "--plane", tmp_path / "plane.yaml") == 2
-    assert "lies in the store" in capsys.readouterr().err
+    assert "is inside the store" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 

@@ -233,7 +233,7 @@ def test_an_interrupted_build_gives_its_run_back(number: int, status: int, point
     assert processes.wait(pid) == status
     told = json.loads((plane.folder / "stdout.build").read_text())
     assert told["error"]["exit_status"] == status
-    assert "same command goes on" in told["error"]["what"]
+    assert "same command again to continue" in told["error"]["what"]
     assert "Traceback" not in (plane.folder / "stderr.build").read_text()
     (found,) = ledger_of(plane).runs()
     assert found.state in {"QUEUED", "PUBLISH_PENDING"}

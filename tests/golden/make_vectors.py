@@ -9,9 +9,9 @@ from pathlib import Path
 
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.canonical import canonical_bytes, digest, load_json
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.content import column_digest, content_digest, digest_leaves, leaf_digest, merkle_root
-from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.identity import (
     closure_digest,
     code_release_id,

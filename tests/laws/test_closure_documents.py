@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
+from offline_feature_plane.domain.closure_documents import closure_from, describe
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.described import closure_from, describe
 from offline_feature_plane.domain.expressions import Expression, Literal
 from offline_feature_plane.errors import ManifestInvalid
 from offline_feature_plane.testing.drawing import draw_world
@@ -87,5 +87,5 @@ def test_later_members_are_left_out_at_their_default():
                                   {"row_features": [{"column": "c", "expression": "1", "type": "int65", "identifier": None}]}])
 def test_what_is_no_document_is_refused(harm):
     """A harmed document is a manifest that breaks its schema, not a foreign error."""
-    with pytest.raises(ManifestInvalid, match="no document of a feature closure"):
+    with pytest.raises(ManifestInvalid, match="not a feature closure document"):
         closure_from({**describe(FULL), **harm}, "s")

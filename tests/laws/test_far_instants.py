@@ -157,5 +157,5 @@ def test_what_only_the_fast_reader_refuses_is_never_passed_over(tmp_path, monkey
         raise Suspect
 
     monkeypatch.setattr(label_columns, "lower", refuse)
-    with pytest.raises(EngineFailed, match="fast reader only"):
+    with pytest.raises(EngineFailed, match="by the fast reader but not"):
         label_columns.read_assertions(table, ColumnType("int64"))

@@ -532,7 +532,7 @@ def test_a_store_that_says_exists_and_shows_nothing_is_a_storage_failure(world):
     """No create answer is believed without the bytes behind it."""
     run, put_new = world.ask(), world.store.put_new
     world.store.put_new = lambda key, data: "exists" if "commits" in key else put_new(key, data)
-    with pytest.raises(StorageIoFailure, match="does not show it"):
+    with pytest.raises(StorageIoFailure, match="does not return it"):
         protocol.bury(world.store, run, "X")
 
 

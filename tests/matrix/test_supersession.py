@@ -51,7 +51,7 @@ def test_links_never_form_a_circle(plane, links):
     for name in "bcd"[:links]:
         ids.append(build(plane, name, ids[-1]))
     error = refused(plane, "a", ids[-1])
-    assert "circle" in error.what
+    assert "cycle" in error.what
     assert "supersedes" in str(error.path)
     assert build(plane, "bcd"[links - 1], ids[0]) == ids[-1]
     folder = plane.folder / "store/cards/ofs/supersession" / ids[-1]
@@ -61,7 +61,7 @@ def test_links_never_form_a_circle(plane, links):
 def test_no_dataset_replaces_itself(plane):
     """A dataset that names its own id is refused: the shortest circle."""
     dataset = build(plane, "a")
-    assert "circle" in refused(plane, "a", dataset).what
+    assert "cycle" in refused(plane, "a", dataset).what
 
 
 def test_a_link_has_one_reason(plane):

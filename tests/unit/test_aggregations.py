@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, WindowContents, aggregation_kind, registered
+from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind, registered
 from offline_feature_plane.domain.calls import parse_aggregation
 from offline_feature_plane.domain.closure import Group, Window
 from offline_feature_plane.domain.columns import ColumnType
@@ -29,7 +29,7 @@ def over(call, *events, argument=INT, row_us=10_000_000):
 
 def seen(*values):
     """Events one second apart."""
-    return [Seen(place * 1_000_000, value=value) for place, value in enumerate(values)]
+    return [WindowEvent(place * 1_000_000, value=value) for place, value in enumerate(values)]
 
 
 def test_every_aggregation_documents_itself():
@@ -82,14 +82,14 @@ def test_nulls_are_ignored_except_where_an_event_is_taken(call, expected):
 
 def test_the_own_event_is_never_the_previous_one():
     """`previous` and `seconds_since_last` skip the row's own event; `last` does not."""
-    window = [*seen(5, 6), Seen(10_000_000, own=True, value=7)]
+    window = [*seen(5, 6), WindowEvent(10_000_000, own=True, value=7)]
     assert (over("previous(x)", *window), over("last(x)", *window), over("seconds_since_last()", *window)) == (6, 7, 9.0)
-    assert over("previous(x)", Seen(10_000_000, own=True, value=7)) is NO_EVIDENCE
+    assert over("previous(x)", WindowEvent(10_000_000, own=True, value=7)) is NO_EVIDENCE
 
 
 def test_rates_divide_by_all_or_by_the_resolved():
     """Unresolved events divide a rate unless it says `of: resolved` (D23)."""
-    window = [Seen(0, label=label) for label in ("A", "B", None, "C", None)]
+    window = [WindowEvent(0, label=label) for label in ("A", "B", None, "C", None)]
     assert over("label_count(t, A, B)", *window) == 2
     assert over("label_rate(t, A, B)", *window) == 0.4
     assert over("label_rate(t, A, B, of: resolved)", *window) == 2 / 3

@@ -154,7 +154,7 @@ def test_one_row_is_too_much_and_one_is_not():
     sum_ = parse("a + b", SCOPE)
     fits = {"a": column(INT, [2**62, None]), "b": column(INT, [2**62 - 1, 1])}
     assert python(evaluate(sum_, fits, 2)) == [2**63 - 1, None]
-    with pytest.raises(NumericOverflow, match=r"`\+` gives 9223372036854775808, beyond int64"):
+    with pytest.raises(NumericOverflow, match=r"`\+` gives 9223372036854775808, which exceeds int64"):
         evaluate(sum_, {"a": column(INT, [2**62, 1]), "b": column(INT, [2**62, 1])}, 2)
 
 

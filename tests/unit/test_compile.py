@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from offline_feature_plane.contracts.profile import read_profile
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.errors import ExpressionInvalid, FeatureProfileInvalid, FeatureProfileUnresolved, LabelTypeScopeUnresolved
 
@@ -77,7 +77,7 @@ def test_keys_are_identifiers_and_stay_so_in_every_column():
 @pytest.mark.parametrize("text", ["n + 1", "-n", "abs(n)", "coalesce(n * 2, 0)"])
 def test_identifiers_do_not_leave_through_arithmetic(text):
     """A column calculated from an integer identifier would be the identifier in disguise."""
-    with pytest.raises(ExpressionInvalid, match="would give it away"):
+    with pytest.raises(ExpressionInvalid, match="would reveal it"):
         closure(fields={**FIELDS, "n": {"type": "int64", "identifier": "account"}}, row_features={"x": text})
 
 

@@ -36,8 +36,8 @@ def test_plain_values_keep_their_plain_meaning():
     ("a: 007", "x.yaml:1:4", "007"), ("a: 0x1F", "x.yaml:1:4", "0x1F"), ("a: 1_000", "x.yaml:1:4", "1_000"),
     ("a: 0.12345678901234567890", "x.yaml:1:4", "digits"), ("a: 1e999", "x.yaml:1:4", "exponent"),
     ("a: 1\n---\nb: 2", "x.yaml:2:1", "second"),
-    ("? [1]\n: 2", "x.yaml:1:3", "key"), ("~: 1", "x.yaml:1:1", "key"), ("<<: {a: 1}", "x.yaml:1:1", "merges"),
-    ("a: [1,\nb: 2", "x.yaml:3:1", "not YAML"), ("a: b: c", "x.yaml:1:5", "not YAML"), ("a: \x00", "x.yaml", "not YAML"),
+    ("? [1]\n: 2", "x.yaml:1:3", "key"), ("~: 1", "x.yaml:1:1", "key"), ("<<: {a: 1}", "x.yaml:1:1", "merge key"),
+    ("a: [1,\nb: 2", "x.yaml:3:1", "not valid YAML"), ("a: b: c", "x.yaml:1:5", "not valid YAML"), ("a: \x00", "x.yaml", "not valid YAML"),
     (b"a: \xff", "x.yaml", "UTF-8")])
 def test_what_surprises_is_refused_where_it_stands(text, place, word):
     """Repeated keys, aliases, tags, NaN, doubtful numbers and broken text are refused with file, line and column."""

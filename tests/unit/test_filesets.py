@@ -122,7 +122,7 @@ def test_mixed_forms_unlike_columns_and_missing_paths_are_refused(tmp_path):
     parquet(tmp_path / "unlike/a.parquet", id=[1])
     parquet(tmp_path / "unlike/b.parquet", id=["1"])
     (tmp_path / "empty").mkdir()
-    for name, words in (("mixed", "several kinds"), ("unlike", "id is string in b.parquet and int64 in a.parquet"),
+    for name, words in (("mixed", "several formats"), ("unlike", "id is string in b.parquet and int64 in a.parquet"),
                         ("nothing", "there is no file"), ("empty", "no file")):
         with pytest.raises(SourceUnreadable, match=words):
             pin_files(tmp_path / name)

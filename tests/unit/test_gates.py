@@ -107,9 +107,9 @@ def test_everything_missing_is_told_at_once():
     with pytest.raises(NoPassNoRead) as caught:
         judged(view, ["events_6B", "s4_event_labels_6B", "twice", "lonely"])
     assert [(one.path.rpartition(".")[2], one.sentence) for one in caught.value.problems] == [
-        ("events_6B", "it has no locator"), ("lonely", "it has no instance receipt, and no gate is mapped to it"),
+        ("events_6B", "it has no locator"), ("lonely", "it has no instance receipt and no gate is mapped to it"),
         ("s4_event_labels_6B", "it is a truth product and can never be a world input"),
-        ("s4_event_labels_6B", "it has no instance receipt, and no gate is mapped to it"), ("twice", "it has 2 locators")]
+        ("s4_event_labels_6B", "it has no instance receipt and no gate is mapped to it"), ("twice", "it has 2 locators")]
     assert caught.value.exit_status == 4
 
 

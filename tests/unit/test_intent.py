@@ -5,7 +5,7 @@ from asking import LOG, closure, full
 
 from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
 from offline_feature_plane.contracts.meaning import identity
-from offline_feature_plane.corridor.task import fields_read, task_of
+from offline_feature_plane.corridor.intent_task import fields_read, task_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.identity import dataset_fingerprint
 from offline_feature_plane.domain.instants import parse_instant

@@ -13,7 +13,7 @@ from offline_feature_plane.domain.rows import LabelTask, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id, token
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.features import compute_features
-from offline_feature_plane.engines.local.finishing import arrow_array
+from offline_feature_plane.engines.local.record_batches import arrow_array
 from offline_feature_plane.errors import EngineFailed, NumericOverflow
 from offline_feature_plane.ports import Engine
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World

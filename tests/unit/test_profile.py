@@ -9,7 +9,7 @@ import yaml
 
 from offline_feature_plane.contracts.profile import FeatureProfile, expand_profile, is_short_form, read_profile
 from offline_feature_plane.documents import load_yaml
-from offline_feature_plane.domain.described import describe
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.errors import OfsError
 
 SHORT = yaml.safe_load("""

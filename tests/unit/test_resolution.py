@@ -61,7 +61,7 @@ def test_one_id_with_two_contents_is_refused_once_both_are_known():
     """An assertion id names one content; the second content counts from its own observed time on."""
     said = [say("FRAUD", 10, assertion_id="a"), say("FRAUD", 20, assertion_id="a")]
     assert resolve(said, 19, "latest_observed.v1").value == "FRAUD"
-    with pytest.raises(LabelTimelineInconsistent, match="two contents"):
+    with pytest.raises(LabelTimelineInconsistent, match="two different contents"):
         resolve(said, 20, "latest_observed.v1")
 
 

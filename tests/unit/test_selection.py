@@ -83,7 +83,7 @@ def test_the_first_disposition_that_applies_wins():
 def test_accounting_that_does_not_add_up_is_refused():
     """An engine never reports rows that it cannot account for."""
     facts = ReplayFacts(5, 2, {"duplicate": 1}, "", None, None, INT)
-    with pytest.raises(RowAccountingBroken, match="3 dispositions stand for 5"):
+    with pytest.raises(RowAccountingBroken, match="3 dispositions were counted for 5"):
         select_rows(make_events([0, 1]), TASK, make_labels("LL"), facts)
 
 

@@ -10,9 +10,9 @@ import pytest
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.corridor.guessing import snake
+from offline_feature_plane.corridor.intent_task import task_of
 from offline_feature_plane.corridor.shortform import FillIns, expand, read_short
 from offline_feature_plane.corridor.starter import propose
-from offline_feature_plane.corridor.task import task_of
 from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.domain.gates import judge_coverage, judge_lag, judge_target
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
@@ -24,8 +24,8 @@ from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.simulation import World, write_files
+from offline_feature_plane.sources.file_probe import FileProbe, summarize
 from offline_feature_plane.sources.files import PinnedTable, TableMapping, pin_table
-from offline_feature_plane.sources.profiling import FileProbe, summarize
 
 START = parse_instant("2026-01-01")
 
@@ -157,7 +157,7 @@ def test_a_file_without_time_id_or_label_is_refused_with_advice(tmp_path):
     table = events_table()
     cases = [(table.drop(["TX_DATETIME"]), SourceColumnUnknown, "time"), (table.drop(["TransactionId"]).append_column("is_fraud",
                                                                                                                       [[0, 1] * 200]),
-             SourceColumnUnknown, "different in every row"), (table, LabelTypeScopeUnresolved, "label")]
+             SourceColumnUnknown, "is unique"), (table, LabelTypeScopeUnresolved, "label")]
     for number, (events, error, word) in enumerate(cases):
         path = tmp_path / f"e{number}.parquet"
         pq.write_table(events if number else events.append_column("is_fraud", [[0, 1] * 200]), path)
@@ -269,7 +269,7 @@ def test_ids_of_another_type_are_told_by_name_type_and_share(tmp_path):
     events = events_table()
     with pytest.raises(SourceColumnUnknown, match=r"holds floats .* holds integers; as integers, 100 of 100 rows would name an event"):
         guessed(tmp_path, events, labels_of(events, [float(i) for i in range(100)]))
-    nearest = r"an id of .* \(TransactionId\), nor one .* other comes nearest: 10 of 100 rows"
+    nearest = r"an id of .* \(TransactionId\), nor one .* The closest is other: 10 of 100 rows"
     with pytest.raises(SourceColumnUnknown, match=nearest) as caught:
         guessed(tmp_path, events, labels_of(events, list(range(100)), other=list(range(390, 490))).drop(["TransactionId"]))
     assert "TX_DATETIME" not in caught.value.what

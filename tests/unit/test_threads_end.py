@@ -160,7 +160,7 @@ def test_reading_ahead_ends_with_its_reader(at):
     def broken():
         for number in range(4):
             if number == at:
-                raise ReplayEventInvalid("a broken batch.", fix="Mend it.")
+                raise ReplayEventInvalid("a broken batch.", fix="Correct it.")
             yield {"x": [number]}
 
     def leave(batches):

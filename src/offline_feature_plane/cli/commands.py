@@ -29,8 +29,8 @@ def _named(_: click.Context, parameter: click.Parameter, given: str) -> str:
     if given.strip():
         return given
     if parameter.name == "run_key":
-        raise RunNotFound("no run is named.", fix="Give the beginning of a run key, or a request id; `ofs runs` lists them.")
-    raise DatasetNotFound("no dataset is named.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
+        raise RunNotFound("no run was given.", fix="Give the beginning of a run key, or a request id; `ofs runs` lists them.")
+    raise DatasetNotFound("no dataset was given.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
 
 
 class _InOrder(click.Group):
@@ -133,7 +133,7 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
 @as_json_option
 @example("ofs pin intent.yaml -o intent.pinned.yaml")
 def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: bool) -> None:
-    """Write out the full contract that a short INTENT stands for. Both have the same fingerprint."""
+    """Write out the full contract that a short INTENT expands to. Both have the same fingerprint."""
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path, intent) as plane:

@@ -1,4 +1,4 @@
-"""Which plane a command speaks of: the one that is named, the one beside the intent, or the one in the current folder."""
+"""Which plane a command uses: the one that is named, the one beside the intent, or the one in the current folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLANE_FILE = "plane.yaml"
 
 
 def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
-    """The plane that a command speaks of. Raises RefNotFound, with what can be done, where there is none."""
+    """The plane that a command uses. Raises RefNotFound, with what can be done, where there is none."""
     from offline_feature_plane.plane import open_plane as opened
 
     if plane_path is None:

@@ -1,4 +1,4 @@
-"""How the command line speaks: text for people, one JSON document for machines, errors with their code and advice."""
+"""What the command line prints: text for people, one JSON document for machines, errors with their code and advice."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def answered() -> Iterator[None]:
 
 
 def unsaid() -> BaseException | None:
-    """Why an answer since the last asking did not reach stdout; None if all of them did."""
+    """Why an answer since the last call did not reach stdout; None if all of them did."""
     found = _LOST[0] if _LOST else None
     _LOST.clear()
     return found
 
 
 def complain(text: str) -> None:
-    """Print to stderr, if there is one that takes it: what cannot be told changes nothing."""
+    """Print to stderr, if there is one that takes it: what cannot be printed changes nothing."""
     try:
         click.echo(text, err=True)
     except (OSError, ValueError):
@@ -62,7 +62,7 @@ def complain(text: str) -> None:
 
 
 def _to_nowhere(stream: Any) -> None:
-    """What a stream still holds goes nowhere, so that the end of the process does not stumble over it."""
+    """Discard what a stream still buffers, so that it does not fail at process exit."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -13,7 +13,7 @@ Progress = Callable[[str, int, int], None]
 def shown(*, quiet: bool) -> Iterator[Progress]:
     """A callable `(step, done, total)` that draws one line per step on stderr while the block runs.
 
-    `total` 0 means that nobody knows how much there is.
+    `total` 0 means that the amount is unknown.
     """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield _silent

@@ -196,7 +196,7 @@ def write_new(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
-        raise click.BadParameter(f"{path} exists; choose another name", param_hint="--output") from None
+        raise click.BadParameter(f"{path} already exists; choose another name", param_hint="--output") from None
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="--output") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

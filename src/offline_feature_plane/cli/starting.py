@@ -31,13 +31,13 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
     """
     if demo:
         if events is not None or labels is not None:
-            raise click.UsageError("--demo brings its own world; leave --events and --labels out.")
+            raise click.UsageError("--demo simulates its own data; omit --events and --labels.")
         _init_demo(directory, as_json=as_json)
         return
     if events is None:
-        raise click.UsageError("Say which events: --events FILE. Or take --demo for a simulated world.")
+        raise click.UsageError("Name the events with --events FILE, or use --demo for a simulated world.")
     from offline_feature_plane.corridor.starter import propose
-    from offline_feature_plane.sources.profiling import FileProbe
+    from offline_feature_plane.sources.file_probe import FileProbe
 
     labels = None if labels is not None and labels.resolve() == events.resolve() else labels
     _refuse_inside(directory, events, labels)
@@ -99,7 +99,7 @@ def _init_demo(directory: Path, *, as_json: bool) -> None:
         return
     say("\n".join([f"A simulated world of {made.events:,} payments is in {directory}:",
                           pairs({str(directory / name): what for name, what in FILES.items()}), "",
-                          "Read the three YAML files, they explain themselves. Then:", *(f"  {one}" for one in commands)]))
+                          "Read the three YAML files, they are commented. Then:", *(f"  {one}" for one in commands)]))
 
 
 def _seen_from(directory: Path, path: Path) -> str:
@@ -111,7 +111,7 @@ def _refuse_inside(directory: Path, *data: Path | None) -> None:
     """Files of a plane inside of a folder of data would be read as data."""
     for folder in data:
         if folder is not None and folder.is_dir() and directory.resolve().is_relative_to(folder.resolve()):
-            raise SourceUnreadable(f"{directory} lies in {folder}, which holds data.", path=str(directory),
+            raise SourceUnreadable(f"{directory} is inside {folder}, which holds data.", path=str(directory),
                                    fix="Choose a folder beside the data: every file in a data folder is read as data.")
 
 
@@ -125,7 +125,7 @@ def _make_key(path: Path) -> None:
 def _new_files(directory: Path, texts: Mapping[str, str]) -> Iterator[None]:
     """Files that did not exist; if anything fails, before or in the block, none of them and no new folder is left."""
     if there := [str(directory / name) for name in texts if os.path.lexists(directory / name)]:
-        raise SettingsInvalid(f"{', '.join(there)} {'exists' if len(there) == 1 else 'exist'} already; nothing was written.",
+        raise SettingsInvalid(f"{', '.join(there)} already {'exists' if len(there) == 1 else 'exist'}; nothing was written.",
                               path=str(directory), fix="Choose another folder, or move them away.")
     made: list[Path] = []
     try:

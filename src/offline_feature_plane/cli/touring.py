@@ -1,4 +1,4 @@
-"""`ofs demo`: the whole main job on a simulated world, told step by step with real numbers."""
+"""`ofs demo`: the whole main job on a simulated world, shown step by step with real numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.verify import Verification
-    from offline_feature_plane.demo.world import Made
+    from offline_feature_plane.demo.world import WorldSummary
 
 SHOWN = ("ts", "customer__n_7d", "customer__usual_30d", "times_usual", "terminal__n_1d", "terminal_risk__rate_30d", "is_abroad", "target",
          "split")
@@ -27,7 +27,7 @@ _BECAME = {"row": "became rows", "outside_splits": "lie in no split", "immature"
 
 
 class _Guide:
-    """Speaks to people, keeps everything for machines, and times each step."""
+    """Prints for people, keeps everything for machines, and times each step."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -36,7 +36,7 @@ class _Guide:
         self.began = self.last = time.perf_counter()
 
     def step(self, name: str, title: str, text: str, document: Any) -> None:
-        """Tell one step that has just been done."""
+        """Report one step that has just been done."""
         now = time.perf_counter()
         self.told[name], self.seconds[name], self.last = document, round(now - self.last, 3), now
         if not self.as_json:
@@ -56,14 +56,14 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     guide = _Guide(as_json=as_json)
     found = open_demo(directory, events=events, seed=seed)
     made = found or write_demo(directory, events=events, seed=seed)
-    guide.step("world", "A world is there already" if found else "A world was simulated", _world(made, directory), made.document())
+    guide.step("world", "A world already exists" if found else "A world was simulated", _world(made, directory), made.document())
     intent = directory / "intent.yaml"
     with open_plane(directory / "plane.yaml") as plane, shown(quiet=as_json) as progress:
         planned = plane.plan(intent)
         guide.step("plan", "Planned: everything that decides the dataset is pinned, nothing was written", _plan(planned),
                    planned.document())
         built = plane.build(intent, progress=progress)
-        guide.step("build", "Built and published" if built.outcome == "PUBLISHED" else "Published before: found, nothing computed",
+        guide.step("build", "Built and published" if built.outcome == "PUBLISHED" else "Already published, nothing computed",
                    _built(built), {**built.document(), "row_accounting": dict(built.manifest.core.row_accounting)})
         report = plane.verify(built.manifest.dataset_manifest_id, progress=progress)
         guide.step("verify", "Verified: every byte was hashed again", _verified(report), report.document())
@@ -78,16 +78,16 @@ def tour(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     say("\n".join([style(f"All of it took {seconds(time.perf_counter() - guide.began)}. Try next:", "bold"), pairs(following)]))
 
 
-def _world(made: Made, directory: Path) -> str:
+def _world(made: WorldSummary, directory: Path) -> str:
     return "\n".join([
         f"  {made.events:,} payments of {made.customers:,} customers at {made.terminals:,} terminals over {made.days} days.",
         f"  The log was archived as {made.records:,} records in {made.segments} segments (JSON Lines, plain and gzipped, and Parquet):",
         (f"  {made.delivered_twice:,} payments were delivered twice, {made.of_another_run:,} records belong to a rehearsal, "
-         f"{made.of_another_kind:,} are no payments."),
+         f"{made.of_another_kind:,} are not payments."),
         (f"  {made.chargebacks:,} chargebacks, half of them later than {made.late_days} days after their payment; {made.reversals:,} were "
          "taken back later."),
         pairs({str(directory / "archive"): "the event log", str(directory / "chargebacks.parquet"): "the label timeline",
-               str(directory / "*.yaml"): "plane, features, intent: read them, they explain themselves"}, indent=4)])
+               str(directory / "*.yaml"): "plane, features, intent: read them, they are commented"}, indent=4)])
 
 
 def _plan(planned: Planned) -> str:
@@ -96,7 +96,7 @@ def _plan(planned: Planned) -> str:
     return "\n".join([
         (f"  The offsets of {estimate['events']:,} records are proved gapless by the index; {estimate['labels']:,} label records; "
          f"{estimate['feature_columns']} feature columns."),
-        f"  {len(pins['filled'])} values were filled in from the files at hand and are listed; none comes from a clock.",
+        f"  {len(pins['filled'])} values were filled in from the plane and its data and are listed; none comes from a clock.",
         f"  The question has the fingerprint {pins['dataset_fingerprint']},",
         f"  so its answer is called {pins['dataset_manifest_id']}."])
 
@@ -148,7 +148,7 @@ def _next(directory: Path, built: Built) -> Mapping[str, str]:
     plane, name = f"--plane {directory / 'plane.yaml'}", built.manifest.dataset_manifest_id
     return {f"ofs show {name[:11]} {plane}": "the manifest: accounting, gates, columns",
             f"ofs preview {directory / 'intent.yaml'} --rows 3": "all columns of some rows",
-            f"ofs pin {directory / 'intent.yaml'}": "the full contract that the short intent stands for",
+            f"ofs pin {directory / 'intent.yaml'}": "the full contract of the short intent",
             f"ofs runs {plane}": "what the ledger remembers",
             f"edit {directory / 'features.yaml'}, raise its revision": f"then `ofs build {directory / 'intent.yaml'}`: another dataset "
                                                                        "beside this one",

@@ -70,7 +70,7 @@ def write_assertion(one: Assertion, platform_run_id: str, actor_id: str | None =
     """The document of a statement; absent members are left out. Reading it back gives the statement, its subject as text.
 
     Raises:
-        SchemaInvalid, LabelPolicyInvalid: the statement has no lawful document.
+        SchemaInvalid, LabelPolicyInvalid: the statement has no valid document.
     """
     document = {"label_assertion_id": one.assertion_id,
                 "label_subject_key": {"platform_run_id": platform_run_id, "event_id": str(one.subject)}, "label_type": one.label_type,

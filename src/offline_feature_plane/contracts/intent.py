@@ -2,7 +2,7 @@
 
 This is the full contract: what is validated, hashed and stored. People mostly write the short form (`decisions.md` G), which
 is expanded to this one first. Reading normalises spelling, never meaning: instants, durations and decimals get their one
-canonical text, sets are sorted, defaults are written out. Rules that look across fields stand in `contracts.intent_rules`.
+canonical text, sets are sorted, defaults are written out. Rules across fields are in `contracts.intent_rules`.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ def _in_order(texts: list[str]) -> list[str]:
 Instant = Annotated[str, AfterValidator(lambda text: format_instant(parse_instant(text)))]
 Duration = Annotated[str, AfterValidator(lambda text: format_duration(parse_duration(text)))]
 Share = Annotated[str, AfterValidator(_share)]
-Digest = Annotated[str, _of_form(_DIGEST, "is not a digest; it reads sha256: and 64 hex digits"), _schema(_DIGEST)]
+Digest = Annotated[str, _of_form(_DIGEST, "is not a digest; it has the form sha256: and 64 hex digits"), _schema(_DIGEST)]
 RequestId = Annotated[str, _of_form(_REQUEST_ID, "is not a valid request id; use 8 to 128 of A-Za-z0-9_.:-, not beginning with auto:"),
                       _schema(_REQUEST_ID)]
 RunId = Annotated[str, _of_form(_RUN_ID, "is not a valid run id; use a letter or digit, then up to 63 of A-Za-z0-9_-"), _schema(_RUN_ID)]
 ScenarioId = Annotated[str, _of_form(_SCENARIO, "is not a valid scenario run id; use up to 128 of A-Za-z0-9_.:-"), _schema(_SCENARIO)]
-DatasetId = Annotated[str, _of_form(_DATASET, "is not a dataset id; it reads dm_ and 32 hex digits"), _schema(_DATASET)]
+DatasetId = Annotated[str, _of_form(_DATASET, "is not a dataset id; it has the form dm_ and 32 hex digits"), _schema(_DATASET)]
 SplitName = Annotated[str, _of_form(_SPLIT, "is not a valid split name; use lower-case letters and underscores"), _schema(_SPLIT)]
 KeyId = Annotated[str, _of_form(_KEY_ID, "is not a token key id; it has 16 hex digits"), _schema(_KEY_ID)]
 TextSet = Annotated[list[Text], AfterValidator(_in_order)]
@@ -153,7 +153,7 @@ Basis = Annotated[Annotated[RangeBasis, Tag("offset range")] | Annotated[Selecto
 class LabelBasis(Contract):
     """What counts as known about labels, and when (`domain.md` §1.6–1.8, `decisions.md` D22, D25).
 
-    `store` names per label type the log that was at hand. It says where to look and is no part of the dataset's identity: what was
+    `store` names per label type the log that was in use. It says where to look and is not part of the dataset's identity: what was
     observed after the cut changes the log, not the dataset.
     """
 
@@ -239,14 +239,14 @@ class CoveragePolicy(Contract):
 
 
 class Actor(Contract):
-    """Who asks, and how that is known."""
+    """Who makes the request, and how that is known."""
 
     name: Text
     source: Literal["declared", "os_user", "oidc"]
 
 
 class BuildIntent(Contract):
-    """The whole asking, `learning.ofs_build_intent.v1`. `request_id` null means that the ledger names the run (`decisions.md` D6)."""
+    """The whole request, `learning.ofs_build_intent.v1`. `request_id` null means that the ledger names the run (`decisions.md` D6)."""
 
     schema_version: Literal["learning.ofs_build_intent.v1"]
     request_id: RequestId | None = None
@@ -281,14 +281,14 @@ class BuildIntent(Contract):
         return self.model_dump(mode="json")
 
     def payload(self) -> dict[str, Any]:
-        """What was asked, whoever asked and under whichever request id: what two requests of one id must agree on.
+        """What was asked, without the actor and the request id: what two requests of one id must agree on.
 
-        Which label log was at hand is no part of it, as it is none of the meaning: the log grows while the question stays.
+        Which label log was in use is not part of it: the log grows while the question stays the same.
         """
         asked = {key: value for key, value in self.document().items() if key not in {"request_id", "actor"}}
         return {**asked, "label_basis": {key: value for key, value in asked["label_basis"].items() if key != "store"}}
 
     @property
     def purpose(self) -> Literal["training", "non_training"]:
-        """What the dataset is asked for (`decisions.md` D10)."""
+        """What the dataset is for (`decisions.md` D10)."""
         return "non_training" if self.non_training_allowed else "training"

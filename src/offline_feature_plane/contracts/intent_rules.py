@@ -105,7 +105,7 @@ def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> l
 def _kind_rules(document: Mapping[str, Any], kind: IntentKind) -> Iterator[Problem]:
     asked = document.get("intent_kind")
     if asked in ("dataset_build", "parity_rebuild", "forensic_rebuild") and asked != kind:
-        yield Problem("$.intent_kind", IntentKindUnsupported.code, f"this command serves {kind}, not {asked}")
+        yield Problem("$.intent_kind", IntentKindUnsupported.code, f"this command builds {kind}, not {asked}")
     if document.get("parity_anchor_ref") is not None and asked == "dataset_build":
         yield Problem("$.parity_anchor_ref", IntentKindUnsupported.code, "only a parity_rebuild has an anchor")
 
@@ -133,10 +133,10 @@ def _label_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     if not basis.label_types and document.get("non_training_allowed") is not True:
         yield Problem(path, LabelTypeScopeUnresolved.code, "a training dataset needs at least one label type")
     if target is not None and target.label_type not in basis.label_types:
-        yield Problem(path, LabelTypeScopeUnresolved.code, f"the target's label type {target.label_type} is not among them")
+        yield Problem(path, LabelTypeScopeUnresolved.code, f"the target's label type {target.label_type} is not in the list")
     for label_type in basis.label_types:
         if label_type not in basis.store:
-            yield Problem("$.label_basis.store", LabelTypeScopeUnresolved.code, f"no log is named for the label type {label_type}")
+            yield Problem("$.label_basis.store", LabelTypeScopeUnresolved.code, f"no log is given for the label type {label_type}")
 
 
 def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -146,10 +146,10 @@ def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("$.target.negative", LabelPolicyInvalid.code, f"{', '.join(both)} cannot be positive and negative")
     if target is not None and basis is not None and basis.maturity_days is None and target.unlabeled == "negative_when_mature":
         yield Problem("$.target.unlabeled", LabelPolicyInvalid.code,
-                      "negative_when_mature needs label_basis.maturity_days: without it no silence means anything")
+                      "negative_when_mature needs label_basis.maturity_days: without it a missing label means nothing")
     if target is not None and policy is not None and target.unlabeled == "exclude" and target.label_type not in policy.answered_min:
         yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
-                      f"unlabeled: exclude must state the share of answers that {target.label_type} needs at least")
+                      f"unlabeled: exclude needs a minimum share of answers for {target.label_type}")
     if target is not None and policy is not None and target.unlabeled == "refuse" and parse_share(
             policy.answered_min.get(target.label_type, "1")) < 1:
         yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
@@ -173,7 +173,7 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     for number, split in parts:
         if split.from_utc >= split.to_utc:
             yield Problem(f"$.splits[{number}]", SchemaInvalid.code, f"{split.name} ends at {split.to_utc}, "
-                          f"not after its begin {split.from_utc}")
+                          f"not after its start {split.from_utc}")
     gap_us = _gap_us(document.get("gap"))
     ordered = sorted((item for item in parts if item[1].from_utc < item[1].to_utc), key=lambda item: item[1].from_utc)
     for (_, before), (number, after) in pairwise(ordered):
@@ -194,7 +194,7 @@ def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRan
     for number, split in parts:
         if parse_instant(split.to_utc) > cut_us:
             yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "
-                          f"are not mature yet; the last possible end is {format_instant(cut_us)} (or say immature: mark)")
+                          f"are not mature yet; the last possible end is {format_instant(cut_us)} (or set immature: mark)")
 
 
 def _gap_us(gap: Any) -> int:
@@ -224,6 +224,6 @@ def _evidence_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
                       f"`none` is possible only without required outputs; here they are {', '.join(map(str, wanted))}")
     link, reason = document.get("supersedes"), document.get("backfill_reason")
     if link is not None and reason is None:
-        yield Problem("$.backfill_reason", SupersessionLinkInvalid.code, "say why this dataset supersedes another")
+        yield Problem("$.backfill_reason", SupersessionLinkInvalid.code, "state why this dataset supersedes another")
     if link is None and reason is not None:
-        yield Problem("$.supersedes", SupersessionLinkInvalid.code, "a backfill reason needs the dataset that is superseded")
+        yield Problem("$.supersedes", SupersessionLinkInvalid.code, "a backfill reason needs `supersedes`, the dataset that is replaced")

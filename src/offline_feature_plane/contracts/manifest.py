@@ -1,7 +1,7 @@
 """DatasetManifest: the unit of truth about one dataset (`domain.md` §6, `decisions.md` D3).
 
 A manifest is a document of three parts. The top level repeats what consumers of v0 manifests look for, under the same names. `core` is a
-pure function of meaning and content: every run of the same meaning writes the same core. `evidence` tells about the run
+pure function of meaning and content: every run of the same meaning writes the same core. `evidence` describes the run
 that published first: files, receipts, versions. The core digest covers everything but `evidence`.
 """
 

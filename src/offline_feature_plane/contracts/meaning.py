@@ -8,7 +8,7 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, RawIdentifiers
 from offline_feature_plane.domain.basis import Range, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.described import describe
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.resolution import find_rule
 
@@ -20,12 +20,12 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
              tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
-    In: what the asker means and what it was resolved to. Out: who asks and under which request id, paths, files' names, the label
+    In: what the intent means and what it was resolved to. Out: the actor and the request id, paths, files' names, the label
     store's marker (what was observed after the cut changes no row), why identifiers are raw, supersession.
 
     Args:
         intent: the validated contract.
-        ranges: what its ranges and selectors were resolved to, with log ids; plain tables stand in the intent.
+        ranges: what its ranges and selectors were resolved to, with log ids; plain tables are in the intent.
         closure: the resolved closure of its feature set.
         config_digest: of the meaning-bearing settings in use.
         run_facts_digest: of the run facts view that was read.

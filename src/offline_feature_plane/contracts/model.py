@@ -1,6 +1,6 @@
-"""The one base of all contracts, and how a document that breaks one is told so: every problem, each with a place, a code and a sentence.
+"""The one base of all contracts, and how a document that breaks one is reported: every problem, each with a place, a code and a sentence.
 
-Pydantic does the looking; the words are ours. A reason code comes from where a problem stands and which rule failed, never from
+Pydantic finds the problems; the texts are ours. A reason code comes from the place of a problem and which rule failed, never from
 the text of a message (`domain.md` §2).
 """
 
@@ -18,7 +18,7 @@ from offline_feature_plane.errors import OfsError, Problem, SchemaInvalid, refus
 
 __all__ = ["Codes", "Contract", "Text", "broken", "find_problems", "json_path", "nearest", "shown", "sound", "stands_below", "validate"]
 
-# Where a problem stands (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
+# Where a problem is (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
 Codes = Sequence[tuple[str, type[OfsError]]]
 
 Model = TypeVar("Model", bound="Contract")
@@ -36,7 +36,7 @@ class Contract(BaseModel):
 
 
 def broken(code: type[OfsError], sentence: str) -> PydanticCustomError:
-    """What a validator of a contract raises: a problem with its own code, whatever stands around it."""
+    """What a validator of a contract raises: a problem with a code of its own."""
     return PydanticCustomError(code.code, "{sentence}", {"sentence": sentence})
 
 
@@ -92,7 +92,7 @@ def sound(model: type[Model], document: Any) -> Model | None:
 
 
 def stands_below(path: str, *places: str) -> bool:
-    """Does a path stand at or below one of these places?
+    """Is a path at or below one of these places?
 
     >>> stands_below("$.splits[0].name", "$.splits"), stands_below("$.splitsies", "$.splits")
     (True, False)
@@ -138,7 +138,7 @@ def _code_at(path: str, codes: Codes, default: type[OfsError]) -> str:
 
 
 def _steps(document: Any, loc: Sequence[str | int], *, absent: bool) -> list[str | int]:
-    """The steps of a pydantic location that really lead into the document: tags of unions are no place."""
+    """The steps of a pydantic location that really lead into the document: tags of unions are not steps."""
     steps: list[str | int] = []
     here = document
     for number, step in enumerate(loc):
@@ -190,7 +190,7 @@ def _names_at(model: type[Contract], loc: Sequence[str | int]) -> list[str]:
 
 
 def _after(annotation: Any, step: str | int) -> Iterator[Any]:
-    """What may stand one step into a type; a tag of a union leads to the union's models."""
+    """What may be one step into a type; a tag of a union leads to the union's models."""
     for one in _members(annotation):
         origin = get_origin(one)
         if isinstance(one, type) and issubclass(one, BaseModel):

@@ -1,6 +1,6 @@
 """The resolved build plan: every pin of a build, immutable once its run exists (`domain.md` §7, `decisions.md` D4).
 
-`pins` decide the result, are digested, and stand once per run. `sources` and `estimate` tell how this machine would get
+`pins` decide the result, are digested, and are written once per run. `sources` and `estimate` say how this machine would get
 there; each attempt makes them anew.
 """
 
@@ -49,7 +49,7 @@ class Pins(Contract):
     history_start: dict[str, str | None]
 
     def meaning(self) -> dict[str, Any]:
-        """What two attempts of one run must agree on; who asks, and how long a label log has grown, may differ (`decisions.md` D4)."""
+        """What two attempts of one run must agree on; the actor, and how long a label log has grown, may differ (`decisions.md` D4)."""
         return self.model_dump(mode="json", include={"dataset_fingerprint", "identity", "closure", "world", "history_start"})
 
 

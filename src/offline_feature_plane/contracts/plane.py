@@ -59,9 +59,9 @@ class EventTable(Contract):
     time: Text = Field(description="The column that says when an event happened.")
     id: Text | None = Field(None, description="The column that identifies an event; without it events are named by row, and labels cannot "
                                               "refer to them.")
-    zone: Zone | None = Field(None, description="The zone in which the time column was written, if it carries none.")
-    history_start: Instant | None = Field(None, description="From when on the table is complete; default: its first event.")
-    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="What the files are, if their names do not say.")
+    zone: Zone | None = Field(None, description="The time zone of the time column, if its values carry none.")
+    history_start: Instant | None = Field(None, description="The instant from which the table is complete; default: its first event.")
+    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="The file format, if the names do not show it.")
 
 
 class ArchiveFolder(Contract):
@@ -69,7 +69,7 @@ class ArchiveFolder(Contract):
 
     path: Text = Field(description="The folder with `index.json` and the segments it lists.")
     zone: Zone | None = Field(None, description="The zone of times in payloads that carry no offset.")
-    history_start: Instant | None = Field(None, description="From when on the archive is complete; default: its first event.")
+    history_start: Instant | None = Field(None, description="The instant from which the archive is complete; default: its first event.")
 
 
 class LabelTimeline(Contract):
@@ -80,14 +80,14 @@ class LabelTimeline(Contract):
     observed: str | dict[Text, str] = Field(description="The column that says when a label became known, or `{after_event: 30d}` if that "
                                                         "must be assumed.")
     value: str | dict[Text, str] = Field(description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`.")
-    effective: Text | None = Field(None, description="The column that says from when on a label holds; default: when it was observed.")
+    effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed.")
     source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
     id: Text | None = Field(None, description="The column that identifies an assertion.")
     supersedes: Text | None = Field(None, description="The column with the id of the assertion that a row replaces.")
-    zone: Zone | None = Field(None, description="The zone in which the time columns were written, if they carry none.")
+    zone: Zone | None = Field(None, description="The time zone of the time columns, if their values carry none.")
     min_lag: Text | None = Field(None, description="The shortest plausible time from event to observation; default: over 60 s.")
     time: Text | None = Field(None, description="The event's time column, needed in this file only if `observed` is assumed.")
-    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="What the files are, if their names do not say.")
+    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="The file format, if the names do not show it.")
 
     def document(self) -> dict[str, Any]:
         """The entry as it was written."""
@@ -110,7 +110,7 @@ class EngineChoice(Contract):
 
 
 class GateRule(Contract):
-    """Which outputs a gate speaks for, and which gates must have passed before it."""
+    """Which outputs a gate covers, and which gates must have passed before it."""
 
     outputs: list[Text] = Field([], description="The outputs that this gate authorises.")
     upstream: list[Text] = Field([], description="The gates that must have passed before.")
@@ -135,8 +135,8 @@ class Settings(Contract):
     config_revision: Text = Field("unversioned", description="The revision of this configuration.")
     outputs: list[Text] = Field(["dataset_manifest"], description="What OFS may publish here.")
     required_outputs: list[Text] = Field([], description="The world inputs that every dataset of this plane needs a PASS for.")
-    run_facts: Text | None = Field(None, description="The run facts view in which evidence for world inputs stands.")
-    gate_map: dict[Name, GateRule] = Field({}, description="Which gate speaks for which outputs.")
+    run_facts: Text | None = Field(None, description="The run facts view with the evidence for world inputs.")
+    gate_map: dict[Name, GateRule] = Field({}, description="Which gate covers which outputs.")
     deny_outputs: list[Text] = Field(list(TRUTH_PRODUCTS), description="Truth products, by name or pattern: never world inputs.")
 
     @property
@@ -160,7 +160,7 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
             outputs: Collection[str] | None = None) -> dict[str, Any]:
     """The settings that change rows or verdicts, and nothing else: what `config_digest` is taken of (`decisions.md` D11).
 
-    Never paths, formats, engine, memory, threads, store, ledger: the bytes at hand are pinned by themselves. What a dataset does not use
+    Never paths, formats, engine, memory, threads, store, ledger: the input bytes are pinned separately. What a dataset does not use
     does not change it: other tables, other label types, and, if it reads no world input, the gates.
 
     Args:

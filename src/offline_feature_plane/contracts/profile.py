@@ -28,7 +28,7 @@ _ANY_TYPE = ("decimal(18,2)", "int64", "string", "timestamp", "bool", "float64")
 
 
 class FieldSpec(Contract):
-    """One typed field of an event. `missing` stands in for an absent value; an explicit null makes the field nullable."""
+    """One typed field of an event. `missing` replaces an absent value; an explicit null makes the field nullable."""
 
     type: str
     path: str | list[str] | None = None
@@ -125,7 +125,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
         rows: the intent's `rows`, which the short form's source is named after.
         stem: the profile's file name without its ending, which the short form is named after.
         label_types: the plane's label types; None leaves label types unchecked.
-        supports: tells whether the plane's engine computes an aggregation; None leaves that unchecked.
+        supports: says whether the plane's engine computes an aggregation; None leaves that unchecked.
 
     Raises:
         FeatureProfileInvalid, ExpressionInvalid, AggregationUnsupported, LabelTypeScopeUnresolved: with every problem.
@@ -156,7 +156,7 @@ def is_short_form(document: Mapping[str, Any]) -> bool:
 
 
 def _without_echoes(full: Mapping[str, Any], find: Callable[[Mapping[str, Any]], list[Problem]]) -> list[Problem]:
-    """The problems without those that only follow from a field whose type cannot be read: what a lawful type would mend is no mistake."""
+    """The problems without those that only follow from a field whose type cannot be read, and that a valid type would resolve."""
     broken = {f"$.sources.{source}.fields.{name}" for source, one in full["sources"].items()
               for name, spec in one["fields"].items() if not _is_type(spec["type"])}
     problems = find(full)

@@ -13,7 +13,7 @@ Phase = Literal["replay", "labels", "selection", "staging", "publication"]
 
 
 class RunReceipt(Contract):
-    """How a run ended well: what it was asked, what it is made by, what its attempts were, and what it left (`domain.md` §4).
+    """How a run ended successfully: the request, the provenance, the attempts and the result (`domain.md` §4).
 
     Written once the manifest is visible and before the ledger says DONE. `receipts` are those of the publishing run's phases.
     """

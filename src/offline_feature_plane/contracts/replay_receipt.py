@@ -19,7 +19,7 @@ REPLAY_RECEIPT_SCHEMA: Literal["learning.ofs_replay_completeness_receipt.v1"] = 
 
 
 class ReplayCompletenessReceipt(BaseModel):
-    """What the basis asked for, which segments prove it, which tables stand beside them, and what is missing or at odds."""
+    """What the basis asked for, which segments prove it, which tables there are beside them, and what is missing or contradictory."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -47,7 +47,7 @@ class Digest(Contract):
 
 
 class Scope(Contract):
-    """Which world a receipt speaks of; what it leaves out, it leaves open."""
+    """Which world a receipt is about; what it leaves out, it leaves open."""
 
     manifest_fingerprint: Text
     parameter_hash: Text | None = None
@@ -57,7 +57,7 @@ class Scope(Contract):
 
 
 class Locator(Contract):
-    """Where an output stands and what world it is of."""
+    """Where an output is and what world it is of."""
 
     output_id: Text
     path: Text
@@ -73,7 +73,7 @@ class Locator(Contract):
 
 
 class GateReceipt(Contract):
-    """What a gate said about a world. Any status but PASS is no PASS."""
+    """What a gate said about a world. Any status other than PASS counts as not passed."""
 
     gate_id: GateId
     status: str | None = None

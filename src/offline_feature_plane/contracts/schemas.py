@@ -45,7 +45,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 
 
 def schema_texts() -> dict[str, str]:
-    """File name and text of every schema, as they stand in `contracts/schemas/`."""
+    """File name and text of every schema, as they are in `contracts/schemas/`."""
     return {f"{name}.json": json.dumps({"$schema": DIALECT, "$id": name, **_for_readers(model.model_json_schema())}, indent=2,
                                        ensure_ascii=False) + "\n" for name, model in SCHEMAS.items()}
 

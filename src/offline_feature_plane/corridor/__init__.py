@@ -1,1 +1,1 @@
-"""The use cases: plan, build, publish, verify. They speak only to ports."""
+"""The use cases: plan, build, publish, verify. They use only ports."""

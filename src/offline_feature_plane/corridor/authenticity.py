@@ -1,6 +1,6 @@
 """Is this manifest the one that was published? Asked before anything in it is believed (R12, `decisions.md` A1, A3).
 
-    asked id ─▶ pointer ─▶ manifest ─┬─▶ its identity gives its fingerprint and id
+    given id ─▶ pointer ─▶ manifest ─┬─▶ its identity gives its fingerprint and id
                   └─ digest ─────────┼─▶ the publishing run vowed its core
                                      └─▶ its parts are that run's own, and hold all rows
 
@@ -47,7 +47,7 @@ def parse_manifest(data: bytes, name: str) -> DatasetManifest:
 
 
 def authenticate(raw: bytes, key: str, store: ObjectStore) -> DatasetManifest:
-    """The manifest that stands under a key, once it is known to be the published one. Its data files are not looked at.
+    """The manifest that is stored under a key, once it is known to be the published one. Its data files are not looked at.
 
     Raises:
         ManifestInvalid: it cannot be read. DigestMismatch: it is not what was published there.
@@ -55,8 +55,8 @@ def authenticate(raw: bytes, key: str, store: ObjectStore) -> DatasetManifest:
     manifest = parse_manifest(raw, key)
     for check in (*check_words(manifest), *check_place(manifest, raw, key, store)):
         if not check.passed:
-            raise DigestMismatch(f"{store.uri(key)} is not the manifest that was published: {check.name}? {check.detail}.", path=key,
-                                 fix=_FIX)
+            raise DigestMismatch(f"{store.uri(key)} is not the manifest that was published; failed check: {check.name} ({check.detail}).",
+                                 path=key, fix=_FIX)
     return manifest
 
 
@@ -68,7 +68,7 @@ def check_words(manifest: DatasetManifest) -> Iterator[Check]:
     yield same("the id is derived from the fingerprint", dataset_manifest_id(found), manifest.dataset_manifest_id)
     yield same("the feature closure has the pinned digest", closure_digest(core.closure), core.closure_digest)
     yield same("the row accounting adds up to the events read", sum(core.row_accounting.values()), core.replay.get("events_read"))
-    yield same("its rows are the rows of the dataset", core.row_accounting.get("row", 0), core.row_count)
+    yield same("the accounted rows are the rows of the dataset", core.row_accounting.get("row", 0), core.row_count)
     yield same("the splits hold all rows", sum(split.rows for split in core.splits), core.row_count)
     rows = 0
     for part in evidence.parts:
@@ -81,15 +81,15 @@ def check_words(manifest: DatasetManifest) -> Iterator[Check]:
 
 
 def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectStore) -> Iterator[Check]:
-    """Does a manifest stand where it belongs, as its publisher vowed it, and as its pointer knows it?"""
-    yield same("the manifest stands under its own id", key, manifest_key(manifest.platform_run_id, manifest.dataset_manifest_id))
+    """Is a manifest stored where it belongs, as its publisher vowed it, and as its pointer knows it?"""
+    yield same("the manifest is stored under its own id", key, manifest_key(manifest.platform_run_id, manifest.dataset_manifest_id))
     vow = None
     try:
         vow = read_vow(store, manifest.platform_run_id, str(manifest.evidence.publisher.get("run_key")))
         promised = ("commit", manifest.dataset_manifest_id, core_digest(manifest.model_dump(mode="json")))
-        yield same("the publishing run vowed this core", "no vow" if vow is None else vow.promise, promised)
+        yield same("the publishing run committed to this core", "no commit record" if vow is None else vow.promise, promised)
     except OfsError as error:
-        yield Check("the publishing run vowed this core", passed=False, detail=str(error))
+        yield Check("the publishing run committed to this core", passed=False, detail=str(error))
     try:
         pointer = load_json(store.get(by_id_key(manifest.dataset_manifest_id)))
         known = pointer.get("manifest_digest") if isinstance(pointer, dict) else None
@@ -97,9 +97,9 @@ def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectSt
         known = None if vow is None else vow.manifest_digest
     except OfsError as error:
         known = str(error)
-    yield same("its pointer knows these bytes", sha256_of(raw), known)
+    yield same("the pointer has the digest of these bytes", sha256_of(raw), known)
 
 
 def same(name: str, found: Any, promised: Any) -> Check:
     """Is what was found what was promised?"""
-    return Check(name, passed=found == promised, detail=str(found) if found == promised else f"found {found}, promised {promised}")
+    return Check(name, passed=found == promised, detail=str(found) if found == promised else f"found {found}, expected {promised}")

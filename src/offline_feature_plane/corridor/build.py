@@ -104,16 +104,17 @@ class Attempt:
         return self.ports.ledger.head(self.run.run_key)
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Read back all that a staged manifest speaks of, before anything is vowed; then its profile revision is taken.
+        """Read back all that a staged manifest names, before the vow; then its profile revision is taken.
 
         Raises:
-            DigestMismatch, ManifestInvalid: something is not there. FeatureProfileDrift: the revision means something else already.
+            DigestMismatch, ManifestInvalid: something is missing. FeatureProfileDrift: the revision means something else already.
         """
         staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
         for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
             if not check.passed:
-                raise DigestMismatch(f"what run {self.run.run_key} staged is not all there: {check.name}? {check.detail}.",
-                                     fix="Find out who changes the store, then run again.")
+                raise DigestMismatch(f"what run {self.run.run_key} staged is incomplete or damaged; "
+                                     f"failed check: {check.name} ({check.detail}).",
+                                     fix="Find out what else changes the store, then run again.")
         open_dataset(staged, self.ports.store, self.folder)
         remember_set(self.planned, self.ports.ledger)
 
@@ -130,9 +131,9 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Built:
-    """The answer to a build: what stands published, the run that answered, and where the time went (seconds per step).
+    """The answer to a build: what is published, the run that answered, and where the time went (seconds per step).
 
-    `notices` say what the asker should know beside the manifest's own warnings.
+    `notices` say what the user should know beside the manifest's own warnings.
     """
 
     outcome: Literal["PUBLISHED", "ALREADY_PUBLISHED", "REPRODUCED"]
@@ -154,12 +155,13 @@ class Built:
 
 
 def _answer(planned: Planned, ports: Ports, machine: Machine, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
-    """What stands published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
+    """What is published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
     if raw is None or (run.result is not None and sha256_of(raw) != run.result["manifest_digest"]):
-        raise DigestMismatch(f"run {run.run_key} published {planned.dm_id}; its manifest is {'gone' if raw is None else 'another one'}.",
-                             path=key, fix="Restore the store from a copy; or state a new request_id, to build what is missing again.")
+        raise DigestMismatch(f"run {run.run_key} published {planned.dm_id}; "
+                             f"its manifest is {'missing' if raw is None else 'a different one'}.",
+                             path=key, fix="Restore the store from a copy, or build the dataset again with a new request_id.")
     manifest = authenticate(raw, key, ports.store)
     if "publication" not in seconds:
         open_dataset(manifest, ports.store, machine.work / "copies")
@@ -171,6 +173,6 @@ def _answer(planned: Planned, ports: Ports, machine: Machine, published: Publish
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
     before = {source.name: source.log_id for source in manifest.evidence.sources if source.kind == "labels"}
-    return tuple(f"the {source.name} labels are in other files than when this was published; `ofs build --recompute` tells whether "
+    return tuple(f"the {source.name} labels are in different files than at publication; `ofs build --recompute` shows whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
                  if source.kind == "labels" and before.get(source.name) != source.log_id)

@@ -1,4 +1,4 @@
-"""What a validated intent is held against before its plan stands: its own pins, the datasets it names, the columns that carry truth."""
+"""Checks of a validated intent while it is planned: its own pins, the datasets it names, the columns that carry labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from offline_feature_plane.ports.inputs import LabelStore, LabelTable, PinnedEve
 
 
 def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> None:
-    """Hold what a long form states against what is at hand. `installed` is the code release.
+    """Compare what a long form states with what the plane has. `installed` is the code release.
 
     Raises:
         CodeReleaseMismatch, ReplayBasisMismatch, FeatureProfileDrift: the release, a table's files, the profile.
@@ -40,7 +40,7 @@ def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> Non
                                       path=f"$.replay_basis[{number}].log_id")
     stated = intent.feature_definition_set.profile_digest
     if stated is not None and stated != pinned.profile_digest:
-        raise FeatureProfileDrift(f"the profile has digest {pinned.profile_digest}, the intent pins {stated}.",
+        raise FeatureProfileDrift(f"the profile has digest {pinned.profile_digest}; the intent pins {stated}.",
                                   path="$.feature_definition_set.profile_digest",
                                   fix="Restore the pinned profile, or pin the intent again.")
 
@@ -77,12 +77,12 @@ def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, Pinned
     for source in closure.sources:
         nameless = [topic for topic in source.event_types if topic in events and not events[topic].names_events]
         if nameless and source.name in learned | looked_at:
-            raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} maps no id.", path="$.label",
-                                           fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or ask with `target: none`.")
+            raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} has no id column.", path="$.label",
+                                           fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or use `target: none`.")
 
 
 def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) -> None:
-    """What is replaced stands published, and does not itself replace, over any number of links, what replaces it."""
+    """What is replaced is published, and does not itself replace, over any number of links, what replaces it."""
     old = intent.supersedes
     if old is None:
         return
@@ -95,10 +95,10 @@ def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) 
         todo += found
     given = inputs.superseded(dm_id)
     if old in given and given[old] != intent.backfill_reason:
-        raise SupersessionLinkInvalid(f"{dm_id} replaces {old} for another reason already: {given[old]!r}.", path="$.backfill_reason",
-                                      fix="Facts do not change: give that reason, or none at all by leaving `supersedes` out.")
+        raise SupersessionLinkInvalid(f"{dm_id} replaces {old} already, for another reason: {given[old]!r}.", path="$.backfill_reason",
+                                      fix="A recorded reason cannot change: give the same one, or leave `supersedes` out.")
     if dm_id in reached:
-        raise SupersessionLinkInvalid(f"{old} replaces {dm_id}, or is it: the links would form a circle.", path="$.supersedes",
+        raise SupersessionLinkInvalid(f"{old} is {dm_id} or replaces it; the links would form a cycle.", path="$.supersedes",
                                       fix="Leave `supersedes` out.")
 
 

@@ -73,7 +73,7 @@ def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Prog
 
 @contextmanager
 def held(run: Run, ledger: Ledger, worker: Worker) -> Iterator[Lease]:
-    """Keep a claim alive during the block; a run whose attempt ends without a word in the ledger is queued again at once."""
+    """Keep a claim alive during the block; a run whose attempt ends without a record in the ledger is queued again at once."""
     try:
         with worker.keep_alive(run) as lease:
             yield lease

@@ -78,9 +78,10 @@ class Dataset:
             SchemaInvalid: `decimals` is neither `float` nor `exact`, or `columns` is one text.
         """
         if decimals not in get_args(Decimals):
-            raise SchemaInvalid(f"decimals={decimals!r} is not known.", fix='Say decimals="float" or decimals="exact".', path="decimals")
+            raise SchemaInvalid(f"decimals={decimals!r} is not a valid value.", fix='Use decimals="float" or decimals="exact".',
+                                path="decimals")
         if isinstance(columns, str):
-            raise SchemaInvalid(f"columns={columns!r} is one text, not a list.", fix=f"Say columns=[{columns!r}].", path="columns")
+            raise SchemaInvalid(f"columns={columns!r} is a string, not a list of names.", fix=f"Say columns=[{columns!r}].", path="columns")
         if split is not None and split not in self.splits:
             raise DatasetNotFound(f"dataset {self.id} has no split {split!r}.", fix=f"Its splits: {', '.join(self.splits)}.", split=split)
         names = [column.name for column in self.manifest.core.columns]
@@ -141,11 +142,11 @@ def checked_copy(part: Part, store: ObjectStore, scratch: Path) -> Path:
     try:
         path = store.local_copy(part.key, scratch)
     except RefNotFound as gone:
-        raise DigestMismatch(f"the data file {store.uri(part.key)} of this manifest is gone.",
+        raise DigestMismatch(f"the data file {store.uri(part.key)} of this manifest is missing.",
                              fix="Restore it from a copy of the store.", path=store.uri(part.key)) from gone
     found = file_digest(path)
     if found != part.sha256 or path.stat().st_size != part.size_bytes:
-        raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, the manifest says {part.sha256}.",
+        raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, but the manifest has {part.sha256}.",
                              fix="The file was changed after publication: restore it from a copy of the store.", path=store.uri(part.key))
     return path
 

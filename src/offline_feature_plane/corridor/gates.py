@@ -16,7 +16,7 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state another share under label.coverage.",
     "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
-    "decoding": "Mend the segments and write their index again, or let the archiver declare them under `dispositions`.",
+    "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
 }
 
 
@@ -29,7 +29,7 @@ class Judged(Protocol):
 
     @property
     def task(self) -> Task:
-        """What the engine was asked."""
+        """The task of the engine."""
 
     @property
     def completeness(self) -> Completeness:
@@ -67,7 +67,7 @@ def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFac
         return
     error = all_codes().get(failed[0].reason_code or "", RefusedError)
     raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".",
-                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or ask with `non_training_allowed: true`.",
+                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
                 gates=[gate.describe() for gate in failed])
 
 
@@ -78,11 +78,11 @@ def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
 
 def _refuse_emptiness(task: Task, labels: LabelFacts, selection: SelectionFacts) -> None:
     if task.target is not None and not labels.assertions_eligible:
-        raise LabelScopeEmpty("no label assertion about these events is known at the as-of.",
+        raise LabelScopeEmpty("no label assertion about these events was known at the as-of.",
                               fix="Check that the labels name the ids of these events, and that they were observed before the as-of.",
                               assertions_read=labels.assertions_read)
     if not selection.accounting.get("row"):
         counted = ", ".join(f"{count:,} {name}" for name, count in selection.accounting.items() if count)
-        raise LabelScopeEmpty(f"no event is left to become a row: {counted}.",
+        raise LabelScopeEmpty(f"no event remains that could become a row: {counted}.",
                               fix="Look at the largest count: widen the splits, move the as-of, or relax `where`.",
                               accounting=dict(selection.accounting))

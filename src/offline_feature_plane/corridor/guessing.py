@@ -46,7 +46,7 @@ class EventGuess:
 
 @dataclass(frozen=True)
 class LabelGuess:
-    """How labels are mapped: the type's name, where its value stands and which values are positive.
+    """How labels are mapped: the type's name, where its value is and which values are positive.
 
     `observed` None means that it must be assumed. `spelled` maps raw values to label values; None leaves them as they are.
     `others` are plane.yaml entries for further columns. `judges_both`: good events are named at least as often as bad ones.
@@ -69,7 +69,7 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
 
     Args:
         table: its summary.
-        truth: columns that tell the label; never features.
+        truth: columns that reveal the label; never features.
 
     Raises:
         SourceColumnUnknown: no column can be the time of an event.
@@ -90,7 +90,7 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     hidden = {time.name, *truth, *(column.name for column in times), *([found.name] if found else [])}
     later = [column.name for column in table.columns if column.name not in hidden and _tells_later(column.name)]
     if later:
-        notes.append(f"left out of the features, for they seem to tell what became of an event later: {', '.join(later)}")
+        notes.append(f"left out of the features, because they seem to record what happened after the event: {', '.join(later)}")
     free = [column for column in table.columns if column.name not in {*hidden, *later}]
     named = [column for column in free if rank(column.name, _KEY_WORDS) and _comes_back(column, table.rows, 2)]
     unnamed = [column for column in free if column.kind == "string" and _comes_back(column, table.rows, 20)]
@@ -99,7 +99,8 @@ def guess_events(table: TableSummary, truth: Iterable[str] = ()) -> EventGuess:
     numbers = [column for column in free if column not in keys and _is_amount(column)]
     meant = [column for column in numbers if rank(column.name, _AMOUNT_WORDS)]
     amounts = sorted(meant or numbers, key=lambda column: (-rank(column.name, _AMOUNT_WORDS), column.kind == "integer"))[:MOST_AMOUNTS]
-    notes += [f"key: {column.name}, about {column.distinct} values" + ("" if named else "; not named like a key, but its values come back")
+    notes += [f"key: {column.name}, about {column.distinct} values"
+              + ("" if named else "; its name does not suggest a key, but its values repeat")
               for column in keys]
     notes += [] if keys else ["key: none found; name one under `groups:` in features.yaml"]
     notes += [] if amounts else ["amount: none found; name numbers under `fields:` in features.yaml"]
@@ -119,17 +120,17 @@ def why_no_id(table: TableSummary) -> SourceColumnUnknown:
         return SourceColumnUnknown(
             f"{near.name} of {table.said} is different in all but {near.repeats} of {table.rows} rows, and the rows that share one "
             f"({', '.join(near.repeated)}) differ in other columns; labels cannot refer to them.", path=table.said,
-            fix="Mend these rows and run this again.")
+            fix="Correct these rows and run this again.")
     binary = next((column for column in table.columns if column.kind == "binary" and (column.unique or column.repeats)), None)
     if binary is not None:
-        return SourceColumnUnknown(f"{binary.name} of {table.said} could name the events, but holds bytes; ids are text or integers.",
+        return SourceColumnUnknown(f"{binary.name} of {table.said} could identify the events, but holds bytes; ids are text or integers.",
                                    path=table.said, fix="Write the ids as text in both files, for example with str() of each UUID.")
-    return SourceColumnUnknown(f"no column of {table.said} is different in every row, so labels cannot refer to events.",
+    return SourceColumnUnknown(f"no column of {table.said} is unique, so labels cannot refer to events.",
                                path=table.said, fix="Add an id column to the events.")
 
 
 def _far_note(column: ColumnSummary, table: TableSummary) -> list[str]:
-    """What is said about times that only stand for something, such as 9999-12-31."""
+    """The note about times that are only placeholders, such as 9999-12-31."""
     told = f"{column.name}: in {rows_of(column.far, table)} the time is years away from the others; as_of and splits disregard them"
     return [told] if column.far else []
 
@@ -178,13 +179,13 @@ def guess_own_labels(table: TableSummary) -> LabelGuess | None:
     whole = [column for column in found if column.nulls == 0]
     if found and not whole:
         raise LabelTypeScopeUnresolved(f"{found[0].name} looks like a label, but is null in {found[0].nulls} of {table.rows} rows.",
-                                       path=table.said, fix="Bring the known labels in a file of their own: --labels FILE.")
+                                       path=table.said, fix="Provide the known labels in a separate file: --labels FILE.")
     if not whole:
         return None
     found = whole
     column = max(found, key=lambda one: rank(one.name, _LABEL_WORDS))
     return _valued(column, snake(column.name).removeprefix("is_"), "", None,
-                   (f"{column.name} is a column of the events, so when it became known is not said: 30 days after the event are assumed",))
+                   (f"{column.name} is a column of the events, so nothing says when it became known; 30 days after the event is assumed",))
 
 
 def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str, str], int] | None = None) -> LabelGuess:
@@ -193,7 +194,7 @@ def guess_labels(table: TableSummary, events: TableSummary, meets: Callable[[str
     Args:
         table: its summary.
         events: the summary of the events.
-        meets: how many rows of a label column are values of an events' column; asked where names alone do not link the files.
+        meets: how many rows of a label column are values of an events' column; called where names alone do not link the files.
 
     Raises:
         SourceColumnUnknown: no column links labels to events. LabelTypeScopeUnresolved: the file says nothing.
@@ -261,7 +262,7 @@ def _others(table: TableSummary, hidden: set[str]) -> tuple[tuple[tuple[str, str
 
 def _valued(column: ColumnSummary, kind: str, event: str, observed: ColumnSummary | None, notes: tuple[str, ...],
             others: tuple[tuple[str, str], ...] = ()) -> LabelGuess:
-    """A label whose values stand in a column: the positive ones by their words, else all but the most frequent."""
+    """A label whose values are in a column: the positive ones by their words, else all but the most frequent."""
     raw = [text for text, _ in column.values]
     if not raw:
         raise LabelTypeScopeUnresolved(f"{column.name} holds nothing that could be a label.", fix="Map the label column by hand.")

@@ -1,4 +1,4 @@
-"""What planning may look at: an intent as it was asked, and what the plane has at hand to pin it with."""
+"""What planning may look at: an intent as it was submitted, and what the plane offers to pin it with."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from offline_feature_plane.ports.inputs import EventSource, LabelStore
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An intent as it was handed over: the parsed document and the folder that its refs are relative to."""
+class SubmittedIntent:
+    """An intent as it was submitted: the parsed document and the folder that its refs are relative to."""
 
     document: Document
     folder: Path
@@ -34,7 +34,7 @@ class Granted:
 
 
 class PlanningInputs(Protocol):
-    """What a plane has at hand for planning."""
+    """What a plane offers for planning."""
 
     @property
     def settings(self) -> Settings:
@@ -50,7 +50,7 @@ class PlanningInputs(Protocol):
 
     @property
     def actor(self) -> tuple[str, ActorSource]:
-        """Who asks, and how that is known."""
+        """Who makes the request, and how that is known."""
 
     @property
     def event_sources(self) -> Sequence[EventSource]:
@@ -69,11 +69,11 @@ class PlanningInputs(Protocol):
     def token_key(self) -> TokenKey | None:
         """The plane's token key; None if it has none."""
 
-    def grant(self, intent: BuildIntent, asked: Asked) -> Granted:
+    def grant(self, intent: BuildIntent, submitted: SubmittedIntent) -> Granted:
         """No PASS, no read (`domain.md` §7): what the intent may publish and read of the world."""
 
     def is_published(self, dm_id: str) -> bool:
-        """Does a manifest of this id stand?"""
+        """Is there a manifest with this id?"""
 
     def superseded(self, dm_id: str) -> Mapping[str, str | None]:
         """The datasets that this one replaces, each with the reason that was given."""

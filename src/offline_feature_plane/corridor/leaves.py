@@ -23,7 +23,7 @@ CHUNK_ROWS = 2 * LEAF_ROWS
 
 
 class ColumnsBroken(ValueError):
-    """Columns that are not what was declared; whoever reads them says whose fault that is."""
+    """Columns that do not match their declaration; the caller decides whose fault that is."""
 
 
 def chunks_of(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:

@@ -45,11 +45,11 @@ def _why_no_link(table: TableSummary, ids: Sequence[ColumnSummary], events: Tabl
     found = [(meets(one.name, column.name), column.name, one.name) for one in ids for column in table.columns
              if meets is not None and column.kind in ("integer", "string")]
     count, name, of = max(found, default=(0, "", ""))
-    nearest = f" {name} comes nearest: {rows_of(count, table)} hold a value of {of}." if count else ""
+    nearest = f" The closest is {name}: {rows_of(count, table)} hold a value of {of}." if count else ""
     known = ", ".join(sorted(names)) or "none"
     return SourceColumnUnknown(f"{table.said} has no column of the same name as an id of {events.said} ({known}), "
                                f"nor one that holds such ids.{nearest}", path=table.said,
-                               fix="Bring the event's id beside each label, spelled alike in both files.")
+                               fix="Add the event's id to each label, spelled the same in both files.")
 
 
 def _met(table: TableSummary, columns: Sequence[ColumnSummary], events: TableSummary,

@@ -57,10 +57,10 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
 
     Args:
         plan: the pins that the run began with.
-        planned: what this attempt was asked.
+        planned: what this attempt builds.
         computed: what its steps found.
-        files: where its data stands.
-        receipts: where its receipts stand.
+        files: where its data is.
+        receipts: where its receipts are.
         machine: what it ran on.
         run: as claimed.
         ledger_head: the newest link of the run's history.
@@ -94,7 +94,7 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
 
     Args:
         pins: the plan's pins.
-        task: what the engine was asked.
+        task: the task of the engine.
         computed: what the steps found.
         completeness: the verdict on the basis.
         registered: everything that was found by name, as `name@version`.

@@ -190,7 +190,7 @@ def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.
                     raise _damaged(path, f"it has the columns {file.schema_arrow.to_string()}; declared are {schema.to_string()}")
                 yield from file.iter_batches(batch_size=CHUNK_ROWS)
         except FileNotFoundError as gone:
-            raise RefNotFound(f"the data file {path} is gone.", path=str(path), fix="Restore it from a copy of the store.") from gone
+            raise RefNotFound(f"the data file {path} is missing.", path=str(path), fix="Restore it from a copy of the store.") from gone
         except (OSError, pa.ArrowException) as wrong:
             raise _damaged(path, f"it cannot be decoded: {wrong}") from wrong
 

@@ -1,4 +1,4 @@
-"""The first step of planning: the profile, events and labels that an intent speaks of, pinned by digests."""
+"""The first step of planning: the profile, events and labels that an intent names, pinned by digests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
-from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
+from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
 from offline_feature_plane.corridor.shortform import FillIns, expand, is_long_form, read_short
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.described import describe
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError
@@ -38,15 +38,15 @@ class PinnedInputs:
     token_key: TokenKey | None
 
 
-def pin_inputs(asked: Asked, inputs: PlanningInputs) -> PinnedInputs:
-    """Find everything that an intent speaks of, and fix it.
+def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInputs:
+    """Find everything that an intent names, and pin it.
 
     Raises:
         OfsError: the intent's shape, the profile, a topic or a label type that plane.yaml does not map, and what pinning raises.
     """
     settings = inputs.settings
-    head = _read_head(asked.document.value, settings)
-    document, profile_digest = inputs.profile(head.profile_ref, asked.folder)
+    head = _read_head(submitted.document.value, settings)
+    document, profile_digest = inputs.profile(head.profile_ref, submitted.folder)
     profile = _read_profile(document, head, inputs)
     set_ref = head.set_ref or _only_set(profile)
     drawn = profile.closure(set_ref, head.rows, list(settings.labels))
@@ -74,7 +74,7 @@ class _Head:
     topics: tuple[str, ...]
 
 
-# Stands for what is at hand while a short form is too broken to know it, so that every other problem of it shows at once.
+# A placeholder while a short form is too broken to know the real input, so that all of its other problems are reported at once.
 _UNSEEN = FillIns(code_release_id="unseen", actor=("unseen", "declared"), profile_digest="sha256:" + "0" * 64, feature_set="unseen@v1",
                   basis=({"topic": "unseen", "files": ["unseen"], "log_id": "sha256:" + "0" * 64},), key_id="0" * 16)
 
@@ -107,7 +107,7 @@ def _only_set(profile: FeatureProfile) -> str:
     refs = profile.set_refs()
     if len(refs) != 1:
         raise FeatureProfileUnresolved(f"the profile has {len(refs)} feature sets: {', '.join(refs)}.", path="$.set",
-                                       fix="Say which one, for example `set: " + refs[0] + "`.")
+                                       fix="Name one, for example `set: " + refs[0] + "`.")
     return refs[0]
 
 
@@ -125,7 +125,7 @@ def _topics_of(closure: Closure, owners: Mapping[str, EventSource]) -> Sequence[
 
 def _owner(topic: str, owners: Mapping[str, EventSource]) -> EventSource:
     if topic not in owners:
-        raise BasisUnresolved(f"plane.yaml knows no topic {topic!r}; it knows {', '.join(owners) or 'none'}.", path="$.replay_basis",
+        raise BasisUnresolved(f"plane.yaml has no topic {topic!r}; it has {', '.join(owners) or 'none'}.", path="$.replay_basis",
                               fix="Add it under `events:` or `archives:`, or correct the name.")
     return owners[topic]
 

@@ -1,6 +1,6 @@
-"""Planning: an asked intent becomes a plan in which everything that decides the dataset is pinned (`domain.md` §7, `decisions.md` D4).
+"""Planning: a submitted intent becomes a plan in which everything that decides the dataset is pinned (`domain.md` §7, `decisions.md` D4).
 
-    asked ──▶ inputs pinned ──▶ contract written out ──▶ evidence proved ──▶ meaning pinned ──▶ plan
+    submitted ──▶ inputs pinned ──▶ contract written out ──▶ evidence proved ──▶ meaning pinned ──▶ plan
 
 Nothing is written. Whatever is wrong is said here, before a run exists.
 """
@@ -18,18 +18,18 @@ from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, Prof
 from offline_feature_plane.contracts.plane import Settings, config_meaning, memory_bytes
 from offline_feature_plane.contracts.profile import FeatureProfile
 from offline_feature_plane.corridor.checks import check_supersession
-from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
+from offline_feature_plane.corridor.expansion import ExpandedIntent, write_out
+from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
+from offline_feature_plane.corridor.intent_task import task_of
 from offline_feature_plane.corridor.pinning import PinnedInputs, pin_inputs
 from offline_feature_plane.corridor.proving import Proof, prove
 from offline_feature_plane.corridor.shortform import is_long_form
 from offline_feature_plane.corridor.sizing import describe_labels, estimate
-from offline_feature_plane.corridor.task import task_of
-from offline_feature_plane.corridor.wanted import Wanted, write_out
 from offline_feature_plane.corridor.written_places import as_long, as_written
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.completeness import Completeness
-from offline_feature_plane.domain.described import describe
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -37,7 +37,7 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import EventInput, EventSource, LabelTable
 
-__all__ = ["Asked", "Planned", "plan"]
+__all__ = ["Planned", "SubmittedIntent", "plan"]
 
 
 @dataclass(frozen=True)
@@ -88,27 +88,27 @@ class Planned:
                            files=[file.path for file in source.files]) for source in self.plan.sources]
 
 
-def plan(asked: Asked, inputs: PlanningInputs) -> Planned:
+def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
     """Resolve, validate and pin an intent.
 
     Raises:
-        OfsError: whatever stands in the way, with its place in the intent, the profile or the plane.
+        OfsError: whatever prevents the plan, with its place in the intent, the profile or the plane.
     """
     try:
-        pinned = pin_inputs(asked, inputs)
-        wanted = write_out(asked, pinned, inputs)
-        proof = prove(wanted, pinned, asked, inputs)
-        histories = _histories(wanted.closure, inputs.event_sources)
-        task = task_of(wanted.intent, wanted.closure, pinned.token_key, histories)
-        pins = _pin_meaning(wanted, pinned, proof, task, histories, inputs)
-        check_supersession(wanted.intent, pins.dataset_manifest_id, inputs)
+        pinned = pin_inputs(submitted, inputs)
+        expanded = write_out(submitted, pinned, inputs)
+        proof = prove(expanded, pinned, submitted, inputs)
+        histories = _histories(expanded.closure, inputs.event_sources)
+        task = task_of(expanded.intent, expanded.closure, pinned.token_key, histories)
+        pins = _pin_meaning(expanded, pinned, proof, task, histories, inputs)
+        check_supersession(expanded.intent, pins.dataset_manifest_id, inputs)
     except OfsError as error:
-        raise _located(error, asked.document) from None
+        raise _located(error, submitted.document) from None
     return Planned(
-        plan=_write_plan(pins, wanted.closure, pinned, proof, inputs.settings), task=task,
-        events=tuple(one.reading(proof.ranges, wanted.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
-        gates=proof.gates, completeness=proof.completeness, receipt=proof.receipt, request_id=wanted.intent.request_id,
-        payload_digest=payload_digest(wanted.intent.payload()), registered=_registered(wanted.closure, wanted.intent))
+        plan=_write_plan(pins, expanded.closure, pinned, proof, inputs.settings), task=task,
+        events=tuple(one.reading(proof.ranges, expanded.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
+        gates=proof.gates, completeness=proof.completeness, receipt=proof.receipt, request_id=expanded.intent.request_id,
+        payload_digest=payload_digest(expanded.intent.payload()), registered=_registered(expanded.closure, expanded.intent))
 
 
 def _located(error: OfsError, document: Document) -> OfsError:
@@ -128,10 +128,10 @@ def _histories(closure: Closure, sources: Sequence[EventSource]) -> dict[str, in
     return {source.name: max((declared[one] for one in source.event_types if one in declared), default=None) for source in closure.sources}
 
 
-def _pin_meaning(wanted: Wanted, pinned: PinnedInputs, proof: Proof, task: Task, histories: Mapping[str, int | None],
+def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, task: Task, histories: Mapping[str, int | None],
                  inputs: PlanningInputs) -> Pins:
     """Everything that decides the dataset, with its fingerprint."""
-    intent, closure = wanted.intent, wanted.closure
+    intent, closure = expanded.intent, expanded.closure
     meaningful = config_meaning(inputs.settings, topics=pinned.events.keys(), label_types=[one.label_type for one in pinned.labels],
                                 outputs=intent.join_scope.required_output_ids)
     meant = identity(intent, ranges=proof.ranges, closure=closure, config_digest=config_digest(meaningful),
@@ -141,7 +141,7 @@ def _pin_meaning(wanted: Wanted, pinned: PinnedInputs, proof: Proof, task: Task,
     described = describe(closure)
     profile = pinned.profile
     return Pins(
-        intent=intent.document(), filled=wanted.filled, dataset_fingerprint=fingerprint,
+        intent=intent.document(), filled=expanded.filled, dataset_fingerprint=fingerprint,
         dataset_manifest_id=dataset_manifest_id(fingerprint), identity=meant, closure=described,
         profile=ProfileRef(ref=pinned.profile_ref, policy_id=profile.policy_id, revision=profile.revision, feature_set=pinned.set_ref,
                            file_digest=pinned.profile_digest, closure_digest=closure_digest(described), set_digest=pinned.set_digest,
@@ -166,7 +166,7 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
 
 
 def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[str]:
-    """What the asker should know before building."""
+    """What the user should know before building."""
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
     if limit is not None and memory_bytes(limit) < cost.memory_bytes:
@@ -176,9 +176,9 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
 
 
 def _warn_of_other_logs(pins: Pins, labels: Sequence[LabelTable]) -> list[str]:
-    """A pinned intent names the label log that was at hand; that it has grown is no harm, that it was edited only a comparison can tell."""
+    """A pinned intent names the label log that was in use; growth is harmless, and only a comparison can detect an edit."""
     named = pins.intent["label_basis"]["store"]
-    return [f"the intent was pinned with the {table.label_type} labels in other files than now; if what was known at the as-of has "
+    return [f"the intent was pinned with the {table.label_type} labels in different files; if what was known at the as-of has "
             "changed, so have the rows." for table in labels if named.get(table.label_type, table.log_id) != table.log_id]
 
 

@@ -1,4 +1,4 @@
-"""The third step of planning: the evidence. Which world inputs may be read, that no field tells the answer, that the basis is whole."""
+"""The third step of planning: the evidence. Which world inputs may be read, that no field reveals the label, that the basis is whole."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent, RangeBasis, SelectorBasis
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.corridor.checks import judge_truth
-from offline_feature_plane.corridor.inputs import Asked, Granted, PlanningInputs
+from offline_feature_plane.corridor.expansion import ExpandedIntent
+from offline_feature_plane.corridor.inputs import Granted, PlanningInputs, SubmittedIntent
 from offline_feature_plane.corridor.pinning import PinnedInputs
-from offline_feature_plane.corridor.wanted import Wanted
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.completeness import Completeness, combine, refusal
 from offline_feature_plane.domain.gates import GateResult
@@ -31,16 +31,16 @@ class Proof:
     gates: tuple[GateResult, ...]
 
 
-def prove(wanted: Wanted, pinned: PinnedInputs, asked: Asked, inputs: PlanningInputs) -> Proof:
-    """Hold a contract against the evidence at hand.
+def prove(expanded: ExpandedIntent, pinned: PinnedInputs, submitted: SubmittedIntent, inputs: PlanningInputs) -> Proof:
+    """Compare a contract with the evidence that the plane has.
 
     Raises:
         OfsError: a field carries truth; a world input has no PASS; a selector cannot be settled; the basis is incomplete, in which case
             the error's field `completeness` is the whole receipt.
     """
-    intent = wanted.intent
-    truth = judge_truth(wanted.closure, pinned.events, inputs.label_store)
-    granted = inputs.grant(intent, asked)
+    intent = expanded.intent
+    truth = judge_truth(expanded.closure, pinned.events, inputs.label_store)
+    granted = inputs.grant(intent, submitted)
     ranges, selectors = _resolve_ranges(intent, pinned.events)
     verdict = combine([events.completeness(ranges) for events in pinned.events.values()])
     receipt = completeness_receipt(intent.platform_run_id, verdict, selectors).model_dump(mode="json")

@@ -1,13 +1,13 @@
 """The publication protocol: one vow per run, one manifest per meaning (`domain.md` §5, `decisions.md` A1–A5).
 
-    claim ─▶ what stands? ─┬─▶ nothing ───────────▶ work ─▶ stage ─▶ vow ─▶ manifest ─▶ pointer ─▶ DONE
+    claim ─▶ what exists? ─┬─▶ nothing ───────────▶ work ─▶ stage ─▶ vow ─▶ manifest ─▶ pointer ─▶ DONE
                            ├─▶ staged ───────────────────────────────▲      ▲
                            ├─▶ vow to commit ───────────────────────────────┘
                            └─▶ tombstone ─▶ FAILED           a failing run: tombstone ─▶ FAILED
 
 The store's create-if-absent decides, the ledger records. Whatever answers "exists", fails or does not answer is read back: only what
-stands counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, so the run is DONE; or it has another, so
-it is FAILED with NONDETERMINISM_DETECTED. A run without such a vow may fail only after its tombstone stands.
+is stored counts. After a vow to commit only two ends exist: the visible manifest has the vowed core, and the run is DONE; or it has
+another, and the run is FAILED with NONDETERMINISM_DETECTED. Without such a vow a run may fail only after its tombstone is written.
 
 These are the steps; `settle` joins them for one claimed run.
 """
@@ -64,7 +64,7 @@ def plan_key(platform_run_id: str, run_key: str) -> str:
 
 
 def receipt_key(platform_run_id: str, run_key: str, attempt: int, name: str) -> str:
-    """What one attempt tells about one phase."""
+    """What one attempt reports about one phase."""
     return f"{platform_run_id}/ofs/receipts/{run_key}/{attempt}/{name}.json"
 
 
@@ -83,12 +83,12 @@ def by_id_key(dm_id: str) -> str:
     return f"by_id/{dm_id}.json"
 
 
-# --- what stands --------------------------------------------------------------------------------------------
+# --- what exists --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Vow:
-    """A run's commit record: it will commit this core, or it is buried with this code (`decisions.md` A1)."""
+    """A run's commit record: it will commit this core, or (a tombstone) it never will, for this code (`decisions.md` A1)."""
 
     outcome: Literal["commit", "tombstone"]
     dm_id: str | None = None
@@ -103,13 +103,13 @@ class Vow:
         return (self.outcome, self.dm_id, self.core_digest)
 
     def document(self) -> bytes:
-        """The bytes that stand in the store."""
+        """The bytes that are in the store."""
         return canonical_bytes({name: value for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest in hand: its bytes, what they say, the digests of the core and of the whole, and the run that made it."""
+    """A manifest as read: its bytes, what they say, the digests of the core and of the whole, and the run that made it."""
 
     data: bytes
     document: Mapping[str, Any]
@@ -141,13 +141,13 @@ def read_manifest(data: bytes) -> Manifest:
     except (OfsError, KeyError, TypeError):
         document = dm_id = publisher = None
     if not isinstance(dm_id, str) or not isinstance(publisher, str):
-        raise ManifestInvalid("the bytes are no manifest with a dataset_manifest_id and an evidence.publisher.run_key",
+        raise ManifestInvalid("the bytes are not a manifest with a dataset_manifest_id and an evidence.publisher.run_key.",
                               fix="Restore the manifest from a copy of the store.")
     return Manifest(data, document, dm_id, core_digest(document), sha256_of(data), publisher)
 
 
 def read_vow(store: ObjectStore, platform_run_id: str, run_key: str) -> Vow | None:
-    """The commit record of a run, if one stands. Raises DigestMismatch for a damaged one, StorageIoFailure."""
+    """The commit record of a run, if there is one. Raises DigestMismatch for a damaged one, StorageIoFailure."""
     key = commit_key(platform_run_id, run_key)
     data = _look(store, key)
     return None if data is None else _vow(data, key)
@@ -160,8 +160,8 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
         DatasetRetired: the meaning was retired.
     """
     if store.exists(retired_key(platform_run_id, dm_id)):
-        raise DatasetRetired(f"{dm_id} was retired", dataset_manifest_id=dm_id,
-                             fix="State a `correction` in the intent: it is part of the meaning, so it asks for another dataset.")
+        raise DatasetRetired(f"{dm_id} was retired.", dataset_manifest_id=dm_id,
+                             fix="State a `correction` in the intent: it changes the meaning, so another dataset is built.")
     return _look(store, manifest_key(platform_run_id, dm_id))
 
 
@@ -169,62 +169,64 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
 
 
 def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> None:
-    """Leave the manifest for a taker-over, after all of its data; an equal core that stands already is as good.
+    """Stage the manifest for a worker that may take over, after all of its data; a staged one with an equal core is kept.
 
     Raises:
         NondeterminismDetected: another attempt of this run staged another core.
     """
     standing = _stands(store, staged_key(run.platform_run_id, manifest.dm_id, run.run_key), manifest.data)
-    with suppress(ManifestInvalid):  # a damaged copy helps nobody and harms nobody
+    with suppress(ManifestInvalid):  # a damaged copy is ignored
         if read_manifest(standing).core_digest != manifest.core_digest:
-            raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets", run_key=run.run_key,
-                                         fix="Compare what `ofs show --json` says of both; report this as a defect.")
+            raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets.", run_key=run.run_key,
+                                         fix="Compare the output of `ofs show --json` for both, and report this as a defect.")
 
 
 def make_vow(store: ObjectStore, run: Run, manifest: Manifest) -> Vow:
-    """Vow to commit this core, unless the run has a commit record; the one that stands is returned."""
+    """Vow to commit this core, unless the run has a commit record; the existing one is returned."""
     vow = Vow("commit", manifest.dm_id, manifest.core_digest, manifest.digest, run.attempt)
     key = commit_key(run.platform_run_id, run.run_key)
     return _vow(_stands(store, key, vow.document()), key)
 
 
 def bury(store: ObjectStore, run: Run, code: str) -> Vow:
-    """Occupy the commit record with a tombstone, unless the run has one; the one that stands is returned. Only a tombstone lets it fail."""
+    """Occupy the commit record with a tombstone, unless the run has one; the existing one is returned. Only a tombstone lets it fail."""
     key = commit_key(run.platform_run_id, run.run_key)
     return _vow(_stands(store, key, Vow("tombstone", code=code).document()), key)
 
 
 def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) -> Published:
-    """Make the vowed manifest visible, with the manifest in hand if it has the vowed core.
+    """Make the vowed manifest visible, with the given manifest if it has the vowed core.
 
     Raises:
         RunEnded: the record is a tombstone.
-        PublicationStalled: nothing is visible, and nothing in hand has the vowed core.
+        PublicationStalled: nothing is visible, and the given manifest does not have the vowed core.
         NondeterminismDetected: another core is visible.
         ManifestImmutabilityViolation: the pointer of this id points elsewhere.
     """
     if vow.outcome == "tombstone":
-        raise RunEnded(f"run {run.run_key} was buried ({vow.code})", fix="Ask again without a request_id, or with a new one.",
+        raise RunEnded(f"run {run.run_key} was closed without publishing ({vow.code}).",
+                       fix="Run again without a request_id, or with a new one.",
                        run_key=run.run_key, reason_code=vow.code)
     key = manifest_key(run.platform_run_id, str(vow.dm_id))
     fits = manifest is not None and (manifest.dm_id, manifest.core_digest) == (vow.dm_id, vow.core_digest)
     data = _stands(store, key, manifest.data) if manifest is not None and fits else _look(store, key)
     if data is None:
-        raise PublicationStalled(f"run {run.run_key} vowed core {vow.core_digest}; nothing in hand has it", run_key=run.run_key)
+        raise PublicationStalled(f"run {run.run_key} committed to core {vow.core_digest}; no manifest with this core was found.",
+                                 run_key=run.run_key)
     visible = read_manifest(data)
     if visible.dm_id != vow.dm_id:
-        raise ManifestInvalid(f"{store.uri(key)} holds the manifest of {visible.dm_id}", path=key,
+        raise ManifestInvalid(f"{store.uri(key)} holds the manifest of {visible.dm_id}.", path=key,
                               fix="Find out who wrote it, and restore the manifest from a copy of the store.")
     if visible.core_digest != vow.core_digest:
         raise NondeterminismDetected(f"{vow.dm_id} is published with core {visible.core_digest}, and run {run.run_key} reached "
-                                     f"{vow.core_digest}", path=key,
-                                     fix="Compare what `ofs show --json` says of both; report this as a defect.")
+                                     f"{vow.core_digest}.", path=key,
+                                     fix="Compare the output of `ofs show --json` for both, and report this as a defect.")
     _point(store, run, visible, key)
     return Published("PUBLISHED" if visible.publisher == run.run_key else "ALREADY_PUBLISHED", visible, key)
 
 
 def link_superseded(store: ObjectStore, platform_run_id: str, dm_id: str, old: str, reason: str | None) -> None:
-    """State that a dataset replaces an older one: a fact beside both, after the new manifest stands (`decisions.md` D8)."""
+    """State that a dataset replaces an older one: a fact beside both, after the new manifest is visible (`decisions.md` D8)."""
     fact = {"schema_version": "learning.ofs_dataset_supersession.v1", "dataset_manifest_id": dm_id, "supersedes": old,
             "backfill_reason": reason}
     _stands(store, f"{supersession_prefix(platform_run_id, dm_id)}/{old}.json", canonical_bytes(fact))
@@ -236,11 +238,11 @@ def reason_of(fact: bytes, key: str) -> str | None:
         reason = load_json(fact)["backfill_reason"]
         if reason is None or isinstance(reason, str):
             return reason
-    raise DigestMismatch(f"the supersession fact {key} is not readable", path=key, fix="Restore it from a copy of the store.")
+    raise DigestMismatch(f"the supersession fact {key} is not readable.", path=key, fix="Restore it from a copy of the store.")
 
 
 def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:
-    """Vow, then make the manifest visible. All of its bytes stand already. Raises as `keep_vow`."""
+    """Vow, then make the manifest visible. All of its bytes are stored already. Raises as `keep_vow`."""
     return keep_vow(store, run, make_vow(store, run, manifest), manifest)
 
 
@@ -252,16 +254,16 @@ def _vow(data: bytes, key: str) -> Vow:
     with suppress(OfsError, TypeError):
         vow = Vow(**load_json(data))
     if vow is None or (vow.outcome, vow.dm_id is None, vow.core_digest is None, vow.code is None) not in _VOWS:
-        raise DigestMismatch(f"the commit record {key} is not readable", path=key,
+        raise DigestMismatch(f"the commit record {key} is not readable.", path=key,
                              fix="Restore it from a copy of the store; until then this run cannot end.")
     return vow
 
 
 def _point(store: ObjectStore, run: Run, visible: Manifest, key: str) -> None:
-    """Write the pointer of a bare id after its manifest; whoever finds it missing writes it again."""
+    """Write the pointer of a bare id after its manifest; a later build writes it if it is missing."""
     pointer = canonical_bytes({"platform_run_id": run.platform_run_id, "manifest_key": key, "manifest_digest": visible.digest})
     if _stands(store, by_id_key(visible.dm_id), pointer) != pointer:
-        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} knows another manifest than the one at {store.uri(key)}",
+        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} names another manifest than the one at {store.uri(key)}.",
                                             path=by_id_key(visible.dm_id),
                                             fix="One of the two was changed after publication: restore both from a copy of the store.")
 
@@ -274,12 +276,12 @@ def _look(store: ObjectStore, key: str) -> bytes | None:
 
 
 def _stands(store: ObjectStore, key: str, data: bytes) -> bytes:
-    """Create if absent, and what stands afterwards: after "exists", a failure or a lost reply by reading it back."""
+    """Create if absent, and return what is stored afterwards: after "exists", a failure or a lost reply by reading it back."""
     failure: OfsError
     try:
         if store.put_new(key, data) == "created":
             return data
-        failure = StorageIoFailure(f"the store says that {key} exists, and does not show it", path=key, fix="Check the store.")
+        failure = StorageIoFailure(f"the store says that {key} exists, but does not return it.", path=key, fix="Check the store.")
     except StorageIoFailure as failed:
         failure = failed
     standing = _look(store, key)

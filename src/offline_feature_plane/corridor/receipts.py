@@ -22,11 +22,11 @@ Write = Callable[[Phase, str, int, int, Mapping[str, Any]], None]
 
 
 def _nobody_asks() -> None:
-    """No claim, so none can be lost."""
+    """There is no claim, so none can be lost."""
 
 
 def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
-    """Forget it."""
+    """Write nothing."""
 
 
 def write_run_receipt(store: ObjectStore, clock: Clock, run: Run, published: Published) -> None:
@@ -60,7 +60,7 @@ def _put_new(store: ObjectStore, run: Run, name: str, data: bytes) -> str:
 class Receipts:
     """Measures the phases of an attempt; those of a run are also kept in its store and in the ledger (`kept`).
 
-    `check` is asked before each phase, and by long ones in between; it raises Fenced once the claim was lost.
+    `check` is called before each phase, and by long ones in between; it raises Fenced once the claim was lost.
     """
 
     clock: Clock

@@ -9,7 +9,7 @@ from offline_feature_plane.ports import ObjectStore
 
 
 def keep_refusal(error: OfsError, store: ObjectStore) -> None:
-    """Keep the completeness receipt that an error carries, under the digest of its bytes, and tell the error where it stands.
+    """Keep the completeness receipt that an error carries, under the digest of its bytes, and record in the error where it is stored.
 
     The same refusal is kept once; an error without such a receipt leaves nothing.
 

@@ -1,4 +1,4 @@
-"""One claimed run to its end: what stands is finished, what is missing is worked for, what fails is buried (`decisions.md` A1)."""
+"""Brings one claimed run to its end: finishes what exists, computes what is missing, writes a tombstone on failure (`decisions.md` A1)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:
-        store: where things stand.
+        store: where the run's objects are.
         ledger: records each end before this returns or raises.
         run: as claimed.
         dm_id: the meaning.
@@ -89,7 +89,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
     Raises:
         StorageIoFailure: the run was given back: QUEUED if the work failed, PUBLISH_PENDING if publishing did.
         PublicationStalled: PUBLISH_PENDING; a person must look.
-        Fenced, LedgerUnavailable: nothing was recorded; a later claim goes on.
+        Fenced, LedgerUnavailable: nothing was recorded; a later claim continues.
         OfsError: anything else that ended the run: FAILED with this code, or PUBLISH_PENDING if the run has vowed.
         BaseException: whatever else interrupted the worker; the run is QUEUED.
     """
@@ -109,17 +109,17 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
             return None
         if step == "bury":
             raise _SPENT[str(run.reason_code)](f"run {run.run_key} used up {run.full_run_attempts} full runs and "
-                                               f"{run.publish_retry_attempts} publish retries", run_key=run.run_key)
+                                               f"{run.publish_retry_attempts} publish retries.", run_key=run.run_key)
         if step == "work":
             manifest = read_manifest(work())
-            if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's was found visible, not worked for
+            if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's manifest was found visible, not computed
                 verify(manifest)
                 with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
                     stage_manifest(store, run, manifest)
     if vow is None:
         ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
     with _recorded(store, ledger, run, give_back=pend):
-        vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest in hand by now
+        vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest by now
         published = keep_vow(store, run, vow, manifest)
         close(published)
     ledger.done(run.run_key, attempt=run.attempt, result=published.result())
@@ -127,29 +127,29 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
 
 
 def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> Run:
-    """Cancel a run that nobody works on: the tombstone first, then the ledger.
+    """Cancel a run that no worker holds: the tombstone first, then the ledger.
 
     Raises:
         RunBusy: a worker has it. RunEnded: it has ended. PublicationVowed: it has vowed to publish. RunNotFound.
     """
     run = ledger.run(run_key)
     if run.state in TERMINAL:
-        raise RunEnded(f"run {run_key} ended {run.state}", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
+        raise RunEnded(f"run {run_key} ended {run.state}.", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
     if run.state == "RUNNING":
-        raise RunBusy(f"run {run_key} is worked on by {run.worker}", fix="Stop that worker first.", run_key=run_key)
+        raise RunBusy(f"run {run_key} is held by {run.worker}.", fix="Stop that worker first.", run_key=run_key)
     if bury(store, run, CANCELLED_CODE).outcome == "commit":
-        raise PublicationVowed(f"run {run_key} has vowed to publish", run_key=run_key)
+        raise PublicationVowed(f"run {run_key} has committed to publish.", run_key=run_key)
     try:
         return ledger.cancel(run_key, reason=reason)
     except InvalidTransition as taken:
-        raise RunBusy(f"run {run_key} was just taken by a worker, which will find it buried and end it as FAILED", run_key=run_key,
-                      fix="Look at the run again.") from taken
+        raise RunBusy(f"run {run_key} was just taken by a worker, which will find its tombstone and end it as FAILED.", run_key=run_key,
+                      fix="Check the run again with `ofs run`.") from taken
 
 
 def _own_vow(store: ObjectStore, run: Run, dm_id: str) -> Vow | None:
     vow = read_vow(store, run.platform_run_id, run.run_key)
     if vow is not None and vow.dm_id not in {None, dm_id}:
-        raise DigestMismatch(f"the commit record of run {run.run_key} speaks of {vow.dm_id}, the run of {dm_id}", run_key=run.run_key,
+        raise DigestMismatch(f"the commit record of run {run.run_key} names {vow.dm_id}, but the run is for {dm_id}.", run_key=run.run_key,
                              fix="Find out who wrote it, and restore it from a copy of the store.")
     return vow
 
@@ -191,7 +191,7 @@ def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBa
 
 
 def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack) -> None:
-    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Otherwise the run goes on later."""
+    """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Else a later attempt continues."""
     ledger.note(run.run_key, attempt=run.attempt, kind=FAILING, details={"code": error.code})  # fenced: only the living bury
     try:
         standing = bury(store, run, error.code)

@@ -1,7 +1,7 @@
 """The short form of an intent written out as the full contract, with a list of everything that was filled in (`decisions.md` G).
 
 A value is filled only from a constant of the schema version, the bytes at hand, `plane.yaml`, the profile or the installed code; never
-from a clock, the environment or "the newest". What only the asker can know is never filled: `as_of`, `maturity_days`, `unlabeled`,
+from a clock, the environment or "the newest". What only the user can know is never filled: `as_of`, `maturity_days`, `unlabeled`,
 `positive`.
 """
 
@@ -42,11 +42,11 @@ DEFAULT_RULE = "source_precedence.v1"
 
 @dataclass(frozen=True)
 class FillIns:
-    """What only the things at hand can tell, to fill in where a short form is silent.
+    """Values from the plane and its data, to fill in where a short form states none.
 
     Attributes:
         code_release_id: of the installed code.
-        actor: who asks, and how that is known (`declared`, `os_user`, `oidc`).
+        actor: who makes the request, and how that is known (`declared`, `os_user`, `oidc`).
         basis: everything that the tables and logs in use hold, as entries of `replay_basis`.
         label_logs: log ids of the label timelines in use, by label type.
         profile_digest: of the profile file's bytes.
@@ -71,7 +71,7 @@ def is_long_form(document: Any) -> bool:
 
 
 def read_short(document: Any, settings: Settings | None = None) -> ShortIntent:
-    """A short form whose shape is sound: enough to know which rows, profile, set and label types it speaks of.
+    """A short form whose shape is sound: enough to know which rows, profile, set and label types it names.
 
     Args:
         document: as it was parsed.
@@ -89,12 +89,12 @@ def read_short(document: Any, settings: Settings | None = None) -> ShortIntent:
 
 
 def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dict[str, Any], Filled]:
-    """The full, validated contract that a document stands for, and what was filled in.
+    """The full, validated contract of a document, and what was filled in.
 
     Args:
         document: short or long form, as it was parsed.
         settings: the plane's.
-        fill_ins: what the things at hand tell; unused by the long form.
+        fill_ins: values from the plane and its data; unused by the long form.
 
     Returns:
         The full document, every default written out, and `[{path, value, from}]`, empty for the long form.
@@ -146,7 +146,7 @@ def _short_problems(document: Any) -> list[Problem]:
         return problems
     for name, needed in (("positive", "which label values are positive"), ("unlabeled", "what events without a label become")):
         if label.get("target") is None and label.get(name) is None:
-            problems.append(Problem(f"$.label.{name}", LabelPolicyInvalid.code, f"this is required: {needed} (or say target: none)"))
+            problems.append(Problem(f"$.label.{name}", LabelPolicyInvalid.code, f"this is required: {needed} (or set target: none)"))
     if label.get("target") is not None:
         problems += [Problem(f"$.label.{name}", LabelPolicyInvalid.code, "without a target this has no meaning")
                      for name in ("positive", "negative", "unlabeled") if label.get(name) is not None]
@@ -227,7 +227,7 @@ class _Writer:
         used = {name for name in (*types, *self.fill_ins.feature_label_types) if isinstance(name, str)}
         for name in sorted(set(self.fill_ins.feature_label_types) - set(self.fill_ins.label_logs)):
             self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
-                                         f"features look at the label type {name}, which has no timeline"))
+                                         f"features use the label type {name}, which has no timeline"))
         self.problems += _unmapped(self.short, self.settings)
         store = {name: log for name, log in sorted(self.fill_ins.label_logs.items()) if name in used}
         found = {"label_asof_utc": label.get("as_of"), "maturity_days": label.get("maturity_days"),
@@ -240,7 +240,7 @@ class _Writer:
         ref = self.short.get("set")
         if ref is None and self.fill_ins.feature_set is None:
             self.problems.append(Problem("$.set", FeatureProfileUnresolved.code,
-                                         "the profile has not exactly one feature set; say which, as id@version"))
+                                         "the profile does not have exactly one feature set; name one as id@version"))
         chosen = self.fill(ref, "$.feature_definition_set", self.fill_ins.feature_set or "?@?", "profile")
         name, _, version = str(chosen).partition("@")
         if not name or not version:
@@ -277,7 +277,7 @@ class _Writer:
         path = "$.identifiers"
         if self.fill_ins.key_id is None:
             self.problems.append(Problem(path, SettingsInvalid.code,
-                                         "the plane has no token key; make one with `ofs key`, or say {mode: raw, reason: …}"))
+                                         "the plane has no token key; make one with `ofs key`, or set {mode: raw, reason: …}"))
         mode = self.fill(given, f"{path}.mode", "tokenized", "schema constant")
         return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.fill_ins.key_id or "0" * 16, "plane.yaml")}
 

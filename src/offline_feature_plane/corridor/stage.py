@@ -103,7 +103,7 @@ def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Pa
         return Staged(content, parts, _written(work / COLUMN_DIGESTS_NAME, content.column_digests))
     except ColumnsBroken as broken:
         writer.discard()
-        raise EngineFailed(f"the engine's rows are not what was declared: {broken}.", fix="Report this as a defect.") from broken
+        raise EngineFailed(f"the engine's rows do not match their declaration: {broken}.", fix="Report this as a defect.") from broken
     except BaseException:
         writer.discard()
         raise
@@ -120,7 +120,7 @@ def digest_parts(columns: Sequence[Column], paths: Sequence[Path], *, leaf_rows:
     try:
         _follow(chunks_of(columns, read_parts(columns, paths), 2 * leaf_rows), lambda chunk: tally.add(settle(columns, chunk)))
     except ColumnsBroken as broken:
-        raise DigestMismatch(f"the data files do not hold what was declared: {broken}.",
+        raise DigestMismatch(f"the data files do not match their declaration: {broken}.",
                              fix="Restore them from a copy of the store.") from broken
     return tally.content()
 
@@ -165,7 +165,7 @@ def _follow(chunks: Iterable[pa.Table], take: Callable[[pa.Table], None]) -> Non
 
 @contextmanager
 def _ended(batches: Iterable[pa.RecordBatch]) -> Iterator[Iterable[pa.RecordBatch]]:
-    """The batches; in the end their generator is closed, so that the engine's threads end here and not when someone forgets an error."""
+    """The batches; then their generator is closed, so that the engine's threads end here, not when an exception is garbage-collected."""
     try:
         yield batches
     finally:

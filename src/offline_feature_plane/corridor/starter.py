@@ -1,6 +1,6 @@
-"""`ofs init`: three commented files that build on data nobody has described yet, and why each guess was made (`decisions.md` G).
+"""`ofs init`: three commented files for data that has no description yet, and why each guess was made (`decisions.md` G).
 
-Pure: whoever calls looks into the files (`sources.profiling`) and brings what was seen as plain values.
+Pure: the caller looks into the files (`sources.file_probe`) and passes the findings as plain values.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def propose(plane: str, events: TableSummary, labels: TableSummary | None, probe
     own = guess_own_labels(events)
     if labels is None and own is None:
         raise LabelTypeScopeUnresolved(f"no column of {events.said} looks like a label.", path=events.said,
-                                       fix="Bring the labels in a file of their own: --labels FILE.")
+                                       fix="Provide the labels in a separate file: --labels FILE.")
     truth = [own.column] if own is not None and own.column is not None else []
     guess = guess_events(events, truth)
     if guess.id is None:
@@ -134,7 +134,7 @@ def _timing(guess: EventGuess, label: LabelGuess, probe: LabelProbe | None, note
     lags = probe.lags(**names)
     if lags.p50_us is None or lags.p99_us is None:
         raise SourceColumnUnknown(f"no value of {label.event} in the labels is an id of an event ({guess.id.name}).",
-                                  fix="Check that both files spell event ids alike.")
+                                  fix="Check that both files spell event ids the same way.")
     if lags.p50_us <= PROMPT_US:
         place = "is about the event's own time" if lags.p50_us >= -PROMPT_US else \
             f"is mostly before the event (in the middle by {_span(-lags.p50_us)})"

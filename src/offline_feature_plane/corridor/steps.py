@@ -108,7 +108,7 @@ def scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     except OSError as wrong:
-        raise StorageIoFailure(f"the work folder {folder} cannot be made: {wrong.strerror}.",
+        raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.",
                                fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong
     try:
         yield folder

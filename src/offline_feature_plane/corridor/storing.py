@@ -21,7 +21,7 @@ from offline_feature_plane.ports import ObjectStore, Progress, Run
 
 @dataclass(frozen=True)
 class PinnedPlan:
-    """The pins of a run as its first attempt wrote them, and where they stand."""
+    """The pins of a run as its first attempt wrote them, and where they are stored."""
 
     pins: Pins
     digest: str
@@ -39,20 +39,20 @@ class StoredFiles:
 def pin_plan(planned: Planned, run: Run, store: ObjectStore) -> PinnedPlan:
     """Write the pins of a run once; a later attempt goes on with the first one's, and must mean the same (`decisions.md` D4).
 
-    The ledger has them from the beginning; where it was lost, the store's stand. Who asks, and how long a label log has grown since, may
-    differ between attempts.
+    The ledger has them from the beginning; after a lost ledger, those in the store count. The actor, and how long a label log has grown
+    since, may differ between attempts.
 
     Raises:
-        BuildPlanImmutabilityViolation: other pins stand in the store, or the plan of today means something else.
+        BuildPlanImmutabilityViolation: the store has other pins, or the current plan means something else.
     """
     key = plan_key(run.platform_run_id, run.run_key)
     pins = validate(Pins, run.payload, default=BuildPlanImmutabilityViolation)
     data = canonical_bytes(pins.model_dump(mode="json"))
-    if store.put_new(key, data) == "exists" and (standing := store.get(key)) != data:  # the ledger was lost: it began anew
+    if store.put_new(key, data) == "exists" and (standing := store.get(key)) != data:  # the ledger was lost and began anew
         data, pins = standing, validate(Pins, load_json(standing, name=key), default=BuildPlanImmutabilityViolation)
     if pins.meaning() != planned.pins.meaning() or canonical_bytes(pins.model_dump(mode="json")) != data:
-        raise BuildPlanImmutabilityViolation(f"run {run.run_key} began with other pins than today's plan has.", path=key,
-                                             fix="Something that the plan pins has changed: ask again without a request_id.")
+        raise BuildPlanImmutabilityViolation(f"run {run.run_key} began with different pins than the current plan has.", path=key,
+                                             fix="A pinned input has changed: run again without a request_id.")
     return PinnedPlan(pins, pins_digest(pins), ArtifactRef(name="plan", key=key, sha256=sha256_of(data)))
 
 
@@ -60,7 +60,7 @@ def store_files(staged: Staged, dm_id: str, run: Run, store: ObjectStore, receip
     """Put the staged files where they belong to this run alone, named by their digest.
 
     Raises:
-        DatasetArtifactImmutabilityViolation: other bytes stand there. StorageIoFailure.
+        DatasetArtifactImmutabilityViolation: other bytes are stored there. StorageIoFailure.
     """
     prefix = data_prefix(run.platform_run_id, dm_id, run.run_key)
     with receipts.phase("publication") as facts:
@@ -79,5 +79,5 @@ def store_files(staged: Staged, dm_id: str, run: Run, store: ObjectStore, receip
 
 def _put(store: ObjectStore, key: str, path: Path, sha256: str) -> None:
     if store.put_file(key, path) == "exists" and store.digest(key) != sha256:
-        raise DatasetArtifactImmutabilityViolation(f"{store.uri(key)} holds other bytes than this run staged.", path=key,
-                                                   fix="Find out who wrote it: the run's folder belongs to the run alone.")
+        raise DatasetArtifactImmutabilityViolation(f"{store.uri(key)} holds different bytes than this run staged.", path=key,
+                                                   fix="Find out who wrote it: only the run may write to its folder.")

@@ -40,13 +40,13 @@ def verify(raw: bytes, key: str, store: ObjectStore, scratch: Path, progress: Pr
 
     Args:
         raw: the manifest's stored bytes.
-        key: where it stands.
+        key: where it is stored.
         store: where its artifacts are.
         scratch: a name of a folder for local copies of remote files.
         progress: called as (step, done, total).
 
     Raises:
-        ManifestInvalid: the bytes are no manifest.
+        ManifestInvalid: the bytes are not a manifest.
     """
     manifest = parse_manifest(raw, key)
     checks = [*check_words(manifest), *check_place(manifest, raw, key, store), *check_artifacts(manifest, store)]
@@ -55,9 +55,9 @@ def verify(raw: bytes, key: str, store: ObjectStore, scratch: Path, progress: Pr
 
 
 def check_artifacts(manifest: DatasetManifest, store: ObjectStore) -> Iterator[Check]:
-    """Do the plan, the column digests and the receipts stand as recorded?"""
+    """Do the plan, the column digests and the receipts have the recorded digests?"""
     receipts = manifest.evidence.receipts
-    yield same("every phase left a receipt", sorted(receipt.name.removesuffix(" receipt") for receipt in receipts), sorted(get_args(Phase)))
+    yield same("every phase has a receipt", sorted(receipt.name.removesuffix(" receipt") for receipt in receipts), sorted(get_args(Phase)))
     for ref in (manifest.evidence.plan, manifest.evidence.column_digests, *receipts):
         yield _artifact(ref, manifest, store)
 
@@ -69,9 +69,9 @@ def columns_of(manifest: DatasetManifest) -> tuple[Column, ...]:
 
 
 def _artifact(ref: ArtifactRef, manifest: DatasetManifest, store: ObjectStore) -> Check:
-    name = f"{ref.name} is the recorded one"
+    name = f"{ref.name} {'have' if ref.name.endswith('s') else 'has'} the recorded digest"
     if not ref.key.startswith(f"{manifest.platform_run_id}/"):
-        return Check(name, passed=False, detail=f"{ref.key} lies outside of the manifest's run")
+        return Check(name, passed=False, detail=f"{ref.key} is outside of the manifest's run")
     try:
         return same(name, sha256_of(store.get(ref.key)), ref.sha256)
     except OfsError as error:

@@ -1,4 +1,4 @@
-"""Where in a short form its author wrote what stands at some place of the full contract."""
+"""Maps places of the full contract to the places in the short form where their values were written."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from offline_feature_plane.key_file import make_key
 from offline_feature_plane.simulation import DAY_US, Disputes, Int, Payments, World, disputes, disputes_table, pieces
 from offline_feature_plane.testing.archives import ArchiveWriter, archived
 
-__all__ = ["DAYS", "EVENTS", "SEED", "Made", "demo_world", "open_demo", "write_demo"]
+__all__ = ["DAYS", "EVENTS", "SEED", "WorldSummary", "demo_world", "open_demo", "write_demo"]
 
 EVENTS, SEED, DAYS = 60_000, 7, 180
 PLANE, REHEARSAL = "demo", "rehearsal"
@@ -40,7 +40,7 @@ COUNTRIES = ("DE", "DE", "DE", "AT", "FR", "NL", None)
 
 
 @dataclass(frozen=True)
-class Made:
+class WorldSummary:
     """What a demonstration's world holds, counted while it was written.
 
     `late_days`: half of the chargebacks were reported later than this after their payment.
@@ -76,14 +76,14 @@ def demo_world(events: int, seed: int) -> World:
     return World(events=events, customers=max(40, events // 30), terminals=max(20, events // 120), days=DAYS, seed=seed, crime=2.5)
 
 
-def open_demo(folder: Path, *, events: int, seed: int) -> Made | None:
-    """The world that stands in a folder; None if there is none, and nothing else that a world would overwrite.
+def open_demo(folder: Path, *, events: int, seed: int) -> WorldSummary | None:
+    """The world in a folder; None if there is none, and nothing else that a world would overwrite.
 
     Raises:
-        SettingsInvalid: another world, or other files of these names, stand there.
+        SettingsInvalid: the folder holds another world, or other files of these names.
     """
     try:
-        found = Made(**json.loads((folder / MARK).read_text(encoding="utf-8")))
+        found = WorldSummary(**json.loads((folder / MARK).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         there = [name for name in FILES if os.path.lexists(folder / name)]
         if there or (os.path.lexists(folder) and not folder.is_dir()):
@@ -91,12 +91,13 @@ def open_demo(folder: Path, *, events: int, seed: int) -> Made | None:
                                   fix="Choose another folder, or move them away.") from None
         return None
     if (found.events, found.seed) != (events, seed):
-        raise SettingsInvalid(f"{folder} holds a world of {found.events:,} payments and seed {found.seed}, not of {events:,} and {seed}.",
-                              path=str(folder), fix="Choose another folder with --dir, or ask for the world that is there.")
+        raise SettingsInvalid(f"{folder} holds a world of {found.events:,} payments with seed {found.seed}, "
+                              f"not of {events:,} with seed {seed}.",
+                              path=str(folder), fix="Choose another folder with --dir, or ask for the existing world.")
     return found
 
 
-def write_demo(folder: Path, *, events: int, seed: int) -> Made:
+def write_demo(folder: Path, *, events: int, seed: int) -> WorldSummary:
     """Write a world into a folder that has none. It is made aside and moved in at the end: half a world is never seen.
 
     Raises:
@@ -118,7 +119,7 @@ def write_demo(folder: Path, *, events: int, seed: int) -> Made:
     return made
 
 
-def _write(folder: Path, world: World) -> Made:
+def _write(folder: Path, world: World) -> WorldSummary:
     counts = dict.fromkeys(("records", "delivered_twice", "of_another_run", "of_another_kind"), 0)
     told: list[Disputes] = []
     lags: list[Int] = []
@@ -135,15 +136,16 @@ def _write(folder: Path, world: World) -> Made:
         (folder / name).write_bytes(files(__package__).joinpath(name).read_bytes())
     make_key(folder / "tokens.key")
     late = np.concatenate(lags)
-    made = Made(events=world.events, seed=world.seed, customers=world.customers, terminals=world.terminals, days=world.days, **counts,
-                segments=len(out.segments), chargebacks=len(late), reversals=sum(len(one.tx_id) for one in told) - len(late),
-                late_days=round(float(np.median(late)) / DAY_US, 1) if len(late) else 0.0)
+    made = WorldSummary(
+        events=world.events, seed=world.seed, customers=world.customers, terminals=world.terminals, days=world.days, **counts,
+        segments=len(out.segments), chargebacks=len(late), reversals=sum(len(one.tx_id) for one in told) - len(late),
+        late_days=round(float(np.median(late)) / DAY_US, 1) if len(late) else 0.0)
     (folder / MARK).write_text(json.dumps(made.document(), indent=1) + "\n", encoding="utf-8")
     return made
 
 
 def _records(world: World, paid: Payments, offsets: list[int], counts: dict[str, int]) -> Iterator[dict[str, Any]]:
-    """A piece of the log as it was archived. Partitions go by customer; now and then something comes that is no payment of ours."""
+    """A piece of the log as it was archived. Partitions go by customer; now and then there is something that is not one of our payments."""
     index = paid.tx_id.astype(np.uint64)
     again, foreign, other = world.drawn(50, index) < 0.004, world.drawn(51, index) < 0.003, world.drawn(52, index) < 0.02
     rows = zip(paid.tx_id.tolist(), paid.ts_us.tolist(), paid.customer.tolist(), paid.terminal.tolist(), paid.cents.tolist(),

@@ -110,7 +110,7 @@ def check_accounting(counts: Mapping[str, int], events_read: int) -> None:
     """Hold the counts against what was read.
 
     Raises:
-        RowAccountingBroken: they do not add up, one is negative, or one is no disposition.
+        RowAccountingBroken: they do not add up, one is negative, or one is not a disposition.
 
     >>> check_accounting({"row": 3, "where": 1}, 4)
     """
@@ -118,7 +118,7 @@ def check_accounting(counts: Mapping[str, int], events_read: int) -> None:
     total = sum(counts.values())
     if strange or total != events_read:
         wrong = f"; wrong: {strange}" if strange else ""
-        raise RowAccountingBroken(f"{total:,} dispositions stand for {events_read:,} events read{wrong}.", counts=dict(counts),
+        raise RowAccountingBroken(f"{total:,} dispositions were counted for {events_read:,} events read{wrong}.", counts=dict(counts),
                                   fix="This is a defect of the engine: report it with the counts.",
                                   events_read=events_read)
 

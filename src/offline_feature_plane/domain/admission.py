@@ -44,12 +44,12 @@ class Record(NamedTuple):  # millions are made: a tuple is made in a fifth of th
 
     @property
     def coordinate(self) -> tuple[bytes, int, int]:
-        """Where it stands: topic, partition, offset."""
+        """Where it is: topic, partition, offset."""
         return self.topic.encode(), self.partition, self.number
 
     @property
     def place(self) -> str:
-        """Where it stands, for people."""
+        """Where it is, for people."""
         return f"{self.topic}/{self.partition}@{self.offset}"
 
 
@@ -86,8 +86,8 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
         return None
     record = Record(topic, partition, offset_kind, offset, number, run, scenario, kind, event_id, ts_us, log_us, payload, said)
     if stored != said and recipe == EVENT_HASH_RECIPE:
-        raise ReplayBasisMismatch(f"{record.place} hashes to {said[:19]}…, but {str(stored)[:19]}… is stored beside it.",
-                                  path=record.place, fix="Restore the segment from the log; it was changed after it was archived.")
+        raise ReplayBasisMismatch(f"{record.place} hashes to {said[:19]}…, but {str(stored)[:19]}… is stored with it.",
+                                  path=record.place, fix="Restore the segment from the log; it was changed after archiving.")
     return record
 
 
@@ -101,7 +101,7 @@ def _number(kind: str, offset: str) -> int:
 class Admission:
     """Judges the records of one build, in the order of coordinates, remembering semantic keys.
 
-    The same semantic key `(platform_run_id, event_type, event_id)` may stand at several coordinates with one content: the first is the
+    The same semantic key `(platform_run_id, event_type, event_id)` may occur at several coordinates with one content: the first is the
     event, the others are duplicates.
     """
 
@@ -132,7 +132,7 @@ class Admission:
             if first[3] == said:
                 return "duplicate", None
             raise ReplayEventIdConflict(
-                f"{kind} {event_id} says one thing at {first[0]}/{first[1]}@{first[2]} and another at {record.place}.", path=record.place,
+                f"{kind} {event_id} has one content at {first[0]}/{first[1]}@{first[2]} and another at {record.place}.", path=record.place,
                 fix="Find out which of the two is true; a producer must not reuse an event id.")
         source = self.source_of.get(record.event_type)
         return (None, source) if source is not None else ("other_scope", None)

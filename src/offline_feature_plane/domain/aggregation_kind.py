@@ -12,7 +12,7 @@ from offline_feature_plane.domain.columns import ColumnType, NumericClass
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.errors import AggregationUnsupported
 
-__all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "Seen", "WindowContents"]
+__all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "WindowContents", "WindowEvent"]
 
 
 class _NoEvidence:
@@ -28,7 +28,7 @@ Result = Value | _NoEvidence
 
 
 @dataclass(frozen=True)
-class Seen:
+class WindowEvent:
     """One event of a window: its instant, whether it is the row's own, the argument's value, and its label as known to the row.
 
     `label` is the resolved value of the aggregation's label type; None while it is NOT_FOUND or CONFLICT.
@@ -44,7 +44,7 @@ class Seen:
 class WindowContents:
     """One window as a row sees it: its events in the total order, the call that asks, the argument's type, and the row's instant."""
 
-    events: Sequence[Seen]
+    events: Sequence[WindowEvent]
     call: Aggregation
     argument: ColumnType | None
     row_us: int
@@ -56,7 +56,7 @@ class WindowContents:
 
 
 class AggregationKind(ABC):
-    """Everything that distinguishes one aggregation from another; whoever meets a call asks its kind, and nobody compares names.
+    """Everything that distinguishes one aggregation from another; code asks the kind, and never compares names.
 
     The docstring of a subclass begins with the call and becomes its entry in the reference.
     """

@@ -10,13 +10,14 @@ import difflib
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, Seen, WindowContents
+from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents, WindowEvent
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.instants import US_PER_SECOND
 from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
 
-__all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "Seen", "WindowContents", "aggregation_kind", "register", "registered", "unregister"]
+__all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "WindowContents", "WindowEvent", "aggregation_kind", "register",
+           "registered", "unregister"]
 
 _REGISTRY: dict[str, AggregationKind] = {}
 
@@ -46,7 +47,7 @@ def aggregation_kind(name: str) -> AggregationKind:
     if name in _REGISTRY:
         return _REGISTRY[name]
     close = difflib.get_close_matches(name, _REGISTRY, 1)
-    raise AggregationUnsupported(f"There is no aggregation {name!r}.",
+    raise AggregationUnsupported(f"there is no aggregation {name!r}.",
                                  fix=f"Did you mean {close[0]}?" if close else f"Known: {', '.join(_REGISTRY)}.")
 
 
@@ -105,7 +106,7 @@ class Sum(_Summing):
         fits = abs(total) < 10**MAX_DECIMAL_DIGITS if _is_decimal(window.argument) else -2**63 <= total < 2**63
         if not fits:
             width = "18 digits" if _is_decimal(window.argument) else "int64"
-            raise NumericOverflow(f"{window.call.function}({window.call.argument}) is {total}, beyond {width}.",
+            raise NumericOverflow(f"{window.call.function}({window.call.argument}) is {total}, which exceeds {width}.",
                                   fix="Use a shorter window, a smaller scale, or mean.")
         return total
 

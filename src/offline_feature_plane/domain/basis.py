@@ -61,16 +61,17 @@ def offset_number(kind: str, text: str, path: str | None = None) -> int:
     """The number behind an offset's text.
 
     Raises:
-        BasisUnresolved: an unknown kind, or text that is no offset of it.
+        BasisUnresolved: an unknown kind, or text that is not a valid offset of it.
 
     >>> offset_number("kafka_offset", "42")
     42
     """
     if kind not in OFFSET_KINDS:
-        raise BasisUnresolved(f"{kind!r} is no kind of offset.", path=path, fix=f"Known kinds: {', '.join(OFFSET_KINDS)}.")
+        raise BasisUnresolved(f"{kind!r} is not an offset kind.", path=path, fix=f"Known kinds: {', '.join(OFFSET_KINDS)}.")
     digits = _DIGITS[kind]
     if not isinstance(text, str) or len(text) > digits or not _OFFSET.fullmatch(text) or (digits == 19 and int(text) >= 1 << 63):
-        raise BasisUnresolved(f"{text!r} is no {kind}.", path=path, fix="Write offsets as decimal text without sign or leading zeros.")
+        raise BasisUnresolved(f"{text!r} is not a valid {kind} offset.", path=path,
+                              fix="Write offsets as decimal text without sign or leading zeros.")
     return int(text)
 
 
@@ -86,15 +87,15 @@ def canonical_basis(ranges: Iterable[Range]) -> tuple[Range, ...]:
     """
     checked = list(ranges)
     if not checked:
-        raise BasisUnresolved("the replay basis names no range.", path="replay_basis", fix="Name at least one range or selector.")
+        raise BasisUnresolved("the replay basis names no ranges.", path="replay_basis", fix="Name at least one range or selector.")
     for number, item in enumerate(checked):
         path = f"replay_basis[{number}]"
         start, end = (offset_number(item.offset_kind, text, path) for text in (item.start_offset, item.end_offset))
         if start >= end:
-            raise BasisUnresolved(f"[{item.start_offset}, {item.end_offset}) of {item.topic}/{item.partition} holds nothing.", path=path,
-                                  fix="The end is the first offset that is not wanted any more; it lies beyond the start.")
+            raise BasisUnresolved(f"[{item.start_offset}, {item.end_offset}) of {item.topic}/{item.partition} is empty.", path=path,
+                                  fix="The range excludes its end, so the end must be larger than the start.")
         if item.partition < 0 or not item.topic:
-            raise BasisUnresolved(f"{item.topic!r}/{item.partition} is no partition.", path=path,
+            raise BasisUnresolved(f"{item.topic!r}/{item.partition} is not a partition.", path=path,
                                   fix="Name a topic and a partition from 0.")
     merged: list[Range] = []
     for item in sorted(checked, key=_order):

@@ -52,8 +52,8 @@ def _arguments(text: str, whole: str) -> tuple[list[str], str | None]:
     while True:
         match = _PIECE.match(text, at)
         if match is None or option is not None:
-            raise AggregationUnsupported(f"{whole!r} does not read as a call from {text[at:].strip()!r} on.",
-                                         fix="Separate arguments by commas; quote label values with odd characters; options stand last.")
+            raise AggregationUnsupported(f"{whole!r} is not a valid call from {text[at:].strip()!r} on.",
+                                         fix="Separate arguments by commas; quote label values with odd characters; options come last.")
         if match[1]:
             option = match[2]
         else:

@@ -4,7 +4,7 @@ Canonical bytes are RFC 8785 JSON over a restricted set of values: null, boolean
 objects with text keys. Decimals and larger integers travel as text, instants as `YYYY-MM-DDThh:mm:ss.ffffffZ`. So equal
 bytes mean equal values, in every language.
 
-A digest never stands on bare bytes of a document: `digest(recipe, payload)` hashes the canonical bytes of
+A digest is never taken of a document's bytes alone: `digest(recipe, payload)` hashes the canonical bytes of
 `{"payload": payload, "recipe": recipe}`. The recipe id is the domain prefix: it says what was hashed and how, and two recipes never meet.
 """
 
@@ -71,7 +71,7 @@ def hex_of(digest_text: str) -> str:
         ValueError: not of that form.
     """
     if not _DIGEST.fullmatch(digest_text):
-        raise ValueError(f"{digest_text!r} is no digest; it reads sha256: and 64 hex digits")
+        raise ValueError(f"{digest_text!r} is not a digest; it has the form sha256: and 64 hex digits")
     return digest_text[7:]
 
 
@@ -108,14 +108,14 @@ def load_json(data: bytes | str, *, name: str | None = None, numbers: Literal["r
     try:
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_Refused, parse_float=_Fraction, parse_int=_integer)
     except json.JSONDecodeError as error:
-        raise SchemaInvalid(f"this is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=name) from None
+        raise SchemaInvalid(f"this is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}.", path=name) from None
     except RecursionError:
-        raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels", path=name) from None
+        raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels.", path=name) from None
     return _checked(document, _place(name, "$"), 0, decimal=numbers == "decimal")
 
 
 class _Refused(str):
-    """The text of a NaN or an infinity, kept until the walk knows where it stands."""
+    """The text of a NaN or an infinity, kept until the walk knows its place."""
 
     __slots__ = ()
 
@@ -133,7 +133,7 @@ class _Huge(str):
 
 
 class _Doubled(dict[str, Any]):
-    """An object in which a key stands twice."""
+    """An object in which a key appears twice."""
 
     key = ""
 
@@ -157,23 +157,23 @@ def _integer(text: str) -> int | _Huge:
 
 def _decode(data: bytes | str, name: str | None, max_bytes: int) -> str:
     if len(data) > max_bytes:
-        raise ResourceExceeded(f"the document has {len(data):,} bytes; the budget is {max_bytes:,}", path=name)
+        raise ResourceExceeded(f"the document has {len(data):,} bytes; the budget is {max_bytes:,}.", path=name)
     if isinstance(data, bytes):
         try:
             data = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise SchemaInvalid(f"the document is not UTF-8 (byte {error.start})", path=name, fix="Save it as UTF-8.") from None
+            raise SchemaInvalid(f"the document is not UTF-8 (byte {error.start}).", path=name, fix="Save it as UTF-8.") from None
     if data.startswith("\ufeff"):
-        raise SchemaInvalid("the document begins with a byte order mark", path=name, fix="Save it as UTF-8 without a byte order mark.")
+        raise SchemaInvalid("the document begins with a byte order mark.", path=name, fix="Save it as UTF-8 without a byte order mark.")
     return data
 
 
 def _checked(value: Any, place: str, depth: int, *, decimal: bool) -> Any:
     """The parsed value with numbers settled; refuses what only a walk can locate."""
     if isinstance(value, (dict, list)) and depth == MAX_DEPTH:
-        raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels", path=place)
+        raise ResourceExceeded(f"the document is nested deeper than {MAX_DEPTH} levels.", path=place)
     if isinstance(value, _Doubled):
-        raise SchemaInvalid(f"the key {value.key!r} stands twice", path=place, fix="Keep one of them.")
+        raise SchemaInvalid(f"the key {value.key!r} appears twice.", path=place, fix="Keep one of them.")
     if isinstance(value, dict):
         for key in value:
             _whole_text(key, place)
@@ -183,19 +183,19 @@ def _checked(value: Any, place: str, depth: int, *, decimal: bool) -> Any:
     if isinstance(value, str):
         return _checked_text(value, place, decimal=decimal)
     if isinstance(value, int) and not decimal and not -SAFE_INTEGER <= value <= SAFE_INTEGER:
-        raise SchemaInvalid(f"the integer {value} is beyond 2^53 - 1", path=place, fix="Write it as text.")
+        raise SchemaInvalid(f"the integer {value} exceeds 2^53 - 1.", path=place, fix="Write it as text.")
     return value
 
 
 def _checked_text(value: str, place: str, *, decimal: bool) -> str | Decimal:
     if isinstance(value, _Refused):
-        raise SchemaInvalid(f"{value!s} is no JSON number", path=place)
+        raise SchemaInvalid(f"{value!s} is not a JSON number.", path=place)
     if isinstance(value, _Huge) or (isinstance(value, _Fraction) and len(value) > MAX_NUMBER_CHARACTERS):
-        raise ResourceExceeded(f"a number has {len(value):,} characters; the budget is {MAX_NUMBER_CHARACTERS}", path=place)
+        raise ResourceExceeded(f"a number has {len(value):,} characters; the budget is {MAX_NUMBER_CHARACTERS}.", path=place)
     if isinstance(value, _Fraction):
         if decimal:
             return _decimal(value, place)
-        raise SchemaInvalid(f"the number {value!s} has a fraction or an exponent", path=place, fix="Write decimals as text.")
+        raise SchemaInvalid(f"the number {value!s} has a fraction or an exponent.", path=place, fix="Write decimals as text.")
     return _whole_text(value, place)
 
 
@@ -203,7 +203,7 @@ def _decimal(text: str, place: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:  # an exponent of twenty digits
-        raise ResourceExceeded(f"the number {text!s} has an exponent beyond every budget", path=place) from None
+        raise ResourceExceeded(f"the number {text!s} has an exponent that is too large.", path=place) from None
 
 
 def _restricted(value: Any, place: str, depth: int, *, as_stored: bool) -> Any:
@@ -215,12 +215,12 @@ def _restricted(value: Any, place: str, depth: int, *, as_stored: bool) -> Any:
         return _canonical_text(value, place, as_stored=as_stored)
     if kind is int:
         if not -SAFE_INTEGER <= value <= SAFE_INTEGER:
-            raise SchemaInvalid(f"the integer {value} is beyond 2^53 - 1", path=place, fix="Write it as text.")
+            raise SchemaInvalid(f"the integer {value} exceeds 2^53 - 1.", path=place, fix="Write it as text.")
         return value
     if not isinstance(value, (Mapping, list, tuple)):
-        raise SchemaInvalid(f"a {kind.__name__} has no canonical form", path=place, fix="Write floats, decimals and instants as text.")
+        raise SchemaInvalid(f"a {kind.__name__} has no canonical form.", path=place, fix="Write floats, decimals and instants as text.")
     if depth == MAX_DEPTH:
-        raise ResourceExceeded(f"the value is nested deeper than {MAX_DEPTH} levels", path=place)
+        raise ResourceExceeded(f"the value is nested deeper than {MAX_DEPTH} levels.", path=place)
     if isinstance(value, Mapping):
         return {_canonical_key(key, place, as_stored=as_stored):
                 _restricted(item, _member(place, str(key)), depth + 1, as_stored=as_stored) for key, item in value.items()}
@@ -229,7 +229,7 @@ def _restricted(value: Any, place: str, depth: int, *, as_stored: bool) -> Any:
 
 def _canonical_key(key: Any, place: str, *, as_stored: bool) -> str:
     if type(key) is not str:
-        raise SchemaInvalid(f"the key {key!r} is no text", path=place)
+        raise SchemaInvalid(f"the key {key!r} is not text.", path=place)
     return _canonical_text(key, place, as_stored=as_stored)
 
 
@@ -237,13 +237,13 @@ def _canonical_text(text: str, place: str, *, as_stored: bool) -> str:
     if text.isascii():
         return text
     if not as_stored and not unicodedata.is_normalized("NFC", text):
-        raise SchemaInvalid(f"the text {text!a} is not in Unicode normal form C", path=place, fix="Save it in composed form (NFC).")
+        raise SchemaInvalid(f"the text {text!a} is not in Unicode normal form C.", path=place, fix="Save it in composed form (NFC).")
     return _whole_text(text, place)
 
 
 def _whole_text(text: str, place: str) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise SchemaInvalid(f"the text {text!a} holds half of a surrogate pair", path=place)
+        raise SchemaInvalid(f"the text {text!a} holds an unpaired surrogate.", path=place)
     return text
 
 

@@ -1,7 +1,7 @@
 """The resolved closure of a feature set: everything the chosen set really uses, and nothing else (`decisions.md` D11).
 
 These are the frozen values that engines compute from. They are compiled from a feature profile by `domain.compile`;
-`domain.described` writes the JSON-ready document whose digest enters the dataset's identity, and reads it back.
+`domain.closure_documents` writes the JSON-ready document whose digest enters the dataset's identity, and reads it back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Rounding = Literal["exact", "half_even"]
 class Field:
     """One typed field of an event.
 
-    `path` is the way into the payload (records) or a single column name (plain tables). `missing` is the value that stands in for an
+    `path` is the way into the payload (records) or a single column name (plain tables). `missing` is the value that replaces an
     absent one as canonical text; `nullable` says that absent is allowed and stays null. `identifier` names the entity whose
     tokens replace the value wherever it leaves as data (`decisions.md` D12).
     """

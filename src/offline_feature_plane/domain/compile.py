@@ -39,12 +39,12 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
     chosen = next((one for one in profile["feature_sets"] if f"{one['id']}@{one['version']}" == set_ref), None)
     if chosen is None:
         known = ", ".join(f"{one['id']}@{one['version']}" for one in profile["feature_sets"])
-        raise FeatureProfileUnresolved(f"The profile has no feature set {set_ref!r}.", fix=f"It has {known or 'none'}.",
+        raise FeatureProfileUnresolved(f"the profile has no feature set {set_ref!r}.", fix=f"It has {known or 'none'}.",
                                        path="$.feature_sets")
     compiler = Definitions(profile, label_types)
     sources = compiler.sources()
     if subject not in sources:
-        raise FeatureProfileUnresolved(f"The profile has no source {subject!r} to take rows from.", fix=f"It has {', '.join(sources)}.",
+        raise FeatureProfileUnresolved(f"the profile has no source {subject!r} to take rows from.", fix=f"It has {', '.join(sources)}.",
                                        path="$.sources")
     groups = compiler.groups(sources, chosen["groups"])
     compiler.sets(groups=compiler.group_refs())
@@ -64,7 +64,7 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
 
 def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None,
                   supports: Callable[[str], bool] | None = None) -> list[Problem]:
-    """Every problem of a whole profile, whatever set is asked for; row features must make sense for at least one source."""
+    """Every problem of a whole profile, whatever set is chosen; row features must make sense for at least one source."""
     compiler = Definitions(profile, label_types, supports)
     sources = compiler.sources()
     groups = compiler.groups(sources, compiler.group_refs())
@@ -94,7 +94,7 @@ def source_scope(profile: Mapping[str, Any], source: str) -> dict[str, ColumnTyp
     compiler = Definitions(profile, None)
     sources = compiler.sources()
     if source not in profile["sources"]:
-        raise FeatureProfileUnresolved(f"The profile has no source {source!r}.", fix=f"It has {', '.join(profile['sources'])}.",
+        raise FeatureProfileUnresolved(f"the profile has no source {source!r}.", fix=f"It has {', '.join(profile['sources'])}.",
                                        path="$.sources")
     if compiler.problems:
         raise refuse(compiler.problems)

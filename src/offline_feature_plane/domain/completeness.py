@@ -56,7 +56,7 @@ class TableEvidence:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Something that stands in the way of completeness: a reason code, the stretch, and one sentence."""
+    """Something that prevents completeness: a reason code, the stretch, and one sentence."""
 
     code: str
     topic: str
@@ -69,7 +69,7 @@ class Anomaly:
 
 @dataclass(frozen=True)
 class Completeness:
-    """The verdict: which segments prove each range, which tables stand beside them, and what is wrong. Complete iff nothing is."""
+    """The verdict: which segments prove each range, which tables there are beside them, and what is wrong. Complete iff nothing is."""
 
     ranges: tuple[Range, ...]
     evidence: tuple[tuple[SegmentEvidence, ...], ...]
@@ -138,7 +138,7 @@ def refusal(verdict: Completeness) -> OfsError | None:
     for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, ReplayBasisGap):
         found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
         if found:
-            more = f" ({len(verdict.anomalies)} anomalies in all)" if len(verdict.anomalies) > 1 else ""
+            more = f" There are {len(verdict.anomalies)} anomalies in total." if len(verdict.anomalies) > 1 else ""
             fix = "Archive the missing offsets, or write an intent whose basis leaves them out." if kind is ReplayBasisGap else None
             return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=fix,
                         start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies))

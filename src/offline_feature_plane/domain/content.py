@@ -103,7 +103,7 @@ def content_digest(columns: Sequence[NamedType], values: Sequence[Sequence[Any]]
 
 
 def write_column_digests(columns: Sequence[NamedType], leaves: Sequence[Leaf], *, leaf_rows: int = LEAF_ROWS) -> bytes:
-    """The column digests of all leaves as the canonical bytes of one document; its SHA-256 stands in the manifest's core."""
+    """The column digests of all leaves as the canonical bytes of one document; its SHA-256 is in the manifest's core."""
     return canonical_bytes({"schema_version": COLUMN_DIGESTS_VERSION, "leaf_rows": leaf_rows,
                             "columns": [{"name": name, "type": str(kind)} for name, kind in columns],
                             "leaves": [{"n": leaf.n, "digests": leaf.digests} for leaf in leaves]})
@@ -120,11 +120,11 @@ def read_column_digests(data: bytes) -> tuple[tuple[NamedType, ...], tuple[Leaf,
         columns = tuple((str(item["name"]), ColumnType.parse(item["type"])) for item in document["columns"])
         leaves = tuple(Leaf(int(item["n"]), tuple(str(digest) for digest in item["digests"])) for item in document["leaves"])
     except (OfsError, KeyError, TypeError, ValueError, AttributeError) as wrong:
-        raise ManifestInvalid(f"the column digests cannot be read: {wrong}", fix="Restore the file from a copy of the store.") from wrong
+        raise ManifestInvalid(f"the column digests cannot be read: {wrong}.", fix="Restore the file from a copy of the store.") from wrong
     if document.get("schema_version") != COLUMN_DIGESTS_VERSION:
         raise ManifestInvalid(f"the column digests are not of version {COLUMN_DIGESTS_VERSION}.")
     if any(len(leaf.digests) != len(columns) for leaf in leaves):
-        raise ManifestInvalid("a leaf of the column digests does not have one digest per column.")
+        raise ManifestInvalid("a leaf of the column digests does not have exactly one digest per column.")
     return columns, leaves
 
 
@@ -156,7 +156,7 @@ def _bytes_of(kind: ColumnType, value: Any) -> bytes:
     if kind.kind == "float64":
         number = 0.0 if value is None else float(value) + 0.0  # adding 0.0 turns -0.0 into 0.0
         if not math.isfinite(number):
-            raise ValueError(f"{number} has no place in a dataset")
+            raise ValueError(f"{number} cannot be stored in a dataset")
         return struct.pack("<d", number)
     try:
         return struct.pack(_PACKED[kind.kind], 0 if value is None else value)

@@ -52,14 +52,14 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CoveragePolicy:
-    """What the asker demands of one label type, as decimal text between 0 and 1."""
+    """What an intent demands of one label type, as decimal text between 0 and 1."""
 
     min_answered: str
     max_conflict: str = "0"
 
 
 def default_policy(unlabeled: Unlabeled) -> CoveragePolicy | None:
-    """The policy that stands when none is stated: everything answered, no conflict. None under `exclude`, which must state a number."""
+    """The default policy: everything answered, no conflict. None under `exclude`, which must state a number."""
     return None if unlabeled == "exclude" else CoveragePolicy("1")
 
 
@@ -73,7 +73,7 @@ def parse_share(text: str, path: str | None = None) -> Fraction:
     Fraction(19, 20)
     """
     if not isinstance(text, str) or not _SHARE.fullmatch(text) or Fraction(text) > 1:
-        raise LabelPolicyInvalid(f"{text!r} is no share.", fix='Write a decimal from 0 to 1 as text, for example "0.95".', path=path)
+        raise LabelPolicyInvalid(f"{text!r} is not a share.", fix='Write a decimal from 0 to 1 as text, for example "0.95".', path=path)
     return Fraction(text)
 
 
@@ -93,12 +93,12 @@ def find_shortfalls(found: Coverage, policy: CoveragePolicy, unlabeled: Unlabele
     """What a policy misses in the coverage found: one sentence per broken threshold, none if it holds.
 
     Raises:
-        LabelPolicyInvalid: a threshold is no share.
+        LabelPolicyInvalid: a threshold is not a share.
     """
     sentences = []
     answered, conflicting = found.answered(unlabeled), found.conflicting
     if answered < parse_share(policy.min_answered):
-        sentences.append(f"{format_share(answered)} of {found.subjects} mature subjects are answered, {policy.min_answered} are demanded")
+        sentences.append(f"{format_share(answered)} of {found.subjects} mature subjects are answered, {policy.min_answered} are required")
     if conflicting > parse_share(policy.max_conflict):
         sentences.append(f"{found.conflict} of {found.subjects} mature subjects are in conflict ({format_share(conflicting)}), "
                          f"{policy.max_conflict} are allowed")

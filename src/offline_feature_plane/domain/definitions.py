@@ -83,7 +83,8 @@ class Definitions:
     def name(self, path: str, name: str, reserved: Collection[str] = RESERVED) -> None:
         """Note a name that is none."""
         if not NAME.fullmatch(name) or len(name) > 64:
-            self.note(path, FeatureProfileInvalid, f"{name!r} is no name: lower-case letters, digits and single underscores, at most 64")
+            self.note(path, FeatureProfileInvalid,
+                      f"{name!r} is not a valid name; use lower-case letters, digits and single underscores, at most 64")
         elif name in reserved:
             self.note(path, FeatureProfileInvalid, f"{name!r} is a reserved word")
 
@@ -97,7 +98,7 @@ class Definitions:
             for event_type in one["event_types"]:
                 if owner.setdefault(event_type, name) != name:
                     self.note(f"{path}.event_types", FeatureProfileInvalid,
-                              f"the event type {event_type!r} belongs to {owner[event_type]} already")
+                              f"the event type {event_type!r} already belongs to {owner[event_type]}")
             fields = [self._field(f"{path}.fields.{key}", key, spec, key in keys) for key, spec in one["fields"].items()]
             found[name] = Source(name, tuple(one["event_types"]), tuple(item for item in fields if item is not None))
         return found
@@ -116,7 +117,7 @@ class Definitions:
         elif identifier is not None:
             self.name(f"{path}.identifier", identifier, ())
             if kind.kind != "string" and not kind.is_integer:
-                self.note(f"{path}.identifier", FeatureProfileInvalid, f"a {kind} is no identifier; declare a string or an integer")
+                self.note(f"{path}.identifier", FeatureProfileInvalid, f"a {kind} cannot be an identifier; declare a string or an integer")
         missing = spec.get("missing")
         plain = Field(name, kind, tuple(way.split(".") if isinstance(way, str) else way), "missing" in spec and missing is None,
                       None if missing is None else _written(missing), spec.get("round", "exact"), identifier)
@@ -142,7 +143,7 @@ class Definitions:
             self.version(f"{path}.version", one["version"])
             columns += len(one["windows"]) * len(one["features"])
             if self.group_refs().index(ref) != place:
-                self.note(path, FeatureProfileInvalid, f"the group {ref} stands twice")
+                self.note(path, FeatureProfileInvalid, f"the group {ref} appears twice")
             elif one["source"] not in sources:
                 self.note(f"{path}.source", FeatureProfileInvalid, f"there is no source {one['source']!r}; known: {', '.join(sources)}")
             else:
@@ -154,21 +155,23 @@ class Definitions:
     def version(self, path: str, version: str) -> None:
         """Note a version that is none."""
         if not VERSION.fullmatch(version):
-            self.note(path, FeatureProfileInvalid, f"{version!r} is no version; write v1")
+            self.note(path, FeatureProfileInvalid, f"{version!r} is not a version; write for example v1")
 
     def _group(self, path: str, one: Mapping[str, Any], source: Source) -> Group:
         for name in one["key"]:
             if name not in field_names(source):
                 self.note(f"{path}.key", FeatureProfileInvalid, f"the source {source.name} has no field {name!r}")
             elif source.field(name).type.kind == "float64":
-                self.note(f"{path}.key", FeatureProfileInvalid, f"{name} is a float64, which is no key; declare a decimal or a string")
+                self.note(f"{path}.key", FeatureProfileInvalid,
+                          f"{name} is a float64, which cannot be a key; declare a decimal or a string")
         if len(set(one["key"])) < len(one["key"]) or not 0 < len(one["key"]) <= MAX_KEY_FIELDS:
             self.note(f"{path}.key", FeatureProfileInvalid, f"a key has 1 to {MAX_KEY_FIELDS} different fields")
         where = self._condition(f"{path}.where", one.get("where"), source)
         delay = self.attempt(f"{path}.delay", lambda: parse_duration(one["delay"])) if one.get("delay") else 0
         current = one.get("current", "excluded") == "included"
         if current and delay:
-            self.note(f"{path}.current", FeatureProfileInvalid, "`current: included` contradicts a delay: no row's own event is so old")
+            self.note(f"{path}.current", FeatureProfileInvalid,
+                      "`current: included` contradicts a delay: a row's own event is never that old")
         windows = self._windows(f"{path}.windows", one["windows"])
         features = tuple(feature for name, spec in one["features"].items()
                          for feature in self._features(f"{path}.features.{name}", one["name"], name, spec, windows, source))
@@ -194,7 +197,7 @@ class Definitions:
             window = Window("lifetime" if length is None else "sliding", text, length)
             twin = next((other.label for other in found if other.length_us == length), None)
             if twin is not None:
-                self.note(f"{path}[{place}]", FeatureProfileInvalid, f"the window {text} stands twice, as {twin}")
+                self.note(f"{path}[{place}]", FeatureProfileInvalid, f"the window {text} appears twice, as {twin}")
             else:
                 found.append(window)
         return found
@@ -219,13 +222,14 @@ class Definitions:
 
     def _call_type(self, path: str, call: Aggregation, source: Source) -> ColumnType | None:
         if call.argument is not None and call.argument not in field_names(source):
-            self.note(path, FeatureProfileInvalid, f"{call.function} reads {call.argument!r}, which is no field of {source.name}; it has "
+            self.note(path, FeatureProfileInvalid,
+                      f"{call.function} reads {call.argument!r}, which is not a field of {source.name}; it has "
                       f"{', '.join(field_names(source)) or 'none'}")
             return None
         kind, argument = aggregation_kind(call.function), source.field(call.argument) if call.argument else None
         if argument and argument.identifier and argument.type.is_integer and kind.is_arithmetic:
-            self.note(path, AggregationUnsupported, f"{argument.name} identifies a {argument.identifier}; identifiers are no numbers to "
-                      f"{call.function}. Declare `identifier: none` if it is one")
+            self.note(path, AggregationUnsupported, f"{argument.name} identifies a {argument.identifier}; {call.function} "
+                      f"does not take identifiers as numbers. Declare `identifier: none` if it is a number")
         return self.attempt(path, lambda: kind.output(argument.type if argument else None), AggregationUnsupported)
 
     def _empty(self, path: str, call: Aggregation, kind: ColumnType, raw: Any) -> str | None:
@@ -245,7 +249,7 @@ class Definitions:
             self.name(f"{path}.id", one["id"], ())
             self.version(f"{path}.version", one["version"])
             if refs.index(refs[place]) != place:
-                self.note(path, FeatureProfileInvalid, f"the set {refs[place]} stands twice")
+                self.note(path, FeatureProfileInvalid, f"the set {refs[place]} appears twice")
             if not (one["groups"] or one["row_features"] or one["derived"]):
                 self.note(path, FeatureProfileInvalid, f"the set {refs[place]} has no columns")
             for kind, known in (("groups", groups), ("row_features", self.profile["row_features"]), ("derived", self.profile["derived"])):
@@ -275,7 +279,7 @@ class Definitions:
         waiting = [name for name in self.profile["derived"] if name in chosen["derived"]]
         for name in waiting:
             if name in self.profile["row_features"]:
-                self.note(f"$.derived.{name}", FeatureProfileInvalid, f"the column {name} is a row feature already")
+                self.note(f"$.derived.{name}", FeatureProfileInvalid, f"the column {name} is already a row feature")
         return tuple(row_features), tuple(self._derived(waiting, scope, hidden))
 
     def _derived(self, waiting: list[str], scope: dict[str, ColumnType], hidden: dict[str, str | None]) -> list[Computed]:
@@ -285,7 +289,7 @@ class Definitions:
             ready = next((name for name in waiting if not reads[name] & set(waiting)), None)
             if ready is None:
                 self.note(f"$.derived.{waiting[0]}", FeatureProfileInvalid,
-                          f"derived columns read each other in a circle: {', '.join(waiting)}")
+                          f"derived columns depend on each other in a cycle: {', '.join(waiting)}")
                 return made
             waiting.remove(ready)
             one = self._computed(f"$.derived.{ready}", ready, self.profile["derived"][ready], scope, hidden)
@@ -331,7 +335,7 @@ def _identifier(node: Node, identifiers: Mapping[str, str | None]) -> str | None
         case Call(function="coalesce", arguments=many):
             entities = {entity for one in many if (entity := _identifier(one, identifiers)) is not None}
             if len(entities) > 1:
-                raise ExpressionInvalid(f"One column would hold identifiers of {' and '.join(sorted(entities))}.", fix="Make two columns.")
+                raise ExpressionInvalid(f"one column would hold identifiers of {' and '.join(sorted(entities))}.", fix="Make two columns.")
             return next(iter(entities), None)
         case Call(function="abs", arguments=operands):
             pass
@@ -342,6 +346,6 @@ def _identifier(node: Node, identifiers: Mapping[str, str | None]) -> str | None
         case _:
             return None
     if entity := next((entity for one in operands if (entity := _identifier(one, identifiers)) is not None), None):
-        raise ExpressionInvalid(f"Arithmetic on an identifier of {entity} would give it away.",
+        raise ExpressionInvalid(f"arithmetic on an identifier of {entity} would reveal it.",
                                 fix="Declare `identifier: none` if it is a number.")
     return None

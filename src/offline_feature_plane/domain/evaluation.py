@@ -161,11 +161,12 @@ def _as_float(value: Any, kind: ColumnType) -> float:
 def _fitting(value: int | float, kind: ColumnType, what: str) -> int | float:  # noqa: PYI041 - both are named: exact numbers and doubles
     if kind.kind == "float64":
         if not math.isfinite(value):
-            raise NumericOverflow(f"`{what}` gives {value}, which is no finite number.", fix="Bound its operands with `where` or coalesce.")
+            raise NumericOverflow(f"`{what}` gives {value}, which is not a finite number.",
+                                  fix="Bound its operands with `where` or coalesce.")
         return value + 0.0  # −0.0 becomes 0.0
     limit = 10**MAX_DECIMAL_DIGITS if kind.kind == "decimal" else 2**63
     low = -limit + 1 if kind.kind == "decimal" else -limit
     if not low <= value < limit:
-        raise NumericOverflow(f"`{what}` gives {value}, beyond {'18 digits' if kind.kind == 'decimal' else 'int64'}.",
+        raise NumericOverflow(f"`{what}` gives {value}, which exceeds {'18 digits' if kind.kind == 'decimal' else 'int64'}.",
                               fix="Use smaller scales, or a float64 (x / 1).")
     return value

@@ -59,7 +59,7 @@ def extract(raw: Any, field: Field, zone: str | None = None) -> Value:
         if field.nullable:
             return None
         raise EventSchemaMissingFields(f"the field {field.name} is absent.", path=field.name,
-                                       fix="Declare `missing: null` or a value that stands in, or mend the events.")
+                                       fix="Declare `missing: null` or a replacement value, or correct the events.")
     return convert(raw, field.type, field.round, zone, field.name)
 
 
@@ -75,14 +75,14 @@ def extract_mark(raw: Any, field: Field, zone: str | None = None) -> Value:
 
 
 def missing_value(field: Field) -> Value:
-    """What stands in for an absent value: the field's `missing:` text, read in its type; None if none is declared."""
+    """The replacement of an absent value: the field's `missing:` text, read in its type; None if none is declared."""
     if field.missing is None:
         return None
     return convert(field.missing, field.type, field.round, "UTC", f"{field.name}.missing")
 
 
 def extract_path(payload: Any, path: tuple[str, ...]) -> Any:
-    """Follow a path of keys into nested objects; None where a key is absent, null, or its parent is no object.
+    """Follow a path of keys into nested objects; None where a key is absent, null, or its parent is not an object.
 
     >>> extract_path({"merchant": {"country": "FR"}}, ("merchant", "country"))
     'FR'
@@ -98,9 +98,9 @@ def extract_path(payload: Any, path: tuple[str, ...]) -> Any:
 def convert(raw: Any, kind: ColumnType, rounding: Rounding, zone: str | None, name: str) -> Value:
     """Turn a present raw value into `kind`. Raises as `extract`; `name` is the field or column in the message."""
     if isinstance(raw, float) and raw - raw != 0:
-        _refuse(raw, kind, name, "NaN and infinities are no values", "Mend the events; write null where a value is unknown.")
+        _refuse(raw, kind, name, "NaN and infinities are not allowed", "Correct the events; write null where a value is unknown.")
     if isinstance(raw, Decimal) and not raw.is_finite():
-        _refuse(raw, kind, name, "NaN and infinities are no values", "Mend the events; write null where a value is unknown.")
+        _refuse(raw, kind, name, "NaN and infinities are not allowed", "Correct the events; write null where a value is unknown.")
     match kind.kind:
         case "bool":
             return _to_bool(raw, kind, name)
@@ -160,7 +160,7 @@ def local_to_utc(local_us: int, zone: str | None, name: str) -> int:
 
 def _within(us: int, raw: datetime, name: str) -> int:
     if not EARLIEST_US <= us <= LATEST_US:
-        _refuse(raw, ColumnType("timestamp"), name, "its instant lies outside the years 1 to 9999", "Leave it out if it means never.")
+        _refuse(raw, ColumnType("timestamp"), name, "its instant is outside the years 1 to 9999", "Leave it out if it means never.")
     return us
 
 
@@ -185,7 +185,7 @@ def _to_bool(raw: Any, kind: ColumnType, name: str) -> bool:
         return raw == 1
     if isinstance(raw, str) and raw in ("true", "false"):
         return raw == "true"
-    return _refuse(raw, kind, name, "true, false, 0 or 1 is expected", "Declare the field as string, or mend the events.")
+    return _refuse(raw, kind, name, "true, false, 0 or 1 is expected", "Declare the field as string, or correct the events.")
 
 
 def _to_integer(raw: Any, kind: ColumnType, name: str) -> int:
@@ -211,7 +211,7 @@ def _to_float(raw: Any, kind: ColumnType, name: str) -> float:
         if value - value != 0:
             _overflow(raw, kind, name)
     else:
-        _refuse(raw, kind, name, "a number is expected", "Mend the events, or declare the field as string.")
+        _refuse(raw, kind, name, "a number is expected", "Correct the events, or declare the field as string.")
     return value + 0.0  # −0.0 becomes 0.0
 
 
@@ -221,7 +221,7 @@ def _to_decimal(raw: Any, kind: ColumnType, rounding: Rounding, name: str) -> in
             _refuse(raw, kind, name, "a binary float has no exact decimal", "Declare `round: half_even` for this field.")
         number = Decimal(raw)
     elif isinstance(raw, bool) or not isinstance(raw, int | Decimal | str):
-        _refuse(raw, kind, name, "a number is expected", "Mend the events, or declare another type.")
+        _refuse(raw, kind, name, "a number is expected", "Correct the events, or declare another type.")
     elif isinstance(raw, str):
         if len(raw) > _LONGEST or not _DECIMAL.fullmatch(raw):
             _refuse(raw, kind, name, "it is not a plain decimal number", "Write plain numbers such as -12.50.")
@@ -260,6 +260,6 @@ def _refuse(raw: Any, kind: ColumnType, name: str, why: str, fix: str) -> NoRetu
 
 def _overflow(raw: Any, kind: ColumnType, name: str) -> NoReturn:
     raise NumericOverflow(f"{name} holds {_shown(raw)}, which does not fit {kind}.", path=name,
-                          fix="Declare a wider type, or mend the events.")
+                          fix="Declare a wider type, or correct the events.")
 
 

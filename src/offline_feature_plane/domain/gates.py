@@ -58,7 +58,7 @@ class GateResult:
 
 @dataclass(frozen=True)
 class WorldInput:
-    """An output of another plane that may be read: where it stands, and why it may."""
+    """An output of another plane that may be read: where it is, and why it may be read."""
 
     output_id: str
     path: str
@@ -84,18 +84,18 @@ def judge_inputs(run_facts: Facts | None, required_output_ids: Sequence[str], ga
                  place: str = "$.join_scope.required_output_ids") -> tuple[WorldInput, ...]:
     """The world inputs that may be read, with their evidence.
 
-    An output may be read iff its locator is known, it is no truth product, nothing in its scope has failed, and either an instance
+    An output may be read iff its locator is known, it is not a truth product, nothing in its scope has failed, and either an instance
     receipt for exactly this target and digest says PASS, or, where no instance receipt exists, every gate mapped to it and every
     gate upstream of those does.
 
     Args:
         run_facts: the view as a plain document; None if there is none.
         required_output_ids: what is wanted; empty means no world inputs, and nothing is judged but the run scope.
-        gate_map: which gate speaks for which outputs.
+        gate_map: which gate covers which outputs.
         deny_list: truth products, by name or shell pattern.
-        platform_run_id: the run that is asked about.
+        platform_run_id: the run of the intent.
         scenario_run_ids: the scenario runs that may be read; empty means any.
-        place: where the outputs were asked for; what is missing for them is told there.
+        place: where the outputs were required; what is missing for them is reported there.
 
     Raises:
         RunScopeInvalid: the view is of another run. NoPassNoRead: anything else is missing. Both with every problem.
@@ -129,10 +129,10 @@ def _scope_problems(run_facts: Facts, platform_run_id: str, scenario_run_ids: Se
     pins = run_facts["pins"]
     for name in ("platform_run_id", "scenario_run_id", "run_id"):
         if pins[name] != run_facts[name]:
-            yield Problem(f"$.pins.{name}", RunScopeInvalid.code, f"the view is of {run_facts[name]}, its pins say {pins[name]}")
+            yield Problem(f"$.pins.{name}", RunScopeInvalid.code, f"the view is of {run_facts[name]}, but its pins say {pins[name]}")
     if run_facts["platform_run_id"] != platform_run_id:
         yield Problem("$.platform_run_id", RunScopeInvalid.code,
-                      f"the view is of {run_facts['platform_run_id']}, the intent of {platform_run_id}")
+                      f"the view is of {run_facts['platform_run_id']}, but the intent is of {platform_run_id}")
     if scenario_run_ids and run_facts["scenario_run_id"] not in scenario_run_ids:
         yield Problem("$.scenario_run_id", RunScopeInvalid.code, f"the view is of {run_facts['scenario_run_id']}, the intent of "
                       f"{', '.join(scenario_run_ids)}")
@@ -153,7 +153,7 @@ def _evidence(facts: Facts, output: str, locator: Facts, gate_map: GateMap) -> t
                 for one in passed], failed + lacks
     gates = _needed_gates(output, gate_map)
     if not gates:
-        return [], [*failed, "it has no instance receipt, and no gate is mapped to it"]
+        return [], [*failed, "it has no instance receipt and no gate is mapped to it"]
     evidence, lacks = [], []
     for gate in gates:
         passed = [one for one in facts["gate_receipts"] if one["gate_id"] == gate and one.get("status") == "PASS"
@@ -204,13 +204,13 @@ def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> G
 
 
 def judge_decoding(undecodable: int, declared: int) -> GateResult:
-    """Are all records that nobody can read known to the archive's index? Others are holes that no offset shows (`domain.md` §1.4).
+    """Are all undecodable records known to the archive's index? Others are holes that no offset shows (`domain.md` §1.4).
 
     Args:
         undecodable: how many the basis holds.
         declared: how many the index declares, as dispositions of its segments.
     """
-    said = f"{undecodable:,} records of the basis cannot be decoded, and the index declares {declared:,}"
+    said = f"{undecodable:,} records of the basis cannot be decoded, but the index declares {declared:,}"
     faults = [said] if undecodable > declared else []
     return _result("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 
@@ -275,7 +275,7 @@ def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | 
 
 
 def judge_truth_fields(fields: Mapping[str, str], truth_columns: Iterable[str]) -> GateResult:
-    """Does a feature read a column that tells the label?
+    """Does a feature read a column that reveals the label?
 
     Args:
         fields: per profile field the column it is read from.

@@ -7,7 +7,7 @@
     literal    := 12 | 1.50 | 'text' | "text" | true | false | null          name := field | group.feature_window
 
 There are no other words: no SQL, no attribute access, no user functions. Whole numbers are int64, `1.50` is exactly decimal(3,2); there is
-no float literal. A quote inside a text is doubled. `null` stands only beside `and`/`or` and inside `coalesce`; ask with `is_null(x)`.
+no float literal. A quote inside a text is doubled. `null` is allowed only beside `and`/`or` and inside `coalesce`; ask with `is_null(x)`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Token:
 
 @dataclass(frozen=True)
 class _Part:
-    """A typed node and where in the text it stands; `bare_null` while a null has no type yet."""
+    """A typed node and its place in the text; `bare_null` while a null has no type yet."""
 
     node: Node
     start: int
@@ -142,10 +142,10 @@ class _Parser:
 
     def _tokens(self) -> list[_Token]:
         if len(self.text) > self.longest:
-            raise ExpressionInvalid(f"The expression has {len(self.text)} characters; the limit is {self.longest}.", path=self.where,
+            raise ExpressionInvalid(f"the expression has {len(self.text)} characters; the limit is {self.longest}.", path=self.where,
                                     fix="Split it into derived columns.")
         if not unicodedata.is_normalized("NFC", self.text):
-            raise ExpressionInvalid("The expression is not in Unicode normal form C.", path=self.where, fix="Save the text as NFC.")
+            raise ExpressionInvalid("the expression is not in Unicode normal form C.", path=self.where, fix="Save the text as NFC.")
         found, at = [], 0
         while at < len(self.text):
             match = _TOKEN.match(self.text, at)
@@ -160,10 +160,10 @@ class _Parser:
     def _unreadable(self, at: int) -> ExpressionInvalid:
         character = self.text[at]
         if character in "'\"":
-            return self.fail("A text begins here and never ends.", at, at + 1, f"Close it with {character}.")
+            return self.fail("a string begins here and never ends.", at, at + 1, f"Close it with {character}.")
         advice = {"=": "Compare with `==`.", "%": "There is no remainder operator.", "!": "Write `not` or `!=`.", "&": "Write `and`.",
                   "|": "Write `or`.", "[": "Lists stand in round brackets: x in ('a', 'b')."}
-        return self.fail(f"Unexpected character {character!r}.", at, at + 1, advice.get(character))
+        return self.fail(f"unexpected character {character!r}.", at, at + 1, advice.get(character))
 
     @property
     def token(self) -> _Token:
@@ -184,13 +184,13 @@ class _Parser:
 
     def _unexpected(self, expected: str) -> ExpressionInvalid:
         token = self.token
-        what = "The expression ends here" if token.kind == "end" else f"Unexpected {token.text!r}"
+        what = "the expression ends here" if token.kind == "end" else f"unexpected {token.text!r}"
         return self.fail(f"{what}; expected {expected}.", token.start, token.end)
 
     def whole(self) -> _Part:
         """The whole text as one typed tree."""
         if self.token.kind == "end":
-            raise self.fail("The expression is empty.", 0, 1, "Write a condition or a value, for example amount > 0.")
+            raise self.fail("the expression is empty.", 0, 1, "Write a condition or a value, for example amount > 0.")
         part = self.above(OR)
         if self.token.kind != "end":
             raise self._unexpected("an operator or the end")
@@ -198,20 +198,20 @@ class _Parser:
 
     def _typed(self, part: _Part) -> _Part:
         if part.bare_null:
-            raise self.fail("A null here would make the whole result unknown.", part.start, part.end,
-                            "Ask `is_null(x)`, or give a stand-in with `coalesce(x, …)`.")
+            raise self.fail("a null here would make the whole result unknown.", part.start, part.end,
+                            "Write `is_null(x)`, or replace it with `coalesce(x, …)`.")
         return part
 
     def above(self, level: int) -> _Part:
         """An expression whose operators bind at least as tightly as `level`."""
         self.nesting += 1
         if self.nesting > MAX_DEPTH:
-            raise self.fail(f"Nested deeper than {MAX_DEPTH} levels.", self.token.start, self.token.end, "Split it into derived columns.")
+            raise self.fail(f"nested deeper than {MAX_DEPTH} levels.", self.token.start, self.token.end, "Split it into derived columns.")
         left = self._prefix()
         while self.token.kind in ("sign", "name") and (binding := BINDING.get(self.token.text, 0)) >= level:
             left = self._infix(left, binding)
             if left.depth > MAX_DEPTH:
-                raise self.fail(f"Nested deeper than {MAX_DEPTH} levels.", left.start, left.end, "Split it into derived columns.")
+                raise self.fail(f"nested deeper than {MAX_DEPTH} levels.", left.start, left.end, "Split it into derived columns.")
         self.nesting -= 1
         return left
 
@@ -232,7 +232,7 @@ class _Parser:
         if token.kind == "name" and token.text not in KEYWORDS:
             self.take()
             return self._call(token) if self.token.text == "(" and self.token.kind == "sign" else self._name(token)
-        raise self._unexpected("a name, a number, a text, `not`, `-` or `(`")
+        raise self._unexpected("a name, a number, a string, `not`, `-` or `(`")
 
     def _minus(self) -> _Part:
         sign = self.take()
@@ -250,7 +250,7 @@ class _Parser:
             quote, body = token.text[0], token.text[1:-1]
             body = body.replace(quote * 2, quote)
             if any(ord(character) < 32 for character in body):
-                raise self.fail("A text holds a control character.", token.start, token.end)
+                raise self.fail("a string holds a control character.", token.start, token.end)
             return _Part(Literal(body, STRING), token.start, token.end)
         if token.kind == "number":
             return _Part(self._number_literal(token, negative=negative), token.start, token.end)
@@ -279,7 +279,7 @@ class _Parser:
     def _unknown(self, what: str, token: _Token, known: list[str]) -> ExpressionInvalid:
         close = difflib.get_close_matches(token.text, known, 1)
         advice = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(known)[:20]) or 'nothing'}."
-        return self.fail(f"Unknown {what} {token.text!r}.", token.start, token.end, advice)
+        return self.fail(f"unknown {what} {token.text!r}.", token.start, token.end, advice)
 
     def _infix(self, left: _Part, binding: int) -> _Part:
         sign = self.take().text
@@ -302,17 +302,17 @@ class _Parser:
             return INT64
         scale = left.type.scale + right.type.scale if sign == "*" else max(left.type.scale, right.type.scale)
         if scale > MAX_DECIMAL_DIGITS:
-            raise self.fail(f"The product has {scale} decimal places; decimals hold {MAX_DECIMAL_DIGITS} digits.", left.start, right.end,
+            raise self.fail(f"the product has {scale} decimal places; decimals hold {MAX_DECIMAL_DIGITS} digits.", left.start, right.end,
                             "Declare a smaller scale, or divide, which gives a float64.")
         return ColumnType("decimal", MAX_DECIMAL_DIGITS, scale)
 
     def _comparison(self, sign: str, left: _Part, right: _Part) -> _Part:
         if self.token.text in COMPARISONS and self.token.kind == "sign":
-            raise self.fail("Comparisons do not chain.", self.token.start, self.token.end, "Join two comparisons with `and`.")
+            raise self.fail("comparisons do not chain.", self.token.start, self.token.end, "Join two comparisons with `and`.")
         if common_type([left.type, right.type]) is None and left.type.kind != right.type.kind:
-            raise self.fail(f"Cannot compare {left.type} with {right.type}.", left.start, right.end)
+            raise self.fail(f"cannot compare {left.type} with {right.type}.", left.start, right.end)
         if left.type.kind == "bool" and sign not in ("==", "!="):
-            raise self.fail(f"Booleans have no order; `{sign}` compares numbers, texts and times.", left.start, right.end)
+            raise self.fail(f"booleans have no order; `{sign}` compares numbers, strings and times.", left.start, right.end)
         return _Part(Compare(cast("Comparison", sign), left.node, right.node), left.start, right.end)
 
     def _logic(self, word: str, left: _Part, right: _Part) -> _Part:
@@ -330,7 +330,7 @@ class _Parser:
         while True:
             option = self._option()
             if common_type([operand.type, option.type]) is None:
-                raise self.fail(f"Cannot compare {operand.type} with {option.type}.", option.start, option.end)
+                raise self.fail(f"cannot compare {operand.type} with {option.type}.", option.start, option.end)
             options.append(cast("Literal", option.node))
             if self.token.text != ",":
                 break
@@ -340,7 +340,7 @@ class _Parser:
 
     def _option(self) -> _Part:
         if self.token.text == "null":
-            raise self.fail("A null is never equal to anything.", self.token.start, self.token.end, "Write `… or is_null(x)`.")
+            raise self.fail("a null is never equal to anything.", self.token.start, self.token.end, "Write `… or is_null(x)`.")
         if self.token.kind in ("number", "text") or self.token.text in ("true", "false"):
             return self._literal(negative=False)
         if self.token.text == "-":
@@ -396,11 +396,11 @@ class _Parser:
     def _zone(self, part: _Part) -> str:
         name = part.node.value if isinstance(part.node, Literal) else None
         if not isinstance(name, str):
-            raise self.fail("The zone must be a text, for example 'Europe/Paris'.", part.start, part.end)
+            raise self.fail("the zone must be a string, for example 'Europe/Paris'.", part.start, part.end)
         try:
             named_zone(name)
         except SettingsInvalid:
-            raise self.fail(f"There is no time zone {name!r}.", part.start, part.end,
+            raise self.fail(f"there is no time zone {name!r}.", part.start, part.end,
                             "Use an IANA name such as 'Europe/Paris' or 'UTC'.") from None
         return name
 

@@ -1,4 +1,4 @@
-"""The ids and digests that say which asking, which meaning and which input (`domain.md` §3, `decisions.md` D9–D15).
+"""The ids and digests that say which request, which meaning and which input (`domain.md` §3, `decisions.md` D9–D15).
 
 Every digest is `digest(recipe, payload)` of `domain.canonical` under its own recipe id; the one exception, `run_key`, keeps the
 exact bytes of the older recipe whose id it carries. All functions are pure: callers bring documents and (name, sha256) pairs.
@@ -22,7 +22,7 @@ _SHORT = 10**18
 
 
 def run_key(request_id: str) -> str:
-    """32 hex digits that name the run of a request id: which asking.
+    """32 hex digits that name the run of a request id.
 
     The hashed object is flat, `{"recipe": "ofs.run_key.v1", "request_id": …}`: the recipe's form since its first version.
 
@@ -46,7 +46,7 @@ def dataset_manifest_id(fingerprint: str) -> str:
     """`dm_` and 32 hex digits: the short name of a meaning (recipe `ofs.dataset_manifest_id.v2`).
 
     Raises:
-        ValueError: the fingerprint is no `sha256:<hex>`.
+        ValueError: the fingerprint is not a `sha256:<hex>`.
 
     >>> dataset_manifest_id("sha256:" + "0" * 64)
     'dm_5bdcb7bc1bb431a44027c628d3b3654f'
@@ -66,7 +66,7 @@ def config_digest(meaning: Mapping[str, Any]) -> str:
 
 
 def closure_digest(described: Mapping[str, Any]) -> str:
-    """Digest of `described.describe(closure)`: what a feature set really uses (`decisions.md` D11; recipe `ofs.feature_closure.v1`)."""
+    """Digest of a closure's document (`closure_documents.describe`): recipe `ofs.feature_closure.v1` (`decisions.md` D11)."""
     return digest("ofs.feature_closure.v1", described)
 
 
@@ -74,13 +74,13 @@ def files_log_id(files: Iterable[tuple[str, int, str]]) -> str:
     """The log id of plain tables: digest of the sorted (relative path, rows, file digest) list (`decisions.md` D9).
 
     Raises:
-        SchemaInvalid: a path stands twice, or is not NFC text.
+        SchemaInvalid: a path appears twice, or is not NFC text.
         ValueError: a file digest is no `sha256:<hex>`.
     """
     entries = sorted(files, key=lambda entry: entry[0].encode("utf-8", "surrogatepass"))
     for before, after in pairwise(entries):
         if before[0] == after[0]:
-            raise SchemaInvalid("the file is listed twice", path=before[0])
+            raise SchemaInvalid("the file is listed twice.", path=before[0])
     listed = [{"path": path, "rows": rows, "sha256": f"sha256:{hex_of(file_digest)}"} for path, rows, file_digest in entries]
     return digest("ofs.files_log.v1", listed)
 
@@ -106,7 +106,7 @@ def event_hash(*, platform_run_id: str, event_type: str, event_id: str, ts_us: i
 
 
 def event_hash_at(platform_run_id: str, event_type: str, event_id: str, ts_utc: str, schema_version: str, payload: Any) -> str:
-    """`event_hash` where the instant is at hand in its canonical text, as `format_instant` writes it; all four names are plain text."""
+    """`event_hash` where the caller has the instant in its canonical text, as `format_instant` writes it; all four names are plain text."""
     try:
         said = (f'{{"payload":{{"event_id":{quoted(event_id)},"event_type":{quoted(event_type)},"payload":{_told_text(payload, 2)},'
                 f'"platform_run_id":{quoted(platform_run_id)},"schema_version":{quoted(schema_version)},"ts_utc":"{ts_utc}"}},'
@@ -189,7 +189,7 @@ def _exact_text(number: int | Decimal) -> str:
         return f"{'-' if plain[0] == '-' else ''}{kept}e{len(text) - len(kept) - len(fraction)}" if kept else "0e0"
     sign, digits, exponent = Decimal(number).as_tuple()
     if not isinstance(exponent, int):
-        raise SchemaInvalid(f"{number} is no JSON number")
+        raise SchemaInvalid(f"{number} is not a JSON number.")
     text = "".join(map(str, digits)).lstrip("0")
     kept = text.rstrip("0")
     if not kept:

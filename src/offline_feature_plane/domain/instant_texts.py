@@ -22,7 +22,7 @@ def read_instant(text: str) -> int:
             if len(text) == 20:
                 return _minute_us(text[:16]) + _SECOND_US[text[16:19]]
         except (ValueError, KeyError):
-            pass  # the whole text stands in the message of the slow way
+            pass  # the message of the slow path shows the whole text
     return parse_offset_instant(text)
 
 

@@ -51,7 +51,7 @@ def parse_instant(text: str | date | datetime) -> int:
         raise ValueError(f"{text!r} has {len(fraction)} fraction digits; an instant has at most 6 (microseconds)")
     if offset not in {"Z", "+00:00"} or "T" not in text:
         if not offset or offset in {"Z", "z", "+00:00"}:
-            raise ValueError(f"{text!r} {'carries no zone' if not offset else 'is spelled in another way'}; "
+            raise ValueError(f"{text!r} {'carries no zone' if not offset else 'is not in the canonical form'}; "
                              f"{_in_utc(text.removesuffix(offset))}")
         raise ValueError(f"{text!r} is not in UTC; write it as YYYY-MM-DDThh:mm:ssZ")
     return local_us
@@ -170,7 +170,7 @@ def _read(text: str) -> tuple[int, str, str]:
     if second == 60:
         raise ValueError(f"{text!r} is a leap second, which no µs count can carry; use the second before or after")
     if hour > 23 or minute > 59 or second > 60:
-        raise ValueError(f"{text!r} has no such time of day")
+        raise ValueError(f"{text!r} is not a valid time of day")
     seconds = (hour * 60 + minute) * 60 + second
     return _day_us(match[1], text) + seconds * US_PER_SECOND + int(fraction[:6].ljust(6, "0")), fraction, match[6]
 
@@ -194,5 +194,5 @@ def _from_datetime(moment: datetime) -> int:
 
 def _within(us: int, spelled: object) -> int:
     if not EARLIEST_US <= us <= LATEST_US:
-        raise ValueError(f"{spelled!r} lies outside the years 1 to 9999")
+        raise ValueError(f"{spelled!r} is outside the years 1 to 9999")
     return us

@@ -42,7 +42,7 @@ class Assertion:
     def __post_init__(self) -> None:
         """Refuse a source that has no rank; raises LabelPolicyInvalid."""
         if self.source not in STRENGTH:
-            raise LabelPolicyInvalid(f"{self.source!r} is no label source.", path=self.label_type, fix=f"Known: {', '.join(SOURCES)}.")
+            raise LabelPolicyInvalid(f"{self.source!r} is not a label source.", path=self.label_type, fix=f"Known: {', '.join(SOURCES)}.")
 
     @property
     def entry_us(self) -> int:
@@ -90,7 +90,7 @@ class Rule:
         return digest("ofs.resolution_rule.v1", {"id": self.id, "meaning": self.meaning})
 
     def rank(self, one: Assertion) -> tuple[int, ...]:
-        """Where an assertion stands; greater wins."""
+        """The rank of an assertion; greater wins."""
         parts = {"source": STRENGTH[one.source], "observed": one.observed_us, "effective": one.effective_us}
         return tuple(-parts[step[1:]] if step.startswith("-") else parts[step] for step in self.ladder)
 
@@ -123,7 +123,7 @@ def find_rule(rule: str) -> Rule:
         RuleNotSupported: there is none.
     """
     if rule not in RULES:
-        raise RuleNotSupported(f"no resolution rule is called {rule!r}.", fix=f"Known rules: {', '.join(RULES)}.", known=list(RULES))
+        raise RuleNotSupported(f"there is no resolution rule {rule!r}.", fix=f"Known rules: {', '.join(RULES)}.", known=list(RULES))
     return RULES[rule]
 
 
@@ -132,7 +132,7 @@ def resolve(assertions: Iterable[Assertion], cut_us: int, rule: str) -> Resoluti
 
     Raises:
         RuleNotSupported: unknown rule.
-        LabelTimelineInconsistent: eligible assertions supersede each other in a circle, or one id has two contents.
+        LabelTimelineInconsistent: eligible assertions supersede each other in a cycle, or one id occurs with two different contents.
 
     >>> said = [Assertion(1, "chargeback", "CHARGEBACK", 10, 10, "AUTO"), Assertion(1, "chargeback", "NO_CHARGEBACK", 30, 10, "HUMAN")]
     >>> [resolve(said, cut, "source_precedence.v1").value for cut in (9, 10, 29, 30)]
@@ -189,7 +189,7 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
     """The assertions that are eligible at the cut, each once.
 
     Raises:
-        LabelTimelineInconsistent: they supersede each other in a circle, or one id has two contents.
+        LabelTimelineInconsistent: they supersede each other in a cycle, or one id occurs with two different contents.
     """
     known = tuple(one for one in dict.fromkeys(assertions) if one.entry_us <= cut_us)
     links: dict[str, str | None] = {}
@@ -197,14 +197,15 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
         if one.assertion_id is not None:
             if one.assertion_id in links:
                 raise LabelTimelineInconsistent(
-                    f"assertion {one.assertion_id!r} about event {one.subject!r} ({one.label_type}) has two contents.", path=one.label_type,
+                    f"assertion {one.assertion_id!r} about event {one.subject!r} ({one.label_type}) occurs with two different contents.",
+                                                path=one.label_type,
                     fix="Give every assertion its own id; deliver repeats unchanged.", subject=one.subject, assertion_id=one.assertion_id)
             links[one.assertion_id] = one.supersedes
     if circle := _find_circle(links):
         first = known[0]
         shown = " → ".join(map(repr, circle))
         raise LabelTimelineInconsistent(
-            f"assertions {shown} about event {first.subject!r} ({first.label_type}) supersede each other in a circle.",
+            f"assertions {shown} about event {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
             path=first.label_type, fix="Correct the `supersedes` ids in the label timeline.", subject=first.subject, circle=list(circle))
     return known
 
@@ -218,7 +219,7 @@ def _verdict(top: Sequence[Assertion]) -> Resolution:
 
 
 def _find_circle(links: dict[str, str | None]) -> tuple[str, ...]:
-    """A circle of supersession, first id repeated at the end; empty if there is none. Every id has at most one link."""
+    """A cycle of supersession, first id repeated at the end; empty if there is none. Every id has at most one link."""
     done: set[str] = set()
     for start in links:
         path: dict[str, None] = {}

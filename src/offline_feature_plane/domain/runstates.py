@@ -1,4 +1,4 @@
-"""The states of a run and the lawful moves between them, as data and two pure functions (`domain.md` §4).
+"""The states of a run and the allowed transitions between them, as data and two pure functions (`domain.md` §4).
 
       submit            claim                    done
     ──────────▶ QUEUED ───────▶ RUNNING ⟲ claim ──────▶ DONE
@@ -12,8 +12,8 @@
 DONE, FAILED and CANCELLED never change. A claim of a RUNNING run is a take-over: its lease has run out.
 
 What a claim may do is its mode. FULL works. PUBLISH_ONLY recomputes nothing. CLOSE_ONLY means that the attempts are spent: the worker
-finishes a vow that already stands, or buries the run and fails it. The ledger itself never fails a run, because a run that fails
-must occupy its commit record first and the ledger does not see the store (`decisions.md` A1).
+finishes a vow that already exists, or writes the run's tombstone and fails it. The ledger never fails a run by itself: a run that fails
+must occupy its commit record first, and the ledger does not see the store (`decisions.md` A1).
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def move(state: State, verb: Verb) -> State:
     """The state after `verb`.
 
     Raises:
-        InvalidTransition: the verb is not lawful in this state.
+        InvalidTransition: the verb is not allowed in this state.
 
     >>> move("RUNNING", "done")
     'DONE'
     """
     after = MOVES.get((state, verb))
     if after is None:
-        raise InvalidTransition(f"a {state} run cannot {verb}", state=state, verb=verb)
+        raise InvalidTransition(f"a {state} run cannot {verb}.", state=state, verb=verb)
     return after
 
 

@@ -28,7 +28,7 @@ def keeps(seed: str, unit: str, rate: str) -> bool:
         rate: a decimal number in [0, 1] as text.
 
     Raises:
-        ValueError: the rate is no number in [0, 1].
+        ValueError: the rate is not a number in [0, 1].
 
     >>> keeps("s", "1", "1"), keeps("s", "1", "0")
     (True, False)
@@ -40,7 +40,7 @@ def keeps_each(seed: str, units: Iterable[bytes], rate: str) -> Iterator[bool]:
     """`keeps` of each unit, given as UTF-8.
 
     Raises:
-        ValueError: the rate is no number in [0, 1].
+        ValueError: the rate is not a number in [0, 1].
     """
     below = threshold(rate)
     if below == _ALL:
@@ -58,16 +58,16 @@ def threshold(rate: str) -> int:
     """floor(rate × 2⁶⁴): units that drew less are kept.
 
     Raises:
-        ValueError: the rate is no number in [0, 1].
+        ValueError: the rate is not a number in [0, 1].
     """
     return int(_exact(rate) * _ALL)
 
 
 def weight(rate: str) -> float:
-    """How many rows a kept one stands for: 1 / rate, rounded once; 0 where nothing is kept.
+    """How many rows a kept one represents: 1 / rate, rounded once; 0 where nothing is kept.
 
     Raises:
-        ValueError: the rate is no number in [0, 1].
+        ValueError: the rate is not a number in [0, 1].
 
     >>> weight("0.1")
     10.0

@@ -1,4 +1,4 @@
-"""What a look at a user's file tells about its columns: plain values that guesses are made from."""
+"""What is found about the columns of a user's file: plain values that guesses are made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ColumnSummary:
 
     Attributes:
         name: as in the file.
-        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not. A `day` is no instant; a `near_time` is
+        kind: what its values are; `zoned_timestamp` carries its zone, `timestamp` does not. A `day` is not an instant; a `near_time` is
             text that would be one with seconds or a whole offset.
         nulls: how many are null.
         distinct: about how many different values there are.
@@ -25,7 +25,7 @@ class ColumnSummary:
         digits: digits before the point of the largest number.
         scale: digits after the point that hold every value; None if there is no such number up to 6.
         min_us, max_us: for times, in µs UTC, reading times without zone as UTC; without those that are far away.
-        far: how many times stand for "never" or "unknown", or lie years away from nearly all others.
+        far: how many times mean "never" or "unknown", or lie years away from nearly all others.
         values: all values as text with their counts, most frequent first, if there are at most 24.
     """
 
@@ -62,7 +62,7 @@ class ColumnSummary:
 
 @dataclass(frozen=True)
 class TableSummary:
-    """One file or folder of files: its path as plane.yaml shall spell it, the stem of its name, rows, columns; the path as it was given."""
+    """One file or folder of files: its path as plane.yaml will spell it, the stem of its name, rows, columns; the path as it was given."""
 
     path: str
     stem: str
@@ -72,7 +72,7 @@ class TableSummary:
 
     @property
     def said(self) -> str:
-        """The path as whoever gave it knows it."""
+        """The path as it was given."""
         return self.given or self.path
 
 

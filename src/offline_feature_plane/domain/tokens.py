@@ -1,4 +1,4 @@
-"""Identifier tokens: what stands for a customer or a card wherever its name would leave as data (`decisions.md` D12).
+"""Identifier tokens: what replaces a customer's or a card's id wherever its name would leave as data (`decisions.md` D12).
 
 A token says which entity it is of, so one entity has one token in every column, and two entities with equal names have different ones.
 Whoever holds the same key makes the same tokens.

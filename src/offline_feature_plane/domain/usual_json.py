@@ -31,7 +31,7 @@ class Unusual(Exception):
 
 
 def usual_text(value: Any, depth: int = 0, *, as_stored: bool = False) -> str:
-    """RFC 8785 text of a restricted value that stands `depth` levels deep; `as_stored` as in `domain.canonical.canonical_bytes`.
+    """RFC 8785 text of a restricted value at nesting depth `depth`; `as_stored` as in `domain.canonical.canonical_bytes`.
 
     Half surrogates are not looked for: they show when the text is encoded as UTF-8.
 
@@ -85,7 +85,7 @@ def _shape_of(*keys: Any) -> tuple[str, Callable[[dict[Any, Any]], Sequence[Any]
     return f"{{{template}}}", lambda value: list(value.values())
 
 
-_shape = lru_cache(maxsize=1024, typed=True)(_shape_of)  # events of one type share their keys; typed: what merely equals a text is no key
+_shape = lru_cache(maxsize=1024, typed=True)(_shape_of)  # events of one type share their keys; typed: only strings are keys
 
 
 def read_usual(text: str, *, exact: bool) -> Any:

@@ -16,7 +16,7 @@ from offline_feature_plane.domain.closure import Group, Window
 
 @dataclass(frozen=True)
 class Place:
-    """Where an event stands: its instant in µs and its rank in the total order (equal rank = the same event)."""
+    """The place of an event: its instant in µs and its rank in the total order (equal rank = the same event)."""
 
     ts_us: int
     rank: int

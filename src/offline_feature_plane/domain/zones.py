@@ -40,7 +40,7 @@ def named_zone(zone: str) -> ZoneInfo:
 def wall_at(at_us: int, zone: str) -> datetime:
     """What calendar and clock of a zone show at an instant, with its offset.
 
-    Near the ends of the years 1 to 9999, where a wall may stand outside them, the year is 400 nearer to the present: all else is the same
+    Near the ends of the years 1 to 9999, where a wall time may be outside them, the year is 400 nearer to the present: all else is the same
     there, for days repeat, and so do the rules of zones so far from the times in which they were changed.
 
     >>> wall_at(LATEST_US, "Asia/Tokyo").isoformat()

@@ -1,10 +1,10 @@
 """The error tree: one root, families by who must act, one class per stable reason code.
 
     OfsError
-    ├── RequestError     exit 2   the asker: fix the intent, the profile, the settings or the command
+    ├── RequestError     exit 2   the user: fix the intent, the profile, the settings or the command
     ├── UnprovenError    exit 3   the data owner: evidence is missing or does not add up
     ├── RefusedError     exit 4   the policy owner: proved, and not allowed
-    ├── ConflictError    exit 5   whoever holds the other truth: two facts cannot both stand
+    ├── ConflictError    exit 5   the owner of the other fact: two facts exclude each other
     ├── IntegrityError   exit 6   the operator: bytes are not what they were promised to be
     ├── OutsideError     exit 7   the operator: a system outside of us failed
     └── InternalError    exit 70  us

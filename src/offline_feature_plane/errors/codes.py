@@ -46,7 +46,7 @@ class LabelAsofMissing(RequestError):
 
 
 class FeatureProfileUnresolved(RequestError):
-    """The feature profile cannot be read, or lacks the set or group asked for."""
+    """The feature profile cannot be read, or lacks the requested set or group."""
 
 
 class FeatureProfileInvalid(RequestError):
@@ -60,7 +60,7 @@ class ExpressionInvalid(RequestError):
 
 
 class AggregationUnsupported(RequestError):
-    """This aggregation does not exist, or not over this type or on this engine."""
+    """This aggregation does not exist, or does not support this type or engine."""
 
 
 class PolicyRevisionMissing(RequestError):
@@ -102,7 +102,7 @@ class SourceTypeMismatch(RequestError):
 
 
 class Unpinned(RequestError):
-    """A strict plane got an intent in which something was filled in."""
+    """A strict plane received an intent with values that were filled in."""
 
     fix = "Run `ofs pin` and build the long form that it prints."
 
@@ -112,7 +112,7 @@ class RefScopeInvalid(RequestError):
 
 
 class RefInvalid(RequestError):
-    """A ref is blank, malformed or of a foreign scheme."""
+    """A ref is blank, malformed or has an unsupported scheme."""
 
 
 class RunNotFound(RequestError):
@@ -169,7 +169,7 @@ class LabelStoreUnavailable(UnprovenError):
 
 
 class RefNotFound(UnprovenError):
-    """There is nothing at this ref."""
+    """There is no object at this ref."""
 
 
 # --- refused ------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class LeakagePolicyViolation(RefusedError):
 class TruthFieldAsFeature(RefusedError):
     """A column that is mapped as a label is used as a feature."""
 
-    fix = "Remove the field from the profile: it would tell the answer."
+    fix = "Remove the field from the profile: it would leak the label."
 
 
 class CoveragePolicyViolation(RefusedError):
@@ -231,7 +231,7 @@ class ResourceExceeded(RefusedError):
 
 
 class RequestIdPayloadMismatch(ConflictError):
-    """This request id was used before for another payload."""
+    """This request id was used before with another payload."""
 
     fix = "Use a new request_id, or leave it out."
 
@@ -269,15 +269,15 @@ class Fenced(ConflictError):
 class RunBusy(ConflictError):
     """Another live worker holds this run's lease."""
 
-    fix = "Wait for it, or for its lease to run out, and ask again."
+    fix = "Wait until it finishes or its lease expires, then run again."
 
 
 class RetryNotPending(ConflictError):
-    """A publish-only retry was asked of a run that is not PUBLISH_PENDING."""
+    """A publish-only retry was requested for a run that is not PUBLISH_PENDING."""
 
 
 class PublicationVowed(ConflictError):
-    """This run has vowed to publish; it can no longer fail or be cancelled."""
+    """This run has committed to publish; it can no longer fail or be cancelled."""
 
     fix = "Run its worker again: it finishes the publication."
 
@@ -298,11 +298,11 @@ class ManifestInvalid(IntegrityError):
 
 
 class ManifestImmutabilityViolation(IntegrityError):
-    """Another manifest stands under this id."""
+    """Another manifest is stored under this id."""
 
 
 class DatasetArtifactImmutabilityViolation(IntegrityError):
-    """Other bytes stand under a data file's name."""
+    """Other bytes are stored under a data file's name."""
 
 
 class BuildPlanImmutabilityViolation(IntegrityError):
@@ -314,7 +314,7 @@ class NondeterminismDetected(IntegrityError):
 
 
 class PublicationStalled(IntegrityError):
-    """A run vowed to publish rows that it can neither find nor reach again; a person must look."""
+    """A run committed to publish rows that it can neither find nor compute again; an operator must intervene."""
 
     fix = "Restore the run's staged manifest and data files from a copy of the store, then run its worker again."
 
@@ -324,7 +324,7 @@ class LedgerChainBroken(IntegrityError):
 
 
 class LabelTimelineInconsistent(IntegrityError):
-    """Assertions supersede each other in a circle or contradict their own ids."""
+    """Assertions supersede each other in a cycle, or one id occurs with two different contents."""
 
 
 # --- outside ------------------------------------------------------------------------------------------------
@@ -339,22 +339,22 @@ class LedgerUnavailable(OutsideError):
 
 
 class PublishRetryExhausted(OutsideError):
-    """Publishing failed as often as it may."""
+    """All publish retries are used up."""
 
-    fix = "Repair the store, then ask again without a request_id, or with a new one."
+    fix = "Repair the store, then run again without a request_id, or with a new one."
 
 
 class RunAttemptsExhausted(OutsideError):
-    """A run's workers died or gave up as often as they may."""
+    """All attempts of a run are used up: its workers died or gave up."""
 
-    fix = "Look at the run's history for what ended its workers, then ask again without a request_id, or with a new one."
+    fix = "Look in the run's history for what ended its workers, then run again without a request_id, or with a new one."
 
 
 # --- internal -----------------------------------------------------------------------------------------------
 
 
 class InvalidTransition(InternalError):
-    """A run was asked to make an illegal move."""
+    """A state transition of a run is not allowed."""
 
 
 class RowAccountingBroken(InternalError):
@@ -362,4 +362,4 @@ class RowAccountingBroken(InternalError):
 
 
 class EngineFailed(InternalError):
-    """The engine failed in a way we did not foresee."""
+    """The engine failed unexpectedly."""

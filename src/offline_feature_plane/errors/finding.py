@@ -1,4 +1,4 @@
-"""Codes looked up by name, and many problems told as one error."""
+"""Codes looked up by name, and many problems reported as one error."""
 
 from __future__ import annotations
 

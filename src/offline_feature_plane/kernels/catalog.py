@@ -42,7 +42,7 @@ def names() -> tuple[str, ...]:
 
 
 def modules() -> tuple[str, ...]:
-    """The kernel modules that reducers of this package stand in."""
+    """The kernel modules that contain the reducers of this package."""
     return tuple(dict.fromkeys(where.partition(".")[0] for where in _CLASSES.values() if isinstance(where, str)))
 
 

@@ -1,4 +1,4 @@
-"""What stands at the ends of a window: its first and last event, and the one before the row."""
+"""The ends of a window: its first and last event, and the one before the row."""
 
 from __future__ import annotations
 

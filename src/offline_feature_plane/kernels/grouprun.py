@@ -31,7 +31,7 @@ _BLOCK = 1 << 15   # rows that pass through all features while they are in the c
 
 
 class GroupRun:
-    """Windows of one group, advanced chunk by chunk over positions that stand in the total order.
+    """Windows of one group, advanced chunk by chunk over positions in the total order.
 
     Args:
         ts: int64[N] instants in µs, not decreasing.
@@ -66,7 +66,7 @@ class GroupRun:
     def advance(self, start: int, stop: int) -> list[Column]:
         """The columns of the rows among positions start … stop - 1, in order: values, and which are valid (None = all).
 
-        Each column has the type that its reducer declares; 0 stands under nulls. Chunks must follow each other from position 0.
+        Each column has the type that its reducer declares; values under nulls are 0. Chunks must follow each other from position 0.
 
         Raises:
             SumOverflow: a final result is beyond its limit: the earliest such position, then the first such feature. The run is then spent.
@@ -135,7 +135,7 @@ def _refuse_nonsense(ts: Int64s, arrays: Sequence[npt.NDArray[Any]], *, current:
     """Raise ValueError for what no caller may ask: kernels check no bounds."""
     _refuse_lengths(ts, arrays)
     if ts.shape[0] and (bool((ts[1:] < ts[:-1]).any()) or not -FARTHEST_US < int(ts[0]) <= int(ts[-1]) < FARTHEST_US):
-        raise ValueError("instants must not decrease, nor lie beyond ±2⁶⁰ µs")
+        raise ValueError("instants must not decrease, nor exceed ±2⁶⁰ µs")
     if delay_us < 0 or (current and delay_us) or any(length is not None and length <= 0 for length in windows):
         raise ValueError(f"no window has delay {delay_us} with current={current} and lengths {list(windows)}")
 

@@ -30,7 +30,7 @@ def hash_floats(values: npt.NDArray[np.float64], valid: Valid = None) -> str:
     finite = np.isfinite(settled)
     if not finite.all():
         place = int(np.argmin(finite))
-        raise ValueError(f"{settled[place]} has no place in a dataset (row {place} of the leaf)")
+        raise ValueError(f"{settled[place]} cannot be stored in a dataset (row {place} of the leaf)")
     return _hash(valid, len(values), settled)
 
 

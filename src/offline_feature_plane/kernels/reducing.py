@@ -8,7 +8,7 @@
         answer             └─▶ answer(rows, out, valid)     once per block and feature
 ```
 
-A reducer without a state reads slots of `lo … hi` directly. It stands beside its kernels and is named in `kernels.catalog`.
+A reducer without a state reads slots of `lo … hi` directly. It is defined beside its kernels and is named in `kernels.catalog`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FeatureRequest:
     """One output column: `function` over window `window` (index into the run's windows).
 
     `values` int64, float64 or int32[N] and `valid` bool[N] or None (all valid) are the argument over all positions. Requests that pass
-    the same array objects share their state. `scale`: decimal digits of `values`. `limit`: greatest lawful magnitude of a result that
+    the same array objects share their state. `scale`: decimal digits of `values`. `limit`: greatest allowed magnitude of a result that
     may overflow, int64 if None. `label` names one of the run's label changes; `of_resolved` divides by resolved events.
     """
 
@@ -144,4 +144,4 @@ class Reducer(ABC, Generic[Carried]):
 
     @abstractmethod
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: Carried, line: int) -> Answer:
-        """What writes the feature's results; `line` is where its window stands in the state."""
+        """What writes the feature's results; `line` is the place of its window in the state."""

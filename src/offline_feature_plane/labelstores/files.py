@@ -56,7 +56,7 @@ class FileLabelStore:
 
 
 def _places(path: Path) -> set[Path]:
-    """Where the files of a timeline are; none if it cannot be looked into: whoever builds with its labels will be told."""
+    """Where the files of a timeline are; none if it cannot be read: a build with its labels reports that."""
     try:
         return {file for _, file in find_files(path)}
     except (SourceUnreadable, RefScopeInvalid):
@@ -119,7 +119,7 @@ def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
 
 
 def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) -> None:
-    """Is it a time, and is its zone known? Of text the first value tells; all of them are read when the labels are."""
+    """Is it a time, and is its zone known? For text only the first value is checked here; all are read with the labels."""
     kind = dict(files.columns)[name]
     undeclared = TimeZoneUndeclared(
         f"the column {name!r} of the {mapping.label_type} labels carries no zone.", path=place,
@@ -129,7 +129,7 @@ def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) ->
             raise undeclared
     elif kind.startswith("date"):
         raise _mismatch(mapping, name, kind, "a day is not an instant",
-                        "Write the moment that is meant as a timestamp; what is told by its day only became known when that day was over.")
+                        "Write the moment that is meant as a timestamp; if only the day is known, use the end of that day.")
     elif not _is_text(kind):
         raise _mismatch(mapping, name, kind, "a time is a timestamp or RFC 3339 text", "Write times as timestamps or RFC 3339 text.")
     elif (value := first_value(files, name)) is not None:

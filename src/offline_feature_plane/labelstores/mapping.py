@@ -17,9 +17,9 @@ _NO_TIME = re.compile(r"0[smhdw]")
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """Where one label type's assertions stand and which columns say what. Fields as in `ports.LabelTable`; durations in µs.
+    """Where one label type's assertions are and which columns say what. Fields as in `ports.LabelTable`; durations in µs.
 
-    `truth` names the columns that carry truth: none of them may ever be a feature of events in the same file.
+    `truth` names the columns that carry labels: none of them may ever be a feature of events in the same file.
     """
 
     label_type: str
@@ -42,7 +42,7 @@ class LabelMapping:
 
     @property
     def truth(self) -> tuple[str, ...]:
-        """Columns that tell, or let guess, what became known about an event later."""
+        """Columns that reveal what became known about an event later."""
         return tuple(sorted({name for name in (self.value_column, self.observed_column, self.effective_column, self.source_column,
                                                self.id_column, self.supersedes_column) if name is not None}))
 

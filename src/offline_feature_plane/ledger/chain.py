@@ -63,7 +63,7 @@ def document_of(run: Row, column: str) -> Any:
     try:
         return None if run[column] is None else load_json(run[column])
     except (OfsError, TypeError) as wrong:
-        raise LedgerChainBroken(f"the {column} of run {run['run_key']} is not readable", run_key=str(run["run_key"]), fix=_FIX) from wrong
+        raise LedgerChainBroken(f"the {column} of run {run['run_key']} is not readable.", run_key=str(run["run_key"]), fix=_FIX) from wrong
 
 
 def queued_details(*, request_id: str, payload_digest: str, platform_run_id: str, payload: str) -> dict[str, Any]:
@@ -82,15 +82,15 @@ def _check_row(run: Row, events: Sequence[LedgerEvent]) -> None:
     stored = {"request_id": run["request_id"], "payload_digest": run["payload_digest"], "platform_run_id": run["platform_run_id"],
               "payload_sha256": sha256_of(str(run["payload"]).encode("utf-8", "surrogatepass")), "created_us": run["created_us"]}
     if stored != {**events[0].details, "created_us": events[0].at_us}:
-        raise LedgerChainBroken(f"the row of run {run['run_key']} is not the request that was queued", run_key=run["run_key"], fix=_FIX)
+        raise LedgerChainBroken(f"the row of run {run['run_key']} is not the request that was queued.", run_key=run["run_key"], fix=_FIX)
     for name, value in _folded(events).items():
         if run[name] != value:
-            raise LedgerChainBroken(f"the row of run {run['run_key']} says {name} = {run[name]!r}; its events say {value!r}",
+            raise LedgerChainBroken(f"the row of run {run['run_key']} has {name} = {run[name]!r}; its events give {value!r}.",
                                     run_key=run["run_key"], field=name, fix=_FIX)
 
 
 def _folded(events: Sequence[LedgerEvent]) -> dict[str, Any]:
-    """The row's fields as the events tell them."""
+    """The row's fields as the events give them."""
     row: dict[str, Any] = {"state": "QUEUED", "mode": None, "attempt": 0, "full_run_attempts": 0, "publish_retry_attempts": 0,
                            "worker": None, "reason_code": None, "result": None}
     for event in events:
@@ -102,8 +102,8 @@ def _folded(events: Sequence[LedgerEvent]) -> dict[str, Any]:
     return row
 
 
-_FIX: Final = "Somebody wrote into the ledger past OFS: restore it from a copy, and compare with the commit records in the store."
+_FIX: Final = "The ledger was changed outside of OFS: restore it from a copy, and compare it with the commit records in the store."
 
 
 def _broken(run: Row, seq: int, how: str) -> LedgerChainBroken:
-    return LedgerChainBroken(f"event {seq} of run {run['run_key']} {how}", run_key=run["run_key"], seq=seq, fix=_FIX)
+    return LedgerChainBroken(f"event {seq} of run {run['run_key']} {how}.", run_key=run["run_key"], seq=seq, fix=_FIX)

@@ -1,4 +1,4 @@
-"""What the ledger's verbs need from a database: transactions that run named statements and tell the time.
+"""What the ledger's verbs need from a database: transactions that run named statements and read the clock.
 
 A connector knows no run and no state. It runs the statements of `sql/queries.sql` by name, and maps its driver's errors.
 """

@@ -65,8 +65,8 @@ class Heartbeat:
         if self._lost is not None:
             raise type(self._lost)(self._lost.what, fix=self._lost.fix, path=self._lost.path, **self._lost.fields)
         if time.monotonic() > self._alive_until:
-            because = f": {self._trouble.what}" if self._trouble else ""
-            raise LedgerUnavailable(f"the lease of run {self._run.run_key} ran out unrenewed{because}",
+            because = f": {self._trouble.what}" if self._trouble else "."
+            raise LedgerUnavailable(f"the lease of run {self._run.run_key} expired without renewal{because}",
                                     fix="Repair the ledger, then run again: the run is taken over.", run_key=self._run.run_key)
 
     def _beat(self) -> None:

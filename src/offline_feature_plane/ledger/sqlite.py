@@ -29,7 +29,7 @@ _NO_DISK: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOM
 
 
 class SqliteLedger(LedgerVerbs):
-    """A `ports.Ledger` in the file `path`; the first change makes it, with its folder, if nothing stands there.
+    """A `ports.Ledger` in the file `path`; the first change makes it, with its folder, if there is none.
 
     Args:
         path: the ledger's file.
@@ -38,7 +38,7 @@ class SqliteLedger(LedgerVerbs):
         busy_timeout_s: how long a call waits for other writers.
 
     Raises:
-        LedgerUnavailable: the file cannot be opened or written, is no ledger, or was made by a newer release.
+        LedgerUnavailable: the file cannot be opened or written, is not a ledger, or was made by a newer release.
     """
 
     name = "sqlite"
@@ -50,7 +50,7 @@ class SqliteLedger(LedgerVerbs):
 
 
 class SqliteConnector:
-    """Transactions on one SQLite file; every driver error leaves as one of ours."""
+    """Transactions on one SQLite file; every driver error is mapped to an OFS error."""
 
     def __init__(self, path: Path, clock: Clock, *, busy_timeout_s: float) -> None:
         self._path = path.absolute()
@@ -59,17 +59,17 @@ class SqliteConnector:
         self._is_prepared = False
 
     def look(self) -> None:
-        """Refuse what stands there and is no ledger of this schema. Writes nothing."""
+        """Refuse an existing file that is not a ledger of this schema. Writes nothing."""
         if os.path.lexists(self._path):
             with self._mapped(), closing(self._opened("rw")) as connection:
                 self._is_prepared = self._has_tables(connection)
 
     def prepare(self) -> None:
-        """Make the file, its folder and its tables if they are missing; refuse what is no ledger of this schema."""
+        """Make the file, its folder and its tables if they are missing; refuse what is not a ledger of this schema."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as wrong:
-            raise LedgerUnavailable(f"the folder {self._path.parent} cannot be made: {wrong.strerror or wrong}", path=str(self._path),
+            raise LedgerUnavailable(f"the folder {self._path.parent} cannot be created: {wrong.strerror or wrong}.", path=str(self._path),
                                     fix="Choose a folder that can be written.") from wrong
         with self._mapped(), closing(self._opened("rwc")) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
             if not self._has_tables(connection):
@@ -117,11 +117,11 @@ class SqliteConnector:
 
     def _check_schema(self, connection: sqlite3.Connection, tables: set[str]) -> None:
         if "ledger_schema" not in tables:
-            raise LedgerUnavailable("the file is an SQLite database, and no run ledger", path=str(self._path),
+            raise LedgerUnavailable("the file is an SQLite database, but not a run ledger.", path=str(self._path),
                                     fix="Point the ledger setting at another file.")
         version = connection.execute("SELECT MAX(version) AS version FROM ledger_schema").fetchone()["version"]
         if version != SCHEMA_VERSION:
-            raise LedgerUnavailable(f"the ledger has schema {version}; this release reads {SCHEMA_VERSION}", path=str(self._path),
+            raise LedgerUnavailable(f"the ledger has schema {version}; this release reads {SCHEMA_VERSION}.", path=str(self._path),
                                     fix="Install the release that wrote it, or a newer one.", schema=version)
 
     @contextmanager
@@ -158,10 +158,10 @@ class SqliteTransaction:
 
 
 class _Nothing:
-    """What is read of a ledger that nobody has written to."""
+    """An empty ledger, read before its file exists."""
 
     def now_us(self) -> int:
-        """Nobody asks."""
+        """Never called."""
         return 0
 
     def change(self, statement: str, **values: object) -> int:  # noqa: ARG002 - the shape of a transaction
@@ -187,20 +187,21 @@ def mapped(wrong: Exception, path: Path) -> OfsError:
     code = getattr(wrong, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF
     if isinstance(wrong, sqlite3.IntegrityError):
-        return InvalidTransition(f"the ledger refused a change: {wrong}", path=str(path), fix="Report this as a defect.")
+        return InvalidTransition(f"the ledger refused a change: {wrong}.", path=str(path), fix="Report this as a defect.")
     if kind in _BUSY:
-        return LedgerUnavailable(f"other processes held the ledger for too long ({wrong})", path=str(path),
-                                 fix="Wait for them to finish and run again; look for a process that hangs.")
+        return LedgerUnavailable(f"other processes locked the ledger for too long ({wrong}).", path=str(path),
+                                 fix="Wait for them to finish and run again; look for a hanging process.")
     if kind in _NO_LEDGER:
-        return LedgerUnavailable(f"the file is no readable ledger ({wrong})", path=str(path),
+        return LedgerUnavailable(f"the file is not a readable ledger ({wrong}).", path=str(path),
                                  fix="Point the ledger setting at another file, or restore this one from a copy.")
     if kind in _NO_ACCESS:
-        return LedgerUnavailable(f"the file cannot be opened or written ({wrong})", path=str(path),
+        return LedgerUnavailable(f"the ledger cannot be opened or written ({wrong}).", path=str(path),
                                  fix="Check that it exists, and that its folder can be written.")
     if kind in _NO_DISK:
-        return LedgerUnavailable(f"the disk or memory under the ledger failed ({wrong})", path=str(path),
+        return LedgerUnavailable(f"the disk or memory under the ledger failed ({wrong}).", path=str(path),
                                  fix="Free space, check the disk, run again.")
-    return LedgerUnavailable(f"the ledger cannot be used ({type(wrong).__name__}: {wrong})", path=str(path), fix="Report this as a defect.")
+    return LedgerUnavailable(f"the ledger cannot be used ({type(wrong).__name__}: {wrong}).", path=str(path),
+                             fix="Report this as a defect.")
 
 
 @contextmanager
@@ -224,4 +225,4 @@ def _statements(script: str) -> Iterator[str]:
             yield statement
             statement = ""
     if statement.strip():
-        raise InternalError(f"the schema file ends within a statement: {statement[:60]!r}", fix="Report this as a defect.")
+        raise InternalError(f"the schema file ends within a statement: {statement[:60]!r}.", fix="Report this as a defect.")

@@ -61,17 +61,17 @@ class LedgerVerbs:
             run, now = _found(tx, run_key), tx.now_us()
             if run.state in TERMINAL:
                 because = f" ({run.reason_code})" if run.reason_code else ""
-                raise RunEnded(f"run {run_key} of request {run.request_id} ended {run.state}{because}", run_key=run_key, state=run.state,
-                               reason_code=run.reason_code, fix="Ask again without a request_id, or with a new one.")
+                raise RunEnded(f"run {run_key} of request {run.request_id} ended {run.state}{because}.", run_key=run_key, state=run.state,
+                               reason_code=run.reason_code, fix="Run again without a request_id, or with a new one.")
             if run.lease_until_us is not None and now < run.lease_until_us <= now + MOST_LEASE_US:  # else another clock gave it
-                raise RunBusy(f"run {run_key} is worked on by {run.worker}; its lease ends in {(run.lease_until_us - now) / 1e6:.1f} s",
+                raise RunBusy(f"run {run_key} is held by {run.worker}; its lease ends in {(run.lease_until_us - now) / 1e6:.1f} s.",
                               run_key=run_key, worker=run.worker, lease_until_us=run.lease_until_us)
             grant = granted(run.state, run.mode, run.full_run_attempts, run.publish_retry_attempts, self._limits)
             claimed = {**vars(grant), "worker": worker}
             changed = tx.change("claim_run", run_key=run_key, attempt=run.attempt, state=run.state, lease_until_us=now + lease_us,
                                 at_us=now, **claimed)
             if changed != 1:
-                raise RunBusy(f"run {run_key} was just taken by another worker", run_key=run_key)
+                raise RunBusy(f"run {run_key} was just taken by another worker.", run_key=run_key)
             _append(tx, run_key, chain.STARTED, now, run.attempt + 1, {**claimed, "took_over": run.state == "RUNNING"})
             return _found(tx, run_key)
 
@@ -85,7 +85,7 @@ class LedgerVerbs:
     def note(self, run_key: str, *, attempt: int, kind: str, details: Mapping[str, Any]) -> None:
         """Append an event to a RUNNING run. Raises Fenced, RunNotFound, LedgerUnavailable; SchemaInvalid for a kind of the ledger's own."""
         if kind in chain.STATE_KINDS:
-            raise SchemaInvalid(f"an event of kind {kind} is written by the ledger only", fix="Note another kind.", path="kind")
+            raise SchemaInvalid(f"an event of kind {kind} is written by the ledger only.", fix="Use another kind.", path="kind")
         with self._connector.writing() as tx:
             now = tx.now_us()
             _only_one(tx, tx.change("touch_run", run_key=run_key, attempt=attempt, at_us=now), run_key, attempt)
@@ -106,11 +106,11 @@ class LedgerVerbs:
         return self._leave(run_key, attempt, "done", result=result)
 
     def failed(self, run_key: str, *, attempt: int, reason_code: str, details: Mapping[str, Any]) -> Run:
-        """RUNNING → FAILED, final; the caller has buried the run before. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        """RUNNING → FAILED, final; the caller has written the tombstone before. Raises Fenced, RunNotFound, LedgerUnavailable."""
         return self._leave(run_key, attempt, "failed", reason_code=reason_code, details=details)
 
     def cancel(self, run_key: str, *, reason: str) -> Run:
-        """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has buried the run before. Raises InvalidTransition, RunNotFound."""
+        """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has written the tombstone before. Raises InvalidTransition, RunNotFound."""
         with self._connector.writing() as tx:
             run, now = _found(tx, run_key), tx.now_us()
             move(run.state, "cancel")
@@ -183,8 +183,8 @@ def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_
     known = tx.one("run", run_key=run_key)
     if known is not None:
         if known["payload_digest"] != payload_digest:
-            raise RequestIdPayloadMismatch(f"request {request_id} was used before for another payload ({known['payload_digest']}; "
-                                           f"now {payload_digest})", path="request_id", run_key=run_key)
+            raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload ({known['payload_digest']}; "
+                                           f"now {payload_digest}).", path="request_id", run_key=run_key)
         chain.verified(known, tx.every("events", run_key=run_key))
         return Submitted("DUPLICATE", _run(known))
     now, text = tx.now_us(), str(chain.text_of(payload))
@@ -203,8 +203,8 @@ def _only_one(tx: Transaction, changed: int, run_key: str, attempt: int) -> None
     """Exactly one row changed, or this worker is fenced."""
     if changed != 1:
         run = _found(tx, run_key)
-        raise Fenced(f"attempt {attempt} of run {run_key} is over: the run is {run.state} at attempt {run.attempt}",
-                     fix="Stop this worker: the run goes on without it.", run_key=run_key, attempt=attempt, state=run.state,
+        raise Fenced(f"attempt {attempt} of run {run_key} is over: the run is {run.state} at attempt {run.attempt}.",
+                     fix="Stop this worker: the run continues without it.", run_key=run_key, attempt=attempt, state=run.state,
                      newest=run.attempt)
 
 
@@ -216,7 +216,7 @@ def _found(tx: Transaction, run_key: str) -> Run:
 
 
 def _not_found(run_key: str) -> RunNotFound:
-    return RunNotFound(f"the ledger holds no run {run_key}", fix="List the runs with `ofs runs`.", run_key=run_key)
+    return RunNotFound(f"the ledger holds no run {run_key}.", fix="List the runs with `ofs runs`.", run_key=run_key)
 
 
 def _run(row: Row) -> Run:

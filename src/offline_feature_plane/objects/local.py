@@ -3,8 +3,8 @@
     write aside in .staging ─▶ fsync ─▶ hard-link to the final name ─▶ fsync the folders ─▶ remove the aside
 
 `link` is create-if-absent: of any number of writers one wins, and a reader sees all bytes or none. Every path is walked segment by
-segment below the root without following links, so no key leads out. What a crash leaves in `.staging` is harmless: no key reaches it,
-and its name is never used again while it stands.
+segment below the root without following links, so no key leads outside. What a crash leaves in `.staging` is harmless: no key reaches it,
+and its name is never used again while it exists.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class LocalStore:
         return f"LocalStore({str(self.root)!r})"
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
-        """Create `key` with `data` iff nothing stands there, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        """Create `key` with `data` iff it does not exist yet, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
         segments = _segments(key)
 
         def fill(aside: IO[bytes]) -> None:
@@ -78,13 +78,13 @@ class LocalStore:
         """Like `put_new` from a local file: linked if it lies on the same file system, else copied.
 
         Raises:
-            RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is no regular file.
+            RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is not a regular file.
         """
         segments = _segments(key)
         with self._mapped("write", key), ExitStack() as open_things:
             source = open_things.enter_context(os.fdopen(os.open(path, _FILE), "rb"))
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-                raise StorageIoFailure(f"{path} is no regular file.", path=str(path), fix="Hand over a file.")
+                raise StorageIoFailure(f"{path} is not a regular file.", path=str(path), fix="Pass the path of a regular file.")
             folders = open_things.enter_context(self._folders(segments[:-1], create=True))
             os.fsync(source.fileno())
             try:
@@ -125,7 +125,7 @@ class LocalStore:
             return self.root.joinpath(*segments)
 
     def exists(self, key: str) -> bool:
-        """Does an object stand at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
+        """Is there an object at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
         segments = _segments(key)
         try:
             with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
@@ -176,17 +176,17 @@ class LocalStore:
                     os.unlink(name, dir_fd=staging)
 
     def _new_aside(self, staging: int) -> tuple[str, int]:
-        """A name nobody has: process and count, tried until the kernel says that it is new."""
+        """An unused name: process and count, tried until the kernel says that it is new."""
         while True:
             name = f"{os.getpid()}-{next(self._counter)}"
             with suppress(FileExistsError):
                 return name, os.open(name, _ASIDE, 0o644, dir_fd=staging)
 
     def _settled(self, folders: Folders, segments: Segments, outcome: PutOutcome) -> PutOutcome:
-        """Make the name durable, whoever created it and its folders: what is called `exists` must not be lost either."""
+        """Make the name durable, whichever process created it and its folders: an object reported as `exists` must not be lost either."""
         key = "/".join(segments)
         if _kind_at(segments[-1], folders[-1]) == stat.S_IFDIR:
-            raise RefInvalid(f"{key} is a folder of other objects.", path=key, fix="Choose a key that no other object lies below.")
+            raise RefInvalid(f"{key} is a prefix of other objects.", path=key, fix="Choose a key that is not a prefix of other keys.")
         _refuse_strange(key, segments[-1], folders[-1])
         for folder in reversed(folders):
             os.fsync(folder)
@@ -213,7 +213,7 @@ class LocalStore:
                         raise
                     closing.callback(os.close, folders[-1])
             except FileNotFoundError:
-                raise RefNotFound(f"nothing stands at {self.root.joinpath(*segments)}.") from None
+                raise RefNotFound(f"there is no object at {self.root.joinpath(*segments)}.") from None
             yield folders
 
     def _make_root(self) -> None:
@@ -234,13 +234,13 @@ class LocalStore:
         try:
             file = os.fdopen(os.open(segments[-1], _FILE, dir_fd=folders[-1]), "rb")
         except FileNotFoundError:
-            raise RefNotFound(f"nothing stands at {self.uri(key)}.", path=key) from None
+            raise RefNotFound(f"there is no object at {self.uri(key)}.", path=key) from None
         with file:
             yield file
 
     @contextmanager
     def _mapped(self, doing: str, key: str) -> Iterator[None]:
-        """Operating system errors leave as ours."""
+        """Operating system errors are mapped to OFS errors."""
         try:
             yield
         except OSError as wrong:
@@ -253,8 +253,8 @@ def _segments(key: str) -> Segments:
     """The safe segments of a key, or RefInvalid."""
     segments = key.split("/")
     if len(key) > 1_000 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise RefInvalid(f"{key!a} is no object key.", path=key.encode("ascii", "backslashreplace").decode(),
-                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, joined by single slashes.")
+        raise RefInvalid(f"{key!a} is not a valid object key.", path=key.encode("ascii", "backslashreplace").decode(),
+                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, separated by single slashes.")
     return segments
 
 
@@ -266,22 +266,23 @@ def _kind_at(name: str, folder: int) -> int | None:
 
 
 def _refuse_strange(key: str, name: str, folder: int) -> None:
-    """What stands at an object's name is a regular file or nothing; a link is never followed, a folder is no object."""
+    """An object's name is a regular file or does not exist; a link is never followed, and a folder is not an object."""
     kind = _kind_at(name, folder)
     if kind == stat.S_IFLNK:
-        raise RefScopeInvalid(f"{key} is a link; the store follows none.", path=key, fix="Remove the link.")
+        raise RefScopeInvalid(f"{key} is a link; the store does not follow links.", path=key, fix="Remove the link.")
     if kind == stat.S_IFDIR:
         raise RefNotFound(f"{key} is a folder, not an object.", path=key)
     if kind not in {None, stat.S_IFREG}:
-        raise RefInvalid(f"{key} is no regular file.", path=key, fix="Remove it from the store's folder.")
+        raise RefInvalid(f"{key} is not a regular file.", path=key, fix="Remove it from the store's folder.")
 
 
 def _no_folder(key: str, segment: str, folder: int, *, create: bool) -> RefScopeInvalid | RefInvalid | RefNotFound:
     if _kind_at(segment, folder) == stat.S_IFLNK:
-        return RefScopeInvalid(f"{key} leads through the link {segment!r}; the store follows none.", path=key, fix="Remove the link.")
+        return RefScopeInvalid(f"{key} goes through the link {segment!r}; the store does not follow links.", path=key,
+                               fix="Remove the link.")
     if create:
-        return RefInvalid(f"{key} lies below the object {segment!r}.", path=key, fix="Choose a key that is not below another object.")
-    return RefNotFound(f"nothing stands at {key}.", path=key)
+        return RefInvalid(f"{key} is below the object {segment!r}.", path=key, fix="Choose a key that is not below another object.")
+    return RefNotFound(f"there is no object at {key}.", path=key)
 
 
 def _walk(folder: int, prefix: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""The doors: small Protocols that use cases speak to and adapters implement, and the frozen values that pass through them.
+"""The doors: small Protocols that use cases call and adapters implement, and the frozen values that pass through them.
 
-Those of what a build reads, event sources and label stores, stand in `ports.inputs`. Every method names the errors it raises; adapters
+Those of what a build reads, event sources and label stores, are in `ports.inputs`. Every method names the errors it raises; adapters
 map foreign exceptions to ours at their own edge.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Progress = Callable[[str, int, int], None]
-"""Is told `(step, done, total)`; a total of 0 means that nobody knows how much there is."""
+"""Is told `(step, done, total)`; a total of 0 means that the amount is unknown."""
 
 # --- clock --------------------------------------------------------------------------------------------------
 
@@ -48,7 +48,7 @@ class ObjectStore(Protocol):
     name: str
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
-        """Create `key` with `data` iff nothing stands there, durably; `exists` leaves what is there untouched.
+        """Create `key` with `data` iff it does not exist yet, durably; `exists` leaves the existing object untouched.
 
         Raises:
             RefInvalid: a key with unsafe segments.
@@ -72,7 +72,7 @@ class ObjectStore(Protocol):
         """
 
     def exists(self, key: str) -> bool:
-        """Does an object stand at `key`?"""
+        """Is there an object at `key`?"""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below `prefix` (whole segments), in byte order."""
@@ -128,7 +128,7 @@ class LedgerEvent:
 
 @dataclass(frozen=True)
 class Submitted:
-    """Answer to a submit: a new run, or the run that already stands for this request."""
+    """Answer to a submit: a new run, or the existing run of this request."""
 
     outcome: Literal["NEW", "DUPLICATE"]
     run: Run
@@ -149,8 +149,8 @@ class Ledger(Protocol):
     def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
         """Take a QUEUED run, or a RUNNING one whose lease ran out, raising `attempt`; a PUBLISH_PENDING run is claimed PUBLISH_ONLY.
 
-        When the attempts are spent, the claim is CLOSE_ONLY and `reason_code` says which budget: the worker finishes a standing vow,
-        or buries the run and fails it with that code (`domain.runstates`). The ledger never fails a run by itself.
+        When the attempts are spent, the claim is CLOSE_ONLY and `reason_code` says which budget: the worker finishes an existing vow,
+        or writes the run's tombstone and fails it with that code (`domain.runstates`). The ledger never fails a run by itself.
 
         Raises:
             RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound.
@@ -201,7 +201,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """What every run speaks to: where things stand, what remembers, what tells the time."""
+    """What every run uses: the object store, the ledger and the clock."""
 
     store: ObjectStore
     ledger: Ledger

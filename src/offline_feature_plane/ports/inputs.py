@@ -172,7 +172,7 @@ class PinnedEvents(Protocol):
 
     @property
     def table_files(self) -> tuple[Path, ...]:
-        """The files whose columns are its fields; none if fields stand in payloads."""
+        """The files whose columns are its fields; none if fields are in payloads."""
 
     def basis(self) -> list[dict[str, Any]]:
         """Everything that it holds, as entries of an intent's `replay_basis`."""
@@ -181,7 +181,7 @@ class PinnedEvents(Protocol):
         """The ranges that a span of log time is. Raises SelectorUnresolved, ReplayBasisMismatch."""
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
-        """Hold the ranges of a basis against the evidence at hand; a table is complete relative to its files. Never raises."""
+        """Compare the ranges of a basis with the evidence; a table is complete relative to its files. Never raises."""
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> EventInput:
         """Its events in some ranges, for the sources of a closure, ready for an engine. Ranges of other topics mean nothing to it.
@@ -209,7 +209,7 @@ class EventSource(Protocol):
         """From when on the topic is declared complete (`decisions.md` D19); None: from its first event."""
 
     def pin(self, topic: str) -> PinnedEvents:
-        """Find out what stands there now, and fix it by digests.
+        """Find out what is there now, and pin it by digests.
 
         Raises:
             SourceUnreadable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared,

@@ -81,7 +81,7 @@ class ArchiveSource:
             raise SourceUnreadable(f"{place} cannot be read: {wrong.strerror or wrong}.", path=str(place),
                                    fix="An archive is a folder with index.json.") from wrong
         except SchemaInvalid as wrong:
-            raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Write the index again from the segments.") from wrong
+            raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Generate the index again from the segments.") from wrong
         mine = sorted((one for one in index.segments if one.topic == topic),
                       key=lambda one: (one.partition, int(one.first_offset), one.path))
         if not mine:
@@ -230,7 +230,8 @@ def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
         raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong.strerror or wrong}.", path=one.path,
                                fix="Restore the segment.") from wrong
     if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
-        raise RefScopeInvalid(f"the segment {one.path} lies outside of {root}.", path=one.path, fix="Segments lie below their index.")
+        raise RefScopeInvalid(f"the segment {one.path} is outside of {root}.", path=one.path,
+                              fix="Move the segments below the folder of their index.")
     if (size := path.stat().st_size) != one.size:
         raise ReplayBasisMismatch(f"the segment {one.path} has {size} bytes; the index says {one.size}.", path=one.path)
     return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)
@@ -247,4 +248,5 @@ def _log_times(one: IndexedSegment, place: str) -> tuple[int, int] | None:
     try:
         return parse_offset_instant(one.first_log_time_utc), parse_offset_instant(one.last_log_time_utc)
     except ValueError as wrong:
-        raise SourceUnreadable(f"{place}: {one.path}: {wrong}", path=one.path, fix="Write the index again from the segments.") from wrong
+        raise SourceUnreadable(f"{place}: {one.path}: {wrong}.", path=one.path,
+                               fix="Generate the index again from the segments.") from wrong

@@ -175,11 +175,11 @@ def _check_time(files: FileSet, mapping: TableMapping, kind: str, path: str) -> 
             raise TimeZoneUndeclared(f"{mapping.time} is {kind}, without a zone.", path=path)
         return
     if kind.startswith("date"):
-        raise SourceTypeMismatch(f"{mapping.time} is {kind}: a day, and no instant.", path=path,
+        raise SourceTypeMismatch(f"{mapping.time} is {kind}: a day, not an instant.", path=path,
                                  fix="Write the moment that is meant as a timestamp; if that is the day's first one, cast the column to "
                                      "a timestamp and declare its `zone:`.")
     if not _TEXT.fullmatch(kind) and kind != "json":
-        raise SourceTypeMismatch(f"{mapping.time} is {kind}, which is no time.", path=path,
+        raise SourceTypeMismatch(f"{mapping.time} is {kind}, which is not a time.", path=path,
                                  fix="Map a timestamp column, or text in RFC 3339.")
     value = first_value(files, mapping.time)
     try:
@@ -188,7 +188,7 @@ def _check_time(files: FileSet, mapping: TableMapping, kind: str, path: str) -> 
     except TimeZoneUndeclared as wrong:
         raise TimeZoneUndeclared(wrong.what, path=path) from wrong
     except ReplayEventInvalid as wrong:
-        raise SourceTypeMismatch(f"the first value is no time: {wrong.what}", path=path, fix=wrong.fix) from wrong
+        raise SourceTypeMismatch(f"the first value is not a time: {wrong.what}", path=path, fix=wrong.fix) from wrong
 
 
 def _id_type(files: FileSet, column: str, kind: str, path: str) -> ColumnType:

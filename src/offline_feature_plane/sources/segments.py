@@ -49,7 +49,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A record that nobody can read. Its offset is unknown; it stands for the first one that may be its own."""
+    """A record that cannot be decoded. Its offset is unknown; it is taken as the first possible one."""
 
     number: int
 
@@ -118,12 +118,12 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
             unread += 1
             yield Undecodable(unread)
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
-        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}; the index says {evidence.record_count} "
+        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}, but the index says {evidence.record_count} "
                                   f"up to {evidence.last_offset}.", path=segment.file.relative)
 
 
 def _records(file: PinnedFile) -> Iterator[Record | None]:
-    """The records of a segment file; None for a line or payload that is no JSON, and for what cannot be decoded."""
+    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
     if file.relative.endswith(".parquet"):
         yield from _parquet_records(file)
         return

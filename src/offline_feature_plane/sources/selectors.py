@@ -27,7 +27,7 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
         ReplayBasisMismatch: a segment is not the indexed one.
     """
     if selector.from_us >= selector.to_us:
-        raise _unresolved("the selector is empty.", "`to` lies after `from`.")
+        raise _unresolved("the selector is empty.", "`to` must be later than `from`.")
     lanes: dict[tuple[str, int, str, str], list[Segment]] = {}
     for one in segments:
         lanes.setdefault(one.lane, []).append(one)
@@ -52,11 +52,12 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         raise _unresolved(f"the log times of {name} run backwards, so {when} has no single offset.", "Name ranges.")
     if not held or held[-1][1][1] < moment:
         until = format_instant(held[-1][1][1]) if held else "nothing"
-        raise _unresolved(f"{name} is archived up to {until}, not to {when}.", "Wait until the archive is beyond `to`, or name ranges.")
+        raise _unresolved(f"{name} is archived up to {until} only, not to {when}.",
+                          "Wait until the archive reaches beyond `to`, or give offset ranges.")
     begins = lane[0].evidence.span[0]
     if is_start and held[0][1][0] > moment and begins > 0:
         raise _unresolved(f"{name} is archived from {format_instant(held[0][1][0])} (offset {begins}), after {when}.",
-                          "Name ranges, or begin the selector later.")
+                          "Give offset ranges, or let the selector begin later.")
     segment = next(segment for segment, (_, last) in held if last >= moment)
     check_pins([segment.file])
     before = None
@@ -68,7 +69,7 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         before = record.log_us
         if record.log_us >= moment:
             return record.number
-    raise _unresolved(f"{segment.file.relative} holds no record at {when} though its index says so.", "Write the index again.")
+    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Generate the index again.")
 
 
 def _unresolved(what: str, fix: str) -> OfsError:

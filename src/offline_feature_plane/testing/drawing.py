@@ -82,7 +82,7 @@ def draw_world(seed: int, *, events: int = 28) -> World:
 
 
 def _sources(rng: Random) -> list[Source]:
-    """Sources whose fields are nullable, or have something that stands in for nothing."""
+    """Sources whose fields are nullable, or have a replacement for absent values."""
     found = []
     for source, fields in FIELDS.items():
         topics = tuple(topic for topic, owner in TOPICS.items() if owner == source and topic != "noise")
@@ -173,7 +173,7 @@ def _label_column(rng: Random, name: str, table: Table) -> Labels:
 
 
 def _timeline(rng: Random, name: str, held: Sequence[Table | Archive], origin: int) -> Labels:
-    """Assertions about events and about nothing, in any order of instants; some replace others, now and then in a circle."""
+    """Assertions about events and about nothing, in any order of instants; some replace others, now and then in a cycle."""
     loaded = [item for item in held if not (isinstance(item, Table) and item.name == "noise")]
     whole = all(isinstance(item, Table) and item.id_type == INT for item in loaded)
     ids = [row["event_id"] for item in loaded if isinstance(item, Table) and "event_id" in item.columns for row in item.rows]

@@ -38,7 +38,7 @@ class MemoryStore:
     def get(self, key: str) -> bytes:
         """All bytes. Raises RefNotFound."""
         if key not in self.objects:
-            raise RefNotFound(f"nothing stands at {key}", path=key)
+            raise RefNotFound(f"there is no object at {key}.", path=key)
         return self.objects[key]
 
     def digest(self, key: str) -> str:
@@ -53,7 +53,7 @@ class MemoryStore:
         return copy
 
     def exists(self, key: str) -> bool:
-        """Does an object stand there?"""
+        """Is there an object?"""
         return key in self.objects
 
     def list(self, prefix: str) -> Iterator[str]:

@@ -42,13 +42,13 @@ CALLERS = 64
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that moves only when it is advanced."""
 
     def __init__(self, us: int = 1_790_000_000_000_000) -> None:
         self.us = us
 
     def now_us(self) -> int:
-        """Where it stands."""
+        """The current instant."""
         return self.us
 
     def sleep_us(self, span_us: int) -> None:
@@ -143,13 +143,13 @@ class LedgerContract:
         assert unnamed(ledger, OTHER).run.request_id == f"auto:{'2' * 16}:1"
 
     def test_runs_come_newest_first(self, ledger: Ledger) -> None:
-        """Newest first, also within one tick of the clock, and no more than asked."""
+        """Newest first, also within one tick of the clock, and no more than requested."""
         for number in range(3):
             submit(ledger, f"request-{number:04}")
         assert [run.request_id for run in ledger.runs(limit=2)] == ["request-0002", "request-0001"]
 
     def test_a_run_is_found_by_its_name(self, ledger: Ledger) -> None:
-        """By request id or by the beginning of its key, never more than asked for; nothing has no name."""
+        """By request id or by the beginning of its key, never more than requested; an empty name matches nothing."""
         runs = [submit(ledger, f"request-{number:04}").run for number in range(20)]
         assert [run.run_key for run in ledger.find("request-0007")] == [runs[7].run_key]
         assert [run.run_key for run in ledger.find(runs[3].run_key)] == [runs[3].run_key]
@@ -311,7 +311,7 @@ class LedgerContract:
             ledger.note(run.run_key, attempt=1, kind="RUN_DONE", details={})
 
     def test_a_closure_is_remembered_once(self, ledger: Ledger) -> None:
-        """The first digest of a profile revision stands (`decisions.md` D11)."""
+        """The first digest of a profile revision is kept (`decisions.md` D11)."""
         assert ledger.remember_closure(profile="cards@1/base@1", digest=ONE) == ONE
         assert ledger.remember_closure(profile="cards@1/base@1", digest=OTHER) == ONE
         assert ledger.remember_closure(profile="cards@2/base@1", digest=OTHER) == OTHER
@@ -335,7 +335,7 @@ class LedgerContract:
         assert len(ledger.runs()) == 1
 
     def test_many_claims_have_one_winner(self, ledger: Ledger) -> None:
-        """64 workers at once: one attempt, the others are told RunBusy."""
+        """64 workers at once: one attempt, the others get RunBusy."""
         run = submit(ledger).run
         answers = at_once(CALLERS, lambda number: ledger.claim(run.run_key, worker=f"w{number}", lease_us=LEASE_US))
         assert Counter(type(answer) for answer in answers) == {Run: 1, RunBusy: CALLERS - 1}

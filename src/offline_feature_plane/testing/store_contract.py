@@ -122,7 +122,7 @@ class StoreContract:
         assert store.get("d/one") == b"again"
 
     def test_one_of_many_threads_wins(self, reopen: Reopen) -> None:
-        """Of 16 threads that create one key at once exactly one is told `created`, and its bytes stay."""
+        """Of 16 threads that create one key at once exactly one gets `created`, and its bytes stay."""
         for round_number in range(5):
             key = f"race/{round_number}/object"
             with ThreadPoolExecutor(16) as pool:

@@ -191,7 +191,7 @@ def _plain(value: Any, kind: ColumnType, form: Form) -> Any:
 
 
 def _told(value: Any, kind: ColumnType) -> Any:
-    """A value as payloads carry it: what JSON numbers cannot hold goes as text."""
+    """A value as payloads carry it: what JSON numbers cannot hold is text."""
     if value is None or isinstance(value, bool | str):
         return value
     if kind.kind == "float64":

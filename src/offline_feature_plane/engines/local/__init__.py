@@ -1,7 +1,7 @@
 """The local engine: one machine, DuckDB for reading and joining, compiled kernels for windows.
 
 replay ──▶ labels ──▶ select ──▶ rows
-reading    labels     selection  features ─▶ finishing
+reading    labels     selection  features ─▶ record_batches
 ordering                         groups · kernels · expressions
 """
 

@@ -145,8 +145,8 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
                     if first is None:
                         first, where = wrong, f"{file.relative} row {row}"
     if first is None:
-        return EngineFailed(f"{table.topic}: column {field.name} was refused by the fast reader only.", path=field.name,
-                            fix="Please report this.")
+        return EngineFailed(f"{table.topic}: column {field.name} was refused by the fast reader but not by the reference reader.",
+                            path=field.name, fix="Please report this.")
     return type(first)(f"{table.topic}: {count} row{'s' if count > 1 else ''} of column {table.column_of(field)} cannot be read; "
                         f"the first is {where}: {first.what}", fix=first.fix, path=table.column_of(field), count=count, first=where)
 

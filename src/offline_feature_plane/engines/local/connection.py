@@ -35,7 +35,7 @@ def open_connection(work: Path, memory_limit: str | None = None, threads: int | 
                 connection.execute("SET threads = $threads", {"threads": threads})
         except (duckdb.ParserException, duckdb.InvalidInputException, duckdb.SyntaxException, duckdb.OutOfRangeException) as wrong:
             connection.close()
-            raise SettingsInvalid(f"memory_limit {memory_limit!r} or threads {threads!r} is none: {wrong}", path="engine",
+            raise SettingsInvalid(f"memory_limit {memory_limit!r} or threads {threads!r} is not valid: {wrong}.", path="engine",
                                   fix="Write for example memory_limit: 4GB and threads: 2.") from wrong
         connection.execute("SET temp_directory = $folder", {"folder": str(work)})
         connection.execute("SET allowed_directories = $folders", {"folders": [str(work)]})
@@ -50,7 +50,7 @@ def open_connection(work: Path, memory_limit: str | None = None, threads: int | 
 
 @contextmanager
 def foreign_errors(doing: str) -> Iterator[None]:
-    """Turn what DuckDB raises into errors of ours; `doing` says what was going on.
+    """Turn what DuckDB raises into OFS errors; `doing` says what was going on.
 
     Raises:
         ResourceExceeded: out of memory. StorageIoFailure: the scratch disk. SourceUnreadable: a file. EngineFailed: anything else.
@@ -60,14 +60,15 @@ def foreign_errors(doing: str) -> Iterator[None]:
     except OfsError:
         raise
     except (duckdb.OutOfMemoryException, MemoryError) as wrong:
-        raise ResourceExceeded(f"{doing} needs more memory than it may use: {_first_line(wrong)}",
+        raise ResourceExceeded(f"{doing} needs more memory than it may use: {_first_line(wrong)}.",
                                fix="Raise `memory_limit`, or build on a larger machine.") from wrong
     except (duckdb.IOException, OSError) as wrong:
         if "No such file" in str(wrong) or "No files found" in str(wrong):
-            raise SourceUnreadable(f"{doing} found no file: {_first_line(wrong)}", fix="Restore the file.") from wrong
-        raise StorageIoFailure(f"{doing} met a failing disk: {_first_line(wrong)}", fix="Check the space of the scratch folder.") from wrong
+            raise SourceUnreadable(f"{doing} found no file: {_first_line(wrong)}.", fix="Restore the file.") from wrong
+        raise StorageIoFailure(f"{doing} met a disk error: {_first_line(wrong)}.",
+                               fix="Check the free space of the scratch folder.") from wrong
     except duckdb.Error as wrong:
-        raise EngineFailed(f"{doing} failed in DuckDB: {type(wrong).__name__}: {_first_line(wrong)}", fix="Please report this.") from wrong
+        raise EngineFailed(f"{doing} failed in DuckDB: {type(wrong).__name__}: {_first_line(wrong)}.", fix="Please report this.") from wrong
 
 
 def _first_line(wrong: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""One id, one event: equal rows of one id are one event, unlike rows are a conflict (`decisions.md` D14)."""
+"""One id, one event: equal rows of one id are one event, different rows are a conflict (`decisions.md` D14)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = 5
 
 
 def repeated_rows(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> Rows:
-    """The rows (ascending) whose id may stand on another row too; texts are compared by a 64-bit hash, so a few may be single."""
+    """The rows (ascending) whose id may also be on another row; texts are compared by a 64-bit hash, so a few may be single."""
     marks: npt.NDArray[Any]
     if isinstance(ids, pa.ChunkedArray):
         with foreign_errors("hashing event ids"), connection.cursor() as own:  # several inputs look for theirs at once
@@ -72,7 +72,7 @@ def rows_to_drop(table: PlainTable, ids: npt.NDArray[np.int64] | pa.ChunkedArray
 def _same_lines(table: PlainTable, rows: Rows, firsts: Rows, others: Rows) -> bool:
     """Are lines that share an id equal in every column? Read once, and held as 16 bytes a line: a digest of what events say.
 
-    False may also mean that two values are alike though they say unlike things (`[true]` and `[1]`): the columns then decide.
+    False may also mean that two values are equal though they are written differently (`[true]` and `[1]`): the columns then decide.
     """
     digests: list[bytes] = []
     for batch, inside in _inside(table, [name for name, _ in table.columns], rows):

@@ -36,7 +36,7 @@ class LocalEngine:
             work: an existing folder of this build.
             memory_limit: DuckDB's, such as `2GB`.
             threads: how many to use; None: as many as there are processors.
-            progress: told `(step, done, total)`.
+            progress: called with `(step, done, total)`.
 
         Raises:
             SettingsInvalid, StorageIoFailure: as `open_connection`.

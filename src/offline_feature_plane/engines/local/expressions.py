@@ -181,7 +181,7 @@ def _fit(quick: npt.NDArray[Any], size: Floats, valid: Flags | None, node: Binar
     for row in np.flatnonzero(doubtful):
         value = exactly(*(int(one[row]) for one in wide))
         if not low <= value < limit:
-            raise NumericOverflow(f"`{_spell(node)}` gives {value}, beyond {'18 digits' if decimal else 'int64'}.",
+            raise NumericOverflow(f"`{_spell(node)}` gives {value}, which exceeds {'18 digits' if decimal else 'int64'}.",
                                   fix="Use smaller scales, or a float64 (x / 1).")
         made[row] = value
     return made
@@ -191,7 +191,7 @@ def _finite(values: _Column, what: str) -> _Column:
     wrong = ~np.isfinite(values.data) if values.valid is None else ~np.isfinite(values.data) & values.valid
     if wrong.any():
         value = np.broadcast_to(values.data, wrong.shape)[wrong][0]
-        raise NumericOverflow(f"`{what}` gives {value}, which is no finite number.", fix="Bound its operands with `where` or coalesce.")
+        raise NumericOverflow(f"`{what}` gives {value}, which is not a finite number.", fix="Bound its operands with `where` or coalesce.")
     return values
 
 

@@ -1,6 +1,6 @@
 """Feature columns of the chosen rows, chunk by chunk: groups through the kernels, then row features, then derived columns.
 
-Chunks are runs of positions in the total order. Groups advance side by side, one thread each, one chunk ahead of whoever reads.
+Chunks are runs of positions in the total order. Groups advance side by side, one thread each, one chunk ahead of the reader.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from offline_feature_plane.engines.local.expressions import evaluate
 from offline_feature_plane.engines.local.groups import GroupColumns
 from offline_feature_plane.engines.local.keys import Codes, encode_keys
 from offline_feature_plane.engines.local.labels import ResolvedType
-from offline_feature_plane.engines.local.picking import BLOCK, fields_at
+from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.errors import NumericOverflow
 
 __all__ = ["Chunk", "compute_features"]

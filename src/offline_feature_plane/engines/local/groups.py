@@ -18,7 +18,7 @@ from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.keys import Codes
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
-from offline_feature_plane.engines.local.picking import BLOCK, fields_at
+from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.texts import find_text, insert_text
 from offline_feature_plane.errors import NumericOverflow
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
@@ -132,7 +132,7 @@ class GroupColumns:
         feature = self._group.features[wrong.feature]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
         call = f"{feature.aggregation.function}({feature.aggregation.argument})"
-        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, beyond {digits}.",
+        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, which exceeds {digits}.",
                                fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
 
 

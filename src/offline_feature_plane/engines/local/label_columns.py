@@ -123,7 +123,7 @@ class _Columns:
                 first = self.place(self._first_missing(found))
                 raise LabelStoreUnavailable(
                     f"{count} of {self.rows} {self._table.label_type} labels have no {name!r}, the first in {first}.",
-                    fix="Leave such rows out of the label file, or mend them.", path=name, missing=count)
+                    fix="Leave such rows out of the label file, or correct them.", path=name, missing=count)
         return found
 
     def place(self, row: int) -> str:
@@ -147,7 +147,7 @@ class _Columns:
                 try:
                     parts.append(pa.array([None if one is None else _id_text(one) for one in part], pa.large_string()))
                 except ValueError as wrong:
-                    raise LabelStoreUnavailable(f"a {self._table.label_type} label has a {name!r} that is no id: {wrong}.", path=name,
+                    raise LabelStoreUnavailable(f"a {self._table.label_type} label has a {name!r} that is not an id: {wrong}.", path=name,
                                                 fix="Write ids as text or integers.") from wrong
             else:
                 parts.append(plain(part).cast(pa.large_string()))
@@ -195,7 +195,8 @@ class _Columns:
                 return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix, path=name)
             except TimeZoneUndeclared as wrong:
                 return wrong
-        return EngineFailed(f"the column {name!r} of the {self._table.label_type} labels was refused by the fast reader only.", path=name,
+        return EngineFailed(f"the column {name!r} of the {self._table.label_type} labels was refused by the fast reader "
+                            "but not by the reference reader.", path=name,
                             fix="Please report this.")
 
 
@@ -214,7 +215,8 @@ def _read_values(table: LabelTable, column: _Columns) -> tuple[npt.NDArray[np.in
     try:
         codes = _encode(column.batches(table.value_column), lambda raw: raw_texts.setdefault(_raw_text(raw), len(raw_texts)), column.rows)
     except ValueError as wrong:
-        raise LabelPolicyInvalid(f"a {table.label_type} label holds {wrong}, which is no value.", path=f"labels.{table.label_type}.value",
+        raise LabelPolicyInvalid(f"a {table.label_type} label holds {wrong}, which cannot be a label value.",
+                                 path=f"labels.{table.label_type}.value",
                                  fix="Map a column of texts, integers or truth values.") from wrong
     unmapped = [text for text in raw_texts if (text not in known if known is not None else not text)]
     if unmapped:
@@ -223,9 +225,9 @@ def _read_values(table: LabelTable, column: _Columns) -> tuple[npt.NDArray[np.in
         count = int(sum(counts[raw_texts[text]] for text in unmapped))
         listed = ", ".join(map(repr, sorted(unmapped)[:_SHOWN])) + (" …" if len(unmapped) > _SHOWN else "")
         raise LabelPolicyInvalid(
-            f"{count} {table.label_type} labels hold {'values' if len(unmapped) > 1 else 'a value'} without a meaning: {listed}, "
+            f"{count} {table.label_type} labels hold {'values' if len(unmapped) > 1 else 'a value'} that are not mapped: {listed}, "
             f"the first in {column.place(first)}.", path=f"labels.{table.label_type}.value", values=sorted(unmapped)[:_SHOWN],
-            fix=f"Map it in `value:` (mapped are {', '.join(known)}), or mend the file." if known else "Mend the file.")
+            fix=f"Map it in `value:` (mapped are {', '.join(known)}), or correct the file." if known else "Correct the file.")
     meanings = [known[text] if known is not None else text for text in raw_texts]
     values = tuple(sorted(set(meanings)))
     place = {value: code for code, value in enumerate(values)}

@@ -4,7 +4,7 @@
    one event's assertions, by entry = max(observed, effective)
         A: AUTO FRAUD      B: HUMAN LEGIT      C: AUTO FRAUD
    ─────●──────────────────●───────────────────●─────────────▶ cut
-   NOT_FOUND    FRAUD              LEGIT  (HUMAN stands over AUTO)
+   NOT_FOUND    FRAUD              LEGIT  (HUMAN outranks AUTO)
 ```
 
 Ranks are made dense over all events, (event, rank) ascending: so the running maximum in the order (event, entry) is each event's own best
@@ -102,7 +102,7 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, ev
     """The resolution of every event as a step function of the cut, up to the as-of.
 
     Raises:
-        LabelTimelineInconsistent: a circle of supersession, or an id with two contents.
+        LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
     """
     apart = kept.position[1:] != kept.position[:-1]
     single = np.ones(len(kept.row), np.bool_)

@@ -80,7 +80,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
     by_type: dict[str, LabelTable] = {}
     for table in tables:
         if table.label_type in by_type:
-            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline a type.")
+            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
         by_type[table.label_type] = table
     types, slices, per_type = {}, [], {}
     for label_type in sorted({*task.labels.types, *stepped}):
@@ -126,9 +126,9 @@ def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, col
 
 
 def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: Events) -> tuple[Int64s, Int64s]:
-    """Every pair of an assertion and an event that it speaks of: row and position, sorted by row, then position.
+    """Every pair of an assertion and an event that it is about: row and position, sorted by row, then position.
 
-    An assertion speaks of every event that carries its id, in whatever source; mostly that is one.
+    An assertion is about every event that carries its id, in whatever source; mostly that is one.
     """
     none = np.empty(0, np.int64)
     if not len(subjects) or not events.n:

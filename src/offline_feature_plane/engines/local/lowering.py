@@ -1,6 +1,6 @@
 """Raw columns lowered to plain numbers, many values at a time, by the scalar law of `domain.extraction`.
 
-Whole batches take a vectorised way where it provably gives what the scalar law gives; what that way cannot decide, or would refuse, goes
+Whole batches take a vectorised way where it provably gives what the scalar law gives; what that path cannot decide, or would refuse, goes
 through the scalar law once per distinct value. Only what that law refuses raises `Suspect`: the reader then lets it name the offender.
 """
 
@@ -78,7 +78,7 @@ def mask_of(array: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def lower(raw: pa.Array | list[Any], field: Field, zone: str | None) -> tuple[Numbers, Valid]:
-    """Lower a batch of raw values of a field that is no string.
+    """Lower a batch of raw values of a field that is not a string.
 
     Returns:
         int64 (bool, integers, scaled decimals, µs) or float64, and a mask of the values that are there (None: all); other slots hold 0.
@@ -207,7 +207,7 @@ def _decimals(array: pa.Array, field: Field, zone: str | None) -> Numbers:  # no
 def _rounded(values: npt.NDArray[np.float64], field: Field) -> Numbers:
     """Floats to decimals, half-even of the exact binary value.
 
-    The product with 10^s is off by at most half a unit of its last place, so rounding it is right unless it stands that close to a tie.
+    The product with 10^s is off by at most half a unit of its last place, so rounding it is right unless it is that close to a tie.
     """
     if not np.isfinite(values).all() or (np.abs(values) >= 10.0 ** (field.type.precision - field.type.scale) * (1 + 1e-9)).any():
         raise Suspect

@@ -55,7 +55,7 @@ def merge(loaded: Sequence[Loaded], task: Task) -> tuple[Events, list[Integers]]
 
 
 def _tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:
-    """Topic, partition, offset and id rank of some rows; inputs stand in topic order already."""
+    """Topic, partition, offset and id rank of some rows; inputs are in topic order already."""
     topics = {name: rank for rank, name in enumerate(sorted({one.topic for one in loaded}, key=str.encode))}
     keys = [np.zeros(len(rows), np.int64) for _ in range(4)]
     for one, start in zip(loaded, starts.tolist(), strict=False):

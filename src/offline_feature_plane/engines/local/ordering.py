@@ -11,7 +11,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def total_order(ts: Integers, tie_keys: Callable[[Integers], Sequence[Integers]]) -> Integers | None:
-    """The permutation that puts rows in the total order; None if they stand in it already.
+    """The permutation that puts rows in the total order; None if they are in it already.
 
     Args:
         ts: int64 µs.

@@ -20,7 +20,7 @@ from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, 
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
-from offline_feature_plane.engines.local.picking import BLOCK, fields_at, pick
+from offline_feature_plane.engines.local.row_access import BLOCK, fields_at, pick
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 
 __all__ = ["UNKNOWN", "Selected", "select_rows"]
@@ -188,7 +188,7 @@ def _is_cold(events: Events, rows: Int64s, task: Task) -> Bools:
 
 
 def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:
-    """Which rows the sample keeps, and what each stands for."""
+    """Which rows the sample keeps, and what each represents."""
     sampling = task.sampling
     kept, weights = np.ones(len(rows), dtype=np.bool_), np.ones(len(rows), dtype=np.float64)
     if sampling is None:

@@ -16,9 +16,9 @@ from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.features import compute_features
-from offline_feature_plane.engines.local.finishing import Finisher
 from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_labels
 from offline_feature_plane.engines.local.reading import read_events
+from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import Selected, select_rows
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
@@ -78,11 +78,11 @@ class LocalSession:
         events, resolved = self._need(self._events, "replay"), self._need(self._resolved, "labels")
         selected = self._need(self._selected, "select")
         positions = selected.positions if limit is None else selected.positions[:limit]
-        finisher = Finisher(events, self._task, selected, resolved.types)
+        builder = BatchBuilder(events, self._task, selected, resolved.types)
         self._tell("rows", 0, len(positions))
         with closing(compute_features(events, self._task, positions, resolved.types, self._threads)) as chunks:
             for chunk in chunks:
-                yield finisher.finish(chunk)
+                yield builder.build(chunk)
                 self._tell("rows", chunk.rows.stop, len(positions))
 
     def columns(self) -> tuple[Column, ...]:
@@ -96,5 +96,5 @@ class LocalSession:
     @staticmethod
     def _need(value: Value | None, step: str) -> Value:
         if value is None:
-            raise EngineFailed(f"the session was asked for more before `{step}` was done.", fix="Please report this.")
+            raise EngineFailed(f"the session was used before `{step}` was done.", fix="Please report this.")
         return value

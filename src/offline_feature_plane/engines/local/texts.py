@@ -18,7 +18,7 @@ _NO_TEXTS = pa.array([], pa.string())
 
 
 def find_text(dictionary: pa.Array | None, text: str) -> tuple[int, bool]:
-    """Where a text stands in a dictionary in UTF-8 order, or would stand, and whether it is there.
+    """The place of a text in a dictionary in UTF-8 order, or where it would be inserted, and whether it is there.
 
     >>> find_text(pa.array(["a", "c"]), "b"), find_text(pa.array(["a", "c"]), "c")
     ((1, False), (1, True))

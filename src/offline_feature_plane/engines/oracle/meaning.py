@@ -20,7 +20,7 @@ from offline_feature_plane.domain.accounting import (
     split_of,
     target_of,
 )
-from offline_feature_plane.domain.aggregations import NO_EVIDENCE, Seen, WindowContents, aggregation_kind
+from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
 from offline_feature_plane.domain.closure import Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.evaluation import evaluate, is_true
@@ -57,13 +57,13 @@ class Event:
 
 @dataclass(frozen=True)
 class AssumedAssertion(Assertion):
-    """An assertion that became known a fixed time after its event: it speaks of events of its id at that instant only."""
+    """An assertion that became known a fixed time after its event: it is about events of its id at that instant only."""
 
     event_us: int = 0
 
 
 def speaks_of(assertion: Assertion, event: Event) -> bool:
-    """Does an assertion speak of an event? Of every one that carries its id, in whatever source."""
+    """Is an assertion about an event? It is about every one that carries its id, in whatever source."""
     return assertion.subject == event.event_id and (not isinstance(assertion, AssumedAssertion) or assertion.event_us == event.ts_us)
 
 
@@ -71,7 +71,7 @@ def speaks_of(assertion: Assertion, event: Event) -> bool:
 class Outcome:
     """Everything a task says about events: finished rows in the total order, and the counts that must add up.
 
-    `rows` hold the columns of `row_columns`, identifiers as tokens unless the task is raw. `dispositions` stand per event, in
+    `rows` hold the columns of `row_columns`, identifiers as tokens unless the task is raw. `dispositions` are per event, in
     the total order.
     """
 
@@ -207,7 +207,7 @@ class _World:
 
 
 def feature_values(events: Sequence[Event], assertions: Sequence[Assertion], task: Task, rank: int) -> dict[str, Value]:
-    """All feature columns of one row in the inner form, identifiers still as they are. `events` stand in the total order."""
+    """All feature columns of one row in the inner form, identifiers still as they are. `events` are in the total order."""
     row = events[rank]
     columns: dict[str, Value] = {}
     for group in task.closure.groups:
@@ -233,9 +233,9 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
         same_key = [event.values[name] for name in group.key] == key
         if same_key and contains(group, feature.window, Place(row.ts_us, rank), Place(event.ts_us, place)):
             label = world.label(event, call.label_type, cut).value if call.label_type else None
-            seen.append(Seen(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
+            seen.append(WindowEvent(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
     argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
     found = aggregation_kind(call.function).meaning(WindowContents(seen, call, argument, row.ts_us))
     if found is NO_EVIDENCE:
         return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
-    return found  # type: ignore[return-value]  # it is no NO_EVIDENCE here
+    return found  # type: ignore[return-value]  # it is not NO_EVIDENCE here

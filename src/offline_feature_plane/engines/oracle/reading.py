@@ -36,7 +36,7 @@ from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable, RecordLog
 
-__all__ = ["Told", "read_assertions", "read_events"]
+__all__ = ["LabelRow", "read_assertions", "read_events"]
 
 INSTANT = ColumnType("timestamp")
 
@@ -198,7 +198,7 @@ def _inner(array: pa.Array, field: Field) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class Told:
+class LabelRow:
     """One row of a label table: its assertion, whose instants may wait for the event's own (None)."""
 
     subject: str | int
@@ -221,7 +221,7 @@ class Told:
         return [AssumedAssertion(self.subject, table.label_type, self.value, at + after, at, *rest, at) for at in sorted(instants)]
 
 
-def read_assertions(table: LabelTable, id_type: ColumnType) -> list[Told]:
+def read_assertions(table: LabelTable, id_type: ColumnType) -> list[LabelRow]:
     """All rows of a label table.
 
     Raises:
@@ -234,7 +234,7 @@ def read_assertions(table: LabelTable, id_type: ColumnType) -> list[Told]:
     return [_told(table, raw, id_type) for raw in _rows(table, list(columns))]
 
 
-def _told(table: LabelTable, raw: dict[str, Any], id_type: ColumnType) -> Told:
+def _told(table: LabelTable, raw: dict[str, Any], id_type: ColumnType) -> LabelRow:
     def read(name: str | None, kind: ColumnType, *, needed: bool = True) -> Any:
         if name is None:
             return None
@@ -253,7 +253,7 @@ def _told(table: LabelTable, raw: dict[str, Any], id_type: ColumnType) -> Told:
     if source not in SOURCES:
         raise LabelPolicyInvalid(f"a {table.label_type} label comes from an unknown source {source!r}.", path=table.source_column,
                                  fix=f"Write one of {', '.join(SOURCES)}.")
-    return Told(read(table.event_column, id_type), _value(table, raw), observed, effective, source,
+    return LabelRow(read(table.event_column, id_type), _value(table, raw), observed, effective, source,
                 read(table.id_column, text, needed=False), read(table.supersedes_column, text, needed=False))
 
 
@@ -271,6 +271,6 @@ def _value(table: LabelTable, raw: dict[str, Any]) -> str:
         raise LabelStoreUnavailable(f"a {table.label_type} label has no {table.value_column!r}.", path=table.value_column,
                                     fix="Leave such rows out of the label file.")
     if meanings is not None and text not in meanings:
-        raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value without a meaning.", fix="Map it in `value:`.",
+        raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value that is not mapped.", fix="Map it in `value:`.",
                                  path=f"labels.{table.label_type}.value")
     return text if meanings is None else meanings[text]

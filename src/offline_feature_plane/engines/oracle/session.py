@@ -80,7 +80,7 @@ class OracleSession:
             tables = [table for table in inputs if table.label_type == label_type]
             if len(tables) != 1:
                 raise LabelTypeScopeUnresolved(f"the label type {label_type} has {len(tables) or 'no'} timelines.",
-                                               fix="Map one timeline a type under `labels:` in plane.yaml.")
+                                               fix="Map one timeline per type under `labels:` in plane.yaml.")
             said, facts, one = self._label_type(tables[0])
             assertions += said
             slices.append(one)
@@ -135,7 +135,7 @@ class OracleSession:
 
     def _facts(self) -> ReplayFacts:
         if self._replayed is None:
-            raise EngineFailed("Nothing was replayed yet.", fix="Call replay first.")
+            raise EngineFailed("nothing has been replayed yet.", fix="Call replay first.")
         return self._replayed
 
     def _computed(self) -> Outcome:

@@ -23,7 +23,7 @@ def fields_read(intent: BuildIntent) -> frozenset[str]:
 
 def check_fields(intent: BuildIntent, known: Collection[str]) -> None:
     """Refuse names in the intent that its subject's source does not declare. Raises ExpressionInvalid, SchemaInvalid."""
-    said = f"{intent.subject.source} declares no field {{0!r}}; it declares {', '.join(sorted(known))}."
+    said = f"{intent.subject.source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
     fix = "Declare it under `fields:` of the profile, or correct the name."
     for name in sorted(read_names(intent.subject.where) - set(known)) if intent.subject.where is not None else ():
         raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
@@ -41,8 +41,8 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         histories: per source the declared instant, in µs, from which its history is complete; absent or None means its first event.
 
     Raises:
-        ExpressionInvalid: `subject.where` does not parse, or is no condition.
-        SettingsInvalid: identifiers shall be tokenised, and the key is missing or another one than the intent's.
+        ExpressionInvalid: `subject.where` does not parse, or is not a condition.
+        SettingsInvalid: identifiers are to be tokenised, and the key is missing or differs from the intent's.
     """
     subject = closure.source(intent.subject.source)
     where = None
@@ -73,6 +73,6 @@ def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | 
         return None
     if token_key is None or token_key.key_id != intent.identifiers.key_id:
         found = "but the plane has none" if token_key is None else f"but the plane has {token_key.key_id}"
-        raise SettingsInvalid(f"the intent wants tokens of the key {intent.identifiers.key_id}, {found}.", path="$.identifiers.key_id",
+        raise SettingsInvalid(f"the intent requires tokens of the key {intent.identifiers.key_id}, {found}.", path="$.identifiers.key_id",
                               fix="Point `tokens.key_file` at that key, or leave `identifiers` to the plane.")
     return token_key

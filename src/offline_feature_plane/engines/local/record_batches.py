@@ -22,13 +22,13 @@ from offline_feature_plane.engines.local.features import Chunk
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.selection import UNKNOWN, Selected
 
-__all__ = ["Finisher", "arrow_array"]
+__all__ = ["BatchBuilder", "arrow_array"]
 
 Bools = npt.NDArray[np.bool_]
 _TOKEN = 32  # characters
 
 
-class Finisher:
+class BatchBuilder:
     """Turns chunks into record batches; remembers the tokens it made."""
 
     def __init__(self, events: Events, task: Task, selected: Selected, labels: Mapping[str, ResolvedType]) -> None:
@@ -38,7 +38,7 @@ class Finisher:
         self._tokens = {column.name: _Tokens(task.token_key.secret, column.identifier)
                         for column in task.closure.columns() if column.identifier is not None and task.token_key is not None}
 
-    def finish(self, chunk: Chunk) -> pa.RecordBatch:
+    def build(self, chunk: Chunk) -> pa.RecordBatch:
         """The chunk's rows, with every column of the dataset."""
         selected, rows = self._selected, chunk.rows
         arrays: dict[str, pa.Array] = {"event_id": self._ids(chunk), "ts": _instants(self._events.ts[chunk.positions])}

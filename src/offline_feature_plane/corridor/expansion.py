@@ -1,4 +1,4 @@
-"""The second step of planning: what is wanted, as the full contract with its feature closure, and held against what is pinned."""
+"""The second step of planning: the intent expanded to the full contract with its feature closure, and compared with what is pinned."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.corridor.checks import check_ids, check_pins, check_scenarios, check_words
-from offline_feature_plane.corridor.inputs import Asked, PlanningInputs
+from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
+from offline_feature_plane.corridor.intent_task import check_fields, fields_read
 from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.corridor.shortform import FillIns, expand
-from offline_feature_plane.corridor.task import check_fields, fields_read
 from offline_feature_plane.domain.closure import Closure
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExpandedIntent:
     """A validated contract, what was filled in to write it out, and everything that its feature set uses."""
 
     intent: BuildIntent
@@ -24,14 +24,14 @@ class Wanted:
     closure: Closure
 
 
-def write_out(asked: Asked, pinned: PinnedInputs, inputs: PlanningInputs) -> Wanted:
+def write_out(submitted: SubmittedIntent, pinned: PinnedInputs, inputs: PlanningInputs) -> ExpandedIntent:
     """Write an intent out as the full contract.
 
     Raises:
-        OfsError: the contract's problems; pins of a long form that are not what is at hand; names that the profile does not declare.
+        OfsError: the contract's problems; pins of a long form that differ from what the plane has; names that the profile does not declare.
     """
     settings, profile = inputs.settings, pinned.profile
-    document, filled = expand(asked.document.value, settings=settings, fill_ins=FillIns(
+    document, filled = expand(submitted.document.value, settings=settings, fill_ins=FillIns(
         code_release_id=inputs.code_release_id, actor=inputs.actor,
         basis=tuple(entry for one in pinned.events.values() for entry in one.basis()),
         label_logs={table.label_type: table.log_id for table in pinned.labels}, profile_digest=pinned.profile_digest,
@@ -44,4 +44,4 @@ def write_out(asked: Asked, pinned: PinnedInputs, inputs: PlanningInputs) -> Wan
     closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
     check_ids(intent, closure, pinned.events)
     check_words(intent, closure, pinned.labels)
-    return Wanted(intent, filled, closure)
+    return ExpandedIntent(intent, filled, closure)

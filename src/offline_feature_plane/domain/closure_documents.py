@@ -1,7 +1,7 @@
 """The closure as a document and back: what is hashed into a dataset's identity, embedded in its plan and manifest, and rebuilt from.
 
 Every member is named by hand, so that a new one changes no digest by accident. An optional member that came later is left out at its
-default: old closures keep their bytes. Texts that only people read (`meaning`) are no part of it.
+default: old closures keep their bytes. Texts that only people read (`meaning`) are not part of it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def closure_from(document: Mapping[str, Any], subject: str) -> Closure:
         subject: the source whose events are rows, over whose fields row features and derived columns are read.
 
     Raises:
-        ManifestInvalid: it is no such document.
+        ManifestInvalid: it is not such a document.
     """
     try:
         sources = {one["name"]: _read_source(one) for one in document["sources"]}
@@ -51,7 +51,7 @@ def closure_from(document: Mapping[str, Any], subject: str) -> Closure:
         return Closure(document["policy_id"], document["revision"], document["feature_set_id"], document["feature_set_version"],
                        tuple(sources.values()), groups, row_features, _read_derived(document["derived"], scope))
     except (KeyError, TypeError, ValueError, ExpressionInvalid) as wrong:
-        raise ManifestInvalid(f"this is no document of a feature closure: {wrong!r}.", path="closure",
+        raise ManifestInvalid(f"this is not a feature closure document: {wrong!r}.", path="closure",
                               fix="Take it from a manifest that `ofs verify` accepts.") from wrong
 
 

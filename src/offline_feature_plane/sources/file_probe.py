@@ -1,4 +1,4 @@
-"""A first look at files that nobody has described yet: types, ranges, distinct values, how late labels are (`ofs init`)."""
+"""A first look at files that have no description yet: types, ranges, distinct values, how late labels are (`ofs init`)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FileProbe:
         self._connection.close()
 
     def summarize(self, table: str, shown_path: str) -> TableSummary:
-        """The summary of `events` or `labels`; `shown_path` is how plane.yaml shall spell its path."""
+        """The summary of `events` or `labels`; `shown_path` is how plane.yaml will spell its path."""
         path, files = self._stems[table]
         types = dict(self._ask("column_name, column_type", f"(DESCRIBE {table})"))
         columns = tuple(self._column(table, name, types[_alias(place)], files.rows)
@@ -104,7 +104,7 @@ class FileProbe:
         return f"epoch_us(TRY_CAST({self._at(table, column)} AS {target}))"
 
     def _at(self, table: str, column: str) -> str:
-        """A column's place in the view: names that a database would fold or refuse are harmless there."""
+        """A column's place in the view: so that no column name reaches the SQL text."""
         return _alias([name for name, _ in self._stems[table][1].columns].index(column))
 
     def _open(self, table: str, path: Path) -> None:
@@ -218,7 +218,7 @@ class FileProbe:
         try:
             return self._connection.execute(statement).fetchall()
         except duckdb.Error as wrong:
-            raise SourceUnreadable(f"the file cannot be read: {str(wrong).splitlines()[0]}",
+            raise SourceUnreadable(f"the file cannot be read: {str(wrong).splitlines()[0]}.",
                                    fix="Check that it is a whole Parquet, CSV or JSON Lines file.") from wrong
 
 
