@@ -225,3 +225,10 @@ def test_a_forbidden_folder_is_typed(store):
     Path(store.root).chmod(0o500)
     with pytest.raises(StorageIoFailure, match="right to write"):
         store.put_new("a", b"1")
+
+
+def test_a_root_that_cannot_be_made_is_a_failure_of_the_store():
+    """What should be written there is not "not found"."""
+    with pytest.raises(StorageIoFailure) as refused:
+        LocalStore(Path("/proc/x")).put_new("a/b", b"")
+    assert refused.value.fix

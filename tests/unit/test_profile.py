@@ -230,3 +230,26 @@ derived: {ratio: val / use.m_1d}
     assert list(told(text)) == ["$.fields.val", "$.groups.use.features.x"]
     assert list(told(text.replace("cnt()", "count()"))) == ["$.fields.val"]
     assert list(told(text.replace("x: cnt()", "x: count()").replace("card: string", "card: strng"))) == ["$.fields.card", "$.fields.val"]
+
+
+@pytest.mark.parametrize(("features", "paths"), [
+    ("{n: cuont(), m: max(amount)}", {"$.groups.g.features.n"}),
+    ("{n: count(), m: max(amont)}", {"$.groups.g.features.m"})])
+def test_a_broken_feature_is_not_reported_again_by_what_reads_it(features, paths):
+    """A derived column over a feature that does not compile is no second problem; one over a name that nobody has is."""
+    text = f"""
+fields: {{c: string, amount: "decimal(12,2)"}}
+groups:
+  g: {{key: c, windows: [1d], features: {features}}}
+derived: {{d: "g.n_1d / 2", e: "amount / g.m_1d"}}
+"""
+    with pytest.raises(OfsError) as refused:
+        read_profile(load_yaml(text).value, rows="tx")
+    assert {problem.path for problem in refused.value.problems} == paths
+
+
+def test_a_call_that_a_comma_has_cut_is_told_so():
+    """In braces YAML ends a value at a comma; the advice is to quote the call."""
+    text = "fields: {c: string}\ngroups: {g: {key: c, windows: [1d], features: {r: label_rate(x, Y, of: resolved)}}}\n"
+    with pytest.raises(OfsError, match="put quotes around a call that has commas"):
+        read_profile(load_yaml(text).value, rows="tx")

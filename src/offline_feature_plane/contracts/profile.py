@@ -147,7 +147,14 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
         unknown = {model.json_path([name]): name for name in document if name not in SHORT_NAMES}
         problems = [Problem(one.path, one.code, f"there is no such field here. {model.nearest(unknown[one.path], SHORT_NAMES)}")
                     if one.path in unknown else Problem(_as_written(one.path, full), one.code, one.sentence) for one in problems]
-    raise refuse(problems)
+    raise refuse([_about_quotes(one) for one in problems])
+
+
+def _about_quotes(problem: Problem) -> Problem:
+    """In a YAML line in braces, a comma ends a value: what follows it becomes a name without a value."""
+    if not problem.sentence.endswith("not null") or not re.search(r"\.(features|row_features|derived)\b", problem.path):
+        return problem
+    return Problem(problem.path, problem.code, f"{problem.sentence}; put quotes around a call that has commas")
 
 
 def is_short_form(document: Mapping[str, Any]) -> bool:

@@ -74,6 +74,7 @@ def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | Non
     chosen = list(profile["feature_sets"])
     if any(all(name not in one[kind] for one in chosen) for kind in ("row_features", "derived") for name in profile[kind]):
         chosen.append(everything)  # a definition that no set uses is judged too
+    has_gaps = any(problem.path.startswith("$.feature_groups") for problem in compiler.problems)
     for one in chosen:
         attempts: list[list[Problem]] = []
         for subject in sources:
@@ -81,7 +82,9 @@ def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | Non
             attempt.computed(sources, subject, tuple(group for ref, group in groups.items() if ref in one["groups"]), one)
             attempts.append(attempt.problems)
         attempts.sort(key=len)
-        compiler.problems += attempts[0] if attempts else []
+        # A column of a group that does not compile is not there to be read: its name is known all the same.
+        compiler.problems += [problem for problem in (attempts[0] if attempts else ())
+                              if not (has_gaps and problem.path.startswith("$.derived") and problem.sentence.startswith("unknown name"))]
     return list(dict.fromkeys(compiler.problems))
 
 

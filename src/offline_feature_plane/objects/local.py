@@ -213,6 +213,8 @@ class LocalStore:
                         raise
                     closing.callback(os.close, folders[-1])
             except FileNotFoundError:
+                if create:  # what should be made cannot be
+                    raise
                 raise RefNotFound(f"there is no object at {self.root.joinpath(*segments)}.") from None
             yield folders
 

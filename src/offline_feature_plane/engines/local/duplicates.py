@@ -58,10 +58,11 @@ def rows_to_drop(table: PlainTable, ids: npt.NDArray[np.int64] | pa.ChunkedArray
     for column, values in _columns_at(table, suspects):
         same = _equal(values, firsts, others)
         if not same.all():
-            where = suspects[np.unique(others[~same])][:_SHOWN]
+            unlike = np.sort(others[~same])
+            where = suspects[unlike[np.sort(np.unique(keys[unlike], return_index=True)[1])]][:_SHOWN]  # one row of each id
             shown = ids.take(as_arrow(where)).to_pylist() if isinstance(ids, pa.ChunkedArray) else ids[where].tolist()
             texts = [str(value) for value in shown]
-            count = len(np.unique(keys[others[~same]]))
+            count = len(np.unique(keys[unlike]))
             raise ReplayEventIdConflict(
                 f"{table.topic}: {count} event id{'s carry' if count > 1 else ' carries'} rows that differ in {column}: {', '.join(texts)}"
                 f"{' …' if count > _SHOWN else ''}.", path=column, count=count, ids=texts,
