@@ -117,10 +117,7 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
         ReplayBasisMismatch: the file changed while it was read.
         SourceUnreadable: it is broken.
     """
-    digest, hashed = _HASHED.get(file.path, ("", None))
-    before = _stamp(file)
-    if digest == file.sha256 and before != hashed:
-        raise ReplayBasisMismatch(f"{as_found(file.path)} changed after it was hashed, before it was read.", path=file.relative)
+    before = stamp_as_hashed(file)
     count = 0
     try:
         for batch in _scan(file.path, form, columns, dictionary):
@@ -132,6 +129,19 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
     if _stamp(file) != before or count != file.rows:
         raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read: {count} rows seen, {file.rows} pinned.",
                                   path=file.relative)
+
+
+def stamp_as_hashed(file: PinnedFile) -> tuple[int, ...]:
+    """Which file is there now: the very one that was hashed last, with the pinned digest. Take it before reading, and compare it after.
+
+    Raises:
+        ReplayBasisMismatch: another file, or a changed one, is there.
+    """
+    digest, hashed = _HASHED.get(file.path, ("", None))
+    now = _stamp(file)
+    if hashed is not None and (digest, hashed) != (file.sha256, now):
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed after it was hashed, before it was read.", path=file.relative)
+    return now
 
 
 def first_value(files: FileSet, column: str) -> Any:

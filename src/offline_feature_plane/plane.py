@@ -176,10 +176,10 @@ class Plane:
                 keep_refusal(refused, self.store)
             raise
         ready = self.clock.now_us()
-        machine = self._machine(hear, is_needed=recompute or not self.inputs.is_published(planned.dm_id))
+        machine = self._machine(hear, is_needed=recompute or not self.inputs.is_published(planned.platform_run_id, planned.dm_id))
         before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
         ports = Ports(self.store, self.ledger, self.clock)
-        if recompute and self.inputs.is_published(planned.dm_id):
+        if recompute and self.inputs.is_published(planned.platform_run_id, planned.dm_id):
             with self._scratch() as folder:
                 built = compute_again(planned, ports, machine, folder, hear)
         else:

@@ -92,14 +92,14 @@ class PlaneInputs:
         said = tuple(one.describe() for one in inputs)
         return Granted(run_facts_digest(facts), said, (granted, GateResult("world_inputs", "PASS", None, {"inputs": list(said)})))
 
-    def is_published(self, dm_id: str) -> bool:
+    def is_published(self, platform_run_id: str, dm_id: str) -> bool:
         """Is there a manifest with this id?"""
-        return self._store().exists(manifest_key(self.settings.run_scope, dm_id))
+        return self._store().exists(manifest_key(platform_run_id, dm_id))
 
-    def superseded(self, dm_id: str) -> Mapping[str, str | None]:
+    def superseded(self, platform_run_id: str, dm_id: str) -> Mapping[str, str | None]:
         """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a damaged fact."""
         store = self._store()
-        return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(self.settings.run_scope, dm_id))}
+        return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(platform_run_id, dm_id))}
 
 
 def _run_facts(path: Path) -> Document:

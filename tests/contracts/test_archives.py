@@ -186,7 +186,7 @@ def test_an_index_that_contradicts_itself_is_refused_while_planning(tmp_path, ch
     write_archive(tmp_path, [record(n) for n in range(4)], per_segment=2)
     edit_index(tmp_path, lambda segments: segments[0].update(change))
     with pytest.raises((ReplayBasisMismatch, SourceUnreadable)):
-        pin(tmp_path)
+        pin(tmp_path).reading([part(0, 4)], (TX,))
 
 
 @pytest.mark.parametrize("name", ["transaction/0/00001.jsonl", "transaction/0/00001.jsonl.gz"])

@@ -149,10 +149,12 @@ def test_each_field_that_means_something_changes_the_fingerprint(tables, path):
 
 
 def test_the_scenarios_are_meant_where_there_are_some(archives, tables):
-    """Records are narrowed by scenario runs; a table that knows of none refuses them."""
+    """Records and run facts are held to scenario runs; a table beside nothing else knows of none, and refuses them."""
     assert archives.fingerprint(archives.intent | {"scenario_run_ids": ["s1"]}) != archives.fingerprint()
+    alone = {"run_facts_ref": "none", "join_scope": {"required_output_ids": []}}
     with pytest.raises(RunScopeInvalid):
-        tables.fingerprint(tables.intent | {"scenario_run_ids": ["s1"]})
+        tables.fingerprint(tables.intent | alone | {"scenario_run_ids": ["s1"]})
+    assert tables.fingerprint(tables.intent | {"scenario_run_ids": ["s1"]}) != tables.fingerprint()
 
 
 @pytest.mark.parametrize("path", NOT_MEANT)

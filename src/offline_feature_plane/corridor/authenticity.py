@@ -10,16 +10,17 @@ A manifest that passes can be believed in every word but the bytes of its data f
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.model import validate
-from offline_feature_plane.corridor.publish import by_id_key, data_prefix, manifest_key, read_vow
+from offline_feature_plane.corridor.publish import Vow, by_id_key, data_prefix, manifest_key, read_vow, staged_key
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.identity import closure_digest, core_digest, dataset_fingerprint, dataset_manifest_id
-from offline_feature_plane.errors import DigestMismatch, ManifestInvalid, OfsError, RefNotFound
+from offline_feature_plane.errors import DigestMismatch, ManifestInvalid, OfsError, RefNotFound, StorageIoFailure
 from offline_feature_plane.ports import ObjectStore
 
 _FIX = "Restore the manifest, its commit record and its pointer from a copy of the store."
@@ -88,16 +89,30 @@ def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectSt
         vow = read_vow(store, manifest.platform_run_id, str(manifest.evidence.publisher.get("run_key")))
         promised = ("commit", manifest.dataset_manifest_id, core_digest(manifest.model_dump(mode="json")))
         yield same("the publishing run committed to this core", "no commit record" if vow is None else vow.promise, promised)
+    except StorageIoFailure:  # nothing was seen, so nothing can be said
+        raise
     except OfsError as error:
         yield Check("the publishing run committed to this core", passed=False, detail=str(error))
     try:
         pointer = load_json(store.get(by_id_key(manifest.dataset_manifest_id)))
         known = pointer.get("manifest_digest") if isinstance(pointer, dict) else None
     except RefNotFound:  # its publisher died just before; the next build writes it
-        known = None if vow is None else vow.manifest_digest
+        known = _witness(manifest, raw, vow, store)
+    except StorageIoFailure:
+        raise
     except OfsError as error:
         known = str(error)
     yield same("the pointer has the digest of these bytes", sha256_of(raw), known)
+
+
+def _witness(manifest: DatasetManifest, raw: bytes, vow: Vow | None, store: ObjectStore) -> str | None:
+    """Without a pointer: the digest in the vow, or that of the manifest which the publisher staged again after its bytes were lost."""
+    if vow is None or vow.manifest_digest == sha256_of(raw):
+        return None if vow is None else vow.manifest_digest
+    with suppress(RefNotFound):
+        run_key = str(manifest.evidence.publisher.get("run_key"))
+        return sha256_of(store.get(staged_key(manifest.platform_run_id, manifest.dataset_manifest_id, run_key)))
+    return vow.manifest_digest
 
 
 def same(name: str, found: Any, promised: Any) -> Check:

@@ -163,9 +163,9 @@ def _answer(planned: Planned, ports: Ports, machine: Machine, published: Publish
                              f"its manifest is {'missing' if raw is None else 'a different one'}.",
                              path=key, fix="Restore the store from a copy, or build the dataset again with a new request_id.")
     manifest = authenticate(raw, key, ports.store)
-    if "publication" not in seconds:
-        open_dataset(manifest, ports.store, machine.work / "copies")
     is_new = published is not None and published.outcome == "PUBLISHED"
+    if not (is_new and "publication" in seconds):
+        open_dataset(manifest, ports.store, machine.work / "copies")
     notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
     return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis
+from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent, FileSetBasis
 from offline_feature_plane.contracts.model import nearest
 from offline_feature_plane.corridor.inputs import PlanningInputs
 from offline_feature_plane.corridor.pinning import PinnedInputs
@@ -47,7 +47,8 @@ def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> Non
 
 def check_scenarios(intent: BuildIntent) -> None:
     """Scenario runs narrow records; rows of plain tables belong to none (`decisions.md` D17). Raises RunScopeInvalid."""
-    if intent.scenario_run_ids and all(isinstance(entry, FileSetBasis) for entry in intent.replay_basis):
+    tables = any(isinstance(entry, FileSetBasis) for entry in intent.replay_basis)
+    if intent.scenario_run_ids and tables and intent.run_facts_ref == NO_RUN_FACTS:  # run facts are held to them too
         raise RunScopeInvalid("plain tables say of no row which scenario run it belongs to.", path="$.scenario_run_ids",
                               fix="Leave scenario_run_ids out.")
 
@@ -86,14 +87,14 @@ def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) 
     old = intent.supersedes
     if old is None:
         return
-    if not inputs.is_published(old):
+    if not inputs.is_published(intent.platform_run_id, old):
         raise SupersessionLinkInvalid(f"{old} is not published here.", path="$.supersedes", fix="Name a dataset that `ofs datasets` lists.")
     reached, todo = {old}, [old]
     while todo:
-        found = set(inputs.superseded(todo.pop())) - reached
+        found = set(inputs.superseded(intent.platform_run_id, todo.pop())) - reached
         reached |= found
         todo += found
-    given = inputs.superseded(dm_id)
+    given = inputs.superseded(intent.platform_run_id, dm_id)
     if old in given and given[old] != intent.backfill_reason:
         raise SupersessionLinkInvalid(f"{dm_id} replaces {old} already, for another reason: {given[old]!r}.", path="$.backfill_reason",
                                       fix="A recorded reason cannot change: give the same one, or leave `supersedes` out.")

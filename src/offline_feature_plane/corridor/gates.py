@@ -43,9 +43,10 @@ class Judged(Protocol):
 def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
     """Every gate of a build: those of the plan, then decoding, coverage, lag and target."""
     policy = planned.pins.intent["coverage_policy"]
+    training = planned.pins.identity["purpose"] == "training"  # else the verdict is in the core, which no index may change
     target = planned.task.target
     found = [*planned.gates,
-             judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable")),
+             judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
                             target_type=target.label_type if target else None, unlabeled=target.unlabeled if target else None),
              judge_lag(labels.per_type)]

@@ -72,8 +72,8 @@ class PlanningInputs(Protocol):
     def grant(self, intent: BuildIntent, submitted: SubmittedIntent) -> Granted:
         """No PASS, no read (`domain.md` §7): what the intent may publish and read of the world."""
 
-    def is_published(self, dm_id: str) -> bool:
+    def is_published(self, platform_run_id: str, dm_id: str) -> bool:
         """Is there a manifest with this id?"""
 
-    def superseded(self, dm_id: str) -> Mapping[str, str | None]:
+    def superseded(self, platform_run_id: str, dm_id: str) -> Mapping[str, str | None]:
         """The datasets that this one replaces, each with the reason that was given."""

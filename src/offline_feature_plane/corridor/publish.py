@@ -168,17 +168,20 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
 # --- steps --------------------------------------------------------------------------------------------------
 
 
-def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> None:
-    """Stage the manifest for a worker that may take over, after all of its data; a staged one with an equal core is kept.
+def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> Manifest:
+    """Stage the manifest for a worker that may take over, after all of its data; a staged one with an equal core is kept and returned.
 
     Raises:
         NondeterminismDetected: another attempt of this run staged another core.
     """
     standing = _stands(store, staged_key(run.platform_run_id, manifest.dm_id, run.run_key), manifest.data)
     with suppress(ManifestInvalid):  # a damaged copy is ignored
-        if read_manifest(standing).core_digest != manifest.core_digest:
+        staged = read_manifest(standing)
+        if staged.core_digest != manifest.core_digest:
             raise NondeterminismDetected(f"two attempts of run {run.run_key} gave different datasets.", run_key=run.run_key,
                                          fix="Compare the output of `ofs show --json` for both, and report this as a defect.")
+        return staged
+    return manifest
 
 
 def make_vow(store: ObjectStore, run: Run, manifest: Manifest) -> Vow:

@@ -115,7 +115,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
             if manifest.publisher == run.run_key and _fits(manifest, vow):  # another publisher's manifest was found visible, not computed
                 verify(manifest)
                 with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
-                    stage_manifest(store, run, manifest)
+                    manifest = _preferred(stage_manifest(store, run, manifest), manifest, verify)
     if vow is None:
         ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
     with _recorded(store, ledger, run, give_back=pend):
@@ -152,6 +152,15 @@ def _own_vow(store: ObjectStore, run: Run, dm_id: str) -> Vow | None:
         raise DigestMismatch(f"the commit record of run {run.run_key} names {vow.dm_id}, but the run is for {dm_id}.", run_key=run.run_key,
                              fix="Find out who wrote it, and restore it from a copy of the store.")
     return vow
+
+
+def _preferred(staged: Manifest, made: Manifest, verify: Callable[[Manifest], None]) -> Manifest:
+    """The manifest that an earlier attempt staged, if its data is there again; so that vow, staged and visible manifest are one."""
+    if staged.digest != made.digest:
+        with suppress(IntegrityError, RefNotFound):
+            verify(staged)
+            return staged
+    return made
 
 
 def _fits(manifest: Manifest, vow: Vow | None) -> bool:

@@ -14,7 +14,7 @@ from offline_feature_plane.corridor.dataset import checked_copy
 from offline_feature_plane.corridor.stage import digest_parts
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column, ColumnType
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import OfsError, StorageIoFailure
 from offline_feature_plane.ports import ObjectStore, Progress
 
 
@@ -74,6 +74,8 @@ def _artifact(ref: ArtifactRef, manifest: DatasetManifest, store: ObjectStore) -
         return Check(name, passed=False, detail=f"{ref.key} is outside of the manifest's run")
     try:
         return same(name, sha256_of(store.get(ref.key)), ref.sha256)
+    except StorageIoFailure:  # nothing was seen, so nothing can be said
+        raise
     except OfsError as error:
         return Check(name, passed=False, detail=str(error))
 
@@ -85,6 +87,8 @@ def _rows(manifest: DatasetManifest, store: ObjectStore, scratch: Path, progress
         try:
             paths.append(checked_copy(part, store, scratch))
             yield Check(f"data file {number} of {len(parts)} has its digest", passed=True, detail=part.sha256)
+        except StorageIoFailure:
+            raise
         except OfsError as error:
             yield Check(f"data file {number} of {len(parts)} has its digest", passed=False, detail=str(error))
         progress("hash", number, len(parts))

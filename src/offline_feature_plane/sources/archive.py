@@ -130,6 +130,10 @@ class PinnedArchive:
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> ArchivedRecords:
         """The records in some ranges."""
         mine = self._mine(ranges)
+        for one in self._touched(mine):
+            if (size := one.file.path.stat().st_size) != one.file.size:
+                raise ReplayBasisMismatch(f"the segment {one.file.relative} has {size} bytes; the index says {one.file.size}.",
+                                          path=one.file.relative)
         return ArchivedRecords(self.topic, self._touched(mine), mine, tuple(_Typing(source, self.zone) for source in sources))
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
@@ -232,8 +236,6 @@ def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
     if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
         raise RefScopeInvalid(f"the segment {one.path} is outside of {root}.", path=one.path,
                               fix="Move the segments below the folder of their index.")
-    if (size := path.stat().st_size) != one.size:
-        raise ReplayBasisMismatch(f"the segment {one.path} has {size} bytes; the index says {one.size}.", path=one.path)
     return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)
 
 

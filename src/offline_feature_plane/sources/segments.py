@@ -21,7 +21,7 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
     SourceUnreadable,
 )
-from offline_feature_plane.filesets import check_pins, read_batches
+from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.text_files import bounded_lines, load_object
 
@@ -72,12 +72,11 @@ def read_in_order(segments: Sequence[Segment], ranges: Sequence[Range]) -> Itera
                 if shared and any(span[1] <= record.number < span[2] for span in shared):
                     here = segment.evidence.partition, record.number
                     known, said = kept.get(here), record.digest if isinstance(record, Record) else None
-                    if known is not None and said is not None and known != said:
+                    if here in kept and known != said:  # other bytes, or one of the two cannot be read
                         coordinate = f"{segment.evidence.topic}/{segment.evidence.partition}@{record.number}"
                         raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
                                                             fix="Find out which segment is true and remove the other from the index.")
                     if here in kept:
-                        kept[here] = known or said
                         continue
                     kept[here] = said
                 yield record if isinstance(record, Record) else None
@@ -127,6 +126,7 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
     if file.relative.endswith(".parquet"):
         yield from _parquet_records(file)
         return
+    before = stamp_as_hashed(file)
     try:
         with gzip.open(file.path, "rb") if file.relative.endswith(".gz") else file.path.open("rb") as stream:
             for _, line in bounded_lines(stream.readline, file.path):
@@ -139,6 +139,8 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
     except (OSError, EOFError, zlib.error) as wrong:
         said = getattr(wrong, "strerror", None) or wrong
         raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
+    if stamp_as_hashed(file) != before:
+        raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
 
 
 def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
