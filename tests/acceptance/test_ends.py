@@ -12,7 +12,7 @@ import pytest
 from small_plane import make_plane
 
 from offline_feature_plane.__main__ import run
-from offline_feature_plane.cli import commands
+from offline_feature_plane.cli import asking
 from offline_feature_plane.plane import open_plane
 
 OFS = f"{sys.executable} -m offline_feature_plane"
@@ -110,7 +110,7 @@ m.main(["--version"])
 
 def test_a_defect_does_not_claim_what_it_cannot_know(folder, monkeypatch, capsys):
     """A defect of ours sends to the ledger; it does not say that nothing was published."""
-    monkeypatch.setattr(commands, "open_plane", lambda *_: (_ for _ in ()).throw(KeyError("x")))
+    monkeypatch.setattr(asking, "open_plane", lambda *_: (_ for _ in ()).throw(KeyError("x")))
     assert run(["runs"]) == 70
     said = capsys.readouterr().err
     assert "`ofs runs` shows" in said
@@ -119,7 +119,7 @@ def test_a_defect_does_not_claim_what_it_cannot_know(folder, monkeypatch, capsys
 
 def test_too_little_memory_is_a_refusal_with_advice(folder, monkeypatch, capsys):
     """A machine that is too small is no defect of ours."""
-    monkeypatch.setattr(commands, "open_plane", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(asking, "open_plane", lambda *_: (_ for _ in ()).throw(MemoryError()))
     assert run(["runs"]) == 4
     assert "RESOURCE_EXCEEDED" in capsys.readouterr().err
 
@@ -137,7 +137,7 @@ def test_other_failures_of_files_are_not_taken_for_the_output(monkeypatch):
     """Only what writes the answer counts as the output."""
     def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(commands, "open_plane", fail)
+    monkeypatch.setattr(asking, "open_plane", fail)
     before = signal.getsignal(signal.SIGINT)
     assert run(["runs"]) == 70
     assert Path(os.devnull).exists()
