@@ -1,4 +1,4 @@
-"""The commands of the main way: start, plan, build, look, verify. Each says its words, its help, and which call of the library answers it."""
+"""The commands of the main way, from starting to verifying: their words, their help, and which call of the library answers each."""
 
 from __future__ import annotations
 
