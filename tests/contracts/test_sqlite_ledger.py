@@ -5,16 +5,20 @@ import re
 import shutil
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from offline_feature_plane.domain.identity import run_key as key_of
 from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import Fenced, InvalidTransition, LedgerChainBroken, LedgerUnavailable, OfsError, RunNotFound
-from offline_feature_plane.ledger.connector import STATEMENTS
+from offline_feature_plane.ledger.chain import link, queued_details
+from offline_feature_plane.ledger.connector import STATEMENTS, sql_file
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger, mapped
-from offline_feature_plane.testing.ledger_contract import LEASE_US, ONE, REQUEST, LedgerContract, ManualClock, submit
+from offline_feature_plane.testing.asking import LEASE_US, ONE, REQUEST, ManualClock, submit
+from offline_feature_plane.testing.ledger_contract import LedgerContract
 
 
 class MachineClock:
@@ -126,6 +130,21 @@ def test_a_locked_ledger_says_so(finished, path):
     assert len(impatient.runs()) == 1
 
 
+def test_a_ledger_of_the_first_schema_goes_on(path):
+    """A file that the first schema wrote is brought up to date when it is opened, with its runs and their histories as they were."""
+    path.parent.mkdir()
+    _sql(path, sql_file("sqlite_0001.sql"))
+    run_key, said = key_of(REQUEST), {"request_id": REQUEST, "payload_digest": ONE, "platform_run_id": "run-1", "payload": '{"asked":1}'}
+    queued = link(run_key=run_key, after=None, kind="INTENT_QUEUED", at_us=5, attempt=0, details=queued_details(**said))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload, state, created_us, updated_us) "
+                           "VALUES (?, ?, ?, ?, ?, 'QUEUED', 5, 5)", (run_key, *said.values()))
+        connection.execute(f"INSERT INTO events ({', '.join(queued)}) VALUES ({', '.join('?' * len(queued))})", tuple(queued.values()))
+    ledger = SqliteLedger(path, ManualClock())
+    assert [event.digest for event in ledger.events(run_key)] == [queued["digest"]]
+    assert ledger.claim_next(worker="a", lease_us=LEASE_US, platform_run_id="run-1").run_key == run_key
+
+
 def test_two_openings_of_a_new_file_make_one_ledger(path):
     """The tables are made in one transaction; a second opening finds them."""
     first, second = SqliteLedger(path, ManualClock()), SqliteLedger(path, ManualClock())
@@ -186,7 +205,7 @@ BYPASSES = [
     "UPDATE runs SET reason_code = 'X'",
     "DELETE FROM runs",
     ("INSERT OR REPLACE INTO runs SELECT number, run_key, request_id, payload_digest, platform_run_id, payload, 'QUEUED', NULL, 0, 0, 0, "
-     "NULL, NULL, NULL, NULL, created_us, updated_us FROM runs"),
+     "NULL, NULL, NULL, NULL, created_us, updated_us, 0 FROM runs"),
     "INSERT OR REPLACE INTO closures VALUES ('cards@1', 'sha256:00')",
 ]
 
@@ -222,7 +241,7 @@ def _tampered(path, seed):
             connection.execute("UPDATE events SET seq = ? WHERE seq = ?", (after, before))
     else:
         table, where = ("events", f"WHERE seq = {seq}") if how == "event" else ("runs", "")
-        kept = {"number", "lease_until_us", "updated_us",  # the order, the live lease and the last touch tell no history
+        kept = {"number", "lease_until_us", "due_us", "updated_us",  # order, lease, turn and last touch tell no history
                 "run_key", "seq"}  # a key that moves is a drop or a swap
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] not in kept]
         column = draw.choice(columns)

@@ -7,7 +7,7 @@ import pytest
 from offline_feature_plane.corridor.claims import WORKER_DIED_CODE, Worker, claim
 from offline_feature_plane.errors import RunBusy, RunEnded
 from offline_feature_plane.ledger.sqlite import SqliteLedger
-from offline_feature_plane.testing.ledger_contract import ManualClock, submit
+from offline_feature_plane.testing.asking import ManualClock, submit
 
 LEASE_US = 3_000_000
 

@@ -32,8 +32,8 @@ from offline_feature_plane.errors import (
     TargetDegenerate,
 )
 from offline_feature_plane.ledger.sqlite import SqliteLedger
+from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.faulty_store import Crashed, Faulty, Fuse, MemoryStore
-from offline_feature_plane.testing.ledger_contract import ManualClock
 
 DM, PLACE, LEASE_US = "dm_" + "a" * 32, "cards", 1_000_000
 HOWS = ("fail before", "fail after", "crash before", "crash after")

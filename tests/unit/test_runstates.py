@@ -8,7 +8,7 @@ from offline_feature_plane.errors import InvalidTransition
 LAWFUL = {
     "QUEUED": {"claim": "RUNNING", "cancel": "CANCELLED"},
     "RUNNING": {"claim": "RUNNING", "heartbeat": "RUNNING", "note": "RUNNING", "publish_pending": "PUBLISH_PENDING", "release": "QUEUED",
-                "done": "DONE", "failed": "FAILED"},
+                "done": "DONE", "failed": "FAILED", "cancelled": "CANCELLED"},
     "PUBLISH_PENDING": {"claim": "RUNNING", "cancel": "CANCELLED"},
     "DONE": {}, "FAILED": {}, "CANCELLED": {},
 }

@@ -258,6 +258,12 @@ class CodeReleaseMismatch(ConflictError):
     """The intent states another code release than the installed one."""
 
 
+class RunConfigDigestMismatch(ConflictError):
+    """The configuration of this worker differs, in what bears meaning, from the one that the run was asked under."""
+
+    fix = "Give the worker the plane.yaml that the request was made with, or ask again under the present one."
+
+
 class DatasetRetired(ConflictError):
     """A dataset of this meaning was retired."""
 

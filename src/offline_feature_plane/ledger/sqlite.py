@@ -20,7 +20,7 @@ from offline_feature_plane.ledger.connector import STATEMENTS, Row, Transaction,
 from offline_feature_plane.ledger.verbs import LedgerVerbs
 from offline_feature_plane.ports import Clock
 
-SCHEMA_VERSION: Final = 1
+SCHEMA: Final = ("sqlite_0001.sql", "sqlite_0002.sql")  # each file leads from one version to the next
 
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _NO_LEDGER: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT}
@@ -59,21 +59,24 @@ class SqliteConnector:
         self._is_prepared = False
 
     def look(self) -> None:
-        """Refuse an existing file that is not a ledger of this schema. Writes nothing."""
+        """Refuse an existing file that is not a ledger, or one of a newer schema; one of an older schema is brought up to date."""
         if os.path.lexists(self._path):
             with self._mapped(), closing(self._opened("rw")) as connection:
-                self._is_prepared = self._has_tables(connection)
+                version = self._version(connection)
+            self._is_prepared = version == len(SCHEMA)
+            if 0 < version < len(SCHEMA):
+                self.prepare()
 
     def prepare(self) -> None:
-        """Make the file, its folder and its tables if they are missing; refuse what is not a ledger of this schema."""
+        """Make the file, its folder and its tables if they are missing or of an older schema; refuse what is not a ledger."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as wrong:
             raise LedgerUnavailable(f"the folder {self._path.parent} cannot be created: {wrong.strerror or wrong}.", path=str(self._path),
                                     fix="Choose a folder that can be written.") from wrong
         with self._mapped(), closing(self._opened("rwc")) as connection, _transaction(connection, "BEGIN IMMEDIATE"):
-            if not self._has_tables(connection):
-                for statement in _statements(sql_file("schema.sqlite.sql")):
+            for script in SCHEMA[self._version(connection):]:
+                for statement in _statements(sql_file(script)):
                     connection.execute(statement)
         self._is_prepared = True
 
@@ -92,7 +95,7 @@ class SqliteConnector:
             yield _Nothing()
             return
         with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN"):
-            if self._has_tables(connection):
+            if self._version(connection):
                 yield SqliteTransaction(connection, self._clock)
             else:
                 yield _Nothing()
@@ -108,21 +111,19 @@ class SqliteConnector:
             raise
         return connection
 
-    def _has_tables(self, connection: sqlite3.Connection) -> bool:
-        """Is it a ledger of this schema? False for an empty file. Raises LedgerUnavailable for anything else."""
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """The version of the schema; 0 for an empty file. Raises LedgerUnavailable for what is no ledger, or a newer one."""
         tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables:
-            self._check_schema(connection, tables)
-        return bool(tables)
-
-    def _check_schema(self, connection: sqlite3.Connection, tables: set[str]) -> None:
+        if not tables:
+            return 0
         if "ledger_schema" not in tables:
             raise LedgerUnavailable("the file is an SQLite database, but not a run ledger.", path=str(self._path),
                                     fix="Point the ledger setting at another file.")
         version = connection.execute("SELECT MAX(version) AS version FROM ledger_schema").fetchone()["version"]
-        if version != SCHEMA_VERSION:
-            raise LedgerUnavailable(f"the ledger has schema {version}; this release reads {SCHEMA_VERSION}.", path=str(self._path),
+        if version not in range(1, len(SCHEMA) + 1):
+            raise LedgerUnavailable(f"the ledger has schema {version}; this release reads {len(SCHEMA)}.", path=str(self._path),
                                     fix="Install the release that wrote it, or a newer one.", schema=version)
+        return int(version)
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:

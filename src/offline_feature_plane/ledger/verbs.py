@@ -10,19 +10,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from offline_feature_plane.domain.canonical import hex_of
+from offline_feature_plane.domain.canonical import hex_of, load_json
 from offline_feature_plane.domain.identity import run_key as key_of
-from offline_feature_plane.domain.runstates import TERMINAL, Limits, Verb, granted, move
-from offline_feature_plane.errors import Fenced, LedgerChainBroken, RequestIdPayloadMismatch, RunBusy, RunEnded, RunNotFound, SchemaInvalid
+from offline_feature_plane.domain.runstates import LONGEST_WAIT_US, TERMINAL, Limits, Verb, granted, move
+from offline_feature_plane.errors import (
+    Fenced,
+    LedgerChainBroken,
+    PublicationStalled,
+    RequestIdPayloadMismatch,
+    RunBusy,
+    RunEnded,
+    RunNotFound,
+    SchemaInvalid,
+)
 from offline_feature_plane.ledger import chain
 from offline_feature_plane.ledger.connector import Connector, Row, Transaction
-from offline_feature_plane.ports import LedgerEvent, Run, Submitted
+from offline_feature_plane.ports import LedgerEvent, Quarantined, Run, Submitted
 
 # No lease is longer; what seems to last longer was given by a clock that has been set back since.
 MOST_LEASE_US: Final = 3_600_000_000
 
 _KINDS: Final[Mapping[Verb, str]] = {"publish_pending": chain.PENDING, "release": chain.RELEASED, "done": chain.DONE,
-                                     "failed": chain.FAILED}
+                                     "failed": chain.FAILED, "cancelled": chain.CANCELLED}
 
 
 class LedgerVerbs:
@@ -41,17 +50,18 @@ class LedgerVerbs:
 
     # --- asking ---------------------------------------------------------------------------------------------
 
-    def submit(self, *, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+    def submit(self, *, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any],
+               wait_us: int = 0) -> Submitted:
         """Open a run, or return the one this request id has. Raises RequestIdPayloadMismatch, LedgerUnavailable, SchemaInvalid."""
         with self._connector.writing() as tx:
-            return _submit(tx, request_id, payload_digest, platform_run_id, payload)
+            return _submit(tx, request_id, payload_digest, platform_run_id, payload, wait_us)
 
-    def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+    def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any], wait_us: int = 0) -> Submitted:
         """Submit under `auto:<first 16 hex>:<n>`, n = FAILED or CANCELLED such runs of this payload + 1 (`decisions.md` D6)."""
         prefix = f"auto:{hex_of(payload_digest)[:16]}:"
         with self._connector.writing() as tx:
             lost = tx.one("lost_unnamed_runs", payload_digest=payload_digest, prefix=prefix, prefix_length=len(prefix))
-            return _submit(tx, f"{prefix}{(lost['n'] if lost else 0) + 1}", payload_digest, platform_run_id, payload)
+            return _submit(tx, f"{prefix}{(lost['n'] if lost else 0) + 1}", payload_digest, platform_run_id, payload, wait_us)
 
     # --- working --------------------------------------------------------------------------------------------
 
@@ -66,14 +76,34 @@ class LedgerVerbs:
             if run.lease_until_us is not None and now < run.lease_until_us <= now + MOST_LEASE_US:  # else another clock gave it
                 raise RunBusy(f"run {run_key} is held by {run.worker}; its lease ends in {(run.lease_until_us - now) / 1e6:.1f} s.",
                               run_key=run_key, worker=run.worker, lease_until_us=run.lease_until_us)
-            grant = granted(run.state, run.mode, run.full_run_attempts, run.publish_retry_attempts, self._limits)
-            claimed = {**vars(grant), "worker": worker}
-            changed = tx.change("claim_run", run_key=run_key, attempt=run.attempt, state=run.state, lease_until_us=now + lease_us,
-                                at_us=now, **claimed)
-            if changed != 1:
-                raise RunBusy(f"run {run_key} was just taken by another worker.", run_key=run_key)
-            _append(tx, run_key, chain.STARTED, now, run.attempt + 1, {**claimed, "took_over": run.state == "RUNNING"})
-            return _found(tx, run_key)
+            return self._take(tx, run, now, worker, lease_us)
+
+    def claim_next(self, *, worker: str, lease_us: int, platform_run_id: str) -> Run | None:
+        """Claim the run that is due the longest; see `ports.Ledger.claim_next`. Raises LedgerChainBroken, RunBusy, LedgerUnavailable."""
+        with self._connector.writing() as tx:
+            now = tx.now_us()
+            due = tx.one("next_due", platform_run_id=platform_run_id, now_us=now, latest_due_us=now + LONGEST_WAIT_US,
+                         latest_lease_us=now + MOST_LEASE_US, stalled=PublicationStalled.code)
+            if due is None:
+                return None
+            chain.verified(due, tx.every("events", run_key=due["run_key"]))
+            return self._take(tx, _run(due), now, worker, lease_us)
+
+    def _take(self, tx: Transaction, run: Run, now: int, worker: str, lease_us: int) -> Run:
+        grant = granted(run.state, run.mode, run.full_run_attempts, run.publish_retry_attempts, self._limits, run.reason_code)
+        claimed = {**vars(grant), "worker": worker}
+        changed = tx.change("claim_run", run_key=run.run_key, attempt=run.attempt, state=run.state, lease_until_us=now + lease_us,
+                            at_us=now, **claimed)
+        if changed != 1:
+            raise RunBusy(f"run {run.run_key} was just taken by another worker.", run_key=run.run_key)
+        _append(tx, run.run_key, chain.STARTED, now, run.attempt + 1, {**claimed, "took_over": run.state == "RUNNING"})
+        return _found(tx, run.run_key)
+
+    def quarantine(self, run_key: str, *, code: str, details: Mapping[str, Any]) -> None:
+        """Keep a run that cannot be read away from every worker, for good. Raises LedgerUnavailable."""
+        with self._connector.writing() as tx:
+            if tx.one("quarantined_run", run_key=run_key) is None:
+                tx.change("insert_quarantined", run_key=run_key, at_us=tx.now_us(), code=code, details=chain.text_of(details))
 
     def heartbeat(self, run_key: str, *, attempt: int, lease_us: int) -> None:
         """Prolong the lease; no event. Raises Fenced, RunNotFound, LedgerUnavailable."""
@@ -93,13 +123,13 @@ class LedgerVerbs:
 
     # --- ending ---------------------------------------------------------------------------------------------
 
-    def publish_pending(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
-        """RUNNING → PUBLISH_PENDING. Raises Fenced, RunNotFound, LedgerUnavailable."""
-        return self._leave(run_key, attempt, "publish_pending", reason_code=reason_code)
+    def publish_pending(self, run_key: str, *, attempt: int, reason_code: str, wait_us: int = 0) -> Run:
+        """RUNNING → PUBLISH_PENDING, due after `wait_us`. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "publish_pending", reason_code=reason_code, wait_us=wait_us)
 
-    def release(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
-        """RUNNING → QUEUED: the lease is given back, the attempt stays spent. Raises Fenced, RunNotFound, LedgerUnavailable."""
-        return self._leave(run_key, attempt, "release", reason_code=reason_code)
+    def release(self, run_key: str, *, attempt: int, reason_code: str, wait_us: int = 0) -> Run:
+        """RUNNING → QUEUED, due after `wait_us`; the attempt stays spent. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "release", reason_code=reason_code, wait_us=wait_us)
 
     def done(self, run_key: str, *, attempt: int, result: Mapping[str, Any]) -> Run:
         """RUNNING → DONE. Raises Fenced, RunNotFound, LedgerUnavailable."""
@@ -108,6 +138,10 @@ class LedgerVerbs:
     def failed(self, run_key: str, *, attempt: int, reason_code: str, details: Mapping[str, Any]) -> Run:
         """RUNNING → FAILED, final; the caller has written the tombstone before. Raises Fenced, RunNotFound, LedgerUnavailable."""
         return self._leave(run_key, attempt, "failed", reason_code=reason_code, details=details)
+
+    def cancelled(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
+        """RUNNING → CANCELLED, final; its worker has found the tombstone. Raises Fenced, RunNotFound, LedgerUnavailable."""
+        return self._leave(run_key, attempt, "cancelled", reason_code=reason_code)
 
     def cancel(self, run_key: str, *, reason: str) -> Run:
         """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has written the tombstone before. Raises InvalidTransition, RunNotFound."""
@@ -120,12 +154,12 @@ class LedgerVerbs:
             return _found(tx, run_key)
 
     def _leave(self, run_key: str, attempt: int, verb: Verb, *, reason_code: str | None = None, result: Mapping[str, Any] | None = None,
-               details: Mapping[str, Any] | None = None) -> Run:
+               details: Mapping[str, Any] | None = None, wait_us: int = 0) -> Run:
         said = {"reason_code": reason_code, "result": result, "details": details}
         with self._connector.writing() as tx:
             now = tx.now_us()
             changed = tx.change("leave_running", run_key=run_key, attempt=attempt, state=move("RUNNING", verb), reason_code=reason_code,
-                                result=chain.text_of(result), at_us=now)
+                                result=chain.text_of(result), at_us=now, due_us=now + wait_us)
             _only_one(tx, changed, run_key, attempt)
             _append(tx, run_key, _KINDS[verb], now, attempt, {name: value for name, value in said.items() if value is not None})
             return _found(tx, run_key)
@@ -141,6 +175,12 @@ class LedgerVerbs:
         """Newest first."""
         with self._connector.reading() as tx:
             return tuple(_run(row) for row in tx.every("newest_runs", limit=limit))
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """The runs that no worker may take, oldest first."""
+        with self._connector.reading() as tx:
+            return tuple(Quarantined(row["run_key"], row["at_us"], row["code"], load_json(row["details"]))
+                         for row in tx.every("quarantined"))
 
     def find(self, name: str, *, limit: int = 2) -> Sequence[Run]:
         """Runs whose key begins with `name`, or whose request id it is; at most `limit`."""
@@ -172,26 +212,28 @@ class LedgerVerbs:
     def remember_closure(self, *, profile: str, digest: str) -> str:
         """Remember that `policy@revision/set@version` has this closure digest, or return the one it has already (`decisions.md` D11)."""
         with self._connector.writing() as tx:
-            known = tx.one("closure", profile=profile)
-            if known is None:
-                tx.change("insert_closure", profile=profile, digest=digest)
-            return digest if known is None else str(known["digest"])
+            if tx.one("closure", profile=profile) is None:
+                tx.change("insert_closure", profile=profile, digest=digest)  # or another worker has just done so
+            return str((tx.one("closure", profile=profile) or {})["digest"])
 
 
-def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any],
+            wait_us: int) -> Submitted:
     run_key = key_of(request_id)
-    known = tx.one("run", run_key=run_key)
-    if known is not None:
-        if known["payload_digest"] != payload_digest:
-            raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload ({known['payload_digest']}; "
-                                           f"now {payload_digest}).", path="request_id", run_key=run_key)
-        chain.verified(known, tx.every("events", run_key=run_key))
-        return Submitted("DUPLICATE", _run(known))
-    now, text = tx.now_us(), str(chain.text_of(payload))
-    said = {"request_id": request_id, "payload_digest": payload_digest, "platform_run_id": platform_run_id, "payload": text}
-    tx.change("insert_run", run_key=run_key, at_us=now, **said)
-    _append(tx, run_key, chain.QUEUED, now, 0, chain.queued_details(**said))
-    return Submitted("NEW", _found(tx, run_key))
+    if (known := tx.one("run", run_key=run_key)) is None:
+        now, text = tx.now_us(), str(chain.text_of(payload))
+        said = {"request_id": request_id, "payload_digest": payload_digest, "platform_run_id": platform_run_id, "payload": text}
+        if tx.change("insert_run", run_key=run_key, at_us=now, due_us=now + wait_us, **said) == 1:
+            _append(tx, run_key, chain.QUEUED, now, 0, chain.queued_details(**said))
+            return Submitted("NEW", _found(tx, run_key))
+        known = tx.one("run", run_key=run_key)  # another caller has just done so
+    if known is None:
+        raise _not_found(run_key)
+    if known["payload_digest"] != payload_digest:
+        raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload ({known['payload_digest']}; "
+                                       f"now {payload_digest}).", path="request_id", run_key=run_key)
+    chain.verified(known, tx.every("events", run_key=run_key))
+    return Submitted("DUPLICATE", _run(known))
 
 
 def _append(tx: Transaction, run_key: str, kind: str, at_us: int, attempt: int, details: Mapping[str, Any]) -> None:

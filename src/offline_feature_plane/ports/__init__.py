@@ -134,16 +134,31 @@ class Submitted:
     run: Run
 
 
+@dataclass(frozen=True)
+class Quarantined:
+    """A run that cannot be read, kept away from every worker: since when, for which code, and what was found."""
+
+    run_key: str
+    at_us: int
+    code: str
+    details: Mapping[str, Any]
+
+
 @runtime_checkable
 class Ledger(Protocol):
-    """The run ledger (`domain.md` §4). Every update carries the attempt; a stale one raises Fenced."""
+    """The run ledger, which is also the queue (`domain.md` §4). Every update carries the attempt; a stale one raises Fenced."""
 
     name: str
 
-    def submit(self, *, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
-        """Open a run or return the one this request id has. Raises RequestIdPayloadMismatch, LedgerUnavailable."""
+    def submit(self, *, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any],
+               wait_us: int = 0) -> Submitted:
+        """Open a run or return the one this request id has; `claim_next` leaves a new one alone for `wait_us`.
 
-    def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any]) -> Submitted:
+        Raises:
+            RequestIdPayloadMismatch: the id was used with another payload. LedgerUnavailable.
+        """
+
+    def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any], wait_us: int = 0) -> Submitted:
         """Submit under `auto:<first 16 hex>:<n>`, n = FAILED or CANCELLED runs of this payload + 1 (`decisions.md` D6)."""
 
     def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
@@ -156,14 +171,30 @@ class Ledger(Protocol):
             RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound.
         """
 
+    def claim_next(self, *, worker: str, lease_us: int, platform_run_id: str) -> Run | None:
+        """Claim the run of this scope that has been due the longest: waiting and due, or RUNNING with its lease run out. None if none is.
+
+        Runs that are quarantined, and pending ones that need a person (PUBLICATION_STALLED), are never due.
+
+        Raises:
+            LedgerChainBroken: the run that is due cannot be believed; its `run_key` is in the fields. Nothing was changed.
+            RunBusy: another worker was quicker; ask again.
+        """
+
+    def quarantine(self, run_key: str, *, code: str, details: Mapping[str, Any]) -> None:
+        """Keep a run that cannot be believed away from every worker and out of every list, for good."""
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """The runs that no worker may take, oldest first."""
+
     def heartbeat(self, run_key: str, *, attempt: int, lease_us: int) -> None:
         """Prolong the lease. Raises Fenced."""
 
     def note(self, run_key: str, *, attempt: int, kind: str, details: Mapping[str, Any]) -> None:
         """Append an event (a finished phase with its receipt's digest) to a RUNNING run. Raises Fenced."""
 
-    def publish_pending(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
-        """RUNNING → PUBLISH_PENDING. Raises Fenced."""
+    def publish_pending(self, run_key: str, *, attempt: int, reason_code: str, wait_us: int = 0) -> Run:
+        """RUNNING → PUBLISH_PENDING, due after `wait_us`. Raises Fenced."""
 
     def done(self, run_key: str, *, attempt: int, result: Mapping[str, Any]) -> Run:
         """RUNNING → DONE. Raises Fenced."""
@@ -171,8 +202,11 @@ class Ledger(Protocol):
     def failed(self, run_key: str, *, attempt: int, reason_code: str, details: Mapping[str, Any]) -> Run:
         """RUNNING → FAILED, final. Raises Fenced."""
 
-    def release(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
-        """RUNNING → QUEUED after a transient failure: the lease is given back, the attempt stays spent. Raises Fenced."""
+    def release(self, run_key: str, *, attempt: int, reason_code: str, wait_us: int = 0) -> Run:
+        """RUNNING → QUEUED after a transient failure: the attempt stays spent, the run is due after `wait_us`. Raises Fenced."""
+
+    def cancelled(self, run_key: str, *, attempt: int, reason_code: str) -> Run:
+        """RUNNING → CANCELLED, by the worker that found the tombstone of a cancellation. Raises Fenced."""
 
     def cancel(self, run_key: str, *, reason: str) -> Run:
         """QUEUED or PUBLISH_PENDING → CANCELLED. Raises InvalidTransition for others."""

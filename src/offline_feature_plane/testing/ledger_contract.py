@@ -11,10 +11,8 @@ A clock that the database owns must be replaced for the tests by the one handed 
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -24,68 +22,18 @@ from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import (
     Fenced,
     InvalidTransition,
-    OfsError,
     RequestIdPayloadMismatch,
     RunBusy,
     RunEnded,
     RunNotFound,
     SchemaInvalid,
 )
-from offline_feature_plane.ports import Clock, Ledger, Run, Submitted
-
-MakeLedger = Callable[[Clock, Limits], Ledger]
-
-ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
-REQUEST = "request-0001"
-LEASE_US = 10_000_000
-CALLERS = 64
+from offline_feature_plane.ports import Ledger, Run, Submitted
+from offline_feature_plane.testing.asking import CALLERS, LEASE_US, ONE, OTHER, REQUEST, ManualClock, at_once, submit, unnamed
+from offline_feature_plane.testing.queue_contract import MakeLedger, QueueContract
 
 
-class ManualClock:
-    """A clock that moves only when it is advanced."""
-
-    def __init__(self, us: int = 1_790_000_000_000_000) -> None:
-        self.us = us
-
-    def now_us(self) -> int:
-        """The current instant."""
-        return self.us
-
-    def sleep_us(self, span_us: int) -> None:
-        """Waiting is going on."""
-        self.us += span_us
-
-    def go_on(self, us: int) -> None:
-        """Let `us` microseconds pass."""
-        self.us += us
-
-
-def submit(ledger: Ledger, request_id: str = REQUEST, payload_digest: str = ONE) -> Submitted:
-    """Submit a small payload."""
-    return ledger.submit(request_id=request_id, payload_digest=payload_digest, platform_run_id="run-1", payload={"asked": [1, None, "é"]})
-
-
-def unnamed(ledger: Ledger, payload_digest: str = ONE) -> Submitted:
-    """Submit a small payload without a request id."""
-    return ledger.submit_unnamed(payload_digest=payload_digest, platform_run_id="run-1", payload={"asked": 1})
-
-
-def at_once(callers: int, call: Callable[[int], Any]) -> list[Any]:
-    """What `callers` threads get that all start at one barrier: values, or the errors of ours."""
-    barrier = threading.Barrier(callers)
-
-    def one(number: int) -> Any:
-        barrier.wait()
-        try:
-            return call(number)
-        except OfsError as error:
-            return error
-
-    with ThreadPoolExecutor(callers) as pool:
-        return list(pool.map(one, range(callers)))
-
-
-class LedgerContract:
+class LedgerContract(QueueContract):
     """The laws of `ports.Ledger` (`domain.md` §4)."""
 
     @pytest.fixture
@@ -243,6 +191,7 @@ class LedgerContract:
     def updates(self, ledger: Ledger, run_key: str, attempt: int) -> list[Callable[[], Any]]:
         """Every verb that names an attempt."""
         return [lambda: ledger.heartbeat(run_key, attempt=attempt, lease_us=LEASE_US),
+                lambda: ledger.cancelled(run_key, attempt=attempt, reason_code="X"),
                 lambda: ledger.note(run_key, attempt=attempt, kind="PHASE", details={}),
                 lambda: ledger.publish_pending(run_key, attempt=attempt, reason_code="X"),
                 lambda: ledger.release(run_key, attempt=attempt, reason_code="X"),

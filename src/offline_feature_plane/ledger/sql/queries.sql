@@ -1,14 +1,22 @@
 -- Every statement of the ledger's verbs, by name. Plain SQL with named values, so that a connector of another database can run it.
 
 -- name: insert_run
-INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload, state, created_us, updated_us)
-VALUES (:run_key, :request_id, :payload_digest, :platform_run_id, :payload, 'QUEUED', :at_us, :at_us)
+INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload, state, due_us, created_us, updated_us)
+VALUES (:run_key, :request_id, :payload_digest, :platform_run_id, :payload, 'QUEUED', :due_us, :at_us, :at_us)
+ON CONFLICT DO NOTHING
 
 -- name: run
 SELECT * FROM runs WHERE run_key = :run_key
 
 -- name: newest_runs
-SELECT * FROM runs ORDER BY number DESC LIMIT :limit
+SELECT * FROM runs WHERE run_key NOT IN (SELECT run_key FROM quarantined) ORDER BY number DESC LIMIT :limit
+
+-- name: next_due
+SELECT * FROM runs
+WHERE platform_run_id = :platform_run_id AND run_key NOT IN (SELECT run_key FROM quarantined) AND (
+    (state IN ('QUEUED', 'PUBLISH_PENDING') AND (due_us <= :now_us OR due_us > :latest_due_us) AND COALESCE(reason_code, '') <> :stalled)
+    OR (state = 'RUNNING' AND (lease_until_us <= :now_us OR lease_until_us > :latest_lease_us)))
+ORDER BY due_us, number LIMIT 1
 
 -- name: named_runs
 SELECT * FROM runs WHERE request_id = :name OR substr(run_key, 1, :length) = :name ORDER BY number DESC LIMIT :limit
@@ -32,7 +40,8 @@ UPDATE runs SET updated_us = :at_us
 WHERE run_key = :run_key AND attempt = :attempt AND state = 'RUNNING'
 
 -- name: leave_running
-UPDATE runs SET state = :state, lease_until_us = NULL, reason_code = :reason_code, result = :result, updated_us = :at_us
+UPDATE runs SET state = :state, lease_until_us = NULL, due_us = :due_us, reason_code = :reason_code, result = :result,
+    updated_us = :at_us
 WHERE run_key = :run_key AND attempt = :attempt AND state = 'RUNNING'
 
 -- name: cancel_run
@@ -50,7 +59,16 @@ SELECT * FROM events WHERE run_key = :run_key ORDER BY seq
 SELECT * FROM events WHERE run_key = :run_key ORDER BY seq DESC LIMIT 1
 
 -- name: insert_closure
-INSERT INTO closures (profile, digest) VALUES (:profile, :digest)
+INSERT INTO closures (profile, digest) VALUES (:profile, :digest) ON CONFLICT DO NOTHING
 
 -- name: closure
 SELECT digest FROM closures WHERE profile = :profile
+
+-- name: insert_quarantined
+INSERT INTO quarantined (run_key, at_us, code, details) VALUES (:run_key, :at_us, :code, :details) ON CONFLICT DO NOTHING
+
+-- name: quarantined
+SELECT * FROM quarantined ORDER BY at_us, run_key
+
+-- name: quarantined_run
+SELECT * FROM quarantined WHERE run_key = :run_key
