@@ -137,8 +137,8 @@ def test_a_ledger_of_the_first_schema_goes_on(path):
     run_key, said = key_of(REQUEST), {"request_id": REQUEST, "payload_digest": ONE, "platform_run_id": "run-1", "payload": '{"asked":1}'}
     queued = link(run_key=run_key, after=None, kind="INTENT_QUEUED", at_us=5, attempt=0, details=queued_details(**said))
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload, state, created_us, updated_us) "
-                           "VALUES (?, ?, ?, ?, ?, 'QUEUED', 5, 5)", (run_key, *said.values()))
+        connection.execute("INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload, state, created_us, "
+                           "updated_us) VALUES (?, ?, ?, ?, ?, 'QUEUED', 5, 5)", (run_key, *said.values()))
         connection.execute(f"INSERT INTO events ({', '.join(queued)}) VALUES ({', '.join('?' * len(queued))})", tuple(queued.values()))
     ledger = SqliteLedger(path, ManualClock())
     assert [event.digest for event in ledger.events(run_key)] == [queued["digest"]]
