@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.build import Built
 from offline_feature_plane.corridor.build import build as build_dataset
-from offline_feature_plane.corridor.claims import Worker
+from offline_feature_plane.corridor.claims import Worker, submit
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
@@ -30,10 +30,12 @@ from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import by_id_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
+from offline_feature_plane.corridor.settlement import cancel as cancel_run
 from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
+from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.errors import (
@@ -43,6 +45,7 @@ from offline_feature_plane.errors import (
     RefInvalid,
     RefNotFound,
     RunNotFound,
+    RunScopeInvalid,
     SchemaInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
@@ -50,11 +53,12 @@ from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Run
+from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
+Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
 _LOOKS = itertools.count()
@@ -122,7 +126,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, lambda: self.store, lambda: _engine(settings.engine.name))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: _engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -146,7 +150,7 @@ class Plane:
     def plan(self, intent: Intent) -> Planned:
         """Validate, resolve and pin an intent; nothing is written. Raises OfsError."""
         planned = self._planned(intent)
-        check_drift(planned, self.ledger)
+        check_drift(planned.pins, self.ledger)
         return planned
 
     def pin(self, intent: Intent) -> Pinned:
@@ -186,6 +190,46 @@ class Plane:
             built = build_dataset(planned, ports, machine, self._worker(), hear)
         return replace(built, timings={**before, **built.timings})
 
+    # --- operating ------------------------------------------------------------------------------------------
+
+    def enqueue(self, intent: Intent) -> Submitted:
+        """Plan an intent and leave its run to the workers; the same intent again is the same run. Raises OfsError as `plan`."""
+        return submit(self.plan(intent), self.ledger)
+
+    def work(self, *, once: bool = False, progress: Progress | None = None, trouble: Trouble | None = None) -> Iterator[Ended]:
+        """Work on the due runs of this plane's scope, and yield what became of each; forever, or until nothing is due.
+
+        Args:
+            once: end when nothing is due.
+            progress: is told of each step.
+            trouble: is told of a ledger or store that failed, before the worker waits for it.
+
+        Raises:
+            LedgerUnavailable, StorageIoFailure: at the start, or with `once`.
+        """
+        hear = progress or _silent
+        machine = self._machine(hear, is_needed=True)
+        return serve(Post(self.settings.run_scope, Ports(self.store, self.ledger, self.clock), machine, self._worker(),
+                          lambda run: plan_again(run, self.inputs), hear, trouble or (lambda _: None)), once=once)
+
+    def retry_publish(self, name: str, *, progress: Progress | None = None) -> Ended:
+        """Publish what a PUBLISH_PENDING run has staged; nothing is computed. Counted, and bounded (`domain.md` §4).
+
+        Raises:
+            RunNotFound. RetryNotPending: nothing is staged to be published. RunBusy: a worker was quicker.
+            RunScopeInvalid: the run is another scope's. OfsError: why it could not be published; the ledger has it.
+        """
+        machine = self._machine(progress or _silent, is_needed=False)
+        return retry(self._own_run(name), Ports(self.store, self.ledger, self.clock), machine, self._worker(), progress or _silent)
+
+    def cancel(self, name: str, *, reason: str) -> Run:
+        """Cancel a run that has not committed; one that is RUNNING ends when its worker looks up next.
+
+        Raises:
+            RunNotFound. RunEnded: it has ended. PublicationVowed: it has committed. RunScopeInvalid: it is another scope's.
+        """
+        return cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
+
     # --- looking --------------------------------------------------------------------------------------------
 
     def runs(self, *, limit: int = 20) -> Sequence[Run]:
@@ -194,11 +238,12 @@ class Plane:
 
     def run(self, name: str) -> RunHistory:
         """A run and its history, by run key, an unambiguous beginning of it, or request id. Raises RunNotFound."""
-        found = self.ledger.find(name)
-        if len(found) != 1:
-            many = "more than one run matches" if found else "no run matches"
-            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
-        return RunHistory(found[0], tuple(self.ledger.events(found[0].run_key)))
+        found = self._run(name)
+        return RunHistory(found, tuple(self.ledger.events(found.run_key)))
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """The runs that no worker may take, because their record in the ledger cannot be believed."""
+        return self.ledger.quarantined()
 
     def datasets(self) -> list[DatasetManifest]:
         """The manifests of this plane's run."""
@@ -240,6 +285,20 @@ class Plane:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
     # --- inside ---------------------------------------------------------------------------------------------
+
+    def _run(self, name: str) -> Run:
+        found = self.ledger.find(name)
+        if len(found) != 1:
+            many = "more than one run matches" if found else "no run matches"
+            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
+        return found[0]
+
+    def _own_run(self, name: str) -> Run:
+        run = self._run(name)
+        if run.platform_run_id != self.settings.run_scope:
+            raise RunScopeInvalid(f"run {run.run_key} belongs to {run.platform_run_id}; this plane works for {self.settings.run_scope}.",
+                                  fix="Use the plane of that run.", run_key=run.run_key)
+        return run
 
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
