@@ -20,6 +20,7 @@ from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
+from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
 from offline_feature_plane.corridor.claims import Worker, submit
 from offline_feature_plane.corridor.dataset import Dataset, open_dataset
 from offline_feature_plane.corridor.drift import check_drift
@@ -27,7 +28,6 @@ from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
-from offline_feature_plane.corridor.publish import by_id_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.settlement import cancel as cancel_run
@@ -37,16 +37,11 @@ from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import load_json, sha256_of
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
-    DatasetNotFound,
-    DigestMismatch,
     OfsError,
-    RefInvalid,
-    RefNotFound,
     RunNotFound,
     RunScopeInvalid,
-    SchemaInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
@@ -96,14 +91,6 @@ class RunHistory:
 
     run: Run
     events: tuple[LedgerEvent, ...]
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The datasets of a plane, and why some of its manifests cannot be believed."""
-
-    datasets: tuple[DatasetManifest, ...]
-    damaged: tuple[OfsError, ...]
 
 
 def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
@@ -254,13 +241,7 @@ class Plane:
 
     def list_datasets(self) -> Listing:
         """The same, with what cannot be believed set apart instead of raised."""
-        good, damaged = [], []
-        for key in (one for one in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if one.endswith(".json")):
-            try:
-                good.append(authenticate(self.store.get(key), key, self.store))
-            except OfsError as wrong:
-                damaged.append(wrong)
-        return Listing(tuple(good), tuple(damaged))
+        return list_manifests(self.store, self.settings.run_scope)
 
     def manifest(self, ref: str) -> DatasetManifest:
         """A manifest by its id, an unambiguous beginning of it, or the path of its file.
@@ -268,7 +249,7 @@ class Plane:
         Raises:
             DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
         """
-        return authenticate(*self._found(ref), self.store)
+        return authenticate(*find_manifest(ref, self.store, self.settings.run_scope), self.store)
 
     def dataset(self, ref: str) -> Dataset:
         """A dataset for use: every file is checked against the manifest before this returns.
@@ -280,7 +261,7 @@ class Plane:
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
-        raw, key = self._found(ref)
+        raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         with self._scratch() as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
@@ -322,27 +303,6 @@ class Plane:
     def _worker(self) -> Worker:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
-
-    def _found(self, ref: str) -> tuple[bytes, str]:
-        """The bytes of a manifest and its key, from an id, the beginning of one in this plane's run, or the path of a manifest's file."""
-        name = Path(ref).stem if ref.endswith(".json") else ref
-        keys: list[str] = []
-        try:
-            pointer = load_json(self.store.get(by_id_key(name)))
-            keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-        except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
-            pass
-        if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
-            found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
-            keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
-        if len(keys) != 1:
-            raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
-                                  fix="`ofs datasets` lists them.", ref=ref)
-        try:
-            return self.store.get(keys[0]), keys[0]
-        except RefNotFound as gone:
-            raise DigestMismatch(f"{name} was published, but its manifest {self.store.uri(keys[0])} is missing.", path=keys[0],
-                                 fix="Restore the store from a copy.") from gone
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
