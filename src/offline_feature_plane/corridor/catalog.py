@@ -1,0 +1,58 @@
+"""Which datasets there are: a manifest by any of its names, and all of a run's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.authenticity import authenticate
+from offline_feature_plane.corridor.publish import by_id_key
+from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, SchemaInvalid
+from offline_feature_plane.ports import ObjectStore
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The datasets of a run, and why some of its manifests cannot be believed."""
+
+    datasets: tuple[DatasetManifest, ...]
+    damaged: tuple[OfsError, ...]
+
+
+def list_manifests(store: ObjectStore, platform_run_id: str) -> Listing:
+    """All manifests of a run, each authenticated. Raises StorageIoFailure."""
+    good, damaged = [], []
+    for key in (one for one in store.list(f"{platform_run_id}/ofs/manifests") if one.endswith(".json")):
+        try:
+            good.append(authenticate(store.get(key), key, store))
+        except OfsError as wrong:
+            damaged.append(wrong)
+    return Listing(tuple(good), tuple(damaged))
+
+
+def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[bytes, str]:
+    """The bytes of a manifest and its key, from an id, the beginning of one in this run, or the path of a manifest's file.
+
+    Raises:
+        DatasetNotFound: none, or more than one, matches. DigestMismatch: it was published, and is gone.
+    """
+    name = Path(ref).stem if ref.endswith(".json") else ref
+    keys: list[str] = []
+    try:
+        pointer = load_json(store.get(by_id_key(name)))
+        keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
+    except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
+        pass
+    if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
+        found = store.list(f"{platform_run_id}/ofs/manifests")
+        keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
+    if len(keys) != 1:
+        raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
+                              fix="`ofs datasets` lists them.", ref=ref)
+    try:
+        return store.get(keys[0]), keys[0]
+    except RefNotFound as gone:
+        raise DigestMismatch(f"{name} was published, but its manifest {store.uri(keys[0])} is missing.", path=keys[0],
+                             fix="Restore the store from a copy.") from gone
