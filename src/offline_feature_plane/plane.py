@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
-from offline_feature_plane.corridor.publish import by_id_key
+from offline_feature_plane.corridor.publish import by_id_key, manifest_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.shortform import write_pin
@@ -57,6 +58,7 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 Intent = str | Path | Mapping[str, Any]
 
 LEASE_US = 15_000_000
+_RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _LOOKS = itertools.count()
 
 
@@ -273,7 +275,7 @@ class Plane:
             keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
         except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
             pass
-        if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
+        if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
             found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
             keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
         if len(keys) != 1:
