@@ -1,4 +1,7 @@
-"""Files of this machine, opened with care: regular files only, so that nothing waits for a pipe, and documents only up to a budget."""
+"""Files of this machine, opened with care: regular files only, so that nothing waits for a pipe, and documents only up to a budget.
+
+And folders that last: their names survive a power loss.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from typing import BinaryIO
 
 from offline_feature_plane.errors import ResourceExceeded
 
-__all__ = ["as_found", "open_regular", "read_small"]
+__all__ = ["as_found", "make_lasting_folder", "open_regular", "read_small"]
 
 _KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
           (stat.S_ISBLK, "a device"))
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -46,6 +50,25 @@ def read_small(path: Path, most: int) -> bytes:
         raise ResourceExceeded(f"{as_found(path)} is larger than {most:,} bytes.", path=as_found(path),
                                fix="Check that this is the right file: documents are short.")
     return data
+
+
+def make_lasting_folder(path: Path) -> None:
+    """Make a folder if it is missing, and sync the names of all folders on the way to it: somebody else may just have made them.
+
+    Raises:
+        OSError: it cannot be made or synced. Folders above it that belong to others may refuse to be synced.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in (path, *path.parents):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as wrong:
+            if folder == path or wrong.errno not in _NOT_OURS:
+                raise
 
 
 def as_found(path: Path) -> str:
