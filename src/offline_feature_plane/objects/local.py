@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, StorageIoFailure
+from offline_feature_plane.plain_files import make_lasting_folder
 from offline_feature_plane.ports import PutOutcome
 
 STAGING = ".staging"
@@ -59,6 +60,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - absolute() keeps `..`, resolve() would follow links now and not later
         self._counter = itertools.count()
+        self._lasts = False  # do the names that lead to the root survive a power loss?
 
     def __repr__(self) -> str:
         """Shows the root."""
@@ -197,8 +199,9 @@ class LocalStore:
         """Descriptors of the root and every folder down to the last segment; no link is followed below the root."""
         with ExitStack() as closing:
             try:
-                if create and not self.root.is_dir():
-                    self._make_root()
+                if create and not (self._lasts and self.root.is_dir()):
+                    make_lasting_folder(self.root)
+                    self._lasts = True
                 folders = [os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
                 closing.callback(os.close, folders[0])
                 for segment in segments:
@@ -217,18 +220,6 @@ class LocalStore:
                     raise
                 raise RefNotFound(f"there is no object at {self.root.joinpath(*segments)}.") from None
             yield folders
-
-    def _make_root(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root, *self.root.parents):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            except OSError:  # a folder of others may refuse; ours and the ones we made do not
-                if folder == self.root:
-                    raise
-            finally:
-                os.close(descriptor)
 
     @contextmanager
     def _opened(self, key: str, segments: Segments, folders: Folders) -> Iterator[BufferedReader]:
