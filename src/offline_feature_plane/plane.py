@@ -52,6 +52,7 @@ from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.stopping import heed
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
@@ -304,7 +305,7 @@ class Plane:
 
     def _worker(self) -> Worker:
         ledger = self.ledger
-        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
+        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,8 @@ class _OpenPart:
 
     def abandon(self) -> None:
         self._tee.abandon()
-        self._writer.close()  # it still wants to write a footer; the abandoned file swallows it
+        with suppress(OSError, pa.ArrowException):  # it still wants to write a footer, and cannot if a row group was cut
+            self._writer.close()
 
 
 class _Tee:

@@ -106,6 +106,7 @@ def serve(post: Post, *, once: bool) -> Iterator[Ended]:
     _look(post)
     failures = 0
     while True:
+        post.worker.heed()
         try:
             if failures:  # a store that is away would spend the attempts of every run
                 _look(post)
@@ -185,6 +186,7 @@ def _work_on(post: Post, run: Run) -> Ended:
         error = EngineFailed(f"{type(defect).__name__}: {defect}", fix="Report this as a defect.")
     if published is not None:
         return Ended(run.run_key, run.request_id, published.outcome, published)
+    post.worker.heed()
     try:
         state = post.ports.ledger.run(run.run_key).state
     except OfsError as unknown:
