@@ -92,5 +92,6 @@ class Server:
 
     def close(self) -> None:
         """Stop, and remove the data."""
+        self.stop()
         self._server.cleanup()
         shutil.rmtree(self.folder)
