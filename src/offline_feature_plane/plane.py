@@ -121,7 +121,8 @@ class Plane:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nothing stays open between calls."""
+        """Let the ledger go, and with it what it keeps open between calls."""
+        self.__dict__.pop("ledger", None)
 
     @cached_property
     def store(self) -> ObjectStore:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from postgres_server import APP
@@ -45,6 +46,20 @@ def test_an_administrator_makes_the_ledger_that_workers_use(place, postgres, cap
     small.documents()
     assert command(["build", str(small.intent_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["outcome"] == "PUBLISHED"
+
+
+def test_a_plane_that_was_left_keeps_no_connection(shared, postgres):
+    """With the end of its block a plane's connections are closed."""
+    shared.plane["ledger"] += "&application_name=ofs_left"
+    shared.documents()
+    sessions = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'ofs_left'"
+    with ofs.open(shared.folder / "plane.yaml") as plane:
+        assert list(plane.runs()) == []
+        assert postgres.sql(sessions)
+    deadline = time.monotonic() + 10
+    while postgres.sql(sessions) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not postgres.sql(sessions)
 
 
 def test_without_the_driver_the_ledger_says_what_to_install(shared, monkeypatch):

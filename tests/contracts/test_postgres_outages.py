@@ -12,7 +12,9 @@ import pytest
 from postgres_server import APP
 from wire import Wire
 
+from offline_feature_plane.cli.stopping import Terminated
 from offline_feature_plane.errors import Fenced, InvalidTransition, LedgerUnavailable, OfsError, RunBusy, RunEnded
+from offline_feature_plane.ledger.chain import verified
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
@@ -226,7 +228,7 @@ def test_a_server_that_hangs_is_given_up_in_bounded_time(postgres, url):
 def test_a_server_that_only_reads_is_told(postgres, url):
     """A standby gives readers what it has and refuses writers, with the way to the primary."""
     run = claimed(opened(url))
-    signal_file = postgres.folder / "data" / "standby.signal"
+    signal_file = Path(postgres.host) / "standby.signal"
     postgres.stop()
     signal_file.touch()
     postgres.start()
@@ -260,6 +262,62 @@ def test_a_run_that_somebody_holds_costs_a_bounded_wait_and_keeps_no_other_waiti
         with pytest.raises(LedgerUnavailable, match="locked"):
             ledger.claim(held.run_key, worker="a", lease_us=LEASE_US)
     assert ledger.claim(held.run_key, worker="a", lease_us=LEASE_US).attempt == 1
+
+
+def test_who_writes_about_a_run_keeps_others_from_it(url):
+    """Between a writer's look at a run and its end nobody changes the run, so its row and its events belong together.
+
+        a looks at the row ─ a reads the events ─ a ends
+             b claims ………………… b waits ……………… b has it
+
+    Without the lock a would read a row of before and events of after.
+    """
+    ledger = opened(url)
+    run = submit(ledger).run
+    other = threading.Thread(target=ledger.claim, args=(run.run_key,), kwargs={"worker": "b", "lease_us": LEASE_US})
+    with ledger._connector.writing() as tx:
+        row = tx.one("run", run_key=run.run_key)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert len(verified(row, tx.every("events", run_key=run.run_key))) == 1
+    other.join()
+    assert ledger.run(run.run_key).worker == "b"
+
+
+def test_who_reads_sees_one_state_and_keeps_nobody_waiting(url):
+    """A reader's row and events are of one instant, whatever is written meanwhile."""
+    ledger = opened(url)
+    run = submit(ledger).run
+    with ledger._connector.reading() as tx:
+        row = tx.one("run", run_key=run.run_key)
+        ledger.claim(run.run_key, worker="b", lease_us=LEASE_US)
+        assert len(verified(row, tx.every("events", run_key=run.run_key))) == 1
+    assert len(ledger.events(run.run_key)) == 2
+
+
+def test_an_interrupt_while_waiting_ends_the_wait_and_the_transaction(postgres, url):
+    """Ctrl-C and a request to terminate reach a call that waits for a lock at once; nothing is done, and the ledger goes on."""
+    ledger = opened(url)
+    run = submit(ledger).run
+    for kind in (KeyboardInterrupt, Terminated):
+        def interrupt(*_, kind=kind):
+            raise kind
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with postgres.connection(user=APP, schema=address_from(url).schema) as holder:
+                holder.execute("BEGIN")
+                holder.execute("SELECT 1 FROM runs FOR UPDATE")
+                signal.setitimer(signal.ITIMER_REAL, 0.3)
+                began = time.monotonic()
+                with pytest.raises(kind):
+                    ledger.claim(run.run_key, worker="a", lease_us=LEASE_US)
+                assert time.monotonic() - began < 5
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert ledger.run(run.run_key) == run
+    assert ledger.claim(run.run_key, worker="a", lease_us=LEASE_US).attempt == 1
 
 
 def test_a_transaction_that_its_worker_forgot_is_ended(postgres, url):

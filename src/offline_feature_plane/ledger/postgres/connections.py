@@ -77,10 +77,10 @@ class Connections:
             connection, is_kept = self._take()
             try:
                 connection.execute(begin)
-            except BaseException:
-                is_lost = connection.closed
+            except BaseException as wrong:
+                is_lost = is_kept and connection.closed and isinstance(wrong, psycopg.OperationalError)
                 connection.close()
-                if not (is_kept and is_lost):  # else it was lost while nobody used it: nothing was asked yet, so ask on another
+                if not is_lost:  # else that happened while nobody used it: nothing was asked yet, so ask on another
                     raise
             else:
                 return connection
