@@ -23,7 +23,7 @@ from offline_feature_plane.plane import SystemClock
 from offline_feature_plane.ports import Clock
 
 BUCKET = "datasets"
-KEY_ID, SECRET = "OFSTESTKEYID", "ofs-test-secret-0123456789"  # noqa: S105 - of servers that live as long as the tests
+KEY_ID, SECRET = "OFSTESTKEYID", "ofs-test-secret-0123456789"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true",
                "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
@@ -99,7 +99,7 @@ def moto() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", _free_ports(1), verbose=False)
     server.start()
     try:
-        url = f"http://127.0.0.1:{server._port}"  # noqa: SLF001 - the one it was given
+        url = f"http://127.0.0.1:{server._port}"
         _client(S3Access(endpoint=url)).create_bucket(Bucket=BUCKET)
         yield url
     finally:
