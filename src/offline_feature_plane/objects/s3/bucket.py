@@ -18,11 +18,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, RefNotFound, ResourceExceeded, StorageIoFailure
-from offline_feature_plane.objects.s3.failures import FOREIGN, Verdict, code_of, verdict_on
+from offline_feature_plane.objects.s3.failures import FAILURES, Unintelligible, Verdict, by_sdk, code_of, verdict_on
 from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.ports import Clock, PutOutcome
 
@@ -34,7 +35,7 @@ _BLOCK: Final = 1 << 20
 Answer = TypeVar("Answer")
 
 
-class Damaged(ValueError):
+class Damaged(Unintelligible):
     """The bytes that came are not those that were put."""
 
     def __init__(self, digest: str) -> None:
@@ -46,13 +47,15 @@ class Bucket:
     """Requests below one prefix. Safe for threads."""
 
     def __init__(self, client: Any, place: S3Place, clock: Clock) -> None:
-        self.client = client
+        self._client = client
         self.place = place
         self._clock = clock
 
-    def name(self, key: str) -> dict[str, str]:
-        """How a request names an object."""
-        return {"Bucket": self.place.bucket, "Key": self.place.prefix + key}
+    def request(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
+        """One request about an object, by the SDK's name of the operation. Raises one of FAILURES."""
+        answer: dict[str, Any] = by_sdk(getattr(self._client, operation), Bucket=self.place.bucket, Key=self.place.prefix + key,
+                                        **parameters)
+        return answer
 
     def ask(self, doing: str, key: str, request: Callable[[], Answer]) -> Answer:
         """Ask until there is an answer: for requests that may be repeated.
@@ -65,7 +68,7 @@ class Bucket:
         for pause_us in self._pauses(key):
             try:
                 return request()
-            except FOREIGN as wrong:
+            except FAILURES as wrong:
                 verdict = verdict_on(wrong)
                 if verdict.meaning == "absent" and doing in {"read", "delete"}:
                     raise RefNotFound(f"there is no object at {self.place.uri(key)}.", path=key) from wrong
@@ -74,7 +77,7 @@ class Bucket:
                         raise DigestMismatch(f"the bytes of {self.place.uri(key)} are not those that were put.", path=key,
                                              fix="Restore the object from a copy of the store.") from wrong
                     damages.add(wrong.digest)
-                if verdict.meaning not in {"again", "doubt"} or pause_us is None:
+                if verdict.meaning == "refused" or pause_us is None:
                     raise self._failure(doing, key, verdict, wrong) from wrong
             self._clock.sleep_us(pause_us)
         raise AssertionError("unreachable")
@@ -94,7 +97,7 @@ class Bucket:
         for pause_us in self._pauses(key):
             try:
                 send()
-            except FOREIGN as wrong:
+            except FAILURES as wrong:
                 verdict = verdict_on(wrong)
                 if verdict.meaning == "refused":
                     raise self._failure("write", key, verdict, wrong) from wrong
@@ -113,7 +116,7 @@ class Bucket:
         if not isinstance(body, bytes):
             body.seek(0)
         condition = {"IfNoneMatch": "*"} if if_absent else {}
-        self.client.put_object(**self.name(key), Body=body, ChecksumSHA256=checksum(digest), Metadata=promise(digest), **condition)
+        self.request("put_object", key, Body=body, ChecksumSHA256=checksum(digest), Metadata=promise(digest), **condition)
 
     def read(self, key: str, most: int) -> bytes:
         """All bytes of an object. Raises RefNotFound, ResourceExceeded, DigestMismatch, StorageIoFailure."""
@@ -136,8 +139,8 @@ class Bucket:
         def look() -> bool:
             try:
                 with self.opened(key, Range="bytes=0-0") as answer:
-                    answer["Body"].read(1)
-            except FOREIGN as wrong:
+                    by_sdk(answer["Body"].read, 1)
+            except FAILURES as wrong:
                 if code_of(wrong) != "InvalidRange":  # the object is empty
                     raise
             return True
@@ -148,12 +151,12 @@ class Bucket:
 
     def keys(self, below: str) -> list[str]:
         """Names of objects that begin with a text, without our prefix. Raises StorageIoFailure."""
+        start = self.place.prefix + below
         found: list[str] = []
-        start, tokens = self.place.prefix + below, [""]
+        tokens = [""]
         while True:
-            more = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
-            page = self.ask("list", below, lambda more=more: self.client.list_objects_v2(Bucket=self.place.bucket, Prefix=start, **more))
-            found += [one["Key"] for one in page.get("Contents", ())]
+            page = self.ask("list", below, partial(self._page, start, tokens[-1]))
+            found += [one.get("Key", "") for one in page.get("Contents", ())]
             if not page.get("IsTruncated"):
                 return [key.removeprefix(self.place.prefix) for key in found if key.startswith(start)]
             tokens.append(page.get("NextContinuationToken", ""))
@@ -164,14 +167,14 @@ class Bucket:
     def remove(self, key: str) -> None:
         """Remove an object, if there is one. Raises StorageIoFailure."""
         try:
-            self.ask("delete", key, lambda: self.client.delete_object(**self.name(key)))
+            self.ask("delete", key, lambda: self.request("delete_object", key))
         except RefNotFound:
             return
 
     @contextmanager
     def opened(self, key: str, **only: str) -> Iterator[dict[str, Any]]:
         """The answer to a GET, whose body is still to come."""
-        answer: dict[str, Any] = self.client.get_object(**self.name(key), **only)
+        answer = self.request("get_object", key, **only)
         try:
             yield answer
         finally:
@@ -185,7 +188,7 @@ class Bucket:
         """
         hashed, length = hashlib.sha256(), 0
         if most is None or answer.get("ContentLength", 0) <= most:
-            while (most is None or length <= most) and (block := answer["Body"].read(_BLOCK)):
+            while (most is None or length <= most) and (block := by_sdk(answer["Body"].read, _BLOCK)):
                 hashed.update(block)
                 take(block)
                 length += len(block)
@@ -196,6 +199,11 @@ class Bucket:
         if promised(answer) not in {None, digest}:
             raise Damaged(digest)
         return digest
+
+    def _page(self, start: str, token: str) -> dict[str, Any]:
+        more = {"ContinuationToken": token} if token else {}
+        page: dict[str, Any] = by_sdk(self._client.list_objects_v2, Bucket=self.place.bucket, Prefix=start, **more)
+        return page
 
     def _standing(self, key: str, digest: str | None) -> PutOutcome | None:
         """What a put comes to, by what is there now; without a digest nothing of ours can be there."""
@@ -218,6 +226,13 @@ class Bucket:
             who = f"{key} {os.getpid()} {threading.get_ident()} {attempt}"
             yield longest - longest // 2 * int(sha256_of(who.encode())[7:15], 16) // 0xFFFFFFFF
         yield None
+
+
+def part_of(answer: dict[str, Any], name: str) -> str:
+    """A part that an answer must have. Raises Unintelligible."""
+    if not isinstance(said := answer.get(name), str) or not said:
+        raise Unintelligible(f"no {name}")
+    return said
 
 
 def checksum(digest: str) -> str:

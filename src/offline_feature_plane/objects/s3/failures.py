@@ -7,9 +7,9 @@ says nothing at all. Texts of the store are not repeated: they may quote what sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as sdk
@@ -18,9 +18,24 @@ from urllib3.exceptions import HTTPError
 
 Meaning = Literal["absent", "taken", "again", "doubt", "refused"]
 
-# What the SDK raises. Its parsers meet whatever a broken server answers, and raise what that makes of them.
-FOREIGN: Final = (sdk.BotoCoreError, sdk.ClientError, Boto3Error, ResponseParserError, HTTPError, ValueError, LookupError, TypeError,
-                  AttributeError, OSError)
+Result = TypeVar("Result")
+
+
+class Unintelligible(Exception):
+    """What came is no answer: the SDK tripped over it, or something is missing or damaged in it."""
+
+
+FAILURES: Final = (sdk.BotoCoreError, sdk.ClientError, Boto3Error, ResponseParserError, HTTPError, Unintelligible)
+
+
+def by_sdk(work: Callable[..., Result], *arguments: Any, **parameters: Any) -> Result:
+    """Let the SDK do something. Raises one of FAILURES, whatever goes wrong."""
+    try:
+        return work(*arguments, **parameters)
+    except FAILURES:
+        raise
+    except Exception as tripped:  # its parsers and credential providers raise whatever they trip over
+        raise Unintelligible(type(tripped).__name__) from tripped
 
 
 @dataclass(frozen=True)
@@ -33,9 +48,9 @@ class Verdict:
 
 
 _RETRY: Final = "Check the store, then run the same command again."
-_CREDENTIALS: Final = ("Check the credentials that the SDK finds: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of `s3.profile`, or "
-                       "the machine's role.")
-_RIGHTS: Final = "Grant s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket on this bucket and prefix."
+_CREDENTIALS: Final = ("Check the credentials that the SDK finds: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile that "
+                       "`s3.profile` names, or the role of the machine.")
+_RIGHTS: Final = "Grant s3:ListBucket on the bucket, and s3:GetObject, PutObject, DeleteObject and AbortMultipartUpload below the prefix."
 _CLOCK: Final = "Set this machine's clock: the store takes only requests of the last minutes."
 _BUCKET: Final = "Create the bucket, or correct `store`."
 _REGION: Final = "State the region of the bucket under `s3.region`, and its address under `s3.endpoint` if it is not with AWS."

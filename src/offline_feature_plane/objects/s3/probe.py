@@ -1,8 +1,8 @@
 """Is this a store that publication can rely on? Asked once, before the first write of a process (R7).
 
 A store that takes `If-None-Match: *` and does not obey it would let the second of two writers win, silently and only in a race. So it is
-tried: one small object is created and stays for ever; then everything that must not change it is tried on it. Its name begins with a dot, which no
-key of ours does. Nobody ever deletes it, so any number of processes may ask at once.
+tried: one small object is created and stays for ever, and then all is tried on it that must not change it. Its name begins with a dot,
+which no key of ours does. Nobody ever deletes it, so any number of processes may ask at once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, ResourceExceeded, StoreUnsafe
-from offline_feature_plane.objects.s3.bucket import Bucket, checksum
-from offline_feature_plane.objects.s3.failures import FOREIGN, verdict_on
+from offline_feature_plane.objects.s3.bucket import Bucket, checksum, part_of
+from offline_feature_plane.objects.s3.failures import FAILURES, verdict_on
 
 FOLDER: Final = ".ofs-probe/"
 OBJECT: Final = FOLDER + "object"
@@ -51,17 +51,22 @@ def _see(bucket: Bucket, otherwise: str) -> None:
 
 def _try_joining(bucket: Bucket) -> None:
     """The same through parts. What is begun is given up in any case."""
-    client, name = bucket.client, bucket.name(OBJECT)
-    upload = {**name, "UploadId": bucket.ask("write", OBJECT, lambda: client.create_multipart_upload(**name,
-                                                                                                     ChecksumAlgorithm="SHA256"))["UploadId"]}
+    which = {"PartNumber": 1, "ChecksumSHA256": checksum(sha256_of(CHANGED))}
+
+    def begin() -> str:
+        return part_of(bucket.request("create_multipart_upload", OBJECT, ChecksumAlgorithm="SHA256"), "UploadId")
+
+    def send() -> str:
+        return part_of(bucket.request("upload_part", OBJECT, UploadId=upload, Body=CHANGED, **which), "ETag")
+
+    upload = bucket.ask("write", OBJECT, begin)
     try:
-        which = {"PartNumber": 1, "ChecksumSHA256": checksum(sha256_of(CHANGED))}
-        tag = bucket.ask("write", OBJECT, lambda: client.upload_part(**upload, **which, Body=CHANGED))["ETag"]
-        parts = {"Parts": [{**which, "ETag": tag}]}
-        _refuses(bucket, "CompleteMultipartUpload", lambda: client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*"))
+        parts = {"Parts": [{**which, "ETag": bucket.ask("write", OBJECT, send)}]}
+        _refuses(bucket, "CompleteMultipartUpload", lambda: bucket.request("complete_multipart_upload", OBJECT, UploadId=upload,
+                                                                           MultipartUpload=parts, IfNoneMatch="*"))
     finally:
         with suppress(OfsError):
-            bucket.ask("write", OBJECT, lambda: client.abort_multipart_upload(**upload))
+            bucket.ask("write", OBJECT, lambda: bucket.request("abort_multipart_upload", OBJECT, UploadId=upload))
 
 
 def _refuses(bucket: Bucket, operation: str, send: Callable[[], object]) -> None:
@@ -69,7 +74,7 @@ def _refuses(bucket: Bucket, operation: str, send: Callable[[], object]) -> None
     def attempt() -> str | None:
         try:
             send()
-        except FOREIGN as wrong:
+        except FAILURES as wrong:
             verdict = verdict_on(wrong)
             if verdict.meaning == "taken":
                 return None
@@ -78,7 +83,7 @@ def _refuses(bucket: Bucket, operation: str, send: Callable[[], object]) -> None
             raise
         return f"ignores If-None-Match on {operation}"
     if (otherwise := bucket.ask("write", OBJECT, attempt)) is not None:
-        with suppress(*FOREIGN):
+        with suppress(*FAILURES):
             bucket.put(OBJECT, KEPT, sha256_of(KEPT), if_absent=False)
         raise _unsafe(bucket, otherwise)
 

@@ -23,7 +23,7 @@ from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.objects.disk import on_disk, opened_part
 from offline_feature_plane.objects.keys import MAX_DOCUMENT, is_segment, segments_of
 from offline_feature_plane.objects.s3.bucket import Bucket, promised
-from offline_feature_plane.objects.s3.failures import FOREIGN, verdict_on
+from offline_feature_plane.objects.s3.failures import FAILURES, by_sdk, verdict_on
 from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.objects.s3.probe import check_store
 from offline_feature_plane.objects.s3.upload import Upload
@@ -34,18 +34,20 @@ DEFAULT_REGION: Final = "us-east-1"
 
 _CONNECT_S: Final = 5
 _ASIDES = itertools.count()
+_SAFE: set[S3Place] = set()  # tried by this process
+_TRYING = threading.Lock()
 
 
 def connect(place: S3Place) -> Any:
     """A client for this place, with the credentials that the SDK finds. Raises StorageIoFailure if it finds no such profile."""
     access = place.access
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=access.timeout_s, max_pool_connections=16,
+                    s3={"addressing_style": access.addressing or "auto"}, request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required", user_agent_extra="offline-feature-plane")
     try:
-        session = boto3.session.Session(profile_name=access.profile, region_name=access.region)
-        return session.client("s3", endpoint_url=access.endpoint, region_name=session.region_name or DEFAULT_REGION, config=Config(
-            retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=access.timeout_s, max_pool_connections=16,
-            s3={"addressing_style": access.addressing or "auto"}, request_checksum_calculation="when_required",
-            response_checksum_validation="when_required", user_agent_extra="offline-feature-plane"))
-    except FOREIGN as wrong:
+        session = by_sdk(boto3.session.Session, profile_name=access.profile, region_name=access.region)
+        return by_sdk(session.client, "s3", endpoint_url=access.endpoint, region_name=session.region_name or DEFAULT_REGION, config=config)
+    except FAILURES as wrong:
         verdict = verdict_on(wrong)
         raise StorageIoFailure(f"cannot open {place.uri('')}: {verdict.what}.", path=place.uri(""), fix=verdict.fix,
                                cause=type(wrong).__name__) from wrong
@@ -54,7 +56,7 @@ def connect(place: S3Place) -> Any:
 class S3Store:
     """Objects in a bucket, below one prefix. Safe for any number of threads and processes.
 
-    Before the first write the store is tried; reading writes nothing.
+    Before the first write of a process the store is tried; reading writes nothing.
     """
 
     name = "s3"
@@ -62,8 +64,6 @@ class S3Store:
     def __init__(self, place: S3Place, clock: Clock, client: Any = None) -> None:
         self.place = place
         self._bucket = Bucket(client or connect(place), place, clock)
-        self._first = threading.Lock()
-        self._is_safe = False
 
     def __repr__(self) -> str:
         """Shows the place."""
@@ -96,7 +96,7 @@ class S3Store:
             self._make_sure()
             if size <= LONGEST_PUT:
                 return self._bucket.create(key, digest, lambda: self._bucket.put(key, file, digest))
-            upload = Upload(self._bucket, key, file, size, digest)
+            upload = Upload(self._bucket, key, path, file, size, digest)
             outcome: PutOutcome = "exists"
             try:
                 outcome = self._bucket.create(key, digest, upload.send)
@@ -149,11 +149,11 @@ class S3Store:
         return self.place.uri(key)
 
     def _make_sure(self) -> None:
-        """Try the store once. Raises StoreUnsafe, StorageIoFailure."""
-        with self._first:
-            if not self._is_safe:
+        """Try the store, once in a process. Raises StoreUnsafe, StorageIoFailure."""
+        with _TRYING:
+            if self.place not in _SAFE:
                 check_store(self._bucket)
-                self._is_safe = True
+                _SAFE.add(self.place)
 
     def _fetched(self, answer: dict[str, Any], key: str, scratch: Path, suffix: str) -> Path:
         """Write the body aside, and give it its name when all of it is there."""
