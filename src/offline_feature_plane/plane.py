@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,34 +17,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import Built
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.claims import Worker
-from offline_feature_plane.corridor.dataset import Dataset, open_dataset
+from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
+from offline_feature_plane.corridor.lookup import Listing, find_manifest, list_datasets
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
-from offline_feature_plane.corridor.publish import by_id_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
+from offline_feature_plane.corridor.retirement import Retired, refuse_retired
+from offline_feature_plane.corridor.retirement import retire as retire_dataset
 from offline_feature_plane.corridor.shortform import write_pin
+from offline_feature_plane.corridor.standing import Standing, read_standing
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import load_json, sha256_of
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
-    DatasetNotFound,
-    DigestMismatch,
     OfsError,
-    RefInvalid,
-    RefNotFound,
     RunNotFound,
-    SchemaInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
@@ -94,14 +94,6 @@ class RunHistory:
     events: tuple[LedgerEvent, ...]
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The datasets of a plane, and why some of its manifests cannot be believed."""
-
-    datasets: tuple[DatasetManifest, ...]
-    damaged: tuple[OfsError, ...]
-
-
 def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
     """Open the plane that a `plane.yaml` describes.
 
@@ -116,7 +108,7 @@ def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
 
 
 class Plane:
-    """One plane: ask it to plan, preview, build, show and verify. Use it as a context, or just let it go."""
+    """One plane: ask it to plan, preview, build, show, verify and retire. Use it as a context, or just let it go."""
 
     def __init__(self, settings: Settings, folder: Path, *, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -144,9 +136,9 @@ class Plane:
     # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises OfsError."""
-        planned = self._planned(intent)
-        check_drift(planned, self.ledger)
+        """Validate, resolve and pin an intent; nothing is written. Raises OfsError, also for what could not be built."""
+        planned = self._buildable(intent)
+        refuse_retired(self.store, planned.platform_run_id, planned.dm_id)
         return planned
 
     def pin(self, intent: Intent) -> Pinned:
@@ -170,7 +162,7 @@ class Plane:
         """
         hear, began = progress or _silent, self.clock.now_us()
         try:
-            planned = self.plan(intent)
+            planned = self._buildable(intent)  # whether it was retired is asked by its run, which may have to end first
         except OfsError as refused:
             with suppress(OfsError):  # the first error is the one that counts
                 keep_refusal(refused, self.store)
@@ -201,21 +193,15 @@ class Plane:
         return RunHistory(found[0], tuple(self.ledger.events(found[0].run_key)))
 
     def datasets(self) -> list[DatasetManifest]:
-        """The manifests of this plane's run."""
+        """The manifests of this plane's run, the retired ones too."""
         found = self.list_datasets()
         if found.damaged:
             raise found.damaged[0]
         return list(found.datasets)
 
     def list_datasets(self) -> Listing:
-        """The same, with what cannot be believed set apart instead of raised."""
-        good, damaged = [], []
-        for key in (one for one in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if one.endswith(".json")):
-            try:
-                good.append(authenticate(self.store.get(key), key, self.store))
-            except OfsError as wrong:
-                damaged.append(wrong)
-        return Listing(tuple(good), tuple(damaged))
+        """The same, with what was retired, and with what cannot be believed set apart instead of raised."""
+        return list_datasets(self.store, self.settings.run_scope)
 
     def manifest(self, ref: str) -> DatasetManifest:
         """A manifest by its id, an unambiguous beginning of it, or the path of its file.
@@ -225,13 +211,24 @@ class Plane:
         """
         return authenticate(*self._found(ref), self.store)
 
+    def standing(self, ref: str) -> Standing:
+        """Whether a dataset was retired, and which ones it replaces or is replaced by. Raises as `manifest`."""
+        manifest = self.manifest(ref)
+        return read_standing(self.store, manifest.platform_run_id, manifest.dataset_manifest_id)
+
     def dataset(self, ref: str) -> Dataset:
         """A dataset for use: every file is checked against the manifest before this returns.
 
+        A retired dataset whose data is kept opens with a warning that says why it was retired.
+
         Raises:
-            DatasetNotFound: no such dataset. DigestMismatch: a file is gone, or not the published one.
+            DatasetNotFound: no such dataset. DatasetRetired: its data has expired.
+            DigestMismatch: a file is gone, or not the published one.
         """
-        return open_dataset(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        opened = open_published(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        for notice in opened.notices:
+            warnings.warn(notice, stacklevel=2)
+        return opened
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
@@ -239,10 +236,29 @@ class Plane:
         with self._scratch() as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
+    # --- keeping --------------------------------------------------------------------------------------------
+
+    def retire(self, ref: str, *, reason: str, expire_data: bool = False) -> Retired:
+        """Retire a dataset: its meaning is not built again, and with `expire_data` its data may be collected. Neither can be taken back.
+
+        Raises:
+            DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
+            SchemaInvalid: a blank reason.
+        """
+        raw, key = self._found(ref)
+        name, source = self.inputs.actor
+        return retire_dataset(authenticate(raw, key, self.store), raw, self.store, self.clock, Actor(name=name, source=source),
+                              reason=reason, expire_data=expire_data)
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
+
+    def _buildable(self, intent: Intent) -> Planned:
+        planned = self._planned(intent)
+        check_drift(planned, self.ledger)
+        return planned
 
     def _asked(self, intent: Intent) -> SubmittedIntent:
         if isinstance(intent, Mapping):
@@ -265,25 +281,7 @@ class Plane:
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
 
     def _found(self, ref: str) -> tuple[bytes, str]:
-        """The bytes of a manifest and its key, from an id, the beginning of one in this plane's run, or the path of a manifest's file."""
-        name = Path(ref).stem if ref.endswith(".json") else ref
-        keys: list[str] = []
-        try:
-            pointer = load_json(self.store.get(by_id_key(name)))
-            keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-        except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
-            pass
-        if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
-            found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
-            keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
-        if len(keys) != 1:
-            raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
-                                  fix="`ofs datasets` lists them.", ref=ref)
-        try:
-            return self.store.get(keys[0]), keys[0]
-        except RefNotFound as gone:
-            raise DigestMismatch(f"{name} was published, but its manifest {self.store.uri(keys[0])} is missing.", path=keys[0],
-                                 fix="Restore the store from a copy.") from gone
+        return find_manifest(ref, self.store, self.settings.run_scope)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -1,3 +1,30 @@
 """The commands that keep a store and a ledger in order: retire, collect, check, rebuild."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from offline_feature_plane.cli.group import as_json_option, example, named, ofs, this_plane_option
+from offline_feature_plane.cli.opening import open_plane
+from offline_feature_plane.cli.output import emit_json, say
+
+
+@ofs.command(short_help="Retire a dataset: nobody builds it again.")
+@click.argument("dataset", callback=named)
+@click.option("--reason", required=True, help="Why, for everybody who meets the dataset later.")
+@click.option("--expire-data", is_flag=True, help="Also give up its data: `ofs gc` may delete the files. This cannot be taken back.")
+@this_plane_option
+@as_json_option
+@example('ofs retire dm_0123456789abcdef0123456789abcdef --reason "labels of the wrong year"')
+def retire(dataset: str, reason: str, expire_data: bool, plane_path: Path | None, as_json: bool) -> None:
+    """Retire DATASET, for good: the same meaning is not built again (DATASET_RETIRED).
+
+    Its manifest, plan and receipts stay. Its data stays readable, with a warning, unless it is expired.
+    """
+    from offline_feature_plane.cli import showing_upkeep
+
+    with open_plane(plane_path) as plane:
+        retired = plane.retire(dataset, reason=reason, expire_data=expire_data)
+    emit_json(retired.document()) if as_json else say(showing_upkeep.retired(retired))

@@ -18,16 +18,19 @@ from typing import Any, Literal
 from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest
 from offline_feature_plane.corridor.authenticity import authenticate, check_words, parse_manifest
 from offline_feature_plane.corridor.claims import Worker, claim, held, submit
-from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.dataset import open_dataset, open_published
 from offline_feature_plane.corridor.drift import remember_set
+from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import Manifest, Published, find_published, link_superseded, manifest_key
+from offline_feature_plane.corridor.publish import Manifest, Published, find_published, read_vow
 from offline_feature_plane.corridor.receipts import Receipts, write_run_receipt
 from offline_feature_plane.corridor.settlement import settle
-from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, scratch, select_rows, stage_rows
+from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
+from offline_feature_plane.corridor.supersession import claim_link, link_superseded
 from offline_feature_plane.corridor.verify import check_artifacts
+from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.errors import DigestMismatch, FeatureProfileDrift, RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
@@ -62,7 +65,8 @@ def make_dataset(attempt: Attempt) -> bytes:
     """The manifest of a planned dataset, with all of its data in the store; or the manifest that is published already and verifies."""
     planned, run, store = attempt.planned, attempt.run, attempt.ports.store
     if (standing := find_published(store, planned.platform_run_id, planned.dm_id)) is not None:
-        open_dataset(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
+        open_published(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
+        attempt.claim_link()
         return standing
     plan = pin_plan(planned, run, store)
     receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
@@ -104,10 +108,11 @@ class Attempt:
         return self.ports.ledger.head(self.run.run_key)
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Read back all that a staged manifest names, before the vow; then its profile revision is taken.
+        """Read back all that a staged manifest names, before the vow; then its profile revision and its link are taken.
 
         Raises:
             DigestMismatch, ManifestInvalid: something is missing. FeatureProfileDrift: the revision means something else already.
+            SupersessionLinkInvalid: what it should replace has come to replace it.
         """
         staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
         for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
@@ -117,6 +122,13 @@ class Attempt:
                                      fix="Find out what else changes the store, then run again.")
         open_dataset(staged, self.ports.store, self.folder)
         remember_set(self.planned, self.ports.ledger)
+        self.claim_link()
+
+    def claim_link(self) -> None:
+        """Claim the place after the dataset that this one replaces, if the intent names one; a run that has vowed has done so before."""
+        intent, run, store = self.planned.pins.intent, self.run, self.ports.store
+        if intent["supersedes"] is not None and read_vow(store, run.platform_run_id, run.run_key) is None:
+            claim_link(store, run, self.planned.dm_id, intent["supersedes"], intent["backfill_reason"])
 
     def close(self, published: Published) -> None:
         """State which dataset this one replaces, if the intent says so, and how the run ended."""
@@ -165,7 +177,7 @@ def _answer(planned: Planned, ports: Ports, machine: Machine, published: Publish
     manifest = authenticate(raw, key, ports.store)
     is_new = published is not None and published.outcome == "PUBLISHED"
     if not (is_new and "publication" in seconds):
-        open_dataset(manifest, ports.store, machine.work / "copies")
+        open_published(manifest, ports.store, machine.work / "copies")
     notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
     return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
 

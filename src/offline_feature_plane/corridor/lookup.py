@@ -1,0 +1,65 @@
+"""Finding datasets: one by its id, the beginning of one, or its manifest's path; or all of a run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.authenticity import authenticate
+from offline_feature_plane.corridor.layout import by_id_key, manifests_prefix
+from offline_feature_plane.corridor.retirement import Retirement, read_retirement
+from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, SchemaInvalid
+from offline_feature_plane.ports import ObjectStore
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The datasets of a plane, which of them were retired, and why some of its manifests or retirements cannot be believed."""
+
+    datasets: tuple[DatasetManifest, ...]
+    damaged: tuple[OfsError, ...]
+    retired: Mapping[str, Retirement] = field(default_factory=dict)
+
+
+def list_datasets(store: ObjectStore, platform_run_id: str) -> Listing:
+    """Every dataset of a run. What cannot be believed is set apart; it hides no other. Raises StorageIoFailure while listing."""
+    good: list[DatasetManifest] = []
+    damaged: list[OfsError] = []
+    retired: dict[str, Retirement] = {}
+    for key in (one for one in store.list(manifests_prefix(platform_run_id)) if one.endswith(".json")):
+        try:
+            good.append(authenticate(store.get(key), key, store))
+            if (retirement := read_retirement(store, platform_run_id, good[-1].dataset_manifest_id)) is not None:
+                retired[good[-1].dataset_manifest_id] = retirement
+        except OfsError as wrong:
+            damaged.append(wrong)
+    return Listing(tuple(good), tuple(damaged), retired)
+
+
+def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[bytes, str]:
+    """The bytes of a manifest and its key, from an id, the beginning of one in this run, or the path of a manifest's file.
+
+    Raises:
+        DatasetNotFound: none, or more than one. DigestMismatch: it was published, and its manifest is gone.
+    """
+    name = Path(ref).stem if ref.endswith(".json") else ref
+    keys: list[str] = []
+    try:
+        pointer = load_json(store.get(by_id_key(name)))
+        keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
+    except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
+        pass
+    if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
+        found = store.list(manifests_prefix(platform_run_id))
+        keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
+    if len(keys) != 1:
+        raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
+                              fix="`ofs datasets` lists them.", ref=ref)
+    try:
+        return store.get(keys[0]), keys[0]
+    except RefNotFound as gone:
+        raise DigestMismatch(f"{name} was published, but its manifest {store.uri(keys[0])} is missing.", path=keys[0],
+                             fix="Restore the store from a copy.") from gone
