@@ -8,7 +8,7 @@ import platform
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,13 +19,14 @@ from typing import Any, Self
 
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.build import Built
 from offline_feature_plane.corridor.build import build as build_dataset
-from offline_feature_plane.corridor.claims import Worker
+from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
+from offline_feature_plane.corridor.claims import Worker, submit
+from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
-from offline_feature_plane.corridor.lookup import Listing, find_manifest, list_datasets
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
@@ -34,27 +35,32 @@ from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
 from offline_feature_plane.corridor.retirement import retire as retire_dataset
+from offline_feature_plane.corridor.settlement import cancel as cancel_run
 from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.standing import Standing, read_standing
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
+from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
+from offline_feature_plane.corridor.workfolders import collect_work
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
     OfsError,
     RunNotFound,
+    RunScopeInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Run
+from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
+Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
 _LOOKS = itertools.count()
@@ -108,13 +114,13 @@ def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
 
 
 class Plane:
-    """One plane: ask it to plan, preview, build, show, verify and retire. Use it as a context, or just let it go."""
+    """One plane: ask it to plan, preview, build, show and verify. Use it as a context, or just let it go."""
 
     def __init__(self, settings: Settings, folder: Path, *, clock: Clock | None = None) -> None:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, lambda: self.store, lambda: _engine(settings.engine.name))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: _engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -136,7 +142,7 @@ class Plane:
     # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises OfsError, also for what could not be built."""
+        """Validate, resolve and pin an intent; nothing is written. Raises OfsError, also for what would not be built."""
         planned = self._buildable(intent)
         refuse_retired(self.store, planned.platform_run_id, planned.dm_id)
         return planned
@@ -178,6 +184,46 @@ class Plane:
             built = build_dataset(planned, ports, machine, self._worker(), hear)
         return replace(built, timings={**before, **built.timings})
 
+    # --- operating ------------------------------------------------------------------------------------------
+
+    def enqueue(self, intent: Intent) -> Submitted:
+        """Plan an intent and leave its run to the workers; the same intent again is the same run. Raises OfsError as `plan`."""
+        return submit(self.plan(intent), self.ledger)
+
+    def work(self, *, once: bool = False, progress: Progress | None = None, trouble: Trouble | None = None) -> Iterator[Ended]:
+        """Work on the due runs of this plane's scope, and yield what became of each; forever, or until nothing is due.
+
+        Args:
+            once: end when nothing is due.
+            progress: is told of each step.
+            trouble: is told of a ledger or store that failed, before the worker waits for it.
+
+        Raises:
+            LedgerUnavailable, StorageIoFailure: at the start, or with `once`.
+        """
+        hear = progress or _silent
+        machine = self._machine(hear, is_needed=True)
+        return serve(Post(self.settings.run_scope, Ports(self.store, self.ledger, self.clock), machine, self._worker(),
+                          lambda run: plan_again(run, self.inputs), hear, trouble or (lambda _: None)), once=once)
+
+    def retry_publish(self, name: str, *, progress: Progress | None = None) -> Ended:
+        """Publish what a PUBLISH_PENDING run has staged; nothing is computed. Counted, and bounded (`domain.md` §4).
+
+        Raises:
+            RunNotFound. RetryNotPending: nothing is staged to be published. RunBusy: a worker was quicker.
+            RunScopeInvalid: the run is another scope's. OfsError: why it could not be published; the ledger has it.
+        """
+        machine = self._machine(progress or _silent, is_needed=False)
+        return retry(self._own_run(name), Ports(self.store, self.ledger, self.clock), machine, self._worker(), progress or _silent)
+
+    def cancel(self, name: str, *, reason: str) -> Run:
+        """Cancel a run that has not committed; one that is RUNNING ends when its worker looks up next.
+
+        Raises:
+            RunNotFound. RunEnded: it has ended. PublicationVowed: it has committed. RunScopeInvalid: it is another scope's.
+        """
+        return cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
+
     # --- looking --------------------------------------------------------------------------------------------
 
     def runs(self, *, limit: int = 20) -> Sequence[Run]:
@@ -186,11 +232,12 @@ class Plane:
 
     def run(self, name: str) -> RunHistory:
         """A run and its history, by run key, an unambiguous beginning of it, or request id. Raises RunNotFound."""
-        found = self.ledger.find(name)
-        if len(found) != 1:
-            many = "more than one run matches" if found else "no run matches"
-            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
-        return RunHistory(found[0], tuple(self.ledger.events(found[0].run_key)))
+        found = self._run(name)
+        return RunHistory(found, tuple(self.ledger.events(found.run_key)))
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """The runs that no worker may take, because their record in the ledger cannot be believed."""
+        return self.ledger.quarantined()
 
     def datasets(self) -> list[DatasetManifest]:
         """The manifests of this plane's run, the retired ones too."""
@@ -201,7 +248,7 @@ class Plane:
 
     def list_datasets(self) -> Listing:
         """The same, with what was retired, and with what cannot be believed set apart instead of raised."""
-        return list_datasets(self.store, self.settings.run_scope)
+        return list_manifests(self.store, self.settings.run_scope)
 
     def manifest(self, ref: str) -> DatasetManifest:
         """A manifest by its id, an unambiguous beginning of it, or the path of its file.
@@ -209,7 +256,7 @@ class Plane:
         Raises:
             DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
         """
-        return authenticate(*self._found(ref), self.store)
+        return authenticate(*find_manifest(ref, self.store, self.settings.run_scope), self.store)
 
     def standing(self, ref: str) -> Standing:
         """Whether a dataset was retired, and which ones it replaces or is replaced by. Raises as `manifest`."""
@@ -232,7 +279,7 @@ class Plane:
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
-        raw, key = self._found(ref)
+        raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         with self._scratch() as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
@@ -245,19 +292,42 @@ class Plane:
             DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
             SchemaInvalid: a blank reason.
         """
-        raw, key = self._found(ref)
+        raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         name, source = self.inputs.actor
         return retire_dataset(authenticate(raw, key, self.store), raw, self.store, self.clock, Actor(name=name, source=source),
                               reason=reason, expire_data=expire_data)
 
+    def collect(self, *, apply: bool, progress: Progress | None = None) -> Collection:
+        """Find what nobody reads any more in this plane's scope of the store and in its work folder, and with `apply` remove it.
+
+        Raises:
+            StorageIoFailure: the store failed; what was removed before is gone.
+        """
+        found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
+        return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
+
     # --- inside ---------------------------------------------------------------------------------------------
+
+    def _run(self, name: str) -> Run:
+        found = self.ledger.find(name)
+        if len(found) != 1:
+            many = "more than one run matches" if found else "no run matches"
+            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
+        return found[0]
+
+    def _own_run(self, name: str) -> Run:
+        run = self._run(name)
+        if run.platform_run_id != self.settings.run_scope:
+            raise RunScopeInvalid(f"run {run.run_key} belongs to {run.platform_run_id}; this plane works for {self.settings.run_scope}.",
+                                  fix="Use the plane of that run.", run_key=run.run_key)
+        return run
 
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
 
     def _buildable(self, intent: Intent) -> Planned:
         planned = self._planned(intent)
-        check_drift(planned, self.ledger)
+        check_drift(planned.pins, self.ledger)
         return planned
 
     def _asked(self, intent: Intent) -> SubmittedIntent:
@@ -279,9 +349,6 @@ class Plane:
     def _worker(self) -> Worker:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
-
-    def _found(self, ref: str) -> tuple[bytes, str]:
-        return find_manifest(ref, self.store, self.settings.run_scope)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

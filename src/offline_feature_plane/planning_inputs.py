@@ -43,12 +43,13 @@ class PlaneInputs:
 
     Args:
         settings: the plane's.
+        folder: the plane's.
         store: opens the artifact store; called only if an intent refers to other datasets.
         engine: gives the engine that will compute; planning asks it what it supports.
     """
 
-    def __init__(self, settings: Settings, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, folder: Path, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
+        self.settings, self.folder = settings, folder
         self._store, self._engine = store, engine
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
         self.tzdata = zone_rules()

@@ -17,7 +17,8 @@ import pytest
 from offline_feature_plane.corridor.settlement import next_step
 from offline_feature_plane.domain.runstates import TERMINAL, Limits, granted
 
-BURIED = "T"
+BURIED, CANCELLED = "T", "X"  # a tombstone, and the tombstone of a cancellation
+TOMBSTONES = {BURIED, CANCELLED}
 SMALL = Limits(full_runs=2, publish_retries=1)
 LEDGER_ONLY = {"done", "fail", "lose", "pend", "release"}
 
@@ -71,7 +72,7 @@ class Protocol:
                 yield f"{worker.at} {label}", visible, with_worker(changed, **fields)
         if self.cancels and run.cancel != "over":
             yield from self.canceller(manifest, run)
-        if run.mode == "CLOSE_ONLY" and run.vow not in {"", BURIED, run.staged} and not manifest:
+        if run.mode == "CLOSE_ONLY" and run.vow not in {"", *TOMBSTONES, run.staged} and not manifest:
             yield "a person restores", manifest, run._replace(staged=run.vow)
 
     def claim(self, manifest, run, other):
@@ -88,7 +89,7 @@ class Protocol:
 
     def look(self, manifest, run, worker):
         """What a worker decides after reading vow, manifest and staged bytes."""
-        vow = None if not run.vow or "read the vow" in self.without else "tombstone" if run.vow == BURIED else "commit"
+        vow = None if not run.vow or "read the vow" in self.without else "tombstone" if run.vow in TOMBSTONES else "commit"
         staged = bool(run.staged) and (vow is None or run.staged == run.vow)
         if "write again" in self.without and vow == "commit":
             staged = False
@@ -114,7 +115,7 @@ class Protocol:
     def stage(self, manifest, run, worker):
         """Create the staged manifest if absent."""
         yield "fails", manifest, worker._replace(at="release", core=""), {}
-        if run.vow not in {"", BURIED, worker.core}:  # a vow has decided between attempts
+        if run.vow not in {"", *TOMBSTONES, worker.core}:  # a vow has decided between attempts
             yield "skips", manifest, worker._replace(at="vow"), {}
         elif run.staged in {"", worker.core} or run.vow == worker.core:
             yield "stands", manifest, worker._replace(at="vow"), {"staged": run.staged or worker.core}
@@ -130,7 +131,7 @@ class Protocol:
                 yield "loses the reply", manifest, worker._replace(at="fail", core=""), {"vow": worker.core}
         elif run.vow == worker.core or "compare vows" in self.without:
             yield "has vowed", manifest, worker._replace(at="put"), {}
-        elif run.vow == BURIED:
+        elif run.vow in TOMBSTONES:
             yield "is buried", manifest, worker._replace(at="fail", core=""), {}
         elif manifest in {"", run.vow}:
             yield "vowed another", manifest, worker._replace(at="done" if manifest else "pend", core=manifest), {}
@@ -155,8 +156,8 @@ class Protocol:
             yield "skipped", manifest, worker._replace(at="fail"), {}
             return
         yield "fails", manifest, worker._replace(at="pend"), {}
-        if run.vow in {"", BURIED}:
-            yield "buries", manifest, worker._replace(at="fail"), {"vow": BURIED}
+        if run.vow in {"", *TOMBSTONES}:
+            yield "buries", manifest, worker._replace(at="fail"), {"vow": run.vow or BURIED}
         elif manifest and manifest != run.vow:
             yield "lost", manifest, worker._replace(at="lose"), {}
         else:
@@ -173,8 +174,8 @@ class Protocol:
         yield "", manifest, Worker(), self.record(run, worker, "DONE", worker.core)
 
     def fail(self, manifest, run, worker):
-        """Record FAILED, buried."""
-        yield "", manifest, Worker(), self.record(run, worker, "FAILED")
+        """Record FAILED, buried; or CANCELLED, if that is what the tombstone says."""
+        yield "", manifest, Worker(), self.record(run, worker, "CANCELLED" if run.vow == CANCELLED else "FAILED")
 
     def lose(self, manifest, run, worker):
         """Record FAILED, the vow lost."""
@@ -200,13 +201,13 @@ class Protocol:
         return run._replace(workers=workers, mode="", full=0, retries=0, cancel="over")
 
     def canceller(self, manifest, run):
-        """Somebody cancels while nobody works: the tombstone, then the ledger."""
+        """Somebody cancels: the tombstone, then the ledger if nobody works; a worker finds the tombstone."""
         if run.cancel == "":
-            if run.state in {"QUEUED", "PUBLISH_PENDING"}:
+            if run.state not in TERMINAL:
                 if "tombstone before cancelling" in self.without:
                     yield "cancel", manifest, run._replace(cancel="buried")
-                elif run.vow in {"", BURIED}:
-                    yield "cancel buries", manifest, run._replace(cancel="buried", vow=BURIED)
+                elif run.vow in {"", CANCELLED}:
+                    yield "cancel buries", manifest, run._replace(cancel="buried", vow=CANCELLED)
         else:
             state = "CANCELLED" if run.state in {"QUEUED", "PUBLISH_PENDING"} else run.state
             yield "cancel", manifest, run._replace(cancel="over", state=state)
@@ -233,7 +234,7 @@ def wrong_in(world):
         "a failed or cancelled run is no publisher": all(run.state not in {"FAILED", "CANCELLED"} for run in authors),
         "an ended run has a commit record": all(run.vow for run in ended),
         "ledger, vow and manifest of a done run are one": all(run.result == run.vow == world.manifest != "" for run in done),
-        "a cancelled run is buried": all(run.vow == BURIED for run in ended if run.state == "CANCELLED"),
+        "a cancelled run is buried": all(run.vow == CANCELLED for run in ended if run.state == "CANCELLED"),
         "a failed run is buried, or its vow lost": all(
             run.vow == BURIED or (run.result == "lost" and world.manifest not in {"", run.vow}) for run in failed),
     }

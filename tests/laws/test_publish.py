@@ -28,7 +28,6 @@ from offline_feature_plane.errors import (
     PublishRetryExhausted,
     RefNotFound,
     RunAttemptsExhausted,
-    RunBusy,
     RunEnded,
     StorageIoFailure,
     TargetDegenerate,
@@ -447,14 +446,18 @@ def test_a_fenced_worker_records_nothing(world):
 
 
 def test_cancelling_buries_first_and_respects_vows_and_workers(world):
-    """Cancel is for runs that nobody works on and that have not vowed; the tombstone stands before the ledger says so."""
+    """A run that has not vowed is cancelled, the tombstone before the ledger; one that a worker holds ends when that one looks up."""
+    held = world.ask("request-held").run_key
+    world.ledger.claim(held, worker="a", lease_us=LEASE_US)
+    assert cancel(world.store, world.ledger, held, reason="changed my mind").state == "RUNNING"
+    assert world.serve_until_it_ends(held).state == "CANCELLED"
     run_key = world.ask().run_key
-    world.ledger.claim(run_key, worker="a", lease_us=LEASE_US)
-    with pytest.raises(RunBusy):
-        cancel(world.store, world.ledger, run_key, reason="changed my mind")
-    world.ledger.release(run_key, attempt=1, reason_code="X")
     assert cancel(world.store, world.ledger, run_key, reason="changed my mind").state == "CANCELLED"
-    world.check(run_key)
+    world.check(held, run_key)
+    failing = world.ask("request-failing")
+    protocol.bury(world.store, failing, "TARGET_DEGENERATE")
+    with pytest.raises(RunEnded, match="TARGET_DEGENERATE"):
+        cancel(world.store, world.ledger, failing.run_key, reason="too late")
     with pytest.raises(RunEnded):
         cancel(world.store, world.ledger, run_key, reason="again")
     vowed = world.ask("request-vowed")
@@ -464,13 +467,13 @@ def test_cancelling_buries_first_and_respects_vows_and_workers(world):
 
 
 def test_a_worker_that_meets_a_tombstone_ends_the_run_with_its_code(world):
-    """A cancel that was overtaken by a claim is found at the commit record."""
+    """A cancellation that was overtaken by a claim is found at the commit record, and the run ends CANCELLED."""
     run = world.ask()
     protocol.bury(world.store, run, "RUN_CANCELLED")
     with pytest.raises(RunEnded):
         world.serve(run.run_key)
     ended = world.ledger.run(run.run_key)
-    assert (ended.state, ended.reason_code, world.worked) == ("FAILED", "RUN_CANCELLED", [])
+    assert (ended.state, ended.reason_code, world.worked) == ("CANCELLED", "RUN_CANCELLED", [])
 
 
 def test_a_retired_meaning_is_refused_before_any_vow(world):

@@ -127,11 +127,16 @@ def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool)
 @example("ofs runs --limit 5")
 def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
     """List the runs in the ledger: state, attempts, outcome."""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_runs
 
     with open_plane(plane_path) as plane:
-        found = plane.runs(limit=limit)
-    emit_json([showing.run_document(run) for run in found]) if as_json else say(showing.runs(found))
+        found, kept_away = plane.runs(limit=limit), plane.quarantined()
+    if as_json:
+        emit_json([*map(showing_runs.run_document, found), *map(showing_runs.quarantined_document, kept_away)])
+        return
+    say(showing_runs.runs(found))
+    if kept_away:
+        say(f"\n{showing_runs.quarantined(kept_away)}")
 
 
 @ofs.command("run", short_help="Show one run and its history.")
@@ -141,11 +146,11 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
 @example("ofs run 5f1c9e0d")
 def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
     """Show one run: its history, attempts and receipts. RUN_KEY may be any unambiguous beginning, or a request id."""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_runs
 
     with open_plane(plane_path) as plane:
         found = plane.run(run_key)
-    emit_json(showing.run_document(found.run, found.events)) if as_json else say(showing.run(found.run, found.events))
+    emit_json(showing_runs.run_document(found.run, found.events)) if as_json else say(showing_runs.run(found.run, found.events))
 
 
 @ofs.command(short_help="List the published datasets.")

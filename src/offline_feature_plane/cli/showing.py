@@ -1,10 +1,9 @@
-"""What the library's answers look like as text: plans, previews, builds, runs, manifests, verifications."""
+"""What the library's answers look like as text: plans, previews, builds, manifests, verifications."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +17,12 @@ from offline_feature_plane.contracts.manifest import Core, DatasetManifest
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
 
 if TYPE_CHECKING:
-    from offline_feature_plane.corridor.build import Built
-    from offline_feature_plane.corridor.lookup import Listing
+    from offline_feature_plane.corridor.answer import Built
+    from offline_feature_plane.corridor.catalog import Listing
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.standing import Standing
     from offline_feature_plane.corridor.verify import Verification
-    from offline_feature_plane.ports import LedgerEvent, Run
 
 
 def plan(planned: Planned) -> str:
@@ -139,38 +137,6 @@ def datasets(listing: Listing) -> str:
     return "\n".join(lines)
 
 
-def run_document(run: Run, events: Sequence[LedgerEvent] = ()) -> dict[str, Any]:
-    """A run and its history, JSON-ready."""
-    found: dict[str, Any] = {"run_key": run.run_key, "request_id": run.request_id, "state": run.state, "mode": run.mode,
-             "attempt": run.attempt,
-             "full_run_attempts": run.full_run_attempts, "publish_retry_attempts": run.publish_retry_attempts,
-             "reason_code": run.reason_code, "result": dict(run.result) if run.result else None, "payload_digest": run.payload_digest,
-             "created_at": _instant(run.created_us), "updated_at": _instant(run.updated_us)}
-    if events:
-        found["events"] = [{"seq": event.seq, "at": _instant(event.at_us), "kind": event.kind, "attempt": event.attempt,
-                            "details": dict(event.details), "digest": event.digest} for event in events]
-    return found
-
-
-def runs(found: Sequence[Run]) -> str:
-    """The list of runs."""
-    if not found:
-        return "No run yet. Start one: ofs build intent.yaml"
-    return table(["run", "request", "state", "attempts", "outcome", "updated"],
-                 [[run.run_key[:12], run.request_id, run.state, run.attempt, _outcome(run), _instant(run.updated_us)] for run in found],
-                 right=frozenset({3}))
-
-
-def run(found: Run, events: Sequence[LedgerEvent]) -> str:
-    """One run and its history."""
-    return "\n".join([f"{style('run', 'bold')} {found.run_key}  {found.state}",
-                      pairs({"request": found.request_id, "outcome": _outcome(found), "attempts": found.attempt,
-                             "full runs": found.full_run_attempts, "publish retries": found.publish_retry_attempts}), "",
-                      table(["#", "at", "event", "attempt", "details"],
-                            [[event.seq, _instant(event.at_us), event.kind, event.attempt, _details(event)] for event in events],
-                            right=frozenset({0, 3}))])
-
-
 def verification(report: Verification) -> str:
     """Every check with its answer."""
     marks = {True: style("✓", "green"), False: style("✗", "red")}
@@ -240,26 +206,6 @@ def _eligible(core: Core) -> str:
     return "training" if core.eligibility.training_ready else f"not for training: {'; '.join(core.eligibility.reasons)}"
 
 
-def _outcome(run: Run) -> str:
-    if run.result:
-        return str(run.result.get("dataset_manifest_id") or run.result.get("outcome"))
-    if run.state == "RUNNING" and run.lease_until_us is not None and run.lease_until_us < time.time_ns() // 1_000:
-        return "its worker is gone; the same `ofs build` goes on"
-    return run.reason_code or ""
-
-
-# What a person wants to know of each kind of event; `--json` has everything.
-_TOLD = {"INTENT_QUEUED": (), "RUN_STARTED": ("mode", "worker"), "PHASE_COMPLETE": ("name", "key"), "PHASE_FAILED": ("name", "key"),
-         "PUBLISH_PENDING": ("reason_code",), "RUN_RELEASED": ("reason_code",), "RUN_FAILED": ("reason_code",)}
-
-
-def _details(event: LedgerEvent) -> str:
-    result = event.details.get("result")
-    if isinstance(result, dict):
-        return f"{result.get('outcome')} {result.get('dataset_manifest_id')}"
-    return " ".join(str(event.details.get(name)) for name in _TOLD.get(event.kind, tuple(event.details)) if event.details.get(name))
-
-
 def _brief(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 44 else f"{text[:41]}…"
@@ -275,7 +221,3 @@ def _day(instant: str | None) -> str | None:
     if instant is None:
         return None
     return instant[:10] if instant.endswith("T00:00:00.000000Z") else instant
-
-
-def _instant(us: int) -> str:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -17,7 +17,7 @@ from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.plan import BuildPlan
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.profile import FeatureProfile
-from offline_feature_plane.contracts.receipts import PhaseReceipt, RunReceipt
+from offline_feature_plane.contracts.receipts import FailureReceipt, PhaseReceipt, QuarantineReceipt, RunReceipt
 from offline_feature_plane.contracts.replay_receipt import ReplayCompletenessReceipt
 from offline_feature_plane.contracts.run_facts import RunFacts
 from offline_feature_plane.contracts.short_intent import ShortIntent
@@ -41,6 +41,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.ofs_replay_completeness_receipt.v1": ReplayCompletenessReceipt,
     "learning.ofs_phase_receipt.v1": PhaseReceipt,
     "learning.ofs_run_receipt.v1": RunReceipt,
+    "learning.ofs_failure_receipt.v1": FailureReceipt,
+    "learning.ofs_quarantine_receipt.v1": QuarantineReceipt,
     "learning.dataset_manifest.v1": DatasetManifest,
     "learning.ofs_commit_record.v1": Vow,
     "learning.ofs_dataset_pointer.v1": DatasetPointer,

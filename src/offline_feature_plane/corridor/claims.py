@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.settlement import INTERRUPTED_CODE
+from offline_feature_plane.domain.runstates import backoff_us
 from offline_feature_plane.errors import Fenced, OfsError, RunBusy, RunEnded
-from offline_feature_plane.ports import Clock, Ledger, Progress, Run
+from offline_feature_plane.ports import Clock, Ledger, Progress, Run, Submitted
 
 WORKER_DIED_CODE: Final = "WORKER_DIED"
 _LOOKS_PER_LEASE: Final = 30
@@ -33,13 +34,14 @@ class Worker:
     has_died: Callable[[str], bool] = lambda _: False
 
 
-def submit(planned: Planned, ledger: Ledger) -> Run:
-    """The run of this intent: a new one, or the one that its request has already."""
+def submit(planned: Planned, ledger: Ledger, *, wait_us: int = 0) -> Submitted:
+    """The run of this intent: a new one, which the queue leaves alone for `wait_us`, or the one that its request has already."""
     payload = planned.document()["pins"]
     if planned.request_id is None:
-        return ledger.submit_unnamed(payload_digest=planned.payload_digest, platform_run_id=planned.platform_run_id, payload=payload).run
+        return ledger.submit_unnamed(payload_digest=planned.payload_digest, platform_run_id=planned.platform_run_id, payload=payload,
+                                     wait_us=wait_us)
     return ledger.submit(request_id=planned.request_id, payload_digest=planned.payload_digest,
-                         platform_run_id=planned.platform_run_id, payload=payload).run
+                         platform_run_id=planned.platform_run_id, payload=payload, wait_us=wait_us)
 
 
 def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Progress) -> Run:
@@ -79,5 +81,6 @@ def held(run: Run, ledger: Ledger, worker: Worker) -> Iterator[Lease]:
             yield lease
     except BaseException as ended:
         with suppress(OfsError):  # one that was left already stays as it was left
-            ledger.release(run.run_key, attempt=run.attempt, reason_code=ended.code if isinstance(ended, OfsError) else INTERRUPTED_CODE)
+            ledger.release(run.run_key, attempt=run.attempt, reason_code=ended.code if isinstance(ended, OfsError) else INTERRUPTED_CODE,
+                           wait_us=backoff_us(run.run_key, run.attempt) if isinstance(ended, Exception) else 0)
         raise

@@ -41,6 +41,10 @@ class PlanningInputs(Protocol):
         """The plane's settings."""
 
     @property
+    def folder(self) -> Path:
+        """The plane's folder."""
+
+    @property
     def code_release_id(self) -> str:
         """The installed release and the digest of its files."""
 

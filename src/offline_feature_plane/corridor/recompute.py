@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.build import Built, compute
+from offline_feature_plane.corridor.build import compute
 from offline_feature_plane.corridor.dataset import open_published
 from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import write_core

@@ -1,4 +1,7 @@
-"""Work folders: where attempts compute and looks are taken. Each is held while its process lives, so that what a killed one left is told."""
+"""Work folders: where attempts compute and looks are taken.
+
+Each is held for as long as its process lives (`process_locks`), so that what a killed one left is told from work in progress.
+"""
 
 from __future__ import annotations
 

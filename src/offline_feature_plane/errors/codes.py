@@ -349,12 +349,14 @@ class LedgerUnavailable(OutsideError):
 class PublishRetryExhausted(OutsideError):
     """All publish retries are used up."""
 
+    transient = False
     fix = "Repair the store, then run again without a request_id, or with a new one."
 
 
 class RunAttemptsExhausted(OutsideError):
     """All attempts of a run are used up: its workers died or gave up."""
 
+    transient = False
     fix = "Look in the run's history for what ended its workers, then run again without a request_id, or with a new one."
 
 

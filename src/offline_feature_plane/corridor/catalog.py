@@ -1,4 +1,4 @@
-"""Finding datasets: one by its id, the beginning of one, or its manifest's path; or all of a run's."""
+"""Which datasets there are: a manifest by any of its names, and all of a run's."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from offline_feature_plane.ports import ObjectStore
 
 @dataclass(frozen=True)
 class Listing:
-    """The datasets of a plane, which of them were retired, and why some of its manifests or retirements cannot be believed."""
+    """The datasets of a run, which of them were retired, and why some of its manifests and retirements cannot be believed."""
 
     datasets: tuple[DatasetManifest, ...]
     damaged: tuple[OfsError, ...]
     retired: Mapping[str, Retirement] = field(default_factory=dict)
 
 
-def list_datasets(store: ObjectStore, platform_run_id: str) -> Listing:
-    """Every dataset of a run. What cannot be believed is set apart; it hides no other. Raises StorageIoFailure while listing."""
+def list_manifests(store: ObjectStore, platform_run_id: str) -> Listing:
+    """All manifests of a run, each authenticated. Raises StorageIoFailure."""
     good: list[DatasetManifest] = []
     damaged: list[OfsError] = []
     retired: dict[str, Retirement] = {}
@@ -43,7 +43,7 @@ def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[b
     """The bytes of a manifest and its key, from an id, the beginning of one in this run, or the path of a manifest's file.
 
     Raises:
-        DatasetNotFound: none, or more than one. DigestMismatch: it was published, and its manifest is gone.
+        DatasetNotFound: none, or more than one, matches. DigestMismatch: it was published, and is gone.
     """
     name = Path(ref).stem if ref.endswith(".json") else ref
     keys: list[str] = []

@@ -1,0 +1,24 @@
+"""Many small builds by several workers in disorder: every run ends, once, and what is published is whole (R2, R3, R4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chaos import Disorder, check_order
+from processes import Processes
+from small_plane import make_plane
+
+
+@pytest.mark.parametrize(("seed", "requests"), [(1, 12), *(pytest.param(seed, 400, marks=pytest.mark.long) for seed in (2, 3, 4, 5, 6))])
+def test_every_run_ends_once_whatever_happens_to_its_workers(quick: Path, processes: Processes, seed: int, requests: int) -> None:
+    """Workers are killed, terminated, stopped for longer than a lease and let go on: all runs end, and ledger and store agree."""
+    small = make_plane(quick / f"chaos-{seed}")
+    meanings = max(3, requests // 5)
+    disorder = Disorder(small, processes, seed)
+    ended = disorder.run(requests, meanings, seconds=60 + 2 * requests)
+    found = check_order(small.folder)
+    assert ended.total() == requests
+    assert found["DONE"] + found["FAILED"] == requests
+    assert found["manifests"] <= meanings
+    assert found["DONE"] > requests // 2
