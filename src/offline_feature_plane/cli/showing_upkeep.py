@@ -33,11 +33,11 @@ def collection(found: Collection) -> str:
     if not garbage:
         lines.append("Nothing to delete.")
     elif found.applied:
-        lines.append(f"{style('✓', 'green')} deleted {sum(item.removed for item in garbage)} files, {total}")
+        lines.append(f"{style('✓', 'green')} deleted {sum(item.removed for item in garbage)} of these, {total}")
     else:
-        lines.append(f"{len(garbage)} files, {total}; `ofs gc --apply` deletes them")
+        lines.append(f"{len(garbage)} to delete, {total}: `ofs gc --apply`")
     if doubtful:
-        lines.append(f"{len(doubtful)} files cannot be judged; they are left alone until somebody looks")
+        lines.append(f"{len(doubtful)} cannot be judged, and are left alone until somebody has looked")
     return "\n".join(lines)
 
 

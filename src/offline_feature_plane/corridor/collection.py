@@ -1,4 +1,4 @@
-"""Collecting what nobody reads: by reachability and by how runs ended, never by age (`decisions.md` D2, `reliability.md` rule 5).
+"""Collecting what nobody reads: by reachability and by how runs ended, never by age (`decisions.md` D2, R6).
 
     run's commit record            visible manifest of the dataset      what the run staged is
     none                           any                                  kept: the run has not ended
