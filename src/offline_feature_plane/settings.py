@@ -20,6 +20,7 @@ from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.ledger.postgres.address import address_from, is_address
+from offline_feature_plane.plain_files import resolved
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 
@@ -236,4 +237,4 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _placed(path: str, folder: Path) -> str:
-    return str((folder / path).resolve())
+    return str(resolved(folder / path))

@@ -14,7 +14,7 @@ from offline_feature_plane.corridor.facts import parse_fact
 from offline_feature_plane.corridor.publish import bury, keep_vow, make_vow, read_manifest
 from offline_feature_plane.corridor.supersession import claim_link, link_superseded
 from offline_feature_plane.domain.identity import run_key
-from offline_feature_plane.errors import DigestMismatch, SupersessionLinkInvalid
+from offline_feature_plane.errors import DigestMismatch, IntegrityError, SupersessionLinkInvalid
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.testing.faulty_store import MemoryStore
 
@@ -172,7 +172,7 @@ def test_what_is_replaced_must_be_believable(plane):
     (path,) = plane.manifests()
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b'"purpose":"training"', b'"purpose":"tracking"'))
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(IntegrityError):
         build(plane, "new", old=old)
     assert len(opened(plane).runs()) == 1
 
