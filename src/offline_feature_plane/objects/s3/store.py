@@ -75,7 +75,7 @@ class S3Store:
         After a lost reply equal bytes count as ours: `created`.
 
         Raises:
-            RefInvalid, StoreUnsafe, DigestMismatch: what is there is damaged. StorageIoFailure.
+            RefInvalid, StoreUnsafe, StorageIoFailure.
         """
         segments_of(key)
         self._make_sure()
@@ -86,7 +86,7 @@ class S3Store:
         """Like `put_new` from a local file, in one request or in parts.
 
         Raises:
-            RefInvalid, StoreUnsafe, DigestMismatch, StorageIoFailure: also if `path` is not a regular file.
+            RefInvalid, StoreUnsafe, StorageIoFailure: also if `path` is not a regular file.
         """
         segments_of(key)
         with ExitStack() as open_things:
