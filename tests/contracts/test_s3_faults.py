@@ -113,7 +113,7 @@ def test_a_put_creates_the_whole_object_or_says_that_nobody_knows(between: Betwe
         outcome = put(between.store, kind, key, OURS, tmp_path)
         between.proxy.script()
         standing = between.standing(key)
-        if outcome == "created" or len(script) == 1 and script[0].nth is not None:
+        if outcome == "created" or (len(script) == 1 and script[0].nth is not None):
             assert standing == OURS
             assert outcome == "created" or (outcome == "exists" and how == "twice")  # the second of two requests answered
         else:
