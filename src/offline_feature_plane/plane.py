@@ -40,12 +40,13 @@ from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
     OfsError,
+    RequestCommandUnsupported,
     RunNotFound,
     RunScopeInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
-from offline_feature_plane.ledger.sqlite import SqliteLedger
+from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
@@ -130,7 +131,7 @@ class Plane:
     @cached_property
     def ledger(self) -> Ledger:
         """The run ledger."""
-        return SqliteLedger(Path(self.settings.ledger), self.clock)
+        return _ledger(self.settings.ledger, self.clock)
 
     # --- planning -------------------------------------------------------------------------------------------
 
@@ -322,6 +323,19 @@ def warm_kernels() -> float:
     """Compile the window kernels, or load them; seconds."""
     prepare_cache(_cache_folder())
     return warm().seconds
+
+
+def _ledger(place: str, clock: Clock) -> Ledger:
+    if not is_address(place):
+        from offline_feature_plane.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(Path(place), clock)
+    try:
+        from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
+    except ImportError as missing:
+        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
+    return PostgresLedger(address_from(place))
 
 
 def _engine(name: str) -> Engine:

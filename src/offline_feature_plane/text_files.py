@@ -22,7 +22,7 @@ import pyarrow.csv
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.usual_json import Unusual, read_usual
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.plain_files import as_found, open_regular
+from offline_feature_plane.plain_files import as_found, open_in_place
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = MAX_DOCUMENT_BYTES
@@ -83,7 +83,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     number = 0
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             for number, line in bounded_lines(stream.readline, path):
                 if line.isspace():
                     continue
@@ -105,7 +105,7 @@ def check_csv(path: Path) -> None:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, rest, before = 1, b"", b"\n"  # lines so far; an open quoted field, and the byte in front of it
-    with _opened(path) as stream:
+    with opened(path) as stream:
         while True:
             block = stream.read(_BLOCK)
             try:
@@ -148,7 +148,7 @@ def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:
 
 def csv_columns(path: Path) -> list[str]:
     """The names in a CSV file's header. Raises SourceUnreadable if something other than commas separates them."""
-    with _opened(path) as stream:
+    with opened(path) as stream:
         header = stream.readline(_BLOCK).removeprefix(codecs.BOM_UTF8)
     bare = _QUOTED.sub(b"", header)
     other = max(_SEPARATORS, key=bare.count)
@@ -163,22 +163,22 @@ def csv_columns(path: Path) -> list[str]:
     return [column[0].as_py() or "" for column in table.columns]
 
 
-def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) -> Any:
-    """An Arrow reader of some columns, or all, of a CSV file with these names."""
-    source = pa.input_stream(str(path), compression="gzip" if path.name.endswith(".gz") else None)
-    return pyarrow.csv.open_csv(
-        source,
-        read_options=pyarrow.csv.ReadOptions(block_size=4 * _BLOCK),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
-            include_columns=list(wanted) if wanted is not None else None))
+def csv_batches(path: Path, names: Sequence[str], wanted: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Some columns, or all, of a CSV file with these names."""
+    with opened(path) as stream, pyarrow.csv.open_csv(
+            pa.PythonFile(stream, "r"),
+            read_options=pyarrow.csv.ReadOptions(block_size=4 * _BLOCK),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
+                include_columns=list(wanted) if wanted is not None else None)) as batches:
+        yield from batches
 
 
 def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
     """The first row of a CSV file that has more or fewer fields than the header, reported with its line; None if no row has."""
     try:
-        with _opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+        with opened(path) as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             rows = csv.reader(text)
             begin = 1
             for row in rows:
@@ -192,9 +192,10 @@ def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
     return None
 
 
-def _opened(path: Path) -> IO[bytes]:
-    stream = open_regular(path)
-    if path.name.endswith(".gz"):
+def opened(path: Path, *, gzipped: bool | None = None) -> IO[bytes]:
+    """The bytes of a text file at a resolved path, unpacked if its name, or the caller, says that they are gzipped. Raises OSError."""
+    stream = open_in_place(path)
+    if path.name.endswith(".gz") if gzipped is None else gzipped:
         return io.BufferedReader(_Unzipped(fileobj=stream, mode="rb"), _BLOCK)
     return io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
 

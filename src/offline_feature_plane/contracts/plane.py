@@ -124,7 +124,8 @@ class Settings(Contract):
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept.")
-    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger.")
+    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "
+                                                           "`postgresql://user@host:5432/database`, never with a password.")
     work: Text = Field(".ofs/work", description="Scratch files of running builds.")
     tokens: Tokens = Field(Tokens(key_file="tokens.key"), description="The secret behind identifier tokens.")
     strict: bool = Field(default=False, description="Refuse intents in which anything had to be filled in.")

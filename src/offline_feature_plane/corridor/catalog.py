@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.publish import by_id_key
+from offline_feature_plane.corridor.publish import by_id_key, manifest_key
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, SchemaInvalid
 from offline_feature_plane.ports import ObjectStore
+
+_RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[b
         keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
     except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
         pass
-    if not keys or Path(keys[0]).stem != name:  # no pointer, a damaged one, or only the beginning of an id
+    if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
         found = store.list(f"{platform_run_id}/ofs/manifests")
         keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
     if len(keys) != 1:

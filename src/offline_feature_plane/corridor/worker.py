@@ -165,13 +165,14 @@ def plan_again(run: Run, inputs: PlanningInputs) -> Planned:
 
 def _serve_one(post: Post) -> Ended | None:
     """Take what is due, and work on it; None if nothing is. Raises LedgerUnavailable, StorageIoFailure before a run is taken."""
-    try:
-        run = post.ports.ledger.claim_next(worker=post.worker.name, lease_us=post.worker.lease_us, platform_run_id=post.platform_run_id)
-    except RunBusy:  # another worker was quicker
-        return _serve_one(post)
-    except LedgerChainBroken as broken:
-        return _quarantine(post, broken)
-    return None if run is None else _work_on(post, run)
+    while True:
+        try:
+            run = post.ports.ledger.claim_next(worker=post.worker.name, lease_us=post.worker.lease_us, platform_run_id=post.platform_run_id)
+        except RunBusy:  # another worker was quicker
+            continue
+        except LedgerChainBroken as broken:
+            return _quarantine(post, broken)
+        return None if run is None else _work_on(post, run)
 
 
 def _work_on(post: Post, run: Run) -> Ended:

@@ -16,7 +16,7 @@ from typing import Final
 
 from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import InternalError, InvalidTransition, LedgerUnavailable, OfsError
-from offline_feature_plane.ledger.connector import STATEMENTS, Row, Transaction, sql_file
+from offline_feature_plane.ledger.connector import STATEMENTS, Nothing, Row, Transaction, sql_file
 from offline_feature_plane.ledger.verbs import LedgerVerbs
 from offline_feature_plane.plain_files import make_lasting_folder
 from offline_feature_plane.ports import Clock
@@ -93,13 +93,13 @@ class SqliteConnector:
     def reading(self) -> Iterator[Transaction]:
         """A transaction that sees one consistent state; that of an empty ledger where nothing was written yet."""
         if not self._is_prepared and not os.path.lexists(self._path):
-            yield _Nothing()
+            yield Nothing()
             return
         with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN"):
             if self._version(connection):
                 yield SqliteTransaction(connection, self._clock)
             else:
-                yield _Nothing()
+                yield Nothing()
 
     def _opened(self, how: str) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode={how}", uri=True, timeout=self._busy_timeout_s, isolation_level=None)
@@ -157,26 +157,6 @@ class SqliteTransaction:
     def every(self, statement: str, **values: object) -> Sequence[Row]:
         """All rows of a named query."""
         return [dict(row) for row in self._connection.execute(STATEMENTS[statement], values)]
-
-
-class _Nothing:
-    """An empty ledger, read before its file exists."""
-
-    def now_us(self) -> int:
-        """Never called."""
-        return 0
-
-    def change(self, statement: str, **values: object) -> int:  # noqa: ARG002 - the shape of a transaction
-        """Reading changes nothing."""
-        return 0
-
-    def one(self, statement: str, **values: object) -> Row | None:  # noqa: ARG002 - the shape of a transaction
-        """No row."""
-        return None
-
-    def every(self, statement: str, **values: object) -> Sequence[Row]:  # noqa: ARG002 - the shape of a transaction
-        """No rows."""
-        return ()
 
 
 def mapped(wrong: Exception, path: Path) -> OfsError:

@@ -246,7 +246,7 @@ def _segments(key: str) -> Segments:
     """The safe segments of a key, or RefInvalid."""
     segments = key.split("/")
     if len(key) > 1_000 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise RefInvalid(f"{key!a} is not a valid object key.", path=key.encode("ascii", "backslashreplace").decode(),
+        raise RefInvalid(f"{key[:80]!a} is not a valid object key.", path=ascii(key[:80])[1:-1],
                          fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, separated by single slashes.")
     return segments
 

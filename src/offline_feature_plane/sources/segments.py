@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.text_files import bounded_lines, load_object
+from offline_feature_plane.text_files import bounded_lines, load_object, opened
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
@@ -128,7 +127,7 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
         return
     before = stamp_as_hashed(file)
     try:
-        with gzip.open(file.path, "rb") if file.relative.endswith(".gz") else file.path.open("rb") as stream:
+        with opened(file.path, gzipped=file.relative.endswith(".gz")) as stream:
             for _, line in bounded_lines(stream.readline, file.path):
                 try:
                     document = load_object(line)
