@@ -2,8 +2,7 @@
 
 A path that somebody else's document names is resolved, then checked, then opened. Before it is opened, a link may be put on the way.
 So what was checked is opened with `open_in_place`, which follows no link at all: what is opened lies where the check saw it (R15).
-
-Folders that last are here too: their names survive a power loss.
+And folders that last: their names survive a power loss.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import errno
 import hashlib
 import itertools
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,31 +21,20 @@ from pathlib import Path
 from typing import IO
 
 from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, StorageIoFailure
+from offline_feature_plane.objects.disk import disk_failure, opened_part
+from offline_feature_plane.objects.keys import MAX_DOCUMENT, Segments, is_segment, segments_of
 from offline_feature_plane.plain_files import make_lasting_folder
 from offline_feature_plane.ports import PutOutcome
 
 STAGING = ".staging"
-MAX_DOCUMENT = 256 << 20  # data files are never read whole
 
-Segments = list[str]
 Folders = list[int]  # open descriptors, root first
 
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ASIDE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_ADVICE = {
-    errno.ENOSPC: "Free space on this disk, then run again.",
-    errno.EDQUOT: "Raise the quota or free space, then run again.",
-    errno.EACCES: "Give this user the right to write there, or choose another store root.",
-    errno.EPERM: "Give this user the right to write there, or choose another store root.",
-    errno.EROFS: "The file system is read-only: mount it for writing or choose another store root.",
-    errno.EIO: "The disk failed: check it before anything is tried again.",
-    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
-    errno.ENAMETOOLONG: "Choose a store root with a shorter path.",
-}
 
 
 class LocalStore:
@@ -68,7 +56,7 @@ class LocalStore:
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
 
         def fill(aside: IO[bytes]) -> None:
             aside.write(data)
@@ -82,11 +70,9 @@ class LocalStore:
         Raises:
             RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is not a regular file.
         """
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("write", key), ExitStack() as open_things:
-            source = open_things.enter_context(os.fdopen(os.open(path, _FILE), "rb"))
-            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-                raise StorageIoFailure(f"{path} is not a regular file.", path=str(path), fix="Pass the path of a regular file.")
+            source = open_things.enter_context(opened_part(path))
             folders = open_things.enter_context(self._folders(segments[:-1], create=True))
             os.fsync(source.fileno())
             try:
@@ -107,7 +93,7 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         """All bytes of an object. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
             if (size := os.fstat(file.fileno()).st_size) > MAX_DOCUMENT:
                 raise ResourceExceeded(f"{self.uri(key)} has {size:,} bytes; no document is longer than {MAX_DOCUMENT:,}.", path=key,
@@ -116,19 +102,19 @@ class LocalStore:
 
     def digest(self, key: str) -> str:
         """`sha256:<hex>` of an object's bytes. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def local_copy(self, key: str, scratch: Path) -> Path:  # noqa: ARG002 - other stores download into it
         """The object's own file: read only. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
             return self.root.joinpath(*segments)
 
     def exists(self, key: str) -> bool:
         """Is there an object at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         try:
             with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
                 return True
@@ -137,13 +123,13 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below `prefix` (whole segments; `""` is the root), in byte order. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(prefix.removesuffix("/")) if prefix else []
+        segments = segments_of(prefix.removesuffix("/")) if prefix else []
         with suppress(RefNotFound), self._mapped("read", prefix), self._folders(segments) as folders:
             yield from _walk(folders[-1], "".join(f"{segment}/" for segment in segments))
 
     def delete(self, key: str) -> None:
         """Remove an object durably; an absent one is fine. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with suppress(RefNotFound), self._mapped("delete", key), self._folders(segments[:-1]) as folders:
             _refuse_strange(key, segments[-1], folders[-1])
             with suppress(FileNotFoundError):
@@ -152,7 +138,7 @@ class LocalStore:
 
     def uri(self, key: str) -> str:
         """The object's path."""
-        return str(self.root.joinpath(*_segments(key)))
+        return str(self.root.joinpath(*segments_of(key)))
 
     def _put_aside(self, folders: Folders, segments: Segments, fill: Callable[[IO[bytes]], None]) -> PutOutcome:
         """Write an aside file, link it to its final name, remove the aside."""
@@ -237,18 +223,7 @@ class LocalStore:
         try:
             yield
         except OSError as wrong:
-            advice = _ADVICE.get(wrong.errno or 0, "Check the disk and the store root, then run again.")
-            raise StorageIoFailure(f"cannot {doing} {self.root / key}: {wrong.strerror or wrong}.", path=key, fix=advice,
-                                   errno=errno.errorcode.get(wrong.errno or 0)) from wrong
-
-
-def _segments(key: str) -> Segments:
-    """The safe segments of a key, or RefInvalid."""
-    segments = key.split("/")
-    if len(key) > 1_000 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise RefInvalid(f"{key[:80]!a} is not a valid object key.", path=ascii(key[:80])[1:-1],
-                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, separated by single slashes.")
-    return segments
+            raise disk_failure(wrong, doing, self.root / key, key) from wrong
 
 
 def _kind_at(name: str, folder: int) -> int | None:
@@ -282,7 +257,7 @@ def _walk(folder: int, prefix: str) -> Iterator[str]:
     """Keys below an open folder. A folder sorts as its name and a slash, which gives the byte order of whole keys."""
     with os.scandir(folder) as entries:
         found = sorted((f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry.is_file(follow_symlinks=False))
-                       for entry in entries if _SEGMENT.fullmatch(entry.name))
+                       for entry in entries if is_segment(entry.name))
     for name, is_object in found:
         if is_object:
             yield prefix + name
