@@ -55,6 +55,19 @@ class LocalStore:
         """Shows the root."""
         return f"LocalStore({str(self.root)!r})"
 
+    def prove(self) -> None:
+        """Write an aside and link it, which needs all that creating an object needs. Raises StorageIoFailure."""
+        with self._mapped("write", STAGING), self._folders([STAGING], create=True) as (*_, staging):
+            name, descriptor = self._new_aside(staging)
+            try:
+                os.fsync(descriptor)
+                self._link(name, staging, f"{name}-tried", staging)
+                os.unlink(f"{name}-tried", dir_fd=staging)
+            finally:
+                os.close(descriptor)
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=staging)
+
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
         segments = segments_of(key)
@@ -178,18 +191,23 @@ class LocalStore:
                     aside.flush()
                     os.fsync(descriptor)
                 try:
-                    os.link(name, segments[-1], src_dir_fd=staging, dst_dir_fd=folders[-1], follow_symlinks=False)
+                    self._link(name, staging, segments[-1], folders[-1])
                 except FileExistsError:
                     return self._settled(folders, segments, "exists")
-                except OSError as wrong:
-                    if wrong.errno in _NO_LINK:
-                        raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
-                                               fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
-                    raise
                 return self._settled(folders, segments, "created")
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=staging)
+
+    def _link(self, name: str, folder: int, new: str, new_folder: int) -> None:
+        """Give a file a second name, unless that is taken. Raises FileExistsError, StorageIoFailure: there are no hard links."""
+        try:
+            os.link(name, new, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
+        except OSError as wrong:
+            if wrong.errno in _NO_LINK:
+                raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
+                                       fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
+            raise
 
     def _new_aside(self, staging: int) -> tuple[str, int]:
         """A new aside under an unused name: process and count, tried until the kernel says that it is new."""

@@ -69,6 +69,13 @@ class S3Store:
         """Shows the place."""
         return f"S3Store({self.place.uri('')!r})"
 
+    def prove(self) -> None:
+        """Try the store, once in a process. Raises StoreUnsafe, StorageIoFailure."""
+        with _TRYING:
+            if self.place not in _SAFE:
+                check_store(self._bucket)
+                _SAFE.add(self.place)
+
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably.
 
@@ -78,7 +85,7 @@ class S3Store:
             RefInvalid, StoreUnsafe, StorageIoFailure.
         """
         segments_of(key)
-        self._make_sure()
+        self.prove()
         digest = sha256_of(data)
         return self._bucket.create(key, digest, lambda: self._bucket.put(key, data, digest))
 
@@ -93,7 +100,7 @@ class S3Store:
             with on_disk("read", path):
                 file = open_things.enter_context(opened_part(path))
                 size, digest = os.fstat(file.fileno()).st_size, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            self._make_sure()
+            self.prove()
             if size <= LONGEST_PUT:
                 return self._bucket.create(key, digest, lambda: self._bucket.put(key, file, digest))
             upload = Upload(self._bucket, key, path, file, size, digest)
@@ -172,13 +179,6 @@ class S3Store:
         """`s3://bucket/prefix/key`. Raises RefInvalid."""
         segments_of(key)
         return self.place.uri(key)
-
-    def _make_sure(self) -> None:
-        """Try the store, once in a process. Raises StoreUnsafe, StorageIoFailure."""
-        with _TRYING:
-            if self.place not in _SAFE:
-                check_store(self._bucket)
-                _SAFE.add(self.place)
 
     def _fetched(self, answer: dict[str, Any], key: str, scratch: Path, suffix: str) -> Path:
         """Write the body aside, and give it its name when all of it is there."""
