@@ -44,7 +44,7 @@ def mapped(wrong: Exception, place: str) -> OfsError:
     """The error of ours that an error of the driver is: always LedgerUnavailable, but for what the tables' own laws refuse.
 
     Args:
-        wrong: any `psycopg.Error` or `psycopg.Warning`, or a UnicodeError from looking up a host.
+        wrong: any `psycopg.Error` or `psycopg.Warning`.
         place: the ledger's address.
     """
     said, state = _said(wrong), getattr(wrong, "sqlstate", None)
@@ -64,7 +64,7 @@ def _told(wrong: Exception, state: str | None, said: str) -> tuple[str, str]:
     if state is not None:
         fitting = [prefix for prefix in _BY_STATE if state.startswith(prefix)]
         return _BY_STATE[max(fitting, key=len)] if fitting else _DEFECT
-    if isinstance(wrong, (psycopg.OperationalError, UnicodeError)):
+    if isinstance(wrong, psycopg.OperationalError):
         refusal = said.partition(" failed: ")[2].removeprefix("FATAL: ")
         return next((told for words, told in _BY_WORDS if words.match(refusal)), _AWAY)
     return _DEFECT
