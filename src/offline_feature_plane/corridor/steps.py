@@ -95,21 +95,26 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
 def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Staged:
     """Compute the rows, write them as data files into a new folder, and digest them."""
     with receipts.phase("staging") as facts:
-        folder.mkdir()
+        make_fresh(folder)
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
     return staged
 
 
-@contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """A fresh folder that is gone after the block. Raises StorageIoFailure if it cannot be made."""
+def make_fresh(folder: Path) -> None:
+    """Make an empty folder. Raises StorageIoFailure if it cannot be made."""
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     except OSError as wrong:
-        raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.",
+        raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.", path=str(folder),
                                fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A fresh folder that is gone after the block. Raises StorageIoFailure if it cannot be made."""
+    make_fresh(folder)
     try:
         yield folder
     finally:
