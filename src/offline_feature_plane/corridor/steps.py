@@ -14,6 +14,7 @@ from offline_feature_plane.corridor.gates import judge, refuse_failed
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.stage import Staged, stage
+from offline_feature_plane.corridor.workfolders import make_fresh
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.rows import Task
@@ -94,7 +95,7 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
 def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Staged:
     """Compute the rows, write them as data files into a new folder, and digest them."""
     with receipts.phase("staging") as facts:
-        folder.mkdir()
+        make_fresh(folder)
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
     return staged
