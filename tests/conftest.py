@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from postgres_server import Server
+from s3_servers import Weed
+from s3_servers import moto as moto_server
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,18 @@ def postgres() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def weed() -> Iterator[Weed]:
+    """A SeaweedFS server."""
+    server = Weed()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The endpoint of a moto server."""
+    with moto_server() as url:
+        yield url

@@ -55,6 +55,7 @@ from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
@@ -128,12 +129,13 @@ class Plane:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nothing stays open between calls."""
+        """Let the ledger go, and with it what it keeps open between calls."""
+        self.__dict__.pop("ledger", None)
 
     @cached_property
     def store(self) -> ObjectStore:
         """The artifact store."""
-        return LocalStore(Path(self.settings.store))
+        return _store(self.settings, self.clock)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -382,6 +384,17 @@ def _ledger(place: str, clock: Clock) -> Ledger:
         raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
                                         fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
     return PostgresLedger(address_from(place))
+
+
+def _store(settings: Settings, clock: Clock) -> ObjectStore:
+    if not is_bucket(settings.store):
+        return LocalStore(Path(settings.store))
+    try:
+        from offline_feature_plane.objects.s3.store import S3Store
+    except ImportError as missing:
+        raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
+    return S3Store(place_from(settings.store, settings.s3), clock)
 
 
 def _engine(name: str) -> Engine:

@@ -4,6 +4,8 @@ A server imports everything once and forks a process for each command, so a hund
 
     start {point, arguments, …} ─▶ fork ─▶ arm the point ─▶ `ofs …` ─▶ SIGKILL at the point
     wait {pid} ─▶ exit code
+
+With `trace`, the server watches the process through its end, and stops it at a system call.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import publication
+import stopping
+from recording import Recorder
 
 from offline_feature_plane import __main__ as command
 from offline_feature_plane import plane
@@ -102,7 +108,11 @@ def begin(order: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], order["largest_file"]))
     if order.get("point"):
         arm(order["point"], pause if order.get("pause") else die)
+    if order.get("trace"):
+        stopping.surrender()
     try:
+        if order.get("program"):
+            sys.exit(publication.main(order["program"], Path("disk").absolute(), Path("told").absolute()))
         command.main(order["arguments"])
     except SystemExit as over:
         sys.stdout.flush()
@@ -110,6 +120,17 @@ def begin(order: dict[str, Any]) -> None:
         for pid in READERS:
             os.waitpid(pid, 0)  # every word has arrived
         os._exit(int(over.code or 0))
+
+
+def watch(pid: int, order: dict[str, Any]) -> dict[str, Any]:
+    """Watch a process through its end, and stop it as the order says: its exit code, and the calls that it made or was about to make."""
+    trace, folder = order["trace"], Path(order["folder"])
+    stop = stopping.Stop(str(folder / trace["under"]), trace.get("at", -1), stopping.ENDINGS.get(trace.get("ending")))
+    recorder = Recorder(stop, folder / trace["under"], folder / "told", folder / "record") if trace.get("record") else None
+    code = stopping.watch(pid, recorder or stop)
+    if recorder:
+        recorder.keep()
+    return {"code": code, "calls": stop.calls}
 
 
 def serve() -> None:
@@ -123,6 +144,8 @@ def serve() -> None:
             answer = os.fork()
             if answer == 0:
                 begin(order)
+            if "trace" in order:
+                answer = watch(answer, order)
         print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
 
 

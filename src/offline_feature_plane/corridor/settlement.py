@@ -35,6 +35,7 @@ from offline_feature_plane.errors import (
     RunConfigDigestMismatch,
     RunEnded,
     StorageIoFailure,
+    StoreUnsafe,
 )
 from offline_feature_plane.ports import Ledger, ObjectStore, Run
 
@@ -213,7 +214,7 @@ def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_ba
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)
-    except (StorageIoFailure, DigestMismatch) as unknown:
+    except (StorageIoFailure, StoreUnsafe, DigestMismatch) as unknown:
         give_back(unknown.code)
         return
     if may_fail:

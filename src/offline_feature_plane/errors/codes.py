@@ -342,6 +342,13 @@ class StorageIoFailure(OutsideError):
     """The artifact store failed."""
 
 
+class StoreUnsafe(OutsideError):
+    """The artifact store does not keep its word: it ignores conditions, loses or changes objects; nothing was written to it but a trial."""
+
+    fix = ("Use a store that obeys `If-None-Match: *`. If another one is behind this address by now, delete the object that the message "
+           "names, and run again.")
+
+
 class LedgerUnavailable(OutsideError):
     """The run ledger cannot be opened or written."""
 

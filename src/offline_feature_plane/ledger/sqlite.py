@@ -18,6 +18,7 @@ from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import InternalError, InvalidTransition, LedgerUnavailable, OfsError
 from offline_feature_plane.ledger.connector import STATEMENTS, Nothing, Row, Transaction, sql_file
 from offline_feature_plane.ledger.verbs import LedgerVerbs
+from offline_feature_plane.plain_files import make_lasting_folder
 from offline_feature_plane.ports import Clock
 
 SCHEMA: Final = ("sqlite_0001.sql", "sqlite_0002.sql")  # each file leads from one version to the next
@@ -70,7 +71,7 @@ class SqliteConnector:
     def prepare(self) -> None:
         """Make the file, its folder and its tables if they are missing or of an older schema; refuse what is not a ledger."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_lasting_folder(self._path.parent)
         except OSError as wrong:
             raise LedgerUnavailable(f"the folder {self._path.parent} cannot be created: {wrong.strerror or wrong}.", path=str(self._path),
                                     fix="Choose a folder that can be written.") from wrong
@@ -104,8 +105,9 @@ class SqliteConnector:
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode={how}", uri=True, timeout=self._busy_timeout_s, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=DELETE", "synchronous=EXTRA", "recursive_triggers=ON", "foreign_keys=ON", "trusted_schema=OFF"):
-                connection.execute(f"PRAGMA {pragma}")
+            for pragma in ("PRAGMA journal_mode=DELETE", "PRAGMA synchronous=EXTRA", "PRAGMA recursive_triggers=ON",
+                           "PRAGMA foreign_keys=ON", "PRAGMA trusted_schema=OFF"):
+                connection.execute(pragma)
         except BaseException:
             connection.close()
             raise

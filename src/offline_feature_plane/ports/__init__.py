@@ -59,6 +59,13 @@ class ObjectStore(Protocol):
 
     name: str
 
+    def prove(self) -> None:
+        """Try whether objects can be created here, and each only once, before work begins that relies on it; leaves no object.
+
+        Raises:
+            StoreUnsafe: the store does what would lose or mix datasets. StorageIoFailure: it cannot be written to.
+        """
+
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably; `exists` leaves the existing object untouched.
 
