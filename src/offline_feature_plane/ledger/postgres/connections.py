@@ -77,10 +77,10 @@ class Connections:
             connection, is_kept = self._take()
             try:
                 connection.execute(begin)
-            except BaseException:
-                is_lost = connection.closed
+            except BaseException as wrong:
+                is_lost = is_kept and connection.closed and isinstance(wrong, psycopg.OperationalError)
                 connection.close()
-                if not (is_kept and is_lost):  # else it was lost while nobody used it: nothing was asked yet, so ask on another
+                if not is_lost:  # else that happened while nobody used it: nothing was asked yet, so ask on another
                     raise
             else:
                 return connection
@@ -88,12 +88,18 @@ class Connections:
     def _take(self) -> tuple[PatientConnection, bool]:
         with suppress(KeyError, IndexError):
             return self._idle[os.getpid()].pop(), True
-        connection = PatientConnection.connect(
-            self._address.conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row, client_encoding="UTF8",
-            connect_timeout=max(2, math.ceil(self._patience_s)), fallback_application_name="ofs", **_KEEPALIVES,
-            tcp_user_timeout=math.ceil(self._patience_s * 1000))
+        return self._open(), False
+
+    def _open(self) -> PatientConnection:
+        try:
+            connection = PatientConnection.connect(
+                self._address.conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row, client_encoding="UTF8",
+                connect_timeout=max(2, math.ceil(self._patience_s)), fallback_application_name="ofs", **_KEEPALIVES,
+                tcp_user_timeout=math.ceil(self._patience_s * 1000))
+        except UnicodeError as wrong:  # what no resolver takes for a host's name
+            raise psycopg.OperationalError(str(wrong)) from wrong
         connection.patience_s = self._patience_s + _GRACE_S
-        return connection, False
+        return connection
 
     def _put_back(self, connection: PatientConnection) -> None:
         """Keep a connection that is between transactions; close any other, whose transaction then ends in the server."""

@@ -113,7 +113,7 @@ class PostgresConnector:
         try:
             with self._connections.begun(f"BEGIN ISOLATION LEVEL {isolation}; {self._settings}") as connection:
                 yield connection
-        except (psycopg.Error, psycopg.Warning, UnicodeError) as wrong:
+        except (psycopg.Error, psycopg.Warning) as wrong:
             raise mapped(wrong, self._address.text) from wrong
 
     def _commit(self, connection: PatientConnection) -> None:

@@ -117,6 +117,11 @@ def code_of(wrong: Exception) -> str | None:
     return str(wrong.response.get("Error", {}).get("Code", "")) if isinstance(wrong, sdk.ClientError) else None
 
 
+def status_of(wrong: Exception) -> int:
+    """The HTTP status that the store answered with; 0 if it did not answer."""
+    return int(wrong.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) if isinstance(wrong, sdk.ClientError) else 0
+
+
 def _verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
