@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor import publish as protocol
 from offline_feature_plane.corridor.claims import Worker, claim, held
 from offline_feature_plane.corridor.settlement import settle
@@ -114,7 +115,7 @@ def _work(store: Any, ledger: Any, run: Run, folder: Path) -> bytes:
     if (visible := protocol.find_published(store, PLACE, DM)) is not None:
         return visible
     for name, data in PARTS.items():
-        store.put_file(f"{protocol.data_prefix(PLACE, DM, run.run_key)}/{name}", _staged(folder, name, data))
+        store.put_file(f"{layout.data_prefix(PLACE, DM, run.run_key)}/{name}", _staged(folder, name, data))
         ledger.note(run.run_key, attempt=run.attempt, kind="PART_STORED", details={"part": name})
     return canonical_bytes({"dataset_manifest_id": DM, "core": CORE, "evidence": {"publisher": {"run_key": run.run_key},
                                                                                   "attempt": run.attempt}})
@@ -137,7 +138,7 @@ def _staged(folder: Path, name: str, data: bytes) -> Path:
 
 def _verify(store: Any, manifest: protocol.Manifest) -> None:
     for name, digest in manifest.document["core"]["parts"].items():
-        if store.digest(f"{protocol.data_prefix(PLACE, DM, manifest.publisher)}/{name}") != digest:
+        if store.digest(f"{layout.data_prefix(PLACE, DM, manifest.publisher)}/{name}") != digest:
             raise DigestMismatch("a part is damaged.", fix="")
 
 
@@ -167,12 +168,12 @@ def check_sight(folder: Path) -> str:
     """
     store, ledger = open_store(folder), open_ledger(folder)
     visible = None
-    if store.exists(protocol.manifest_key(PLACE, DM)):
-        visible = protocol.read_manifest(store.get(protocol.manifest_key(PLACE, DM)))
+    if store.exists(layout.manifest_key(PLACE, DM)):
+        visible = protocol.read_manifest(store.get(layout.manifest_key(PLACE, DM)))
         assert visible.document["core"] == CORE
         _verify(store, visible)
     vow = protocol.read_vow(store, PLACE, RUN_KEY)
-    assert list(store.list(f"{PLACE}/ofs/commits")) == ([protocol.commit_key(PLACE, RUN_KEY)] if vow else [])
+    assert list(store.list(f"{PLACE}/ofs/commits")) == ([layout.commit_key(PLACE, RUN_KEY)] if vow else [])
     assert vow is None or vow.outcome == "commit"
     if visible is not None:
         assert vow is not None
@@ -183,6 +184,6 @@ def check_sight(folder: Path) -> str:
         if run.state == "DONE":
             assert visible is not None
             assert run.result == {"outcome": "PUBLISHED", "dataset_manifest_id": DM, "core_digest": visible.core_digest,
-                                  "manifest_digest": visible.digest, "manifest_key": protocol.manifest_key(PLACE, DM)}
-            assert store.exists(protocol.by_id_key(DM))
+                                  "manifest_digest": visible.digest, "manifest_key": layout.manifest_key(PLACE, DM)}
+            assert store.exists(layout.by_id_key(DM))
     return "".join(run.state for run in runs)
