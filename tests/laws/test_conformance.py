@@ -18,6 +18,7 @@ from test_protocol_model import BURIED, CANCELLED, SEARCHES, SMALL, Protocol, Wo
 from test_publish import DM, LEASE_US, PLACE, manifest_of, part_key
 from test_publish import World as Place
 
+from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor import publish as protocol
 from offline_feature_plane.corridor.settlement import CANCELLED_CODE, cancel, settle
 from offline_feature_plane.domain.canonical import sha256_of
@@ -107,9 +108,9 @@ class Walk:
         """Let the real thing happen."""
         run_key, store = self.keys[number], self.place.store
         if label == "loss":
-            store.delete(protocol.staged_key(PLACE, DM, run_key))
+            store.delete(layout.staged_key(PLACE, DM, run_key))
         elif who == "person":
-            store.objects[protocol.staged_key(PLACE, DM, run_key)] = manifest_of(run_key, self.runs[number].vow, 99)
+            store.objects[layout.staged_key(PLACE, DM, run_key)] = manifest_of(run_key, self.runs[number].vow, 99)
             store.put_new(*part_of(run_key, self.runs[number].vow))
         elif who == "canceller":
             self.cancel(number, label)
@@ -182,7 +183,7 @@ class Walk:
         """A run as it really is, in the model's words."""
         run_key, image = self.keys[number], World().runs[0]
         run, vow = self.place.ledger.run(run_key), protocol.read_vow(self.place.store, PLACE, run_key)
-        staged = self.place.store.objects.get(protocol.staged_key(PLACE, DM, run_key))
+        staged = self.place.store.objects.get(layout.staged_key(PLACE, DM, run_key))
         said = "" if vow is None else CORES[vow.core_digest] if vow.outcome == "commit" else \
             CANCELLED if vow.code == CANCELLED_CODE else BURIED
         result = CORES[run.result["core_digest"]] if run.state == "DONE" else "lost" if run.state == "FAILED" and said in "cd" else ""

@@ -18,6 +18,7 @@ from puppets import Puppet
 from test_publish import DM, LEASE_US, PLACE, manifest_of, part_key
 from test_publish import World as Place
 
+from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor import publish as protocol
 from offline_feature_plane.corridor.settlement import FAILING, VOWING, settle
 from offline_feature_plane.domain.canonical import sha256_of
@@ -83,14 +84,14 @@ class Zombie:
     def check_word(self, key):
         """What a stale worker left in the store is its own data, or follows from a word that it gave while it was alive."""
         run_key = self.run.run_key
-        if key == protocol.commit_key(PLACE, run_key):
+        if key == layout.commit_key(PLACE, run_key):
             vow = protocol.read_vow(self.place.store, PLACE, run_key)
             word = VOWING if vow.outcome == "commit" else FAILING
             assert any((event.kind, event.attempt) == (word, self.run.attempt) for event in self.place.ledger.events(run_key))
-        elif key == protocol.manifest_key(PLACE, DM):
+        elif key == layout.manifest_key(PLACE, DM):
             assert self.place.visible().core_digest == protocol.read_vow(self.place.store, PLACE, run_key).core_digest
         else:
-            assert key == protocol.by_id_key(DM) or key.startswith(protocol.data_prefix(PLACE, DM, run_key))
+            assert key == layout.by_id_key(DM) or key.startswith(layout.data_prefix(PLACE, DM, run_key))
 
 
 def haunt(place, name, draw, found):
