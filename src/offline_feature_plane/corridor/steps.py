@@ -14,7 +14,6 @@ from offline_feature_plane.corridor.gates import judge, refuse_failed
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.stage import Staged, stage
-from offline_feature_plane.corridor.workfolders import make_fresh
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.rows import Task
