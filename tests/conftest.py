@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from postgres_server import Server
 from s3_servers import Weed
 from s3_servers import moto as moto_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server."""
+    server = Server()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -22,16 +22,14 @@ from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.errors import (
     OfsError,
     Problem,
-    RefInvalid,
     RefNotFound,
-    RefScopeInvalid,
     ResourceExceeded,
     SchemaInvalid,
     list_problems,
 )
 from offline_feature_plane.plain_files import as_found, read_small
 
-__all__ = ["Document", "find_ref", "load_document", "load_yaml", "write_yaml"]
+__all__ = ["Document", "load_document", "load_yaml", "parse_document", "write_yaml"]
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
@@ -91,12 +89,18 @@ def load_document(path: Path, kind: type[OfsError] = SchemaInvalid) -> Document:
     """
     name = as_found(path)
     try:
-        data = read_small(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8)
+        data = read_small(path, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as wrong:
         raise RefNotFound(f"{name} cannot be read: {wrong.strerror}.", path=name, fix="Check the path.") from wrong
     except OSError as wrong:
         raise kind(f"{name} cannot be read: {wrong.strerror or wrong}.", path=name,
                    fix="Name a file that this user may read.") from wrong
+    return parse_document(data, path, kind)
+
+
+def parse_document(data: bytes, path: Path, kind: type[OfsError] = SchemaInvalid) -> Document:
+    """The document in the bytes of a file that was read already; arguments and errors as `load_document`."""
+    name, data = as_found(path), data.removeprefix(codecs.BOM_UTF8)
     if path.suffix.lower() != ".json":
         return load_yaml(data, name=name, kind=kind)
     try:
@@ -105,26 +109,6 @@ def load_document(path: Path, kind: type[OfsError] = SchemaInvalid) -> Document:
     except SchemaInvalid as wrong:
         raise kind(wrong.what, path=wrong.path, fix=wrong.fix or "Correct the JSON, or name the file .yaml if it is YAML.") from wrong
     return Document(value, name, _json_lines(data))
-
-
-def find_ref(ref: str, folder: Path, roots: Sequence[str]) -> Path:
-    """The file behind a ref of a document, which must lie in one of the configured folders, links followed.
-
-    Args:
-        ref: a path, relative to `folder` or absolute.
-        folder: where the document that holds the ref is.
-        roots: the folders that refs may point into.
-
-    Raises:
-        RefInvalid: blank, or of a scheme that names no file. RefScopeInvalid: outside of the roots.
-    """
-    if not ref.strip() or "://" in ref or "\0" in ref:
-        raise RefInvalid(f"{ref!r} is not a file path.", fix="Write a path relative to the document.")
-    found = (folder / ref).resolve()
-    if not any(found.is_relative_to(Path(root).resolve()) for root in roots):
-        raise RefScopeInvalid(f"{ref} resolves to {found}, outside of {', '.join(roots)}.",
-                              fix="Move the file, or add its folder to `roots:`.")
-    return found
 
 
 def load_yaml(data: bytes | str, *, name: str = "document", kind: type[OfsError] = SchemaInvalid) -> Document:

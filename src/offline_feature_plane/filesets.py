@@ -14,23 +14,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.plain_files import as_found, open_regular
+from offline_feature_plane.parquet_files import describe_parquet, parquet_batches
+from offline_feature_plane.plain_files import as_found, open_in_place, resolved
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
 
 Batch = dict[str, pa.Array | list[Any]]
+Answer = TypeVar("Answer")
 
 _SUFFIXES: tuple[tuple[str, Form], ...] = (
     (".parquet", "parquet"), (".pq", "parquet"), (".csv", "csv"), (".csv.gz", "csv"),
     (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".ndjson", "jsonl"), (".ndjson.gz", "jsonl"))
 _BLOCK = 1 << 20
-_ROWS = 131_072
 _JSON_ROWS = 16_384
 
 
@@ -64,14 +64,15 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         raise SourceUnreadable(f"{as_found(path)} holds files of several formats: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one format in a folder, or map each format separately.")
     (kind,) = forms
-    for _, file in found:
-        if not file.stat().st_size:
+    sizes = [_told(file.stat, file).st_size for _, file in found]
+    for size, (_, file) in zip(sizes, found, strict=True):
+        if not size:
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(_digest_of, (file for _, file in found)))
     described = [_describe(file, kind) for _, file in found]
-    pinned = tuple(PinnedFile(relative, file, digest, rows, file.stat().st_size)
-                   for (relative, file), digest, (rows, _) in zip(found, digests, described, strict=True))
+    pinned = tuple(PinnedFile(relative, file, digest, rows, size)
+                   for (relative, file), digest, (rows, _), size in zip(found, digests, described, sizes, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
         raise SourceUnreadable(f"{as_found(path)} holds no rows.", path=as_found(path), fix="Name a file with at least one row.")
@@ -155,7 +156,7 @@ def first_value(files: FileSet, column: str) -> Any:
     return None
 
 
-def _is(question: Callable[[], bool], path: Path) -> bool:
+def _told(question: Callable[[], Answer], path: Path) -> Answer:
     """The answer of the file system, which may refuse a name as such."""
     try:
         return question()
@@ -165,12 +166,13 @@ def _is(question: Callable[[], bool], path: Path) -> bool:
 
 def find_files(path: Path) -> list[tuple[str, Path]]:
     """The files at `path`, each with its listed name and, links followed, its place. Raises as `pin_files`, but looks into none."""
-    if _is(path.is_file, path):
-        return [(_listed(Path(path.name)), path.resolve())]
-    if not _is(path.is_dir, path):
-        what = f"{as_found(path)} is a pipe, a socket or a device." if _is(path.exists, path) else f"there is no file at {as_found(path)}."
-        raise SourceUnreadable(what, path=as_found(path), fix="Check the path." if not path.exists() else "Write the data into a file.")
-    root = path.resolve()
+    if _told(path.is_file, path):
+        return [(_listed(Path(path.name)), _told(lambda: resolved(path), path))]
+    if not _told(path.is_dir, path):
+        if not _told(path.exists, path):
+            raise SourceUnreadable(f"there is no file at {as_found(path)}.", path=as_found(path), fix="Check the path.")
+        raise SourceUnreadable(f"{as_found(path)} is a pipe, a socket or a device.", path=as_found(path), fix="Write the data into a file.")
+    root = _told(lambda: resolved(path), path)
     found: list[tuple[str, Path]] = []
     for folder, folders, names in os.walk(root, onerror=lambda wrong: unreadable(path, wrong)):
         folders[:] = [name for name in folders if not _is_hidden(name)]
@@ -190,12 +192,13 @@ def find_files(path: Path) -> list[tuple[str, Path]]:
 
 def _member(file: Path, root: Path, path: Path) -> Path:
     """One file of a folder, its links followed."""
-    if not file.resolve().is_relative_to(root):
+    place = _told(lambda: resolved(file), file)
+    if not place.is_relative_to(root):
         raise RefScopeInvalid(f"{as_found(file)} is a link that points outside of {as_found(path)}.",
                               path=as_found(path), fix="Copy the file into the folder, or map it directly.")
-    if file.exists() and not file.is_file():
+    if _told(place.exists, file) and not _told(place.is_file, file):
         raise SourceUnreadable(f"{as_found(file)} is a pipe, a socket or a device.", path=as_found(file), fix="Remove it from the data.")
-    return file.resolve()
+    return place
 
 
 def _listed(path: Path) -> str:
@@ -234,7 +237,7 @@ _HASHED: dict[Path, tuple[str, tuple[int, ...]]] = {}
 def _digest_of(path: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with open_regular(path) as stream:
+        with open_in_place(path) as stream:
             begun = _which(os.fstat(stream.fileno()))
             while block := stream.read(_BLOCK):
                 digest.update(block)
@@ -270,8 +273,7 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
         return rows, tuple((name, "json") for name in sorted(names))
     try:
         if form == "parquet":
-            with pq.ParquetFile(path) as file:
-                rows, columns = file.metadata.num_rows, tuple((field.name, str(field.type)) for field in file.schema_arrow)
+            rows, columns = describe_parquet(path)
         else:
             check_csv(path)
             columns = tuple((name, "string") for name in csv_columns(path))
@@ -315,9 +317,7 @@ def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[s
         return
     try:
         if form == "parquet":
-            with pq.ParquetFile(path, read_dictionary=list(dictionary), pre_buffer=True) as file:
-                for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=True):
-                    yield {name: batch.column(name) for name in columns}
+            yield from parquet_batches(path, columns, dictionary)
         else:
             for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
 from offline_feature_plane.corridor.inputs import Granted, SubmittedIntent
-from offline_feature_plane.corridor.publish import manifest_key, reason_of, supersession_prefix
+from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.shortform import ActorSource
-from offline_feature_plane.documents import MAX_BYTES, Document, load_document
+from offline_feature_plane.corridor.supersession import check_link
+from offline_feature_plane.documents import Document, parse_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.gates import GateResult, judge_inputs, judge_outputs
 from offline_feature_plane.domain.rows import TokenKey
@@ -20,16 +21,14 @@ from offline_feature_plane.errors import (
     FeatureProfileUnresolved,
     OfsError,
     OwnershipBoundaryViolation,
-    RefNotFound,
     RunFactsUnavailable,
 )
 from offline_feature_plane.installation import current_user, installed_release, zone_rules
 from offline_feature_plane.key_file import read_key
 from offline_feature_plane.labelstores.files import FileLabelStore
-from offline_feature_plane.plain_files import read_small
 from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
-from offline_feature_plane.refs import resolve_ref
+from offline_feature_plane.refs import read_ref
 from offline_feature_plane.sources.archive import ArchiveSource
 from offline_feature_plane.sources.files import PlainTableSource
 
@@ -61,14 +60,9 @@ class PlaneInputs:
         return self._engine().supports(function)
 
     def profile(self, ref: str, folder: Path) -> tuple[Document, str]:
-        """A profile document and the digest of its bytes. Raises FeatureProfileUnresolved, FeatureProfileInvalid, RefScopeInvalid."""
-        path = resolve_ref(ref, folder, self.settings.roots, "$.features")
-        try:
-            data = read_small(path, MAX_BYTES)
-        except OSError as wrong:
-            raise FeatureProfileUnresolved(f"the feature profile {path} cannot be read: {wrong.strerror}.", path="$.features",
-                                           fix="Write the path relative to the intent.") from wrong
-        return load_document(path, FeatureProfileInvalid), sha256_of(data)
+        """A profile document and the digest of its bytes. Raises FeatureProfileInvalid, and as `read_ref`."""
+        path, data = read_ref(ref, folder, self.settings.roots, "$.features", FeatureProfileUnresolved)
+        return parse_document(data, path, FeatureProfileInvalid), sha256_of(data)
 
     def token_key(self) -> TokenKey | None:
         """The plane's token key. Raises as `read_key`."""
@@ -81,7 +75,8 @@ class PlaneInputs:
             raise OwnershipBoundaryViolation("; ".join(granted.sentences) + ".", fix="Add it under `outputs:` in plane.yaml, if you may.")
         if intent.run_facts_ref == NO_RUN_FACTS:
             return Granted(None, (), (granted,))
-        document = _run_facts(resolve_ref(intent.run_facts_ref, submitted.folder, self.settings.roots, "$.run_facts_ref"))
+        path, data = read_ref(intent.run_facts_ref, submitted.folder, self.settings.roots, "$.run_facts_ref", RunFactsUnavailable)
+        document = parse_document(data, path, RunFactsUnavailable)
         gate_map = {name: rule.model_dump() for name, rule in self.settings.gate_map.items()}
         try:
             facts = parse_run_facts(document.value)
@@ -97,17 +92,9 @@ class PlaneInputs:
         """Is there a manifest with this id?"""
         return self._store().exists(manifest_key(platform_run_id, dm_id))
 
-    def superseded(self, platform_run_id: str, dm_id: str) -> Mapping[str, str | None]:
-        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a damaged fact."""
-        store = self._store()
-        return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(platform_run_id, dm_id))}
-
-
-def _run_facts(path: Path) -> Document:
-    try:
-        return load_document(path, RunFactsUnavailable)
-    except RefNotFound as wrong:
-        raise RunFactsUnavailable(wrong.what, path="$.run_facts_ref", fix=wrong.fix) from wrong
+    def check_link(self, platform_run_id: str, new: str, old: str, reason: str | None) -> None:
+        """May one dataset replace another? Raises as `corridor.supersession.check_link`."""
+        check_link(self._store(), platform_run_id, new, old, reason)
 
 
 def _place_of_wish(asked: Document) -> str:

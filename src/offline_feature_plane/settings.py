@@ -19,7 +19,9 @@ from offline_feature_plane.contracts.plane import S3Access, Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.s3.place import BY_REFERENCE, is_bucket, place_from
+from offline_feature_plane.plain_files import resolved
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 
@@ -180,7 +182,10 @@ def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is written for a place of another system would otherwise be taken for a folder of this one."""
+    """What is written for a place of another system would otherwise be taken for a folder of this one; the ledger may be in a database.
+
+    What is written there may hold a password, so no more of it is shown than the scheme.
+    """
     roots = document.get("roots")
     written: list[tuple[Sequence[str | int], Any]] = [(steps, _at(document, steps)) for steps in _PATHS]
     written += [(("roots", number), root) for number, root in enumerate(roots if isinstance(roots, list) else [])]
@@ -189,13 +194,23 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         names = list(entries) if isinstance(entries, Mapping) else []
         written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in names]
     for steps, path in written:
-        if isinstance(path, str) and steps == ("store",) and "://" in path:
+        if isinstance(path, str) and steps == ("ledger",) and "://" in path:
+            yield from _ledger_problems(path.strip())
+        elif isinstance(path, str) and steps == ("store",) and "://" in path:
             yield from _store_problems(path)
         elif isinstance(path, str) and "://" in path:
             yield Problem(json_path(steps), SettingsInvalid.code,
-                          f"{shown(path)} is not a local path; this release reads and writes only local paths")
+                          f"{shown(path.partition('://')[0] + '://…')} is not a local path; this release reads and writes only local paths")
         elif isinstance(path, str) and "\0" in path:
             yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that is not allowed in a path")
+
+
+def _ledger_problems(address: str) -> Iterator[Problem]:
+    """What is wrong with the address of a database."""
+    try:
+        address_from(address)
+    except SettingsInvalid as wrong:
+        yield Problem("$.ledger", wrong.code, f"{wrong.what} {wrong.fix}")
 
 
 def _store_problems(address: str) -> Iterator[Problem]:
@@ -233,7 +248,7 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = defaults
     for steps in _PATHS:
         here = found if len(steps) == 1 else found[steps[0]]
-        if here[steps[-1]] is not None and not is_bucket(here[steps[-1]]):
+        if here[steps[-1]] is not None and not is_address(here[steps[-1]]) and not is_bucket(here[steps[-1]]):
             here[steps[-1]] = _placed(here[steps[-1]], folder)
     found["roots"] = [_placed(root, folder) for root in found["roots"]]
     for kind in ("events", "archives", "labels"):
@@ -243,4 +258,4 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _placed(path: str, folder: Path) -> str:
-    return str((folder / path).resolve())
+    return str(resolved(folder / path))

@@ -344,3 +344,19 @@ def test_every_refusal_is_one_of_ours(store: S3Store) -> None:
     for attempt in (lambda: store.get("a"), lambda: store.exists("a"), lambda: list(store.list("")), lambda: store.digest("a")):
         with pytest.raises(OfsError, match="makes no sense"):
             attempt()
+
+
+
+@pytest.mark.parametrize("server", ["weed", "moto"])
+def test_parts_of_runs_that_are_over_are_told_and_forgotten(server, request):
+    """An upload in parts that was begun and not ended is left over iff its run is over; forgetting it twice is fine."""
+    found = request.getfixturevalue(server)
+    store = open_store(place_at(getattr(found, "url", found)))
+    for key in ("p/over.parquet", "p/live.parquet", "q/over.parquet"):
+        store._bucket.request("create_multipart_upload", key)
+    (left,) = store.leftovers("p", lambda key: "over" in key)
+    assert left.name.startswith("p/over.parquet")
+    assert store.remove_leftover(left)
+    store.remove_leftover(left)
+    assert list(store.leftovers("p", lambda key: "over" in key)) == []
+    assert len(list(store.leftovers("", lambda key: True))) == 2

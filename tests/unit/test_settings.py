@@ -41,11 +41,43 @@ def test_a_place_of_another_system_is_no_folder_of_this_one():
     foreign = GOOD.replace("path: data/t.parquet", "path: s3://b/t.parquet")
     assert foreign != GOOD
     with pytest.raises(SettingsInvalid) as caught:
-        read(foreign + "store: gs://b/x\nledger: postgresql://h/db\nroots: [., 'gs://c']\n", {"OFS_WORK": "gs://b/w"})
+        read(foreign + "store: gs://b/x\nledger: mysql://h/db\nroots: [., 'gs://c']\n", {"OFS_WORK": "gs://b/w"})
     told = {problem.path: problem.sentence for problem in caught.value.problems}
     assert set(told) == {"$.events.transaction.path", "$.store", "$.ledger", "$.roots[1]", "OFS_WORK"}
     assert "s3://bucket/prefix" in told.pop("$.store")
+    assert "a PostgreSQL database" in told.pop("$.ledger")
     assert all("only local paths" in sentence for sentence in told.values())
+
+
+@pytest.mark.parametrize("address", ["postgresql://ofs@db:5432/plane?sslmode=require&schema=cards", "postgres:///plane?host=/run/pg",
+                                     "postgresql:///?service=ofs", "postgresql://a@h1:1,h2:2/db?target_session_attrs=read-write"])
+def test_a_ledger_may_be_the_address_of_a_database(address):
+    """An address of PostgreSQL stays as it was written, in the file and in the environment."""
+    assert read(GOOD + f"ledger: {address}\n").ledger == address
+    assert read(GOOD, {"OFS_LEDGER": address}).ledger == address
+
+
+SECRET = "hunter2"  # noqa: S105 - nobody's
+LEAKY = [f"postgresql://u:{SECRET}@h/db", f"postgresql://u@h/db?password={SECRET}", f"postgresql://u@h/db?sslpassword={SECRET}",
+         f"postgresql://u:{SECRET}@x@h/db", f"postgresql://u:a/{SECRET}@h/db", f"postgresql://u:a#{SECRET}@h/db",
+         f"postgresql://u:a?{SECRET}@h/db", f"postgresql://u:{SECRET}@[h/db", f" postgres://u:{SECRET}@h/db ", f"mysql://u:{SECRET}@h/db",
+         f"postgresql://u@h/db?pasword={SECRET}", f"postgresql://u@h/db?schema=x%20{SECRET}"]
+
+
+@pytest.mark.parametrize("address", LEAKY)
+@pytest.mark.parametrize("place", ["ledger", "store", "work"])
+def test_a_password_in_an_address_is_refused_and_never_repeated(address, place, tmp_path):
+    """Whatever is written in a wrong address, no message shows it; a password is told how it can be given."""
+    (tmp_path / "plane.yaml").write_text(GOOD + f"{place}: '{address}'\n")
+    for call in (lambda: load_settings(tmp_path / "plane.yaml"), lambda: read(GOOD, {f"OFS_{place.upper()}": address}),
+                 lambda: read(GOOD, None, {place: address})):
+        with pytest.raises(SettingsInvalid) as refused:
+            call()
+        told = str(refused.value) + str(refused.value.describe()) + str(refused.value.problems)
+        assert SECRET not in told
+    if place == "ledger" and address == LEAKY[0]:
+        assert "PGPASSWORD" in told
+        assert "passfile" in told
 
 
 def test_a_store_may_be_in_a_bucket():

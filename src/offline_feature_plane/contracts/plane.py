@@ -152,7 +152,8 @@ class Settings(Contract):
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
     s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached.")
-    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger.")
+    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "
+                                                           "`postgresql://user@host:5432/database`, never with a password.")
     work: Text = Field(".ofs/work", description="Scratch files of running builds.")
     tokens: Tokens = Field(Tokens(key_file="tokens.key"), description="The secret behind identifier tokens.")
     strict: bool = Field(default=False, description="Refuse intents in which anything had to be filled in.")

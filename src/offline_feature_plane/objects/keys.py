@@ -25,7 +25,7 @@ def segments_of(key: str) -> Segments:
     """
     segments = key.split("/")
     if len(key) > MAX_KEY or not all(map(is_segment, segments)):
-        raise RefInvalid(f"{key!a} is not a valid object key.", path=key.encode("ascii", "backslashreplace").decode(),
+        raise RefInvalid(f"{key[:80]!a} is not a valid object key.", path=ascii(key[:80])[1:-1],
                          fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, separated by single slashes.")
     return segments
 

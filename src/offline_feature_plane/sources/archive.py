@@ -22,8 +22,9 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.instants import parse_instant, parse_offset_instant
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.plain_files import read_small
+from offline_feature_plane.domain.path_texts import path_fault
+from offline_feature_plane.errors import OfsError, RefInvalid, RefScopeInvalid, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.plain_files import open_in_place, read_small, resolved
 from offline_feature_plane.ports.inputs import Lane, PinnedFile
 from offline_feature_plane.sources.segments import Segment, read_in_order
 from offline_feature_plane.sources.selectors import resolve_selector
@@ -71,12 +72,13 @@ class ArchiveSource:
 
         Raises:
             SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
-            RefScopeInvalid: a segment path that leads out of the archive.
+            RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
         """
         mapping = self._mappings[topic]
         place = mapping.path / "index.json"
         try:
-            index = read_index(load_json(read_small(place, MAX_DOCUMENT_BYTES), name=str(place)), str(place))
+            data = read_small(_beneath(mapping.path, place.name), MAX_DOCUMENT_BYTES, open_in_place)
+            index = read_index(load_json(data, name=str(place)), str(place))
         except OSError as wrong:
             raise SourceUnreadable(f"{place} cannot be read: {wrong.strerror or wrong}.", path=str(place),
                                    fix="An archive is a folder with index.json.") from wrong
@@ -131,7 +133,7 @@ class PinnedArchive:
         """The records in some ranges."""
         mine = self._mine(ranges)
         for one in self._touched(mine):
-            if (size := one.file.path.stat().st_size) != one.file.size:
+            if (size := _size(one.file)) != one.file.size:
                 raise ReplayBasisMismatch(f"the segment {one.file.relative} has {size} bytes; the index says {one.file.size}.",
                                           path=one.file.relative)
         return ArchivedRecords(self.topic, self._touched(mine), mine, tuple(_Typing(source, self.zone) for source in sources))
@@ -227,16 +229,32 @@ def _column(values: list[Any], kind: ColumnType) -> pa.Array:
 
 
 def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
-    path = root / one.path
+    if (fault := path_fault(one.path)) is not None:
+        raise RefInvalid(f"{one.path[:80]!a} is not a valid segment path: {fault}.", path=str(root / "index.json"),
+                         fix="Name the segments by paths relative to the folder of their index.")
     try:
-        inside = path.resolve(strict=True).is_relative_to(root.resolve())
+        path = _beneath(root, one.path)
     except OSError as wrong:
         raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong.strerror or wrong}.", path=one.path,
                                fix="Restore the segment.") from wrong
-    if not inside or Path(one.path).is_absolute() or ".." in Path(one.path).parts:
-        raise RefScopeInvalid(f"the segment {one.path} is outside of {root}.", path=one.path,
+    return PinnedFile(one.path, path, one.sha256, one.record_count, one.size)
+
+
+def _beneath(root: Path, name: str) -> Path:
+    """The place of a file of the archive, links followed. Raises RefScopeInvalid: it is outside of the archive. OSError: there is none."""
+    path = resolved(root / name, strict=True)
+    if not path.is_relative_to(resolved(root)) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise RefScopeInvalid(f"{name} is outside of the archive {root}.", path=name,
                               fix="Move the segments below the folder of their index.")
-    return PinnedFile(one.path, path.resolve(), one.sha256, one.record_count, one.size)
+    return path
+
+
+def _size(file: PinnedFile) -> int:
+    try:
+        return file.path.stat().st_size
+    except OSError as wrong:
+        raise SourceUnreadable(f"the segment {file.relative} cannot be found: {wrong.strerror or wrong}.", path=file.relative,
+                               fix="Restore the segment.") from wrong
 
 
 def _claimed(one: IndexedSegment) -> SegmentEvidence:

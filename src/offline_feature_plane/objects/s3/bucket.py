@@ -149,6 +149,23 @@ class Bucket:
         except RefNotFound:
             return False
 
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefNotFound, StorageIoFailure."""
+        def look() -> int:
+            with self.opened(key) as answer:
+                return int(answer["ContentLength"])
+        return self.ask("read", key, look)
+
+    def uploads(self, below: str) -> list[tuple[str, str]]:
+        """Uploads in parts that were begun and not ended: key and id, sorted. Raises StorageIoFailure."""
+        start = self.place.prefix + below
+
+        def every_page() -> list[dict[str, Any]]:
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.place.bucket, Prefix=start)
+            return [one for page in pages for one in page.get("Uploads", ())]
+        begun = self.ask("list", below, partial(by_sdk, every_page))
+        return sorted((one["Key"].removeprefix(self.place.prefix), one["UploadId"]) for one in begun if one["Key"].startswith(start))
+
     def keys(self, below: str) -> list[str]:
         """Names of objects that begin with a text, without our prefix. Raises StorageIoFailure."""
         start = self.place.prefix + below
