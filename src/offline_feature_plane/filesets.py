@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.parquet_files import describe_parquet, parquet_batches
 from offline_feature_plane.plain_files import as_found, open_in_place, resolved
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
@@ -31,7 +31,6 @@ _SUFFIXES: tuple[tuple[str, Form], ...] = (
     (".parquet", "parquet"), (".pq", "parquet"), (".csv", "csv"), (".csv.gz", "csv"),
     (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".ndjson", "jsonl"), (".ndjson.gz", "jsonl"))
 _BLOCK = 1 << 20
-_ROWS = 131_072
 _JSON_ROWS = 16_384
 
 
@@ -274,8 +273,7 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
         return rows, tuple((name, "json") for name in sorted(names))
     try:
         if form == "parquet":
-            with open_in_place(path) as stream, pq.ParquetFile(stream) as file:
-                rows, columns = file.metadata.num_rows, tuple((field.name, str(field.type)) for field in file.schema_arrow)
+            rows, columns = describe_parquet(path)
         else:
             check_csv(path)
             columns = tuple((name, "string") for name in csv_columns(path))
@@ -319,9 +317,7 @@ def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[s
         return
     try:
         if form == "parquet":
-            with open_in_place(path) as stream, pq.ParquetFile(stream, read_dictionary=list(dictionary), pre_buffer=True) as file:
-                for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=True):
-                    yield {name: batch.column(name) for name in columns}
+            yield from parquet_batches(path, columns, dictionary)
         else:
             for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,13 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
 from offline_feature_plane.corridor.claims import Worker, submit
-from offline_feature_plane.corridor.dataset import Dataset, open_dataset
+from offline_feature_plane.corridor.collection import Collection, collect
+from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
@@ -30,12 +33,16 @@ from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
+from offline_feature_plane.corridor.retirement import Retired, refuse_retired
+from offline_feature_plane.corridor.retirement import retire as retire_dataset
 from offline_feature_plane.corridor.settlement import cancel as cancel_run
 from offline_feature_plane.corridor.shortform import write_pin
+from offline_feature_plane.corridor.standing import Standing, read_standing
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
+from offline_feature_plane.corridor.workfolders import collect_work
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
@@ -138,9 +145,9 @@ class Plane:
     # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises OfsError."""
-        planned = self._planned(intent)
-        check_drift(planned.pins, self.ledger)
+        """Validate, resolve and pin an intent; nothing is written. Raises OfsError, also for what would not be built."""
+        planned = self._buildable(intent)
+        refuse_retired(self.store, planned.platform_run_id, planned.dm_id)
         return planned
 
     def pin(self, intent: Intent) -> Pinned:
@@ -164,7 +171,7 @@ class Plane:
         """
         hear, began = progress or _silent, self.clock.now_us()
         try:
-            planned = self.plan(intent)
+            planned = self._buildable(intent)  # whether it was retired is asked by its run, which may have to end first
         except OfsError as refused:
             with suppress(OfsError):  # the first error is the one that counts
                 keep_refusal(refused, self.store)
@@ -236,14 +243,14 @@ class Plane:
         return self.ledger.quarantined()
 
     def datasets(self) -> list[DatasetManifest]:
-        """The manifests of this plane's run."""
+        """The manifests of this plane's run, the retired ones too."""
         found = self.list_datasets()
         if found.damaged:
             raise found.damaged[0]
         return list(found.datasets)
 
     def list_datasets(self) -> Listing:
-        """The same, with what cannot be believed set apart instead of raised."""
+        """The same, with what was retired, and with what cannot be believed set apart instead of raised."""
         return list_manifests(self.store, self.settings.run_scope)
 
     def manifest(self, ref: str) -> DatasetManifest:
@@ -254,19 +261,53 @@ class Plane:
         """
         return authenticate(*find_manifest(ref, self.store, self.settings.run_scope), self.store)
 
+    def standing(self, ref: str) -> Standing:
+        """Whether a dataset was retired, and which ones it replaces or is replaced by. Raises as `manifest`."""
+        manifest = self.manifest(ref)
+        return read_standing(self.store, manifest.platform_run_id, manifest.dataset_manifest_id)
+
     def dataset(self, ref: str) -> Dataset:
         """A dataset for use: every file is checked against the manifest before this returns.
 
+        A retired dataset whose data is kept opens with a warning that says why it was retired.
+
         Raises:
-            DatasetNotFound: no such dataset. DigestMismatch: a file is gone, or not the published one.
+            DatasetNotFound: no such dataset. DatasetRetired: its data has expired.
+            DigestMismatch: a file is gone, or not the published one.
         """
-        return open_dataset(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        opened = open_published(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        for notice in opened.notices:
+            warnings.warn(notice, stacklevel=2)
+        return opened
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
         raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         with self._scratch() as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
+
+    # --- keeping --------------------------------------------------------------------------------------------
+
+    def retire(self, ref: str, *, reason: str, expire_data: bool = False) -> Retired:
+        """Retire a dataset: its meaning is not built again, and with `expire_data` its data may be collected. Neither can be taken back.
+
+        Raises:
+            DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
+            SchemaInvalid: a blank reason.
+        """
+        raw, key = find_manifest(ref, self.store, self.settings.run_scope)
+        name, source = self.inputs.actor
+        return retire_dataset(authenticate(raw, key, self.store), raw, self.store, self.clock, Actor(name=name, source=source),
+                              reason=reason, expire_data=expire_data)
+
+    def collect(self, *, apply: bool, progress: Progress | None = None) -> Collection:
+        """Find what nobody reads any more in this plane's scope of the store and in its work folder, and with `apply` remove it.
+
+        Raises:
+            StorageIoFailure: the store failed; what was removed before is gone.
+        """
+        found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
+        return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -286,6 +327,11 @@ class Plane:
 
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
+
+    def _buildable(self, intent: Intent) -> Planned:
+        planned = self._planned(intent)
+        check_drift(planned.pins, self.ledger)
+        return planned
 
     def _asked(self, intent: Intent) -> SubmittedIntent:
         if isinstance(intent, Mapping):

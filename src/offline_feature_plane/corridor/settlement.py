@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, Literal, cast
 
+from offline_feature_plane.contracts.facts import Vow
+from offline_feature_plane.corridor.layout import manifest_key, staged_key
 from offline_feature_plane.corridor.publish import (
     Manifest,
     Published,
-    Vow,
     bury,
     keep_vow,
     make_vow,
-    manifest_key,
     read_manifest,
     read_vow,
     stage_manifest,
-    staged_key,
 )
 from offline_feature_plane.domain.runstates import TERMINAL, Mode, backoff_us
 from offline_feature_plane.errors import (

@@ -265,7 +265,9 @@ class RunConfigDigestMismatch(ConflictError):
 
 
 class DatasetRetired(ConflictError):
-    """A dataset of this meaning was retired."""
+    """A dataset of this meaning was retired: nobody builds it again, and its data may be gone."""
+
+    fix = "State a `correction` in the intent: it changes the meaning, so another dataset is built."
 
 
 class Fenced(ConflictError):

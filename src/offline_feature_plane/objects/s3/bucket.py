@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, RefNotFound, ResourceExceeded, StorageIoFailure
-from offline_feature_plane.objects.s3.failures import FAILURES, Unintelligible, Verdict, by_sdk, code_of, verdict_on
+from offline_feature_plane.objects.s3.failures import FAILURES, Unintelligible, Verdict, by_sdk, code_of, status_of, verdict_on
 from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.ports import Clock, PutOutcome
 
@@ -91,7 +91,7 @@ class Bucket:
             send: the request; carried out more than once if need be.
 
         Raises:
-            DigestMismatch: what stands there is damaged. StorageIoFailure: it could not be found out.
+            StorageIoFailure: it could not be found out.
         """
         in_doubt = False
         for pause_us in self._pauses(key):
@@ -141,13 +141,30 @@ class Bucket:
                 with self.opened(key, Range="bytes=0-0") as answer:
                     by_sdk(answer["Body"].read, 1)
             except FAILURES as wrong:
-                if code_of(wrong) != "InvalidRange":  # the object is empty
+                if status_of(wrong) != 416:  # there is an object, and it has no first byte
                     raise
             return True
         try:
             return self.ask("read", key, look)
         except RefNotFound:
             return False
+
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefNotFound, StorageIoFailure."""
+        def look() -> int:
+            with self.opened(key) as answer:
+                return int(answer["ContentLength"])
+        return self.ask("read", key, look)
+
+    def uploads(self, below: str) -> list[tuple[str, str]]:
+        """Uploads in parts that were begun and not ended: key and id, sorted. Raises StorageIoFailure."""
+        start = self.place.prefix + below
+
+        def every_page() -> list[dict[str, Any]]:
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.place.bucket, Prefix=start)
+            return [one for page in pages for one in page.get("Uploads", ())]
+        begun = self.ask("list", below, partial(by_sdk, every_page))
+        return sorted((one["Key"].removeprefix(self.place.prefix), one["UploadId"]) for one in begun if one["Key"].startswith(start))
 
     def keys(self, below: str) -> list[str]:
         """Names of objects that begin with a text, without our prefix. Raises StorageIoFailure."""
@@ -184,17 +201,17 @@ class Bucket:
         """Hand over the body of an answer block by block, and return its digest.
 
         Raises:
-            Damaged: it is not what was put. ResourceExceeded: it is longer than `most`.
+            Unintelligible: nothing says how long it is. Damaged: it is not what was put. ResourceExceeded: it is longer than `most`.
         """
-        hashed, length = hashlib.sha256(), 0
-        if most is None or answer.get("ContentLength", 0) <= most:
-            while (most is None or length <= most) and (block := by_sdk(answer["Body"].read, _BLOCK)):
-                hashed.update(block)
-                take(block)
-                length += len(block)
-        if most is not None and max(length, answer.get("ContentLength", 0)) > most:
-            raise ResourceExceeded(f"{self.place.uri(key)} is longer than {most:,} bytes, and no document is.", path=key,
+        if (length := answer.get("ContentLength")) is None:
+            raise Unintelligible("no length")
+        if most is not None and length > most:
+            raise ResourceExceeded(f"{self.place.uri(key)} has {length:,} bytes; no document is longer than {most:,}.", path=key,
                                    fix="Look what it is, and restore the document from a copy of the store.")
+        hashed = hashlib.sha256()
+        while block := by_sdk(answer["Body"].read, _BLOCK):
+            hashed.update(block)
+            take(block)
         digest = f"sha256:{hashed.hexdigest()}"
         if promised(answer) not in {None, digest}:
             raise Damaged(digest)
@@ -203,6 +220,8 @@ class Bucket:
     def _page(self, start: str, token: str) -> dict[str, Any]:
         more = {"ContinuationToken": token} if token else {}
         page: dict[str, Any] = by_sdk(self._client.list_objects_v2, Bucket=self.place.bucket, Prefix=start, **more)
+        if "IsTruncated" not in page:
+            raise Unintelligible("half a page")
         return page
 
     def _standing(self, key: str, digest: str | None) -> PutOutcome | None:
@@ -211,6 +230,8 @@ class Bucket:
             if digest is None:
                 return "exists" if self.holds(key) else None
             return "created" if self.digest(key) == digest else "exists"
+        except DigestMismatch:  # whoever reads it will be told
+            return "exists"
         except RefNotFound:
             return None
 

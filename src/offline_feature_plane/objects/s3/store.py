@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -23,11 +23,11 @@ from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.objects.disk import on_disk, opened_part
 from offline_feature_plane.objects.keys import MAX_DOCUMENT, is_segment, segments_of
 from offline_feature_plane.objects.s3.bucket import Bucket, promised
-from offline_feature_plane.objects.s3.failures import FAILURES, by_sdk, verdict_on
+from offline_feature_plane.objects.s3.failures import FAILURES, by_sdk, code_of, verdict_on
 from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.objects.s3.probe import check_store
 from offline_feature_plane.objects.s3.upload import Upload
-from offline_feature_plane.ports import Clock, PutOutcome
+from offline_feature_plane.ports import Clock, Leftover, PutOutcome
 
 LONGEST_PUT: Final = 64 << 20  # a longer file goes in parts
 DEFAULT_REGION: Final = "us-east-1"
@@ -69,16 +69,23 @@ class S3Store:
         """Shows the place."""
         return f"S3Store({self.place.uri('')!r})"
 
+    def prove(self) -> None:
+        """Try the store, once in a process. Raises StoreUnsafe, StorageIoFailure."""
+        with _TRYING:
+            if self.place not in _SAFE:
+                check_store(self._bucket)
+                _SAFE.add(self.place)
+
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably.
 
         After a lost reply equal bytes count as ours: `created`.
 
         Raises:
-            RefInvalid, StoreUnsafe, DigestMismatch: what is there is damaged. StorageIoFailure.
+            RefInvalid, StoreUnsafe, StorageIoFailure.
         """
         segments_of(key)
-        self._make_sure()
+        self.prove()
         digest = sha256_of(data)
         return self._bucket.create(key, digest, lambda: self._bucket.put(key, data, digest))
 
@@ -86,14 +93,14 @@ class S3Store:
         """Like `put_new` from a local file, in one request or in parts.
 
         Raises:
-            RefInvalid, StoreUnsafe, DigestMismatch, StorageIoFailure: also if `path` is not a regular file.
+            RefInvalid, StoreUnsafe, StorageIoFailure: also if `path` is not a regular file.
         """
         segments_of(key)
         with ExitStack() as open_things:
             with on_disk("read", path):
                 file = open_things.enter_context(opened_part(path))
                 size, digest = os.fstat(file.fileno()).st_size, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            self._make_sure()
+            self.prove()
             if size <= LONGEST_PUT:
                 return self._bucket.create(key, digest, lambda: self._bucket.put(key, file, digest))
             upload = Upload(self._bucket, key, path, file, size, digest)
@@ -143,17 +150,35 @@ class S3Store:
         segments_of(key)
         self._bucket.remove(key)
 
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefInvalid, RefNotFound, StorageIoFailure."""
+        segments_of(key)
+        return self._bucket.size(key)
+
+    def leftovers(self, prefix: str, is_over: Callable[[str], bool]) -> Iterator[Leftover]:
+        """Uploads in parts that were begun below `prefix` for keys of runs that are over. Raises StorageIoFailure."""
+        for key, upload in self._bucket.uploads(f"{prefix}/" if prefix else ""):
+            if is_over(key):
+                yield Leftover(f"{key}?uploadId={upload}", 0, "parts of an upload whose run is over")
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Forget the parts of such an upload; False if they are gone already. Raises StorageIoFailure."""
+        key, _, upload = leftover.name.partition("?uploadId=")
+
+        def forget() -> bool:
+            try:
+                self._bucket.request("abort_multipart_upload", key, UploadId=upload)
+            except FAILURES as gone:
+                if code_of(gone) != "NoSuchUpload":
+                    raise
+                return False
+            return True
+        return self._bucket.ask("delete", key, forget)
+
     def uri(self, key: str) -> str:
         """`s3://bucket/prefix/key`. Raises RefInvalid."""
         segments_of(key)
         return self.place.uri(key)
-
-    def _make_sure(self) -> None:
-        """Try the store, once in a process. Raises StoreUnsafe, StorageIoFailure."""
-        with _TRYING:
-            if self.place not in _SAFE:
-                check_store(self._bucket)
-                _SAFE.add(self.place)
 
     def _fetched(self, answer: dict[str, Any], key: str, scratch: Path, suffix: str) -> Path:
         """Write the body aside, and give it its name when all of it is there."""

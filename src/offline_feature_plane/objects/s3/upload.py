@@ -36,7 +36,7 @@ class Upload:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 self._parts = list(pool.map(self._send_part, range(-(-self._size // self._part))))
         try:
-            self._request("complete_multipart_upload", MultipartUpload={"Parts": self._parts}, IfNoneMatch="*")
+            part_of(self._request("complete_multipart_upload", MultipartUpload={"Parts": self._parts}, IfNoneMatch="*"), "ETag")
         except FAILURES as wrong:
             if code_of(wrong) == "NoSuchUpload" or verdict_on(wrong).meaning == "again":  # these parts cannot be joined any more
                 self.abort()
