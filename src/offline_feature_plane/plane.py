@@ -43,6 +43,7 @@ from offline_feature_plane.errors import (
     OfsError,
     RefInvalid,
     RefNotFound,
+    ResourceExceeded,
     RunNotFound,
     SchemaInvalid,
 )
@@ -273,7 +274,7 @@ class Plane:
         try:
             pointer = load_json(self.store.get(by_id_key(name)))
             keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-        except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
+        except (RefNotFound, RefInvalid, SchemaInvalid, ResourceExceeded, KeyError):
             pass
         if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
             found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
