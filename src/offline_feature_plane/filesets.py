@@ -10,6 +10,7 @@ import hashlib
 import os
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.budgets import MOST_COLUMNS
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
 from offline_feature_plane.parquet_files import describe_parquet, parquet_batches
 from offline_feature_plane.plain_files import as_found, open_in_place, resolved
 from offline_feature_plane.ports.inputs import Form, PinnedFile
@@ -277,6 +279,8 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
         else:
             check_csv(path)
             columns = tuple((name, "string") for name in csv_columns(path))
+        _check_names(path, [name for name, _ in columns])
+        if form == "csv":
             rows = sum(batch.num_rows for batch in csv_batches(path, [name for name, _ in columns], None))
     except pa.ArrowInvalid as wrong:
         if form == "csv" and columns and (ragged := ragged_row(path, len(columns))) is not None:
@@ -286,12 +290,16 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
         too_large(path, wrong)
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
         unreadable(path, wrong)
-    names = dict.fromkeys(name for name, _ in columns)
-    if len(names) != len(columns):
-        twice = sorted({name for name, _ in columns if sum(name == other for other, _ in columns) > 1})
+    return rows, columns
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise ResourceExceeded(f"{as_found(path)} has {len(names):,} columns; the limit is {MOST_COLUMNS:,}.", path=as_found(path),
+                               fix="Write a file with the columns that are needed.")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise SourceUnreadable(f"{as_found(path)} has several columns named {', '.join(twice)}.", path=as_found(path),
                                fix="Give every column its own name.")
-    return rows, columns
 
 
 def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, str], ...]]]) -> tuple[tuple[str, str], ...]:

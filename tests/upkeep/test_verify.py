@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from asking import build, dataset, opened, say, tell
+from keeping_words import build, dataset, opened, say, tell
 
 from offline_feature_plane.contracts.facts import DatasetPointer, Vow
 from offline_feature_plane.contracts.manifest import Part
