@@ -198,11 +198,11 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> int:
 @example("ofs verify dm_0123456789abcdef0123456789abcdef")
 def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
     """Hash everything again: are these the published bytes, and do they say what the manifest says?"""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_checks
 
     with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
         report = plane.verify(dataset, progress=progress)
-    emit_json(report.document()) if as_json else say(showing.verification(report))
+    emit_json(report.document()) if as_json else say(showing_checks.verification(report))
     return 0 if report.intact else 6
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.standing import Standing
-    from offline_feature_plane.corridor.verify import Verification
 
 
 def plan(planned: Planned) -> str:
@@ -135,14 +134,6 @@ def datasets(listing: Listing) -> str:
                      _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
     lines += [f"{style('retired', 'yellow')}: {dm_id} was {retired}" for dm_id, retired in listing.retired.items()]
     return "\n".join(lines)
-
-
-def verification(report: Verification) -> str:
-    """Every check with its answer."""
-    marks = {True: style("✓", "green"), False: style("✗", "red")}
-    lines = [f"{marks[check.passed]} {check.name}" + ("" if check.passed else f"\n    {check.detail}") for check in report.checks]
-    verdict = style("intact", "green") if report.intact else style("NOT INTACT", "red")
-    return "\n".join([*lines, "", f"{report.dataset_manifest_id} is {verdict} ({len(report.checks)} checks)"])
 
 
 def parse_keys(given: Sequence[str]) -> dict[str, str]:

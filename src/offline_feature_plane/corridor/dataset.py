@@ -172,21 +172,26 @@ def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -
         return Dataset(manifest, tuple(pool.map(lambda part: checked_copy(part, store, scratch), manifest.evidence.parts)))
 
 
-def checked_copy(part: Part, store: ObjectStore, scratch: Path) -> Path:
-    """A local file with the bytes of a part, after its size and SHA-256 were compared with the manifest."""
+def checked_copy(part: Part, store: ObjectStore, work: Path) -> Path:
+    """A local file with the bytes of a part, after its size and SHA-256 were compared with the manifest. Raises DigestMismatch."""
     name = store.uri(part.key)
     try:
-        path = store.local_copy(part.key, scratch)
-        found, size = file_digest(path), path.stat().st_size
+        return checked(store.local_copy(part.key, work), part, name)
     except (RefNotFound, FileNotFoundError) as gone:
         raise DigestMismatch(f"the data file {name} of this manifest is missing.", fix="Restore it from a copy of the store.",
                              path=name) from gone
     except OSError as wrong:
         raise StorageIoFailure(f"the data file {name} cannot be read: {wrong.strerror or wrong}.", path=name,
                                fix="Check the disk, then run again.") from wrong
-    if found != part.sha256 or size != part.size_bytes:
-        raise DigestMismatch(f"{name} has digest {found}, but the manifest has {part.sha256}.",
-                             fix="The file was changed after publication: restore it from a copy of the store.", path=name)
+
+
+def checked(path: Path, part: Part, name: str) -> Path:
+    """A file that has the size and the digest of a part. Raises DigestMismatch, OSError."""
+    size, found = path.stat().st_size, file_digest(path)
+    if (found, size) != (part.sha256, part.size_bytes):
+        raise DigestMismatch(f"{name} has digest {found} and {size:,} bytes, but the manifest has {part.sha256} and {part.size_bytes:,}; "
+                             "`ofs verify` shows where they differ.", path=name,
+                             fix="The file was changed after publication: restore it from a copy of the store.")
     return path
 
 
