@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from offline_feature_plane.contracts.manifest import DatasetManifest
-    from offline_feature_plane.corridor.build import Built
+    from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.dataset import Dataset
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
@@ -32,7 +32,7 @@ __all__ = ["Built", "Dataset", "DatasetManifest", "LedgerEvent", "OfsError", "Pi
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
           "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
           "RunHistory": ("plane", "RunHistory"), "Run": ("ports", "Run"), "LedgerEvent": ("ports", "LedgerEvent"),
-          "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.build", "Built"),
+          "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.answer", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
           "Verification": ("corridor.verify", "Verification")}
 

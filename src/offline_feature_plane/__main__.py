@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 
+from offline_feature_plane.cli.stopping import Terminated
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from offline_feature_plane.errors import OfsError
 
 USAGE, OUTSIDE, INTERRUPTED, TERMINATED, OURS = 2, 7, 130, 143, 70
-
-
-class Terminated(BaseException):
-    """This process received a request to terminate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 A path that somebody else's document names is resolved, then checked, then opened. Before it is opened, a link may be put on the way.
 So what was checked is opened with `open_in_place`, which follows no link at all: what is opened lies where the check saw it (R15).
+And folders that last: their names survive a power loss.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import BinaryIO
 
 from offline_feature_plane.errors import RefScopeInvalid, ResourceExceeded
 
-__all__ = ["as_found", "open_in_place", "open_regular", "read_small", "resolved"]
+__all__ = ["as_found", "make_lasting_folder", "open_in_place", "open_regular", "read_small", "resolved"]
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _KINDS = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
           (stat.S_ISBLK, "a device"))
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -81,6 +83,25 @@ def read_small(path: Path, most: int, opener: Callable[[Path], BinaryIO] = open_
         raise ResourceExceeded(f"{as_found(path)} is larger than {most:,} bytes.", path=as_found(path),
                                fix="Check that this is the right file: documents are short.")
     return data
+
+
+def make_lasting_folder(path: Path) -> None:
+    """Make a folder if it is missing, and sync the names of all folders on the way to it: somebody else may just have made them.
+
+    Raises:
+        OSError: it cannot be made or synced. Folders above it that belong to others may refuse to be synced.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in (path, *path.parents):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as wrong:
+            if folder == path or wrong.errno not in _NOT_OURS:
+                raise
 
 
 def as_found(path: Path) -> str:

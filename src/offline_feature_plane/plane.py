@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,49 +17,54 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.build import Built
 from offline_feature_plane.corridor.build import build as build_dataset
-from offline_feature_plane.corridor.claims import Worker
-from offline_feature_plane.corridor.dataset import Dataset, open_dataset
+from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
+from offline_feature_plane.corridor.claims import Worker, submit
+from offline_feature_plane.corridor.collection import Collection, collect
+from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
-from offline_feature_plane.corridor.publish import by_id_key, manifest_key
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
+from offline_feature_plane.corridor.retirement import Retired, refuse_retired
+from offline_feature_plane.corridor.retirement import retire as retire_dataset
+from offline_feature_plane.corridor.settlement import cancel as cancel_run
 from offline_feature_plane.corridor.shortform import write_pin
+from offline_feature_plane.corridor.standing import Standing, read_standing
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
+from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
+from offline_feature_plane.corridor.workfolders import collect_work
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import load_json, sha256_of
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
-    DatasetNotFound,
-    DigestMismatch,
     OfsError,
-    RefInvalid,
-    RefNotFound,
-    ResourceExceeded,
+    RequestCommandUnsupported,
     RunNotFound,
-    SchemaInvalid,
+    RunScopeInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
-from offline_feature_plane.ledger.sqlite import SqliteLedger
+from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Run
+from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
+Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
-_RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _LOOKS = itertools.count()
 
 
@@ -97,14 +102,6 @@ class RunHistory:
     events: tuple[LedgerEvent, ...]
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The datasets of a plane, and why some of its manifests cannot be believed."""
-
-    datasets: tuple[DatasetManifest, ...]
-    damaged: tuple[OfsError, ...]
-
-
 def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
     """Open the plane that a `plane.yaml` describes.
 
@@ -125,31 +122,32 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, lambda: self.store, lambda: _engine(settings.engine.name))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: _engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nothing stays open between calls."""
+        """Let the ledger go, and with it what it keeps open between calls."""
+        self.__dict__.pop("ledger", None)
 
     @cached_property
     def store(self) -> ObjectStore:
         """The artifact store."""
-        return LocalStore(Path(self.settings.store))
+        return _store(self.settings, self.clock)
 
     @cached_property
     def ledger(self) -> Ledger:
         """The run ledger."""
-        return SqliteLedger(Path(self.settings.ledger), self.clock)
+        return _ledger(self.settings.ledger, self.clock)
 
     # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises OfsError."""
-        planned = self._planned(intent)
-        check_drift(planned, self.ledger)
+        """Validate, resolve and pin an intent; nothing is written. Raises OfsError, also for what would not be built."""
+        planned = self._buildable(intent)
+        refuse_retired(self.store, planned.platform_run_id, planned.dm_id)
         return planned
 
     def pin(self, intent: Intent) -> Pinned:
@@ -173,7 +171,7 @@ class Plane:
         """
         hear, began = progress or _silent, self.clock.now_us()
         try:
-            planned = self.plan(intent)
+            planned = self._buildable(intent)  # whether it was retired is asked by its run, which may have to end first
         except OfsError as refused:
             with suppress(OfsError):  # the first error is the one that counts
                 keep_refusal(refused, self.store)
@@ -189,6 +187,46 @@ class Plane:
             built = build_dataset(planned, ports, machine, self._worker(), hear)
         return replace(built, timings={**before, **built.timings})
 
+    # --- operating ------------------------------------------------------------------------------------------
+
+    def enqueue(self, intent: Intent) -> Submitted:
+        """Plan an intent and leave its run to the workers; the same intent again is the same run. Raises OfsError as `plan`."""
+        return submit(self.plan(intent), self.ledger)
+
+    def work(self, *, once: bool = False, progress: Progress | None = None, trouble: Trouble | None = None) -> Iterator[Ended]:
+        """Work on the due runs of this plane's scope, and yield what became of each; forever, or until nothing is due.
+
+        Args:
+            once: end when nothing is due.
+            progress: is told of each step.
+            trouble: is told of a ledger or store that failed, before the worker waits for it.
+
+        Raises:
+            LedgerUnavailable, StorageIoFailure: at the start, or with `once`.
+        """
+        hear = progress or _silent
+        machine = self._machine(hear, is_needed=True)
+        return serve(Post(self.settings.run_scope, Ports(self.store, self.ledger, self.clock), machine, self._worker(),
+                          lambda run: plan_again(run, self.inputs), hear, trouble or (lambda _: None)), once=once)
+
+    def retry_publish(self, name: str, *, progress: Progress | None = None) -> Ended:
+        """Publish what a PUBLISH_PENDING run has staged; nothing is computed. Counted, and bounded (`domain.md` §4).
+
+        Raises:
+            RunNotFound. RetryNotPending: nothing is staged to be published. RunBusy: a worker was quicker.
+            RunScopeInvalid: the run is another scope's. OfsError: why it could not be published; the ledger has it.
+        """
+        machine = self._machine(progress or _silent, is_needed=False)
+        return retry(self._own_run(name), Ports(self.store, self.ledger, self.clock), machine, self._worker(), progress or _silent)
+
+    def cancel(self, name: str, *, reason: str) -> Run:
+        """Cancel a run that has not committed; one that is RUNNING ends when its worker looks up next.
+
+        Raises:
+            RunNotFound. RunEnded: it has ended. PublicationVowed: it has committed. RunScopeInvalid: it is another scope's.
+        """
+        return cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
+
     # --- looking --------------------------------------------------------------------------------------------
 
     def runs(self, *, limit: int = 20) -> Sequence[Run]:
@@ -197,28 +235,23 @@ class Plane:
 
     def run(self, name: str) -> RunHistory:
         """A run and its history, by run key, an unambiguous beginning of it, or request id. Raises RunNotFound."""
-        found = self.ledger.find(name)
-        if len(found) != 1:
-            many = "more than one run matches" if found else "no run matches"
-            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
-        return RunHistory(found[0], tuple(self.ledger.events(found[0].run_key)))
+        found = self._run(name)
+        return RunHistory(found, tuple(self.ledger.events(found.run_key)))
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """The runs that no worker may take, because their record in the ledger cannot be believed."""
+        return self.ledger.quarantined()
 
     def datasets(self) -> list[DatasetManifest]:
-        """The manifests of this plane's run."""
+        """The manifests of this plane's run, the retired ones too."""
         found = self.list_datasets()
         if found.damaged:
             raise found.damaged[0]
         return list(found.datasets)
 
     def list_datasets(self) -> Listing:
-        """The same, with what cannot be believed set apart instead of raised."""
-        good, damaged = [], []
-        for key in (one for one in self.store.list(f"{self.settings.run_scope}/ofs/manifests") if one.endswith(".json")):
-            try:
-                good.append(authenticate(self.store.get(key), key, self.store))
-            except OfsError as wrong:
-                damaged.append(wrong)
-        return Listing(tuple(good), tuple(damaged))
+        """The same, with what was retired, and with what cannot be believed set apart instead of raised."""
+        return list_manifests(self.store, self.settings.run_scope)
 
     def manifest(self, ref: str) -> DatasetManifest:
         """A manifest by its id, an unambiguous beginning of it, or the path of its file.
@@ -226,26 +259,79 @@ class Plane:
         Raises:
             DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
         """
-        return authenticate(*self._found(ref), self.store)
+        return authenticate(*find_manifest(ref, self.store, self.settings.run_scope), self.store)
+
+    def standing(self, ref: str) -> Standing:
+        """Whether a dataset was retired, and which ones it replaces or is replaced by. Raises as `manifest`."""
+        manifest = self.manifest(ref)
+        return read_standing(self.store, manifest.platform_run_id, manifest.dataset_manifest_id)
 
     def dataset(self, ref: str) -> Dataset:
         """A dataset for use: every file is checked against the manifest before this returns.
 
+        A retired dataset whose data is kept opens with a warning that says why it was retired.
+
         Raises:
-            DatasetNotFound: no such dataset. DigestMismatch: a file is gone, or not the published one.
+            DatasetNotFound: no such dataset. DatasetRetired: its data has expired.
+            DigestMismatch: a file is gone, or not the published one.
         """
-        return open_dataset(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        opened = open_published(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        for notice in opened.notices:
+            warnings.warn(notice, stacklevel=2)
+        return opened
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
-        raw, key = self._found(ref)
+        raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         with self._scratch() as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
+    # --- keeping --------------------------------------------------------------------------------------------
+
+    def retire(self, ref: str, *, reason: str, expire_data: bool = False) -> Retired:
+        """Retire a dataset: its meaning is not built again, and with `expire_data` its data may be collected. Neither can be taken back.
+
+        Raises:
+            DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
+            SchemaInvalid: a blank reason.
+        """
+        raw, key = find_manifest(ref, self.store, self.settings.run_scope)
+        name, source = self.inputs.actor
+        return retire_dataset(authenticate(raw, key, self.store), raw, self.store, self.clock, Actor(name=name, source=source),
+                              reason=reason, expire_data=expire_data)
+
+    def collect(self, *, apply: bool, progress: Progress | None = None) -> Collection:
+        """Find what nobody reads any more in this plane's scope of the store and in its work folder, and with `apply` remove it.
+
+        Raises:
+            StorageIoFailure: the store failed; what was removed before is gone.
+        """
+        found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
+        return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
+
     # --- inside ---------------------------------------------------------------------------------------------
+
+    def _run(self, name: str) -> Run:
+        found = self.ledger.find(name)
+        if len(found) != 1:
+            many = "more than one run matches" if found else "no run matches"
+            raise RunNotFound(f"{many} {name!r}.", fix="`ofs runs` lists them.", name=name)
+        return found[0]
+
+    def _own_run(self, name: str) -> Run:
+        run = self._run(name)
+        if run.platform_run_id != self.settings.run_scope:
+            raise RunScopeInvalid(f"run {run.run_key} belongs to {run.platform_run_id}; this plane works for {self.settings.run_scope}.",
+                                  fix="Use the plane of that run.", run_key=run.run_key)
+        return run
 
     def _planned(self, intent: Intent) -> Planned:
         return make_plan(self._asked(intent), self.inputs)
+
+    def _buildable(self, intent: Intent) -> Planned:
+        planned = self._planned(intent)
+        check_drift(planned.pins, self.ledger)
+        return planned
 
     def _asked(self, intent: Intent) -> SubmittedIntent:
         if isinstance(intent, Mapping):
@@ -267,27 +353,6 @@ class Plane:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
 
-    def _found(self, ref: str) -> tuple[bytes, str]:
-        """The bytes of a manifest and its key, from an id, the beginning of one in this plane's run, or the path of a manifest's file."""
-        name = Path(ref).stem if ref.endswith(".json") else ref
-        keys: list[str] = []
-        try:
-            pointer = load_json(self.store.get(by_id_key(name)))
-            keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-        except (RefNotFound, RefInvalid, SchemaInvalid, ResourceExceeded, KeyError):
-            pass
-        if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
-            found = self.store.list(f"{self.settings.run_scope}/ofs/manifests")
-            keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
-        if len(keys) != 1:
-            raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
-                                  fix="`ofs datasets` lists them.", ref=ref)
-        try:
-            return self.store.get(keys[0]), keys[0]
-        except RefNotFound as gone:
-            raise DigestMismatch(f"{name} was published, but its manifest {self.store.uri(keys[0])} is missing.", path=keys[0],
-                                 fix="Restore the store from a copy.") from gone
-
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
         """A name for a work folder, created when needed; removed afterwards, with every new empty folder above it."""
@@ -306,6 +371,30 @@ def warm_kernels() -> float:
     """Compile the window kernels, or load them; seconds."""
     prepare_cache(_cache_folder())
     return warm().seconds
+
+
+def _ledger(place: str, clock: Clock) -> Ledger:
+    if not is_address(place):
+        from offline_feature_plane.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(Path(place), clock)
+    try:
+        from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
+    except ImportError as missing:
+        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
+    return PostgresLedger(address_from(place))
+
+
+def _store(settings: Settings, clock: Clock) -> ObjectStore:
+    if not is_bucket(settings.store):
+        return LocalStore(Path(settings.store))
+    try:
+        from offline_feature_plane.objects.s3.store import S3Store
+    except ImportError as missing:
+        raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
+    return S3Store(place_from(settings.store, settings.s3), clock)
 
 
 def _engine(name: str) -> Engine:

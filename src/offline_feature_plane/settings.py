@@ -15,10 +15,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
-from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.plane import S3Access, Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.ledger.postgres.address import address_from, is_address
+from offline_feature_plane.objects.s3.place import BY_REFERENCE, is_bucket, place_from
 from offline_feature_plane.plain_files import resolved
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
@@ -26,6 +28,7 @@ __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 PREFIX = "OFS_"
 NOT_SETTINGS = frozenset({"OFS_PLANE", "OFS_DEBUG"})  # which plane.yaml to read; show tracebacks of defects
 
+_SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _PATHS = (("store",), ("ledger",), ("work",), ("tokens", "key_file"), ("run_facts",))
 
@@ -70,7 +73,8 @@ def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, s
             merged = _with(merged, name.split("."), value)
             spoken[f"$.{name}"] = name
     problems += find_problems(Settings, merged, default=SettingsInvalid)
-    problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged), *_path_problems(merged)]
+    problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged), *_path_problems(merged),
+                *_secret_problems(merged)]
     if problems:
         raise refuse(_one_each([_blame(problem, spoken) for problem in problems]))
     return Settings.model_validate(_absolute(merged, folder))
@@ -178,7 +182,10 @@ def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is written for a place of another system would otherwise be taken for a folder of this one."""
+    """What is written for a place of another system would otherwise be taken for a folder of this one; the ledger may be in a database.
+
+    What is written there may hold a password, so no more of it is shown than the scheme.
+    """
     roots = document.get("roots")
     written: list[tuple[Sequence[str | int], Any]] = [(steps, _at(document, steps)) for steps in _PATHS]
     written += [(("roots", number), root) for number, root in enumerate(roots if isinstance(roots, list) else [])]
@@ -187,11 +194,39 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         names = list(entries) if isinstance(entries, Mapping) else []
         written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in names]
     for steps, path in written:
-        if isinstance(path, str) and "://" in path:
+        if isinstance(path, str) and steps == ("ledger",) and "://" in path:
+            yield from _ledger_problems(path.strip())
+        elif isinstance(path, str) and steps == ("store",) and "://" in path:
+            yield from _store_problems(path)
+        elif isinstance(path, str) and "://" in path:
             yield Problem(json_path(steps), SettingsInvalid.code,
-                          f"{shown(path)} is not a local path; this release reads and writes only local paths")
+                          f"{shown(path.partition('://')[0] + '://…')} is not a local path; this release reads and writes only local paths")
         elif isinstance(path, str) and "\0" in path:
             yield Problem(json_path(steps), SettingsInvalid.code, f"{shown(path)} holds a character that is not allowed in a path")
+
+
+def _ledger_problems(address: str) -> Iterator[Problem]:
+    """What is wrong with the address of a database."""
+    try:
+        address_from(address)
+    except SettingsInvalid as wrong:
+        yield Problem("$.ledger", wrong.code, f"{wrong.what} {wrong.fix}")
+
+
+def _store_problems(address: str) -> Iterator[Problem]:
+    """What is wrong with the address of a store in a bucket."""
+    try:
+        place_from(address, S3Access())
+    except SettingsInvalid as wrong:
+        yield Problem("$.store", wrong.code, f"{wrong.what} {wrong.fix}")
+
+
+def _secret_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Credentials are found by the SDK; whoever tries to write them down is told how."""
+    access = document.get("s3")
+    for name in access if isinstance(access, Mapping) else ():
+        if _SECRET.search(str(name)):
+            yield Problem(json_path(("s3", str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
 
 
 def _at(document: Any, steps: Sequence[str]) -> Any:
@@ -213,7 +248,7 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = defaults
     for steps in _PATHS:
         here = found if len(steps) == 1 else found[steps[0]]
-        if here[steps[-1]] is not None:
+        if here[steps[-1]] is not None and not is_address(here[steps[-1]]) and not is_bucket(here[steps[-1]]):
             here[steps[-1]] = _placed(here[steps[-1]], folder)
     found["roots"] = [_placed(root, folder) for root in found["roots"]]
     for kind in ("events", "archives", "labels"):

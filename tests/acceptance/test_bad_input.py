@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from answers import FOREIGN, ask, ask_once, check_answer, check_nothing_left
-from small_plane import SmallPlane, chargebacks, make_plane, transactions
+from archive_plane import make_archive_plane
+from small_plane import SmallPlane, chargebacks, make_plane
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.plane import open_plane
-from offline_feature_plane.testing.archives import archived, write_archive
 
 
 @pytest.fixture(scope="module")
@@ -192,16 +192,8 @@ def test_a_harmed_dataset_is_no_answer_to_a_build(piece: str, harm: Callable[[Pa
 
 
 def archive_plane(folder: Path) -> SmallPlane:
-    """The small plane with its events in an archive of four segments, and its intent in the long form."""
-    plane = make_plane(folder)
-    told = transactions()
-    records = [archived(str(told["tx_id"][i]), int(told["tx_time"][i].timestamp()) * 1_000_000,
-                        {name: str(told[name][i]) for name in ("customer_id", "terminal_id", "amount")}, offset=i, platform_run_id="cards")
-               for i in range(len(told["tx_id"]))]
-    write_archive(folder / "archive", records, per_segment=50)
-    del plane.plane["events"]
-    plane.plane["archives"] = {"transaction": {"path": "archive"}}
-    plane.documents()
+    """The plane over an archive, with its intent in the long form."""
+    plane = make_archive_plane(folder)
     plane.intent = open_plane(folder / "plane.yaml").pin(plane.intent_path).document
     plane.documents()
     return plane

@@ -11,36 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_plane import EVENT_SCHEMA, LABEL_SCHEMA, SmallPlane, as_jsonl, chargebacks, make_plane, transactions
+from archive_plane import edit_index, make_archive_plane
+from small_plane import EVENT_SCHEMA, SmallPlane, as_jsonl, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.errors import ReplayBasisGap, SelectorUnresolved, SourceColumnUnknown, TruthFieldAsFeature
 from offline_feature_plane.plane import open_plane
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.testing.archives import archived, write_archive
-
-
-def archive_plane(folder: Path) -> SmallPlane:
-    """The small plane with its events in an archive of four segments."""
-    plane, told = make_plane(folder), transactions()
-    records = [archived(str(told["tx_id"][i]), int(told["tx_time"][i].timestamp()) * 1_000_000,
-                        {name: told[name][i] for name in ("customer_id", "terminal_id", "amount")}, topic="transaction", offset=i,
-                        platform_run_id="cards") for i in range(len(told["tx_id"]))]
-    write_archive(folder / "archive", records, per_segment=50)
-    del plane.plane["events"]
-    plane.plane["archives"] = {"transaction": {"path": "archive"}}
-    plane.labels(chargebacks() | {"tx_id": [str(one) for one in chargebacks()["tx_id"]]},
-                 pa.schema([("tx_id", pa.string()), *list(LABEL_SCHEMA)[1:]]))
-    plane.documents()
-    return plane
-
-
-def drop_segment(folder: Path) -> None:
-    """Take the second segment out of the index: offsets 50 to 99 have no evidence."""
-    index = json.loads((folder / "archive/index.json").read_text())
-    del index["segments"][1]
-    (folder / "archive/index.json").write_text(json.dumps(index))
-
 
 # --- what is told -------------------------------------------------------------------------------------------
 
@@ -64,7 +41,7 @@ def test_events_and_labels_of_one_name_are_both_told(place: Path) -> None:
 
 def test_sources_and_stores_are_evidence_and_never_in_the_core(place: Path) -> None:
     """Which adapter read the events is no part of what they mean."""
-    plane = archive_plane(place / "p")
+    plane = make_archive_plane(place / "p")
     built = open_plane(place / "p/plane.yaml").build(plane.intent_path)
     assert [one.read_by for one in built.manifest.evidence.sources] == ["archive@1", "files@1"]
     assert not [name for name in built.manifest.core.registered if "archive" in name or "files" in name]
@@ -80,7 +57,7 @@ class Bus(ArchiveSource):
 
 def test_a_new_kind_of_source_is_a_class_and_a_registration(place: Path) -> None:
     """Planning and both engines take whatever speaks through the doors; the question keeps its meaning."""
-    plane = archive_plane(place / "p")
+    plane = make_archive_plane(place / "p")
     one, other = (open_plane(place / "p/plane.yaml") for _ in range(2))
     other.inputs.event_sources = (Bus({"transaction": ArchiveMapping(place / "p/archive")}),)
     mine, theirs = one.plan(plane.intent_path), other.plan(plane.intent_path)
@@ -213,10 +190,10 @@ def test_a_refused_basis_leaves_its_receipt_and_no_run(place: Path, capsys: pyte
     basis      [0 ─────────────────────────── 200)
     segments   [0 ── 50)        [100 ── 150)[150 ── 200)
     """
-    plane = archive_plane(place / "p")
+    plane = make_archive_plane(place / "p")
     assert run(["pin", str(plane.intent_path)]) == 0
     plane.intent_path.write_text(capsys.readouterr().out)
-    drop_segment(place / "p")
+    edit_index(plane, lambda segments: segments.pop(1))  # offsets 50 to 99 have no evidence
     said = {}
     for command in ("plan", "preview", "build", "build"):
         assert run([command, str(plane.intent_path), "--json"]) == 3
@@ -236,10 +213,10 @@ def test_a_refused_basis_leaves_its_receipt_and_no_run(place: Path, capsys: pyte
 
 def test_a_store_that_fails_does_not_hide_the_refusal(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the receipt cannot be kept, the asker still hears why the basis was refused."""
-    plane = archive_plane(place / "p")
+    plane = make_archive_plane(place / "p")
     assert run(["pin", str(plane.intent_path)]) == 0
     plane.intent_path.write_text(capsys.readouterr().out)
-    drop_segment(place / "p")
+    edit_index(plane, lambda segments: segments.pop(1))  # offsets 50 to 99 have no evidence
     (place / "p/store").write_text("no folder")
     with pytest.raises(ReplayBasisGap) as refused:
         open_plane(place / "p/plane.yaml").build(plane.intent_path)

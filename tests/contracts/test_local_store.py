@@ -218,6 +218,24 @@ def test_names_are_made_durable(store, monkeypatch):
         assert any(name.startswith(f"{root}/{STAGING}/") for name in synced)
 
 
+@pytest.mark.parametrize(("error", "refused"), [(errno.EACCES, False), (errno.EROFS, False), (errno.EIO, True)])
+def test_folders_of_others_above_the_root_need_not_be_readable(store, monkeypatch, error, refused):
+    """A folder above the root that may not be opened hinders nothing; a disk that fails there does: the root's name may be lost."""
+    real = os.open
+
+    def open_(path, *args, **kwargs):
+        if path == store.root.parent:
+            raise OSError(error, os.strerror(error))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_)
+    if refused:
+        with pytest.raises(StorageIoFailure):
+            store.put_new("a", b"1")
+    else:
+        assert store.put_new("a", b"1") == "created"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_forbidden_folder_is_typed(store):
     """A root without the right to write gives StorageIoFailure with advice about rights."""

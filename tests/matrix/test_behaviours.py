@@ -42,7 +42,7 @@ def test_an_edited_plan_is_no_plan_of_the_run(plane):
     plane.intent["request_id"] = "request-0001"
     planned = opened(plane).plan(plane.intent_path)
     from offline_feature_plane.corridor.claims import submit
-    run = submit(planned, opened(plane).ledger)
+    run = submit(planned, opened(plane).ledger).run
     place = plane.folder / "store/cards/ofs/plans" / f"{run.run_key}.json"
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(planned.document()["pins"] | {"filled": []}))
@@ -126,15 +126,16 @@ def test_policies_that_cannot_be_are_refused_where_they_stand(plane, place, valu
 
 
 def test_one_posture_per_run_and_a_code_that_is_told_everywhere(plane):
-    """A refusal has one code: in the error, in the ledger, and in the receipt of the step that refused."""
+    """A refusal has one code: in the error, in the ledger, and in the receipts of the step and of the run."""
     plane.intent["label"] |= {"unlabeled": "refuse"}
     with pytest.raises(OfsError) as caught:
         opened(plane).build(plane.intent_path)
     run = opened(plane).runs()[0]
     receipts = [load_json(path.read_bytes()) for path in (plane.folder / "store/cards/ofs/receipts").rglob("*.json")]
-    failed = [one for one in receipts if one["status"] == "FAILED"]
+    failed = [one for one in receipts if one.get("status") == "FAILED"]
+    (last,) = [one for one in receipts if one["schema_version"] == "learning.ofs_failure_receipt.v1"]
     assert (run.state, run.reason_code) == ("FAILED", caught.value.code)
-    assert [one["facts"]["error"]["code"] for one in failed] == [caught.value.code]
+    assert [one["facts"]["error"]["code"] for one in failed] == [caught.value.code] == [last["error"]["code"]]
     commits = [load_json(path.read_bytes()) for path in (plane.folder / "store/cards/ofs/commits").rglob("*.json")]
     assert [(one["outcome"], one["code"]) for one in commits] == [("tombstone", caught.value.code)]
 

@@ -7,7 +7,7 @@ from archive_plane import edit_index, make_archive_plane
 from small_plane import make_plane
 
 from offline_feature_plane.contracts.plan import Pins, pins_digest
-from offline_feature_plane.contracts.receipts import PhaseReceipt, RunReceipt
+from offline_feature_plane.contracts.receipts import FailureReceipt, PhaseReceipt, RunReceipt
 from offline_feature_plane.contracts.replay_receipt import ReplayCompletenessReceipt
 from offline_feature_plane.contracts.schemas import SCHEMAS
 from offline_feature_plane.domain.canonical import canonical_bytes, load_json, sha256_of
@@ -90,13 +90,14 @@ def test_a_run_that_found_its_dataset_says_so_and_claims_no_work(plane):
 
 
 def test_a_run_that_failed_claims_no_dataset(plane):
-    """No run receipt where no manifest is: the failed phase's receipt is the last word."""
+    """No run receipt where no manifest is: the failed phase says why, and a failure receipt that the run is over."""
     plane.intent["label"]["positive"] = ["STOLEN"]
     with pytest.raises(OfsError):
         opened(plane).build(plane.intent_path)
     (run,) = opened(plane).runs()
     left = receipts(plane, run)
-    assert set(left) == {"replay", "labels", "selection"}
+    assert set(left) == {"replay", "labels", "selection", "failure"}
+    assert FailureReceipt.model_validate(load_json(left["failure"].read_bytes())).error["code"] == run.reason_code
     assert PhaseReceipt.model_validate(load_json(left["selection"].read_bytes())).status == "FAILED"
 
 
@@ -129,6 +130,7 @@ def test_every_stored_document_keeps_its_contract(plane):
     plane.intent["label"] = plane.intent["label"] | {"positive": ["STOLEN"]}
     with pytest.raises(OfsError):
         opened(plane).build(plane.intent_path)
+    opened(plane).retire(old, reason="its labels were late", expire_data=True)
     seen, plain = {}, set()
     for name, document in held(plane).items():
         data = (plane.folder / "store" / name).read_bytes()
@@ -143,9 +145,11 @@ def test_every_stored_document_keeps_its_contract(plane):
         else:
             plain.add((kind, schema))
     assert seen == {"learning.dataset_manifest.v1": {"manifests", "datasets"}, "learning.ofs_phase_receipt.v1": {"receipts"},
-                    "learning.ofs_run_receipt.v1": {"receipts"}}
-    assert plain == {("by_id", None), ("commits", None), ("datasets", "ofs.column_digests.v1"),
-                     ("supersession", "learning.ofs_dataset_supersession.v1")}
+                    "learning.ofs_run_receipt.v1": {"receipts"}, "learning.ofs_failure_receipt.v1": {"receipts"},
+                    "learning.ofs_dataset_pointer.v1": {"by_id"}, "learning.ofs_commit_record.v1": {"commits"},
+                    "learning.ofs_dataset_supersession.v1": {"claims", "supersession"},
+                    "learning.ofs_dataset_retirement.v1": {"retired"}, "learning.ofs_dataset_data_expiry.v1": {"expired"}}
+    assert plain == {("datasets", "ofs.column_digests.v1")}
 
 
 @pytest.mark.parametrize("kind", ["manifests", "receipts"])

@@ -127,11 +127,16 @@ def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool)
 @example("ofs runs --limit 5")
 def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
     """List the runs in the ledger: state, attempts, outcome."""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_runs
 
     with open_plane(plane_path) as plane:
-        found = plane.runs(limit=limit)
-    emit_json([showing.run_document(run) for run in found]) if as_json else say(showing.runs(found))
+        found, kept_away = plane.runs(limit=limit), plane.quarantined()
+    if as_json:
+        emit_json([*map(showing_runs.run_document, found), *map(showing_runs.quarantined_document, kept_away)])
+        return
+    say(showing_runs.runs(found))
+    if kept_away:
+        say(f"\n{showing_runs.quarantined(kept_away)}")
 
 
 @ofs.command("run", short_help="Show one run and its history.")
@@ -141,11 +146,11 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
 @example("ofs run 5f1c9e0d")
 def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
     """Show one run: its history, attempts and receipts. RUN_KEY may be any unambiguous beginning, or a request id."""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_runs
 
     with open_plane(plane_path) as plane:
         found = plane.run(run_key)
-    emit_json(showing.run_document(found.run, found.events)) if as_json else say(showing.run(found.run, found.events))
+    emit_json(showing_runs.run_document(found.run, found.events)) if as_json else say(showing_runs.run(found.run, found.events))
 
 
 @ofs.command(short_help="List the published datasets.")
@@ -153,13 +158,14 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
 @as_json_option
 @example("ofs datasets")
 def datasets(plane_path: Path | None, as_json: bool) -> int:
-    """List the published datasets of this plane."""
+    """List the published datasets of this plane, the retired ones too."""
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path) as plane:
         found = plane.list_datasets()
-    lines = [showing.dataset_line(manifest) for manifest in found.datasets] + [{"error": wrong.describe()} for wrong in found.damaged]
-    emit_json(lines) if as_json else say(showing.datasets(found.datasets))
+    lines = [showing.dataset_line(manifest, found) for manifest in found.datasets]
+    lines += [{"error": wrong.describe()} for wrong in found.damaged]
+    emit_json(lines) if as_json else say(showing.datasets(found))
     for wrong in found.damaged:
         show_error(wrong, as_json=False)
     return found.damaged[0].exit_status if found.damaged else 0
@@ -170,13 +176,19 @@ def datasets(plane_path: Path | None, as_json: bool) -> int:
 @this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
-def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
-    """Show a dataset's manifest. DATASET is its dm_… id (any unambiguous beginning) or the manifest's path."""
+def show(dataset: str, plane_path: Path | None, as_json: bool) -> int:
+    """Show a dataset's manifest, whether it was retired, what it replaces and what replaces it.
+
+    DATASET is its dm_… id (any unambiguous beginning) or the manifest's path.
+    """
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path) as plane:
-        manifest = plane.manifest(dataset)
-    emit_json(manifest.model_dump(mode="json")) if as_json else say(showing.manifest(manifest))
+        manifest, standing = plane.manifest(dataset), plane.standing(dataset)
+    emit_json(manifest.model_dump(mode="json") | standing.document()) if as_json else say(showing.manifest(manifest, standing))
+    for wrong in standing.damaged:
+        show_error(wrong, as_json=False)
+    return standing.damaged[0].exit_status if standing.damaged else 0
 
 
 @ofs.command(short_help="Hash a dataset again: are these the published bytes?")
@@ -186,11 +198,11 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
 @example("ofs verify dm_0123456789abcdef0123456789abcdef")
 def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
     """Hash everything again: are these the published bytes, and do they say what the manifest says?"""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_checks
 
     with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
         report = plane.verify(dataset, progress=progress)
-    emit_json(report.document()) if as_json else say(showing.verification(report))
+    emit_json(report.document()) if as_json else say(showing_checks.verification(report))
     return 0 if report.intact else 6
 
 

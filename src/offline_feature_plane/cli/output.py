@@ -75,6 +75,11 @@ def emit_json(document: Any) -> None:
     say(json.dumps(document, indent=2, ensure_ascii=plain, sort_keys=False))
 
 
+def emit_json_line(document: Any) -> None:
+    """Print one JSON document on a line of its own, at once."""
+    say(json.dumps(document, ensure_ascii=True, sort_keys=False))
+
+
 def show_error(error: OfsError, *, as_json: bool) -> None:
     """Print an error: where, what, what to do, and its stable code."""
     if as_json:

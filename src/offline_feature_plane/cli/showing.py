@@ -1,10 +1,9 @@
-"""What the library's answers look like as text: plans, previews, builds, runs, manifests, verifications."""
+"""What the library's answers look like as text: plans, previews, builds, manifests, verifications."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +14,14 @@ import click
 from offline_feature_plane.cli.output import pairs, seconds, size, style, table
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest
+from offline_feature_plane.corridor.retirement import NOT_RETIRED
 
 if TYPE_CHECKING:
-    from offline_feature_plane.corridor.build import Built
+    from offline_feature_plane.corridor.answer import Built
+    from offline_feature_plane.corridor.catalog import Listing
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
-    from offline_feature_plane.corridor.verify import Verification
-    from offline_feature_plane.ports import LedgerEvent, Run
+    from offline_feature_plane.corridor.standing import Standing
 
 
 def plan(planned: Planned) -> str:
@@ -87,10 +87,10 @@ def splits_table(manifest: DatasetManifest) -> str:
                   for split in manifest.core.splits], right=frozenset({3, 4, 5, 6}))
 
 
-def manifest(document: DatasetManifest) -> str:
-    """A manifest for people."""
+def manifest(document: DatasetManifest, standing: Standing) -> str:
+    """A manifest for people, and how the dataset stands."""
     core = document.core
-    lines = [style(document.dataset_manifest_id, "bold"),
+    lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
                     "content": core.content_digest, "rows": core.row_count, "events read": core.replay["events_read"],
                     "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
@@ -108,61 +108,32 @@ def manifest(document: DatasetManifest) -> str:
     return "\n".join(lines)
 
 
-def dataset_line(document: DatasetManifest) -> dict[str, Any]:
+def _stands(standing: Standing) -> list[str]:
+    retired = [] if standing.retirement is None else [f"{style('retired', 'yellow')}: {standing.retirement}"]
+    return [*retired, *(f"replaces {fact.supersedes}: {fact.backfill_reason}" for fact in standing.supersedes),
+            *(f"{style('replaced', 'yellow')} by {fact.dataset_manifest_id}: {fact.backfill_reason}" for fact in standing.superseded_by)]
+
+
+def dataset_line(document: DatasetManifest, listing: Listing) -> dict[str, Any]:
     """One dataset in the list."""
+    retired = listing.retired.get(document.dataset_manifest_id)
     return {"dataset_manifest_id": document.dataset_manifest_id, "platform_run_id": document.platform_run_id,
             "rows": document.core.row_count, "splits": {split.name: split.rows for split in document.core.splits},
             "label_asof_utc": document.label_basis["label_asof_utc"], "content_digest": document.core.content_digest,
-            "training_ready": document.core.eligibility.training_ready}
+            "training_ready": document.core.eligibility.training_ready,
+            **(NOT_RETIRED if retired is None else retired.document())}
 
 
-def datasets(found: Sequence[DatasetManifest]) -> str:
-    """The list of datasets."""
+def datasets(listing: Listing) -> str:
+    """The list of datasets; below it, which of them were retired, when and why."""
+    found = listing.datasets
     if not found:
         return "No dataset is published here yet. Build one: ofs build intent.yaml"
-    return table(["dataset", "rows", "features", "label as-of", "eligible"],
-                 [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
-                   "training" if item.core.eligibility.training_ready else "no"] for item in found], right=frozenset({1, 2}))
-
-
-def run_document(run: Run, events: Sequence[LedgerEvent] = ()) -> dict[str, Any]:
-    """A run and its history, JSON-ready."""
-    found: dict[str, Any] = {"run_key": run.run_key, "request_id": run.request_id, "state": run.state, "mode": run.mode,
-             "attempt": run.attempt,
-             "full_run_attempts": run.full_run_attempts, "publish_retry_attempts": run.publish_retry_attempts,
-             "reason_code": run.reason_code, "result": dict(run.result) if run.result else None, "payload_digest": run.payload_digest,
-             "created_at": _instant(run.created_us), "updated_at": _instant(run.updated_us)}
-    if events:
-        found["events"] = [{"seq": event.seq, "at": _instant(event.at_us), "kind": event.kind, "attempt": event.attempt,
-                            "details": dict(event.details), "digest": event.digest} for event in events]
-    return found
-
-
-def runs(found: Sequence[Run]) -> str:
-    """The list of runs."""
-    if not found:
-        return "No run yet. Start one: ofs build intent.yaml"
-    return table(["run", "request", "state", "attempts", "outcome", "updated"],
-                 [[run.run_key[:12], run.request_id, run.state, run.attempt, _outcome(run), _instant(run.updated_us)] for run in found],
-                 right=frozenset({3}))
-
-
-def run(found: Run, events: Sequence[LedgerEvent]) -> str:
-    """One run and its history."""
-    return "\n".join([f"{style('run', 'bold')} {found.run_key}  {found.state}",
-                      pairs({"request": found.request_id, "outcome": _outcome(found), "attempts": found.attempt,
-                             "full runs": found.full_run_attempts, "publish retries": found.publish_retry_attempts}), "",
-                      table(["#", "at", "event", "attempt", "details"],
-                            [[event.seq, _instant(event.at_us), event.kind, event.attempt, _details(event)] for event in events],
-                            right=frozenset({0, 3}))])
-
-
-def verification(report: Verification) -> str:
-    """Every check with its answer."""
-    marks = {True: style("✓", "green"), False: style("✗", "red")}
-    lines = [f"{marks[check.passed]} {check.name}" + ("" if check.passed else f"\n    {check.detail}") for check in report.checks]
-    verdict = style("intact", "green") if report.intact else style("NOT INTACT", "red")
-    return "\n".join([*lines, "", f"{report.dataset_manifest_id} is {verdict} ({len(report.checks)} checks)"])
+    lines = [table(["dataset", "rows", "features", "label as-of", "eligible"],
+                   [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
+                     _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
+    lines += [f"{style('retired', 'yellow')}: {dm_id} was {retired}" for dm_id, retired in listing.retired.items()]
+    return "\n".join(lines)
 
 
 def parse_keys(given: Sequence[str]) -> dict[str, str]:
@@ -216,28 +187,14 @@ def _count(document: DatasetManifest, role: str) -> int:
     return sum(column.role == role for column in document.core.columns)
 
 
+def _eligible_word(item: DatasetManifest, listing: Listing) -> str:
+    if item.dataset_manifest_id in listing.retired:
+        return "retired"
+    return "training" if item.core.eligibility.training_ready else "no"
+
+
 def _eligible(core: Core) -> str:
     return "training" if core.eligibility.training_ready else f"not for training: {'; '.join(core.eligibility.reasons)}"
-
-
-def _outcome(run: Run) -> str:
-    if run.result:
-        return str(run.result.get("dataset_manifest_id") or run.result.get("outcome"))
-    if run.state == "RUNNING" and run.lease_until_us is not None and run.lease_until_us < time.time_ns() // 1_000:
-        return "its worker is gone; the same `ofs build` goes on"
-    return run.reason_code or ""
-
-
-# What a person wants to know of each kind of event; `--json` has everything.
-_TOLD = {"INTENT_QUEUED": (), "RUN_STARTED": ("mode", "worker"), "PHASE_COMPLETE": ("name", "key"), "PHASE_FAILED": ("name", "key"),
-         "PUBLISH_PENDING": ("reason_code",), "RUN_RELEASED": ("reason_code",), "RUN_FAILED": ("reason_code",)}
-
-
-def _details(event: LedgerEvent) -> str:
-    result = event.details.get("result")
-    if isinstance(result, dict):
-        return f"{result.get('outcome')} {result.get('dataset_manifest_id')}"
-    return " ".join(str(event.details.get(name)) for name in _TOLD.get(event.kind, tuple(event.details)) if event.details.get(name))
 
 
 def _brief(value: Any) -> str:
@@ -255,7 +212,3 @@ def _day(instant: str | None) -> str | None:
     if instant is None:
         return None
     return instant[:10] if instant.endswith("T00:00:00.000000Z") else instant
-
-
-def _instant(us: int) -> str:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

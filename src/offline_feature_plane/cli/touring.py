@@ -12,7 +12,7 @@ from offline_feature_plane.cli.output import emit_json, pairs, say, seconds, sty
 from offline_feature_plane.cli.progress import shown
 
 if TYPE_CHECKING:
-    from offline_feature_plane.corridor.build import Built
+    from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.verify import Verification

@@ -36,7 +36,7 @@ class ProfileRef(Contract):
 
 
 class Pins(Contract):
-    """Everything that decides the dataset."""
+    """Everything that decides the dataset. `refs_from` is the folder that refs in the intent are relative to, seen from the plane's."""
 
     intent: dict[str, Any]
     filled: list[dict[str, JsonValue]]
@@ -47,6 +47,7 @@ class Pins(Contract):
     profile: ProfileRef
     world: dict[str, JsonValue]
     history_start: dict[str, str | None]
+    refs_from: str
 
     def meaning(self) -> dict[str, Any]:
         """What two attempts of one run must agree on; the actor, and how long a label log has grown, may differ (`decisions.md` D4)."""

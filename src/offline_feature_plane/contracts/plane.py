@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -16,7 +17,7 @@ from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
-__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "Settings", "Tokens", "config_meaning",
+__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens", "config_meaning",
            "memory_bytes"]
 
 _NO_MEANING = frozenset({"path", "format"})
@@ -45,6 +46,21 @@ def _memory(text: str) -> str:
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a valid name; use up to 128 letters, digits, `_`, `.`, `-`")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    """No part of it is repeated: it may hold a password."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in {"http", "https"}:
+        raise ValueError("this is not the address of a server; write for example https://s3.example.org:9000")
+    if parts.query or parts.fragment or "@" in text:
+        raise ValueError("the address of a server has no credentials, no query and no fragment; give credentials by reference: "
+                         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")
     return text
 
 
@@ -100,6 +116,17 @@ class Tokens(Contract):
     key_file: Text = Field("tokens.key", description="The file with the token key (1 to 32 bytes). Share it to share datasets.")
 
 
+class S3Access(Contract):
+    """How a store in a bucket is reached. Credentials are found by the SDK; they never stand here."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, description="The server's address; default: AWS.")
+    region: Text | None = Field(None, description="The bucket's region; default: the SDK's.")
+    profile: Text | None = Field(None, description="The SDK's profile with the credentials; default: its usual order.")
+    addressing: Literal["path", "virtual"] | None = Field(
+        None, description="Whether the bucket stands in the path or in the host name; default: as the SDK finds fitting.")
+    timeout_s: Annotated[int, Field(ge=1, le=3600)] = Field(30, description="How many seconds the store may be silent.")
+
+
 class EngineChoice(Contract):
     """Which engine computes, and what it may use. Never part of a dataset's meaning."""
 
@@ -123,8 +150,10 @@ class Settings(Contract):
     events: dict[Name, EventTable] = Field({}, description="Plain tables of events, by event type.")
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
-    store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept.")
-    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger.")
+    store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
+    s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached.")
+    ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "
+                                                           "`postgresql://user@host:5432/database`, never with a password.")
     work: Text = Field(".ofs/work", description="Scratch files of running builds.")
     tokens: Tokens = Field(Tokens(key_file="tokens.key"), description="The secret behind identifier tokens.")
     strict: bool = Field(default=False, description="Refuse intents in which anything had to be filled in.")

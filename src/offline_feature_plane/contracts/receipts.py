@@ -37,6 +37,34 @@ class RunReceipt(Contract):
     finished_at: str
 
 
+class FailureReceipt(Contract):
+    """Why a run ended without a dataset: the attempt that ended it, and the error as `--json` shows it.
+
+    Written once the tombstone stands and before the ledger says FAILED or CANCELLED.
+    """
+
+    schema_version: Literal["learning.ofs_failure_receipt.v1"] = "learning.ofs_failure_receipt.v1"
+    run_key: str
+    request_id: str
+    platform_run_id: str
+    attempt: int
+    full_run_attempts: int
+    publish_retry_attempts: int
+    worker: str | None
+    error: dict[str, JsonValue]
+    finished_at: str
+
+
+class QuarantineReceipt(Contract):
+    """Why a run is kept away from every worker: its record in the ledger cannot be believed."""
+
+    schema_version: Literal["learning.ofs_quarantine_receipt.v1"] = "learning.ofs_quarantine_receipt.v1"
+    run_key: str
+    platform_run_id: str
+    error: dict[str, JsonValue]
+    found_at: str
+
+
 class PhaseReceipt(Contract):
     """One phase of one attempt: the pinned input it worked from, what it found, how long it took.
 

@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.settlement import INTERRUPTED_CODE
+from offline_feature_plane.domain.runstates import backoff_us
 from offline_feature_plane.errors import Fenced, OfsError, RunBusy, RunEnded
-from offline_feature_plane.ports import Clock, Ledger, Progress, Run
+from offline_feature_plane.ports import Clock, Ledger, Progress, Run, Submitted
 
 WORKER_DIED_CODE: Final = "WORKER_DIED"
 _LOOKS_PER_LEASE: Final = 30
@@ -33,25 +34,26 @@ class Worker:
     has_died: Callable[[str], bool] = lambda _: False
 
 
-def submit(planned: Planned, ledger: Ledger) -> Run:
-    """The run of this intent: a new one, or the one that its request has already."""
+def submit(planned: Planned, ledger: Ledger, *, wait_us: int = 0) -> Submitted:
+    """The run of this intent: a new one, which the queue leaves alone for `wait_us`, or the one that its request has already."""
     payload = planned.document()["pins"]
     if planned.request_id is None:
-        return ledger.submit_unnamed(payload_digest=planned.payload_digest, platform_run_id=planned.platform_run_id, payload=payload).run
+        return ledger.submit_unnamed(payload_digest=planned.payload_digest, platform_run_id=planned.platform_run_id, payload=payload,
+                                     wait_us=wait_us)
     return ledger.submit(request_id=planned.request_id, payload_digest=planned.payload_digest,
-                         platform_run_id=planned.platform_run_id, payload=payload).run
+                         platform_run_id=planned.platform_run_id, payload=payload, wait_us=wait_us)
 
 
 def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Progress) -> Run:
     """Claim a run, or see it DONE by another worker while waiting.
 
-    A lease is waited for up to twice its length. That of a worker which is known to have died is given back in its name: the attempt
-    fences it, should it live after all.
+    A lease is waited for up to twice its length, counted in looks: the clock may jump meanwhile. That of a worker which is known to have
+    died is given back in its name: the attempt fences it, should it live after all.
 
     Raises:
         RunBusy: another worker holds the run and stays alive. RunEnded: it ended without a dataset.
     """
-    deadline = clock.now_us() + 2 * worker.lease_us
+    looks = 0
     while True:
         try:
             return ledger.claim(run.run_key, worker=worker.name, lease_us=worker.lease_us)
@@ -60,13 +62,14 @@ def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Prog
                 return ended
             raise
         except RunBusy:
-            if clock.now_us() > deadline:
+            if looks > 2 * _LOOKS_PER_LEASE:
                 raise
         busy = ledger.run(run.run_key)
         if busy.state == "RUNNING" and busy.worker is not None and worker.has_died(busy.worker):
             with suppress(Fenced):
                 ledger.release(run.run_key, attempt=busy.attempt, reason_code=WORKER_DIED_CODE)
             continue
+        looks += 1
         progress("wait", 0, 0)
         clock.sleep_us(worker.lease_us // _LOOKS_PER_LEASE)
 
@@ -79,5 +82,6 @@ def held(run: Run, ledger: Ledger, worker: Worker) -> Iterator[Lease]:
             yield lease
     except BaseException as ended:
         with suppress(OfsError):  # one that was left already stays as it was left
-            ledger.release(run.run_key, attempt=run.attempt, reason_code=ended.code if isinstance(ended, OfsError) else INTERRUPTED_CODE)
+            ledger.release(run.run_key, attempt=run.attempt, reason_code=ended.code if isinstance(ended, OfsError) else INTERRUPTED_CODE,
+                           wait_us=backoff_us(run.run_key, run.attempt) if isinstance(ended, Exception) else 0)
         raise

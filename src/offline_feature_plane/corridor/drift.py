@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from offline_feature_plane.contracts.plan import ProfileRef
-from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.contracts.plan import Pins, ProfileRef
 from offline_feature_plane.errors import FeatureProfileDrift
 from offline_feature_plane.ports import Ledger
 
 
-def check_drift(planned: Planned, ledger: Ledger) -> None:
-    """Hold a plan against what its revision meant before; nothing is written. Raises FeatureProfileDrift."""
-    profile = planned.pins.profile
+def check_drift(pins: Pins, ledger: Ledger) -> None:
+    """Hold pins against what its revision meant before; nothing is written. Raises FeatureProfileDrift."""
+    profile = pins.profile
     if profile.versioned:
-        _compare(profile, ledger.closure(_name(planned)))
+        _compare(profile, ledger.closure(_name(pins)))
 
 
-def remember_set(planned: Planned, ledger: Ledger) -> None:
+def remember_set(pins: Pins, ledger: Ledger) -> None:
     """Remember what this revision means, once a dataset of it is about to be published. Raises FeatureProfileDrift."""
-    profile = planned.pins.profile
+    profile = pins.profile
     if profile.versioned:
-        _compare(profile, ledger.remember_closure(profile=_name(planned), digest=profile.set_digest))
+        _compare(profile, ledger.remember_closure(profile=_name(pins), digest=profile.set_digest))
 
 
-def _name(planned: Planned) -> str:
-    return f"{planned.pins.profile.set_name}/{planned.task.subject}"
+def _name(pins: Pins) -> str:
+    return f"{pins.profile.set_name}/{pins.intent['subject']['source']}"
 
 
 def _compare(profile: ProfileRef, known: str | None) -> None:

@@ -7,8 +7,10 @@ Nothing is written. Whatever is wrong is said here, before a run exists.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from offline_feature_plane.contracts.intent import BuildIntent
@@ -17,7 +19,6 @@ from offline_feature_plane.contracts.meaning import identity
 from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef, pins_digest
 from offline_feature_plane.contracts.plane import Settings, config_meaning, memory_bytes
 from offline_feature_plane.contracts.profile import FeatureProfile
-from offline_feature_plane.corridor.checks import check_supersession
 from offline_feature_plane.corridor.expansion import ExpandedIntent, write_out
 from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
 from offline_feature_plane.corridor.intent_task import task_of
@@ -100,8 +101,10 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
         proof = prove(expanded, pinned, submitted, inputs)
         histories = _histories(expanded.closure, inputs.event_sources)
         task = task_of(expanded.intent, expanded.closure, pinned.token_key, histories)
-        pins = _pin_meaning(expanded, pinned, proof, task, histories, inputs)
-        check_supersession(expanded.intent, pins.dataset_manifest_id, inputs)
+        pins = _pin_meaning(expanded, pinned, proof, task, histories, inputs, submitted.folder)
+        if expanded.intent.supersedes is not None:
+            inputs.check_link(expanded.intent.platform_run_id, pins.dataset_manifest_id, expanded.intent.supersedes,
+                              expanded.intent.backfill_reason)
     except OfsError as error:
         raise _located(error, submitted.document) from None
     return Planned(
@@ -129,7 +132,7 @@ def _histories(closure: Closure, sources: Sequence[EventSource]) -> dict[str, in
 
 
 def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, task: Task, histories: Mapping[str, int | None],
-                 inputs: PlanningInputs) -> Pins:
+                 inputs: PlanningInputs, folder: Path) -> Pins:
     """Everything that decides the dataset, with its fingerprint."""
     intent, closure = expanded.intent, expanded.closure
     meaningful = config_meaning(inputs.settings, topics=pinned.events.keys(), label_types=[one.label_type for one in pinned.labels],
@@ -147,7 +150,8 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
                            file_digest=pinned.profile_digest, closure_digest=closure_digest(described), set_digest=pinned.set_digest,
                            versioned=profile.is_versioned()),
         world={"inputs": [dict(one) for one in proof.granted.inputs]},
-        history_start={name: None if start is None else format_instant(start) for name, start in histories.items()})
+        history_start={name: None if start is None else format_instant(start) for name, start in histories.items()},
+        refs_from=Path(os.path.relpath(folder.resolve(), inputs.folder.resolve())).as_posix())
 
 
 def _names_zone(closure: Closure, task: Task) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 
 from offline_feature_plane.contracts.manifest import ArtifactRef
 from offline_feature_plane.contracts.plan import Pins, pins_digest
-from offline_feature_plane.contracts.receipts import Phase, PhaseReceipt, RunReceipt
-from offline_feature_plane.corridor.publish import Published, receipt_key
+from offline_feature_plane.contracts.receipts import FailureReceipt, Phase, PhaseReceipt, QuarantineReceipt, RunReceipt
+from offline_feature_plane.corridor.layout import receipt_key
+from offline_feature_plane.corridor.publish import Published
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError
@@ -49,10 +50,31 @@ def write_run_receipt(store: ObjectStore, clock: Clock, run: Run, published: Pub
     _put_new(store, run, "run", canonical_bytes(receipt.model_dump(mode="json")))
 
 
+def write_failure_receipt(store: ObjectStore, clock: Clock, run: Run, error: OfsError) -> None:
+    """State why a run ended without a dataset; whatever its request holds."""
+    receipt = FailureReceipt.model_validate({
+        **{name: getattr(run, name) for name in ("run_key", "request_id", "platform_run_id", "attempt", "full_run_attempts",
+                                                 "publish_retry_attempts", "worker")},
+        "error": storable(error.describe()), "finished_at": format_instant(clock.now_us())})
+    _put_new(store, run, "failure", canonical_bytes(receipt.model_dump(mode="json")))
+
+
+def write_quarantine_receipt(store: ObjectStore, clock: Clock, platform_run_id: str, run_key: str, error: OfsError) -> None:
+    """State why a run is kept away from every worker. Raises RefInvalid for a key that none can be kept under."""
+    receipt = QuarantineReceipt.model_validate({"run_key": run_key, "platform_run_id": platform_run_id,
+                                                "error": storable(error.describe()), "found_at": format_instant(clock.now_us())})
+    _keep_new(store, platform_run_id, run_key, 0, "quarantine", canonical_bytes(receipt.model_dump(mode="json")))
+
+
 def _put_new(store: ObjectStore, run: Run, name: str, data: bytes) -> str:
+    """Keep a receipt of an attempt, and say where."""
+    return _keep_new(store, run.platform_run_id, run.run_key, run.attempt, name, data)
+
+
+def _keep_new(store: ObjectStore, platform_run_id: str, run_key: str, attempt: int, name: str, data: bytes) -> str:
     """Keep a receipt under a name of its own, and say under which: a run whose ledger was lost counts its attempts anew."""
     names = (name if life == 1 else f"{name}.{life}" for life in itertools.count(1))
-    return next(key for key in (receipt_key(run.platform_run_id, run.run_key, run.attempt, name) for name in names)
+    return next(key for key in (receipt_key(platform_run_id, run_key, attempt, name) for name in names)
                 if store.put_new(key, data) == "created" or store.get(key) == data)
 
 

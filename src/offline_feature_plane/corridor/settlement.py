@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, Literal, cast
 
+from offline_feature_plane.contracts.facts import Vow
+from offline_feature_plane.corridor.layout import manifest_key, staged_key
 from offline_feature_plane.corridor.publish import (
     Manifest,
     Published,
-    Vow,
     bury,
     keep_vow,
     make_vow,
-    manifest_key,
     read_manifest,
     read_vow,
     stage_manifest,
-    staged_key,
 )
-from offline_feature_plane.domain.runstates import TERMINAL, Mode
+from offline_feature_plane.domain.runstates import TERMINAL, Mode, backoff_us
 from offline_feature_plane.errors import (
     DigestMismatch,
     Fenced,
@@ -33,9 +32,10 @@ from offline_feature_plane.errors import (
     PublishRetryExhausted,
     RefNotFound,
     RunAttemptsExhausted,
-    RunBusy,
+    RunConfigDigestMismatch,
     RunEnded,
     StorageIoFailure,
+    StoreUnsafe,
 )
 from offline_feature_plane.ports import Ledger, ObjectStore, Run
 
@@ -47,8 +47,10 @@ VOWING: Final = "RUN_VOWING"
 
 Step = Literal["end", "keep", "vow", "work", "requeue", "bury", "stall"]
 GiveBack = Callable[[str], object]
+Tell = Callable[[OfsError], None]
 
-_SPENT: Final[Mapping[str, type[OfsError]]] = {spent.code: spent for spent in (PublishRetryExhausted, RunAttemptsExhausted)}
+_SPENT: Final[Mapping[str, type[OfsError]]] = {spent.code: spent for spent in
+                                               (PublishRetryExhausted, RunAttemptsExhausted, RunConfigDigestMismatch)}
 
 
 def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, visible: bool, staged: bool) -> Step:
@@ -71,7 +73,8 @@ def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, 
 
 
 def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
-           verify: Callable[[Manifest], None], close: Callable[[Published], None] = lambda _: None) -> Published | None:
+           verify: Callable[[Manifest], None], close: Callable[[Published], None] = lambda _: None,
+           tell: Tell = lambda _: None) -> Published | None:
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:
@@ -82,30 +85,34 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         work: stages all data and returns the manifest's bytes; or returns the visible manifest that it found (`find_published`).
         verify: reads back all data of a staged manifest; raises IntegrityError or RefNotFound if not all is there.
         close: states facts beside the dataset once its manifest is visible; called again after a crash.
+        tell: states why the run fails, once it may; called again after a crash.
 
     Returns:
         What is visible, with the run DONE; or None if the run went back to the queue, to be claimed again in full.
 
     Raises:
-        StorageIoFailure: the run was given back: QUEUED if the work failed, PUBLISH_PENDING if publishing did.
+        OfsError, transient: the run was given back, due after a while: QUEUED if the work failed, PUBLISH_PENDING if publishing did.
         PublicationStalled: PUBLISH_PENDING; a person must look.
         Fenced, LedgerUnavailable: nothing was recorded; a later claim continues.
-        OfsError: anything else that ended the run: FAILED with this code, or PUBLISH_PENDING if the run has vowed.
+        OfsError: anything else that ended the run: FAILED with this code (CANCELLED if it was cancelled), or PUBLISH_PENDING if it has
+            vowed.
         BaseException: whatever else interrupted the worker; the run is QUEUED.
     """
+    wait_us = backoff_us(run.run_key, run.attempt)
+
     def queue(code: str) -> object:
-        return ledger.release(run.run_key, attempt=run.attempt, reason_code=code)
+        return ledger.release(run.run_key, attempt=run.attempt, reason_code=code, wait_us=wait_us)
 
     def pend(code: str) -> object:
-        return ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=code)
+        return ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=code, wait_us=wait_us)
 
-    with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend):
+    with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend, tell=tell):
         vow = _own_vow(store, run, dm_id)
         manifest = _staged(store, run, dm_id, vow, verify)
         visible = store.exists(manifest_key(run.platform_run_id, dm_id))
         step = next_step(run.mode, vow.outcome if vow else None, visible=visible, staged=manifest is not None)
         if step == "requeue":
-            queue(STAGED_LOST_CODE)
+            ledger.release(run.run_key, attempt=run.attempt, reason_code=STAGED_LOST_CODE)
             return None
         if step == "bury":
             raise _SPENT[str(run.reason_code)](f"run {run.run_key} used up {run.full_run_attempts} full runs and "
@@ -118,7 +125,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
                     manifest = _preferred(stage_manifest(store, run, manifest), manifest, verify)
     if vow is None:
         ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
-    with _recorded(store, ledger, run, give_back=pend):
+    with _recorded(store, ledger, run, give_back=pend, tell=tell):
         vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest by now
         published = keep_vow(store, run, vow, manifest)
         close(published)
@@ -127,23 +134,24 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
 
 
 def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> Run:
-    """Cancel a run that no worker holds: the tombstone first, then the ledger.
+    """Cancel a run: the tombstone first, then the ledger. One that a worker holds stays RUNNING until that worker finds the tombstone.
 
     Raises:
-        RunBusy: a worker has it. RunEnded: it has ended. PublicationVowed: it has vowed to publish. RunNotFound.
+        RunEnded: it has ended, or is about to. PublicationVowed: it has vowed to publish. RunNotFound.
     """
     run = ledger.run(run_key)
     if run.state in TERMINAL:
         raise RunEnded(f"run {run_key} ended {run.state}.", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
-    if run.state == "RUNNING":
-        raise RunBusy(f"run {run_key} is held by {run.worker}.", fix="Stop that worker first.", run_key=run_key)
-    if bury(store, run, CANCELLED_CODE).outcome == "commit":
+    standing = bury(store, run, CANCELLED_CODE)
+    if standing.outcome == "commit":
         raise PublicationVowed(f"run {run_key} has committed to publish.", run_key=run_key)
+    if standing.code != CANCELLED_CODE:
+        raise RunEnded(f"run {run_key} is ending as FAILED ({standing.code}).", fix="There is nothing to cancel.", run_key=run_key,
+                       reason_code=standing.code)
     try:
         return ledger.cancel(run_key, reason=reason)
-    except InvalidTransition as taken:
-        raise RunBusy(f"run {run_key} was just taken by a worker, which will find its tombstone and end it as FAILED.", run_key=run_key,
-                      fix="Check the run again with `ofs run`.") from taken
+    except InvalidTransition:  # a worker has it
+        return ledger.run(run_key)
 
 
 def _own_vow(store: ObjectStore, run: Run, dm_id: str) -> Vow | None:
@@ -178,40 +186,46 @@ def _staged(store: ObjectStore, run: Run, dm_id: str, vow: Vow | None, verify: C
 
 
 @contextmanager
-def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBack) -> Iterator[None]:
+def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBack, tell: Tell) -> Iterator[None]:
     """Record in the ledger, and before that in the store, whatever ends the block badly."""
     try:
         yield
     except (Fenced, LedgerUnavailable):
         raise
-    except StorageIoFailure as failure:
-        give_back(failure.code)
-        raise
     except PublicationStalled as stalled:
         ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=stalled.code)
         raise
     except OfsError as error:
-        _fail(store, ledger, run, error, give_back)
+        if error.transient:
+            give_back(error.code)
+        else:
+            _fail(store, ledger, run, error, give_back, tell)
         raise
-    except BaseException:
+    except BaseException as ended:
         with suppress(OfsError):
-            ledger.release(run.run_key, attempt=run.attempt, reason_code=INTERRUPTED_CODE)
+            ledger.release(run.run_key, attempt=run.attempt, reason_code=INTERRUPTED_CODE,
+                           wait_us=backoff_us(run.run_key, run.attempt) if isinstance(ended, Exception) else 0)
         raise
 
 
-def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack) -> None:
+def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack, tell: Tell) -> None:
     """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Else a later attempt continues."""
     ledger.note(run.run_key, attempt=run.attempt, kind=FAILING, details={"code": error.code})  # fenced: only the living bury
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)
-    except (StorageIoFailure, DigestMismatch) as unknown:
+    except (StorageIoFailure, StoreUnsafe, DigestMismatch) as unknown:
         give_back(unknown.code)
         return
     if may_fail:
+        with suppress(OfsError):  # the first error is the one that counts
+            tell(error)
+    if standing.code == CANCELLED_CODE:
+        ledger.cancelled(run.run_key, attempt=run.attempt, reason_code=CANCELLED_CODE)
+    elif may_fail:
         ledger.failed(run.run_key, attempt=run.attempt, reason_code=standing.code or error.code, details=_said(error))
     else:
-        ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=error.code)
+        ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=error.code, wait_us=backoff_us(run.run_key, run.attempt))
 
 
 def _has_lost(store: ObjectStore, run: Run, vow: Vow) -> bool:

@@ -265,7 +265,9 @@ class RunConfigDigestMismatch(ConflictError):
 
 
 class DatasetRetired(ConflictError):
-    """A dataset of this meaning was retired."""
+    """A dataset of this meaning was retired: nobody builds it again, and its data may be gone."""
+
+    fix = "State a `correction` in the intent: it changes the meaning, so another dataset is built."
 
 
 class Fenced(ConflictError):
@@ -340,6 +342,13 @@ class StorageIoFailure(OutsideError):
     """The artifact store failed."""
 
 
+class StoreUnsafe(OutsideError):
+    """The artifact store does not keep its word: it ignores conditions, loses or changes objects; nothing was written to it but a trial."""
+
+    fix = ("Use a store that obeys `If-None-Match: *`. If another one is behind this address by now, delete the object that the message "
+           "names, and run again.")
+
+
 class LedgerUnavailable(OutsideError):
     """The run ledger cannot be opened or written."""
 
@@ -347,12 +356,14 @@ class LedgerUnavailable(OutsideError):
 class PublishRetryExhausted(OutsideError):
     """All publish retries are used up."""
 
+    transient = False
     fix = "Repair the store, then run again without a request_id, or with a new one."
 
 
 class RunAttemptsExhausted(OutsideError):
     """All attempts of a run are used up: its workers died or gave up."""
 
+    transient = False
     fix = "Look in the run's history for what ended its workers, then run again without a request_id, or with a new one."
 
 

@@ -35,11 +35,14 @@ class OfsError(Exception):
         fix: what to do about it; the class's own advice if omitted.
         path: where: a JSON path, a file, a column.
         fields: numbers and names for machines (`--json`).
+
+    `transient` says that the same work may succeed later; a run that meets such an error goes back to the queue.
     """
 
     code: ClassVar[str] = "OFS_ERROR"
     family: ClassVar[str] = "internal"
     exit_status: ClassVar[int] = 70
+    transient: bool = False
     fix: str = ""
     problems: tuple[Problem, ...] = ()
 
@@ -120,6 +123,7 @@ class OutsideError(OfsError):
     """A system outside of OFS failed: disk, store, database."""
 
     family, exit_status = "outside", 7
+    transient = True
 
 
 class InternalError(OfsError):

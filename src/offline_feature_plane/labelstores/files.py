@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from offline_feature_plane.contracts.plane import Settings
@@ -21,7 +22,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import FileSet, find_files, first_value, pin_files
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
-from offline_feature_plane.ports.inputs import LabelTable
+from offline_feature_plane.ports.inputs import LabelColumns, LabelTable
 
 _TEXT = ("string", "large_string", "string_view", "json", "null")
 
@@ -83,13 +84,8 @@ def pin_labels(mapping: LabelMapping, folder: Path = Path("/")) -> LabelTable:
         raise LabelStoreUnavailable(f"the {mapping.label_type} labels: {wrong.what}", fix=wrong.fix, path=wrong.path) from wrong
     _check_columns(mapping, files)
     log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
-    return LabelTable(
-        label_type=mapping.label_type, log_id=log_id, form=files.form, files=files.files, columns=files.columns,
-        event_column=mapping.event_column, value_constant=mapping.value_constant, value_column=mapping.value_column,
-        value_map=mapping.value_map, observed_column=mapping.observed_column, observed_after_us=mapping.observed_after_us,
-        event_time_column=mapping.event_time_column, effective_column=mapping.effective_column,
-        source_column=mapping.source_column, source_constant=mapping.source_constant, id_column=mapping.id_column,
-        supersedes_column=mapping.supersedes_column, zone=mapping.zone, min_lag_us=mapping.min_lag_us)
+    meaning = {column.name: getattr(mapping, column.name) for column in fields(LabelColumns)}
+    return LabelTable(log_id=log_id, form=files.form, files=files.files, columns=files.columns, **meaning)
 
 
 def _check_columns(mapping: LabelMapping, files: FileSet) -> None:

@@ -11,34 +11,20 @@ from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import Problem, SettingsInvalid, refuse
+from offline_feature_plane.ports.inputs import LabelColumns
 
 _NO_TIME = re.compile(r"0[smhdw]")
 
 
-@dataclass(frozen=True)
-class LabelMapping:
-    """Where one label type's assertions are and which columns say what. Fields as in `ports.LabelTable`; durations in µs.
+@dataclass(frozen=True, kw_only=True)
+class LabelMapping(LabelColumns):
+    """Where one label type's assertions are and which columns say what.
 
     `truth` names the columns that carry labels: none of them may ever be a feature of events in the same file.
     """
 
-    label_type: str
     path: str
     form: str | None
-    event_column: str
-    value_constant: str | None
-    value_column: str | None
-    value_map: tuple[tuple[str, str], ...] | None
-    observed_column: str | None
-    observed_after_us: int | None
-    event_time_column: str | None
-    effective_column: str | None
-    source_column: str | None
-    source_constant: str
-    id_column: str | None
-    supersedes_column: str | None
-    zone: str | None
-    min_lag_us: int | None
 
     @property
     def truth(self) -> tuple[str, ...]:

@@ -40,6 +40,26 @@ class Connector(Protocol):
         """A transaction that sees one consistent state."""
 
 
+class Nothing:
+    """A transaction that reads an empty ledger, before anything was written to it."""
+
+    def now_us(self) -> int:
+        """Never called."""
+        return 0
+
+    def change(self, statement: str, **values: object) -> int:  # noqa: ARG002 - the shape of a transaction
+        """Reading changes nothing."""
+        return 0
+
+    def one(self, statement: str, **values: object) -> Row | None:  # noqa: ARG002 - the shape of a transaction
+        """No row."""
+        return None
+
+    def every(self, statement: str, **values: object) -> Sequence[Row]:  # noqa: ARG002 - the shape of a transaction
+        """No rows."""
+        return ()
+
+
 def named_statements(text: str) -> dict[str, str]:
     r"""The statements of a query file: `-- name: x`, then the statement.
 

@@ -16,8 +16,9 @@ from typing import Final
 
 from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import InternalError, InvalidTransition, LedgerUnavailable, OfsError
-from offline_feature_plane.ledger.connector import STATEMENTS, Row, Transaction, sql_file
+from offline_feature_plane.ledger.connector import STATEMENTS, Nothing, Row, Transaction, sql_file
 from offline_feature_plane.ledger.verbs import LedgerVerbs
+from offline_feature_plane.plain_files import make_lasting_folder
 from offline_feature_plane.ports import Clock
 
 SCHEMA: Final = ("sqlite_0001.sql", "sqlite_0002.sql")  # each file leads from one version to the next
@@ -70,7 +71,7 @@ class SqliteConnector:
     def prepare(self) -> None:
         """Make the file, its folder and its tables if they are missing or of an older schema; refuse what is not a ledger."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_lasting_folder(self._path.parent)
         except OSError as wrong:
             raise LedgerUnavailable(f"the folder {self._path.parent} cannot be created: {wrong.strerror or wrong}.", path=str(self._path),
                                     fix="Choose a folder that can be written.") from wrong
@@ -92,13 +93,13 @@ class SqliteConnector:
     def reading(self) -> Iterator[Transaction]:
         """A transaction that sees one consistent state; that of an empty ledger where nothing was written yet."""
         if not self._is_prepared and not os.path.lexists(self._path):
-            yield _Nothing()
+            yield Nothing()
             return
         with self._mapped(), closing(self._opened("rw")) as connection, _transaction(connection, "BEGIN"):
             if self._version(connection):
                 yield SqliteTransaction(connection, self._clock)
             else:
-                yield _Nothing()
+                yield Nothing()
 
     def _opened(self, how: str) -> sqlite3.Connection:
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode={how}", uri=True, timeout=self._busy_timeout_s, isolation_level=None)
@@ -157,26 +158,6 @@ class SqliteTransaction:
     def every(self, statement: str, **values: object) -> Sequence[Row]:
         """All rows of a named query."""
         return [dict(row) for row in self._connection.execute(STATEMENTS[statement], values)]
-
-
-class _Nothing:
-    """An empty ledger, read before its file exists."""
-
-    def now_us(self) -> int:
-        """Never called."""
-        return 0
-
-    def change(self, statement: str, **values: object) -> int:  # noqa: ARG002 - the shape of a transaction
-        """Reading changes nothing."""
-        return 0
-
-    def one(self, statement: str, **values: object) -> Row | None:  # noqa: ARG002 - the shape of a transaction
-        """No row."""
-        return None
-
-    def every(self, statement: str, **values: object) -> Sequence[Row]:  # noqa: ARG002 - the shape of a transaction
-        """No rows."""
-        return ()
 
 
 def mapped(wrong: Exception, path: Path) -> OfsError:

@@ -184,8 +184,10 @@ class LedgerVerbs:
 
     def find(self, name: str, *, limit: int = 2) -> Sequence[Run]:
         """Runs whose key begins with `name`, or whose request id it is; at most `limit`."""
+        if not name or not name.isprintable():  # what is no text cannot be asked for
+            return ()
         with self._connector.reading() as tx:
-            return tuple(_run(row) for row in tx.every("named_runs", name=name, length=len(name), limit=limit)) if name else ()
+            return tuple(_run(row) for row in tx.every("named_runs", name=name, length=len(name), limit=limit))
 
     def events(self, run_key: str) -> Sequence[LedgerEvent]:
         """A run's history in order, every link verified. Raises RunNotFound, LedgerChainBroken."""

@@ -5,6 +5,7 @@
 `link` is create-if-absent: of any number of writers one wins, and a reader sees all bytes or none. Every path is walked segment by
 segment below the root without following links, so no key leads outside. What a crash leaves in `.staging` is harmless: no key reaches it,
 and its name is never used again while it exists.
+An aside whose writer is gone can be told by its lock, and collected (`objects.asides`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import errno
 import hashlib
 import itertools
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,30 +22,20 @@ from pathlib import Path
 from typing import IO
 
 from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, StorageIoFailure
-from offline_feature_plane.ports import PutOutcome
+from offline_feature_plane.objects.asides import new_aside, orphan
+from offline_feature_plane.objects.disk import disk_failure, opened_part
+from offline_feature_plane.objects.keys import MAX_DOCUMENT, Segments, is_segment, segments_of
+from offline_feature_plane.plain_files import make_lasting_folder
+from offline_feature_plane.ports import Leftover, PutOutcome
 
 STAGING = ".staging"
-MAX_DOCUMENT = 256 << 20  # data files are never read whole
 
-Segments = list[str]
 Folders = list[int]  # open descriptors, root first
 
-_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ASIDE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_ADVICE = {
-    errno.ENOSPC: "Free space on this disk, then run again.",
-    errno.EDQUOT: "Raise the quota or free space, then run again.",
-    errno.EACCES: "Give this user the right to write there, or choose another store root.",
-    errno.EPERM: "Give this user the right to write there, or choose another store root.",
-    errno.EROFS: "The file system is read-only: mount it for writing or choose another store root.",
-    errno.EIO: "The disk failed: check it before anything is tried again.",
-    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
-    errno.ENAMETOOLONG: "Choose a store root with a shorter path.",
-}
 
 
 class LocalStore:
@@ -59,14 +49,28 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - absolute() keeps `..`, resolve() would follow links now and not later
         self._counter = itertools.count()
+        self._lasts = False  # do the names that lead to the root survive a power loss?
 
     def __repr__(self) -> str:
         """Shows the root."""
         return f"LocalStore({str(self.root)!r})"
 
+    def prove(self) -> None:
+        """Write an aside and link it, which needs all that creating an object needs. Raises StorageIoFailure."""
+        with self._mapped("write", STAGING), self._folders([STAGING], create=True) as (*_, staging):
+            name, descriptor = self._new_aside(staging)
+            try:
+                os.fsync(descriptor)
+                self._link(name, staging, f"{name}-tried", staging)
+                os.unlink(f"{name}-tried", dir_fd=staging)
+            finally:
+                os.close(descriptor)
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=staging)
+
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
 
         def fill(aside: IO[bytes]) -> None:
             aside.write(data)
@@ -80,11 +84,9 @@ class LocalStore:
         Raises:
             RefInvalid, RefScopeInvalid, StorageIoFailure: also if `path` is not a regular file.
         """
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("write", key), ExitStack() as open_things:
-            source = open_things.enter_context(os.fdopen(os.open(path, _FILE), "rb"))
-            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-                raise StorageIoFailure(f"{path} is not a regular file.", path=str(path), fix="Pass the path of a regular file.")
+            source = open_things.enter_context(opened_part(path))
             folders = open_things.enter_context(self._folders(segments[:-1], create=True))
             os.fsync(source.fileno())
             try:
@@ -105,7 +107,7 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         """All bytes of an object. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
             if (size := os.fstat(file.fileno()).st_size) > MAX_DOCUMENT:
                 raise ResourceExceeded(f"{self.uri(key)} has {size:,} bytes; no document is longer than {MAX_DOCUMENT:,}.", path=key,
@@ -114,43 +116,70 @@ class LocalStore:
 
     def digest(self, key: str) -> str:
         """`sha256:<hex>` of an object's bytes. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def local_copy(self, key: str, scratch: Path) -> Path:  # noqa: ARG002 - other stores download into it
         """The object's own file: read only. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
             return self.root.joinpath(*segments)
 
     def exists(self, key: str) -> bool:
         """Is there an object at `key`? Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         try:
             with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders):
                 return True
         except RefNotFound:
             return False
 
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
+        segments = segments_of(key)
+        with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
+            return os.fstat(file.fileno()).st_size
+
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below `prefix` (whole segments; `""` is the root), in byte order. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(prefix.removesuffix("/")) if prefix else []
+        segments = segments_of(prefix.removesuffix("/")) if prefix else []
         with suppress(RefNotFound), self._mapped("read", prefix), self._folders(segments) as folders:
             yield from _walk(folders[-1], "".join(f"{segment}/" for segment in segments))
 
     def delete(self, key: str) -> None:
         """Remove an object durably; an absent one is fine. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
-        segments = _segments(key)
+        segments = segments_of(key)
         with suppress(RefNotFound), self._mapped("delete", key), self._folders(segments[:-1]) as folders:
             _refuse_strange(key, segments[-1], folders[-1])
             with suppress(FileNotFoundError):
                 os.unlink(segments[-1], dir_fd=folders[-1])
             os.fsync(folders[-1])
 
+    def leftovers(self, prefix: str, is_over: Callable[[str], bool]) -> Iterator[Leftover]:  # noqa: ARG002 - a lock says more
+        """Asides whose writers are gone, in the order of their names. Raises StorageIoFailure."""
+        with suppress(RefNotFound), self._mapped("read", STAGING), self._folders([STAGING]) as (*_, staging):
+            with os.scandir(staging) as entries:
+                names = sorted(entry.name for entry in entries)
+            for name in names:
+                with orphan(name, staging) as size:
+                    pass
+                if size is not None:
+                    yield Leftover(f"{STAGING}/{name}", size, "its writer is gone")
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Remove an aside, if its writer is still gone. Raises StorageIoFailure."""
+        name = leftover.name.rpartition("/")[2]
+        with (suppress(RefNotFound), self._mapped("delete", leftover.name), self._folders([STAGING]) as (*_, staging),
+              orphan(name, staging) as size):
+            if size is not None:
+                os.unlink(name, dir_fd=staging)
+                return True
+        return False
+
     def uri(self, key: str) -> str:
         """The object's path."""
-        return str(self.root.joinpath(*_segments(key)))
+        return str(self.root.joinpath(*segments_of(key)))
 
     def _put_aside(self, folders: Folders, segments: Segments, fill: Callable[[IO[bytes]], None]) -> PutOutcome:
         """Write an aside file, link it to its final name, remove the aside."""
@@ -162,25 +191,30 @@ class LocalStore:
                     aside.flush()
                     os.fsync(descriptor)
                 try:
-                    os.link(name, segments[-1], src_dir_fd=staging, dst_dir_fd=folders[-1], follow_symlinks=False)
+                    self._link(name, staging, segments[-1], folders[-1])
                 except FileExistsError:
                     return self._settled(folders, segments, "exists")
-                except OSError as wrong:
-                    if wrong.errno in _NO_LINK:
-                        raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
-                                               fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
-                    raise
                 return self._settled(folders, segments, "created")
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=staging)
 
+    def _link(self, name: str, folder: int, new: str, new_folder: int) -> None:
+        """Give a file a second name, unless that is taken. Raises FileExistsError, StorageIoFailure: there are no hard links."""
+        try:
+            os.link(name, new, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
+        except OSError as wrong:
+            if wrong.errno in _NO_LINK:
+                raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
+                                       fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
+            raise
+
     def _new_aside(self, staging: int) -> tuple[str, int]:
-        """An unused name: process and count, tried until the kernel says that it is new."""
+        """A new aside under an unused name: process and count, tried until the kernel says that it is new."""
         while True:
             name = f"{os.getpid()}-{next(self._counter)}"
-            with suppress(FileExistsError):
-                return name, os.open(name, _ASIDE, 0o644, dir_fd=staging)
+            if (descriptor := new_aside(name, staging)) is not None:
+                return name, descriptor
 
     def _settled(self, folders: Folders, segments: Segments, outcome: PutOutcome) -> PutOutcome:
         """Make the name durable, whichever process created it and its folders: an object reported as `exists` must not be lost either."""
@@ -197,8 +231,9 @@ class LocalStore:
         """Descriptors of the root and every folder down to the last segment; no link is followed below the root."""
         with ExitStack() as closing:
             try:
-                if create and not self.root.is_dir():
-                    self._make_root()
+                if create and not (self._lasts and self.root.is_dir()):
+                    make_lasting_folder(self.root)
+                    self._lasts = True
                 folders = [os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
                 closing.callback(os.close, folders[0])
                 for segment in segments:
@@ -218,18 +253,6 @@ class LocalStore:
                 raise RefNotFound(f"there is no object at {self.root.joinpath(*segments)}.") from None
             yield folders
 
-    def _make_root(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root, *self.root.parents):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            except OSError:  # a folder of others may refuse; ours and the ones we made do not
-                if folder == self.root:
-                    raise
-            finally:
-                os.close(descriptor)
-
     @contextmanager
     def _opened(self, key: str, segments: Segments, folders: Folders) -> Iterator[BufferedReader]:
         _refuse_strange(key, segments[-1], folders[-1])
@@ -246,18 +269,7 @@ class LocalStore:
         try:
             yield
         except OSError as wrong:
-            advice = _ADVICE.get(wrong.errno or 0, "Check the disk and the store root, then run again.")
-            raise StorageIoFailure(f"cannot {doing} {self.root / key}: {wrong.strerror or wrong}.", path=key, fix=advice,
-                                   errno=errno.errorcode.get(wrong.errno or 0)) from wrong
-
-
-def _segments(key: str) -> Segments:
-    """The safe segments of a key, or RefInvalid."""
-    segments = key.split("/")
-    if len(key) > 1_000 or not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise RefInvalid(f"{key[:80]!a} is not a valid object key.", path=ascii(key[:80])[1:-1],
-                         fix="A key is segments of A-Z a-z 0-9 _ . - that begin with a letter or digit, separated by single slashes.")
-    return segments
+            raise disk_failure(wrong, doing, self.root / key, key) from wrong
 
 
 def _kind_at(name: str, folder: int) -> int | None:
@@ -291,7 +303,7 @@ def _walk(folder: int, prefix: str) -> Iterator[str]:
     """Keys below an open folder. A folder sorts as its name and a slash, which gives the byte order of whole keys."""
     with os.scandir(folder) as entries:
         found = sorted((f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry.is_file(follow_symlinks=False))
-                       for entry in entries if _SEGMENT.fullmatch(entry.name))
+                       for entry in entries if is_segment(entry.name))
     for name, is_object in found:
         if is_object:
             yield prefix + name

@@ -115,20 +115,16 @@ class RecordLog(Protocol):
 EventInput = PlainTable | RecordLog
 
 
-@dataclass(frozen=True)
-class LabelTable:
-    """A label timeline of the user's own, for one label type, as an engine must read it.
+@dataclass(frozen=True, kw_only=True)
+class LabelColumns:
+    """What the columns of one label type's timeline mean.
 
     Column names refer to the file; `value` is a constant or a column with an optional map of its text to label values; `observed` is a
     column or, with `observed_after_us`, the event's time plus a delay (assumed). `effective` None = observed for timelines, event time for
-    assumed ones. `source` None = SYSTEM. `unmapped` values are refused.
+    assumed ones. `source` None = SYSTEM. `unmapped` values are refused. Durations in µs.
     """
 
     label_type: str
-    log_id: str
-    form: Form
-    files: tuple[PinnedFile, ...]
-    columns: tuple[tuple[str, str], ...]
     event_column: str
     value_constant: str | None
     value_column: str | None
@@ -150,6 +146,16 @@ class LabelTable:
         if self.value_constant is not None:
             return frozenset({self.value_constant})
         return None if self.value_map is None else frozenset(meaning for _, meaning in self.value_map)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTable(LabelColumns):
+    """A label timeline of the user's own, for one label type, pinned, as an engine must read it."""
+
+    log_id: str
+    form: Form
+    files: tuple[PinnedFile, ...]
+    columns: tuple[tuple[str, str], ...]
 
 
 # --- where it comes from ------------------------------------------------------------------------------------

@@ -49,6 +49,13 @@ class StoreContract:
         assert reopen().local_copy(key, tmp_path / "made if needed").read_bytes() == b"\x00bytes\xff"
         assert reopen().digest(key) == sha256_of(b"\x00bytes\xff")
 
+    def test_a_sound_store_is_proved_again_and_again(self, reopen: Reopen) -> None:
+        """Trying a store leaves no object, whether it is new or in use."""
+        reopen().prove()
+        reopen().put_new("a", b"1")
+        reopen().prove()
+        assert list(reopen().list("")) == ["a"]
+
     def test_an_object_may_be_empty(self, reopen: Reopen) -> None:
         """No bytes are bytes too."""
         assert reopen().put_new("empty", b"") == "created"

@@ -1,0 +1,45 @@
+"""What the answers of the keeping commands look like as text: retirements, collections, checks of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offline_feature_plane.cli.output import size, style, table
+
+if TYPE_CHECKING:
+    from offline_feature_plane.corridor.collection import Collection, Item
+    from offline_feature_plane.corridor.retirement import Retired
+
+
+def retired(answer: Retired) -> str:
+    """What stands now, and what stood before."""
+    lines = [f"{style('✓', 'green')} {style(answer.dataset_manifest_id, 'bold')} was {answer.retirement}"]
+    if answer.retirement.expiry is not None:
+        lines.append("  `ofs gc --apply` deletes its data files")
+    return "\n".join([*lines, *(f"{style('notice', 'yellow')}: {notice}" for notice in answer.notices)])
+
+
+def collection(found: Collection) -> str:
+    """What is or would be deleted, what is kept and why, and what is doubtful."""
+    garbage, doubtful = found.of("garbage"), found.of("doubtful")
+    lines = []
+    if garbage:
+        lines += [table(["deleted" if found.applied else "to delete", "bytes", "why"], _rows(garbage), right=frozenset({1})), ""]
+    if kept := found.of("kept"):
+        lines += [table(["kept", "bytes", "why"], _rows(kept), right=frozenset({1})), ""]
+    if doubtful:
+        lines += [table([style("doubtful", "yellow"), "bytes", "why"], _rows(doubtful), right=frozenset({1})), ""]
+    total = size(sum(item.size_bytes for item in garbage if item.removed or not found.applied))
+    if not garbage:
+        lines.append("Nothing to delete.")
+    elif found.applied:
+        lines.append(f"{style('✓', 'green')} deleted {sum(item.removed for item in garbage)} of these, {total}")
+    else:
+        lines.append(f"{len(garbage)} to delete, {total}: `ofs gc --apply`")
+    if doubtful:
+        lines.append(f"{len(doubtful)} cannot be judged, and are left alone until somebody has looked")
+    return "\n".join(lines)
+
+
+def _rows(items: tuple[Item, ...]) -> list[list[str | int]]:
+    return [[item.key, item.size_bytes, item.why] for item in items]

@@ -1,0 +1,67 @@
+"""The answer to a build: what is published, and the run that answered (`decisions.md` D5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.authenticity import authenticate
+from offline_feature_plane.corridor.dataset import open_published
+from offline_feature_plane.corridor.layout import manifest_key
+from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.corridor.publish import Published, find_published
+from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.domain.canonical import sha256_of
+from offline_feature_plane.errors import DigestMismatch
+from offline_feature_plane.ports import Ports, Run
+
+
+@dataclass(frozen=True)
+class Built:
+    """The answer to a build: what is published, the run that answered, and where the time went (seconds per step).
+
+    `notices` say what the user should know beside the manifest's own warnings.
+    """
+
+    outcome: Literal["PUBLISHED", "ALREADY_PUBLISHED", "REPRODUCED"]
+    manifest: DatasetManifest
+    manifest_ref: str
+    run: Run | None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        core = self.manifest.core
+        return {"outcome": self.outcome, "dataset_manifest_id": self.manifest.dataset_manifest_id, "manifest_ref": self.manifest_ref,
+                "dataset_fingerprint": self.manifest.dataset_fingerprint, "content_digest": core.content_digest,
+                "row_count": core.row_count, "splits": [split.model_dump() for split in core.splits],
+                "eligibility": core.eligibility.model_dump(), "warnings": [*core.warnings, *self.notices],
+                "run_key": self.run.run_key if self.run else None, "request_id": self.run.request_id if self.run else None,
+                "seconds": {step: round(took, 3) for step, took in self.timings.items()}}
+
+
+def answer(planned: Planned, ports: Ports, machine: Machine, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
+    """What is published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
+    key = manifest_key(planned.platform_run_id, planned.dm_id)
+    raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
+    if raw is None or (run.result is not None and sha256_of(raw) != run.result["manifest_digest"]):
+        raise DigestMismatch(f"run {run.run_key} published {planned.dm_id}; "
+                             f"its manifest is {'missing' if raw is None else 'a different one'}.",
+                             path=key, fix="Restore the store from a copy, or build the dataset again with a new request_id.")
+    manifest = authenticate(raw, key, ports.store)
+    is_new = published is not None and published.outcome == "PUBLISHED"
+    if not (is_new and "publication" in seconds):
+        open_published(manifest, ports.store, machine.work / "copies")
+    notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
+    return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
+
+
+def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
+    """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
+    before = {source.name: source.log_id for source in manifest.evidence.sources if source.kind == "labels"}
+    return tuple(f"the {source.name} labels are in different files than at publication; `ofs build --recompute` shows whether "
+                 "what was known at the as-of has changed." for source in planned.plan.sources
+                 if source.kind == "labels" and before.get(source.name) != source.log_id)

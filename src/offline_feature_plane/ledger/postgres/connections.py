@@ -1,0 +1,118 @@
+"""Connections to PostgreSQL: kept between transactions, used by one thread at a time, never by another process, never waited on forever."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import weakref
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+
+from offline_feature_plane.ledger.postgres.address import Address
+
+KEPT: Final = 4  # a worker and its heartbeat need two
+
+_GRACE_S: Final = 2.0  # for the server's own time-outs, which say more, to come first
+_KEEPALIVES: Final[dict[str, Any]] = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+Answer = TypeVar("Answer")
+
+
+class PatientConnection(psycopg.Connection[dict[str, Any]]):
+    """A connection on which no wait for the server lasts longer than `patience_s`, whatever has become of the server."""
+
+    patience_s: float = 10.0
+
+    def wait(self, gen: Generator[Any, Any, Answer], *args: Any, **kwargs: Any) -> Answer:
+        """Wait as the driver does. Raises psycopg.OperationalError when patience is at its end."""
+        return super().wait(_bounded(gen, self.patience_s), *args, **kwargs)
+
+
+def _bounded(waits: Generator[Any, Any, Answer], patience_s: float) -> Generator[Any, Any, Answer]:
+    """The driver's waits one by one, until they have taken too long; the driver looks up at least every tenth of a second."""
+    until = time.monotonic() + patience_s
+    try:
+        wanted = next(waits)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > until:
+                raise psycopg.OperationalError(f"no answer within {patience_s:g} s")
+            wanted = waits.send(ready)
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+
+
+class Connections:
+    """Opens and keeps the connections of one address.
+
+    Args:
+        address: where.
+        patience_s: how long opening one, and each statement on it, may take.
+    """
+
+    def __init__(self, address: Address, patience_s: float) -> None:
+        self._address = address
+        self._patience_s = patience_s
+        self._idle: dict[int, list[PatientConnection]] = {}  # by process: a fork must not speak on its parent's connections
+        weakref.finalize(self, _close_idle, self._idle)
+
+    @contextmanager
+    def begun(self, begin: str) -> Iterator[PatientConnection]:
+        """A connection on which the statements `begin` were run. What was not committed at the end is rolled back."""
+        connection = self._begin(begin)
+        try:
+            yield connection
+        finally:
+            self._put_back(connection)
+
+    def _begin(self, begin: str) -> PatientConnection:
+        while True:
+            connection, is_kept = self._take()
+            try:
+                connection.execute(begin)
+            except BaseException as wrong:
+                is_lost = is_kept and connection.closed and isinstance(wrong, psycopg.OperationalError)
+                connection.close()
+                if not is_lost:  # else that happened while nobody used it: nothing was asked yet, so ask on another
+                    raise
+            else:
+                return connection
+
+    def _take(self) -> tuple[PatientConnection, bool]:
+        with suppress(KeyError, IndexError):
+            return self._idle[os.getpid()].pop(), True
+        return self._open(), False
+
+    def _open(self) -> PatientConnection:
+        try:
+            connection = PatientConnection.connect(
+                self._address.conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row, client_encoding="UTF8",
+                connect_timeout=max(2, math.ceil(self._patience_s)), fallback_application_name="ofs", **_KEEPALIVES,
+                tcp_user_timeout=math.ceil(self._patience_s * 1000))
+        except UnicodeError as wrong:  # what no resolver takes for a host's name
+            raise psycopg.OperationalError(str(wrong)) from wrong
+        connection.patience_s = self._patience_s + _GRACE_S
+        return connection
+
+    def _put_back(self, connection: PatientConnection) -> None:
+        """Keep a connection that is between transactions; close any other, whose transaction then ends in the server."""
+        if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            with suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+        idle = self._idle.setdefault(os.getpid(), [])
+        if connection.info.transaction_status == TransactionStatus.IDLE and len(idle) < KEPT:
+            idle.append(connection)
+        else:
+            connection.close()
+
+
+def _close_idle(idle: dict[int, list[PatientConnection]]) -> None:
+    for connection in idle.get(os.getpid(), []):
+        connection.close()
