@@ -58,6 +58,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
 
     Raises:
         SourceUnreadable: nothing there, an empty or broken file, mixed formats, different columns, no rows.
+        ResourceExceeded: it decodes to far more than is stored. ReplayBasisMismatch: it changes meanwhile.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
     found = find_files(path)
@@ -66,15 +67,19 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         raise SourceUnreadable(f"{as_found(path)} holds files of several formats: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one format in a folder, or map each format separately.")
     (kind,) = forms
-    sizes = [_told(file.stat, file).st_size for _, file in found]
-    for size, (_, file) in zip(sizes, found, strict=True):
-        if not size:
+    begun = [_told(file.stat, file) for _, file in found]
+    for stat, (_, file) in zip(begun, found, strict=True):
+        if not stat.st_size:
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
+    described = [_describe(file, kind) for _, file in found]  # what is no such file shows before much of it is hashed
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(_digest_of, (file for _, file in found)))
-    described = [_describe(file, kind) for _, file in found]
-    pinned = tuple(PinnedFile(relative, file, digest, rows, size)
-                   for (relative, file), digest, (rows, _), size in zip(found, digests, described, sizes, strict=True))
+    for stat, (_, file) in zip(begun, found, strict=True):
+        if _HASHED[file][1] != _which(stat):
+            raise ReplayBasisMismatch(f"{as_found(file)} changed while it was looked at.", path=as_found(file),
+                                      fix="Wait until it is written, then run again.")
+    pinned = tuple(PinnedFile(relative, file, digest, rows, stat.st_size)
+                   for (relative, file), digest, (rows, _), stat in zip(found, digests, described, begun, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
         raise SourceUnreadable(f"{as_found(path)} holds no rows.", path=as_found(path), fix="Name a file with at least one row.")

@@ -105,7 +105,8 @@ def endless() -> Iterator[tuple[str, Harm]]:
     """What has no end, or is no file."""
     for target in ("/dev/zero", "/dev/urandom", "/proc/self/mem", "/proc/kmsg", "/dev/stdin", "/dev/full"):
         yield f"a link to {target}", linked(target)
-    yield "a file that is a hole", lambda plane: (plane.folder / "transactions.parquet").open("r+b").truncate(1 << 40)
+    for name in ("transactions.parquet", "e.csv", "e.jsonl"):
+        yield f"a hole called {name}", hole(name)
 
 
 def linked(target: str) -> Harm:
@@ -113,4 +114,13 @@ def linked(target: str) -> Harm:
     def harm(plane: SmallPlane) -> None:
         plane.plane["events"]["transaction"]["path"] = "e.csv"
         (plane.folder / "e.csv").symlink_to(target)
+    return harm
+
+
+def hole(name: str) -> Harm:
+    """The events' file claims to be a terabyte long, and holds nothing."""
+    def harm(plane: SmallPlane) -> None:
+        plane.plane["events"]["transaction"] |= {"path": name, "zone": "UTC"}
+        with (plane.folder / name).open("wb") as file:
+            file.truncate(1 << 40)
     return harm

@@ -39,7 +39,7 @@ def check(ended: Ended, told: str) -> None:
     assert ended.status in {0, 2, 3, 4, 5, 6, 7}, (told, ended)
     assert ended.cpu_s < MOST_CPU_S, (told, ended.cpu_s)
     assert ended.peak < MOST_BYTES, (told, ended.peak)
-    assert len(ended.err) < 20_000, told
+    assert len(ended.err) < 30_000, told
     assert not any(word in ended.out + ended.err for word in ("Traceback", "INTERNAL_ERROR", "terminate called")), (told, ended)
     if ended.error:
         assert len(ended.out) < 300_000, told

@@ -137,8 +137,7 @@ def test_data_that_becomes_a_link_is_not_followed(name: str, when: str, tmp_path
         _write_data(one / name)
     files = pin_files(folder)
     opener = swapping(folder / name, outside / name)
-    monkeypatch.setattr(text_files, "open_in_place", opener)
-    for module in (filesets, parquet_files):
+    for module in (filesets, parquet_files, text_files):
         monkeypatch.setattr(module, "open_in_place", opener)
     with witness(outside) as opened:
         end, _ = outcome(check_pins if when == "hashing" else lambda pinned: list(read_batches(pinned[0], files.form, ["id"])), files.files)
