@@ -138,6 +138,8 @@ def test_no_data_becomes_code():
 OPENERS = {
     "plain_files.py": "the one door: regular files only, and without links where a path is not the user's own word",
     "objects/local.py": "walks the store folder by folder, without links",
+    "objects/asides.py": "the local store's own new files, below an open folder, without links",
+    "corridor/workfolders.py": "the folders of this plane's own attempts, without links",
     "corridor/dataset.py": "the store's local copy of a data file, which is hashed",
     "corridor/parts.py": "the build's own new files; published ones after they were hashed",
     "corridor/stage.py": "the build's own new file",
