@@ -198,7 +198,22 @@ def _filter() -> bytes:
     return b"".join(struct.pack("HBBI", *step) for step in steps)
 
 
-ENDINGS: dict[str, Fail | Kill] = {"KILL": Kill(), "EIO": Fail(errno.EIO), "ENOSPC": Fail(errno.ENOSPC)}
+WRITING = {*_BY_DESCRIPTOR, *_BY_PATH, *_BELOW_FOLDER} - {"fsync", "fdatasync", "unlink", "unlinkat", "rmdir"}
+"""Calls that need space."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What becomes of one call; or of that one and all of these kinds that follow."""
+
+    answer: Fail | Kill
+    lasts: frozenset[str] = frozenset()
+
+
+# The process is killed; one call fails; from here on the disk is full, or fails for good.
+ENDINGS = {"KILL": Ending(Kill()), "EIO": Ending(Fail(errno.EIO)), "ENOSPC": Ending(Fail(errno.ENOSPC)),
+           "FULL": Ending(Fail(errno.ENOSPC), frozenset(WRITING)),
+           "DEAD": Ending(Fail(errno.EIO), frozenset({*_BY_DESCRIPTOR, *_BY_PATH, *_BELOW_FOLDER}))}
 
 
 class Stop:
@@ -210,7 +225,7 @@ class Stop:
         ending: what becomes of it.
     """
 
-    def __init__(self, under: str, at: int = -1, ending: Fail | Kill | None = None) -> None:
+    def __init__(self, under: str, at: int = -1, ending: Ending | None = None) -> None:
         self.calls: list[str] = []
         self._under, self._at, self._ending = f"{under}/", at, ending
 
@@ -219,4 +234,7 @@ class Stop:
         if not call.path.startswith(self._under):
             return None
         self.calls.append(f"{call.name} {call.path.removeprefix(self._under)}")
-        return self._ending if len(self.calls) == self._at + 1 else None
+        number = len(self.calls) - 1
+        if self._ending is None or self._at < 0 or number < self._at or (number > self._at and call.name not in self._ending.lasts):
+            return None
+        return self._ending.answer

@@ -69,7 +69,7 @@ class Protocol:
             for label, visible, changed, fields in getattr(self, worker.at.partition(":")[0])(manifest, run, worker):
                 if label in {"fails", "store fails"} and not self.outages:
                     continue
-                yield index, f"{worker.at.partition(':')[0]} {label}", visible, with_worker(changed, **fields)
+                yield index, f"{worker.at.partition(':')[0]} {label}".strip(), visible, with_worker(changed, **fields)
         if self.cancels and run.cancel != "over":
             yield from self.canceller(manifest, run)
         if run.mode == "CLOSE_ONLY" and run.vow not in {"", *TOMBSTONES, run.staged} and not manifest:
@@ -121,7 +121,7 @@ class Protocol:
         return worker._replace(at="done", core=manifest) if manifest == run.vow else worker._replace(at="lose", core="")
 
     def work(self, manifest, run, worker):
-        """The work: breaks, is given back, finds the manifest, or reaches a core. With a vow seen, another core than the vowed one is lost."""
+        """The work: breaks, is given back, finds the manifest, or reaches a core; with a vow seen, another core than the vowed is lost."""
         vowed = worker.at == "work:vowed"
         yield "breaks", manifest, self.announced(run, worker, "bury:FULL"), {}
         yield "store fails", manifest, worker._replace(at="release"), {}

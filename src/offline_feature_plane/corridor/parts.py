@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ class PartWriter:
             self._open.abandon()
             self._open = None
         for path in paths:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _append(self, chunk: pa.RecordBatch) -> None:
         if self._open is None:
@@ -119,7 +121,8 @@ class _OpenPart:
             self._writer = pq.ParquetWriter(pa.PythonFile(self._tee, mode="w"), arrow_schema(columns), **_writer_settings(columns))
         except BaseException:
             self._tee.abandon()
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
             raise
 
     def append(self, chunk: pa.RecordBatch) -> None:

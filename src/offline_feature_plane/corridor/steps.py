@@ -94,7 +94,6 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
 def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Staged:
     """Compute the rows, write them as data files into a new folder, and digest them."""
     with receipts.phase("staging") as facts:
-        folder.mkdir()
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
     return staged

@@ -21,19 +21,21 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-[0-9]+-[0-9]+")
 
 
+def make_fresh(folder: Path) -> None:
+    """Make an empty folder. Raises StorageIoFailure if it cannot be made."""
+    with _mapped(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
     """A fresh folder, held during the block and gone after it. Raises StorageIoFailure if it cannot be made."""
     with ExitStack() as closing:
-        try:
-            lock = None
-            while lock is None:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-                lock = _held(folder)  # or it was collected in between
-        except OSError as wrong:
-            raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.",
-                                   fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong
+        lock = None
+        while lock is None:
+            make_fresh(folder)
+            lock = _held(folder)  # or it was collected in between
         closing.callback(os.close, lock)
         try:
             yield folder
@@ -55,10 +57,11 @@ def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
 
 def _held(folder: Path) -> int | None:
     """Hold a new folder; None if it is gone by then."""
-    try:
-        descriptor = os.open(folder, _FOLDER)
-    except FileNotFoundError:
-        return None
+    with _mapped(folder):
+        try:
+            descriptor = os.open(folder, _FOLDER)
+        except FileNotFoundError:
+            return None
     if hold(descriptor):
         return descriptor
     os.close(descriptor)
@@ -75,3 +78,12 @@ def _orphan(folder: Path) -> Iterator[bool]:
             closing.callback(os.close, descriptor)
             free = seize(descriptor)
         yield free
+
+
+@contextmanager
+def _mapped(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as wrong:
+        raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.", path=str(folder),
+                               fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong

@@ -62,16 +62,17 @@ RESET: Final = Wire(then="resets")
 class FaultProxy:
     """A proxy on a port of the loopback, in threads of this process.
 
-    Args:
-        upstream: the server's address, `http://host:port`.
-        between: stands between client and server for every request that no fault strikes; by default it forwards.
+    Attributes:
+        between: stands between client and server for every request that no fault strikes; at first it forwards them.
+        seen: the operations that came since the script began.
+        struck: how many of them met a fault.
     """
 
-    def __init__(self, upstream: str, between: Between = lambda request, forward: forward(request)) -> None:
+    def __init__(self, upstream: str) -> None:
+        self.between: Between = lambda request, forward: forward(request)
         self.seen: list[str] = []
         self.struck = 0
         self._upstream = urlsplit(upstream)
-        self._between = between
         self._faults: Sequence[Fault] = ()
         self._turn = threading.Lock()
         self._ended = threading.Event()
@@ -104,7 +105,7 @@ class FaultProxy:
     def _serve(self, request: Request) -> Wire:
         fault = self._next_fault(request.operation)
         try:
-            return self._between(request, self._forward).wire() if fault is None else self._struck(fault, request)
+            return self.between(request, self._forward).wire() if fault is None else self._struck(fault, request)
         except (OSError, http.client.HTTPException):  # the server is gone
             return RESET
 

@@ -29,7 +29,7 @@ def check_store(bucket: Bucket) -> None:
     Raises:
         StoreUnsafe: the store does what would lose or mix datasets. StorageIoFailure: it does not answer.
     """
-    bucket.create(OBJECT, sha256_of(KEPT), lambda: bucket.put(OBJECT, KEPT, sha256_of(KEPT)))
+    _is_refused(bucket, lambda: bucket.put(OBJECT, KEPT, sha256_of(KEPT)))  # by all but the very first process
     _see(bucket, "loses or changes what it has acknowledged")
     _refuses(bucket, "PutObject", lambda: bucket.put(OBJECT, CHANGED, sha256_of(CHANGED)))
     _try_joining(bucket)
@@ -71,21 +71,22 @@ def _try_joining(bucket: Bucket) -> None:
 
 def _refuses(bucket: Bucket, operation: str, send: Callable[[], object]) -> None:
     """The request must be answered with 412; where it is not, the object is set right again for those who ask next."""
-    def attempt() -> str | None:
+    if not _is_refused(bucket, send):
+        with suppress(*FAILURES):
+            bucket.put(OBJECT, KEPT, sha256_of(KEPT), if_absent=False)
+        raise _unsafe(bucket, f"ignores If-None-Match on {operation}")
+
+
+def _is_refused(bucket: Bucket, send: Callable[[], object]) -> bool:
+    def attempt() -> bool:
         try:
             send()
         except FAILURES as wrong:
-            verdict = verdict_on(wrong)
-            if verdict.meaning == "taken":
-                return None
-            if "(501)" in verdict.what:
-                return f"knows no If-None-Match on {operation}"
-            raise
-        return f"ignores If-None-Match on {operation}"
-    if (otherwise := bucket.ask("write", OBJECT, attempt)) is not None:
-        with suppress(*FAILURES):
-            bucket.put(OBJECT, KEPT, sha256_of(KEPT), if_absent=False)
-        raise _unsafe(bucket, otherwise)
+            if verdict_on(wrong).meaning != "taken":
+                raise
+            return True
+        return False
+    return bucket.ask("write", OBJECT, attempt)
 
 
 def _unsafe(bucket: Bucket, does: str) -> StoreUnsafe:
