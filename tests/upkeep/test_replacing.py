@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 from interleaving import Actor
-from keeping_words import build, dataset, opened, say, tell
+from small_asking import build, dataset, opened, say, tell
 from true_manifests import PLACE, dataset_id, manifest_of
 
 from offline_feature_plane.contracts.facts import DatasetSupersession, Vow
