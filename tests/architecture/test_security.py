@@ -78,7 +78,7 @@ def is_fixed(node: ast.expr, tree: ast.Module, seen: frozenset[str] = frozenset(
             fixed = is_fixed(inner, tree, seen)
         case ast.Call(func=ast.Name(id="SQL" | "sql") | ast.Attribute(attr="SQL")):
             fixed = is_fixed(node.args[0], tree, seen)
-        case ast.Call(func=ast.Name(id="_statements" | "statements" | "sql_file")):
+        case ast.Call(func=ast.Name(id="_statements" | "statements" | "sql_file" | "migration")):  # the last: files and a plain name
             fixed = True
         case ast.Name(id=name) if name not in seen:
             fixed = all(is_fixed(value, tree, seen | {name}) for value in values_of(node, tree))
