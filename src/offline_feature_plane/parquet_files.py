@@ -6,6 +6,7 @@ care: texts as dictionaries, which hold each value once, and few rows at a time 
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_feature_plane.budgets import ROW_BYTES, Budget
+from offline_feature_plane.parquet_footers import columns_of_differences
 from offline_feature_plane.plain_files import open_in_place
 
 _ROWS = 131_072
@@ -66,9 +68,8 @@ def _ways(stream: BinaryIO, columns: Sequence[str], dictionary: Sequence[str]) -
     """
     with pq.ParquetFile(stream) as file:
         kinds = {field.name: field.type for field in file.schema_arrow}
-        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-        parts = [group.column(place) for group in groups for place in range(group.num_columns)]
-    differences = {part.path_in_schema for part in parts if any("DELTA" in one for one in part.encodings)}
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
+        differences = columns_of_differences(data)
     if os.fstat(stream.fileno()).st_size > _SMALL:
         return [name for name in dictionary if name not in differences], _ROWS
     texts = [name for name in columns if _is_text(kinds[name])]

@@ -14,7 +14,6 @@ from test_postgres_ledger import ServerClock
 
 from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
-from offline_feature_plane.ledger.postgres.schema import rights
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.testing.ledger_machine import LedgerMachine
@@ -66,10 +65,8 @@ class PostgresMachine(LedgerMachine):
     def open(self):
         """A ledger in a schema, as its workers see it; the server's clock is the machine's."""
         if not isinstance(self.clock, ServerClock):
-            PostgresLedger(address_from(self._postgres.url(self._schema)))._connector.prepare()
-            self._postgres.sql(rights(self._schema, APP), schema=self._schema)
+            self._postgres.new_ledger(self._schema)
             self.clock = ServerClock(self._postgres, self._schema)
-            self.clock.rule()
         return PostgresLedger(address_from(self._postgres.url(self._schema, user=APP)), limits=self.limits)
 
 
