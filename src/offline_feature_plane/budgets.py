@@ -13,6 +13,7 @@ from offline_feature_plane.plain_files import as_found
 
 FREE_BYTES = 256 << 20
 MOST_TIMES = 200
+MOST_COLUMNS = 32_768
 ROW_BYTES, RECORD_BYTES = 8, 256  # what a row of columns, and a JSON record, costs whatever it holds
 
 

@@ -28,8 +28,8 @@ def read_struct(data: bytes | memoryview, start: int, end: int) -> tuple[Fields,
     Raises:
         Malformed: it does not end before `end`, or is none.
 
-    >>> read_struct(bytes.fromhex("1504 1918 0461626364 00"), 0, 10)
-    ({1: 2, 2: [b'abcd']}, 10)
+        >>> read_struct(bytes.fromhex("1504 1918 0461626364 00"), 0, 10)
+        ({1: 2, 2: [b'abcd']}, 10)
     """
     reader = _Reader(data, start, end)
     return reader.struct(0), reader.at

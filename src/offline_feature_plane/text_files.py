@@ -76,11 +76,14 @@ def read_lines(path: Path, *, gzipped: bool | None = None) -> Iterator[tuple[int
         budget = Budget(path, path.stat().st_size)
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
             if len(line) > _LONGEST_LINE:
-                raise ResourceExceeded(f"line {number} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.",
-                                       path=f"{as_found(path)}:{number}",
-                                       fix="Write one record per line, with a line end after each, and check that this is the right file.")
+                raise _too_long(path, number)
             budget.take(max(len(line), RECORD_BYTES))
             yield number, line
+
+
+def _too_long(path: Path, line: int) -> ResourceExceeded:
+    return ResourceExceeded(f"line {line} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.", path=f"{as_found(path)}:{line}",
+                            fix="Write one record per line, with a line end after each, and check that this is the right file.")
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -110,9 +113,11 @@ def check_csv(path: Path) -> None:
 
     Raises:
         SourceUnreadable: text that is not UTF-8, text behind a closing quote, a quote that never closes; with the line.
+        ResourceExceeded: a line that never ends.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, rest, before = 1, b"", b"\n"  # lines so far; an open quoted field, and the byte in front of it
+    unended = 0  # bytes since the last line end
     with opened(path) as stream:
         while True:
             block = stream.read(_BLOCK)
@@ -127,6 +132,10 @@ def check_csv(path: Path) -> None:
             if not block:
                 return
             lines, rest, before = lines + data.count(b"\n", 1, end), data[end:], data[end - 1:end]
+            ended = max(block.rfind(b"\n"), block.rfind(b"\r"))
+            unended = len(block) - 1 - ended + (unended if ended < 0 else 0)
+            if unended > _LONGEST_LINE:
+                raise _too_long(path, lines)
 
 
 def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:

@@ -2,14 +2,30 @@
 
 import ast
 import functools
+import re
+import sys
 from pathlib import Path
 
 import pytest
+
+from offline_feature_plane.ledger.postgres.address import is_schema
+from offline_feature_plane.ledger.postgres.schema import rights
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "security"))
+
+from hostile_texts import hostile_texts
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "offline_feature_plane"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 STATEMENTS_MODULE = PACKAGE / "engines/local/statements.py"
+
+# Where statements are not literals: how many, and what they are made of instead. The test below holds what a schema can be called.
+MADE = {
+    STATEMENTS_MODULE: (1, "pieces that take no text"),
+    PACKAGE / "ledger/postgres/connections.py": (1, "the beginning of a transaction: constants, whole numbers, the schema's plain name"),
+    PACKAGE / "ledger/postgres/ledger.py": (2, "scripts of the package and one query, in which only the schema's plain name is filled in"),
+}
 
 RUN_SQL = {"execute", "executemany", "executescript", "sql", "query", "from_query", "extract_statements"}
 LOADS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "subprocess", "pty", "code", "codeop", "xmlrpc", "xml",
@@ -56,11 +72,13 @@ def is_fixed(node: ast.expr, tree: ast.Module, seen: frozenset[str] = frozenset(
             fixed = is_fixed(node.body, tree, seen) and is_fixed(node.orelse, tree, seen)
         case ast.Subscript(value=ast.Name(id=name)):
             fixed = name.isupper()
+        case ast.Subscript(value=ast.Attribute(attr=name)):
+            fixed = name == "_statements"
         case ast.Call(func=ast.Attribute(value=ast.Call() as inner, attr="format")):
             fixed = is_fixed(inner, tree, seen)
         case ast.Call(func=ast.Name(id="SQL" | "sql") | ast.Attribute(attr="SQL")):
             fixed = is_fixed(node.args[0], tree, seen)
-        case ast.Call(func=ast.Name(id="_statements" | "statements" | "sql_file")):
+        case ast.Call(func=ast.Name(id="_statements" | "statements" | "sql_file" | "migration")):  # the last: files and a plain name
             fixed = True
         case ast.Name(id=name) if name not in seen:
             fixed = all(is_fixed(value, tree, seen | {name}) for value in values_of(node, tree))
@@ -80,6 +98,9 @@ def values_of(name: ast.Name, tree: ast.Module) -> list[ast.expr]:
     if name.id in parameters and isinstance(function, ast.FunctionDef):
         place = parameters.index(name.id) - (parameters[0] == "self")
         found += [call.args[place] for called, call in calls(tree) if called.split(".")[-1] == function.name and len(call.args) > place]
+    if not found and name.id.isupper():
+        found = [node.value for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+                 and ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target) == name.id]
     return found or [ast.Constant(None)]
 
 
@@ -91,10 +112,17 @@ def unfixed(module: Path) -> list[str]:
 
 
 def test_no_statement_is_put_together_from_text():
-    """What reaches `execute` and its kin is a literal without a second statement, a statement of our files, or made in `statements.py`."""
+    """What reaches `execute` and its kin is a literal without a second statement, a statement of our files, or listed above."""
     found = {module: where for module in MODULES if (where := unfixed(module))}
-    assert len(found.pop(STATEMENTS_MODULE)) == 1
-    assert found == {}
+    assert {module: len(where) for module, where in found.items()} == {module: count for module, (count, _) in MADE.items()}, found
+
+
+def test_what_is_filled_into_postgres_scripts_is_a_plain_name():
+    """A schema is called by lower-case letters, digits and underscores only, and a role stays inside of its quotes."""
+    assert not [text for text in hostile_texts(1_500) if is_schema(text) and not re.fullmatch(r"[a-z_][a-z0-9_]*", text)]
+    quoted = re.compile(r'"(?:[^"]|"")*"')
+    for text in hostile_texts(300):
+        assert quoted.sub("ROLE", rights("ofs", text)) == quoted.sub("ROLE", rights("ofs", "worker"))
 
 
 @pytest.mark.parametrize(("code", "fixed"), [
@@ -138,8 +166,11 @@ def test_no_data_becomes_code():
 OPENERS = {
     "plain_files.py": "the one door: regular files only, and without links where a path is not the user's own word",
     "objects/local.py": "walks the store folder by folder, without links",
-    "objects/asides.py": "the local store's own new files, below an open folder, without links",
-    "corridor/workfolders.py": "the folders of this plane's own attempts, without links",
+    "objects/asides.py": "new files in a folder that is open already, and old ones without links",
+    "objects/disk.py": "a file that the build has just written, without links",
+    "objects/s3/store.py": "own copies in the scratch folder: new ones, and old ones that are hashed",
+    "corridor/workfolders.py": "work folders, to lock them",
+    "corridor/damage.py": "the store's local copy of a data file, to say what is wrong with it",
     "corridor/dataset.py": "the store's local copy of a data file, which is hashed",
     "corridor/parts.py": "the build's own new files; published ones after they were hashed",
     "corridor/stage.py": "the build's own new file",

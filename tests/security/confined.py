@@ -86,8 +86,9 @@ def _serve() -> None:
         if child == 0:
             _live(job)
         _, status, used = os.wait4(child, 0)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status), "cpu_s": used.ru_utime + used.ru_stime,
-                          "peak": used.ru_maxrss << 10}), flush=True)
+        sys.stdout.write(json.dumps({"status": os.waitstatus_to_exitcode(status), "cpu_s": used.ru_utime + used.ru_stime,
+                                     "peak": used.ru_maxrss << 10}) + "\n")
+        sys.stdout.flush()
 
 
 def _live(job: dict[str, Any]) -> None:

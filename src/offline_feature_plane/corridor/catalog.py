@@ -12,7 +12,7 @@ from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.layout import by_id_key, manifest_key, manifests_prefix
 from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, SchemaInvalid
+from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports import ObjectStore
 
 _RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -53,7 +53,7 @@ def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[b
     try:
         pointer = load_json(store.get(by_id_key(name)))
         keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-    except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
+    except (RefNotFound, RefInvalid, SchemaInvalid, ResourceExceeded, KeyError):
         pass
     if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
         found = store.list(manifests_prefix(platform_run_id))
