@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 
-from offline_feature_plane.cli.commands import ofs
+from offline_feature_plane.cli.commands import every_command
 from offline_feature_plane.contracts.schemas import schema_texts, without_citations
 from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.domain.aggregations import registered
@@ -127,7 +127,7 @@ def commands() -> str:
     lines = [NOTE + INTROS["commands"]]
     lines += [f"| {family.exit_status} | {_sentence(family)} |" for family in OfsError.__subclasses__()]
     lines += ["| 130 | interrupted; the same command goes on |\n"]
-    for name, command in ofs.commands.items():
+    for name, command in every_command():
         context = click.Context(command, info_name=f"ofs {name}", max_content_width=110, terminal_width=110)
         lines.append(f"## `ofs {name}`\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(lines)

@@ -77,7 +77,12 @@ class Weed:
                  "-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
                  f"-bucket={BUCKET}", *ports], env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
         client = _client(S3Access(endpoint=self.url))
-        _wait(lambda: client.put_object(Bucket=BUCKET, Key="ready", Body=b""), self._process)
+
+        def use() -> None:
+            client.put_object(Bucket=BUCKET, Key="ready", Body=b"ready")
+            client.get_object(Bucket=BUCKET, Key="ready")["Body"].read()
+
+        _wait(use, self._process)
 
     def kill(self) -> None:
         """`kill -9`."""

@@ -10,6 +10,7 @@ import hashlib
 import os
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.budgets import MOST_COLUMNS
+from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
+from offline_feature_plane.parquet_files import describe_parquet, parquet_batches
 from offline_feature_plane.plain_files import as_found, open_in_place, resolved
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
@@ -31,7 +33,6 @@ _SUFFIXES: tuple[tuple[str, Form], ...] = (
     (".parquet", "parquet"), (".pq", "parquet"), (".csv", "csv"), (".csv.gz", "csv"),
     (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".ndjson", "jsonl"), (".ndjson.gz", "jsonl"))
 _BLOCK = 1 << 20
-_ROWS = 131_072
 _JSON_ROWS = 16_384
 
 
@@ -57,6 +58,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
 
     Raises:
         SourceUnreadable: nothing there, an empty or broken file, mixed formats, different columns, no rows.
+        ResourceExceeded: it decodes to far more than is stored. ReplayBasisMismatch: it changes meanwhile.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
     found = find_files(path)
@@ -65,15 +67,19 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         raise SourceUnreadable(f"{as_found(path)} holds files of several formats: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one format in a folder, or map each format separately.")
     (kind,) = forms
-    sizes = [_told(file.stat, file).st_size for _, file in found]
-    for size, (_, file) in zip(sizes, found, strict=True):
-        if not size:
+    begun = [_told(file.stat, file) for _, file in found]
+    for stat, (_, file) in zip(begun, found, strict=True):
+        if not stat.st_size:
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
+    described = [_describe(file, kind) for _, file in found]  # what is no such file shows before much of it is hashed
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(_digest_of, (file for _, file in found)))
-    described = [_describe(file, kind) for _, file in found]
-    pinned = tuple(PinnedFile(relative, file, digest, rows, size)
-                   for (relative, file), digest, (rows, _), size in zip(found, digests, described, sizes, strict=True))
+    for stat, (_, file) in zip(begun, found, strict=True):
+        if _HASHED[file][1] != _which(stat):
+            raise ReplayBasisMismatch(f"{as_found(file)} changed while it was looked at.", path=as_found(file),
+                                      fix="Wait until it is written, then run again.")
+    pinned = tuple(PinnedFile(relative, file, digest, rows, stat.st_size)
+                   for (relative, file), digest, (rows, _), stat in zip(found, digests, described, begun, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
         raise SourceUnreadable(f"{as_found(path)} holds no rows.", path=as_found(path), fix="Name a file with at least one row.")
@@ -274,11 +280,12 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
         return rows, tuple((name, "json") for name in sorted(names))
     try:
         if form == "parquet":
-            with open_in_place(path) as stream, pq.ParquetFile(stream) as file:
-                rows, columns = file.metadata.num_rows, tuple((field.name, str(field.type)) for field in file.schema_arrow)
+            rows, columns = describe_parquet(path)
         else:
             check_csv(path)
             columns = tuple((name, "string") for name in csv_columns(path))
+        _check_names(path, [name for name, _ in columns])
+        if form == "csv":
             rows = sum(batch.num_rows for batch in csv_batches(path, [name for name, _ in columns], None))
     except pa.ArrowInvalid as wrong:
         if form == "csv" and columns and (ragged := ragged_row(path, len(columns))) is not None:
@@ -288,12 +295,16 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
         too_large(path, wrong)
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
         unreadable(path, wrong)
-    names = dict.fromkeys(name for name, _ in columns)
-    if len(names) != len(columns):
-        twice = sorted({name for name, _ in columns if sum(name == other for other, _ in columns) > 1})
+    return rows, columns
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise ResourceExceeded(f"{as_found(path)} has {len(names):,} columns; the limit is {MOST_COLUMNS:,}.", path=as_found(path),
+                               fix="Write a file with the columns that are needed.")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise SourceUnreadable(f"{as_found(path)} has several columns named {', '.join(twice)}.", path=as_found(path),
                                fix="Give every column its own name.")
-    return rows, columns
 
 
 def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, str], ...]]]) -> tuple[tuple[str, str], ...]:
@@ -319,9 +330,7 @@ def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[s
         return
     try:
         if form == "parquet":
-            with open_in_place(path) as stream, pq.ParquetFile(stream, read_dictionary=list(dictionary), pre_buffer=True) as file:
-                for batch in file.iter_batches(batch_size=_ROWS, columns=list(columns), use_threads=True):
-                    yield {name: batch.column(name) for name in columns}
+            yield from parquet_batches(path, columns, dictionary)
         else:
             for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:

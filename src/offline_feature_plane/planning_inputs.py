@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.run_facts import parse_run_facts, run_facts_digest
 from offline_feature_plane.corridor.inputs import Granted, SubmittedIntent
-from offline_feature_plane.corridor.publish import manifest_key, reason_of, supersession_prefix
+from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.shortform import ActorSource
+from offline_feature_plane.corridor.supersession import check_link
 from offline_feature_plane.documents import Document, parse_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.gates import GateResult, judge_inputs, judge_outputs
@@ -91,10 +92,9 @@ class PlaneInputs:
         """Is there a manifest with this id?"""
         return self._store().exists(manifest_key(platform_run_id, dm_id))
 
-    def superseded(self, platform_run_id: str, dm_id: str) -> Mapping[str, str | None]:
-        """The datasets that this one replaces, each with the reason that was given. Raises DigestMismatch for a damaged fact."""
-        store = self._store()
-        return {Path(key).stem: reason_of(store.get(key), key) for key in store.list(supersession_prefix(platform_run_id, dm_id))}
+    def check_link(self, platform_run_id: str, new: str, old: str, reason: str | None) -> None:
+        """May one dataset replace another? Raises as `corridor.supersession.check_link`."""
+        check_link(self._store(), platform_run_id, new, old, reason)
 
 
 def _place_of_wish(asked: Document) -> str:

@@ -163,13 +163,13 @@ def _with(document: Mapping[str, Any], steps: list[str], value: Any) -> dict[str
 def _label_problems(document: Mapping[str, Any], shape: list[Problem]) -> Iterator[Problem]:
     """What the label store finds wrong with the meaning of an entry whose field names are right."""
     labels = document.get("labels")
+    known = {problem.path for problem in shape if "required" in problem.sentence}
     for name, entry in labels.items() if isinstance(labels, Mapping) else ():
         if not isinstance(entry, Mapping):
             continue
         try:
             mapping_from(entry, str(name))
         except SettingsInvalid as wrong:
-            known = {problem.path for problem in shape if "required" in problem.sentence}
             yield from (Problem(f"$.{one.path}", one.code, one.sentence) for one in wrong.problems if f"$.{one.path}" not in known)
 
 

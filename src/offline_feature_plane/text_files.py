@@ -9,16 +9,18 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any, BinaryIO, NoReturn, cast
 
 import pyarrow as pa
 import pyarrow.csv
 
+from offline_feature_plane.budgets import RECORD_BYTES, Budget
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.usual_json import Unusual, read_usual
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
@@ -64,14 +66,24 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     return document
 
 
-def bounded_lines(readline: Callable[[int], bytes], path: Path) -> Iterator[tuple[int, bytes]]:
-    """Number (from 1) and bytes of every line, none of which is read further than a record may be long. Raises ResourceExceeded."""
-    for number, line in enumerate(iter(partial(readline, _LONGEST_LINE + 1), b""), 1):
-        if len(line) > _LONGEST_LINE:
-            raise ResourceExceeded(f"line {number} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.",
-                                   path=f"{as_found(path)}:{number}",
-                                   fix="Write one record per line, with a line end after each, and check that this is the right file.")
-        yield number, line
+def read_lines(path: Path, *, gzipped: bool | None = None) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, none of which is read further than a record may be long; `gzipped` as in `opened`.
+
+    Raises:
+        ResourceExceeded: a line is too long, or the file decodes to more than its budget. OSError, EOFError, zlib.error: it is broken.
+    """
+    with opened(path, gzipped=gzipped) as stream:
+        budget = Budget(path, path.stat().st_size)
+        for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
+            if len(line) > _LONGEST_LINE:
+                raise _too_long(path, number)
+            budget.take(max(len(line), RECORD_BYTES))
+            yield number, line
+
+
+def _too_long(path: Path, line: int) -> ResourceExceeded:
+    return ResourceExceeded(f"line {line} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.", path=f"{as_found(path)}:{line}",
+                            fix="Write one record per line, with a line end after each, and check that this is the right file.")
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,20 +91,19 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Raises:
         SourceUnreadable: a line that is not a JSON object, text that is not UTF-8, a broken gzip stream.
-        ResourceExceeded: a line that is too long to be one record.
+        ResourceExceeded: as `read_lines`.
     """
     number = 0
     try:
-        with opened(path) as stream:
-            for number, line in bounded_lines(stream.readline, path):
-                if line.isspace():
-                    continue
-                try:
-                    document = load_object(line)
-                except (SchemaInvalid, ResourceExceeded) as wrong:
-                    raise SourceUnreadable(f"line {number} of {as_found(path)}: {wrong.what}", path=f"{as_found(path)}:{number}",
-                                           fix="Write one JSON object per line, in UTF-8, without NaN or repeated keys.") from wrong
-                yield number, document
+        for number, line in read_lines(path):
+            if line.isspace():
+                continue
+            try:
+                document = load_object(line)
+            except (SchemaInvalid, ResourceExceeded) as wrong:
+                raise SourceUnreadable(f"line {number} of {as_found(path)}: {wrong.what}", path=f"{as_found(path)}:{number}",
+                                       fix="Write one JSON object per line, in UTF-8, without NaN or repeated keys.") from wrong
+            yield number, document
     except (OSError, EOFError, zlib.error) as wrong:
         unreadable(path, wrong)
 
@@ -102,9 +113,11 @@ def check_csv(path: Path) -> None:
 
     Raises:
         SourceUnreadable: text that is not UTF-8, text behind a closing quote, a quote that never closes; with the line.
+        ResourceExceeded: a line that never ends.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, rest, before = 1, b"", b"\n"  # lines so far; an open quoted field, and the byte in front of it
+    unended = 0  # bytes since the last line end
     with opened(path) as stream:
         while True:
             block = stream.read(_BLOCK)
@@ -119,6 +132,10 @@ def check_csv(path: Path) -> None:
             if not block:
                 return
             lines, rest, before = lines + data.count(b"\n", 1, end), data[end:], data[end - 1:end]
+            ended = max(block.rfind(b"\n"), block.rfind(b"\r"))
+            unended = len(block) - 1 - ended + (unended if ended < 0 else 0)
+            if unended > _LONGEST_LINE:
+                raise _too_long(path, lines)
 
 
 def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:
@@ -193,15 +210,28 @@ def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
 
 
 def opened(path: Path, *, gzipped: bool | None = None) -> IO[bytes]:
-    """The bytes of a text file at a resolved path, unpacked if its name, or the caller, says that they are gzipped. Raises OSError."""
+    """The bytes of a text file at a resolved path, unpacked if its name, or the caller, says that they are gzipped. Raises OSError.
+
+    Reading raises ResourceExceeded when they unpack to more than the file's budget.
+    """
     stream = open_in_place(path)
     if path.name.endswith(".gz") if gzipped is None else gzipped:
-        return io.BufferedReader(_Unzipped(fileobj=stream, mode="rb"), _BLOCK)
+        return io.BufferedReader(_Unzipped(stream, Budget(path, os.fstat(stream.fileno()).st_size)), _BLOCK)
     return io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
 
 
 class _Unzipped(gzip.GzipFile):
-    """Closes the file that it reads, too."""
+    """Spends a budget, and closes the file that it reads, too."""
+
+    def __init__(self, stream: BinaryIO, budget: Budget) -> None:
+        self._budget = budget
+        super().__init__(fileobj=stream, mode="rb")
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes. Raises ResourceExceeded."""
+        data = super().read(size)
+        self._budget.take(len(data))
+        return data
 
     def close(self) -> None:
         """Close both."""

@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -329,8 +329,11 @@ def test_a_heartbeat_survives_a_ledger_that_is_away_and_says_when_the_lease_is_o
             heart.check()
         away.replace(path)
         deadline = time.monotonic() + 10
-        while ledger.run(run.run_key).lease_until_us < time.time_ns() // 1000 and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             time.sleep(0.02)
+            with suppress(LedgerUnavailable):
+                heart.check()
+                break
         heart.check()
 
 

@@ -31,13 +31,17 @@ Trouble = Callable[[random.Random], None]
 
 @dataclass
 class Disorder:
-    """Workers on one plane, and what happens to them. `troubles` are further things that may happen, such as a server's restart."""
+    """Workers on one plane, and what happens to them. `troubles` are further things that may happen, such as a server's restart.
+
+    `environment` is that of the workers; who opens the plane here sees to its own.
+    """
 
     small: SmallPlane
     processes: Processes
     seed: int
     workers: int = 3
     troubles: Sequence[Trouble] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     happened: Counter[str] = field(default_factory=Counter)
 
     def run(self, requests: int, meanings: int, *, seconds: float) -> Counter[str]:
@@ -82,7 +86,7 @@ class Disorder:
 
     def _hire(self, number: int) -> int:
         return self.processes.start(self.small.folder, "worker", "--plane", "plane.yaml", "--json", name=f"worker{number}",
-                                    lease_us=LEASE_US)
+                                    lease_us=LEASE_US, environment=self.environment)
 
     def _intent(self, number: int, meaning: int) -> dict[str, object]:
         return {**self.small.intent, "request_id": f"request-{self.seed}-{number:05}", "correction": f"meaning {meaning}"}

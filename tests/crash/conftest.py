@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Processes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))  # the small plane lives there
+
+from origin import Origin, make_origin
+from processes import Processes
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +20,12 @@ def processes() -> Iterator[Processes]:
     found = Processes()
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def origin(quick: Path, processes: Processes) -> Origin:
+    """A plane to copy, and what becomes of it undisturbed."""
+    return make_origin(quick, processes)
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,17 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import publication
+import small_disk
 import stopping
 from recording import Recorder
 
@@ -76,6 +79,13 @@ def pause() -> None:
         time.sleep(0.01)
 
 
+def jump(us: int | None) -> None:
+    """Set this process's clock forward, or back; None freezes it."""
+    clock, now_us = plane.SystemClock, plane.SystemClock.now_us
+    frozen_us = now_us(clock())
+    clock.now_us = (lambda _: frozen_us) if us is None else lambda self: now_us(self) + us
+
+
 def _told(path: Path, *, through_pipe: bool) -> int:
     """Where a command's words go: a file, or a pipe into it where the command itself may write no file."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -91,13 +101,8 @@ def _told(path: Path, *, through_pipe: bool) -> int:
     return writer
 
 
-def begin(order: dict[str, Any]) -> None:
-    """Become the process of one command."""
-    os.chdir(order["folder"])
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        told = _told(Path(f"{name}.{order['name']}"), through_pipe="largest_file" in order)
-        os.dup2(told, number)
-        os.close(told)
+def _suffer(order: dict[str, Any]) -> None:
+    """Take on what the order says of this process: its environment, its name, its clock, its limits, what happens at its point."""
     os.environ.update(order.get("environment", {}))
     if order.get("lease_us"):
         plane.LEASE_US = order["lease_us"]
@@ -106,10 +111,22 @@ def begin(order: dict[str, Any]) -> None:
     if order.get("largest_file") is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], order["largest_file"]))
+    if "clock_us" in order:
+        jump(order["clock_us"])
     if order.get("point"):
-        arm(order["point"], pause if order.get("pause") else die)
+        arm(order["point"], partial(jump, order["jump_us"]) if "jump_us" in order else pause if order.get("pause") else die)
+
+
+def begin(order: dict[str, Any]) -> None:
+    """Become the process of one command."""
+    os.chdir(order["folder"])
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        told = _told(Path(f"{name}.{order['name']}"), through_pipe="largest_file" in order)
+        os.dup2(told, number)
+        os.close(told)
+    _suffer(order)
     if order.get("trace"):
-        stopping.surrender()
+        stopping.surrender(reading=order["trace"]["reading"])
     try:
         if order.get("program"):
             sys.exit(publication.main(order["program"], Path("disk").absolute(), Path("told").absolute()))
@@ -120,6 +137,29 @@ def begin(order: dict[str, Any]) -> None:
         for pid in READERS:
             os.waitpid(pid, 0)  # every word has arrived
         os._exit(int(over.code or 0))
+
+
+def fill_disk(order: dict[str, Any]) -> None:
+    """Become a process that runs a command on a disk of `disk_kb` kilobytes, then again with space; leave the disk as `kept`.
+
+    Where no such disk can be had, no file may grow beyond that size. The exit codes are left in `codes`.
+    """
+    os.chdir(order["folder"])
+    disk, kb, codes = Path("disk").absolute(), order.pop("disk_kb"), []
+    try:
+        small_disk.mount(disk, kb)
+        codes.append("disk")
+    except OSError:
+        codes.append("limit")
+    for name in ("full", "again"):
+        if (pid := os.fork()) == 0:
+            begin({**order, "name": name, **({"largest_file": kb << 10} if (name, codes[0]) == ("full", "limit") else {})})
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        if codes[0] == "disk":
+            small_disk.resize(disk, 1 << 16)
+    shutil.copytree(disk, "kept")
+    Path("codes").write_text(json.dumps(codes))
+    os._exit(0)
 
 
 def watch(pid: int, order: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +182,8 @@ def serve() -> None:
             answer = os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])
         else:
             answer = os.fork()
+            if answer == 0 and "disk_kb" in order:
+                fill_disk(order)
             if answer == 0:
                 begin(order)
             if "trace" in order:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor import publish as protocol
 from offline_feature_plane.corridor.claims import Worker, claim, held
 from offline_feature_plane.corridor.settlement import settle
@@ -25,7 +27,7 @@ from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.ports import Run
 from offline_feature_plane.testing.asking import LEASE_US, ManualClock
 
-PLACE, DM, REQUEST = "cards", "dm_" + "a" * 32, "request-0001"
+PLACE, DM, REQUEST = "cards", f"dm_{0:032x}", "request-0000"
 RUN_KEY = key_of(REQUEST)
 PARTS = {f"{sha256_of(data)[7:]}.parquet": data for data in (b"first part " * 900, b"second part " * 40)}
 CORE = {"parts": {name: sha256_of(data) for name, data in PARTS.items()}}
@@ -67,17 +69,23 @@ def open_ledger(folder: Path) -> SqliteLedger:
     return SqliteLedger(folder / "deep" / "ledger" / "runs.db", ManualClock())
 
 
-def publish(folder: Path, say: Say = lambda _: None) -> str:
+def publish(folder: Path, say: Say = lambda _: None, *, dm_id: str = DM, request_id: str = REQUEST) -> str:
     """Ask for the dataset, and bring its run to the end: how it ended. A run that somebody left is taken over, as from a dead worker."""
     store, ledger = Telling(open_store(folder), say), Telling(open_ledger(folder), say)
     worker = Worker("me", LEASE_US, lambda _: nullcontext(), lambda _: True)  # type: ignore[arg-type, return-value]
-    run = ledger.submit(request_id=REQUEST, payload_digest=sha256_of(b"asked"), platform_run_id=PLACE, payload={"asked": 1}).run
+    run = ledger.submit(request_id=request_id, payload_digest=sha256_of(b"asked"), platform_run_id=PLACE, payload={"asked": 1}).run
     published = None
     while published is None and (run := claim(run, ledger, ManualClock(), worker, lambda *_: None)).state != "DONE":
         with held(run, ledger, worker):
-            published = settle(store, ledger, run, dm_id=DM, work=lambda run=run: _work(store, ledger, run, folder),
-                               verify=lambda manifest: _verify(store, manifest))
+            published = settle(store, ledger, run, dm_id=dm_id, work=lambda run=run: _work(store, ledger, run, folder, dm_id),
+                               verify=lambda manifest: check_parts(store, manifest))
     return published.outcome if published else "DONE"
+
+
+def publish_many(folder: Path, count: int, who: str) -> str:
+    """Publish so many datasets one after the other, by requests of one's own: how they ended."""
+    found = Counter(publish(folder, dm_id=f"dm_{number:032x}", request_id=f"request-{who}-{number:05}") for number in range(count))
+    return json.dumps(found)
 
 
 def fill(folder: Path, say: Say = lambda _: None) -> str:
@@ -99,24 +107,26 @@ FILLED = {"a/b/8000": b"one " * 2_000, "a/b/0": b"", "a/b/5": b"three", "a/c": b
 
 
 def main(program: str, disk: Path, told: Path) -> int:
-    """Run one of the two in a process of its own: exit status."""
+    """Run `publish`, `fill`, or `many <count> <who>` in a process of its own: exit status."""
+    name, *words = program.split()
     with told.open("ab", buffering=0) as file:
         try:
-            ended = {"publish": publish, "fill": fill}[program](disk, lambda text: file.write(f"{text}\n".encode()))
+            ended = publish_many(disk, int(words[0]), words[1]) if name == "many" else \
+                {"publish": publish, "fill": fill}[name](disk, lambda text: file.write(f"{text}\n".encode()))
             file.write(f"{json.dumps(['ended', ended])}\n".encode())
         except OfsError as wrong:
             return wrong.exit_status
     return 0
 
 
-def _work(store: Any, ledger: Any, run: Run, folder: Path) -> bytes:
+def _work(store: Any, ledger: Any, run: Run, folder: Path, dm_id: str) -> bytes:
     """Stage all parts, each noted in the ledger, then the manifest's bytes; or the manifest that is visible."""
-    if (visible := protocol.find_published(store, PLACE, DM)) is not None:
+    if (visible := protocol.find_published(store, PLACE, dm_id)) is not None:
         return visible
     for name, data in PARTS.items():
-        store.put_file(f"{protocol.data_prefix(PLACE, DM, run.run_key)}/{name}", _staged(folder, name, data))
+        store.put_file(f"{layout.data_prefix(PLACE, dm_id, run.run_key)}/{name}", _staged(folder, name, data))
         ledger.note(run.run_key, attempt=run.attempt, kind="PART_STORED", details={"part": name})
-    return canonical_bytes({"dataset_manifest_id": DM, "core": CORE, "evidence": {"publisher": {"run_key": run.run_key},
+    return canonical_bytes({"dataset_manifest_id": dm_id, "core": CORE, "evidence": {"publisher": {"run_key": run.run_key},
                                                                                   "attempt": run.attempt}})
 
 
@@ -135,9 +145,10 @@ def _staged(folder: Path, name: str, data: bytes) -> Path:
     return path
 
 
-def _verify(store: Any, manifest: protocol.Manifest) -> None:
+def check_parts(store: Any, manifest: protocol.Manifest) -> None:
+    """All bytes of a manifest are there. Raises DigestMismatch, RefNotFound."""
     for name, digest in manifest.document["core"]["parts"].items():
-        if store.digest(f"{protocol.data_prefix(PLACE, DM, manifest.publisher)}/{name}") != digest:
+        if store.digest(f"{layout.data_prefix(PLACE, manifest.dm_id, manifest.publisher)}/{name}") != digest:
             raise DigestMismatch("a part is damaged.", fix="")
 
 
@@ -167,12 +178,12 @@ def check_sight(folder: Path) -> str:
     """
     store, ledger = open_store(folder), open_ledger(folder)
     visible = None
-    if store.exists(protocol.manifest_key(PLACE, DM)):
-        visible = protocol.read_manifest(store.get(protocol.manifest_key(PLACE, DM)))
+    if store.exists(layout.manifest_key(PLACE, DM)):
+        visible = protocol.read_manifest(store.get(layout.manifest_key(PLACE, DM)))
         assert visible.document["core"] == CORE
-        _verify(store, visible)
+        check_parts(store, visible)
     vow = protocol.read_vow(store, PLACE, RUN_KEY)
-    assert list(store.list(f"{PLACE}/ofs/commits")) == ([protocol.commit_key(PLACE, RUN_KEY)] if vow else [])
+    assert list(store.list(f"{PLACE}/ofs/commits")) == ([layout.commit_key(PLACE, RUN_KEY)] if vow else [])
     assert vow is None or vow.outcome == "commit"
     if visible is not None:
         assert vow is not None
@@ -183,6 +194,6 @@ def check_sight(folder: Path) -> str:
         if run.state == "DONE":
             assert visible is not None
             assert run.result == {"outcome": "PUBLISHED", "dataset_manifest_id": DM, "core_digest": visible.core_digest,
-                                  "manifest_digest": visible.digest, "manifest_key": protocol.manifest_key(PLACE, DM)}
-            assert store.exists(protocol.by_id_key(DM))
+                                  "manifest_digest": visible.digest, "manifest_key": layout.manifest_key(PLACE, DM)}
+            assert store.exists(layout.by_id_key(DM))
     return "".join(run.state for run in runs)

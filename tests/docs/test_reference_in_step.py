@@ -10,7 +10,7 @@ import pytest
 
 import offline_feature_plane
 from offline_feature_plane import errors
-from offline_feature_plane.cli.commands import ofs
+from offline_feature_plane.cli.commands import every_command
 from offline_feature_plane.contracts.schemas import schema_texts
 from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.resolution import RULES
@@ -47,7 +47,7 @@ def test_no_generated_page_is_left_over():
     assert {f"docs/reference/{path.name}" for path in REFERENCE.iterdir()} == {one for one in GENERATOR.pages() if "docs/reference" in one}
 
 
-@pytest.mark.parametrize("name", sorted(ofs.commands))
+@pytest.mark.parametrize("name", sorted(dict(every_command())))
 def test_every_command_has_its_help_and_an_example(name):
     """A command stands in the reference with a sentence, and shows how it is used."""
     text = _page("commands.md").partition(f"## `ofs {name}`")[2].partition("\n## ")[0]
@@ -57,7 +57,7 @@ def test_every_command_has_its_help_and_an_example(name):
 
 def test_every_option_is_explained():
     """No option of any command lacks its help."""
-    silent = [(name, option.name) for name, command in ofs.commands.items() for option in command.params
+    silent = [(name, option.name) for name, command in every_command() for option in command.params
               if option.param_type_name == "option" and not option.help]
     assert silent == []
 

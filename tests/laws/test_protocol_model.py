@@ -3,10 +3,11 @@
     worker:  claim ─▶ look ─▶ work ─▶ stage ─▶ vow ─▶ put ─▶ done          at every arrow: crash · pause · failed put · lost reply
                          └──────────▶ bury ─▶ fail                         beside it: a canceller · a loss of what was staged
 
-A pause needs no step of its own: any worker may wait while the other one claims, and go on afterwards as a zombie. The
-decisions are those of the real code: `granted` says what a claim may do, `next_step` what a worker does. Equal runs and equal
-workers are interchangeable, so a state is kept once for all of its mirror images. With each rule taken away the search must
-find a violation.
+A pause needs no step of its own: any worker may wait while the other one claims, and go on afterwards as a zombie; only on its way
+to a vow or a tombstone it asks the ledger, and stops if it is stale. The decisions are those of the real code: `granted` says what a
+claim may do, `next_step` what a worker does; `test_conformance` replays the model's ways on the real code, step by step. Equal runs and
+equal workers are interchangeable, so a state is kept once for all of its mirror images. With each rule taken away the search must find a
+violation.
 """
 
 from collections import defaultdict
@@ -55,72 +56,100 @@ class Protocol:
         self.cores, self.without, self.cancels, self.limits, self.outages = cores, frozenset(without), cancels, limits, outages
 
     def of_run(self, manifest, run):
-        """(label, manifest, run) after each possible move."""
+        """(who moves, label, manifest, run) after each possible move; a worker is known by its index."""
         for index, worker in enumerate(run.workers):
-            other = run.workers[1 - index]
             if worker.at == "idle":
-                yield from self.claim(manifest, run, other)
+                yield from self.claim(manifest, run, index)
                 continue
 
-            def with_worker(changed, run=run, other=other, **fields):
-                return run._replace(workers=tuple(sorted((changed, other))), **fields)
+            def with_worker(changed, run=run, index=index, **fields):
+                return run._replace(workers=_put(run.workers, index, changed), **fields)
 
-            yield "crash", manifest, with_worker(Worker())
+            yield index, "crash", manifest, with_worker(Worker())
             for label, visible, changed, fields in getattr(self, worker.at.partition(":")[0])(manifest, run, worker):
                 if label in {"fails", "store fails"} and not self.outages:
                     continue
-                yield f"{worker.at} {label}", visible, with_worker(changed, **fields)
+                yield index, f"{worker.at.partition(':')[0]} {label}".strip(), visible, with_worker(changed, **fields)
         if self.cancels and run.cancel != "over":
             yield from self.canceller(manifest, run)
         if run.mode == "CLOSE_ONLY" and run.vow not in {"", *TOMBSTONES, run.staged} and not manifest:
-            yield "a person restores", manifest, run._replace(staged=run.vow)
+            yield "person", "a person restores", manifest, run._replace(staged=run.vow)
 
-    def claim(self, manifest, run, other):
+    def claim(self, manifest, run, index):
         """A claim, as the ledger grants it: the other worker is stale from now on."""
         if run.state in TERMINAL:
             return
         grant = granted(run.state, run.mode or None, run.full, run.retries, self.limits)
         counted = run._replace(mode=grant.mode, full=grant.full_run_attempts, retries=grant.publish_retry_attempts)
         if grant.mode == "CLOSE_ONLY" and "only workers end runs" in self.without:
-            yield "claim exhausted", manifest, counted._replace(state="FAILED")
+            yield index, "claim exhausted", manifest, counted._replace(state="FAILED")
             return
-        taken = tuple(sorted((Worker(f"look:{grant.mode}", True), other._replace(fresh=False))))
-        yield "claim", manifest, counted._replace(state="RUNNING", workers=taken)
+        stale = tuple(worker._replace(fresh=False) for worker in run.workers)
+        yield index, "claim", manifest, counted._replace(state="RUNNING", workers=_put(stale, index, Worker(f"look:{grant.mode}", True)))
+
+    def announced(self, run, worker, at, core=""):
+        """The worker on its way to a vow or a tombstone, which the ledger hears of first: one that is stale goes no further."""
+        return worker._replace(at=at, core=core) if self.is_heard(run, worker) else Worker()
+
+    def is_heard(self, run, worker):
+        """Does the ledger take this worker's word?"""
+        return "fencing" in self.without or (worker.fresh and run.state == "RUNNING")
 
     def look(self, manifest, run, worker):
-        """What a worker decides after reading vow, manifest and staged bytes."""
+        """What a worker decides after reading vow, manifest and staged bytes. From here on it knows the vow that it saw, or none."""
+        mode = worker.at.partition(":")[2]
         vow = None if not run.vow or "read the vow" in self.without else "tombstone" if run.vow in TOMBSTONES else "commit"
         staged = bool(run.staged) and (vow is None or run.staged == run.vow)
         if "write again" in self.without and vow == "commit":
             staged = False
-        step = next_step(worker.at.partition(":")[2], vow, visible=bool(manifest), staged=staged)
+        step = next_step(mode, vow, visible=bool(manifest), staged=staged)
         if "write again" in self.without and vow == "commit" and step != "keep":
             step = "stall"
-        after = {"end": ("fail", ""), "keep": ("put", run.vow), "vow": ("vow", run.staged), "work": ("work", ""),
-                 "requeue": ("release", ""), "bury": ("bury", ""), "stall": ("pend", "")}[step]
-        yield step, manifest, worker._replace(at=after[0], core=after[1]), {}
+        if step == "keep":
+            after = worker._replace(at="put", core=run.vow) if staged else self.found(manifest, run, worker)
+        elif step in {"vow", "bury"}:
+            after = self.announced(run, worker, {"vow": "vow", "bury": f"bury:{mode}"}[step], run.staged if step == "vow" else "")
+        else:
+            at = {"end": "fail", "work": "work:vowed" if vow else "work", "requeue": "release", "stall": "pend"}[step]
+            after = worker._replace(at=at)
+        yield step, manifest, after, {}
+
+    def found(self, manifest, run, worker):
+        """The worker that has vowed and no bytes of its own to publish: what is visible decides."""
+        if not manifest:
+            return worker._replace(at="pend", core="")
+        return worker._replace(at="done", core=manifest) if manifest == run.vow else worker._replace(at="lose", core="")
 
     def work(self, manifest, run, worker):
-        """The work: breaks, is given back, finds the manifest, or reaches a core."""
-        yield "breaks", manifest, worker._replace(at="bury"), {}
+        """The work: breaks, is given back, finds the manifest, or reaches a core; with a vow seen, another core than the vowed is lost."""
+        vowed = worker.at == "work:vowed"
+        yield "breaks", manifest, self.announced(run, worker, "bury:FULL"), {}
         yield "store fails", manifest, worker._replace(at="release"), {}
         if manifest:
-            yield "finds", manifest, worker._replace(at="vow", core=manifest), {}
+            if vowed and manifest != run.vow:
+                after = self.found(manifest, run, worker)
+            elif run.author:  # published by a worker of this very run meanwhile
+                after = worker._replace(at="stage:vowed" if vowed else "stage", core=manifest)
+            else:
+                after = worker._replace(at="put", core=manifest) if vowed else self.announced(run, worker, "vow", manifest)
+            yield "finds", manifest, after, {}
         for core in self.cores:
             if "manifest last" in self.without and not manifest:
                 yield f"reaches {core} early", core, worker._replace(at="stage", core=core), {"author": True}
+            elif vowed and core != run.vow:
+                yield f"reaches {core}", manifest, self.found(manifest, run, worker), {}
             else:
-                yield f"reaches {core}", manifest, worker._replace(at="stage", core=core), {}
+                yield f"reaches {core}", manifest, worker._replace(at="stage:vowed" if vowed else "stage", core=core), {}
 
     def stage(self, manifest, run, worker):
-        """Create the staged manifest if absent."""
+        """Create the staged manifest if absent. A vow that was seen has decided between attempts that differ."""
         yield "fails", manifest, worker._replace(at="release", core=""), {}
-        if run.vow not in {"", *TOMBSTONES, worker.core}:  # a vow has decided between attempts
-            yield "skips", manifest, worker._replace(at="vow"), {}
-        elif run.staged in {"", worker.core} or run.vow == worker.core:
-            yield "stands", manifest, worker._replace(at="vow"), {"staged": run.staged or worker.core}
+        if worker.at == "stage:vowed":
+            yield "stands", manifest, worker._replace(at="put"), {"staged": run.staged or worker.core}
+        elif run.staged in {"", worker.core}:
+            yield "stands", manifest, self.announced(run, worker, "vow", worker.core), {"staged": worker.core}
         else:
-            yield "differs", manifest, worker._replace(at="bury", core=""), {}
+            yield "differs", manifest, self.announced(run, worker, "bury:FULL"), {}
 
     def vow(self, manifest, run, worker):
         """Create the commit record if absent, and compare what stands."""
@@ -133,10 +162,8 @@ class Protocol:
             yield "has vowed", manifest, worker._replace(at="put"), {}
         elif run.vow in TOMBSTONES:
             yield "is buried", manifest, worker._replace(at="fail", core=""), {}
-        elif manifest in {"", run.vow}:
-            yield "vowed another", manifest, worker._replace(at="done" if manifest else "pend", core=manifest), {}
         else:
-            yield "lost", manifest, worker._replace(at="lose", core=""), {}
+            yield "vowed another", manifest, self.found(manifest, run, worker), {}
 
     def put(self, manifest, run, worker):
         """Create the manifest if absent, and compare what stands."""
@@ -151,11 +178,11 @@ class Protocol:
             yield "another stands", manifest, worker._replace(at="lose", core=""), {}
 
     def bury(self, manifest, run, worker):
-        """Create a tombstone if absent; a vow that stands forbids failing."""
+        """Create a tombstone if absent; a vow that stands forbids failing. Without an answer, the run is given back as it was taken."""
         if "tombstone first" in self.without:
             yield "skipped", manifest, worker._replace(at="fail"), {}
             return
-        yield "fails", manifest, worker._replace(at="pend"), {}
+        yield "fails", manifest, worker._replace(at="release" if worker.at == "bury:FULL" else "pend"), {}
         if run.vow in {"", *TOMBSTONES}:
             yield "buries", manifest, worker._replace(at="fail"), {"vow": run.vow or BURIED}
         elif manifest and manifest != run.vow:
@@ -165,9 +192,7 @@ class Protocol:
 
     def record(self, run, worker, state, result=""):
         """The ledger's answer to an update: done, or fenced. Its reply may be lost; then the worker has crashed."""
-        if "fencing" in self.without or (worker.fresh and run.state == "RUNNING"):
-            return {"state": state, "result": result}
-        return {}
+        return {"state": state, "result": result} if self.is_heard(run, worker) else {}
 
     def done(self, manifest, run, worker):
         """Record DONE."""
@@ -191,13 +216,10 @@ class Protocol:
 
     def settled(self, run):
         """The run without differences that change nothing any more: what an ended run counted, where a fenced worker stands."""
-        workers = run.workers
-        if "fencing" not in self.without:
-            workers = tuple(sorted(Worker() if worker.at in LEDGER_ONLY and not (worker.fresh and run.state == "RUNNING") else worker
-                                   for worker in workers))
+        workers = tuple(Worker() if worker.at in LEDGER_ONLY and not self.is_heard(run, worker) else worker for worker in run.workers)
         if run.state not in TERMINAL:
             return run._replace(workers=workers)
-        workers = tuple(sorted(worker._replace(fresh=False) for worker in workers))
+        workers = tuple(worker._replace(fresh=False) for worker in workers)
         return run._replace(workers=workers, mode="", full=0, retries=0, cancel="over")
 
     def canceller(self, manifest, run):
@@ -205,12 +227,12 @@ class Protocol:
         if run.cancel == "":
             if run.state not in TERMINAL:
                 if "tombstone before cancelling" in self.without:
-                    yield "cancel", manifest, run._replace(cancel="buried")
+                    yield "canceller", "cancel", manifest, run._replace(cancel="buried")
                 elif run.vow in {"", CANCELLED}:
-                    yield "cancel buries", manifest, run._replace(cancel="buried", vow=CANCELLED)
+                    yield "canceller", "cancel buries", manifest, run._replace(cancel="buried", vow=CANCELLED)
         else:
             state = "CANCELLED" if run.state in {"QUEUED", "PUBLISH_PENDING"} else run.state
-            yield "cancel", manifest, run._replace(cancel="over", state=state)
+            yield "canceller", "cancel", manifest, run._replace(cancel="over", state=state)
 
     def moves(self, world):
         """(label, world) after each possible move."""
@@ -218,10 +240,16 @@ class Protocol:
             other = world.runs[1 - index]
             if index and run == other:
                 return
-            for label, manifest, changed in self.of_run(world.manifest, run):
-                yield label, World(manifest, world.losses, tuple(sorted((self.settled(changed), other))))
+            for _, label, manifest, changed in self.of_run(world.manifest, run):
+                settled = self.settled(changed)
+                settled = settled._replace(workers=tuple(sorted(settled.workers)))
+                yield label, World(manifest, world.losses, tuple(sorted((settled, other))))
             if world.losses and run.staged:
                 yield "loss", World(world.manifest, world.losses - 1, tuple(sorted((run._replace(staged=""), other))))
+
+
+def _put(workers, index, worker):
+    return (*workers[:index], worker, *workers[index + 1:])
 
 
 def wrong_in(world):

@@ -1,14 +1,16 @@
 """The publication protocol on the real ledger: every fault at every operation, every pause, and what each step does alone."""
 
 import itertools
-import json
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from offline_feature_plane.contracts.facts import DatasetPointer, Vow
+from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor import publish as protocol
+from offline_feature_plane.corridor.facts import parse_fact
 from offline_feature_plane.corridor.settlement import cancel, settle
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.domain.runstates import TERMINAL, Limits
@@ -101,7 +103,7 @@ class World:
 
     def visible(self):
         """The visible manifest."""
-        data = self.store.objects.get(protocol.manifest_key(PLACE, DM))
+        data = self.store.objects.get(layout.manifest_key(PLACE, DM))
         return None if data is None else protocol.read_manifest(data)
 
     def check(self, *run_keys):
@@ -121,14 +123,14 @@ class World:
         if visible is not None:
             expected = visible.document["core"]["rows"]
             assert sha256_of(self.store.get(part_key(visible.publisher, expected))) == expected
-            pointer = json.loads(self.store.get(protocol.by_id_key(DM)))
-            assert pointer == {"platform_run_id": PLACE, "manifest_key": protocol.manifest_key(PLACE, DM),
-                               "manifest_digest": visible.digest}
+            pointer = parse_fact(DatasetPointer, self.store.get(layout.by_id_key(DM)), "pointer")
+            assert pointer == DatasetPointer(platform_run_id=PLACE, manifest_key=layout.manifest_key(PLACE, DM),
+                                             manifest_digest=visible.digest)
 
 
 def part_key(run_key, digest):
     """Where a run stages a part."""
-    return f"{protocol.data_prefix(PLACE, DM, run_key)}/{digest[7:]}.parquet"
+    return f"{layout.data_prefix(PLACE, DM, run_key)}/{digest[7:]}.parquet"
 
 
 def manifest_of(run_key, rows="rows", attempt=1, dm_id=DM):
@@ -297,7 +299,7 @@ def test_two_requests_of_one_meaning_converge(world):
     assert (published.outcome, found.outcome) == ("PUBLISHED", "ALREADY_PUBLISHED")
     assert found.manifest == published.manifest
     assert world.worked == [1]
-    assert list(world.store.list(protocol.data_prefix(PLACE, DM, second))) == []
+    assert list(world.store.list(layout.data_prefix(PLACE, DM, second))) == []
     world.check(first, second)
 
 
@@ -351,7 +353,7 @@ def test_a_publish_retry_recomputes_nothing_and_is_bounded(tmp_path):
     put_new, refusing = world.store.put_new, []
 
     def refuse_commits(key, data):
-        if key == protocol.commit_key(PLACE, run_key) and b"commit" in data:
+        if key == layout.commit_key(PLACE, run_key) and b'"outcome":"commit"' in data:
             refusing.append(key)
             raise StorageIoFailure("no quota", fix="")
         return put_new(key, data)
@@ -366,7 +368,7 @@ def test_a_publish_retry_recomputes_nothing_and_is_bounded(tmp_path):
         world.serve(run_key)
     run = world.ledger.run(run_key)
     assert (run.state, run.reason_code, run.full_run_attempts, len(refusing)) == ("FAILED", "PUBLISH_RETRY_EXHAUSTED", 1, 3)
-    assert world.vow(run) == protocol.Vow("tombstone", code="PUBLISH_RETRY_EXHAUSTED")
+    assert world.vow(run) == Vow(outcome="tombstone", request_id=run.request_id, code="PUBLISH_RETRY_EXHAUSTED")
     assert world.worked == [1]
 
 
@@ -399,7 +401,7 @@ def test_staged_bytes_lost_after_a_vow_are_worked_for_once_more_and_must_be_the_
         world.store = MemoryStore()
         run_key = world.ask(f"request-of-{rows.split()[0]}-{end}").run_key
         disturbed(world, run_key, Fuse(_at_put(world, "commits"), "crash after"))
-        for key in list(world.store.list(protocol.data_prefix(PLACE, DM, run_key))):
+        for key in list(world.store.list(layout.data_prefix(PLACE, DM, run_key))):
             world.store.delete(key)
         world.clock.go_on(2 * LEASE_US)
         if end == "DONE":
@@ -477,7 +479,7 @@ def test_a_worker_that_meets_a_tombstone_ends_the_run_with_its_code(world):
 def test_a_retired_meaning_is_refused_before_any_vow(world):
     """Preflight honours the retirement fact."""
     world.serve(world.ask().run_key)
-    world.store.put_new(protocol.retired_key(PLACE, DM), b"{}")
+    world.store.put_new(layout.retired_key(PLACE, DM), b"{}")
     run_key = world.ask("request-0002").run_key
     with pytest.raises(DatasetRetired):
         world.serve(run_key)
@@ -499,11 +501,11 @@ def test_a_missing_pointer_heals_and_a_wrong_one_is_refused(world):
     """The pointer follows the manifest; whoever passes by writes it if it is missing, and nobody overwrites it."""
     run_key = world.ask().run_key
     world.serve(run_key)
-    world.store.delete(protocol.by_id_key(DM))
+    world.store.delete(layout.by_id_key(DM))
     world.serve(world.ask("request-0002").run_key)
     world.check(run_key)
-    world.store.delete(protocol.by_id_key(DM))
-    world.store.put_new(protocol.by_id_key(DM), b'{"manifest_key":"elsewhere"}')
+    world.store.delete(layout.by_id_key(DM))
+    world.store.put_new(layout.by_id_key(DM), b'{"manifest_key":"elsewhere"}')
     with pytest.raises(ManifestImmutabilityViolation):
         world.serve(world.ask("request-0003").run_key)
 
@@ -513,7 +515,7 @@ def test_a_missing_pointer_heals_and_a_wrong_one_is_refused(world):
 def test_a_damaged_commit_record_is_a_typed_error(world, data):
     """A vow that cannot be read decides nothing: neither an end nor a publication."""
     run = world.ask()
-    world.store.put_new(protocol.commit_key(PLACE, run.run_key), data)
+    world.store.put_new(layout.commit_key(PLACE, run.run_key), data)
     for call in (lambda: protocol.read_vow(world.store, run.platform_run_id, run.run_key), lambda: protocol.bury(world.store, run, "X"),
                  lambda: world.serve(run.run_key)):
         with pytest.raises(DigestMismatch):
@@ -542,15 +544,15 @@ def test_a_store_that_says_exists_and_shows_nothing_is_a_storage_failure(world):
 def test_keys_are_where_the_layout_says():
     """The layout of `domain.md` §5."""
     run_key = "0" * 32
-    assert protocol.manifest_key(PLACE, DM) == f"cards/ofs/manifests/{DM}.json"
-    assert protocol.commit_key(PLACE, run_key) == f"cards/ofs/commits/{run_key}.json"
-    assert protocol.staged_key(PLACE, DM, run_key) == f"cards/ofs/datasets/{DM}/{run_key}/manifest.json"
-    assert protocol.plan_key(PLACE, run_key) == f"cards/ofs/plans/{run_key}.json"
-    assert protocol.receipt_key(PLACE, run_key, 2, "replay") == f"cards/ofs/receipts/{run_key}/2/replay.json"
-    assert protocol.retired_key(PLACE, DM) == f"cards/ofs/retired/{DM}.json"
-    assert protocol.by_id_key(DM) == f"by_id/{DM}.json"
+    assert layout.manifest_key(PLACE, DM) == f"cards/ofs/manifests/{DM}.json"
+    assert layout.commit_key(PLACE, run_key) == f"cards/ofs/commits/{run_key}.json"
+    assert layout.staged_key(PLACE, DM, run_key) == f"cards/ofs/datasets/{DM}/{run_key}/manifest.json"
+    assert layout.plan_key(PLACE, run_key) == f"cards/ofs/plans/{run_key}.json"
+    assert layout.receipt_key(PLACE, run_key, 2, "replay") == f"cards/ofs/receipts/{run_key}/2/replay.json"
+    assert layout.retired_key(PLACE, DM) == f"cards/ofs/retired/{DM}.json"
+    assert layout.by_id_key(DM) == f"by_id/{DM}.json"
     with pytest.raises(RefNotFound):
-        MemoryStore().get(protocol.by_id_key(DM))
+        MemoryStore().get(layout.by_id_key(DM))
 
 
 def _at_put(world, part):

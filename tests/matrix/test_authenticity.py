@@ -10,6 +10,8 @@ import pytest
 from small_plane import make_plane
 
 from offline_feature_plane.__main__ import run
+from offline_feature_plane.contracts.facts import DatasetPointer
+from offline_feature_plane.corridor.facts import parse_fact
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.errors import DatasetRetired, DigestMismatch, IntegrityError, OfsError, RefNotFound
 from offline_feature_plane.objects.local import LocalStore
@@ -274,7 +276,9 @@ def rewrite_rows(plane, document, change):
     data = canonical_bytes(document)
     write(manifest_file(plane, document), data)
     pointer = place(plane, f"by_id/{document['dataset_manifest_id']}.json")
-    write(pointer, canonical_bytes(json.loads(pointer.read_bytes()) | {"manifest_digest": sha256_of(data)}))
+    said = parse_fact(DatasetPointer, pointer.read_bytes(), "pointer")
+    write(pointer, DatasetPointer(platform_run_id=said.platform_run_id, manifest_key=said.manifest_key,
+                                  manifest_digest=sha256_of(data)).document())
 
 
 FORGED_ROWS = {

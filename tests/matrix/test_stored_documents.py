@@ -130,6 +130,7 @@ def test_every_stored_document_keeps_its_contract(plane):
     plane.intent["label"] = plane.intent["label"] | {"positive": ["STOLEN"]}
     with pytest.raises(OfsError):
         opened(plane).build(plane.intent_path)
+    opened(plane).retire(old, reason="its labels were late", expire_data=True)
     seen, plain = {}, set()
     for name, document in held(plane).items():
         data = (plane.folder / "store" / name).read_bytes()
@@ -144,9 +145,11 @@ def test_every_stored_document_keeps_its_contract(plane):
         else:
             plain.add((kind, schema))
     assert seen == {"learning.dataset_manifest.v1": {"manifests", "datasets"}, "learning.ofs_phase_receipt.v1": {"receipts"},
-                    "learning.ofs_run_receipt.v1": {"receipts"}, "learning.ofs_failure_receipt.v1": {"receipts"}}
-    assert plain == {("by_id", None), ("commits", None), ("datasets", "ofs.column_digests.v1"),
-                     ("supersession", "learning.ofs_dataset_supersession.v1")}
+                    "learning.ofs_run_receipt.v1": {"receipts"}, "learning.ofs_failure_receipt.v1": {"receipts"},
+                    "learning.ofs_dataset_pointer.v1": {"by_id"}, "learning.ofs_commit_record.v1": {"commits"},
+                    "learning.ofs_dataset_supersession.v1": {"claims", "supersession"},
+                    "learning.ofs_dataset_retirement.v1": {"retired"}, "learning.ofs_dataset_data_expiry.v1": {"expired"}}
+    assert plain == {("datasets", "ofs.column_digests.v1")}
 
 
 @pytest.mark.parametrize("kind", ["manifests", "receipts"])

@@ -19,7 +19,7 @@ from hostile_refs import OUTSIDE, hostile_refs, lay_out
 from small_plane import SmallPlane, make_plane
 from watching import witness
 
-from offline_feature_plane import filesets, refs, text_files
+from offline_feature_plane import filesets, parquet_files, refs, text_files
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.errors import FeatureProfileUnresolved, OfsError, RefNotFound, RefScopeInvalid
@@ -137,8 +137,8 @@ def test_data_that_becomes_a_link_is_not_followed(name: str, when: str, tmp_path
         _write_data(one / name)
     files = pin_files(folder)
     opener = swapping(folder / name, outside / name)
-    monkeypatch.setattr(text_files, "open_in_place", opener)
-    monkeypatch.setattr(filesets, "open_in_place", opener)
+    for module in (filesets, parquet_files, text_files):
+        monkeypatch.setattr(module, "open_in_place", opener)
     with witness(outside) as opened:
         end, _ = outcome(check_pins if when == "hashing" else lambda pinned: list(read_batches(pinned[0], files.form, ["id"])), files.files)
     assert end in {"REPLAY_BASIS_MISMATCH", "REF_SCOPE_INVALID"}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane import filesets, text_files
+from offline_feature_plane import parquet_files, text_files
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
 from offline_feature_plane.filesets import check_pins, pin_files, read_batches
 
@@ -255,7 +255,7 @@ def test_too_little_memory_is_a_refusal(tmp_path, monkeypatch, error):
     (file,) = pin_files(path).files
     def fail(*_, **__):
         raise error
-    monkeypatch.setattr(filesets.pq, "ParquetFile", fail)
+    monkeypatch.setattr(parquet_files.pq, "ParquetFile", fail)
     for act in (lambda: pin_files(path), lambda: list(read_batches(file, "parquet", ["id"]))):
         with pytest.raises(ResourceExceeded, match="more memory"):
             act()

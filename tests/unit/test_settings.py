@@ -41,9 +41,10 @@ def test_a_place_of_another_system_is_no_folder_of_this_one():
     foreign = GOOD.replace("path: data/t.parquet", "path: s3://b/t.parquet")
     assert foreign != GOOD
     with pytest.raises(SettingsInvalid) as caught:
-        read(foreign + "store: s3://b/x\nledger: mysql://h/db\nroots: [., 'gs://c']\n", {"OFS_WORK": "gs://b/w"})
+        read(foreign + "store: gs://b/x\nledger: mysql://h/db\nroots: [., 'gs://c']\n", {"OFS_WORK": "gs://b/w"})
     told = {problem.path: problem.sentence for problem in caught.value.problems}
     assert set(told) == {"$.events.transaction.path", "$.store", "$.ledger", "$.roots[1]", "OFS_WORK"}
+    assert "s3://bucket/prefix" in told.pop("$.store")
     assert "a PostgreSQL database" in told.pop("$.ledger")
     assert all("only local paths" in sentence for sentence in told.values())
 
@@ -77,6 +78,53 @@ def test_a_password_in_an_address_is_refused_and_never_repeated(address, place, 
     if place == "ledger" and address == LEAKY[0]:
         assert "PGPASSWORD" in told
         assert "passfile" in told
+
+
+def test_a_store_may_be_in_a_bucket():
+    """The address of a bucket is taken as it is, and how it is reached stands beside it."""
+    found = read(GOOD + "store: s3://datasets/cards\ns3: {endpoint: 'https://s3.example.org:9000', profile: ofs}\n",
+                 {"OFS_S3__REGION": "eu-central-1", "OFS_S3__TIMEOUT_S": "5"}, {"s3.addressing": "path"})
+    assert found.store == "s3://datasets/cards"
+    assert found.s3.model_dump() == {"endpoint": "https://s3.example.org:9000", "region": "eu-central-1", "profile": "ofs",
+                                     "addressing": "path", "timeout_s": 5}
+    assert read(GOOD, {"OFS_STORE": "s3://datasets"}).store == "s3://datasets"
+
+
+@pytest.mark.parametrize(("text", "place", "words"), [
+    ("store: s3://b", "$.store", "s3://bucket/prefix"),
+    ("store: s3://", "$.store", "s3://bucket/prefix"),
+    ("store: S3://bucket/x", "$.store", "s3://bucket/prefix"),
+    ("store: s3://Bucket/x", "$.store", "s3://bucket/prefix"),
+    ("store: s3://bucket:9000/x", "$.store", "s3://bucket/prefix"),
+    ("store: s3://[bucket/x", "$.store", "s3://bucket/prefix"),
+    ("store: s3://bucket/x?versionId=1", "$.store", "s3://bucket/prefix"),
+    ("store: s3://bucket/../x", "$.store", "prefix"),
+    ("store: s3://bucket/a//b", "$.store", "prefix"),
+    ("store: 's3://bucket/a b'", "$.store", "prefix"),
+    ("store: s3://bucket/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "$.store", "prefix"),
+    ("store: s3://AKIA:canary@bucket/x", "$.store", "by reference"),
+    ("store: s3://bucket/canary@x", "$.store", "by reference"),
+    ("s3: {endpoint: 'https://AKIA:canary@host'}", "$.s3.endpoint", "by reference"),
+    ("s3: {endpoint: 'https://host/?token=canary'}", "$.s3.endpoint", "no query"),
+    ("s3: {endpoint: 'ftp://host'}", "$.s3.endpoint", "address of a server"),
+    ("s3: {endpoint: 'https://host:canary'}", "$.s3.endpoint", "address of a server"),
+    ("s3: {endpoint: localhost}", "$.s3.endpoint", "address of a server"),
+    ("s3: {access_key_id: canary}", "$.s3.access_key_id", "by reference"),
+    ("s3: {secret: canary}", "$.s3.secret", "by reference"),
+    ("s3: {session_token: canary}", "$.s3.session_token", "by reference"),
+    ("s3: {endpont: 'http://h'}", "$.s3.endpont", "endpoint"),
+    ("s3: {addressing: dns}", "$.s3.addressing", "path"),
+    ("s3: {timeout_s: 0}", "$.s3.timeout_s", "1"),
+    ("s3: []", "$.s3", "mapping"),
+])
+def test_a_bucket_that_cannot_be_meant_is_refused(text, place, words):
+    """An address that is none, or that holds what should stay secret, is refused where it stands, and nothing of a secret is repeated."""
+    with pytest.raises(SettingsInvalid) as caught:
+        read(f"{GOOD}{text}\n")
+    (problem,) = caught.value.problems
+    assert problem.path == place
+    assert words in problem.sentence
+    assert "canary" not in str(caught.value)
 
 
 def test_arguments_beat_environment_beats_file():
@@ -136,7 +184,8 @@ def test_a_missing_file_is_said():
         load_settings(Path("/no/such/plane.yaml"))
 
 
-@pytest.mark.parametrize("change", ["store: x", "ledger: y", "work: z", "engine: {threads: 3, memory_limit: 1GB, name: oracle}",
+@pytest.mark.parametrize("change", ["store: x", "store: s3://bucket", "s3: {region: r, profile: p}", "ledger: y", "work: z",
+                                    "engine: {threads: 3, memory_limit: 1GB, name: oracle}",
                                     "roots: [/a]",
                                     "tokens: {key_file: k}", "run_facts: f.json", "strict: true", "policy_revision: r7"])
 def test_places_and_machines_are_no_meaning(change):

@@ -19,12 +19,12 @@ from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.domain.summaries import ColumnSummary, TableSummary
 from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.local.file_probe import FileProbe
 from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.simulation import World, write_files
-from offline_feature_plane.sources.file_probe import FileProbe, summarize
 from offline_feature_plane.sources.files import PinnedTable, TableMapping, pin_table
 
 START = parse_instant("2026-01-01")
@@ -32,7 +32,7 @@ START = parse_instant("2026-01-01")
 
 def started(folder: Path, events: Path, labels: Path | None = None):
     """Run the guess, then take the three files through the real readers: settings, sources, labels, profile, intent."""
-    with FileProbe(events, labels) as probe:
+    with FileProbe(folder, events, labels) as probe:
         found = propose("my plane!", probe.summarize("events", events.name), probe.summarize("labels", labels.name) if labels else None,
                         probe)
     documents = {name: load_yaml(text, name=name).value for name, text in found.files.items()}
@@ -50,6 +50,12 @@ def started(folder: Path, events: Path, labels: Path | None = None):
                        feature_label_types=closure.label_types())
     full, _ = expand(documents["intent.yaml"], settings=plane, fill_ins=fill_ins)
     return found, documents, full, closure
+
+
+def look(path: Path) -> TableSummary:
+    """What is seen of a file."""
+    with FileProbe(path.parent, path) as probe:
+        return probe.summarize("events", str(path))
 
 
 def test_a_simulated_world(tmp_path):
@@ -162,7 +168,7 @@ def test_a_file_without_time_id_or_label_is_refused_with_advice(tmp_path):
         path = tmp_path / f"e{number}.parquet"
         pq.write_table(events if number else events.append_column("is_fraud", [[0, 1] * 200]), path)
         with pytest.raises(error, match=word) as caught:
-            propose("p", summarize(path)[0], None)
+            propose("p", look(path), None)
         assert caught.value.fix
     pq.write_table(pa.table({"other": [1, 2]}), tmp_path / "labels.parquet")
     with pytest.raises(SourceColumnUnknown, match="same name"):
@@ -177,10 +183,10 @@ def test_text_files_are_read_by_what_they_spell(tmp_path):
     (tmp_path / "b.jsonl").write_text(
         '{"id": "a", "when": "2026-01-01T00:00:00Z", "amt": 1.5}\n'
         '{"id": "b", "when": "soon", "amt": 2, "n": 7}\n')
-    kinds = {column.name: (column.kind, column.nulls) for column in summarize(tmp_path / "a.csv")[0].columns}
+    kinds = {column.name: (column.kind, column.nulls) for column in look(tmp_path / "a.csv").columns}
     assert kinds == {"id": ("string", 0), "when": ("zoned_timestamp", 0), "amt": ("decimal", 0), "flag": ("bool", 0),
                      "code": ("string", 0), "n": ("integer", 1)}
-    kinds = {column.name: column.kind for column in summarize(tmp_path / "b.jsonl")[0].columns}
+    kinds = {column.name: column.kind for column in look(tmp_path / "b.jsonl").columns}
     assert kinds == {"id": "string", "when": "string", "amt": "decimal", "n": "integer"}
 
 

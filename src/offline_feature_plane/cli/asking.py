@@ -158,13 +158,14 @@ def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
 @as_json_option
 @example("ofs datasets")
 def datasets(plane_path: Path | None, as_json: bool) -> int:
-    """List the published datasets of this plane."""
+    """List the published datasets of this plane, the retired ones too."""
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path) as plane:
         found = plane.list_datasets()
-    lines = [showing.dataset_line(manifest) for manifest in found.datasets] + [{"error": wrong.describe()} for wrong in found.damaged]
-    emit_json(lines) if as_json else say(showing.datasets(found.datasets))
+    lines = [showing.dataset_line(manifest, found) for manifest in found.datasets]
+    lines += [{"error": wrong.describe()} for wrong in found.damaged]
+    emit_json(lines) if as_json else say(showing.datasets(found))
     for wrong in found.damaged:
         show_error(wrong, as_json=False)
     return found.damaged[0].exit_status if found.damaged else 0
@@ -175,13 +176,19 @@ def datasets(plane_path: Path | None, as_json: bool) -> int:
 @this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
-def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
-    """Show a dataset's manifest. DATASET is its dm_… id (any unambiguous beginning) or the manifest's path."""
+def show(dataset: str, plane_path: Path | None, as_json: bool) -> int:
+    """Show a dataset's manifest, whether it was retired, what it replaces and what replaces it.
+
+    DATASET is its dm_… id (any unambiguous beginning) or the manifest's path.
+    """
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path) as plane:
-        manifest = plane.manifest(dataset)
-    emit_json(manifest.model_dump(mode="json")) if as_json else say(showing.manifest(manifest))
+        manifest, standing = plane.manifest(dataset), plane.standing(dataset)
+    emit_json(manifest.model_dump(mode="json") | standing.document()) if as_json else say(showing.manifest(manifest, standing))
+    for wrong in standing.damaged:
+        show_error(wrong, as_json=False)
+    return standing.damaged[0].exit_status if standing.damaged else 0
 
 
 @ofs.command(short_help="Hash a dataset again: are these the published bytes?")
@@ -191,11 +198,11 @@ def show(dataset: str, plane_path: Path | None, as_json: bool) -> None:
 @example("ofs verify dm_0123456789abcdef0123456789abcdef")
 def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
     """Hash everything again: are these the published bytes, and do they say what the manifest says?"""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing_checks
 
     with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
         report = plane.verify(dataset, progress=progress)
-    emit_json(report.document()) if as_json else say(showing.verification(report))
+    emit_json(report.document()) if as_json else say(showing_checks.verification(report))
     return 0 if report.intact else 6
 
 

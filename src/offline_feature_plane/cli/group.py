@@ -29,14 +29,15 @@ def named(_: click.Context, parameter: click.Parameter, given: str) -> str:
     raise DatasetNotFound("no dataset was given.", fix="Give the beginning of a dm_… id; `ofs datasets` lists them.")
 
 
-class _InOrder(click.Group):
+class InOrder(click.Group):
     """Lists its commands in the order of work, not of the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, as they joined."""
         return list(self.commands)
 
 
-@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
              epilog="Start with `ofs demo`, or with your own files: `ofs init DIR --events FILE --labels FILE`.")
 @click.version_option(package_name="offline-feature-plane", prog_name="ofs")
 def ofs() -> None:

@@ -14,12 +14,14 @@ import click
 from offline_feature_plane.cli.output import pairs, seconds, size, style, table
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest
+from offline_feature_plane.corridor.retirement import NOT_RETIRED
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
+    from offline_feature_plane.corridor.catalog import Listing
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
-    from offline_feature_plane.corridor.verify import Verification
+    from offline_feature_plane.corridor.standing import Standing
 
 
 def plan(planned: Planned) -> str:
@@ -85,10 +87,10 @@ def splits_table(manifest: DatasetManifest) -> str:
                   for split in manifest.core.splits], right=frozenset({3, 4, 5, 6}))
 
 
-def manifest(document: DatasetManifest) -> str:
-    """A manifest for people."""
+def manifest(document: DatasetManifest, standing: Standing) -> str:
+    """A manifest for people, and how the dataset stands."""
     core = document.core
-    lines = [style(document.dataset_manifest_id, "bold"),
+    lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
                     "content": core.content_digest, "rows": core.row_count, "events read": core.replay["events_read"],
                     "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
@@ -106,29 +108,32 @@ def manifest(document: DatasetManifest) -> str:
     return "\n".join(lines)
 
 
-def dataset_line(document: DatasetManifest) -> dict[str, Any]:
+def _stands(standing: Standing) -> list[str]:
+    retired = [] if standing.retirement is None else [f"{style('retired', 'yellow')}: {standing.retirement}"]
+    return [*retired, *(f"replaces {fact.supersedes}: {fact.backfill_reason}" for fact in standing.supersedes),
+            *(f"{style('replaced', 'yellow')} by {fact.dataset_manifest_id}: {fact.backfill_reason}" for fact in standing.superseded_by)]
+
+
+def dataset_line(document: DatasetManifest, listing: Listing) -> dict[str, Any]:
     """One dataset in the list."""
+    retired = listing.retired.get(document.dataset_manifest_id)
     return {"dataset_manifest_id": document.dataset_manifest_id, "platform_run_id": document.platform_run_id,
             "rows": document.core.row_count, "splits": {split.name: split.rows for split in document.core.splits},
             "label_asof_utc": document.label_basis["label_asof_utc"], "content_digest": document.core.content_digest,
-            "training_ready": document.core.eligibility.training_ready}
+            "training_ready": document.core.eligibility.training_ready,
+            **(NOT_RETIRED if retired is None else retired.document())}
 
 
-def datasets(found: Sequence[DatasetManifest]) -> str:
-    """The list of datasets."""
+def datasets(listing: Listing) -> str:
+    """The list of datasets; below it, which of them were retired, when and why."""
+    found = listing.datasets
     if not found:
         return "No dataset is published here yet. Build one: ofs build intent.yaml"
-    return table(["dataset", "rows", "features", "label as-of", "eligible"],
-                 [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
-                   "training" if item.core.eligibility.training_ready else "no"] for item in found], right=frozenset({1, 2}))
-
-
-def verification(report: Verification) -> str:
-    """Every check with its answer."""
-    marks = {True: style("✓", "green"), False: style("✗", "red")}
-    lines = [f"{marks[check.passed]} {check.name}" + ("" if check.passed else f"\n    {check.detail}") for check in report.checks]
-    verdict = style("intact", "green") if report.intact else style("NOT INTACT", "red")
-    return "\n".join([*lines, "", f"{report.dataset_manifest_id} is {verdict} ({len(report.checks)} checks)"])
+    lines = [table(["dataset", "rows", "features", "label as-of", "eligible"],
+                   [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
+                     _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
+    lines += [f"{style('retired', 'yellow')}: {dm_id} was {retired}" for dm_id, retired in listing.retired.items()]
+    return "\n".join(lines)
 
 
 def parse_keys(given: Sequence[str]) -> dict[str, str]:
@@ -180,6 +185,12 @@ def short(digest: str) -> str:
 
 def _count(document: DatasetManifest, role: str) -> int:
     return sum(column.role == role for column in document.core.columns)
+
+
+def _eligible_word(item: DatasetManifest, listing: Listing) -> str:
+    if item.dataset_manifest_id in listing.retired:
+        return "retired"
+    return "training" if item.core.eligibility.training_ready else "no"
 
 
 def _eligible(core: Core) -> str:

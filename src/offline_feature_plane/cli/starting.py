@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -37,11 +38,11 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
     if events is None:
         raise click.UsageError("Name the events with --events FILE, or use --demo for a simulated world.")
     from offline_feature_plane.corridor.starter import propose
-    from offline_feature_plane.sources.file_probe import FileProbe
+    from offline_feature_plane.engines.local.file_probe import FileProbe
 
     labels = None if labels is not None and labels.resolve() == events.resolve() else labels
     _refuse_inside(directory, events, labels)
-    with FileProbe(events, labels) as probe:
+    with TemporaryDirectory(prefix="ofs-init-") as work, FileProbe(Path(work), events, labels) as probe:
         found = propose(directory.resolve().name, probe.summarize("events", _seen_from(directory, events)),
                         probe.summarize("labels", _seen_from(directory, labels)) if labels is not None else None, probe)
     fresh_key = not (directory / KEY_FILE).exists()

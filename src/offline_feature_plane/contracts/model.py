@@ -23,6 +23,7 @@ Codes = Sequence[tuple[str, type[OfsError]]]
 
 Model = TypeVar("Model", bound="Contract")
 
+_MOST_ERRORS = 1_000  # nobody reads more, and each takes time to explain
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _OWN_CODE = re.compile(r"[A-Z][A-Z_]+")
 _EXPECTED = {"string_type": "text", "int_type": "an integer", "bool_type": "true or false", "list_type": "a list", "dict_type": "a mapping",
@@ -72,7 +73,7 @@ def find_problems(model: type[Contract], document: Any, codes: Codes = (), defau
         model.model_validate(document)
     except ValidationError as wrong:
         found: dict[str, Problem] = {}
-        for error in wrong.errors(include_url=False):
+        for error in wrong.errors(include_url=False)[:_MOST_ERRORS]:
             kind = error["type"]
             steps = _steps(document, error["loc"], absent=kind == "missing")
             path = json_path(steps)

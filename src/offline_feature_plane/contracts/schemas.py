@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from offline_feature_plane.contracts.archive_index import ArchiveIndex
 from offline_feature_plane.contracts.archive_record import ArchiveEventRecord
 from offline_feature_plane.contracts.assertions import LabelAssertion
+from offline_feature_plane.contracts.facts import DataExpiry, DatasetPointer, DatasetRetirement, DatasetSupersession, Vow
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.plan import BuildPlan
@@ -43,6 +44,11 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.ofs_failure_receipt.v1": FailureReceipt,
     "learning.ofs_quarantine_receipt.v1": QuarantineReceipt,
     "learning.dataset_manifest.v1": DatasetManifest,
+    "learning.ofs_commit_record.v1": Vow,
+    "learning.ofs_dataset_pointer.v1": DatasetPointer,
+    "learning.ofs_dataset_retirement.v1": DatasetRetirement,
+    "learning.ofs_dataset_data_expiry.v1": DataExpiry,
+    "learning.ofs_dataset_supersession.v1": DatasetSupersession,
 }
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.dataset import open_published
+from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import Published, find_published, manifest_key
+from offline_feature_plane.corridor.publish import Published, find_published
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch
@@ -53,7 +54,7 @@ def answer(planned: Planned, ports: Ports, machine: Machine, published: Publishe
     manifest = authenticate(raw, key, ports.store)
     is_new = published is not None and published.outcome == "PUBLISHED"
     if not (is_new and "publication" in seconds):
-        open_dataset(manifest, ports.store, machine.work / "copies")
+        open_published(manifest, ports.store, machine.work / "copies")
     notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
     return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
 

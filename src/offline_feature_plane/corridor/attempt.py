@@ -15,9 +15,10 @@ from offline_feature_plane.corridor.authenticity import check_words, parse_manif
 from offline_feature_plane.corridor.dataset import open_dataset
 from offline_feature_plane.corridor.drift import remember_set
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import Manifest, Published, link_superseded, read_vow
+from offline_feature_plane.corridor.publish import Manifest, Published, read_vow
 from offline_feature_plane.corridor.receipts import write_failure_receipt, write_run_receipt
 from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.supersession import claim_link, link_superseded
 from offline_feature_plane.corridor.verify import check_artifacts
 from offline_feature_plane.errors import BuildPlanImmutabilityViolation, DigestMismatch, FeatureProfileDrift, OfsError, RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
@@ -70,10 +71,11 @@ class Attempt:
         return self.ports.ledger.head(self.run.run_key)
 
     def verify_staged(self, manifest: Manifest) -> None:
-        """Read back all that a staged manifest names, before the vow; then its profile revision is taken.
+        """Read back all that a staged manifest names, before the vow; then its profile revision and its link are taken.
 
         Raises:
             DigestMismatch, ManifestInvalid: something is missing. FeatureProfileDrift: the revision means something else already.
+            SupersessionLinkInvalid: what it should replace has come to replace it.
         """
         staged = parse_manifest(manifest.data, f"the staged manifest of {manifest.dm_id}")
         for check in (*check_words(staged), *check_artifacts(staged, self.ports.store)):
@@ -83,6 +85,13 @@ class Attempt:
                                      fix="Find out what else changes the store, then run again.")
         open_dataset(staged, self.ports.store, self.folder)
         remember_set(self.pins, self.ports.ledger)
+        self.claim_link(manifest.dm_id)
+
+    def claim_link(self, dm_id: str) -> None:
+        """Claim the place after the dataset that this one replaces, if the intent names one; a run that has vowed has done so before."""
+        intent, run, store = self.pins.intent, self.run, self.ports.store
+        if intent["supersedes"] is not None and read_vow(store, run.platform_run_id, run.run_key) is None:
+            claim_link(store, run, dm_id, intent["supersedes"], intent["backfill_reason"])
 
     def close(self, published: Published) -> None:
         """State which dataset this one replaces, if the intent says so, and how the run ended."""

@@ -10,17 +10,19 @@ A manifest that passes can be believed in every word but the bytes of its data f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from offline_feature_plane.contracts.facts import DatasetPointer, Vow
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.model import validate
-from offline_feature_plane.corridor.publish import Vow, by_id_key, data_prefix, manifest_key, read_vow, staged_key
+from offline_feature_plane.corridor.facts import look, read_fact
+from offline_feature_plane.corridor.layout import by_id_key, data_prefix, manifest_key, staged_key
+from offline_feature_plane.corridor.publish import read_vow
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.identity import closure_digest, core_digest, dataset_fingerprint, dataset_manifest_id
-from offline_feature_plane.errors import DigestMismatch, ManifestInvalid, OfsError, RefNotFound, StorageIoFailure
+from offline_feature_plane.errors import DigestMismatch, ManifestInvalid, OfsError, StorageIoFailure
 from offline_feature_plane.ports import ObjectStore
 
 _FIX = "Restore the manifest, its commit record and its pointer from a copy of the store."
@@ -93,26 +95,26 @@ def check_place(manifest: DatasetManifest, raw: bytes, key: str, store: ObjectSt
         raise
     except OfsError as error:
         yield Check("the publishing run committed to this core", passed=False, detail=str(error))
+    place = f"{sha256_of(raw)} at {key}"
     try:
-        pointer = load_json(store.get(by_id_key(manifest.dataset_manifest_id)))
-        known = pointer.get("manifest_digest") if isinstance(pointer, dict) else None
-    except RefNotFound:  # its publisher died just before; the next build writes it
-        known = _witness(manifest, raw, vow, store)
+        pointer = read_fact(store, DatasetPointer, by_id_key(manifest.dataset_manifest_id))
+        if pointer is None:  # its publisher died just before; the next build writes it
+            yield same("the commit record has the digest of these bytes", sha256_of(raw), _witness(manifest, raw, vow, store))
+        else:
+            yield same("the pointer names these bytes", place, f"{pointer.manifest_digest} at {pointer.manifest_key}")
     except StorageIoFailure:
         raise
     except OfsError as error:
-        known = str(error)
-    yield same("the pointer has the digest of these bytes", sha256_of(raw), known)
+        yield Check("the pointer names these bytes", passed=False, detail=str(error))
 
 
 def _witness(manifest: DatasetManifest, raw: bytes, vow: Vow | None, store: ObjectStore) -> str | None:
     """Without a pointer: the digest in the vow, or that of the manifest which the publisher staged again after its bytes were lost."""
     if vow is None or vow.manifest_digest == sha256_of(raw):
         return None if vow is None else vow.manifest_digest
-    with suppress(RefNotFound):
-        run_key = str(manifest.evidence.publisher.get("run_key"))
-        return sha256_of(store.get(staged_key(manifest.platform_run_id, manifest.dataset_manifest_id, run_key)))
-    return vow.manifest_digest
+    run_key = str(manifest.evidence.publisher.get("run_key"))
+    staged = look(store, staged_key(manifest.platform_run_id, manifest.dataset_manifest_id, run_key))
+    return vow.manifest_digest if staged is None else sha256_of(staged)
 
 
 def same(name: str, found: Any, promised: Any) -> Check:

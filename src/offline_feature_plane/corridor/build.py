@@ -16,14 +16,16 @@ from offline_feature_plane.corridor.answer import Built, answer
 from offline_feature_plane.corridor.attempt import Attempt, MakePlan
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.claims import Worker, claim, held, submit
-from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.dataset import open_published
+from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import Published, find_published, manifest_key
+from offline_feature_plane.corridor.publish import Published, find_published
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.settlement import settle
-from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, scratch, select_rows, stage_rows
+from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
+from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.canonical import canonical_bytes
 from offline_feature_plane.errors import RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
@@ -70,7 +72,8 @@ def make_dataset(attempt: Attempt) -> bytes:
     run, store, planned = attempt.run, attempt.ports.store, attempt.plan()
     plan = pin_plan(planned, run, store)
     if (standing := find_published(store, planned.platform_run_id, planned.dm_id)) is not None:
-        open_dataset(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
+        open_published(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
+        attempt.claim_link(planned.dm_id)
         return standing
     receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
     computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)

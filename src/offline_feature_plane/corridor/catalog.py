@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.authenticity import authenticate
-from offline_feature_plane.corridor.publish import by_id_key, manifest_key
+from offline_feature_plane.corridor.layout import by_id_key, manifest_key, manifests_prefix
+from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, SchemaInvalid
+from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports import ObjectStore
 
 _RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -18,21 +20,26 @@ _RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 
 @dataclass(frozen=True)
 class Listing:
-    """The datasets of a run, and why some of its manifests cannot be believed."""
+    """The datasets of a run, which of them were retired, and why some of its manifests and retirements cannot be believed."""
 
     datasets: tuple[DatasetManifest, ...]
     damaged: tuple[OfsError, ...]
+    retired: Mapping[str, Retirement] = field(default_factory=dict)
 
 
 def list_manifests(store: ObjectStore, platform_run_id: str) -> Listing:
     """All manifests of a run, each authenticated. Raises StorageIoFailure."""
-    good, damaged = [], []
-    for key in (one for one in store.list(f"{platform_run_id}/ofs/manifests") if one.endswith(".json")):
+    good: list[DatasetManifest] = []
+    damaged: list[OfsError] = []
+    retired: dict[str, Retirement] = {}
+    for key in (one for one in store.list(manifests_prefix(platform_run_id)) if one.endswith(".json")):
         try:
             good.append(authenticate(store.get(key), key, store))
+            if (retirement := read_retirement(store, platform_run_id, good[-1].dataset_manifest_id)) is not None:
+                retired[good[-1].dataset_manifest_id] = retirement
         except OfsError as wrong:
             damaged.append(wrong)
-    return Listing(tuple(good), tuple(damaged))
+    return Listing(tuple(good), tuple(damaged), retired)
 
 
 def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[bytes, str]:
@@ -46,10 +53,10 @@ def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[b
     try:
         pointer = load_json(store.get(by_id_key(name)))
         keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-    except (RefNotFound, RefInvalid, SchemaInvalid, KeyError):
+    except (RefNotFound, RefInvalid, SchemaInvalid, ResourceExceeded, KeyError):
         pass
     if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
-        found = store.list(f"{platform_run_id}/ofs/manifests")
+        found = store.list(manifests_prefix(platform_run_id))
         keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
     if len(keys) != 1:
         raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent, FileSetBasis
 from offline_feature_plane.contracts.model import nearest
-from offline_feature_plane.corridor.inputs import PlanningInputs
 from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
@@ -18,7 +17,6 @@ from offline_feature_plane.errors import (
     Problem,
     ReplayBasisMismatch,
     RunScopeInvalid,
-    SupersessionLinkInvalid,
     TruthFieldAsFeature,
     refuse,
 )
@@ -80,27 +78,6 @@ def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, Pinned
         if nameless and source.name in learned | looked_at:
             raise LabelTypeScopeUnresolved(f"labels refer to events by id, and events.{nameless[0]} has no id column.", path="$.label",
                                            fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or use `target: none`.")
-
-
-def check_supersession(intent: BuildIntent, dm_id: str, inputs: PlanningInputs) -> None:
-    """What is replaced is published, and does not itself replace, over any number of links, what replaces it."""
-    old = intent.supersedes
-    if old is None:
-        return
-    if not inputs.is_published(intent.platform_run_id, old):
-        raise SupersessionLinkInvalid(f"{old} is not published here.", path="$.supersedes", fix="Name a dataset that `ofs datasets` lists.")
-    reached, todo = {old}, [old]
-    while todo:
-        found = set(inputs.superseded(intent.platform_run_id, todo.pop())) - reached
-        reached |= found
-        todo += found
-    given = inputs.superseded(intent.platform_run_id, dm_id)
-    if old in given and given[old] != intent.backfill_reason:
-        raise SupersessionLinkInvalid(f"{dm_id} replaces {old} already, for another reason: {given[old]!r}.", path="$.backfill_reason",
-                                      fix="A recorded reason cannot change: give the same one, or leave `supersedes` out.")
-    if dm_id in reached:
-        raise SupersessionLinkInvalid(f"{old} is {dm_id} or replaces it; the links would form a cycle.", path="$.supersedes",
-                                      fix="Leave `supersedes` out.")
 
 
 def judge_truth(closure: Closure, events: Mapping[str, PinnedEvents], labels: LabelStore) -> GateResult:

@@ -51,13 +51,13 @@ def submit(planned: Planned, ledger: Ledger, *, wait_us: int = 0) -> Submitted:
 def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Progress) -> Run:
     """Claim a run, or see it DONE by another worker while waiting.
 
-    A lease is waited for up to twice its length. That of a worker which is known to have died is given back in its name: the attempt
-    fences it, should it live after all.
+    A lease is waited for up to twice its length, counted in looks: the clock may jump meanwhile. That of a worker which is known to have
+    died is given back in its name: the attempt fences it, should it live after all.
 
     Raises:
         RunBusy: another worker holds the run and stays alive. RunEnded: it ended without a dataset.
     """
-    deadline = clock.now_us() + 2 * worker.lease_us
+    looks = 0
     while True:
         try:
             return ledger.claim(run.run_key, worker=worker.name, lease_us=worker.lease_us)
@@ -66,13 +66,14 @@ def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Prog
                 return ended
             raise
         except RunBusy:
-            if clock.now_us() > deadline:
+            if looks > 2 * _LOOKS_PER_LEASE:
                 raise
         busy = ledger.run(run.run_key)
         if busy.state == "RUNNING" and busy.worker is not None and worker.has_died(busy.worker):
             with suppress(Fenced):
                 ledger.release(run.run_key, attempt=busy.attempt, reason_code=WORKER_DIED_CODE)
             continue
+        looks += 1
         progress("wait", 0, 0)
         clock.sleep_us(worker.lease_us // _LOOKS_PER_LEASE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -15,14 +15,17 @@ import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_type, decimals_as_floats
 from offline_feature_plane.contracts.manifest import DatasetManifest, Part
+from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import (
     DatasetNotFound,
+    DatasetRetired,
     DigestMismatch,
     RefNotFound,
     RequestCommandUnsupported,
     SchemaInvalid,
     SourceColumnUnknown,
+    StorageIoFailure,
 )
 from offline_feature_plane.ports import ObjectStore
 
@@ -40,10 +43,12 @@ class Dataset:
 
     Rows are read in the canonical order; `split` narrows them to one split. Decimal columns load as float64 unless `decimals="exact"`
     (`decisions.md` D28). The files were verified when this object was made; reading the same object again does not hash them again.
+    `notices` say what its user should know, for example that it was retired.
     """
 
     manifest: DatasetManifest
     files: tuple[Path, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -90,12 +95,10 @@ class Dataset:
             raise SourceColumnUnknown(f"dataset {self.id} has no column {', '.join(unknown)}.", fix=f"Its columns: {', '.join(names)}.")
         read = wanted if split is None or "split" in wanted else [*wanted, "split"]
         for path in self.files:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                groups = _groups_of(file, split)
-                for batch in file.iter_batches(row_groups=groups, columns=read):
-                    kept = batch if split is None else batch.filter(pc.equal(batch.column("split"), pa.scalar(split)))
-                    if kept.num_rows or split is None:
-                        yield _shaped(kept.select(wanted), decimals)
+            for batch in self._read(path, read, split):
+                kept = batch if split is None else batch.filter(pc.equal(batch.column("split"), pa.scalar(split)))
+                if kept.num_rows or split is None:
+                    yield _shaped(kept.select(wanted), decimals)
 
     def to_arrow(self, split: str | None = None, *, columns: Sequence[str] | None = None, decimals: Decimals = "float") -> pa.Table:
         """All rows, or those of one split, as an Arrow table."""
@@ -121,10 +124,42 @@ class Dataset:
         relation: duckdb.DuckDBPyRelation = (connection or duck.connect()).from_arrow(table)
         return relation
 
+    def _read(self, path: Path, columns: Sequence[str], split: str | None) -> Iterator[pa.RecordBatch]:
+        """The batches of one file that may hold rows of a split."""
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                yield from file.iter_batches(row_groups=_groups_of(file, split), columns=columns)
+        except (OSError, pa.ArrowException) as wrong:
+            raise DigestMismatch(f"the data file {path} of {self.id} was removed or changed after the dataset was opened: {wrong}.",
+                                 path=str(path), fix="Open the dataset again: its files are checked then.") from wrong
+
     def _schema(self, columns: Sequence[str] | None, decimals: Decimals) -> pa.Schema:
         known = {column.name: ColumnType.parse(column.type) for column in self.manifest.core.columns}
         empty = pa.schema([pa.field(name, arrow_type(known[name])) for name in (columns if columns is not None else known)])
         return _shaped(pa.RecordBatch.from_pylist([], schema=empty), decimals).schema
+
+
+def open_published(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -> Dataset:
+    """Open a published dataset for use; a retired one whose data is kept says so in its notices (`decisions.md` D7).
+
+    Raises:
+        DatasetRetired: its data has expired. DigestMismatch: a file is gone, or not the published one.
+    """
+    where = (store, manifest.platform_run_id, manifest.dataset_manifest_id)
+    retirement = _kept(read_retirement(*where), manifest)
+    try:
+        opened = open_dataset(manifest, store, scratch)
+    except DigestMismatch:
+        _kept(read_retirement(*where), manifest)  # the data may have been given up meanwhile
+        raise
+    return opened if retirement is None else replace(opened, notices=(f"{opened.id} was {retirement}.",))
+
+
+def _kept(retirement: Retirement | None, manifest: DatasetManifest) -> Retirement | None:
+    if retirement is not None and retirement.expiry is not None:
+        raise DatasetRetired(f"{manifest.dataset_manifest_id} was {retirement}.", dataset_manifest_id=manifest.dataset_manifest_id,
+                             fix="Its manifest, plan and receipts remain: `ofs show` shows them.")
+    return retirement
 
 
 def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -> Dataset:
@@ -137,17 +172,26 @@ def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -
         return Dataset(manifest, tuple(pool.map(lambda part: checked_copy(part, store, scratch), manifest.evidence.parts)))
 
 
-def checked_copy(part: Part, store: ObjectStore, scratch: Path) -> Path:
-    """A local file with the bytes of a part, after its size and SHA-256 were compared with the manifest."""
+def checked_copy(part: Part, store: ObjectStore, work: Path) -> Path:
+    """A local file with the bytes of a part, after its size and SHA-256 were compared with the manifest. Raises DigestMismatch."""
+    name = store.uri(part.key)
     try:
-        path = store.local_copy(part.key, scratch)
-    except RefNotFound as gone:
-        raise DigestMismatch(f"the data file {store.uri(part.key)} of this manifest is missing.",
-                             fix="Restore it from a copy of the store.", path=store.uri(part.key)) from gone
-    found = file_digest(path)
-    if found != part.sha256 or path.stat().st_size != part.size_bytes:
-        raise DigestMismatch(f"{store.uri(part.key)} has digest {found}, but the manifest has {part.sha256}.",
-                             fix="The file was changed after publication: restore it from a copy of the store.", path=store.uri(part.key))
+        return checked(store.local_copy(part.key, work), part, name)
+    except (RefNotFound, FileNotFoundError) as gone:
+        raise DigestMismatch(f"the data file {name} of this manifest is missing.", fix="Restore it from a copy of the store.",
+                             path=name) from gone
+    except OSError as wrong:
+        raise StorageIoFailure(f"the data file {name} cannot be read: {wrong.strerror or wrong}.", path=name,
+                               fix="Check the disk, then run again.") from wrong
+
+
+def checked(path: Path, part: Part, name: str) -> Path:
+    """A file that has the size and the digest of a part. Raises DigestMismatch, OSError."""
+    size, found = path.stat().st_size, file_digest(path)
+    if (found, size) != (part.sha256, part.size_bytes):
+        raise DigestMismatch(f"{name} has digest {found} and {size:,} bytes, but the manifest has {part.sha256} and {part.size_bytes:,}; "
+                             "`ofs verify` shows where they differ.", path=name,
+                             fix="The file was changed after publication: restore it from a copy of the store.")
     return path
 
 

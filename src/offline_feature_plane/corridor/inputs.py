@@ -79,5 +79,5 @@ class PlanningInputs(Protocol):
     def is_published(self, platform_run_id: str, dm_id: str) -> bool:
         """Is there a manifest with this id?"""
 
-    def superseded(self, platform_run_id: str, dm_id: str) -> Mapping[str, str | None]:
-        """The datasets that this one replaces, each with the reason that was given."""
+    def check_link(self, platform_run_id: str, new: str, old: str, reason: str | None) -> None:
+        """May the dataset `new` replace `old`, for this reason? Raises SupersessionLinkInvalid, or why `old` cannot be believed."""

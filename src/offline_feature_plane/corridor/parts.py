@@ -73,7 +73,8 @@ class PartWriter:
             self._open.abandon()
             self._open = None
         for path in paths:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _append(self, chunk: pa.RecordBatch) -> None:
         if self._open is None:
@@ -120,7 +121,8 @@ class _OpenPart:
             self._writer = pq.ParquetWriter(pa.PythonFile(self._tee, mode="w"), arrow_schema(columns), **_writer_settings(columns))
         except BaseException:
             self._tee.abandon()
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
             raise
 
     def append(self, chunk: pa.RecordBatch) -> None:
@@ -182,7 +184,7 @@ def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.
 
     Raises:
         DigestMismatch: a file is damaged or does not have exactly these columns.
-        RefNotFound: a file is gone.
+        RefNotFound: a file is gone. StorageIoFailure: the disk failed.
     """
     schema = arrow_schema(columns)
     for path in paths:
@@ -194,6 +196,9 @@ def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.
         except FileNotFoundError as gone:
             raise RefNotFound(f"the data file {path} is missing.", path=str(path), fix="Restore it from a copy of the store.") from gone
         except (OSError, pa.ArrowException) as wrong:
+            if isinstance(wrong, OSError) and wrong.errno:  # the disk's error, not Arrow's: nothing was seen, so nothing can be said
+                raise StorageIoFailure(f"cannot read {path}: {wrong}.", path=str(path),
+                                       fix="Check the disk, then run again.") from wrong
             raise _damaged(path, f"it cannot be decoded: {wrong}") from wrong
 
 

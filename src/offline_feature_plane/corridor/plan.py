@@ -19,7 +19,6 @@ from offline_feature_plane.contracts.meaning import identity
 from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef, pins_digest
 from offline_feature_plane.contracts.plane import Settings, config_meaning, memory_bytes
 from offline_feature_plane.contracts.profile import FeatureProfile
-from offline_feature_plane.corridor.checks import check_supersession
 from offline_feature_plane.corridor.expansion import ExpandedIntent, write_out
 from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
 from offline_feature_plane.corridor.intent_task import task_of
@@ -103,7 +102,9 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
         histories = _histories(expanded.closure, inputs.event_sources)
         task = task_of(expanded.intent, expanded.closure, pinned.token_key, histories)
         pins = _pin_meaning(expanded, pinned, proof, task, histories, inputs, submitted.folder)
-        check_supersession(expanded.intent, pins.dataset_manifest_id, inputs)
+        if expanded.intent.supersedes is not None:
+            inputs.check_link(expanded.intent.platform_run_id, pins.dataset_manifest_id, expanded.intent.supersedes,
+                              expanded.intent.backfill_reason)
     except OfsError as error:
         raise _located(error, submitted.document) from None
     return Planned(

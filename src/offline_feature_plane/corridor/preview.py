@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_schema
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.steps import Machine, scratch
+from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import SourceColumnUnknown
 from offline_feature_plane.ports import Progress

@@ -17,94 +17,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
+from offline_feature_plane.contracts.facts import DatasetPointer, Vow
+from offline_feature_plane.corridor.facts import keep_fact, look, read_fact, stands
+from offline_feature_plane.corridor.layout import by_id_key, commit_key, manifest_key, plan_key, staged_key
+from offline_feature_plane.corridor.retirement import refuse_retired
 from offline_feature_plane.domain.canonical import canonical_bytes, load_json, sha256_of
 from offline_feature_plane.domain.identity import core_digest
+from offline_feature_plane.domain.identity import run_key as key_of
 from offline_feature_plane.errors import (
-    DatasetRetired,
     DigestMismatch,
     ManifestImmutabilityViolation,
     ManifestInvalid,
     NondeterminismDetected,
     OfsError,
     PublicationStalled,
-    RefNotFound,
     RunEnded,
-    StorageIoFailure,
 )
 from offline_feature_plane.ports import ObjectStore, Run
 
-# --- where things stand -------------------------------------------------------------------------------------
-
-
-def manifest_key(platform_run_id: str, dm_id: str) -> str:
-    """The unit of truth of a meaning."""
-    return f"{platform_run_id}/ofs/manifests/{dm_id}.json"
-
-
-def commit_key(platform_run_id: str, run_key: str) -> str:
-    """A run's vow."""
-    return f"{platform_run_id}/ofs/commits/{run_key}.json"
-
-
-def data_prefix(platform_run_id: str, dm_id: str, run_key: str) -> str:
-    """The folder of what a run staged, which is its own (`decisions.md` D2)."""
-    return f"{platform_run_id}/ofs/datasets/{dm_id}/{run_key}"
-
-
-def staged_key(platform_run_id: str, dm_id: str, run_key: str) -> str:
-    """The manifest that a run staged before its vow."""
-    return f"{data_prefix(platform_run_id, dm_id, run_key)}/manifest.json"
-
-
-def plan_key(platform_run_id: str, run_key: str) -> str:
-    """The pins of a run."""
-    return f"{platform_run_id}/ofs/plans/{run_key}.json"
-
-
-def receipt_key(platform_run_id: str, run_key: str, attempt: int, name: str) -> str:
-    """What one attempt reports about one phase."""
-    return f"{platform_run_id}/ofs/receipts/{run_key}/{attempt}/{name}.json"
-
-
-def retired_key(platform_run_id: str, dm_id: str) -> str:
-    """The fact that a meaning was retired (`decisions.md` D7)."""
-    return f"{platform_run_id}/ofs/retired/{dm_id}.json"
-
-
-def supersession_prefix(platform_run_id: str, dm_id: str) -> str:
-    """The folder of the facts that say which datasets this one replaces (`decisions.md` D8)."""
-    return f"{platform_run_id}/ofs/supersession/{dm_id}"
-
-
-def by_id_key(dm_id: str) -> str:
-    """The pointer from a bare `dm_…` to its manifest (`decisions.md` H)."""
-    return f"by_id/{dm_id}.json"
-
-
 # --- what exists --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Vow:
-    """A run's commit record: it will commit this core, or (a tombstone) it never will, for this code (`decisions.md` A1)."""
-
-    outcome: Literal["commit", "tombstone"]
-    dm_id: str | None = None
-    core_digest: str | None = None
-    manifest_digest: str | None = None
-    attempt: int | None = None
-    code: str | None = None
-
-    @property
-    def promise(self) -> tuple[str, str | None, str | None]:
-        """All that is compared between two attempts of a run."""
-        return (self.outcome, self.dm_id, self.core_digest)
-
-    def document(self) -> bytes:
-        """The bytes that are in the store."""
-        return canonical_bytes({name: value for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -147,10 +80,10 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 def read_vow(store: ObjectStore, platform_run_id: str, run_key: str) -> Vow | None:
-    """The commit record of a run, if there is one. Raises DigestMismatch for a damaged one, StorageIoFailure."""
+    """The commit record of a run, if there is one. Raises DigestMismatch for a damaged or foreign one, StorageIoFailure."""
     key = commit_key(platform_run_id, run_key)
-    data = _look(store, key)
-    return None if data is None else _vow(data, key)
+    vow = read_fact(store, Vow, key)
+    return None if vow is None else _own(vow, run_key, key)
 
 
 def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> bytes | None:
@@ -159,10 +92,8 @@ def find_published(store: ObjectStore, platform_run_id: str, dm_id: str) -> byte
     Raises:
         DatasetRetired: the meaning was retired.
     """
-    if store.exists(retired_key(platform_run_id, dm_id)):
-        raise DatasetRetired(f"{dm_id} was retired.", dataset_manifest_id=dm_id,
-                             fix="State a `correction` in the intent: it changes the meaning, so another dataset is built.")
-    return _look(store, manifest_key(platform_run_id, dm_id))
+    refuse_retired(store, platform_run_id, dm_id)
+    return look(store, manifest_key(platform_run_id, dm_id))
 
 
 # --- steps --------------------------------------------------------------------------------------------------
@@ -174,7 +105,7 @@ def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> Manifest
     Raises:
         NondeterminismDetected: another attempt of this run staged another core.
     """
-    standing = _stands(store, staged_key(run.platform_run_id, manifest.dm_id, run.run_key), manifest.data)
+    standing = stands(store, staged_key(run.platform_run_id, manifest.dm_id, run.run_key), manifest.data)
     with suppress(ManifestInvalid):  # a damaged copy is ignored
         staged = read_manifest(standing)
         if staged.core_digest != manifest.core_digest:
@@ -186,15 +117,13 @@ def stage_manifest(store: ObjectStore, run: Run, manifest: Manifest) -> Manifest
 
 def make_vow(store: ObjectStore, run: Run, manifest: Manifest) -> Vow:
     """Vow to commit this core, unless the run has a commit record; the existing one is returned."""
-    vow = Vow("commit", manifest.dm_id, manifest.core_digest, manifest.digest, run.attempt)
-    key = commit_key(run.platform_run_id, run.run_key)
-    return _vow(_stands(store, key, vow.document()), key)
+    return _occupy(store, run, Vow(outcome="commit", request_id=run.request_id, dm_id=manifest.dm_id, core_digest=manifest.core_digest,
+                                   manifest_digest=manifest.digest, attempt=run.attempt))
 
 
 def bury(store: ObjectStore, run: Run, code: str) -> Vow:
     """Occupy the commit record with a tombstone, unless the run has one; the existing one is returned. Only a tombstone lets it fail."""
-    key = commit_key(run.platform_run_id, run.run_key)
-    return _vow(_stands(store, key, Vow("tombstone", code=code).document()), key)
+    return _occupy(store, run, Vow(outcome="tombstone", request_id=run.request_id, code=code))
 
 
 def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) -> Published:
@@ -212,7 +141,7 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
                        run_key=run.run_key, reason_code=vow.code)
     key = manifest_key(run.platform_run_id, str(vow.dm_id))
     fits = manifest is not None and (manifest.dm_id, manifest.core_digest) == (vow.dm_id, vow.core_digest)
-    data = _stands(store, key, manifest.data) if manifest is not None and fits else _look(store, key)
+    data = stands(store, key, manifest.data) if manifest is not None and fits else look(store, key)
     if data is None:
         raise PublicationStalled(f"run {run.run_key} committed to core {vow.core_digest}; no manifest with this core was found.",
                                  run_key=run.run_key)
@@ -228,66 +157,39 @@ def keep_vow(store: ObjectStore, run: Run, vow: Vow, manifest: Manifest | None) 
     return Published("PUBLISHED" if visible.publisher == run.run_key else "ALREADY_PUBLISHED", visible, key)
 
 
-def link_superseded(store: ObjectStore, platform_run_id: str, dm_id: str, old: str, reason: str | None) -> None:
-    """State that a dataset replaces an older one: a fact beside both, after the new manifest is visible (`decisions.md` D8)."""
-    fact = {"schema_version": "learning.ofs_dataset_supersession.v1", "dataset_manifest_id": dm_id, "supersedes": old,
-            "backfill_reason": reason}
-    _stands(store, f"{supersession_prefix(platform_run_id, dm_id)}/{old}.json", canonical_bytes(fact))
-
-
-def reason_of(fact: bytes, key: str) -> str | None:
-    """Why a dataset replaced another, from the fact that says so. Raises DigestMismatch for one that cannot be read."""
-    with suppress(OfsError, KeyError, TypeError):
-        reason = load_json(fact)["backfill_reason"]
-        if reason is None or isinstance(reason, str):
-            return reason
-    raise DigestMismatch(f"the supersession fact {key} is not readable.", path=key, fix="Restore it from a copy of the store.")
-
-
 def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:
     """Vow, then make the manifest visible. All of its bytes are stored already. Raises as `keep_vow`."""
     return keep_vow(store, run, make_vow(store, run, manifest), manifest)
 
 
-_VOWS: Final = (("commit", False, False, True), ("tombstone", True, True, False))
+def keep_plan(store: ObjectStore, run: Run) -> None:
+    """Put a run's pins into the store, unless they are there: a ledger that was lost is rebuilt from them. Raises StorageIoFailure."""
+    key = plan_key(run.platform_run_id, run.run_key)
+    if not store.exists(key):
+        store.put_new(key, canonical_bytes(run.payload, as_stored=True))
 
 
-def _vow(data: bytes, key: str) -> Vow:
-    vow = None
-    with suppress(OfsError, TypeError):
-        vow = Vow(**load_json(data))
-    if vow is None or (vow.outcome, vow.dm_id is None, vow.core_digest is None, vow.code is None) not in _VOWS:
-        raise DigestMismatch(f"the commit record {key} is not readable.", path=key,
-                             fix="Restore it from a copy of the store; until then this run cannot end.")
+def _occupy(store: ObjectStore, run: Run, vow: Vow) -> Vow:
+    """The commit record of a run, after its plan: whoever finds the record can tell what was asked."""
+    keep_plan(store, run)
+    key = commit_key(run.platform_run_id, run.run_key)
+    return _own(keep_fact(store, key, vow), run.run_key, key)
+
+
+def _own(vow: Vow, run_key: str, key: str) -> Vow:
+    """A commit record that names its request names the run that it ends."""
+    if vow.request_id is not None and key_of(vow.request_id) != run_key:
+        raise DigestMismatch(f"the commit record {key} is that of request {vow.request_id}, which is another run.", path=key,
+                             fix="Find out who wrote it, and restore it from a copy of the store.")
     return vow
 
 
 def _point(store: ObjectStore, run: Run, visible: Manifest, key: str) -> None:
     """Write the pointer of a bare id after its manifest; a later build writes it if it is missing."""
-    pointer = canonical_bytes({"platform_run_id": run.platform_run_id, "manifest_key": key, "manifest_digest": visible.digest})
-    if _stands(store, by_id_key(visible.dm_id), pointer) != pointer:
-        raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} names another manifest than the one at {store.uri(key)}.",
-                                            path=by_id_key(visible.dm_id),
-                                            fix="One of the two was changed after publication: restore both from a copy of the store.")
-
-
-def _look(store: ObjectStore, key: str) -> bytes | None:
-    try:
-        return store.get(key)
-    except RefNotFound:
-        return None
-
-
-def _stands(store: ObjectStore, key: str, data: bytes) -> bytes:
-    """Create if absent, and return what is stored afterwards: after "exists", a failure or a lost reply by reading it back."""
-    failure: OfsError
-    try:
-        if store.put_new(key, data) == "created":
-            return data
-        failure = StorageIoFailure(f"the store says that {key} exists, but does not return it.", path=key, fix="Check the store.")
-    except StorageIoFailure as failed:
-        failure = failed
-    standing = _look(store, key)
-    if standing is None:
-        raise failure
-    return standing
+    pointer = DatasetPointer(platform_run_id=run.platform_run_id, manifest_key=key, manifest_digest=visible.digest)
+    with suppress(DigestMismatch):
+        if keep_fact(store, by_id_key(visible.dm_id), pointer) == pointer:
+            return
+    raise ManifestImmutabilityViolation(f"the pointer of {visible.dm_id} names another manifest than the one at {store.uri(key)}.",
+                                        path=by_id_key(visible.dm_id),
+                                        fix="One of the two was changed after publication: restore both from a copy of the store.")

@@ -12,7 +12,8 @@ from typing import Any
 from offline_feature_plane.contracts.manifest import ArtifactRef
 from offline_feature_plane.contracts.plan import Pins, pins_digest
 from offline_feature_plane.contracts.receipts import FailureReceipt, Phase, PhaseReceipt, QuarantineReceipt, RunReceipt
-from offline_feature_plane.corridor.publish import Published, receipt_key
+from offline_feature_plane.corridor.layout import receipt_key
+from offline_feature_plane.corridor.publish import Published
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError

@@ -7,12 +7,14 @@ from pathlib import Path
 from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import compute
-from offline_feature_plane.corridor.dataset import open_dataset
+from offline_feature_plane.corridor.dataset import open_published
+from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import write_core
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import find_published, manifest_key
+from offline_feature_plane.corridor.publish import find_published
 from offline_feature_plane.corridor.receipts import Receipts
-from offline_feature_plane.corridor.steps import Machine, scratch
+from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.errors import LabelHistoryChanged, NondeterminismDetected, RefNotFound, ReplayBasisMismatch
 from offline_feature_plane.ports import Ports, Progress
 
@@ -30,7 +32,7 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
     if raw is None:
         raise RefNotFound(f"{planned.dm_id} is not published.", path=key, fix="Build it without --recompute.")
     standing = authenticate(raw, key, ports.store)
-    open_dataset(standing, ports.store, folder)
+    open_published(standing, ports.store, folder)
     seconds: dict[str, float] = {}
     with scratch(folder):
         computed = compute(planned, machine, folder, Receipts(ports.clock, seconds), progress)

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, Literal, cast
 
+from offline_feature_plane.contracts.facts import Vow
+from offline_feature_plane.corridor.layout import manifest_key, staged_key
 from offline_feature_plane.corridor.publish import (
     Manifest,
     Published,
-    Vow,
     bury,
     keep_vow,
     make_vow,
-    manifest_key,
     read_manifest,
     read_vow,
     stage_manifest,
-    staged_key,
 )
 from offline_feature_plane.domain.runstates import TERMINAL, Mode, backoff_us
 from offline_feature_plane.errors import (
@@ -36,6 +35,7 @@ from offline_feature_plane.errors import (
     RunConfigDigestMismatch,
     RunEnded,
     StorageIoFailure,
+    StoreUnsafe,
 )
 from offline_feature_plane.ports import Ledger, ObjectStore, Run
 
@@ -220,7 +220,7 @@ def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_ba
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)
-    except (StorageIoFailure, DigestMismatch) as unknown:
+    except (StorageIoFailure, StoreUnsafe, DigestMismatch) as unknown:
         give_back(unknown.code)
         return
     if may_fail:

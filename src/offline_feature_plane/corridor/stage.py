@@ -73,12 +73,12 @@ class Staged:
 
 def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Path, *, part_rows: int = PART_ROWS,
           leaf_rows: int = LEAF_ROWS) -> Staged:
-    """Write the rows of `batches` as data files into the empty folder `work` and digest them.
+    """Write the rows of `batches` as data files into the folder `work` and digest them.
 
     Args:
         columns: the schema; every batch has exactly these columns in this order, in any Arrow types that can carry them.
         batches: record batches of any size, in row order; a generator is closed in the end, whatever happens.
-        work: an existing folder; on an error everything written is removed again.
+        work: an empty folder, or the name of one to make; on an error everything written is removed again.
         part_rows: a part ends with the chunk that reaches this many rows.
         leaf_rows: rows of a leaf; anything but the default is for tests.
 
@@ -87,6 +87,8 @@ def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Pa
         StorageIoFailure: `work` cannot be written.
         Exception: whatever the iterator raises, unchanged.
     """
+    with _writing(work):
+        work.mkdir(exist_ok=True)
     tally = _Tally(columns, leaf_rows)
     writer = PartWriter(columns, work, part_rows=part_rows)
 
@@ -114,7 +116,7 @@ def digest_parts(columns: Sequence[Column], paths: Sequence[Path], *, leaf_rows:
 
     Raises:
         DigestMismatch: a file is damaged, has other columns, or holds values that no dataset has.
-        RefNotFound: a file is gone.
+        RefNotFound: a file is gone. StorageIoFailure: the disk failed.
     """
     tally = _Tally(columns, leaf_rows)
     try:
@@ -174,12 +176,17 @@ def _ended(batches: Iterable[pa.RecordBatch]) -> Iterator[Iterable[pa.RecordBatc
 
 
 def _written(path: Path, data: bytes) -> Path:
+    with _writing(path), path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield
     except OSError as wrong:
         raise StorageIoFailure(f"cannot write {path}: {wrong.strerror or wrong}.", path=str(path),
                                fix="Free space there or choose another work folder, then run again.") from wrong
-    return path

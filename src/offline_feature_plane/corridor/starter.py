@@ -1,6 +1,6 @@
 """`ofs init`: three commented files for data that has no description yet, and why each guess was made (`decisions.md` G).
 
-Pure: the caller looks into the files (`sources.file_probe`) and passes the findings as plain values.
+Pure: the caller looks into the files (`engines.local.file_probe`) and passes the findings as plain values.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from offline_feature_plane.corridor.stage import Staged, stage
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.ports import Engine, EngineSession, LabelFacts, Progress, ReplayFacts, SelectionFacts
 
 
@@ -95,25 +94,9 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
 def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Staged:
     """Compute the rows, write them as data files into a new folder, and digest them."""
     with receipts.phase("staging") as facts:
-        folder.mkdir()
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
     return staged
-
-
-@contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """A fresh folder that is gone after the block. Raises StorageIoFailure if it cannot be made."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    except OSError as wrong:
-        raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.",
-                               fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _while_wanted(batches: Iterable[pa.RecordBatch], check: Callable[[], None]) -> Iterator[pa.RecordBatch]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from offline_feature_plane.contracts.manifest import ArtifactRef, Part
 from offline_feature_plane.contracts.model import validate
 from offline_feature_plane.contracts.plan import Pins, pins_digest
+from offline_feature_plane.corridor.layout import data_prefix, plan_key
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.publish import data_prefix, plan_key
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.stage import COLUMN_DIGESTS_NAME, Staged
 from offline_feature_plane.domain.canonical import canonical_bytes, load_json, sha256_of

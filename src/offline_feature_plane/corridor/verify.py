@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest
+from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest, Part
 from offline_feature_plane.contracts.receipts import Phase
 from offline_feature_plane.corridor.authenticity import Check, check_place, check_words, parse_manifest, same
-from offline_feature_plane.corridor.dataset import checked_copy
+from offline_feature_plane.corridor.damage import Damage, count_pages, inspect
+from offline_feature_plane.corridor.dataset import checked
+from offline_feature_plane.corridor.facts import look
+from offline_feature_plane.corridor.retirement import NOT_RETIRED, Retirement, read_retirement
 from offline_feature_plane.corridor.stage import digest_parts
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column, ColumnType
-from offline_feature_plane.errors import OfsError, StorageIoFailure
+from offline_feature_plane.domain.content import Difference, Leaf, locate_difference, read_column_digests
+from offline_feature_plane.errors import DigestMismatch, IntegrityError, OfsError, RefNotFound, StorageIoFailure
 from offline_feature_plane.ports import ObjectStore, Progress
 
 
 @dataclass(frozen=True)
+class FileReport:
+    """One data file: what it should be, how many pages it has, and what is wrong with it."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+    rows: int
+    pages: int | None
+    damages: tuple[Damage, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**vars(self), "intact": not self.damages, "damages": [vars(damage) for damage in self.damages]}
+
+
+@dataclass(frozen=True)
 class Verification:
-    """Every check of one dataset, in order."""
+    """Every check of one dataset, in order; every data file, page by page; and the leaves whose rows are others than the promised ones.
+
+    Of a dataset whose data has expired, only what is kept was checked.
+    """
 
     dataset_manifest_id: str
+    row_count: int
+    leaves: int
     checks: tuple[Check, ...]
+    files: tuple[FileReport, ...]
+    differences: tuple[Difference, ...]
+    retirement: Retirement | None
 
     @property
     def intact(self) -> bool:
@@ -32,26 +60,47 @@ class Verification:
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"dataset_manifest_id": self.dataset_manifest_id, "intact": self.intact, "checks": [vars(check) for check in self.checks]}
+        return {"dataset_manifest_id": self.dataset_manifest_id, "intact": self.intact, "rows": self.row_count, "leaves": self.leaves,
+                **(NOT_RETIRED if self.retirement is None else self.retirement.document()),
+                "checks": [vars(check) for check in self.checks], "files": [file.document() for file in self.files],
+                "differences": [vars(one) for one in self.differences]}
 
 
-def verify(raw: bytes, key: str, store: ObjectStore, scratch: Path, progress: Progress) -> Verification:
+def verify(raw: bytes, key: str, store: ObjectStore, work: Path, progress: Progress) -> Verification:
     """Ask every question; a failed one does not stop the others.
 
     Args:
         raw: the manifest's stored bytes.
         key: where it is stored.
         store: where its artifacts are.
-        scratch: a name of a folder for local copies of remote files.
+        work: a name of a folder for local copies of remote files, and for writing a damaged file again.
         progress: called as (step, done, total).
 
     Raises:
-        ManifestInvalid: the bytes are not a manifest.
+        ManifestInvalid: the bytes are not a manifest. StorageIoFailure: the store failed, so nothing can be said.
     """
     manifest = parse_manifest(raw, key)
     checks = [*check_words(manifest), *check_place(manifest, raw, key, store), *check_artifacts(manifest, store)]
-    checks += _rows(manifest, store, scratch, progress)
-    return Verification(manifest.dataset_manifest_id, tuple(checks))
+    retirement, known = None, None
+    try:
+        retirement = read_retirement(store, manifest.platform_run_id, manifest.dataset_manifest_id)
+        known = _column_digests(manifest, store)
+    except DigestMismatch as wrong:
+        checks.append(Check("what is said beside the manifest can be read", passed=False, detail=str(wrong)))
+    files: list[FileReport] = []
+    differences: tuple[Difference, ...] = ()
+    if retirement is None or retirement.expiry is None:
+        paths: list[Path] = []
+        for number, part in enumerate(manifest.evidence.parts, start=1):
+            files.append(_file(part, columns_of(manifest), store, known, work, paths))
+            checks.append(Check(f"data file {number} of {len(manifest.evidence.parts)} has its digest", not files[-1].damages,
+                                store.uri(part.key)))
+            progress("hash", number, len(manifest.evidence.parts))
+        if len(paths) == len(files):
+            found, differences = _rows(manifest, paths, known, progress)
+            checks.append(found)
+    return Verification(manifest.dataset_manifest_id, manifest.core.row_count, manifest.core.leaves, tuple(checks), tuple(files),
+                        differences, retirement)
 
 
 def check_artifacts(manifest: DatasetManifest, store: ObjectStore) -> Iterator[Check]:
@@ -80,20 +129,45 @@ def _artifact(ref: ArtifactRef, manifest: DatasetManifest, store: ObjectStore) -
         return Check(name, passed=False, detail=str(error))
 
 
-def _rows(manifest: DatasetManifest, store: ObjectStore, scratch: Path, progress: Progress) -> Iterator[Check]:
-    paths: list[Path] = []
-    parts = manifest.evidence.parts
-    for number, part in enumerate(parts, start=1):
+def _column_digests(manifest: DatasetManifest, store: ObjectStore) -> tuple[Leaf, ...] | None:
+    """The leaves of a dataset, if its column digests are the promised ones: where rows differ can be told by them."""
+    data = look(store, manifest.evidence.column_digests.key)
+    if data is None or sha256_of(data) != manifest.core.column_digests:
+        return None
+    return read_column_digests(data)[1]
+
+
+def _file(part: Part, columns: tuple[Column, ...], store: ObjectStore, known: tuple[Leaf, ...] | None, work: Path,
+          sound: list[Path]) -> FileReport:
+    """What is to say about a data file; the path of one that is intact is added to `sound`. Raises StorageIoFailure."""
+    report = FileReport(part.key, part.sha256, part.size_bytes, part.rows, None)
+    try:
+        path = store.local_copy(part.key, work)
         try:
-            paths.append(checked_copy(part, store, scratch))
-            yield Check(f"data file {number} of {len(parts)} has its digest", passed=True, detail=part.sha256)
-        except StorageIoFailure:
-            raise
-        except OfsError as error:
-            yield Check(f"data file {number} of {len(parts)} has its digest", passed=False, detail=str(error))
-        progress("hash", number, len(parts))
-    if len(paths) == len(parts):
-        progress("read", 0, manifest.core.row_count)
-        content = digest_parts(columns_of(manifest), paths)
-        yield same("the rows have the promised content digest", content.content_digest, manifest.core.content_digest)
-        progress("read", manifest.core.row_count, manifest.core.row_count)
+            sound.append(checked(path, part, store.uri(part.key)))
+        except DigestMismatch:
+            return replace(report, damages=inspect(path, part, columns, known, work))
+        return replace(report, pages=count_pages(path, part, columns))
+    except (RefNotFound, FileNotFoundError):
+        return replace(report, damages=(Damage("file", "it is missing"),))
+    except DigestMismatch as damaged:  # the store itself knows better than to hand it out
+        return replace(report, damages=(Damage("file", damaged.what),))
+    except OSError as wrong:
+        raise StorageIoFailure(f"the data file {store.uri(part.key)} cannot be read: {wrong.strerror or wrong}.", path=part.key,
+                               fix="Check the disk, then run again.") from wrong
+
+
+def _rows(manifest: DatasetManifest, paths: list[Path], known: tuple[Leaf, ...] | None,
+          progress: Progress) -> tuple[Check, tuple[Difference, ...]]:
+    """Do the rows have the promised content, and if not, in which leaves and columns do they differ?"""
+    name, columns = "the rows have the promised content digest", columns_of(manifest)
+    progress("read", 0, manifest.core.row_count)
+    try:
+        content = digest_parts(columns, paths)
+    except IntegrityError as wrong:
+        return Check(name, passed=False, detail=wrong.what), ()
+    progress("read", manifest.core.row_count, manifest.core.row_count)
+    found = same(name, content.content_digest, manifest.core.content_digest)
+    if found.passed or known is None:
+        return found, ()
+    return found, tuple(locate_difference([(column.name, column.type) for column in columns], known, content.leaves))

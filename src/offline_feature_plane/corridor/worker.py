@@ -102,8 +102,10 @@ def serve(post: Post, *, once: bool) -> Iterator[Ended]:
 
     Raises:
         LedgerUnavailable, StorageIoFailure: at the start, or with `once`: a system outside failed.
+        StoreUnsafe: at the start: the store would lose or mix datasets.
     """
     _look(post)
+    post.ports.store.prove()
     failures = 0
     while True:
         post.worker.heed()

@@ -153,9 +153,11 @@ class Closure:
                              lineage=_lineage(group, feature), identifier=feature.identifier, meaning=_meaning(group, feature))
                       for feature in group.features]
         found += [_column(computed, "exact") for computed in self.row_features]
+        rough = {column.name for column in found if column.numeric_class == "approximate"}
         for computed in self.derived:
-            rough = any(column.numeric_class == "approximate" for column in found if column.name in computed.expression.names())
-            found.append(_column(computed, "approximate" if rough else "exact"))
+            column = _column(computed, "exact" if rough.isdisjoint(computed.expression.names()) else "approximate")
+            rough |= {column.name} if column.numeric_class == "approximate" else set()
+            found.append(column)
         return tuple(found)
 
     def meanings(self) -> dict[str, str]:

@@ -16,6 +16,8 @@ from offline_feature_plane.errors import FeatureProfileInvalid, FeatureProfileUn
 
 __all__ = ["compile_closure", "find_problems", "source_scope"]
 
+MAX_CHECKS = 100_000
+
 
 def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, label_types: Collection[str] | None = None, *,
                     also: Iterable[str] = ()) -> Closure:
@@ -74,12 +76,17 @@ def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | Non
     chosen = list(profile["feature_sets"])
     if any(all(name not in one[kind] for one in chosen) for kind in ("row_features", "derived") for name in profile[kind]):
         chosen.append(everything)  # a definition that no set uses is judged too
+    if (checks := len(sources) * sum(len(one["row_features"]) + len(one["derived"]) for one in chosen)) > MAX_CHECKS:
+        compiler.note("$.feature_sets", FeatureProfileInvalid,
+                      f"{len(sources)} sources and {len(chosen)} sets make {checks:,} columns to check; the limit is {MAX_CHECKS:,}")
+        return compiler.problems
     has_gaps = any(problem.path.startswith("$.feature_groups") for problem in compiler.problems)
     for one in chosen:
         attempts: list[list[Problem]] = []
+        listed = frozenset(one["groups"])
         for subject in sources:
             attempt = Definitions(profile, label_types)
-            attempt.computed(sources, subject, tuple(group for ref, group in groups.items() if ref in one["groups"]), one)
+            attempt.computed(sources, subject, tuple(group for ref, group in groups.items() if ref in listed), one)
             attempts.append(attempt.problems)
         attempts.sort(key=len)
         # A column of a group that does not compile is not there to be read: its name is known all the same.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from offline_feature_plane.domain.aggregations import aggregation_kind
@@ -27,7 +29,7 @@ from offline_feature_plane.errors import (
 
 __all__ = ["MAX_COLUMNS", "Definitions", "field_names", "scope_of"]
 
-MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS = 10_000, 64, 8
+MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS, MAX_PROBLEMS = 10_000, 64, 8, 1_000
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")
 RESERVED = KEYWORDS | {"ts", "event_id"}
@@ -70,7 +72,9 @@ class Definitions:
         self.problems.append(Problem(path, kind.code, sentence))
 
     def attempt(self, path: str, act: Callable[[], _T], kind: type[OfsError] = FeatureProfileInvalid) -> _T | None:
-        """The value of `act`, or None with its refusal noted."""
+        """The value of `act`, or None with its refusal noted; None at once when there are more problems than anybody reads."""
+        if len(self.problems) > MAX_PROBLEMS:
+            return None
         try:
             return act()
         except OfsError as wrong:
@@ -135,14 +139,20 @@ class Definitions:
         """The sound ones of the wanted groups by `name@version`, in profile order."""
         found: dict[str, Group] = {}
         columns = 0
+        seen: set[str] = set()
+        wanted = frozenset(wanted)
         for place, (ref, one) in enumerate(zip(self.group_refs(), self.profile["feature_groups"], strict=True)):
+            twice = ref in seen
+            seen.add(ref)
             if ref not in wanted:
                 continue
             path = f"$.feature_groups[{place}]"
             self.name(f"{path}.name", one["name"], ())
             self.version(f"{path}.version", one["version"])
             columns += len(one["windows"]) * len(one["features"])
-            if self.group_refs().index(ref) != place:
+            if columns > MAX_COLUMNS:
+                continue
+            if twice:
                 self.note(path, FeatureProfileInvalid, f"the group {ref} appears twice")
             elif one["source"] not in sources:
                 self.note(f"{path}.source", FeatureProfileInvalid, f"there is no source {one['source']!r}; known: {', '.join(sources)}")
@@ -190,7 +200,7 @@ class Definitions:
         found: list[Window] = []
         if not 0 < len(spelled) <= MAX_WINDOWS:
             self.note(path, FeatureProfileInvalid, f"a group has 1 to {MAX_WINDOWS} windows, not {len(spelled)}")
-        for place, text in enumerate(spelled):
+        for place, text in enumerate(spelled[:MAX_WINDOWS]):
             length = None if text == "lifetime" else self.attempt(f"{path}[{place}]", lambda text=text: parse_duration(text))  # type: ignore[misc]
             if length is None and text != "lifetime":
                 continue
@@ -248,7 +258,7 @@ class Definitions:
             path = f"$.feature_sets[{place}]"
             self.name(f"{path}.id", one["id"], ())
             self.version(f"{path}.version", one["version"])
-            if refs.index(refs[place]) != place:
+            if refs[place] in refs[:place]:
                 self.note(path, FeatureProfileInvalid, f"the set {refs[place]} appears twice")
             if not (one["groups"] or one["row_features"] or one["derived"]):
                 self.note(path, FeatureProfileInvalid, f"the set {refs[place]} has no columns")
@@ -256,8 +266,8 @@ class Definitions:
                 for item in one[kind]:
                     if item not in known:
                         self.note(f"{path}.{kind}", FeatureProfileInvalid, f"there is no {item!r}; known: {', '.join(known) or 'none'}")
-                bare = [item.partition("@")[0] for item in one[kind]]
-                for item in sorted({item for item in bare if bare.count(item) > 1}):
+                bare = Counter(item.partition("@")[0] for item in one[kind])
+                for item in sorted(item for item, count in bare.items() if count > 1):
                     self.note(f"{path}.{kind}", FeatureProfileInvalid, f"{item} is listed twice; a set has one version of a group")
 
     def computed(self, sources: Mapping[str, Source], subject: str, groups: Sequence[Group],
@@ -267,7 +277,11 @@ class Definitions:
         self._fit(source, sources, groups)
         identifiers = {item.name: item.identifier for item in source.fields}
         row_features: list[Computed] = []
-        for name in (name for name in self.profile["row_features"] if name in chosen["row_features"]):
+        wanted = {kind: frozenset(chosen[kind]) for kind in ("row_features", "derived")}
+        if (count := sum(map(len, wanted.values()))) > MAX_COLUMNS:
+            self.note("$.derived", FeatureProfileInvalid, f"there are {count:,} computed columns; the limit is {MAX_COLUMNS:,}")
+            return (), ()
+        for name in (name for name in self.profile["row_features"] if name in wanted["row_features"]):
             made = self._computed(f"$.row_features.{name}", name, self.profile["row_features"][name], scope_of(source), identifiers)
             row_features += [made] if made else []
         scope, hidden = scope_of(source), dict(identifiers)
@@ -276,26 +290,36 @@ class Definitions:
             hidden |= {feature.column: feature.identifier for feature in group.features}
         for one in row_features:
             scope[one.column], hidden[one.column] = one.type, one.identifier
-        waiting = [name for name in self.profile["derived"] if name in chosen["derived"]]
+        waiting = [name for name in self.profile["derived"] if name in wanted["derived"]]
         for name in waiting:
             if name in self.profile["row_features"]:
                 self.note(f"$.derived.{name}", FeatureProfileInvalid, f"the column {name} is already a row feature")
         return tuple(row_features), tuple(self._derived(waiting, scope, hidden))
 
-    def _derived(self, waiting: list[str], scope: dict[str, ColumnType], hidden: dict[str, str | None]) -> list[Computed]:
+    def _derived(self, names: Sequence[str], scope: dict[str, ColumnType], hidden: dict[str, str | None]) -> list[Computed]:
+        """Each column after those that it reads, else in the order of the profile."""
         made: list[Computed] = []
-        reads = {name: read_names(self.profile["derived"][name]["expression"]) for name in waiting}
-        while waiting:
-            ready = next((name for name in waiting if not reads[name] & set(waiting)), None)
-            if ready is None:
-                self.note(f"$.derived.{waiting[0]}", FeatureProfileInvalid,
-                          f"derived columns depend on each other in a cycle: {', '.join(waiting)}")
-                return made
-            waiting.remove(ready)
-            one = self._computed(f"$.derived.{ready}", ready, self.profile["derived"][ready], scope, hidden)
+        place = {name: number for number, name in enumerate(names)}
+        missing = {name: read_names(self.profile["derived"][name]["expression"]) & place.keys() for name in names}
+        readers: dict[str, list[str]] = {}
+        for name, needed in missing.items():
+            for other in needed:
+                readers.setdefault(other, []).append(name)
+        ready = [place[name] for name, needed in missing.items() if not needed]  # ascending, so a heap
+        while ready:
+            name = names[heappop(ready)]
+            del missing[name]
+            one = self._computed(f"$.derived.{name}", name, self.profile["derived"][name], scope, hidden)
             if one is not None:
                 made.append(one)
-                scope[ready], hidden[ready] = one.type, one.identifier
+                scope[name], hidden[name] = one.type, one.identifier
+            for reader in readers.get(name, ()):
+                missing[reader] -= {name}
+                if not missing[reader]:
+                    heappush(ready, place[reader])
+        if missing:
+            self.note(f"$.derived.{next(iter(missing))}", FeatureProfileInvalid,
+                      f"derived columns depend on each other in a cycle: {', '.join(missing)}")
         return made
 
     def _computed(self, path: str, name: str, spec: Mapping[str, Any], scope: Mapping[str, ColumnType],
@@ -308,8 +332,9 @@ class Definitions:
         return Computed(name, expression, expression.type, identifier, spec.get("meaning") or "")
 
     def _fit(self, subject: Source, sources: Mapping[str, Source], groups: Sequence[Group]) -> None:
+        places = {ref: place for place, ref in reversed(list(enumerate(self.group_refs())))}
         for group in groups:
-            path = f"$.feature_groups[{self.group_refs().index(f'{group.name}@{group.version}')}]"
+            path = f"$.feature_groups[{places[f'{group.name}@{group.version}']}]"
             if group.source == subject.name:
                 continue
             if group.current:

@@ -265,7 +265,9 @@ class RunConfigDigestMismatch(ConflictError):
 
 
 class DatasetRetired(ConflictError):
-    """A dataset of this meaning was retired."""
+    """A dataset of this meaning was retired: nobody builds it again, and its data may be gone."""
+
+    fix = "State a `correction` in the intent: it changes the meaning, so another dataset is built."
 
 
 class Fenced(ConflictError):
@@ -276,6 +278,12 @@ class RunBusy(ConflictError):
     """Another live worker holds this run's lease."""
 
     fix = "Wait until it finishes or its lease expires, then run again."
+
+
+class LedgerNotEmpty(ConflictError):
+    """A ledger was to be rebuilt that holds runs already."""
+
+    fix = "Point the ledger setting at a new ledger; `ofs ledger verify` says what the old one has."
 
 
 class RetryNotPending(ConflictError):

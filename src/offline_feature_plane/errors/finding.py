@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from offline_feature_plane.errors.codes import SchemaInvalid
-from offline_feature_plane.errors.tree import OfsError, Problem
+from offline_feature_plane.errors.tree import OfsError, Problem, shortened
+
+MOST_PROBLEMS = 100
 
 
 def all_codes() -> dict[str, type[OfsError]]:
@@ -18,12 +21,13 @@ def all_codes() -> dict[str, type[OfsError]]:
 
 
 def refuse(problems: Sequence[Problem]) -> OfsError:
-    """One error that carries every problem of a document; its code is the first problem's.
+    """One error that carries the problems of a document, up to the first hundred; its code is the first problem's.
 
     Raises nothing itself: the caller raises what it returns.
     """
-    error = all_codes().get(problems[0].code, SchemaInvalid)(list_problems(problems), fix="", path=None)
-    error.problems = tuple(problems)
+    kept = tuple(replace(one, path=shortened(one.path, 400), sentence=shortened(one.sentence, 1_000)) for one in problems[:MOST_PROBLEMS])
+    error = all_codes().get(problems[0].code, SchemaInvalid)(list_problems(kept), fix="", path=None)
+    error.problems = kept
     return error
 
 
@@ -37,7 +41,8 @@ def list_problems(problems: Sequence[Problem]) -> str:
           ^
         Known here: y.
     """
-    told = ["1 problem:" if len(problems) == 1 else f"{len(problems)} problems:"]
+    told = ["1 problem:" if len(problems) == 1 else f"{len(problems)} problems:" if len(problems) < MOST_PROBLEMS else
+            f"the first {MOST_PROBLEMS} problems:"]
     for problem in problems:
         first, *more = problem.sentence.strip().splitlines() or [""]
         told.append(f"  {problem.path}: {first} [{problem.code}]")

@@ -6,6 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+MOST_CHARACTERS = 20_000
+
+
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text that quotes what others wrote, cut where it is longer than anybody reads.
+
+    >>> shortened("there is no 'x'; known: a, b, c", 20)
+    "there is no 'x'; kno…"
+    """
+    return text if len(text) <= most else f"{text[:most]}…"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -42,10 +53,10 @@ class OfsError(Exception):
             cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).upper()
 
     def __init__(self, what: str, *, fix: str | None = None, path: str | None = None, **fields: Any) -> None:
-        super().__init__(what)
-        self.what = what
+        self.what = shortened(what)
+        super().__init__(self.what)
         if fix is not None:
-            self.fix = fix
+            self.fix = shortened(fix)
         self.path = path
         self.fields = fields
 

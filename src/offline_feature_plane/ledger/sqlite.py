@@ -105,8 +105,9 @@ class SqliteConnector:
         connection = sqlite3.connect(f"{self._path.as_uri()}?mode={how}", uri=True, timeout=self._busy_timeout_s, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=DELETE", "synchronous=EXTRA", "recursive_triggers=ON", "foreign_keys=ON", "trusted_schema=OFF"):
-                connection.execute(f"PRAGMA {pragma}")
+            for pragma in ("PRAGMA journal_mode=DELETE", "PRAGMA synchronous=EXTRA", "PRAGMA recursive_triggers=ON",
+                           "PRAGMA foreign_keys=ON", "PRAGMA trusted_schema=OFF"):
+                connection.execute(pragma)
         except BaseException:
             connection.close()
             raise

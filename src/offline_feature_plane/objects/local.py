@@ -5,6 +5,7 @@
 `link` is create-if-absent: of any number of writers one wins, and a reader sees all bytes or none. Every path is walked segment by
 segment below the root without following links, so no key leads outside. What a crash leaves in `.staging` is harmless: no key reaches it,
 and its name is never used again while it exists.
+An aside whose writer is gone can be told by its lock, and collected (`objects.asides`).
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import IO
 
 from offline_feature_plane.errors import RefInvalid, RefNotFound, RefScopeInvalid, ResourceExceeded, StorageIoFailure
+from offline_feature_plane.objects.asides import new_aside, orphan
 from offline_feature_plane.objects.disk import disk_failure, opened_part
 from offline_feature_plane.objects.keys import MAX_DOCUMENT, Segments, is_segment, segments_of
 from offline_feature_plane.plain_files import make_lasting_folder
-from offline_feature_plane.ports import PutOutcome
+from offline_feature_plane.ports import Leftover, PutOutcome
 
 STAGING = ".staging"
 
@@ -32,7 +34,6 @@ Folders = list[int]  # open descriptors, root first
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ASIDE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -53,6 +54,19 @@ class LocalStore:
     def __repr__(self) -> str:
         """Shows the root."""
         return f"LocalStore({str(self.root)!r})"
+
+    def prove(self) -> None:
+        """Write an aside and link it, which needs all that creating an object needs. Raises StorageIoFailure."""
+        with self._mapped("write", STAGING), self._folders([STAGING], create=True) as (*_, staging):
+            name, descriptor = self._new_aside(staging)
+            try:
+                os.fsync(descriptor)
+                self._link(name, staging, f"{name}-tried", staging)
+                os.unlink(f"{name}-tried", dir_fd=staging)
+            finally:
+                os.close(descriptor)
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=staging)
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
@@ -121,6 +135,12 @@ class LocalStore:
         except RefNotFound:
             return False
 
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefInvalid, RefScopeInvalid, RefNotFound, StorageIoFailure."""
+        segments = segments_of(key)
+        with self._mapped("read", key), self._folders(segments[:-1]) as folders, self._opened(key, segments, folders) as file:
+            return os.fstat(file.fileno()).st_size
+
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below `prefix` (whole segments; `""` is the root), in byte order. Raises RefInvalid, RefScopeInvalid, StorageIoFailure."""
         segments = segments_of(prefix.removesuffix("/")) if prefix else []
@@ -136,6 +156,27 @@ class LocalStore:
                 os.unlink(segments[-1], dir_fd=folders[-1])
             os.fsync(folders[-1])
 
+    def leftovers(self, prefix: str, is_over: Callable[[str], bool]) -> Iterator[Leftover]:  # noqa: ARG002 - a lock says more
+        """Asides whose writers are gone, in the order of their names. Raises StorageIoFailure."""
+        with suppress(RefNotFound), self._mapped("read", STAGING), self._folders([STAGING]) as (*_, staging):
+            with os.scandir(staging) as entries:
+                names = sorted(entry.name for entry in entries)
+            for name in names:
+                with orphan(name, staging) as size:
+                    pass
+                if size is not None:
+                    yield Leftover(f"{STAGING}/{name}", size, "its writer is gone")
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Remove an aside, if its writer is still gone. Raises StorageIoFailure."""
+        name = leftover.name.rpartition("/")[2]
+        with (suppress(RefNotFound), self._mapped("delete", leftover.name), self._folders([STAGING]) as (*_, staging),
+              orphan(name, staging) as size):
+            if size is not None:
+                os.unlink(name, dir_fd=staging)
+                return True
+        return False
+
     def uri(self, key: str) -> str:
         """The object's path."""
         return str(self.root.joinpath(*segments_of(key)))
@@ -150,25 +191,30 @@ class LocalStore:
                     aside.flush()
                     os.fsync(descriptor)
                 try:
-                    os.link(name, segments[-1], src_dir_fd=staging, dst_dir_fd=folders[-1], follow_symlinks=False)
+                    self._link(name, staging, segments[-1], folders[-1])
                 except FileExistsError:
                     return self._settled(folders, segments, "exists")
-                except OSError as wrong:
-                    if wrong.errno in _NO_LINK:
-                        raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
-                                               fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
-                    raise
                 return self._settled(folders, segments, "created")
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=staging)
 
+    def _link(self, name: str, folder: int, new: str, new_folder: int) -> None:
+        """Give a file a second name, unless that is taken. Raises FileExistsError, StorageIoFailure: there are no hard links."""
+        try:
+            os.link(name, new, src_dir_fd=folder, dst_dir_fd=new_folder, follow_symlinks=False)
+        except OSError as wrong:
+            if wrong.errno in _NO_LINK:
+                raise StorageIoFailure(f"the file system of {self.root} has no hard links ({wrong.strerror}).", path=str(self.root),
+                                       fix="Put the store root on a file system that has them (ext4, XFS, APFS, NFS).") from wrong
+            raise
+
     def _new_aside(self, staging: int) -> tuple[str, int]:
-        """An unused name: process and count, tried until the kernel says that it is new."""
+        """A new aside under an unused name: process and count, tried until the kernel says that it is new."""
         while True:
             name = f"{os.getpid()}-{next(self._counter)}"
-            with suppress(FileExistsError):
-                return name, os.open(name, _ASIDE, 0o644, dir_fd=staging)
+            if (descriptor := new_aside(name, staging)) is not None:
+                return name, descriptor
 
     def _settled(self, folders: Folders, segments: Segments, outcome: PutOutcome) -> PutOutcome:
         """Make the name durable, whichever process created it and its folders: an object reported as `exists` must not be lost either."""

@@ -22,7 +22,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.text_files import bounded_lines, load_object, opened
+from offline_feature_plane.text_files import load_object, read_lines
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
@@ -127,14 +127,13 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
         return
     before = stamp_as_hashed(file)
     try:
-        with opened(file.path, gzipped=file.relative.endswith(".gz")) as stream:
-            for _, line in bounded_lines(stream.readline, file.path):
-                try:
-                    document = load_object(line)
-                except (SchemaInvalid, ResourceExceeded):
-                    yield None
-                else:
-                    yield decode(document)
+        for _, line in read_lines(file.path, gzipped=file.relative.endswith(".gz")):
+            try:
+                document = load_object(line)
+            except (SchemaInvalid, ResourceExceeded):
+                yield None
+            else:
+                yield decode(document)
     except (OSError, EOFError, zlib.error) as wrong:
         said = getattr(wrong, "strerror", None) or wrong
         raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong

@@ -9,19 +9,26 @@ from typing import Any, Literal
 
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import OfsError, RefNotFound
-from offline_feature_plane.ports import PutOutcome
+from offline_feature_plane.ports import Leftover, PutOutcome
 
 How = Literal["fail before", "fail after", "crash before", "crash after"]
 
 
 class MemoryStore:
-    """A `ports.ObjectStore` that lives and dies with the process. Safe for threads."""
+    """A `ports.ObjectStore` that lives and dies with the process. Safe for threads.
+
+    `unfinished` holds by key what somebody began to write and did not finish, as uploads in parts of a remote store do.
+    """
 
     name = "memory"
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.unfinished: dict[str, bytes] = {}
         self._turn = threading.Lock()
+
+    def prove(self) -> None:
+        """Memory keeps its word."""
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create if absent."""
@@ -56,15 +63,28 @@ class MemoryStore:
         """Is there an object?"""
         return key in self.objects
 
+    def size(self, key: str) -> int:
+        """How many bytes. Raises RefNotFound."""
+        return len(self.get(key))
+
     def list(self, prefix: str) -> Iterator[str]:
         """Keys below a prefix of whole segments, in byte order."""
         below = prefix.rstrip("/") + "/" if prefix else ""
         return iter(sorted(key for key in self.objects if key.startswith(below)))
 
     def delete(self, key: str) -> None:
-        """Remove an object. Raises RefNotFound."""
-        self.get(key)
-        del self.objects[key]
+        """Remove an object; an absent one is fine."""
+        self.objects.pop(key, None)
+
+    def leftovers(self, prefix: str, is_over: Callable[[str], bool]) -> Iterator[Leftover]:
+        """What was begun below a prefix for keys that are over."""
+        for key in sorted(one for one in self.unfinished if one.startswith(f"{prefix}/")):
+            if is_over(key):
+                yield Leftover(key, len(self.unfinished.get(key, b"")), "its run has ended")
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Forget what was begun."""
+        return self.unfinished.pop(leftover.name, None) is not None
 
     def uri(self, key: str) -> str:
         """`memory:` and the key."""

@@ -29,11 +29,12 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
 )
 from offline_feature_plane.ports import Ledger, Run, Submitted
+from offline_feature_plane.testing.adoption_contract import AdoptionContract
 from offline_feature_plane.testing.asking import CALLERS, LEASE_US, ONE, OTHER, REQUEST, ManualClock, at_once, submit, unnamed
 from offline_feature_plane.testing.queue_contract import MakeLedger, QueueContract
 
 
-class LedgerContract(QueueContract):
+class LedgerContract(QueueContract, AdoptionContract):
     """The laws of `ports.Ledger` (`domain.md` §4)."""
 
     @pytest.fixture
@@ -97,14 +98,14 @@ class LedgerContract(QueueContract):
         assert [run.request_id for run in ledger.runs(limit=2)] == ["request-0002", "request-0001"]
 
     def test_a_run_is_found_by_its_name(self, ledger: Ledger) -> None:
-        """By request id or by the beginning of its key, never more than requested; an empty name matches nothing."""
+        """By request id or by the beginning of its key, never more than requested; an empty or unreadable name matches nothing."""
         runs = [submit(ledger, f"request-{number:04}").run for number in range(20)]
         assert [run.run_key for run in ledger.find("request-0007")] == [runs[7].run_key]
         assert [run.run_key for run in ledger.find(runs[3].run_key)] == [runs[3].run_key]
         first = runs[0].run_key[0]
         assert {run.run_key for run in ledger.find(first, limit=100)} == {run.run_key for run in runs if run.run_key.startswith(first)}
         assert len(ledger.find("request-0007", limit=1)) == 1
-        assert [ledger.find(name) for name in ("", "request-", "%", "_")] == [(), (), (), ()]
+        assert [ledger.find(name) for name in ("", "request-", "%", "_", "\0", "\udcff")] == [()] * 6
 
     def test_an_unknown_run_is_not_found(self, ledger: Ledger) -> None:
         """Every verb says RunNotFound for a key that the ledger does not have."""
@@ -267,15 +268,22 @@ class LedgerContract(QueueContract):
 
     # --- races ----------------------------------------------------------------------------------------------
 
-    def test_many_callers_of_one_request_open_one_run(self, ledger: Ledger) -> None:
-        """64 callers at once, two payloads: one row, one NEW, every caller of the winning payload converges, no other one does."""
-        answers = at_once(CALLERS, lambda number: submit(ledger, payload_digest=(ONE, OTHER)[number % 2]))
-        winner = ledger.run(key_of(REQUEST)).payload_digest
-        for number, answer in enumerate(answers):
-            assert isinstance(answer, Submitted) == ((ONE, OTHER)[number % 2] == winner)
-        assert Counter(answer.outcome if isinstance(answer, Submitted) else answer.code for answer in answers) == \
-            {"NEW": 1, "DUPLICATE": CALLERS // 2 - 1, "REQUEST_ID_PAYLOAD_MISMATCH": CALLERS // 2}
-        assert (len(ledger.runs()), len(ledger.events(key_of(REQUEST)))) == (1, 1)
+    @pytest.mark.parametrize("rounds", [20, pytest.param(1_000, marks=pytest.mark.long)])
+    def test_many_callers_of_one_request_open_one_run(self, ledger: Ledger, rounds: int) -> None:
+        """64 callers at once, of one payload or two: one row, one NEW, and the run for each caller of its payload and no other (R1)."""
+        for number in range(rounds):
+            request_id, payloads = f"request-{number:05}", [(ONE, OTHER)[caller >> number % 7 & 1] for caller in range(CALLERS)]
+
+            def ask(caller: int, request_id: str = request_id, payloads: list[str] = payloads) -> Submitted:
+                return submit(ledger, request_id, payloads[caller])
+
+            answers = at_once(CALLERS, ask)
+            run = ledger.run(key_of(request_id))
+            for payload, answer in zip(payloads, answers, strict=True):
+                assert isinstance(answer, Submitted if payload == run.payload_digest else RequestIdPayloadMismatch)
+            assert Counter(answer.outcome for answer in answers if isinstance(answer, Submitted))["NEW"] == 1
+            assert len(ledger.events(run.run_key)) == 1
+        assert len(ledger.runs(limit=2 * rounds)) == rounds
 
     def test_many_unnamed_callers_open_one_run(self, ledger: Ledger) -> None:
         """64 equal commands at once are one run."""

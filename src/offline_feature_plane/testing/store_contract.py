@@ -49,6 +49,13 @@ class StoreContract:
         assert reopen().local_copy(key, tmp_path / "made if needed").read_bytes() == b"\x00bytes\xff"
         assert reopen().digest(key) == sha256_of(b"\x00bytes\xff")
 
+    def test_a_sound_store_is_proved_again_and_again(self, reopen: Reopen) -> None:
+        """Trying a store leaves no object, whether it is new or in use."""
+        reopen().prove()
+        reopen().put_new("a", b"1")
+        reopen().prove()
+        assert list(reopen().list("")) == ["a"]
+
     def test_an_object_may_be_empty(self, reopen: Reopen) -> None:
         """No bytes are bytes too."""
         assert reopen().put_new("empty", b"") == "created"
@@ -155,6 +162,25 @@ class StoreContract:
                         continue
                 assert seen == len(data)
                 assert putting.result() == "created"
+
+    def test_a_size_is_told_without_reading(self, reopen: Reopen) -> None:
+        """The number of bytes of an object; of an absent one RefNotFound."""
+        store = reopen()
+        for count in (0, 1, 70_000):
+            store.put_new(f"sized/{count}", b"x" * count)
+            assert store.size(f"sized/{count}") == count
+        with pytest.raises(RefNotFound):
+            store.size("sized/absent")
+
+    def test_finished_work_leaves_nothing_over(self, reopen: Reopen, tmp_path: Path) -> None:
+        """Puts of every outcome leave nothing that could be collected, whatever is said to be over."""
+        (tmp_path / "part").write_bytes(bytes(12_000_000))
+        store = reopen()
+        for _ in range(2):
+            store.put_new("run/a", b"1")
+            store.put_file("run/b", tmp_path / "part")
+        assert list(store.leftovers("run", lambda _: True)) == []
+        assert list(store.list("run")) == ["run/a", "run/b"]
 
     def test_a_uri_names_the_object(self, reopen: Reopen) -> None:
         """The name for people ends in the key."""

@@ -12,14 +12,14 @@ from offline_feature_plane.errors import EngineFailed, OfsError, ResourceExceede
 
 
 def open_connection(work: Path, memory_limit: str | None = None, threads: int | None = None,
-                    readable: Sequence[Path] = ()) -> duckdb.DuckDBPyConnection:
+                    readable: Sequence[str] = ()) -> duckdb.DuckDBPyConnection:
     """Open a locked in-memory DuckDB that spills into `work` and can open nothing else but `readable` files.
 
     Args:
         work: an existing scratch folder of this build.
         memory_limit: such as `4GB`; None leaves DuckDB's default.
         threads: None leaves DuckDB's default.
-        readable: files that SQL may open by name. (DuckDB's allowed paths grant writing too: hash what matters.)
+        readable: files that DuckDB may open by these names. (Its allowed paths grant writing too: hash what matters.)
 
     Raises:
         SettingsInvalid: a malformed limit. StorageIoFailure: the scratch folder cannot be used.
@@ -38,8 +38,7 @@ def open_connection(work: Path, memory_limit: str | None = None, threads: int | 
             raise SettingsInvalid(f"memory_limit {memory_limit!r} or threads {threads!r} is not valid: {wrong}.", path="engine",
                                   fix="Write for example memory_limit: 4GB and threads: 2.") from wrong
         connection.execute("SET temp_directory = $folder", {"folder": str(work)})
-        connection.execute("SET allowed_directories = $folders", {"folders": [str(work)]})
-        connection.execute("SET allowed_paths = $paths", {"paths": [str(path) for path in readable]})
+        connection.execute("SET allowed_paths = $paths", {"paths": list(readable)})
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET preserve_insertion_order = true")
         connection.execute("SET python_enable_replacements = false")

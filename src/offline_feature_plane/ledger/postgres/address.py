@@ -31,7 +31,7 @@ class Address:
     Attributes:
         text: as it was written; it holds no secret.
         conninfo: the same for libpq, without our own parameter.
-        schema: the schema that the tables are in; a plain lower-case name, so that it needs no quotes.
+        schema: the schema that the tables are in; a plain name (`is_schema`).
     """
 
     text: str
@@ -46,6 +46,15 @@ def is_address(text: str) -> bool:
     (True, False)
     """
     return text.partition("://")[0] in SCHEMES and "://" in text
+
+
+def is_schema(name: str) -> bool:
+    """May a schema be called that? Only plain names, so that no statement needs quotes.
+
+    >>> is_schema("ofs_cards"), is_schema("pg_mine"), is_schema('x"; DROP')
+    (True, False, False)
+    """
+    return _SCHEMA.fullmatch(name) is not None
 
 
 def address_from(text: str) -> Address:
@@ -74,7 +83,7 @@ conninfo='postgresql://ofs@db.example/plane?sslmode=require', schema='cards')
             known = nearest(name, _PARAMETERS)
             raise SettingsInvalid(f"the address has an unknown parameter. {known}".strip(), fix="Leave it out.")
     schema = dict(parameters).get("schema", DEFAULT_SCHEMA)
-    if not _SCHEMA.fullmatch(schema):
+    if not is_schema(schema):
         raise SettingsInvalid("the schema in the address is not a plain name.",
                               fix="Use up to 63 lower-case letters, digits and `_`, not beginning with a digit or `pg_`.")
     rest = "&".join(f"{name}={value}" for name, value in parameters if name != "schema")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from typing import Final
 
 import psycopg
 
 from offline_feature_plane.errors import InvalidTransition, LedgerUnavailable, OfsError
 
-_AWAY = ("the ledger's server is not there", "Start it, or check host, port and network, then run again.")
+_AWAY = ("the ledger's server cannot be reached", "Start it, or check host, port and network, then run again.")
 _FULL = ("the ledger's server has no room left", "Free disk or memory on the server, then run again.")
 _CROWDED = ("the ledger's server has no connection left for this role", "Run fewer workers at once, or allow more connections.")
 _REFUSED = ("the ledger's server refuses the role",
@@ -31,12 +31,12 @@ _BY_STATE: Final = {
     "40": _CLASH, "42P01": _NO_LEDGER, "42703": _NO_LEDGER, "42883": _NO_LEDGER, "3F000": _NO_LEDGER, "58": _DAMAGED, "XX": _DAMAGED,
     "F0": _DAMAGED,
 }
-# What a refused connection says; a server that speaks another language is told apart no further than _AWAY.
+# How a refusal to connect begins, for which there is no SQLSTATE; one in another language is told apart no further than _AWAY.
 _BY_WORDS: Final = (
-    ("password", _REFUSED), ("authentication", _REFUSED), ("pg_hba.conf", _REFUSED), ("is not permitted to log in", _REFUSED),
-    ("permission denied for database", _REFUSED), ("too many", _CROWDED), ("remaining connection slots", _CROWDED),
-    ("role", _REFUSED), ("database system is", _AWAY), ("database", _NO_DATABASE), ("not a hot standby", _STANDBY),
-    ("session is read-only", _STANDBY), ("read-write", _STANDBY),
+    (re.compile(r"\w+ authentication failed|fe_sendauth|no pg_hba\.conf entry|role \"|permission denied for database"), _REFUSED),
+    (re.compile(r"(sorry, )?too many|remaining connection slots"), _CROWDED),
+    (re.compile(r"database \""), _NO_DATABASE),
+    (re.compile(r"session is read-only|server is in hot standby mode"), _STANDBY),
 )
 
 
@@ -44,7 +44,7 @@ def mapped(wrong: Exception, place: str) -> OfsError:
     """The error of ours that an error of the driver is: always LedgerUnavailable, but for what the tables' own laws refuse.
 
     Args:
-        wrong: any `psycopg.Error` or `psycopg.Warning`, or a UnicodeError from looking up a host.
+        wrong: any `psycopg.Error` or `psycopg.Warning`.
         place: the ledger's address.
     """
     said, state = _said(wrong), getattr(wrong, "sqlstate", None)
@@ -65,13 +65,9 @@ def _told(wrong: Exception, state: str | None, said: str) -> tuple[str, str]:
         fitting = [prefix for prefix in _BY_STATE if state.startswith(prefix)]
         return _BY_STATE[max(fitting, key=len)] if fitting else _DEFECT
     if isinstance(wrong, psycopg.OperationalError):
-        return _by_words(said, _BY_WORDS)
-    return _AWAY if isinstance(wrong, UnicodeError) else _DEFECT
-
-
-def _by_words(said: str, table: Sequence[tuple[str, tuple[str, str]]]) -> tuple[str, str]:
-    refusal = said.partition("FATAL:")[2]  # only then it is the server that speaks
-    return next((told for words, told in table if words in refusal), _AWAY)
+        refusal = said.partition(" failed: ")[2].removeprefix("FATAL: ")
+        return next((told for words, told in _BY_WORDS if words.match(refusal)), _AWAY)
+    return _DEFECT
 
 
 def _said(wrong: Exception) -> str:

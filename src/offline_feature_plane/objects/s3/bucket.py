@@ -18,23 +18,24 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, RefNotFound, ResourceExceeded, StorageIoFailure
-from offline_feature_plane.objects.s3.failures import FOREIGN, Verdict, code_of, verdict_on
+from offline_feature_plane.objects.s3.failures import FAILURES, Unintelligible, Verdict, by_sdk, code_of, status_of, verdict_on
 from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.ports import Clock, PutOutcome
 
 DIGEST: Final = "ofs-sha256"  # the object's own metadata: what its bytes hash to, so that no damage on the way goes unseen
 ATTEMPTS: Final = 5
-FIRST_WAIT_US: Final = 200_000
+FIRST_WAIT_US: Final = 100_000
 
 _BLOCK: Final = 1 << 20
 Answer = TypeVar("Answer")
 
 
-class Damaged(ValueError):
+class Damaged(Unintelligible):
     """The bytes that came are not those that were put."""
 
     def __init__(self, digest: str) -> None:
@@ -46,13 +47,15 @@ class Bucket:
     """Requests below one prefix. Safe for threads."""
 
     def __init__(self, client: Any, place: S3Place, clock: Clock) -> None:
-        self.client = client
+        self._client = client
         self.place = place
         self._clock = clock
 
-    def name(self, key: str) -> dict[str, str]:
-        """How a request names an object."""
-        return {"Bucket": self.place.bucket, "Key": self.place.prefix + key}
+    def request(self, operation: str, key: str, **parameters: Any) -> dict[str, Any]:
+        """One request about an object, by the SDK's name of the operation. Raises one of FAILURES."""
+        answer: dict[str, Any] = by_sdk(getattr(self._client, operation), Bucket=self.place.bucket, Key=self.place.prefix + key,
+                                        **parameters)
+        return answer
 
     def ask(self, doing: str, key: str, request: Callable[[], Answer]) -> Answer:
         """Ask until there is an answer: for requests that may be repeated.
@@ -65,7 +68,7 @@ class Bucket:
         for pause_us in self._pauses(key):
             try:
                 return request()
-            except FOREIGN as wrong:
+            except FAILURES as wrong:
                 verdict = verdict_on(wrong)
                 if verdict.meaning == "absent" and doing in {"read", "delete"}:
                     raise RefNotFound(f"there is no object at {self.place.uri(key)}.", path=key) from wrong
@@ -74,7 +77,7 @@ class Bucket:
                         raise DigestMismatch(f"the bytes of {self.place.uri(key)} are not those that were put.", path=key,
                                              fix="Restore the object from a copy of the store.") from wrong
                     damages.add(wrong.digest)
-                if verdict.meaning not in {"again", "doubt"} or pause_us is None:
+                if verdict.meaning == "refused" or pause_us is None:
                     raise self._failure(doing, key, verdict, wrong) from wrong
             self._clock.sleep_us(pause_us)
         raise AssertionError("unreachable")
@@ -88,13 +91,13 @@ class Bucket:
             send: the request; carried out more than once if need be.
 
         Raises:
-            DigestMismatch: what stands there is damaged. StorageIoFailure: it could not be found out.
+            StorageIoFailure: it could not be found out.
         """
         in_doubt = False
         for pause_us in self._pauses(key):
             try:
                 send()
-            except FOREIGN as wrong:
+            except FAILURES as wrong:
                 verdict = verdict_on(wrong)
                 if verdict.meaning == "refused":
                     raise self._failure("write", key, verdict, wrong) from wrong
@@ -113,7 +116,7 @@ class Bucket:
         if not isinstance(body, bytes):
             body.seek(0)
         condition = {"IfNoneMatch": "*"} if if_absent else {}
-        self.client.put_object(**self.name(key), Body=body, ChecksumSHA256=checksum(digest), Metadata=promise(digest), **condition)
+        self.request("put_object", key, Body=body, ChecksumSHA256=checksum(digest), Metadata=promise(digest), **condition)
 
     def read(self, key: str, most: int) -> bytes:
         """All bytes of an object. Raises RefNotFound, ResourceExceeded, DigestMismatch, StorageIoFailure."""
@@ -136,9 +139,9 @@ class Bucket:
         def look() -> bool:
             try:
                 with self.opened(key, Range="bytes=0-0") as answer:
-                    answer["Body"].read(1)
-            except FOREIGN as wrong:
-                if code_of(wrong) != "InvalidRange":  # the object is empty
+                    by_sdk(answer["Body"].read, 1)
+            except FAILURES as wrong:
+                if status_of(wrong) != 416:  # there is an object, and it has no first byte
                     raise
             return True
         try:
@@ -146,14 +149,32 @@ class Bucket:
         except RefNotFound:
             return False
 
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefNotFound, StorageIoFailure."""
+        def look() -> int:
+            with self.opened(key) as answer:
+                return _length(answer)
+        return self.ask("read", key, look)
+
+    def uploads(self, below: str) -> list[tuple[str, str]]:
+        """Uploads in parts that were begun and not ended: key and id, sorted. Raises StorageIoFailure."""
+        start = self.place.prefix + below
+
+        def every_page() -> list[dict[str, Any]]:
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.place.bucket, Prefix=start)
+            return [one for page in pages for one in page.get("Uploads", ())]
+        begun = self.ask("list", below, partial(by_sdk, every_page))
+        named = ((one.get("Key", ""), one.get("UploadId", "")) for one in begun)
+        return sorted((key.removeprefix(self.place.prefix), upload) for key, upload in named if key.startswith(start))
+
     def keys(self, below: str) -> list[str]:
         """Names of objects that begin with a text, without our prefix. Raises StorageIoFailure."""
+        start = self.place.prefix + below
         found: list[str] = []
-        start, tokens = self.place.prefix + below, [""]
+        tokens = [""]
         while True:
-            more = {"ContinuationToken": tokens[-1]} if tokens[-1] else {}
-            page = self.ask("list", below, lambda more=more: self.client.list_objects_v2(Bucket=self.place.bucket, Prefix=start, **more))
-            found += [one["Key"] for one in page.get("Contents", ())]
+            page = self.ask("list", below, partial(self._page, start, tokens[-1]))
+            found += [one.get("Key", "") for one in page.get("Contents", ())]
             if not page.get("IsTruncated"):
                 return [key.removeprefix(self.place.prefix) for key in found if key.startswith(start)]
             tokens.append(page.get("NextContinuationToken", ""))
@@ -164,14 +185,14 @@ class Bucket:
     def remove(self, key: str) -> None:
         """Remove an object, if there is one. Raises StorageIoFailure."""
         try:
-            self.ask("delete", key, lambda: self.client.delete_object(**self.name(key)))
+            self.ask("delete", key, lambda: self.request("delete_object", key))
         except RefNotFound:
             return
 
     @contextmanager
     def opened(self, key: str, **only: str) -> Iterator[dict[str, Any]]:
         """The answer to a GET, whose body is still to come."""
-        answer: dict[str, Any] = self.client.get_object(**self.name(key), **only)
+        answer = self.request("get_object", key, **only)
         try:
             yield answer
         finally:
@@ -181,21 +202,27 @@ class Bucket:
         """Hand over the body of an answer block by block, and return its digest.
 
         Raises:
-            Damaged: it is not what was put. ResourceExceeded: it is longer than `most`.
+            Unintelligible: nothing says how long it is. Damaged: it is not what was put. ResourceExceeded: it is longer than `most`.
         """
-        hashed, length = hashlib.sha256(), 0
-        if most is None or answer.get("ContentLength", 0) <= most:
-            while (most is None or length <= most) and (block := answer["Body"].read(_BLOCK)):
-                hashed.update(block)
-                take(block)
-                length += len(block)
-        if most is not None and max(length, answer.get("ContentLength", 0)) > most:
-            raise ResourceExceeded(f"{self.place.uri(key)} is longer than {most:,} bytes, and no document is.", path=key,
+        length = _length(answer)
+        if most is not None and length > most:
+            raise ResourceExceeded(f"{self.place.uri(key)} has {length:,} bytes; no document is longer than {most:,}.", path=key,
                                    fix="Look what it is, and restore the document from a copy of the store.")
+        hashed = hashlib.sha256()
+        while block := by_sdk(answer["Body"].read, _BLOCK):
+            hashed.update(block)
+            take(block)
         digest = f"sha256:{hashed.hexdigest()}"
         if promised(answer) not in {None, digest}:
             raise Damaged(digest)
         return digest
+
+    def _page(self, start: str, token: str) -> dict[str, Any]:
+        more = {"ContinuationToken": token} if token else {}
+        page: dict[str, Any] = by_sdk(self._client.list_objects_v2, Bucket=self.place.bucket, Prefix=start, **more)
+        if "IsTruncated" not in page:
+            raise Unintelligible("half a page")
+        return page
 
     def _standing(self, key: str, digest: str | None) -> PutOutcome | None:
         """What a put comes to, by what is there now; without a digest nothing of ours can be there."""
@@ -203,6 +230,8 @@ class Bucket:
             if digest is None:
                 return "exists" if self.holds(key) else None
             return "created" if self.digest(key) == digest else "exists"
+        except DigestMismatch:  # whoever reads it will be told
+            return "exists"
         except RefNotFound:
             return None
 
@@ -218,6 +247,19 @@ class Bucket:
             who = f"{key} {os.getpid()} {threading.get_ident()} {attempt}"
             yield longest - longest // 2 * int(sha256_of(who.encode())[7:15], 16) // 0xFFFFFFFF
         yield None
+
+
+def _length(answer: dict[str, Any]) -> int:
+    if not isinstance(length := answer.get("ContentLength"), int):
+        raise Unintelligible("no length")
+    return length
+
+
+def part_of(answer: dict[str, Any], name: str) -> str:
+    """A part that an answer must have. Raises Unintelligible."""
+    if not isinstance(said := answer.get(name), str) or not said:
+        raise Unintelligible(f"no {name}")
+    return said
 
 
 def checksum(digest: str) -> str:

@@ -7,9 +7,10 @@ says nothing at all. Texts of the store are not repeated: they may quote what sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from boto3.exceptions import Boto3Error
 from botocore import exceptions as sdk
@@ -18,9 +19,26 @@ from urllib3.exceptions import HTTPError
 
 Meaning = Literal["absent", "taken", "again", "doubt", "refused"]
 
-# What the SDK raises. Its parsers meet whatever a broken server answers, and raise what that makes of them.
-FOREIGN: Final = (sdk.BotoCoreError, sdk.ClientError, Boto3Error, ResponseParserError, HTTPError, ValueError, LookupError, TypeError,
-                  AttributeError, OSError)
+Result = TypeVar("Result")
+
+_CODE: Final = re.compile(r"[A-Z][A-Za-z0-9]{2,59}")
+
+
+class Unintelligible(Exception):
+    """What came is no answer: the SDK tripped over it, or something is missing or damaged in it."""
+
+
+FAILURES: Final = (sdk.BotoCoreError, sdk.ClientError, Boto3Error, ResponseParserError, HTTPError, Unintelligible)
+
+
+def by_sdk(work: Callable[..., Result], *arguments: Any, **parameters: Any) -> Result:
+    """Let the SDK do something. Raises one of FAILURES, whatever goes wrong."""
+    try:
+        return work(*arguments, **parameters)
+    except FAILURES:
+        raise
+    except Exception as tripped:  # its parsers and credential providers raise whatever they trip over
+        raise Unintelligible(type(tripped).__name__) from tripped
 
 
 @dataclass(frozen=True)
@@ -33,9 +51,9 @@ class Verdict:
 
 
 _RETRY: Final = "Check the store, then run the same command again."
-_CREDENTIALS: Final = ("Check the credentials that the SDK finds: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile of `s3.profile`, or "
-                       "the machine's role.")
-_RIGHTS: Final = "Grant s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket on this bucket and prefix."
+_CREDENTIALS: Final = ("Check the credentials that the SDK finds: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile that "
+                       "`s3.profile` names, or the role of the machine.")
+_RIGHTS: Final = "Grant s3:ListBucket on the bucket, and s3:GetObject, PutObject, DeleteObject and AbortMultipartUpload below the prefix."
 _CLOCK: Final = "Set this machine's clock: the store takes only requests of the last minutes."
 _BUCKET: Final = "Create the bucket, or correct `store`."
 _REGION: Final = "State the region of the bucket under `s3.region`, and its address under `s3.endpoint` if it is not with AWS."
@@ -43,6 +61,7 @@ _REACH: Final = "Check `s3.endpoint`, the network, and that the server runs."
 _TLS: Final = "Check the server's certificate and the scheme of `s3.endpoint`; AWS_CA_BUNDLE names an authority of your own."
 _PROXY: Final = "Check HTTPS_PROXY and NO_PROXY."
 _SDK: Final = "Check `s3` in plane.yaml, and the SDK's own files and variables."
+_FEATURES: Final = "Use a store that knows conditional writes (`If-None-Match: *`) and uploads in parts."
 _ROOM: Final = "Make room in the store, or raise its quota."
 
 _BY_CODE: Final[Mapping[str, tuple[Meaning, str]]] = {
@@ -66,7 +85,7 @@ _BY_CODE: Final[Mapping[str, tuple[Meaning, str]]] = {
 }
 _BY_STATUS: Final[Mapping[int, tuple[Meaning, str]]] = {
     401: ("refused", _CREDENTIALS), 403: ("refused", _RIGHTS), 404: ("absent", _RETRY), 408: ("doubt", _RETRY), 409: ("again", _RETRY),
-    412: ("taken", _RETRY), 425: ("doubt", _RETRY), 429: ("doubt", _RETRY), 501: ("refused", _RETRY), 507: ("refused", _ROOM),
+    412: ("taken", _RETRY), 425: ("doubt", _RETRY), 429: ("doubt", _RETRY), 501: ("refused", _FEATURES), 507: ("refused", _ROOM),
     **dict.fromkeys((301, 302, 303, 307, 308), ("refused", _REGION)),
 }
 
@@ -92,19 +111,23 @@ _BY_CLASS: Final[tuple[tuple[tuple[type[Exception], ...], Verdict], ...]] = (
 def verdict_on(wrong: Exception) -> Verdict:
     """What a failure means. Anything unknown is in doubt."""
     if isinstance(wrong, sdk.ClientError):
-        return _verdict_on_answer(wrong.response)
+        return _verdict_on_answer(wrong)
     return next((verdict for classes, verdict in _BY_CLASS if isinstance(wrong, classes)),
                 Verdict("doubt", "the store's answer makes no sense", _RETRY))
 
 
 def code_of(wrong: Exception) -> str | None:
-    """The store's own error code, if it answered with one."""
-    return str(wrong.response.get("Error", {}).get("Code", "")) if isinstance(wrong, sdk.ClientError) else None
+    """The store's own error code, if it answered with one that reads like one."""
+    code = str(wrong.response.get("Error", {}).get("Code", "")) if isinstance(wrong, sdk.ClientError) else ""
+    return code if _CODE.fullmatch(code) else None
 
 
-def _verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+def status_of(wrong: Exception) -> int:
+    """The HTTP status that the store answered with; 0 if it did not answer."""
+    return int(wrong.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) if isinstance(wrong, sdk.ClientError) else 0
+
+
+def _verdict_on_answer(wrong: Exception) -> Verdict:
+    code, status = code_of(wrong) or "", status_of(wrong)
     meaning, fix = _BY_CODE.get(code) or _BY_STATUS.get(status) or (("refused", _SDK) if 400 <= status < 500 else ("doubt", _RETRY))
-    said = f"{code} ({status})" if code.isalnum() and not code.isdigit() and len(code) <= 60 else str(status)
-    return Verdict(meaning, f"the store answered {said}", fix)
+    return Verdict(meaning, f"the store answered {code} ({status})" if code else f"the store answered {status}", fix)

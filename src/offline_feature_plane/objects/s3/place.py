@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from offline_feature_plane.contracts.plane import S3Access
 from offline_feature_plane.errors import SettingsInvalid
-from offline_feature_plane.objects.keys import is_segment
+from offline_feature_plane.objects.keys import MAX_KEY, is_segment
 
 SCHEME: Final = "s3://"
-MAX_PREFIX: Final = 1_024 - 1_000 - 1  # what S3 leaves of a name beside the longest key and a slash
-
+MAX_PREFIX: Final = 1_024 - MAX_KEY  # what S3 leaves of a name beside the longest key
+BY_REFERENCE: Final = ("Give them by reference: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile of the SDK that "
+                       "`s3.profile` names, or the role of the machine.")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -63,16 +64,13 @@ def place_from(text: str, access: S3Access) -> S3Place:
                               fix=BY_REFERENCE)
     segments = [one for one in parts.path.strip("/").split("/") if one]
     prefix = "".join(f"{one}/" for one in segments)
-    if parts.scheme != "s3" or parts.query or parts.fragment or not _BUCKET.fullmatch(parts.netloc):
+    if not is_bucket(text) or parts.query or parts.fragment or not _BUCKET.fullmatch(parts.netloc):
         raise _unreadable()
     if "//" in parts.path or not all(map(is_segment, segments)) or len(prefix) > MAX_PREFIX:
         raise SettingsInvalid("the prefix in the address of the store is not valid.",
                               fix=f"Use up to {MAX_PREFIX} of A-Z a-z 0-9 _ . - and single slashes.")
     return S3Place(parts.netloc, prefix, access)
 
-
-BY_REFERENCE: Final = ("Give them by reference: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile of the SDK named under "
-                       "`s3.profile`, or the role of the machine.")
 
 
 def _unreadable() -> SettingsInvalid:

@@ -1,8 +1,8 @@
 """Is this a store that publication can rely on? Asked once, before the first write of a process (R7).
 
 A store that takes `If-None-Match: *` and does not obey it would let the second of two writers win, silently and only in a race. So it is
-tried: one small object is created and stays for ever; then everything that must not change it is tried on it. Its name begins with a dot, which no
-key of ours does. Nobody ever deletes it, so any number of processes may ask at once.
+tried: one small object is created and stays for ever, and then all is tried on it that must not change it. Its name begins with a dot,
+which no key of ours does. Nobody ever deletes it, so any number of processes may ask at once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, ResourceExceeded, StoreUnsafe
-from offline_feature_plane.objects.s3.bucket import Bucket, checksum
-from offline_feature_plane.objects.s3.failures import FOREIGN, verdict_on
+from offline_feature_plane.objects.s3.bucket import Bucket, checksum, part_of
+from offline_feature_plane.objects.s3.failures import FAILURES, verdict_on
 
 FOLDER: Final = ".ofs-probe/"
 OBJECT: Final = FOLDER + "object"
@@ -29,7 +29,7 @@ def check_store(bucket: Bucket) -> None:
     Raises:
         StoreUnsafe: the store does what would lose or mix datasets. StorageIoFailure: it does not answer.
     """
-    bucket.create(OBJECT, sha256_of(KEPT), lambda: bucket.put(OBJECT, KEPT, sha256_of(KEPT)))
+    _is_refused(bucket, lambda: bucket.put(OBJECT, KEPT, sha256_of(KEPT)))  # by all but the very first process
     _see(bucket, "loses or changes what it has acknowledged")
     _refuses(bucket, "PutObject", lambda: bucket.put(OBJECT, CHANGED, sha256_of(CHANGED)))
     _try_joining(bucket)
@@ -51,36 +51,42 @@ def _see(bucket: Bucket, otherwise: str) -> None:
 
 def _try_joining(bucket: Bucket) -> None:
     """The same through parts. What is begun is given up in any case."""
-    client, name = bucket.client, bucket.name(OBJECT)
-    upload = {**name, "UploadId": bucket.ask("write", OBJECT, lambda: client.create_multipart_upload(**name,
-                                                                                                     ChecksumAlgorithm="SHA256"))["UploadId"]}
+    which = {"PartNumber": 1, "ChecksumSHA256": checksum(sha256_of(CHANGED))}
+
+    def begin() -> str:
+        return part_of(bucket.request("create_multipart_upload", OBJECT, ChecksumAlgorithm="SHA256"), "UploadId")
+
+    def send() -> str:
+        return part_of(bucket.request("upload_part", OBJECT, UploadId=upload, Body=CHANGED, **which), "ETag")
+
+    upload = bucket.ask("write", OBJECT, begin)
     try:
-        which = {"PartNumber": 1, "ChecksumSHA256": checksum(sha256_of(CHANGED))}
-        tag = bucket.ask("write", OBJECT, lambda: client.upload_part(**upload, **which, Body=CHANGED))["ETag"]
-        parts = {"Parts": [{**which, "ETag": tag}]}
-        _refuses(bucket, "CompleteMultipartUpload", lambda: client.complete_multipart_upload(**upload, MultipartUpload=parts, IfNoneMatch="*"))
+        parts = {"Parts": [{**which, "ETag": bucket.ask("write", OBJECT, send)}]}
+        _refuses(bucket, "CompleteMultipartUpload", lambda: bucket.request("complete_multipart_upload", OBJECT, UploadId=upload,
+                                                                           MultipartUpload=parts, IfNoneMatch="*"))
     finally:
         with suppress(OfsError):
-            bucket.ask("write", OBJECT, lambda: client.abort_multipart_upload(**upload))
+            bucket.ask("write", OBJECT, lambda: bucket.request("abort_multipart_upload", OBJECT, UploadId=upload))
 
 
 def _refuses(bucket: Bucket, operation: str, send: Callable[[], object]) -> None:
     """The request must be answered with 412; where it is not, the object is set right again for those who ask next."""
-    def attempt() -> str | None:
+    if not _is_refused(bucket, send):
+        with suppress(*FAILURES):
+            bucket.put(OBJECT, KEPT, sha256_of(KEPT), if_absent=False)
+        raise _unsafe(bucket, f"ignores If-None-Match on {operation}")
+
+
+def _is_refused(bucket: Bucket, send: Callable[[], object]) -> bool:
+    def attempt() -> bool:
         try:
             send()
-        except FOREIGN as wrong:
-            verdict = verdict_on(wrong)
-            if verdict.meaning == "taken":
-                return None
-            if "(501)" in verdict.what:
-                return f"knows no If-None-Match on {operation}"
-            raise
-        return f"ignores If-None-Match on {operation}"
-    if (otherwise := bucket.ask("write", OBJECT, attempt)) is not None:
-        with suppress(*FOREIGN):
-            bucket.put(OBJECT, KEPT, sha256_of(KEPT), if_absent=False)
-        raise _unsafe(bucket, otherwise)
+        except FAILURES as wrong:
+            if verdict_on(wrong).meaning != "taken":
+                raise
+            return True
+        return False
+    return bucket.ask("write", OBJECT, attempt)
 
 
 def _unsafe(bucket: Bucket, does: str) -> StoreUnsafe:

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -23,29 +23,31 @@ from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.objects.disk import on_disk, opened_part
 from offline_feature_plane.objects.keys import MAX_DOCUMENT, is_segment, segments_of
 from offline_feature_plane.objects.s3.bucket import Bucket, promised
-from offline_feature_plane.objects.s3.failures import FOREIGN, verdict_on
+from offline_feature_plane.objects.s3.failures import FAILURES, by_sdk, code_of, verdict_on
 from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.objects.s3.probe import check_store
 from offline_feature_plane.objects.s3.upload import Upload
-from offline_feature_plane.ports import Clock, PutOutcome
+from offline_feature_plane.ports import Clock, Leftover, PutOutcome
 
 LONGEST_PUT: Final = 64 << 20  # a longer file goes in parts
 DEFAULT_REGION: Final = "us-east-1"
 
 _CONNECT_S: Final = 5
 _ASIDES = itertools.count()
+_SAFE: set[S3Place] = set()  # tried by this process
+_TRYING = threading.Lock()
 
 
 def connect(place: S3Place) -> Any:
     """A client for this place, with the credentials that the SDK finds. Raises StorageIoFailure if it finds no such profile."""
     access = place.access
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=access.timeout_s, max_pool_connections=16,
+                    s3={"addressing_style": access.addressing or "auto"}, request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required", user_agent_extra="offline-feature-plane")
     try:
-        session = boto3.session.Session(profile_name=access.profile, region_name=access.region)
-        return session.client("s3", endpoint_url=access.endpoint, region_name=session.region_name or DEFAULT_REGION, config=Config(
-            retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=access.timeout_s, max_pool_connections=16,
-            s3={"addressing_style": access.addressing or "auto"}, request_checksum_calculation="when_required",
-            response_checksum_validation="when_required", user_agent_extra="offline-feature-plane"))
-    except FOREIGN as wrong:
+        session = by_sdk(boto3.session.Session, profile_name=access.profile, region_name=access.region)
+        return by_sdk(session.client, "s3", endpoint_url=access.endpoint, region_name=session.region_name or DEFAULT_REGION, config=config)
+    except FAILURES as wrong:
         verdict = verdict_on(wrong)
         raise StorageIoFailure(f"cannot open {place.uri('')}: {verdict.what}.", path=place.uri(""), fix=verdict.fix,
                                cause=type(wrong).__name__) from wrong
@@ -54,7 +56,7 @@ def connect(place: S3Place) -> Any:
 class S3Store:
     """Objects in a bucket, below one prefix. Safe for any number of threads and processes.
 
-    Before the first write the store is tried; reading writes nothing.
+    Before the first write of a process the store is tried; reading writes nothing.
     """
 
     name = "s3"
@@ -62,12 +64,17 @@ class S3Store:
     def __init__(self, place: S3Place, clock: Clock, client: Any = None) -> None:
         self.place = place
         self._bucket = Bucket(client or connect(place), place, clock)
-        self._first = threading.Lock()
-        self._is_safe = False
 
     def __repr__(self) -> str:
         """Shows the place."""
         return f"S3Store({self.place.uri('')!r})"
+
+    def prove(self) -> None:
+        """Try the store, once in a process. Raises StoreUnsafe, StorageIoFailure."""
+        with _TRYING:
+            if self.place not in _SAFE:
+                check_store(self._bucket)
+                _SAFE.add(self.place)
 
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably.
@@ -75,10 +82,10 @@ class S3Store:
         After a lost reply equal bytes count as ours: `created`.
 
         Raises:
-            RefInvalid, StoreUnsafe, DigestMismatch: what is there is damaged. StorageIoFailure.
+            RefInvalid, StoreUnsafe, StorageIoFailure.
         """
         segments_of(key)
-        self._make_sure()
+        self.prove()
         digest = sha256_of(data)
         return self._bucket.create(key, digest, lambda: self._bucket.put(key, data, digest))
 
@@ -86,17 +93,17 @@ class S3Store:
         """Like `put_new` from a local file, in one request or in parts.
 
         Raises:
-            RefInvalid, StoreUnsafe, DigestMismatch, StorageIoFailure: also if `path` is not a regular file.
+            RefInvalid, StoreUnsafe, StorageIoFailure: also if `path` is not a regular file.
         """
         segments_of(key)
         with ExitStack() as open_things:
             with on_disk("read", path):
                 file = open_things.enter_context(opened_part(path))
                 size, digest = os.fstat(file.fileno()).st_size, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            self._make_sure()
+            self.prove()
             if size <= LONGEST_PUT:
                 return self._bucket.create(key, digest, lambda: self._bucket.put(key, file, digest))
-            upload = Upload(self._bucket, key, file, size, digest)
+            upload = Upload(self._bucket, key, path, file, size, digest)
             outcome: PutOutcome = "exists"
             try:
                 outcome = self._bucket.create(key, digest, upload.send)
@@ -143,17 +150,35 @@ class S3Store:
         segments_of(key)
         self._bucket.remove(key)
 
+    def size(self, key: str) -> int:
+        """How many bytes an object has. Raises RefInvalid, RefNotFound, StorageIoFailure."""
+        segments_of(key)
+        return self._bucket.size(key)
+
+    def leftovers(self, prefix: str, is_over: Callable[[str], bool]) -> Iterator[Leftover]:
+        """Uploads in parts that were begun below `prefix` for keys of runs that are over. Raises StorageIoFailure."""
+        for key, upload in self._bucket.uploads(f"{prefix}/" if prefix else ""):
+            if is_over(key):
+                yield Leftover(f"{key}?uploadId={upload}", 0, "parts of an upload whose run is over")
+
+    def remove_leftover(self, leftover: Leftover) -> bool:
+        """Forget the parts of such an upload; False if they are gone already. Raises StorageIoFailure."""
+        key, _, upload = leftover.name.partition("?uploadId=")
+
+        def forget() -> bool:
+            try:
+                self._bucket.request("abort_multipart_upload", key, UploadId=upload)
+            except FAILURES as gone:
+                if code_of(gone) != "NoSuchUpload":
+                    raise
+                return False
+            return True
+        return self._bucket.ask("delete", key, forget)
+
     def uri(self, key: str) -> str:
         """`s3://bucket/prefix/key`. Raises RefInvalid."""
         segments_of(key)
         return self.place.uri(key)
-
-    def _make_sure(self) -> None:
-        """Try the store once. Raises StoreUnsafe, StorageIoFailure."""
-        with self._first:
-            if not self._is_safe:
-                check_store(self._bucket)
-                self._is_safe = True
 
     def _fetched(self, answer: dict[str, Any], key: str, scratch: Path, suffix: str) -> Path:
         """Write the body aside, and give it its name when all of it is there."""

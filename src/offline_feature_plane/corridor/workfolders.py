@@ -1,0 +1,89 @@
+"""Work folders: where attempts compute and looks are taken.
+
+Each is held for as long as its process lives (`process_locks`), so that what a killed one left is told from work in progress.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from offline_feature_plane.corridor.collection import Item
+from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.process_locks import hold, seize
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-[0-9]+-[0-9]+")
+
+
+def make_fresh(folder: Path) -> None:
+    """Make an empty folder. Raises StorageIoFailure if it cannot be made."""
+    with _mapped(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A fresh folder, held during the block and gone after it. Raises StorageIoFailure if it cannot be made."""
+    with ExitStack() as closing:
+        lock = None
+        while lock is None:
+            make_fresh(folder)
+            lock = _held(folder)  # or it was collected in between
+        closing.callback(os.close, lock)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
+    """The folders below `work` whose processes are gone; with `apply` they are removed. What others keep there is left alone."""
+    for folder in sorted(work.iterdir()) if work.is_dir() else ():
+        if _OURS.fullmatch(folder.name):
+            with _orphan(folder) as is_orphan:
+                if is_orphan:
+                    size = sum(path.lstat().st_size for path in folder.rglob("*"))
+                    if apply:
+                        shutil.rmtree(folder, ignore_errors=True)
+                    yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=apply)
+
+
+def _held(folder: Path) -> int | None:
+    """Hold a new folder; None if it is gone by then."""
+    with _mapped(folder):
+        try:
+            descriptor = os.open(folder, _FOLDER)
+        except FileNotFoundError:
+            return None
+    if hold(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def _orphan(folder: Path) -> Iterator[bool]:
+    """Does nobody hold this folder? Nobody else has it during the block."""
+    with ExitStack() as closing:
+        free = False
+        with suppress(OSError):
+            descriptor = os.open(folder, _FOLDER)
+            closing.callback(os.close, descriptor)
+            free = seize(descriptor)
+        yield free
+
+
+@contextmanager
+def _mapped(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as wrong:
+        raise StorageIoFailure(f"the work folder {folder} cannot be created: {wrong.strerror}.", path=str(folder),
+                               fix="Free space there, or set `work` in plane.yaml to a folder that can be written.") from wrong
