@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 from answers import ask, check_answer
@@ -273,3 +274,52 @@ def test_a_worker_that_is_told_to_stop_stops(small):
     _, complaint = worker.communicate(timeout=60)
     assert (worker.returncode, "Stopped" in complaint, "Traceback" in complaint) == (0, True, False)
     assert [run.state for run in opened(small).runs()] == ["DONE"]
+
+
+def test_a_poisoned_request_that_is_the_newest_keeps_no_worker_from_its_work(small, capsys):
+    """Whether a worker can begin is asked of the ledger and the store, not of the runs that happen to stand in front."""
+    for name in ("good", "poison"):
+        small.intent["request_id"] = f"request-{name}"
+        small.documents()
+        opened(small).enqueue(small.intent_path)
+    with sqlite3.connect(small.folder / "ledger.sqlite") as connection:
+        connection.execute("DROP TRIGGER runs_keep_who_they_are")
+        connection.execute("UPDATE runs SET payload = '{\"a\":' WHERE request_id = 'request-poison'")
+    connection.close()
+    assert outcomes(served(opened(small))) == [("PUBLISHED", None), ("QUARANTINED", "LEDGER_CHAIN_BROKEN")]
+
+
+def test_a_worker_with_trouble_of_its_own_does_not_spend_the_attempts_of_a_queue(small):
+    """A worker that has to give back every run takes them slower and slower; once its trouble is over, all runs are built.
+
+    work folder cannot be made: a quarter of an hour ─▶ repaired ─▶ 12 runs published
+    """
+    clock = ManualClock()
+    for number in range(12):
+        small.intent["request_id"] = f"request-{number:04}"
+        small.documents()
+        opened(small, clock).enqueue(small.intent_path)
+    plane, began = opened(small, clock), clock.now_us()
+    (small.folder / "work").write_text("in the way")
+    work = plane.work()
+    while clock.now_us() < began + 900_000_000:
+        assert next(work).error.code == "STORAGE_IO_FAILURE"
+    assert max(run.full_run_attempts for run in plane.runs()) < 6
+    (small.folder / "work").unlink()
+    clock.go_on(300_000_000)
+    assert {one.outcome for one in islice(work, 12)} == {"PUBLISHED", "ALREADY_PUBLISHED"}
+    assert {run.state for run in plane.runs()} == {"DONE"}
+
+
+def test_a_worker_that_works_once_ends_when_a_system_outside_fails_again(small, capsys):
+    """Two runs in a row that are given back for the same disk end `--once`, and leave the other runs their attempts; JSON stays lines."""
+    for number in range(5):
+        small.intent["request_id"] = f"request-{number:04}"
+        small.documents()
+        opened(small).enqueue(small.intent_path)
+    (small.folder / "work").write_text("in the way")
+    assert command(["worker", "--once", "--plane", str(small.folder / "plane.yaml"), "--json"]) == 7
+    *told, error = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert [one["outcome"] for one in told] == ["QUEUED"] * 2
+    assert error["error"]["code"] == "STORAGE_IO_FAILURE"
+    assert sorted(run.attempt for run in opened(small).runs()) == [0, 0, 0, 1, 1]

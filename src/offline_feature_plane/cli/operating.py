@@ -10,6 +10,7 @@ from offline_feature_plane.cli.group import as_json_option, example, intent_argu
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import complain, emit_json, emit_json_line, say, show_error
 from offline_feature_plane.cli.progress import shown
+from offline_feature_plane.errors import OfsError
 from offline_feature_plane.stopping import Terminated
 
 
@@ -41,8 +42,8 @@ def enqueue(intent: Path, plane_path: Path | None, as_json: bool) -> None:
 def worker(once: bool, plane_path: Path | None, as_json: bool) -> int:
     """Take the due runs of this plane one after the other and bring each to its end; any number of workers share a ledger.
 
-    A line says what became of each run (with --json a document on a line of its own). On SIGTERM or Ctrl-C the run at hand is given
-    back at once, and another worker goes on with it.
+    A line says what became of each run (with --json a document on a line of its own). The status is 0, or that of the first run that was
+    not published. On SIGTERM or Ctrl-C the run at hand is given back at once, another worker goes on with it, and the status is 0.
     """
     from offline_feature_plane.cli import showing_runs
 
@@ -53,8 +54,13 @@ def worker(once: bool, plane_path: Path | None, as_json: bool) -> int:
                 bad = bad or (ended.error.exit_status if ended.error is not None and ended.outcome != "CANCELLED" else 0)
                 emit_json_line(ended.document()) if as_json else say(showing_runs.ended(ended))
     except (KeyboardInterrupt, Terminated):
-        complain("Stopped. The run at hand, if there was one, was given back.")
+        complain("Stopped. Another worker goes on with the run at hand, if there was one.")
         return 0
+    except OfsError as error:
+        if not as_json:
+            raise
+        emit_json_line({"error": error.describe()})
+        return error.exit_status
     return bad
 
 

@@ -39,6 +39,7 @@ from offline_feature_plane.errors import (
     LedgerChainBroken,
     LedgerUnavailable,
     OfsError,
+    OutsideError,
     RefInvalid,
     RefNotFound,
     RetryNotPending,
@@ -51,6 +52,7 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.ports import Ports, Progress, Run
 
 POLL_US: Final = 1_000_000
+_LONGEST_AFTER: Final = 6  # failures in a row: half a minute at most until it is seen that all is well again
 
 # What held when the run was asked for: not here, or not now.
 _ELSEWHERE: Final = (CodeReleaseMismatch, FeatureProfileUnresolved, LabelStoreUnavailable, RefNotFound, RunFactsUnavailable,
@@ -60,6 +62,7 @@ _ELSEWHERE: Final = (CodeReleaseMismatch, FeatureProfileUnresolved, LabelStoreUn
 Outcome = Literal["PUBLISHED", "ALREADY_PUBLISHED", "QUEUED", "PUBLISH_PENDING", "FAILED", "CANCELLED", "QUARANTINED", "UNKNOWN"]
 _LEFT: Final[Mapping[str, Outcome]] = {"QUEUED": "QUEUED", "PUBLISH_PENDING": "PUBLISH_PENDING", "FAILED": "FAILED",
                                        "CANCELLED": "CANCELLED"}
+_GIVEN_BACK: Final = ("QUEUED", "PUBLISH_PENDING", "UNKNOWN")
 
 
 @dataclass(frozen=True)
@@ -98,36 +101,45 @@ class Post:
 def serve(post: Post, *, once: bool) -> Iterator[Ended]:
     """Work on due runs, and say of each what became of it; forever, or (`once`) until nothing is due.
 
-    A ledger or store that fails in the middle is told to `post.trouble` and waited for; none costs more than an attempt of one run.
+    A ledger or store that fails in the middle is told to `post.trouble` and waited for. A worker whose runs have to be given back, one
+    after the other, takes them slower and slower: what troubles it may be its own, and every take spends an attempt.
 
     Raises:
-        LedgerUnavailable, StorageIoFailure: at the start, or with `once`: a system outside failed.
+        LedgerUnavailable, StorageIoFailure: at the start, or with `once` twice in a row: a system outside failed.
         StoreUnsafe: at the start: the store would lose or mix datasets.
     """
-    _look(post)
-    post.ports.store.prove()
-    failures = 0
+    failures, is_begun = 0, False
     while True:
         post.worker.heed()
         try:
-            if failures:  # a store that is away would spend the attempts of every run
-                _look(post)
+            if failures or not is_begun:
+                post.ports.store.exists(f"{post.platform_run_id}/ofs/manifests/none.json")
+                post.ports.store.prove()
             ended = _serve_one(post)
         except (LedgerUnavailable, StorageIoFailure) as away:
-            if once:
+            if once or not is_begun:
                 raise
             failures += 1
             post.trouble(away)
-            post.ports.clock.sleep_us(backoff_us(post.worker.name, failures))
+            _wait(post, failures)
             continue
-        if ended is not None:
-            failures = int(ended.error is not None and isinstance(ended.error, (LedgerUnavailable, StorageIoFailure)))
-            yield ended
-        elif once:
-            return
-        else:
+        is_begun = True
+        if ended is None:
+            if once:
+                return
             failures = 0
             post.ports.clock.sleep_us(POLL_US)
+            continue
+        failures = failures + 1 if ended.error is not None and ended.outcome in _GIVEN_BACK else 0
+        yield ended
+        if failures and not once:
+            _wait(post, failures)
+        elif failures > 1 and isinstance(ended.error, OutsideError):
+            raise ended.error
+
+
+def _wait(post: Post, failures: int) -> None:
+    post.ports.clock.sleep_us(backoff_us(post.worker.name, min(failures, _LONGEST_AFTER)))
 
 
 def retry(run: Run, ports: Ports, machine: Machine, worker: Worker, progress: Progress) -> Ended:
@@ -203,12 +215,6 @@ def _quarantine(post: Post, broken: LedgerChainBroken) -> Ended:
         write_quarantine_receipt(post.ports.store, post.ports.clock, post.platform_run_id, run_key, broken)
     post.ports.ledger.quarantine(run_key, code=broken.code, details={"what": broken.what, "worker": post.worker.name})
     return Ended(run_key, None, "QUARANTINED", error=broken)
-
-
-def _look(post: Post) -> None:
-    """Do the ledger and the store answer?"""
-    post.ports.ledger.runs(limit=1)
-    post.ports.store.exists(f"{post.platform_run_id}/ofs/manifests/none.json")
 
 
 def _no_plan() -> Planned:
