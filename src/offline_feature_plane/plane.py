@@ -176,8 +176,16 @@ class Plane:
     # --- operating ------------------------------------------------------------------------------------------
 
     def enqueue(self, intent: Intent) -> Submitted:
-        """Plan an intent and leave its run to the workers; the same intent again is the same run. Raises OfsError as `plan`."""
-        submitted = submit(self.plan(intent), self.ledger)
+        """Plan an intent and leave its run to the workers; the same intent again is the same run.
+
+        Raises:
+            RunScopeInvalid: no worker of this plane would take the run. OfsError: as `plan`.
+        """
+        planned = self.plan(intent)
+        if planned.platform_run_id != self.settings.run_scope:
+            raise RunScopeInvalid(f"the intent belongs to {planned.platform_run_id}; workers of this plane work for "
+                                  f"{self.settings.run_scope}.", path="$.platform_run_id", fix="Use the plane of that run scope.")
+        submitted = submit(planned, self.ledger)
         keep_plan(self.store, submitted.run)
         return submitted
 

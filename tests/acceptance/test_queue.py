@@ -171,6 +171,33 @@ def test_a_request_that_holds_something_else_ends_and_starves_nobody(small):
     assert outcomes(served(opened(small))) == [("FAILED", "REF_INVALID"), ("PUBLISHED", None)]
 
 
+def test_a_run_that_no_worker_would_take_is_not_opened(small, capsys):
+    """An intent of another run scope is refused when it is left to the workers of this plane."""
+    small.intent["platform_run_id"] = "loans"
+    small.documents()
+    check_answer(ask(capsys, "enqueue", str(small.intent_path)), 2, "RUN_SCOPE_INVALID")
+    assert opened(small).runs() == ()
+
+
+def test_the_same_intent_under_another_configuration_is_another_question(small):
+    """A configuration that means something else opens a run of its own; a stated request id keeps the first one's, which stays as it is."""
+    first = opened(small).enqueue(small.intent_path).run
+    small.plane["labels"]["chargeback"]["min_lag"] = "1h"
+    small.documents()
+    second = opened(small).build(small.intent_path)
+    assert (second.outcome, second.run.run_key != first.run_key) == ("PUBLISHED", True)
+    assert opened(small).run(first.run_key).run.state == "QUEUED"
+    small.intent["request_id"] = "request-0001"
+    small.documents()
+    assert opened(small).build(small.intent_path).outcome == "ALREADY_PUBLISHED"
+    del small.plane["labels"]["chargeback"]["min_lag"]
+    small.documents()
+    with pytest.raises(ofs.OfsError) as refused:
+        opened(small).build(small.intent_path)
+    assert refused.value.code == "REQUEST_ID_PAYLOAD_MISMATCH"
+    assert outcomes(served(opened(small))) == [("PUBLISHED", None)]
+
+
 def test_a_worker_serves_its_own_scope_only(small, capsys):
     """Runs of another scope stay untouched, and verbs that name one are refused."""
     other = opened(small).ledger.submit(request_id="request-other", payload_digest="sha256:" + "0" * 64, platform_run_id="loans",

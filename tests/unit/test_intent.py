@@ -36,7 +36,7 @@ def test_a_good_intent_is_written_out():
     assert document["label_basis"]["immature"] == "exclude"
     assert document["coverage_policy"] == {"answered_min": {"chargeback": "1"}, "conflicts_max": "0"}
     assert intent.purpose == "training"
-    assert {"request_id", "actor"} & intent.payload().keys() == set()
+    assert {"request_id", "actor"} & intent.payload("sha256:0").keys() == set()
 
 
 FIELDS = {"request_id": "REQUEST_ID_INVALID", "intent_kind": "INTENT_KIND_UNSUPPORTED", "platform_run_id": "RUN_SCOPE_INVALID",

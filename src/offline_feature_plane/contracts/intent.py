@@ -280,13 +280,15 @@ class BuildIntent(Contract):
         """The full contract as a plain document, every default written out."""
         return self.model_dump(mode="json")
 
-    def payload(self) -> dict[str, Any]:
-        """What was asked, without the actor and the request id: what two requests of one id must agree on.
+    def payload(self, dataset_fingerprint: str) -> dict[str, Any]:
+        """What was asked, without the actor and the request id, and what it means: what two requests of one id must agree on.
 
-        Which label log was in use is not part of it: the log grows while the question stays the same.
+        The same words under another configuration, or other run facts, are another question. Which label log was in use is not part of
+        it: the log grows while the question stays the same.
         """
         asked = {key: value for key, value in self.document().items() if key not in {"request_id", "actor"}}
-        return {**asked, "label_basis": {key: value for key, value in asked["label_basis"].items() if key != "store"}}
+        return {**asked, "label_basis": {key: value for key, value in asked["label_basis"].items() if key != "store"},
+                "dataset_fingerprint": dataset_fingerprint}
 
     @property
     def purpose(self) -> Literal["training", "non_training"]:

@@ -91,7 +91,8 @@ def _rebuilt(store: ObjectStore, platform_run_id: str, run_key: str, now_us: int
     """One run. Raises OfsError for what cannot be believed."""
     plan = _plan(store, platform_run_id, run_key)
     pins = validate(Pins, plan, default=BuildPlanImmutabilityViolation)
-    payload = payload_digest(validate(BuildIntent, pins.intent, default=BuildPlanImmutabilityViolation).payload())
+    intent = validate(BuildIntent, pins.intent, default=BuildPlanImmutabilityViolation)
+    payload = payload_digest(intent.payload(pins.dataset_fingerprint))
     ending = ending_of(store, platform_run_id, run_key)
     if ending.vow is not None and ending.vow.dm_id not in {None, pins.dataset_manifest_id}:
         raise _doubt(run_key, f"its commit record names {ending.vow.dm_id}, its plan is for {pins.dataset_manifest_id}")

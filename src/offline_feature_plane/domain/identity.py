@@ -33,7 +33,7 @@ def run_key(request_id: str) -> str:
 
 
 def payload_digest(intent: Mapping[str, Any]) -> str:
-    """Digest of a full contract document as asked: equal iff the same thing was asked (recipe `ofs.intent_payload.v2`)."""
+    """Digest of a full contract document as asked and meant: equal iff the same thing was asked (recipe `ofs.intent_payload.v2`)."""
     return digest("ofs.intent_payload.v2", intent)
 
 

@@ -231,7 +231,7 @@ class ResourceExceeded(RefusedError):
 
 
 class RequestIdPayloadMismatch(ConflictError):
-    """This request id was used before with another payload."""
+    """This request id was used before with another payload, or under a configuration that means something else."""
 
     fix = "Use a new request_id, or leave it out."
 

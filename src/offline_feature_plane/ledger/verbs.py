@@ -250,7 +250,7 @@ def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_
     if known is None:
         raise _not_found(run_key)
     if known["payload_digest"] != payload_digest:
-        raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload ({known['payload_digest']}; "
+        raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload, or under another configuration ({known['payload_digest']}; "
                                        f"now {payload_digest}).", path="request_id", run_key=run_key)
     chain.verified(known, tx.every("events", run_key=run_key))
     return Submitted("DUPLICATE", _run(known))
