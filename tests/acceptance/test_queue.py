@@ -9,12 +9,13 @@ from itertools import islice
 
 import pytest
 from answers import ask, check_answer
-from small_plane import make_plane
+from small_plane import make_plane, transactions
 
 import offline_feature_plane as ofs
 from offline_feature_plane.__main__ import run as command
 from offline_feature_plane.contracts.receipts import FailureReceipt, QuarantineReceipt
 from offline_feature_plane.corridor.publish import bury
+from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.objects.local import LocalStore
@@ -117,7 +118,8 @@ def test_a_run_that_no_worker_fits_ends_with_that_code(small):
     assert FailureReceipt.model_validate(load_json(receipt.read_bytes())).error["code"] == "RUN_CONFIG_DIGEST_MISMATCH"
 
 
-@pytest.mark.parametrize(("name", "code"), [("features.yaml", "FEATURE_PROFILE_UNRESOLVED"), ("transactions.parquet", "SOURCE_UNREADABLE")])
+@pytest.mark.parametrize(("name", "code"), [("features.yaml", "FEATURE_PROFILE_UNRESOLVED"), ("transactions.parquet", "SOURCE_UNREADABLE"),
+                                            ("chargebacks.parquet", "LABEL_STORE_UNAVAILABLE"), ("tokens.key", "SETTINGS_INVALID")])
 def test_what_could_be_read_when_asked_is_waited_for(small, name, code):
     """A worker that does not see a file which the asker saw gives the run back; once it is there, the run goes on."""
     clock = ManualClock()
@@ -130,14 +132,54 @@ def test_what_could_be_read_when_asked_is_waited_for(small, name, code):
     assert outcomes(served(opened(small, clock))) == [("PUBLISHED", None)]
 
 
-def test_what_changed_since_it_was_asked_ends_the_run(small):
-    """A pinned input with other bytes is not what was asked for: the run fails for good, and says so in a receipt."""
-    opened(small).enqueue(small.intent_path)
-    small.profile["groups"]["customer"]["features"]["most"] = "max(amount)"
+@pytest.mark.parametrize(("edit", "code"), [("# another comment", "FEATURE_PROFILE_DRIFT"), ("groups: [", "FEATURE_PROFILE_INVALID")])
+def test_a_worker_with_another_state_of_the_profile_leaves_the_run_to_others(small, edit, code):
+    """Profiles are rolled out worker by worker: who has other bytes, or half of them, gives the run back; who has the pinned ones builds it."""
+    clock = ManualClock()
+    opened(small, clock).enqueue(small.intent_path)
+    with (small.folder / "features.yaml").open("a") as profile:
+        profile.write(f"{edit}\n")
+    assert outcomes(served(opened(small, clock))) == [("QUEUED", code)]
     small.documents()
-    ((outcome, code),) = outcomes(served(opened(small)))
-    assert (outcome, small.manifests()) == ("FAILED", [])
-    assert code in {"FEATURE_PROFILE_DRIFT", "REPLAY_BASIS_MISMATCH", "BUILD_PLAN_IMMUTABILITY_VIOLATION", "DIGEST_MISMATCH"}
+    clock.go_on(1_000_000)
+    assert outcomes(served(opened(small, clock))) == [("PUBLISHED", None)]
+
+
+def test_a_worker_without_the_roots_of_a_request_leaves_it_to_others(small):
+    """Where an intent may stand is a matter of each worker's plane, and ends no run."""
+    clock, asks = ManualClock(), small.folder.parent / "asks"
+    asks.mkdir()
+    for name in ("intent.yaml", "features.yaml"):
+        (small.folder / name).rename(asks / name)
+    small.plane["roots"] = [".", "../asks"]
+    (small.folder / "plane.yaml").write_text(write_yaml(small.plane))
+    opened(small, clock).enqueue(asks / "intent.yaml")
+    (small.folder / "plane.yaml").write_text(write_yaml({**small.plane, "roots": ["."]}))
+    assert outcomes(served(opened(small, clock))) == [("QUEUED", "REF_SCOPE_INVALID")]
+    (small.folder / "plane.yaml").write_text(write_yaml(small.plane))
+    clock.go_on(1_000_000)
+    assert outcomes(served(opened(small, clock))) == [("PUBLISHED", None)]
+
+
+def test_a_worker_of_another_release_leaves_what_it_cannot_read_to_others(small):
+    """A request whose plan has another form, from another release, is given back; the same form from this release is no plan, and ends."""
+    clock, plane = ManualClock(), opened(small)
+    payload = plane.plan(small.intent_path).document()["pins"]
+    there = {**payload, "intent": {**payload["intent"], "ofs_code_release_id": "9.0.0+sha256:" + "0" * 64}, "something_new": 1}
+    for number, asked in enumerate((there, {**payload, "something_new": 1})):
+        opened(small, clock).ledger.submit(request_id=f"request-{number:04}", payload_digest="sha256:" + "0" * 64,
+                                           platform_run_id="cards", payload=asked)
+    assert outcomes(served(opened(small, clock))) == [("QUEUED", "CODE_RELEASE_MISMATCH"), ("FAILED", "BUILD_PLAN_IMMUTABILITY_VIOLATION")]
+
+
+def test_what_changed_since_it_was_asked_ends_the_run(small):
+    """Events with other bytes are not what was asked for: the run fails for good, and says so in a receipt."""
+    opened(small).enqueue(small.intent_path)
+    columns = transactions()
+    columns["amount"][7] *= 2
+    small.events(columns)
+    assert outcomes(served(opened(small))) == [("FAILED", "REPLAY_BASIS_MISMATCH")]
+    assert small.manifests() == []
     assert list((small.folder / "store/cards/ofs/receipts").rglob("failure.json"))
 
 

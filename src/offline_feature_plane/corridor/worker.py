@@ -33,7 +33,7 @@ from offline_feature_plane.errors import (
     BuildPlanImmutabilityViolation,
     CodeReleaseMismatch,
     EngineFailed,
-    FeatureProfileUnresolved,
+    FeatureProfileDrift,
     InvalidTransition,
     LabelStoreUnavailable,
     LedgerChainBroken,
@@ -42,6 +42,7 @@ from offline_feature_plane.errors import (
     OutsideError,
     RefInvalid,
     RefNotFound,
+    RequestError,
     RetryNotPending,
     RunBusy,
     RunConfigDigestMismatch,
@@ -54,8 +55,8 @@ from offline_feature_plane.ports import Ports, Progress, Run
 POLL_US: Final = 1_000_000
 _LONGEST_AFTER: Final = 6  # failures in a row: half a minute at most until it is seen that all is well again
 
-# What held when the run was asked for: not here, or not now.
-_ELSEWHERE: Final = (CodeReleaseMismatch, FeatureProfileUnresolved, LabelStoreUnavailable, RefNotFound, RunFactsUnavailable,
+# What held when the run was asked for: not here, or not now. A request that was planned once is not wrong; what it needs is not here.
+_ELSEWHERE: Final = (RequestError, CodeReleaseMismatch, FeatureProfileDrift, LabelStoreUnavailable, RefNotFound, RunFactsUnavailable,
                      SourceUnreadable)
 
 
@@ -167,7 +168,7 @@ def plan_again(run: Run, inputs: PlanningInputs) -> Planned:
         RunConfigDigestMismatch: this worker's configuration means something else (`decisions.md` D11); the run goes back to the queue.
         OfsError: as planning; what held when the run was asked for, and does not hold here, is transient.
     """
-    pins = validate(Pins, run.payload, default=BuildPlanImmutabilityViolation)
+    pins = _pins(run, inputs)
     stamped, found = pins.identity["config_digest"], _config_digest(pins, inputs.settings)
     if stamped != found:
         raise _for_another(RunConfigDigestMismatch(f"run {run.run_key} was asked under configuration {stamped}; this worker has {found}.",
@@ -219,6 +220,19 @@ def _quarantine(post: Post, broken: LedgerChainBroken) -> Ended:
 
 def _no_plan() -> Planned:
     raise InvalidTransition("a publish-only retry was about to compute.", fix="Report this as a defect.")
+
+
+def _pins(run: Run, inputs: PlanningInputs) -> Pins:
+    """What was pinned. Raises BuildPlanImmutabilityViolation for something else; CodeReleaseMismatch if another release may read it."""
+    try:
+        return validate(Pins, run.payload, default=BuildPlanImmutabilityViolation)
+    except BuildPlanImmutabilityViolation:
+        asked = run.payload.get("intent")
+        release = asked.get("ofs_code_release_id") if isinstance(asked, Mapping) else None
+        if not isinstance(release, str) or release == inputs.code_release_id:
+            raise
+        raise _for_another(CodeReleaseMismatch(f"run {run.run_key} was asked under release {release}; this is {inputs.code_release_id}.",
+                                               run_key=run.run_key, fix="Work on it with that release.")) from None
 
 
 def _config_digest(pins: Pins, settings: Settings) -> str:
