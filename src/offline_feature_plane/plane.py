@@ -21,7 +21,7 @@ from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
-from offline_feature_plane.corridor.claims import Worker, submit
+from offline_feature_plane.corridor.claims import Worker, end_cancelled, submit
 from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
@@ -216,12 +216,14 @@ class Plane:
         return retry(self._own_run(name), Ports(self.store, self.ledger, self.clock), machine, self._worker(), progress or _silent)
 
     def cancel(self, name: str, *, reason: str) -> Run:
-        """Cancel a run that has not committed; one that is RUNNING ends when its worker looks up next.
+        """Cancel a run that has not committed; one that is RUNNING ends when its worker looks up next, or now if that worker is gone.
 
         Raises:
             RunNotFound. RunEnded: it has ended. PublicationVowed: it has committed. RunScopeInvalid: it is another scope's.
+            SchemaInvalid: a blank reason.
         """
-        return cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
+        run = cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
+        return run if run.state == "CANCELLED" else end_cancelled(run, self.ledger, self._worker())
 
     # --- looking --------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.plane import LEASE_US, Plane
 from offline_feature_plane.settings import load_settings
 from offline_feature_plane.testing.asking import ManualClock
+from offline_feature_plane.worker_identity import this_worker
 
 
 @pytest.fixture
@@ -204,6 +205,20 @@ def test_a_poisoned_request_is_quarantined_and_starves_nobody(small, capsys):
     assert [(one["state"], one["reason_code"]) for one in listed] == [("DONE", None), ("QUARANTINED", "LEDGER_CHAIN_BROKEN")]
 
 
+@pytest.mark.parametrize("verb", [("cancel", "--reason", "x"), ("retry-publish",)])
+def test_a_changed_record_is_not_acted_on_by_name_either(small, capsys, verb):
+    """Who cancels or retries a run whose record does not verify is told so, and nothing is put into the store."""
+    run = opened(small).enqueue(small.intent_path).run
+    plane = opened(small)
+    plane.ledger.claim(run.run_key, worker="somebody", lease_us=1)
+    plane.ledger.publish_pending(run.run_key, attempt=1, reason_code="STORAGE_IO_FAILURE")
+    with sqlite3.connect(small.folder / "ledger.sqlite") as connection:
+        connection.execute("UPDATE runs SET full_run_attempts = 0 WHERE run_key = ?", (run.run_key,))
+    connection.close()
+    check_answer(ask(capsys, verb[0], run.run_key, *verb[1:], "--plane", str(small.folder / "plane.yaml")), 6, "LEDGER_CHAIN_BROKEN")
+    assert not (small.folder / "store/cards/ofs/commits").exists()
+
+
 def test_a_request_that_holds_something_else_ends_and_starves_nobody(small):
     """A run with a sound chain whose payload is no pins ends FAILED with a receipt; the one behind it is built."""
     plane = opened(small)
@@ -309,14 +324,32 @@ def test_a_run_is_cancelled_before_it_commits_and_not_after(small, capsys):
     held = opened(small, clock).enqueue(small.intent_path).run
     assert held.run_key != waiting.run_key
     opened(small, clock).ledger.claim(held.run_key, worker="somebody", lease_us=LEASE_US)
-    assert command(["cancel", held.run_key, "--reason", "wrong as-of", "--plane", plane]) == 0
-    assert "will be cancelled" in capsys.readouterr().out
+    assert opened(small, clock).cancel(held.run_key, reason="wrong as-of").state == "RUNNING"
     clock.go_on(LEASE_US)
     assert outcomes(served(opened(small, clock))) == [("CANCELLED", "RUN_ENDED")]
     assert [run.state for run in opened(small).runs()] == ["CANCELLED", "CANCELLED"]
     assert small.manifests() == []
     done = opened(small).build(small.intent_path).run
     check_answer(ask(capsys, "cancel", done.run_key, "--reason", "late", "--plane", plane), 5, "RUN_ENDED")
+
+
+def test_a_run_whose_worker_is_gone_is_cancelled_at_once(small, capsys):
+    """Nobody is left to find the tombstone: who cancels ends the run, whether its worker is known to have died or its lease ran out.
+
+    worker died, lease still running ─▶ CANCELLED        lease over, worker unknown ─▶ CANCELLED        alive ─▶ left to its worker
+    """
+    plane, states = str(small.folder / "plane.yaml"), []
+    dead = this_worker().rpartition(".")[0] + ".1"  # our process id, in a life before
+    for worker, lease_us in ((dead, LEASE_US), ("somebody:1", 1), (this_worker(), LEASE_US)):
+        run = opened(small).enqueue(small.intent_path).run
+        opened(small).ledger.claim(run.run_key, worker=worker, lease_us=lease_us)
+        assert command(["cancel", run.run_key, "--reason", "wrong as-of", "--plane", plane]) == 0
+        assert ("is cancelled" in capsys.readouterr().out) == (worker != this_worker())
+        history = opened(small).run(run.run_key)
+        states.append(history.run.state)
+        assert "wrong as-of" in str([event.details for event in history.events])
+    assert states == ["CANCELLED", "CANCELLED", "RUNNING"]
+    check_answer(ask(capsys, "cancel", run.run_key, "--reason", " ", "--plane", plane), 2, "SCHEMA_INVALID")
 
 
 def test_a_running_build_notices_that_it_is_cancelled(small):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.settlement import INTERRUPTED_CODE
+from offline_feature_plane.corridor.settlement import CANCELLED_CODE, INTERRUPTED_CODE
 from offline_feature_plane.domain.runstates import backoff_us
 from offline_feature_plane.errors import Fenced, OfsError, RunBusy, RunEnded
 from offline_feature_plane.ports import Clock, Ledger, Progress, Run, Submitted
@@ -68,14 +68,29 @@ def claim(run: Run, ledger: Ledger, clock: Clock, worker: Worker, progress: Prog
         except RunBusy:
             if looks > 2 * _LOOKS_PER_LEASE:
                 raise
-        busy = ledger.run(run.run_key)
-        if busy.state == "RUNNING" and busy.worker is not None and worker.has_died(busy.worker):
-            with suppress(Fenced):
-                ledger.release(run.run_key, attempt=busy.attempt, reason_code=WORKER_DIED_CODE)
+        if _given_back(ledger.run(run.run_key), ledger, worker):
             continue
         looks += 1
         progress("wait", 0, 0)
         clock.sleep_us(worker.lease_us // _LOOKS_PER_LEASE)
+
+
+def end_cancelled(run: Run, ledger: Ledger, worker: Worker) -> Run:
+    """End a run that was cancelled, and whose worker is gone; one that a living worker holds is left to it."""
+    _given_back(run, ledger, worker)
+    with suppress(RunBusy, RunEnded, Fenced):
+        claimed = ledger.claim(run.run_key, worker=worker.name, lease_us=worker.lease_us)
+        return ledger.cancelled(run.run_key, attempt=claimed.attempt, reason_code=CANCELLED_CODE)
+    return ledger.run(run.run_key)
+
+
+def _given_back(run: Run, ledger: Ledger, worker: Worker) -> bool:
+    """Give a run back in the name of its worker, if that is known to have died; False if it is not."""
+    if run.state != "RUNNING" or run.worker is None or not worker.has_died(run.worker):
+        return False
+    with suppress(Fenced):
+        ledger.release(run.run_key, attempt=run.attempt, reason_code=WORKER_DIED_CODE)
+    return True
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Final, Literal, cast
@@ -34,6 +35,7 @@ from offline_feature_plane.errors import (
     RunAttemptsExhausted,
     RunConfigDigestMismatch,
     RunEnded,
+    SchemaInvalid,
     StorageIoFailure,
     StoreUnsafe,
 )
@@ -42,6 +44,7 @@ from offline_feature_plane.ports import Ledger, ObjectStore, Run
 CANCELLED_CODE: Final = "RUN_CANCELLED"
 INTERRUPTED_CODE: Final = "RUN_INTERRUPTED"
 STAGED_LOST_CODE: Final = "STAGED_LOST"
+CANCELLING: Final = "RUN_CANCELLING"
 FAILING: Final = "RUN_FAILING"
 VOWING: Final = "RUN_VOWING"
 
@@ -139,8 +142,13 @@ def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> 
     """Cancel a run: the tombstone first, then the ledger. One that a worker holds stays RUNNING until that worker finds the tombstone.
 
     Raises:
-        RunEnded: it has ended, or is about to. PublicationVowed: it has vowed to publish. RunNotFound.
+        RunEnded: it has ended, or is about to. PublicationVowed: it has vowed to publish. RunNotFound. SchemaInvalid: a blank reason.
+        LedgerChainBroken: its record does not verify.
     """
+    reason = unicodedata.normalize("NFC", reason).strip()
+    if not reason:
+        raise SchemaInvalid("the reason is blank.", path="reason", fix="Say why, for those who read the run's history.")
+    ledger.events(run_key)  # a record that cannot be believed puts nothing into the store
     run = ledger.run(run_key)
     if run.state in TERMINAL:
         raise RunEnded(f"run {run_key} ended {run.state}.", fix="There is nothing to cancel.", run_key=run_key, reason_code=run.reason_code)
@@ -153,7 +161,10 @@ def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> 
     try:
         return ledger.cancel(run_key, reason=reason)
     except InvalidTransition:  # a worker has it
-        return ledger.run(run_key)
+        run = ledger.run(run_key)
+    with suppress(Fenced):
+        ledger.note(run_key, attempt=run.attempt, kind=CANCELLING, details={"reason": reason})
+    return run
 
 
 def _own_vow(store: ObjectStore, run: Run, dm_id: str) -> Vow | None:

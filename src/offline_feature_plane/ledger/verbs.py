@@ -67,9 +67,9 @@ class LedgerVerbs:
     # --- working --------------------------------------------------------------------------------------------
 
     def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
-        """Take a run and raise `attempt`; see `ports.Ledger.claim`. Raises RunBusy, RunEnded, RunNotFound, LedgerUnavailable."""
+        """Take a run and raise `attempt`; see `ports.Ledger.claim`. Raises RunBusy, RunEnded, RunNotFound, LedgerChainBroken, LedgerUnavailable."""
         with self._connector.writing() as tx:
-            run, now = _found(tx, run_key), tx.now_us()
+            run, now = _believed(tx, run_key), tx.now_us()
             if run.state in TERMINAL:
                 because = f" ({run.reason_code})" if run.reason_code else ""
                 raise RunEnded(f"run {run_key} of request {run.request_id} ended {run.state}{because}.", run_key=run_key, state=run.state,
@@ -145,9 +145,9 @@ class LedgerVerbs:
         return self._leave(run_key, attempt, "cancelled", reason_code=reason_code)
 
     def cancel(self, run_key: str, *, reason: str) -> Run:
-        """QUEUED or PUBLISH_PENDING → CANCELLED; the caller has written the tombstone before. Raises InvalidTransition, RunNotFound."""
+        """QUEUED or PUBLISH_PENDING → CANCELLED; the tombstone was written before. Raises InvalidTransition, RunNotFound, LedgerChainBroken."""
         with self._connector.writing() as tx:
-            run, now = _found(tx, run_key), tx.now_us()
+            run, now = _believed(tx, run_key), tx.now_us()
             move(run.state, "cancel")
             changed = tx.change("cancel_run", run_key=run_key, attempt=run.attempt, state=run.state, reason_code="RUN_CANCELLED", at_us=now)
             _only_one(tx, changed, run_key, run.attempt)
@@ -240,6 +240,7 @@ class LedgerVerbs:
 def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any],
             wait_us: int) -> Submitted:
     run_key = key_of(request_id)
+    _refuse_quarantined(tx, run_key)
     if (known := tx.one("run", run_key=run_key)) is None:
         now, text = tx.now_us(), str(chain.text_of(payload))
         said = {"request_id": request_id, "payload_digest": payload_digest, "platform_run_id": platform_run_id, "payload": text}
@@ -250,10 +251,9 @@ def _submit(tx: Transaction, request_id: str, payload_digest: str, platform_run_
     if known is None:
         raise _not_found(run_key)
     if known["payload_digest"] != payload_digest:
-        raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload, or under another configuration ({known['payload_digest']}; "
-                                       f"now {payload_digest}).", path="request_id", run_key=run_key)
-    chain.verified(known, tx.every("events", run_key=run_key))
-    return Submitted("DUPLICATE", _run(known))
+        raise RequestIdPayloadMismatch(f"request {request_id} was used before with another payload, or under another configuration "
+                                       f"({known['payload_digest']}; now {payload_digest}).", path="request_id", run_key=run_key)
+    return Submitted("DUPLICATE", _believed(tx, run_key))
 
 
 def _append(tx: Transaction, run_key: str, kind: str, at_us: int, attempt: int, details: Mapping[str, Any]) -> None:
@@ -275,6 +275,22 @@ def _found(tx: Transaction, run_key: str) -> Run:
     if row is None:
         raise _not_found(run_key)
     return _run(row)
+
+
+def _believed(tx: Transaction, run_key: str) -> Run:
+    """A run whose record verifies and that is not in quarantine. Raises RunNotFound, LedgerChainBroken."""
+    row = tx.one("run", run_key=run_key)
+    if row is None:
+        raise _not_found(run_key)
+    chain.verified(row, tx.every("events", run_key=run_key))
+    _refuse_quarantined(tx, run_key)
+    return _run(row)
+
+
+def _refuse_quarantined(tx: Transaction, run_key: str) -> None:
+    if (put_aside := tx.one("quarantined_run", run_key=run_key)) is not None:
+        raise LedgerChainBroken(f"run {run_key} is in quarantine for {put_aside['code']}.", run_key=run_key,
+                                fix="Look at its quarantine receipt and at the store, restore the ledger, or ask under a new request_id.")
 
 
 def _not_found(run_key: str) -> RunNotFound:

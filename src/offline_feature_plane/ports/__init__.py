@@ -215,7 +215,7 @@ class Ledger(Protocol):
         """Open a run or return the one this request id has; `claim_next` leaves a new one alone for `wait_us`.
 
         Raises:
-            RequestIdPayloadMismatch: the id was used with another payload. LedgerUnavailable.
+            RequestIdPayloadMismatch: the id was used with another payload. LedgerChainBroken: as `claim`. LedgerUnavailable.
         """
 
     def submit_unnamed(self, *, payload_digest: str, platform_run_id: str, payload: Mapping[str, Any], wait_us: int = 0) -> Submitted:
@@ -228,7 +228,8 @@ class Ledger(Protocol):
         or writes the run's tombstone and fails it with that code (`domain.runstates`). The ledger never fails a run by itself.
 
         Raises:
-            RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound.
+            RunBusy: another live lease. RunEnded: the run is terminal. RunNotFound. LedgerChainBroken: its record does not verify, or is in
+                quarantine.
         """
 
     def claim_next(self, *, worker: str, lease_us: int, platform_run_id: str) -> Run | None:

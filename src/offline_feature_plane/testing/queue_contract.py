@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from offline_feature_plane.domain.runstates import LONGEST_WAIT_US, Limits
-from offline_feature_plane.errors import RunBusy, RunEnded
+from offline_feature_plane.errors import LedgerChainBroken, RunBusy, RunEnded
 from offline_feature_plane.ports import Clock, Ledger, Run
 from offline_feature_plane.testing.asking import CALLERS, LEASE_US, ONE, ManualClock, at_once, submit
 
@@ -133,7 +133,7 @@ class QueueContract:
         assert ledger.claim(run.run_key, worker="helper", lease_us=LEASE_US).mode == "PUBLISH_ONLY"
 
     def test_a_quarantined_run_starves_nobody(self, ledger: Ledger) -> None:
-        """A quarantined run is handed out no more, listed no more among the runs, and told apart; the others go on."""
+        """A quarantined run is handed out no more, nor worked on by name, and is told apart; the others go on."""
         poison = submit(ledger, "request-0000").run
         submit(ledger, "request-0001")
         for _ in range(2):
@@ -142,6 +142,10 @@ class QueueContract:
         assert taken is not None
         assert taken.request_id == "request-0001"
         assert [run.request_id for run in ledger.runs()] == ["request-0001"]
+        for ask in (lambda: submit(ledger, "request-0000"), lambda: ledger.claim(poison.run_key, worker="a", lease_us=LEASE_US),
+                    lambda: ledger.cancel(poison.run_key, reason="x")):
+            with pytest.raises(LedgerChainBroken):
+                ask()
         (told,) = ledger.quarantined()
         assert (told.run_key, told.code, told.details) == (poison.run_key, "LEDGER_CHAIN_BROKEN", {"seq": 1})
 
