@@ -135,7 +135,8 @@ class _OpenPart:
 
     def abandon(self) -> None:
         self._tee.abandon()
-        self._writer.close()  # it still wants to write a footer; the abandoned file swallows it
+        with suppress(OSError, pa.ArrowException):  # it still wants to write a footer, and cannot if a row group was cut
+            self._writer.close()
 
 
 class _Tee:
