@@ -48,8 +48,9 @@ def test_a_guard_that_is_missing_is_noticed(mutant: Mutant, tmp_path: Path) -> N
     copy = Path(shutil.copytree(SOURCE, tmp_path / "src"))
     file = copy / "offline_feature_plane" / mutant.file
     file.write_text(file.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
-    told = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-m", "not long", *mutant.tests], cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, timeout=900, check=False).stdout
+    command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-m", "not long", *mutant.tests]
+    told = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, timeout=900,
+                          check=False).stdout
     failed = [line.removeprefix("FAILED ") for line in told.splitlines() if line.startswith("FAILED ")]
     missed = [test for test in mutant.tests if not any(line.startswith(test) for line in failed)]
     assert not missed, f"not noticed by {missed}:\n{told[-3000:]}"
