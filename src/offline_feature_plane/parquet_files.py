@@ -6,6 +6,7 @@ time as long as they turn out to be small.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from offline_feature_plane.budgets import ROW_BYTES, Budget
+from offline_feature_plane.parquet_footers import columns_of_differences
 from offline_feature_plane.plain_files import open_in_place
 
 _FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 8, 131_072, 64 << 20
@@ -63,11 +65,10 @@ def _codable(stream: BinaryIO, dictionary: Sequence[str]) -> list[str]:
     """Of some text columns those that Arrow can hand out as dictionaries: it cannot where they are stored as differences."""
     if not dictionary:
         return []
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
+        differences = columns_of_differences(data)
     with pq.ParquetFile(stream) as file:
-        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-        parts = [group.column(place) for group in groups for place in range(group.num_columns)]
-    differences = {part.path_in_schema for part in parts if any("DELTA" in one for one in part.encodings)}
-    return [name for name in dictionary if name not in differences]
+        return [name for name in file.schema_arrow.names if name in dictionary and name not in differences]
 
 
 def _decoded_size(array: pa.Array) -> int:

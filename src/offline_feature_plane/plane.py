@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
@@ -47,17 +45,13 @@ from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
     OfsError,
-    RequestCommandUnsupported,
     RunNotFound,
     RunScopeInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
-from offline_feature_plane.ledger.postgres.address import address_from, is_address
-from offline_feature_plane.objects.local import LocalStore
-from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
+from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.worker_identity import has_died, this_worker
 
@@ -66,18 +60,6 @@ Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
 _LOOKS = itertools.count()
-
-
-class SystemClock:
-    """This machine's clock."""
-
-    def now_us(self) -> int:
-        """µs since the epoch, UTC."""
-        return time.time_ns() // 1_000
-
-    def sleep_us(self, span_us: int) -> None:
-        """Wait."""
-        time.sleep(span_us / 1e6)
 
 
 @dataclass(frozen=True)
@@ -122,7 +104,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: _engine(settings.engine.name))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -135,12 +117,12 @@ class Plane:
     @cached_property
     def store(self) -> ObjectStore:
         """The artifact store."""
-        return _store(self.settings, self.clock)
+        return open_store(self.settings, self.clock)
 
     @cached_property
     def ledger(self) -> Ledger:
         """The run ledger."""
-        return _ledger(self.settings.ledger, self.clock)
+        return open_ledger(self.settings.ledger, self.clock)
 
     # --- planning -------------------------------------------------------------------------------------------
 
@@ -342,11 +324,11 @@ class Plane:
     def _machine(self, progress: Progress, *, is_needed: bool) -> Machine:
         """What computes; compiled kernels only if something will be computed."""
         chosen = self.settings.engine
-        prepare_cache(_cache_folder())
+        prepare_cache(cache_folder())
         if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
-        return Machine(_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, _versions(),
+        return Machine(make_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, library_versions(),
                        sha256_of(str(self.settings.ledger).encode())[7:19])
 
     def _worker(self) -> Worker:
@@ -369,51 +351,8 @@ class Plane:
 
 def warm_kernels() -> float:
     """Compile the window kernels, or load them; seconds."""
-    prepare_cache(_cache_folder())
+    prepare_cache(cache_folder())
     return warm().seconds
-
-
-def _ledger(place: str, clock: Clock) -> Ledger:
-    if not is_address(place):
-        from offline_feature_plane.ledger.sqlite import SqliteLedger
-
-        return SqliteLedger(Path(place), clock)
-    try:
-        from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
-    except ImportError as missing:
-        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
-                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
-    return PostgresLedger(address_from(place))
-
-
-def _store(settings: Settings, clock: Clock) -> ObjectStore:
-    if not is_bucket(settings.store):
-        return LocalStore(Path(settings.store))
-    try:
-        from offline_feature_plane.objects.s3.store import S3Store
-    except ImportError as missing:
-        raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
-                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
-    return S3Store(place_from(settings.store, settings.s3), clock)
-
-
-def _engine(name: str) -> Engine:
-    if name == "oracle":
-        from offline_feature_plane.engines.oracle import OracleEngine
-
-        return OracleEngine()
-    from offline_feature_plane.engines.local import LocalEngine
-
-    return LocalEngine()
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "offline-feature-plane"
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in
-                                                    ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata")}}
 
 
 def _silent(step: str, done: int, total: int) -> None:

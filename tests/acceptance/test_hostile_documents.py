@@ -65,7 +65,7 @@ def test_a_strange_value_gets_an_answer_of_ours(name: str, share: int, tmp_path:
             said = capsys.readouterr()
             error = json.loads(said.out).get("error", {})
             told = f"{place} = {value!r}: {said.out[:2_000] if error else ''}{said.err}"
-            assert status in ({2, 3, 4, 5} if error else {0}), told
+            assert status in ({2, 3, 4, 5, 7} if error else {0}), told  # 7: no disk has a name that long
             assert not any(word in json.dumps(error) + said.err for word in FOREIGN), told
             tried += 1
         assert tried > len(WEIRD)

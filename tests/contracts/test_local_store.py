@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane import process_locks
 from offline_feature_plane.errors import OfsError, RefInvalid, RefNotFound, RefScopeInvalid, StorageIoFailure
+from offline_feature_plane.objects import asides
 from offline_feature_plane.objects.local import STAGING, LocalStore
 from offline_feature_plane.testing.store_contract import StoreContract
 
@@ -159,6 +161,24 @@ def test_leftovers_of_a_crash_do_no_harm(store):
     assert store.put_new("a", b"1") == "created"
     assert list(store.list("")) == ["a"]
     assert _files_below(staging) == {f"{os.getpid()}-{count}": b"dead" for count in range(3)}
+
+
+def test_an_aside_that_was_collected_before_it_was_held_costs_another_name(store, monkeypatch):
+    """A collector that is quicker than the writer's lock takes an empty file; the writer takes the next name, and the object is whole."""
+    taken = []
+
+    def hold(descriptor):
+        if len(taken) < 3:
+            (left,) = store.leftovers("", lambda _: False)
+            assert store.remove_leftover(left)
+            taken.append(left.name)
+        return process_locks.hold(descriptor)
+
+    monkeypatch.setattr(asides, "hold", hold)
+    assert store.put_new("a", b"whole") == "created"
+    assert store.get("a") == b"whole"
+    assert len(set(taken)) == 3
+    assert list(store.leftovers("", lambda _: True)) == []
 
 
 STEPS = ("open", "mkdir", "fsync", "link", "unlink", "stat")

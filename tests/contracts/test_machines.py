@@ -9,11 +9,11 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from postgres_server import APP
+from s3_servers import open_store, place_at
 from test_postgres_ledger import ServerClock
 
 from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
-from offline_feature_plane.ledger.postgres.schema import rights
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.testing.ledger_machine import LedgerMachine
@@ -47,6 +47,16 @@ class LocalMachine(Place, StoreMachine):
         return LocalStore(self.folder / "stores" / "one")
 
 
+class BucketMachine(StoreMachine):
+    def __init__(self, weed):
+        self._place = place_at(weed.url)
+        super().__init__()
+
+    def open(self):
+        """A store in a bucket."""
+        return open_store(self._place)
+
+
 class PostgresMachine(LedgerMachine):
     def __init__(self, postgres):
         self._postgres, self._schema = postgres, postgres.new_schema()
@@ -55,10 +65,8 @@ class PostgresMachine(LedgerMachine):
     def open(self):
         """A ledger in a schema, as its workers see it; the server's clock is the machine's."""
         if not isinstance(self.clock, ServerClock):
-            PostgresLedger(address_from(self._postgres.url(self._schema)))._connector.prepare()
-            self._postgres.sql(rights(self._schema, APP), schema=self._schema)
+            self._postgres.new_ledger(self._schema)
             self.clock = ServerClock(self._postgres, self._schema)
-            self.clock.rule()
         return PostgresLedger(address_from(self._postgres.url(self._schema, user=APP)), limits=self.limits)
 
 
@@ -78,3 +86,9 @@ def test_it_is_what_a_dictionary_would_be(machine, examples, steps):
 def test_a_ledger_on_a_server_is_what_a_dictionary_would_be(postgres, examples, steps):
     """The same on PostgreSQL, by the role that workers have."""
     run(partial(PostgresMachine, postgres), examples, steps)
+
+
+@pytest.mark.parametrize(("examples", "steps"), [(4, 20), pytest.param(100, 50, marks=pytest.mark.long)])
+def test_a_store_on_a_server_is_what_a_dictionary_would_be(weed, examples, steps):
+    """The same in a bucket of SeaweedFS."""
+    run(partial(BucketMachine, weed), examples, steps)

@@ -46,6 +46,7 @@ BY_LAW = [
     "TRUNCATE events",
     "TRUNCATE runs CASCADE",
     "INSERT INTO events SELECT run_key, 9, kind, at_us, attempt, details, previous_digest, digest FROM events WHERE seq = 2",
+    "INSERT INTO events SELECT run_key, 8, 'RUN_FAILED', 5, 9, '{{}}', digest, digest FROM events WHERE run_key = '{run}' AND seq = 6",
     "INSERT INTO events VALUES (" + COPIED + ", 'sha256:00', 'sha256:00')",
     "INSERT INTO events SELECT run_key, 6, 'RUN_FAILED', 5, 9, '{{}}', previous_digest, digest FROM events WHERE seq = 6",
     "INSERT INTO events SELECT * FROM events WHERE seq = 2 ON CONFLICT (run_key, seq) DO UPDATE SET attempt = 9",
@@ -127,10 +128,10 @@ def test_a_temporary_table_cannot_stand_before_the_history(postgres, finished, l
     run_key = ledger.find("request-0001")[0].run_key
     with postgres.connection(user=APP, schema=f"pg_temp,{finished.schema}") as connection:
         connection.execute(f"CREATE TEMPORARY TABLE events (LIKE {finished.schema}.events)")
-        connection.execute(f"INSERT INTO events SELECT * FROM {finished.schema}.events WHERE seq <= 5")
+        connection.execute("INSERT INTO events VALUES (%s, 8, 'PHASE', 5, 2, '{}', %s, %s)", (run_key, ONE, ONE))
         with pytest.raises(psycopg.IntegrityError):
-            connection.execute(f"INSERT INTO {finished.schema}.events SELECT '{run_key}', 6, 'RUN_FAILED', 5, 2, '{{}}', digest, digest "
-                               "FROM events WHERE seq = 5")
+            connection.execute(f"INSERT INTO {finished.schema}.events VALUES (%s, 9, 'RUN_FAILED', 5, 2, '{{}}', %s, %s)",
+                               (run_key, ONE, ONE))
     assert len(ledger.events(run_key)) == 6
 
 

@@ -19,8 +19,8 @@ from offline_feature_plane.errors import DigestMismatch, StorageIoFailure
 from offline_feature_plane.objects.s3 import store as store_module
 from offline_feature_plane.objects.s3 import upload as upload_module
 from offline_feature_plane.objects.s3.store import S3Store
+from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.fault_proxy import Fault, FaultProxy, How
-from offline_feature_plane.testing.ledger_contract import ManualClock
 
 OURS, THEIRS = b"ours" * 5_000, b"theirs" * 4_000
 HOWS: tuple[How, ...] = tuple(how for how in get_args(How) if how not in {"ignore condition", "delay"})  # they have tests of their own

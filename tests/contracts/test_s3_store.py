@@ -21,8 +21,8 @@ from offline_feature_plane.objects.s3 import bucket as bucket_module
 from offline_feature_plane.objects.s3 import store as store_module
 from offline_feature_plane.objects.s3.probe import KEPT, OBJECT, check_store
 from offline_feature_plane.objects.s3.store import S3Store
+from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.fault_proxy import Fault, FaultProxy, Forward, How
-from offline_feature_plane.testing.ledger_contract import ManualClock
 from offline_feature_plane.testing.object_requests import Answer, Request
 from offline_feature_plane.testing.store_contract import StoreContract
 

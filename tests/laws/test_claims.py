@@ -1,6 +1,6 @@
 """Claiming a run while others hold it: how long is waited, what is taken over at once, what is found while waiting (`domain.md` §4)."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -78,6 +78,38 @@ def test_a_beating_worker_is_waited_for_two_leases_at_most(hall):
         hall.claim(meanwhile=lambda: hall.ledger.heartbeat(hall.run.run_key, attempt=held.attempt, lease_us=LEASE_US))
     assert 2 * LEASE_US < hall.waited_us <= 2 * LEASE_US + LEASE_US // 10
     assert hall.ledger.run(hall.run.run_key).worker == "other"
+
+
+@pytest.mark.parametrize("jump_us", [-86_400_000_000, -1_000_000_000, 86_400_000_000])
+def test_a_clock_that_jumps_while_somebody_waits_prolongs_nothing(hall, jump_us):
+    """The wait for a live worker is counted in looks; whatever the clock does, it ends: busy, or with the run taken over.
+
+    other  ├── beat ── beat ──┈ jump ┈── beat ── beat ─▶
+    me     ·  ·  ·  ·  ·  ·  ·         ·  ·  ·  ·  ·  RunBusy, or attempt 2
+
+    A lease that seems to be over, or too long to be one, is taken over.
+    """
+    held = hall.hold()
+
+    def meanwhile():
+        if len(hall.said) == 10:
+            hall.clock.go_on(jump_us)
+        elif hall.ledger.run(hall.run.run_key).attempt == held.attempt:
+            hall.ledger.heartbeat(hall.run.run_key, attempt=held.attempt, lease_us=LEASE_US)
+
+    with suppress(RunBusy):
+        hall.claim(meanwhile=meanwhile)
+    assert len(hall.said) <= 61
+    assert hall.ledger.run(hall.run.run_key).attempt <= 2
+
+
+def test_a_clock_that_stands_still_holds_nobody_for_ever(hall):
+    """Where no time passes no lease ends, and still nobody waits without an end."""
+    hall.hold()
+    hall.clock.sleep_us = lambda _: None
+    with pytest.raises(RunBusy):
+        hall.claim()
+    assert (len(hall.said), hall.waited_us) == (61, 0)
 
 
 def test_a_worker_that_died_is_taken_over_at_once(hall):

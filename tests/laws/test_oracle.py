@@ -242,9 +242,10 @@ def labelled(folder):
     path = folder / "labels.csv"
     path.write_text("tx,seen,verdict\n1,2026-01-01T00:00:02Z,bad\n2,2026-01-03T00:00:00Z,good\n9,2026-01-01T00:00:02Z,bad\n")
     files = pin_files(path)
-    return LabelTable("fraud", "sha256:" + "0" * 64, files.form, files.files, files.columns, "tx", None, "verdict",
-                      (("bad", "YES"), ("good", "NO")), "seen",
-                      None, None, None, None, "EXTERNAL", None, None, "UTC", None)
+    return LabelTable(label_type="fraud", log_id="sha256:" + "0" * 64, form=files.form, files=files.files, columns=files.columns,
+                      event_column="tx", value_constant=None, value_column="verdict", value_map=(("bad", "YES"), ("good", "NO")),
+                      observed_column="seen", observed_after_us=None, event_time_column=None, effective_column=None, source_column=None,
+                      source_constant="EXTERNAL", id_column=None, supersedes_column=None, zone="UTC", min_lag_us=None)
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])

@@ -22,7 +22,16 @@ from offline_feature_plane.contracts.intent import (
     TargetRule,
     TokenizedIdentifiers,
 )
-from offline_feature_plane.contracts.plane import ArchiveFolder, EngineChoice, EventTable, GateRule, LabelTimeline, Settings, Tokens
+from offline_feature_plane.contracts.plane import (
+    ArchiveFolder,
+    EngineChoice,
+    EventTable,
+    GateRule,
+    LabelTimeline,
+    S3Access,
+    Settings,
+    Tokens,
+)
 from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.errors import RunScopeInvalid
 
@@ -224,7 +233,8 @@ SETTINGS_MEANT = {
 SETTINGS_NOT_MEANT = {
     "store": "elsewhere/store", "ledger": "elsewhere.sqlite", "work": "elsewhere/work", "engine/name": "oracle",
     "engine/memory_limit": "3GB", "engine/threads": 7, "roots": [".", "more"], "events/tx/format": "parquet",
-    "labels/fraud/format": "parquet", "strict": True,
+    "labels/fraud/format": "parquet", "strict": True, "s3/endpoint": "http://elsewhere:1", "s3/region": "elsewhere",
+    "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
 SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "archives/tx/path", "archives/tx/zone", "archives/tx/history_start"}
@@ -233,7 +243,8 @@ SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "archives/tx/path",
 def test_every_setting_is_spoken_of_here():
     """A new setting must be declared here to mean something or not."""
     nested = {"events": ("events/tx", EventTable), "archives": ("archives/tx", ArchiveFolder), "labels": ("labels/fraud", LabelTimeline),
-              "tokens": ("tokens", Tokens), "engine": ("engine", EngineChoice), "gate_map": ("gate_map/gate.world", GateRule)}
+              "tokens": ("tokens", Tokens), "engine": ("engine", EngineChoice), "gate_map": ("gate_map/gate.world", GateRule),
+              "s3": ("s3", S3Access)}
     fields = {name for name in Settings.model_fields if name not in nested}
     fields |= {f"{place}/{inner}" for place, model in nested.values() for inner in model.model_fields}
     assert fields == {*SETTINGS_MEANT, *SETTINGS_NOT_MEANT, *SETTINGS_ELSEWHERE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,9 @@ HARMLESS: list[tuple[str, str, Callable[[list[Any], Path], bool]]] = [
 @pytest.fixture(scope="module")
 def room(quick: Path) -> tuple[duckdb.DuckDBPyConnection, Path, Path]:
     """A locked connection, its scratch folder, and a folder of secrets outside."""
-    work, outside = quick / "room/work", quick / "room/outside"
-    work.mkdir(parents=True)
+    place = Path(tempfile.mkdtemp(dir=quick))  # a process may come back to these tests
+    work, outside = place / "work", place / "outside"
+    work.mkdir()
     outside.mkdir()
     for name in ("secret.csv", "secret.json", "secret.db", "x.duckdb_extension"):
         (outside / name).write_text(f'"{OUTSIDE}"\n')

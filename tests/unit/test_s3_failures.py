@@ -17,7 +17,7 @@ from s3_servers import place_at
 from offline_feature_plane.errors import RefNotFound, StorageIoFailure
 from offline_feature_plane.objects.s3.bucket import ATTEMPTS, Bucket
 from offline_feature_plane.objects.s3.failures import Meaning, Unintelligible, by_sdk, verdict_on
-from offline_feature_plane.testing.ledger_contract import ManualClock
+from offline_feature_plane.testing.asking import ManualClock
 
 CANARY = "canary-AKIA-secret"
 

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from asking import build, dataset, files, opened, say, tell
+from small_asking import build, dataset, files, opened, say, tell
 from true_manifests import PLACE, data_key, dataset_id, manifest_of
 
 from offline_feature_plane.contracts.facts import DataExpiry, DatasetRetirement, Vow

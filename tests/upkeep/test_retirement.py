@@ -3,7 +3,7 @@
 import warnings
 
 import pytest
-from asking import build, dataset, files, opened, say, tell
+from small_asking import build, dataset, files, opened, say, tell
 
 from offline_feature_plane.contracts.facts import DataExpiry, DatasetRetirement
 from offline_feature_plane.corridor.facts import parse_fact

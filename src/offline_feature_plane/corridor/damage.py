@@ -12,7 +12,6 @@ import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,15 +19,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_schema
+from offline_feature_plane.compact_thrift import Malformed
 from offline_feature_plane.contracts.manifest import Part
-from offline_feature_plane.corridor.compact_thrift import Malformed
 from offline_feature_plane.corridor.leaves import CHUNK_ROWS, ColumnsBroken, chunks_of, leaves_of, settle
-from offline_feature_plane.corridor.pages import MAGIC, Chunk, Page, chunks_by_footer, chunks_by_writer, footer_start, walk
+from offline_feature_plane.corridor.pages import Chunk, Page, chunks_by_footer, chunks_by_writer, walk
 from offline_feature_plane.corridor.parts import PartWriter, read_parts
 from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import OfsError, ResourceExceeded
+from offline_feature_plane.parquet_files import parquet_batches
+from offline_feature_plane.parquet_footers import MAGIC, footer_start
+from offline_feature_plane.plain_files import open_in_place, resolved
 
 # `metadata` is what describes the pages: their headers or the footer, where it cannot be told which.
 Where = Literal["file", "page", "page header", "footer", "metadata", "rows"]
@@ -53,7 +55,7 @@ def count_pages(path: Path, part: Part, columns: Sequence[Column]) -> int:
     if not part.rows:
         return 0
     names = [column.name for column in columns]
-    with _mapped(path) as data:
+    with _mapped(resolved(path)) as data:
         return sum(1 for _ in walk(data, _chunks(data, names, part.rows)[0]))
 
 
@@ -67,6 +69,7 @@ def inspect(path: Path, part: Part, columns: Sequence[Column], known: Sequence[L
         known: the leaves of the dataset, with the digests of their columns; None if they are not known.
         work: a name of a folder for writing a file again.
     """
+    path = resolved(path)
     size = path.stat().st_size
     if size == 0:
         return (Damage("file", f"it is empty; it had {part.size_bytes:,} bytes"),)
@@ -79,8 +82,7 @@ def inspect(path: Path, part: Part, columns: Sequence[Column], known: Sequence[L
         pages = [_of_page(page, part) for page in walk(data, chunks) if page.problem is not None]
         found += [*([] if footer is None else [footer]), *pages]
     if footer is None:
-        harmed = {(damage.row_group, damage.column) for damage in pages}
-        found += _rows(path, part, columns, known, harmed)
+        found += _rows(path, part, columns, known, {damage.column for damage in pages})
     return tuple(found) or (_by_writing_again(path, part, columns, work),)
 
 
@@ -103,41 +105,40 @@ def _leaves(first: int, end: int) -> tuple[int, ...]:
     return tuple(range(first // LEAF_ROWS, -(-end // LEAF_ROWS)))
 
 
-def _rows(path: Path, part: Part, columns: Sequence[Column], known: Sequence[Leaf] | None,
-          harmed: set[tuple[int | None, str | None]]) -> Iterator[Damage]:
-    """Columns of row groups that can be decoded, and hold other values than the published ones."""
+def _rows(path: Path, part: Part, columns: Sequence[Column], known: Sequence[Leaf] | None, harmed: set[str | None]) -> Iterator[Damage]:
+    """Columns that can be decoded, and hold other values than the published ones."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(arrow_schema(columns)):
-                yield Damage("footer", "its schema is not that of the dataset")
-                return
-            first = part.first_row
-            for group in range(file.metadata.num_row_groups):
-                rows = (first, first + file.metadata.row_group(group).num_rows)
-                for index, column in enumerate(columns):
-                    if (group, column.name) not in harmed:
-                        yield from _column(file, group, rows, index, column, known)
-                first = rows[1]
+        with open_in_place(path) as stream, pq.ParquetFile(stream) as file:
+            is_ours = file.schema_arrow.equals(arrow_schema(columns))
     except (OSError, pa.ArrowException, ValueError) as wrong:  # names that are no text, too
         yield Damage("footer", f"the footer cannot be used: {_first_line(wrong)}")
+        return
+    if not is_ours:
+        yield Damage("footer", "its schema is not that of the dataset")
+        return
+    for index, column in enumerate(columns):
+        if column.name not in harmed:
+            yield from _column(path, part, index, column, known)
 
 
-def _column(file: pq.ParquetFile, group: int, rows: tuple[int, int], index: int, column: Column,
-            known: Sequence[Leaf] | None) -> Iterator[Damage]:
-    damage = partial(Damage, row_group=group, column=column.name)
+def _column(path: Path, part: Part, index: int, column: Column, known: Sequence[Leaf] | None) -> Iterator[Damage]:
+    """Its values, decoded within a budget, for a file that is not the published one may be anything (R14)."""
+    names, at, end = [column.name], part.first_row, part.first_row + part.rows
+    found = (pa.RecordBatch.from_arrays([batch[column.name]], names=names) for batch in parquet_batches(path, names, ()))
     try:
-        read = leaves_of((column,), settle((column,), file.read_row_group(group, columns=[column.name])))
-    except (OSError, pa.ArrowException) as wrong:
-        what = f"its pages have their checksums, but are not described as they are: {_first_line(wrong)}"
-        yield damage("metadata", what, rows=rows, leaves=_leaves(*rows))
-        return
-    except ColumnsBroken as wrong:
-        yield damage("rows", f"its values are none of a dataset: {wrong}", rows=rows, leaves=_leaves(*rows))
-        return
-    for number, leaf in enumerate(read, start=rows[0] // LEAF_ROWS):
-        if known is not None and (number >= len(known) or leaf.digests[0] != known[number].digests[index]):
-            yield damage("rows", "its values are not the published ones", rows=(number * LEAF_ROWS, number * LEAF_ROWS + leaf.n),
-                         leaves=(number,))
+        for chunk in chunks_of((column,), found, CHUNK_ROWS):
+            for leaf in leaves_of((column,), settle((column,), chunk)):
+                number = at // LEAF_ROWS
+                if known is not None and (number >= len(known) or leaf.digests[0] != known[number].digests[index]):
+                    yield Damage("rows", "its values are not the published ones", column=column.name, rows=(at, at + leaf.n),
+                                 leaves=(number,))
+                at += leaf.n
+    except (ColumnsBroken, ResourceExceeded) as wrong:
+        yield Damage("rows", f"its values are none of a dataset: {_first_line(wrong)}", column=column.name, rows=(at, end),
+                     leaves=_leaves(at, end))
+    except (OSError, pa.ArrowException, ValueError) as wrong:
+        yield Damage("metadata", f"its pages have their checksums, but are not described as they are: {_first_line(wrong)}",
+                     column=column.name, rows=(at, end), leaves=_leaves(at, end))
 
 
 def _first_line(wrong: Exception) -> str:
@@ -188,5 +189,5 @@ def _digest(data: memoryview) -> str:
 @contextmanager
 def _mapped(path: Path) -> Iterator[memoryview]:
     """The bytes of a file that is not empty."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+    with open_in_place(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
         yield view

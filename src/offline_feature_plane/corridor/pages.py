@@ -12,10 +12,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from offline_feature_plane.corridor.compact_thrift import Fields, Malformed, read_struct
+from offline_feature_plane.compact_thrift import Fields, Malformed, read_struct
 from offline_feature_plane.corridor.leaves import CHUNK_ROWS
+from offline_feature_plane.parquet_footers import (
+    CHUNK,
+    CHUNKS,
+    DATA_AT,
+    DICTIONARY_AT,
+    GROUPS,
+    MAGIC,
+    PATH,
+    ROWS,
+    STORED_BYTES,
+    VALUES,
+    footer_start,
+    read_footer,
+)
 
-MAGIC: Final = b"PAR1"
 MOST_PAGE_BYTES: Final = 1 << 28  # our writer ends a page at about a megabyte, but one value may be long
 _KINDS: Final[dict[int, Literal["data", "dictionary"]]] = {0: "data", 2: "dictionary", 3: "data"}
 _DETAILS: Final = {0: 5, 2: 7, 3: 8}  # the field of a header that says more, by its kind
@@ -58,34 +71,27 @@ def chunks_by_footer(data: memoryview, columns: Sequence[str], rows: int) -> tup
     Raises:
         Malformed: there is no readable footer, or it is about other columns or another number of rows.
     """
-    start = footer_start(data)
-    footer, end = read_struct(data, start, len(data) - 8)
+    start, footer = footer_start(data), read_footer(data)
+    found: list[Chunk] = []
     try:
-        found, first_row, at = [], 0, len(MAGIC)
-        for number, group in enumerate(footer[4]):
-            names = [bytes(one[3][3][0]).decode() for one in group[1]]
-            if names != list(columns) or len(names) != len(columns):
+        at = len(MAGIC)
+        for number, group in enumerate(footer[GROUPS]):
+            chunks = [chunk[CHUNK] for chunk in group[CHUNKS]]
+            names = [bytes(chunk[PATH][0]).decode() for chunk in chunks]
+            if names != list(columns):
                 raise Malformed(f"it lists the columns {', '.join(names)}")
-            for name, one in zip(columns, group[1], strict=True):
-                begin = min(one[3].get(11, one[3][9]), one[3][9])
-                if begin != at or not at < at + one[3][7] <= start or one[3][5] != group[3]:
+            first = found[-1].first_row + found[-1].rows if found else 0
+            for name, chunk in zip(names, chunks, strict=True):
+                begin, size = min(chunk.get(DICTIONARY_AT, chunk[DATA_AT]), chunk[DATA_AT]), chunk[STORED_BYTES]
+                if begin != at or not 0 < size <= start - at or chunk[VALUES] != group[ROWS]:
                     raise Malformed(f"it puts column {name} of row group {number} where it is not")
-                at = begin + one[3][7]
-                found.append(Chunk(number, name, first_row, group[3], begin, at))
-            first_row += group[3]
-        if end != len(data) - 8 or (footer[3], first_row) != (rows, rows):
-            raise Malformed(f"it says that there are {footer[3]} rows")
+                at += size
+                found.append(Chunk(number, name, first, group[ROWS], begin, at))
+        if footer[ROWS] != rows or rows != (found[-1].first_row + found[-1].rows if found else 0):
+            raise Malformed(f"it says that there are {footer[ROWS]} rows")
     except (KeyError, TypeError, IndexError, AttributeError, UnicodeDecodeError) as wrong:
         raise Malformed("it is not that of a data file") from wrong
     return tuple(found)
-
-
-def footer_start(data: memoryview) -> int:
-    """Where the footer begins. Raises Malformed where there is none."""
-    length = int.from_bytes(data[-8:-4], "little")
-    if len(data) < 12 or bytes(data[-4:]) != MAGIC or length > len(data) - 12:
-        raise Malformed("the file does not end with a footer")
-    return len(data) - 8 - length
 
 
 def chunks_by_writer(columns: Sequence[str], rows: int) -> tuple[Chunk, ...]:

@@ -150,6 +150,8 @@ def _file(part: Part, columns: tuple[Column, ...], store: ObjectStore, known: tu
         return replace(report, pages=count_pages(path, part, columns))
     except (RefNotFound, FileNotFoundError):
         return replace(report, damages=(Damage("file", "it is missing"),))
+    except DigestMismatch as damaged:  # the store itself knows better than to hand it out
+        return replace(report, damages=(Damage("file", damaged.what),))
     except OSError as wrong:
         raise StorageIoFailure(f"the data file {store.uri(part.key)} cannot be read: {wrong.strerror or wrong}.", path=part.key,
                                fix="Check the disk, then run again.") from wrong

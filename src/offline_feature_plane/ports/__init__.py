@@ -69,6 +69,8 @@ class ObjectStore(Protocol):
     def put_new(self, key: str, data: bytes) -> PutOutcome:
         """Create `key` with `data` iff it does not exist yet, durably; `exists` leaves the existing object untouched.
 
+        Of any number of writers with different bytes one is told `created`. After a lost reply a store may take equal bytes for its own.
+
         Raises:
             RefInvalid: a key with unsafe segments.
             StorageIoFailure: the store failed; whether the object exists is unknown: read it back.
@@ -78,7 +80,11 @@ class ObjectStore(Protocol):
         """Like `put_new` from a local file, which may be moved away (hard-linked) and must not be written afterwards."""
 
     def get(self, key: str) -> bytes:
-        """All bytes of an object. Raises RefNotFound, StorageIoFailure."""
+        """All bytes of an object.
+
+        Raises:
+            RefNotFound, StorageIoFailure. DigestMismatch: the store itself can tell that they are damaged; so for all that read.
+        """
 
     def digest(self, key: str) -> str:
         """`sha256:<hex>` of an object's bytes, without holding them. Raises RefNotFound, StorageIoFailure."""

@@ -163,6 +163,25 @@ class StoreContract:
                 assert seen == len(data)
                 assert putting.result() == "created"
 
+    def test_a_size_is_told_without_reading(self, reopen: Reopen) -> None:
+        """The number of bytes of an object; of an absent one RefNotFound."""
+        store = reopen()
+        for count in (0, 1, 70_000):
+            store.put_new(f"sized/{count}", b"x" * count)
+            assert store.size(f"sized/{count}") == count
+        with pytest.raises(RefNotFound):
+            store.size("sized/absent")
+
+    def test_finished_work_leaves_nothing_over(self, reopen: Reopen, tmp_path: Path) -> None:
+        """Puts of every outcome leave nothing that could be collected, whatever is said to be over."""
+        (tmp_path / "part").write_bytes(bytes(12_000_000))
+        store = reopen()
+        for _ in range(2):
+            store.put_new("run/a", b"1")
+            store.put_file("run/b", tmp_path / "part")
+        assert list(store.leftovers("run", lambda _: True)) == []
+        assert list(store.list("run")) == ["run/a", "run/b"]
+
     def test_a_uri_names_the_object(self, reopen: Reopen) -> None:
         """The name for people ends in the key."""
         assert reopen().uri("a/b.json").endswith("a/b.json")

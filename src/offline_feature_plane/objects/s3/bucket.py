@@ -29,7 +29,7 @@ from offline_feature_plane.ports import Clock, PutOutcome
 
 DIGEST: Final = "ofs-sha256"  # the object's own metadata: what its bytes hash to, so that no damage on the way goes unseen
 ATTEMPTS: Final = 5
-FIRST_WAIT_US: Final = 200_000
+FIRST_WAIT_US: Final = 100_000
 
 _BLOCK: Final = 1 << 20
 Answer = TypeVar("Answer")
@@ -153,7 +153,7 @@ class Bucket:
         """How many bytes an object has. Raises RefNotFound, StorageIoFailure."""
         def look() -> int:
             with self.opened(key) as answer:
-                return int(answer["ContentLength"])
+                return _length(answer)
         return self.ask("read", key, look)
 
     def uploads(self, below: str) -> list[tuple[str, str]]:
@@ -164,7 +164,8 @@ class Bucket:
             pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.place.bucket, Prefix=start)
             return [one for page in pages for one in page.get("Uploads", ())]
         begun = self.ask("list", below, partial(by_sdk, every_page))
-        return sorted((one["Key"].removeprefix(self.place.prefix), one["UploadId"]) for one in begun if one["Key"].startswith(start))
+        named = ((one.get("Key", ""), one.get("UploadId", "")) for one in begun)
+        return sorted((key.removeprefix(self.place.prefix), upload) for key, upload in named if key.startswith(start))
 
     def keys(self, below: str) -> list[str]:
         """Names of objects that begin with a text, without our prefix. Raises StorageIoFailure."""
@@ -203,8 +204,7 @@ class Bucket:
         Raises:
             Unintelligible: nothing says how long it is. Damaged: it is not what was put. ResourceExceeded: it is longer than `most`.
         """
-        if (length := answer.get("ContentLength")) is None:
-            raise Unintelligible("no length")
+        length = _length(answer)
         if most is not None and length > most:
             raise ResourceExceeded(f"{self.place.uri(key)} has {length:,} bytes; no document is longer than {most:,}.", path=key,
                                    fix="Look what it is, and restore the document from a copy of the store.")
@@ -247,6 +247,12 @@ class Bucket:
             who = f"{key} {os.getpid()} {threading.get_ident()} {attempt}"
             yield longest - longest // 2 * int(sha256_of(who.encode())[7:15], 16) // 0xFFFFFFFF
         yield None
+
+
+def _length(answer: dict[str, Any]) -> int:
+    if not isinstance(length := answer.get("ContentLength"), int):
+        raise Unintelligible("no length")
+    return length
 
 
 def part_of(answer: dict[str, Any], name: str) -> str:

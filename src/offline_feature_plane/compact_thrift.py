@@ -28,8 +28,8 @@ def read_struct(data: bytes | memoryview, start: int, end: int) -> tuple[Fields,
     Raises:
         Malformed: it does not end before `end`, or is none.
 
-    >>> read_struct(bytes.fromhex("15041918 0461626364 00".replace(" ", "")), 0, 9)
-    ({1: 2, 2: [b'abcd']}, 9)
+        >>> read_struct(bytes.fromhex("1504 1918 0461626364 00"), 0, 10)
+        ({1: 2, 2: [b'abcd']}, 10)
     """
     reader = _Reader(data, start, end)
     return reader.struct(0), reader.at
@@ -44,8 +44,6 @@ class _Reader:
         self._end = min(end, len(data))
 
     def struct(self, depth: int) -> Fields:
-        if depth > DEPTH:
-            raise Malformed("structs within structs without end")
         fields: Fields = {}
         number = 0
         while head := self._byte():
@@ -57,6 +55,8 @@ class _Reader:
     def _value(self, kind: int, depth: int) -> Any:
         if kind in _INTEGERS:
             return self._integer()
+        if depth > DEPTH:
+            raise Malformed("values within values without end")
         read = self._READ.get(kind)
         if read is None:
             raise Malformed(f"there is no type {kind}")

@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass
 
 import pytest
-from asking import build, dataset, opened, say, tell
 from interleaving import Actor
+from small_asking import build, dataset, opened, say, tell
 from true_manifests import PLACE, dataset_id, manifest_of
 
 from offline_feature_plane.contracts.facts import DatasetSupersession, Vow
