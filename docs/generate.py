@@ -84,8 +84,8 @@ What crosses the boundary of OFS. Unknown fields are errors. The JSON Schemas st
 """,
     "mutants": """# Mutants
 
-What the ledger, the stores and the protocol do on every run, taken away one line at a time in a copy of the source. `make test-long` demands
-that each named test fails without it; `make test` keeps the list in step with the code.
+What the ledger, the stores and the protocol do on every run, taken away one line at a time in a copy of the source. `make test-long`
+demands that each named test fails without it; `make test` keeps the list in step with the code.
 
 | | what the code does no more | where | what fails |
 |---:|---|---|---|""",

@@ -68,8 +68,8 @@ def _answer(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt, Terminated) as stop:
         return _say_stopped(type(stop), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said so, not thrown at the user
-        stop = told()  # then the error is only what was made of it
-        return _say_wrong(error, as_json=as_json) if stop is None else _say_stopped(stop, as_json=as_json)
+        asked = told()  # then the error is only what was made of it
+        return _say_wrong(error, as_json=as_json) if asked is None else _say_stopped(asked, as_json=as_json)
 
 
 def _hold_standard_streams() -> None:
