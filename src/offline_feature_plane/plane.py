@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
@@ -27,10 +25,13 @@ from offline_feature_plane.corridor.claims import Worker, submit
 from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
+from offline_feature_plane.corridor.ledger_check import LedgerReport, check_ledger
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
+from offline_feature_plane.corridor.publish import keep_plan
+from offline_feature_plane.corridor.rebuilding import Rebuilding, rebuild
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
@@ -47,18 +48,15 @@ from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
     OfsError,
-    RequestCommandUnsupported,
     RunNotFound,
     RunScopeInvalid,
 )
 from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
-from offline_feature_plane.ledger.postgres.address import address_from, is_address
-from offline_feature_plane.objects.local import LocalStore
-from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Engine, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
+from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.stopping import heed
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
@@ -66,18 +64,6 @@ Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
 _LOOKS = itertools.count()
-
-
-class SystemClock:
-    """This machine's clock."""
-
-    def now_us(self) -> int:
-        """µs since the epoch, UTC."""
-        return time.time_ns() // 1_000
-
-    def sleep_us(self, span_us: int) -> None:
-        """Wait."""
-        time.sleep(span_us / 1e6)
 
 
 @dataclass(frozen=True)
@@ -122,7 +108,7 @@ class Plane:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: _engine(settings.engine.name))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine.name))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -135,12 +121,12 @@ class Plane:
     @cached_property
     def store(self) -> ObjectStore:
         """The artifact store."""
-        return _store(self.settings, self.clock)
+        return open_store(self.settings, self.clock)
 
     @cached_property
     def ledger(self) -> Ledger:
         """The run ledger."""
-        return _ledger(self.settings.ledger, self.clock)
+        return open_ledger(self.settings.ledger, self.clock)
 
     # --- planning -------------------------------------------------------------------------------------------
 
@@ -191,7 +177,9 @@ class Plane:
 
     def enqueue(self, intent: Intent) -> Submitted:
         """Plan an intent and leave its run to the workers; the same intent again is the same run. Raises OfsError as `plan`."""
-        return submit(self.plan(intent), self.ledger)
+        submitted = submit(self.plan(intent), self.ledger)
+        keep_plan(self.store, submitted.run)
+        return submitted
 
     def work(self, *, once: bool = False, progress: Progress | None = None, trouble: Trouble | None = None) -> Iterator[Ended]:
         """Work on the due runs of this plane's scope, and yield what became of each; forever, or until nothing is due.
@@ -309,6 +297,22 @@ class Plane:
         found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
         return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
 
+    def check_ledger(self, *, progress: Progress | None = None) -> LedgerReport:
+        """Check every run's history, and hold the runs of this plane's scope against their commit records. Nothing is written.
+
+        Raises:
+            LedgerUnavailable, StorageIoFailure.
+        """
+        return check_ledger(self.ledger, self.store, self.settings.run_scope, progress or _silent)
+
+    def rebuild_ledger(self, *, apply: bool, progress: Progress | None = None) -> Rebuilding:
+        """Tell the runs of this plane's scope from the store, and with `apply` give them to a ledger that has none.
+
+        Raises:
+            LedgerNotEmpty: the ledger has runs of this scope. LedgerUnavailable, StorageIoFailure.
+        """
+        return rebuild(self.store, self.ledger, self.clock, self.settings.run_scope, progress or _silent, apply=apply)
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _run(self, name: str) -> Run:
@@ -342,16 +346,16 @@ class Plane:
     def _machine(self, progress: Progress, *, is_needed: bool) -> Machine:
         """What computes; compiled kernels only if something will be computed."""
         chosen = self.settings.engine
-        prepare_cache(_cache_folder())
+        prepare_cache(cache_folder())
         if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
-        return Machine(_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, _versions(),
+        return Machine(make_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, library_versions(),
                        sha256_of(str(self.settings.ledger).encode())[7:19])
 
     def _worker(self) -> Worker:
         ledger = self.ledger
-        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
+        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -369,51 +373,8 @@ class Plane:
 
 def warm_kernels() -> float:
     """Compile the window kernels, or load them; seconds."""
-    prepare_cache(_cache_folder())
+    prepare_cache(cache_folder())
     return warm().seconds
-
-
-def _ledger(place: str, clock: Clock) -> Ledger:
-    if not is_address(place):
-        from offline_feature_plane.ledger.sqlite import SqliteLedger
-
-        return SqliteLedger(Path(place), clock)
-    try:
-        from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
-    except ImportError as missing:
-        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
-                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
-    return PostgresLedger(address_from(place))
-
-
-def _store(settings: Settings, clock: Clock) -> ObjectStore:
-    if not is_bucket(settings.store):
-        return LocalStore(Path(settings.store))
-    try:
-        from offline_feature_plane.objects.s3.store import S3Store
-    except ImportError as missing:
-        raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
-                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
-    return S3Store(place_from(settings.store, settings.s3), clock)
-
-
-def _engine(name: str) -> Engine:
-    if name == "oracle":
-        from offline_feature_plane.engines.oracle import OracleEngine
-
-        return OracleEngine()
-    from offline_feature_plane.engines.local import LocalEngine
-
-    return LocalEngine()
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "offline-feature-plane"
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in
-                                                    ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata")}}
 
 
 def _silent(step: str, done: int, total: int) -> None:

@@ -64,19 +64,20 @@ class Connections:
         weakref.finalize(self, _close_idle, self._idle)
 
     @contextmanager
-    def begun(self, begin: str) -> Iterator[PatientConnection]:
-        """A connection on which the statements `begin` were run. What was not committed at the end is rolled back."""
-        connection = self._begin(begin)
+    def begun(self, *, reads: bool) -> Iterator[PatientConnection]:
+        """A connection with a transaction begun, one that only reads or not. What was not committed at the end is rolled back."""
+        connection = self._begin(reads=reads)
         try:
             yield connection
         finally:
             self._put_back(connection)
 
-    def _begin(self, begin: str) -> PatientConnection:
+    def _begin(self, *, reads: bool) -> PatientConnection:
         while True:
             connection, is_kept = self._take()
             try:
-                connection.execute(begin)
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if reads else "BEGIN ISOLATION LEVEL READ COMMITTED")
+                self._settle(connection)
             except BaseException as wrong:
                 is_lost = is_kept and connection.closed and isinstance(wrong, psycopg.OperationalError)
                 connection.close()
@@ -84,6 +85,17 @@ class Connections:
                     raise
             else:
                 return connection
+
+    def _settle(self, connection: PatientConnection) -> None:
+        """What every transaction sets for itself: where its tables are, how long it waits, and that a commit is on disk when it returns.
+
+        A transaction that its client forgot ends before a second lease does, so that its run can be taken over.
+        """
+        connection.execute(
+            """SELECT set_config('search_path', %(path)s, true), set_config('lock_timeout', %(wait)s, true),
+                      set_config('statement_timeout', %(wait)s, true), set_config('idle_in_transaction_session_timeout', %(wait)s, true),
+                      set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)""",
+            {"path": f"{self._address.schema}, pg_temp", "wait": f"{math.ceil(self._patience_s * 1000)}ms"})
 
     def _take(self) -> tuple[PatientConnection, bool]:
         with suppress(KeyError, IndexError):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import LedgerUnavailable
@@ -24,10 +25,6 @@ from offline_feature_plane.ledger.postgres.schema import VERSION, migration
 from offline_feature_plane.ledger.verbs import LedgerVerbs
 
 OLDEST_SERVER: Final = 140000
-
-_TABLES: Final = """
-SELECT relname FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-WHERE nspname = %(schema)s AND relkind IN ('r', 'p', 'v', 'm', 'f')"""
 
 
 def placeholders(statement: str) -> str:
@@ -72,12 +69,11 @@ class PostgresConnector:
     def __init__(self, address: Address, *, patience_s: float) -> None:
         self._address = address
         self._connections = Connections(address, patience_s)
-        self._settings = _settings(address.schema, patience_s)
         self._is_prepared = False
 
     def look(self) -> None:
         """Reach the server, and refuse a schema that is not a ledger's or newer; an older one is brought up to date."""
-        with self._begun("READ COMMITTED READ ONLY") as connection:
+        with self._begun(reads=True) as connection:
             version = self._version(connection)
         self._is_prepared = version == VERSION
         if 0 < version < VERSION:
@@ -85,7 +81,7 @@ class PostgresConnector:
 
     def prepare(self) -> None:
         """Make the schema and its tables if they are missing or older; refuse what is not a ledger's."""
-        with self._begun("READ COMMITTED") as connection:
+        with self._begun(reads=False) as connection:
             if self._version(connection) < VERSION:
                 connection.execute(migration(self._address.schema))
             self._commit(connection)
@@ -96,22 +92,22 @@ class PostgresConnector:
         """A transaction that excludes other writers from each run that it has looked at."""
         if not self._is_prepared:
             self.prepare()
-        with self._begun("READ COMMITTED") as connection:
-            yield PostgresTransaction(connection, WRITING)
+        with self._begun(reads=False) as connection:
+            yield PostgresTransaction(connection, writes=True)
             self._commit(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A transaction that sees one consistent state; that of an empty ledger where nothing was written yet."""
-        with self._begun("REPEATABLE READ READ ONLY") as connection:
+        with self._begun(reads=True) as connection:
             if not self._is_prepared:
                 self._is_prepared = self._version(connection) == VERSION
-            yield PostgresTransaction(connection, READING) if self._is_prepared else Nothing()
+            yield PostgresTransaction(connection, writes=False) if self._is_prepared else Nothing()
 
     @contextmanager
-    def _begun(self, isolation: str) -> Iterator[PatientConnection]:
+    def _begun(self, *, reads: bool) -> Iterator[PatientConnection]:
         try:
-            with self._connections.begun(f"BEGIN ISOLATION LEVEL {isolation}; {self._settings}") as connection:
+            with self._connections.begun(reads=reads) as connection:
                 yield connection
         except (psycopg.Error, psycopg.Warning) as wrong:
             raise mapped(wrong, self._address.text) from wrong
@@ -131,13 +127,16 @@ class PostgresConnector:
         if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise LedgerUnavailable(f"the database is encoded in {encoding}; a ledger needs UTF8.", path=place,
                                     fix="Create the database with ENCODING 'UTF8'.")
-        tables = {row["relname"] for row in connection.execute(_TABLES, {"schema": schema})}
+        tables = {row["relname"] for row in connection.execute(
+            """SELECT relname FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+               WHERE nspname = %(schema)s AND relkind IN ('r', 'p', 'v', 'm', 'f')""", {"schema": schema})}
         if not tables:
             return 0
         if "ledger_schema" not in tables:
             raise LedgerUnavailable(f"the schema {schema} holds other tables, and is not a run ledger.", path=place,
                                     fix="Choose another schema with `?schema=NAME`.")
-        (row,) = connection.execute(f"SELECT max(version) AS version FROM {schema}.ledger_schema").fetchall()  # noqa: S608 - a plain name
+        known = SQL("SELECT max(version) AS version FROM {}").format(Identifier(schema, "ledger_schema"))
+        (row,) = connection.execute(known).fetchall()
         version = row["version"]
         if version not in range(1, VERSION + 1):
             raise LedgerUnavailable(f"the ledger has schema {version}; this release reads {VERSION}.", path=place,
@@ -148,9 +147,9 @@ class PostgresConnector:
 class PostgresTransaction:
     """Named statements on one open connection."""
 
-    def __init__(self, connection: PatientConnection, statements: Mapping[str, str]) -> None:
+    def __init__(self, connection: PatientConnection, *, writes: bool) -> None:
         self._connection = connection
-        self._statements = statements
+        self._writes = writes
 
     def now_us(self) -> int:
         """The server's clock, at this moment."""
@@ -159,23 +158,15 @@ class PostgresTransaction:
 
     def change(self, statement: str, **values: object) -> int:
         """Run a named statement that writes; how many rows it changed."""
-        return self._connection.execute(self._statements[statement], values).rowcount
+        return self._run(statement, values).rowcount
 
     def one(self, statement: str, **values: object) -> Row | None:
         """The first row of a named query, or None."""
-        return self._connection.execute(self._statements[statement], values).fetchone()
+        return self._run(statement, values).fetchone()
 
     def every(self, statement: str, **values: object) -> Sequence[Row]:
         """All rows of a named query."""
-        return self._connection.execute(self._statements[statement], values).fetchall()
+        return self._run(statement, values).fetchall()
 
-
-def _settings(schema: str, patience_s: float) -> str:
-    """What every transaction sets for itself: where its tables are, how long it waits, and that a commit is on disk when it returns.
-
-    A transaction that its client forgot ends before a second lease does, so that its run can be taken over.
-    """
-    wait_ms = int(patience_s * 1000)
-    return (f"SET LOCAL search_path TO {schema}, pg_temp; SET LOCAL lock_timeout TO {wait_ms}; SET LOCAL statement_timeout TO {wait_ms}; "
-            f"SET LOCAL idle_in_transaction_session_timeout TO {wait_ms}; "
-            "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'")
+    def _run(self, name: str, values: Mapping[str, object]) -> psycopg.Cursor[dict[str, Any]]:
+        return self._connection.execute(WRITING[name] if self._writes else READING[name], values)

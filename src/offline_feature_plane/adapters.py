@@ -1,0 +1,76 @@
+"""The adapters of this installation, by what settings call them. Drivers load when one is opened."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from offline_feature_plane.errors import RequestCommandUnsupported
+from offline_feature_plane.ledger.postgres.address import address_from, is_address
+from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.objects.s3.place import is_bucket, place_from
+from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore
+from offline_feature_plane.settings import Settings
+
+
+class SystemClock:
+    """This machine's clock."""
+
+    def now_us(self) -> int:
+        """µs since the epoch, UTC."""
+        return time.time_ns() // 1_000
+
+    def sleep_us(self, span_us: int) -> None:
+        """Wait."""
+        time.sleep(span_us / 1e6)
+
+
+def open_ledger(place: str, clock: Clock) -> Ledger:
+    """The run ledger at a place: a file, or the address of a database. Raises LedgerUnavailable, RequestCommandUnsupported."""
+    if not is_address(place):
+        from offline_feature_plane.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(Path(place), clock)
+    try:
+        from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
+    except ImportError as missing:
+        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
+    return PostgresLedger(address_from(place))
+
+
+def open_store(settings: Settings, clock: Clock) -> ObjectStore:
+    """The artifact store: a folder, or a bucket. Raises StorageIoFailure, RequestCommandUnsupported."""
+    if not is_bucket(settings.store):
+        return LocalStore(Path(settings.store))
+    try:
+        from offline_feature_plane.objects.s3.store import S3Store
+    except ImportError as missing:
+        raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
+    return S3Store(place_from(settings.store, settings.s3), clock)
+
+
+def make_engine(name: str) -> Engine:
+    """The engine of this name."""
+    if name == "oracle":
+        from offline_feature_plane.engines.oracle import OracleEngine
+
+        return OracleEngine()
+    from offline_feature_plane.engines.local import LocalEngine
+
+    return LocalEngine()
+
+
+def cache_folder() -> Path:
+    """Where this user's compiled kernels are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "offline-feature-plane"
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of everything that computes or writes."""
+    return {"python": platform.python_version(), **{name: version(name) for name in
+                                                    ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata")}}
