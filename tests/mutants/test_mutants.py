@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ SOURCE = ROOT / "src"
 MUTANTS = read_mutants()
 
 
+@cache
 def names_in(path: Path) -> set[str]:
     """The functions of a test file, and those that its classes inherit from the contracts."""
     files = [path, *(SOURCE / "offline_feature_plane/testing").glob("*_contract.py")]
