@@ -378,7 +378,7 @@ def test_a_worker_that_is_told_to_stop_stops(small):
     assert [run.state for run in opened(small).runs()] == ["DONE"]
 
 
-def test_a_poisoned_request_that_is_the_newest_keeps_no_worker_from_its_work(small, capsys):
+def test_a_poisoned_request_that_is_the_newest_keeps_no_worker_from_its_work(small):
     """Whether a worker can begin is asked of the ledger and the store, not of the runs that happen to stand in front."""
     for name in ("good", "poison"):
         small.intent["request_id"] = f"request-{name}"
