@@ -111,7 +111,8 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
         plan=_write_plan(pins, expanded.closure, pinned, proof, inputs.settings), task=task,
         events=tuple(one.reading(proof.ranges, expanded.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
         gates=proof.gates, completeness=proof.completeness, receipt=proof.receipt, request_id=expanded.intent.request_id,
-        payload_digest=payload_digest(expanded.intent.payload(pins.dataset_fingerprint)), registered=_registered(expanded.closure, expanded.intent))
+        payload_digest=payload_digest(expanded.intent.payload(pins.dataset_fingerprint)),
+        registered=_registered(expanded.closure, expanded.intent))
 
 
 def _located(error: OfsError, document: Document) -> OfsError:

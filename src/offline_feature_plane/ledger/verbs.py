@@ -67,7 +67,7 @@ class LedgerVerbs:
     # --- working --------------------------------------------------------------------------------------------
 
     def claim(self, run_key: str, *, worker: str, lease_us: int) -> Run:
-        """Take a run and raise `attempt`; see `ports.Ledger.claim`. Raises RunBusy, RunEnded, RunNotFound, LedgerChainBroken, LedgerUnavailable."""
+        """Take a run and raise `attempt`; see `ports.Ledger.claim`. Raises RunBusy, RunEnded, RunNotFound, LedgerChainBroken."""
         with self._connector.writing() as tx:
             run, now = _believed(tx, run_key), tx.now_us()
             if run.state in TERMINAL:
@@ -145,7 +145,7 @@ class LedgerVerbs:
         return self._leave(run_key, attempt, "cancelled", reason_code=reason_code)
 
     def cancel(self, run_key: str, *, reason: str) -> Run:
-        """QUEUED or PUBLISH_PENDING → CANCELLED; the tombstone was written before. Raises InvalidTransition, RunNotFound, LedgerChainBroken."""
+        """QUEUED or PUBLISH_PENDING → CANCELLED; the tombstone is written. Raises InvalidTransition, RunNotFound, LedgerChainBroken."""
         with self._connector.writing() as tx:
             run, now = _believed(tx, run_key), tx.now_us()
             move(run.state, "cancel")
