@@ -50,6 +50,8 @@ def heed() -> None:
 def _stop(number: int, _frame: object) -> None:
     if number != signal.SIGALRM:
         _told.append(KeyboardInterrupt if number == signal.SIGINT else Terminated)
+        if len(_told) > 1:  # whoever is impatient would tear down what unwinds, and libraries with it
+            return
     signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
     heed()
 

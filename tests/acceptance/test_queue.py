@@ -135,7 +135,7 @@ def test_what_could_be_read_when_asked_is_waited_for(small, name, code):
 
 @pytest.mark.parametrize(("edit", "code"), [("# another comment", "FEATURE_PROFILE_DRIFT"), ("groups: [", "FEATURE_PROFILE_INVALID")])
 def test_a_worker_with_another_state_of_the_profile_leaves_the_run_to_others(small, edit, code):
-    """Profiles are rolled out worker by worker: who has other bytes, or half of them, gives the run back; who has the pinned ones builds."""
+    """Profiles are rolled out worker by worker: who has other bytes, or half of them, gives the run back, and who has them builds."""
     clock = ManualClock()
     opened(small, clock).enqueue(small.intent_path)
     with (small.folder / "features.yaml").open("a") as profile:
