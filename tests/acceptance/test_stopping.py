@@ -73,7 +73,7 @@ def test_a_process_that_hangs_is_told_again():
     program = """
 import os, signal, sys, time
 from offline_feature_plane import stopping
-stopping.AGAIN_S = 0.1
+stopping.AGAIN_S = 0.5
 stopping.listen()
 
 class Dropped:
