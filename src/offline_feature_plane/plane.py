@@ -220,7 +220,7 @@ class Plane:
 
         Raises:
             RunNotFound. RunEnded: it has ended. PublicationVowed: it has committed. RunScopeInvalid: it is another scope's.
-            SchemaInvalid: a blank reason.
+            SchemaInvalid: the reason says nothing.
         """
         run = cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
         return run if run.state == "CANCELLED" else end_cancelled(run, self.ledger, self._worker())

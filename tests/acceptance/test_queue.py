@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from itertools import islice
 
 import pytest
@@ -295,6 +296,32 @@ def test_a_publication_is_tried_again_without_computing(small, capsys, monkeypat
     assert opened(small).verify(small.manifests()[0].stem).intact
 
 
+def test_a_retry_that_is_interrupted_stays_a_retry(small, monkeypatch):
+    """What was staged is not computed again, nor thrown away, because the worker that was about to publish it was stopped.
+
+    nine attempts in vain, the tenth staged ─▶ PUBLISH_PENDING ─▶ a retry is interrupted ─▶ PUBLISH_PENDING ─▶ published
+    """
+    clock, put_new = ManualClock(), LocalStore.put_new
+    run = opened(small, clock).enqueue(small.intent_path).run
+    ledger = opened(small, clock).ledger
+    for _ in range(9):
+        ledger.release(run.run_key, attempt=ledger.claim(run.run_key, worker="a", lease_us=1).attempt, reason_code="WORKER_DIED")
+    for stop, state in ((StorageIoFailure("the store is away."), "STORAGE_IO_FAILURE"), (KeyboardInterrupt(), "RUN_INTERRUPTED")):
+        monkeypatch.setattr(LocalStore, "put_new", lambda self, key, data, stop=stop: _end(stop) if "/commits/" in key else
+                            put_new(self, key, data))
+        with suppress(KeyboardInterrupt):
+            served(opened(small, clock))
+        left = opened(small, clock).run(run.run_key).run
+        assert (left.state, left.reason_code, left.full_run_attempts) == ("PUBLISH_PENDING", state, 10)
+        clock.go_on(300_000_000)
+    monkeypatch.undo()
+    assert outcomes(served(opened(small, clock))) == [("PUBLISHED", None)]
+
+
+def _end(stop):
+    raise stop
+
+
 def test_staged_bytes_that_are_gone_are_not_published(small, monkeypatch):
     """A retry hashes what was staged; damaged bytes send the run back to be computed once more, and nothing is published meanwhile."""
     put_new = LocalStore.put_new
@@ -349,7 +376,10 @@ def test_a_run_whose_worker_is_gone_is_cancelled_at_once(small, capsys):
         states.append(history.run.state)
         assert "wrong as-of" in str([event.details for event in history.events])
     assert states == ["CANCELLED", "CANCELLED", "RUNNING"]
-    check_answer(ask(capsys, "cancel", run.run_key, "--reason", " ", "--plane", plane), 2, "SCHEMA_INVALID")
+    for reason in (" ", "not \udcff text"):
+        check_answer(ask(capsys, "cancel", opened(small).enqueue(small.intent_path).run.run_key, "--reason", reason, "--plane", plane), 2,
+                     "SCHEMA_INVALID")
+    assert len(list((small.folder / "store/cards/ofs/commits").iterdir())) == len(states)
 
 
 def test_a_running_build_notices_that_it_is_cancelled(small):

@@ -84,7 +84,7 @@ def _outcome(run: Run) -> str:
     if run.result:
         return str(run.result.get("dataset_manifest_id") or run.result.get("outcome"))
     if run.state == "RUNNING" and run.lease_until_us is not None and run.lease_until_us < time.time_ns() // 1_000:
-        return "its worker is gone; the same `ofs build` goes on"
+        return "its worker is gone; another worker, or `ofs build`, goes on"
     return run.reason_code or ""
 
 

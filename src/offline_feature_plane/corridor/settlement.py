@@ -49,7 +49,7 @@ FAILING: Final = "RUN_FAILING"
 VOWING: Final = "RUN_VOWING"
 
 Step = Literal["end", "keep", "vow", "work", "requeue", "bury", "stall"]
-GiveBack = Callable[[str], object]
+GiveBack = Callable[[str, int], object]
 Tell = Callable[[OfsError], None]
 Heed = Callable[[], None]
 
@@ -101,14 +101,13 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         Fenced, LedgerUnavailable: nothing was recorded; a later claim continues.
         OfsError: anything else that ended the run: FAILED with this code (CANCELLED if it was cancelled), or PUBLISH_PENDING if it has
             vowed.
-        BaseException: whatever else interrupted the worker; the run is QUEUED.
+        BaseException: whatever else interrupted the worker; the run was given back in the same way, and may be taken at once.
     """
-    wait_us = backoff_us(run.run_key, run.attempt)
 
-    def queue(code: str) -> object:
+    def queue(code: str, wait_us: int) -> object:
         return ledger.release(run.run_key, attempt=run.attempt, reason_code=code, wait_us=wait_us)
 
-    def pend(code: str) -> object:
+    def pend(code: str, wait_us: int) -> object:
         return ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=code, wait_us=wait_us)
 
     with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend, tell=tell, heed=heed):
@@ -128,9 +127,9 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
                 verify(manifest)
                 with nullcontext() if vow is None else suppress(NondeterminismDetected):  # a vow has decided between attempts
                     manifest = _preferred(stage_manifest(store, run, manifest), manifest, verify)
-    if vow is None:
-        ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
     with _recorded(store, ledger, run, give_back=pend, tell=tell, heed=heed):
+        if vow is None:
+            ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
         vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest by now
         published = keep_vow(store, run, vow, manifest)
         close(published)
@@ -142,12 +141,13 @@ def cancel(store: ObjectStore, ledger: Ledger, run_key: str, *, reason: str) -> 
     """Cancel a run: the tombstone first, then the ledger. One that a worker holds stays RUNNING until that worker finds the tombstone.
 
     Raises:
-        RunEnded: it has ended, or is about to. PublicationVowed: it has vowed to publish. RunNotFound. SchemaInvalid: a blank reason.
-        LedgerChainBroken: its record does not verify.
+        RunEnded: it has ended, or is about to. PublicationVowed: it has vowed to publish. RunNotFound.
+        LedgerChainBroken: its record does not verify. SchemaInvalid: the reason says nothing.
     """
     reason = unicodedata.normalize("NFC", reason).strip()
-    if not reason:
-        raise SchemaInvalid("the reason is blank.", path="reason", fix="Say why, for those who read the run's history.")
+    if not reason.isprintable() or not reason:
+        raise SchemaInvalid("the reason is blank, or not one line of text.", path="reason",
+                            fix="Say why, for those who read the run's history.")
     ledger.events(run_key)  # a record that cannot be believed puts nothing into the store
     run = ledger.run(run_key)
     if run.state in TERMINAL:
@@ -201,6 +201,7 @@ def _staged(store: ObjectStore, run: Run, dm_id: str, vow: Vow | None, verify: C
 @contextmanager
 def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBack, tell: Tell, heed: Heed) -> Iterator[None]:
     """Record in the ledger, and before that in the store, whatever ends the block badly."""
+    wait_us = backoff_us(run.run_key, run.attempt)
     try:
         try:
             yield
@@ -214,25 +215,25 @@ def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBa
         raise
     except OfsError as error:
         if error.transient:
-            give_back(error.code)
+            give_back(error.code, wait_us)
         else:
             _fail(store, ledger, run, error, give_back, tell)
         raise
     except BaseException as ended:
         with suppress(OfsError):
-            ledger.release(run.run_key, attempt=run.attempt, reason_code=INTERRUPTED_CODE,
-                           wait_us=backoff_us(run.run_key, run.attempt) if isinstance(ended, Exception) else 0)
+            give_back(INTERRUPTED_CODE, wait_us if isinstance(ended, Exception) else 0)
         raise
 
 
 def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_back: GiveBack, tell: Tell) -> None:
     """FAILED if the commit record says so: a tombstone, or a vow that lost to another visible core. Else a later attempt continues."""
+    wait_us = backoff_us(run.run_key, run.attempt)
     ledger.note(run.run_key, attempt=run.attempt, kind=FAILING, details={"code": error.code})  # fenced: only the living bury
     try:
         standing = bury(store, run, error.code)
         may_fail = standing.outcome == "tombstone" or _has_lost(store, run, standing)
     except (StorageIoFailure, StoreUnsafe, DigestMismatch) as unknown:
-        give_back(unknown.code)
+        give_back(unknown.code, wait_us)
         return
     if may_fail:
         with suppress(OfsError):  # the first error is the one that counts
@@ -242,7 +243,7 @@ def _fail(store: ObjectStore, ledger: Ledger, run: Run, error: OfsError, give_ba
     elif may_fail:
         ledger.failed(run.run_key, attempt=run.attempt, reason_code=standing.code or error.code, details=_said(error))
     else:
-        ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=error.code, wait_us=backoff_us(run.run_key, run.attempt))
+        ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=error.code, wait_us=wait_us)
 
 
 def _has_lost(store: ObjectStore, run: Run, vow: Vow) -> bool:

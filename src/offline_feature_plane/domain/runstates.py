@@ -55,7 +55,7 @@ class Limits:
     """How often a run may be worked on, and how often its publication may be tried again, before only closing is left."""
 
     full_runs: int = 10
-    publish_retries: int = 5
+    publish_retries: int = 10
 
 
 @dataclass(frozen=True)
