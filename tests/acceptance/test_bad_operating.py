@@ -1,12 +1,13 @@
 """What those who run OFS for others get wrong, or what happens to them: each has a code, a status, an advice, and loses nothing."""
 
 import json
+import shutil
 import sqlite3
 import time
 
 import pytest
 from answers import ask, check_answer
-from small_plane import make_plane
+from small_plane import SmallPlane, make_plane
 
 import offline_feature_plane as ofs
 from offline_feature_plane.__main__ import run as command
@@ -85,13 +86,15 @@ def test_a_manifest_of_somebody_else_in_our_place_is_no_answer(small, capsys):
 
 def test_a_file_of_somebody_else_in_our_place_is_not_published(small, place, capsys):
     """Other bytes stand where a run stages its data file: nothing is published over them, and they stay as they are."""
-    twin = make_plane(place / "twin")
+    shutil.copytree(small.folder, place / "twin")
+    twin = SmallPlane(place / "twin")
     assert command(["build", str(twin.intent_path)]) == 0
     capsys.readouterr()
     (part,) = (twin.folder / "store").glob("cards/ofs/datasets/*/*/*.parquet")
     theirs = small.folder / part.relative_to(twin.folder)
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"somebody else's")
-    check_answer(ask(capsys, "build", str(small.intent_path)), 6, "DATASET_ARTIFACT_IMMUTABILITY_VIOLATION")
+    assert command(["build", str(small.intent_path), "--json"]) == 6  # once: the same command again is another run
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "DATASET_ARTIFACT_IMMUTABILITY_VIOLATION"
     assert theirs.read_bytes() == b"somebody else's"
     assert small.manifests() == []
