@@ -27,6 +27,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AW
                "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 _PROGRAMS = Path(sys.executable).parent
+_WHILE_WE_LIVE = ("sh", "-c", '"$@" & read -r _; kill -9 $!; wait', "sh")  # our end of its input is closed by whatever ends us
 _WEED_PORTS, _GRPC = 6, 10_000  # it listens on each of its ports, and on many of them again this much higher
 _NUMBERS = count(1)
 
@@ -84,9 +85,9 @@ class Weed:
         ports = [f"-{name}={self.port + number}" for number, name in enumerate(names)]
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_PROGRAMS / "weed", "-logtostderr", "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                [*_WHILE_WE_LIVE, _PROGRAMS / "weed", "-logtostderr", "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
                  "-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
-                 f"-bucket={BUCKET}", *ports], env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
+                 f"-bucket={BUCKET}", *ports], env=os.environ | ENVIRONMENT, stdin=subprocess.PIPE, stdout=log, stderr=log)
         client = _client(S3Access(endpoint=self.url))
 
         def use() -> None:
@@ -98,8 +99,7 @@ class Weed:
     def kill(self) -> None:
         """`kill -9`."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
     def close(self) -> None:
         """Stop, and remove the data."""
