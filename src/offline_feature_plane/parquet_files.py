@@ -45,7 +45,9 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
         ResourceExceeded: it decodes to more than its budget. OSError, ValueError, pa.ArrowException: it is broken.
     """
     with open_in_place(path) as stream:
-        budget = _budget(path, stream)
+        budget, names = _budget(path, stream), set(_names(stream))
+        if missing := [name for name in (*columns, *dictionary) if name not in names]:
+            raise ValueError(f"it has no column {missing[0]}")
         with pq.ParquetFile(stream, read_dictionary=_codable(stream, dictionary), pre_buffer=True) as file:
             rows = _FIRST_ROWS
             for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=True):
@@ -55,6 +57,11 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
                 rows = max(1, min(4 * rows, _MOST_ROWS, _BATCH_BYTES * batch.num_rows // max(size, 1)))
                 file.reader.set_batch_size(rows)
                 yield found
+
+
+def _names(stream: BinaryIO) -> list[str]:
+    with pq.ParquetFile(stream) as file:
+        return list(file.schema_arrow.names)
 
 
 def _budget(path: Path, stream: BinaryIO) -> Budget:
@@ -67,8 +74,7 @@ def _codable(stream: BinaryIO, dictionary: Sequence[str]) -> list[str]:
         return []
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
         differences = columns_of_differences(data)
-    with pq.ParquetFile(stream) as file:
-        return [name for name in file.schema_arrow.names if name in dictionary and name not in differences]
+    return [name for name in dictionary if name not in differences]
 
 
 def _decoded_size(array: pa.Array) -> int:

@@ -25,10 +25,13 @@ from offline_feature_plane.corridor.claims import Worker, submit
 from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
+from offline_feature_plane.corridor.ledger_check import LedgerReport, check_ledger
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
 from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
+from offline_feature_plane.corridor.publish import keep_plan
+from offline_feature_plane.corridor.rebuilding import Rebuilding, rebuild
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
@@ -53,6 +56,7 @@ from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.stopping import heed
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
@@ -173,7 +177,9 @@ class Plane:
 
     def enqueue(self, intent: Intent) -> Submitted:
         """Plan an intent and leave its run to the workers; the same intent again is the same run. Raises OfsError as `plan`."""
-        return submit(self.plan(intent), self.ledger)
+        submitted = submit(self.plan(intent), self.ledger)
+        keep_plan(self.store, submitted.run)
+        return submitted
 
     def work(self, *, once: bool = False, progress: Progress | None = None, trouble: Trouble | None = None) -> Iterator[Ended]:
         """Work on the due runs of this plane's scope, and yield what became of each; forever, or until nothing is due.
@@ -291,6 +297,22 @@ class Plane:
         found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
         return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
 
+    def check_ledger(self, *, progress: Progress | None = None) -> LedgerReport:
+        """Check every run's history, and hold the runs of this plane's scope against their commit records. Nothing is written.
+
+        Raises:
+            LedgerUnavailable, StorageIoFailure.
+        """
+        return check_ledger(self.ledger, self.store, self.settings.run_scope, progress or _silent)
+
+    def rebuild_ledger(self, *, apply: bool, progress: Progress | None = None) -> Rebuilding:
+        """Tell the runs of this plane's scope from the store, and with `apply` give them to a ledger that has none.
+
+        Raises:
+            LedgerNotEmpty: the ledger has runs of this scope. LedgerUnavailable, StorageIoFailure.
+        """
+        return rebuild(self.store, self.ledger, self.clock, self.settings.run_scope, progress or _silent, apply=apply)
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _run(self, name: str) -> Run:
@@ -333,7 +355,7 @@ class Plane:
 
     def _worker(self) -> Worker:
         ledger = self.ledger
-        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
+        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -159,7 +159,7 @@ SHORT = [
          setting("intent", "features", "../features.yaml"), ("../features.yaml", "roots")),
     Case("profile at an absolute place", 2, "REF_SCOPE_INVALID", profile_outside, ("/etc/hostname",)),
     Case("profile behind a link", 2, "REF_SCOPE_INVALID", linked_out, ("outside.yaml",)),
-    Case("profile of a scheme", 2, "REF_INVALID", setting("intent", "features", "https://x/y.yaml"), ("https://…",)),
+    Case("profile of a scheme", 2, "REF_INVALID", setting("intent", "features", "https://x/y.yaml"), ("https://…", "a scheme")),
     Case("blank profile", 2, "FEATURE_PROFILE_UNRESOLVED", setting("intent", "features", ""), ("$.features",)),
     # the profile
     Case("aggregation that does not exist", 2, "AGGREGATION_UNSUPPORTED",

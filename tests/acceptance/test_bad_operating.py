@@ -1,6 +1,7 @@
 """What those who run OFS for others get wrong, or what happens to them: each has a code, a status, an advice, and loses nothing."""
 
 import json
+import shutil
 import sqlite3
 import time
 
@@ -81,3 +82,19 @@ def test_a_manifest_of_somebody_else_in_our_place_is_no_answer(small, capsys):
     check_answer(ask(capsys, "build", str(small.intent_path)), 6, "MANIFEST_INVALID")
     assert place.read_text() == '{"dataset_manifest_id": "dm_of_somebody_else"}'
     assert {run.state for run in ofs.open(small.folder / "plane.yaml").runs()} == {"FAILED"}
+
+
+def test_a_file_of_somebody_else_in_our_place_is_not_published(small, capsys):
+    """Other bytes stand where a run stages its data file: nothing is published over them. Asked again, another run builds."""
+    assert command(["build", str(small.intent_path)]) == 0
+    capsys.readouterr()
+    (theirs,) = (small.folder / "store").glob("cards/ofs/datasets/*/*/*.parquet")
+    shutil.rmtree(small.folder / "store")
+    (small.folder / "ledger.sqlite").unlink()
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"somebody else's")
+    assert command(["build", str(small.intent_path), "--json"]) == 6
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "DATASET_ARTIFACT_IMMUTABILITY_VIOLATION"
+    assert small.manifests() == []
+    assert command(["build", str(small.intent_path)]) == 0
+    assert theirs.read_bytes() == b"somebody else's"

@@ -75,14 +75,14 @@ def run(machine, examples, steps):
     run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None))
 
 
-@pytest.mark.parametrize(("examples", "steps"), [(20, 30), pytest.param(2_000, 60, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("examples", "steps"), [(12, 30), pytest.param(2_000, 60, marks=pytest.mark.long)])
 @pytest.mark.parametrize("machine", [LocalMachine, SqliteMachine])
 def test_it_is_what_a_dictionary_would_be(machine, examples, steps):
     """Whatever is asked in whatever order, of whichever opening, at whatever time: the answer is the one that a dictionary gives."""
     run(machine, examples, steps)
 
 
-@pytest.mark.parametrize(("examples", "steps"), [(6, 25), pytest.param(300, 60, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("examples", "steps"), [(4, 25), pytest.param(300, 60, marks=pytest.mark.long)])
 def test_a_ledger_on_a_server_is_what_a_dictionary_would_be(postgres, examples, steps):
     """The same on PostgreSQL, by the role that workers have."""
     run(partial(PostgresMachine, postgres), examples, steps)

@@ -17,7 +17,7 @@ from offline_feature_plane.ledger.chain import link, queued_details
 from offline_feature_plane.ledger.connector import STATEMENTS, sql_file
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.ledger.sqlite import SqliteLedger, mapped
-from offline_feature_plane.testing.asking import LEASE_US, ONE, REQUEST, ManualClock, submit
+from offline_feature_plane.testing.asking import LEASE_US, ONE, OTHER, REQUEST, ManualClock, submit
 from offline_feature_plane.testing.ledger_contract import LedgerContract
 
 
@@ -223,12 +223,18 @@ def test_history_cannot_be_rewritten_even_by_a_plain_connection(finished, path, 
     assert (finished.run(run_key), finished.events(run_key)) == before
 
 
+def _without_triggers(path):
+    """Take the laws out of a ledger's file."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+
+
 def _tampered(path, seed):
     """Change one thing at random in a ledger without triggers: a column of an event or of the row, or whole events. Say what."""
     draw = random.Random(seed)
+    _without_triggers(path)
     connection = sqlite3.connect(path, isolation_level=None)
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
     seq = draw.randint(1, 6)
     how = draw.choice(["drop", "swap", "event", "event", "event", "row", "row", "cut"])
     if how == "drop":
@@ -272,6 +278,33 @@ def test_every_tampering_past_the_triggers_is_found(finished, path, tmp_path, co
         _tampered(copy, seed)
         with pytest.raises(LedgerChainBroken):
             ledger.events(run_key)
+
+
+def test_a_forged_event_does_not_fit_the_next(finished, path):
+    """An event that was replaced by another one with a right digest of its own is found by the event after it."""
+    run_key = finished.runs()[0].run_key
+    _without_triggers(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.row_factory = sqlite3.Row
+        before, old = connection.execute("SELECT * FROM events WHERE seq IN (2, 3) ORDER BY seq").fetchall()
+        same = {name: old[name] for name in ("kind", "at_us", "attempt")}
+        forged = link(run_key=run_key, after=before, details={"receipt": OTHER}, **same)
+        connection.execute("UPDATE events SET details = ?, digest = ? WHERE seq = 3", (forged["details"], forged["digest"]))
+    with pytest.raises(LedgerChainBroken):
+        finished.events(run_key)
+
+
+def test_a_run_that_was_tampered_with_is_not_handed_out(path):
+    """Its row can be read, and does not say what was asked: no worker gets it, and nothing of it is changed."""
+    ledger = SqliteLedger(path, ManualClock())
+    run = submit(ledger).run
+    _without_triggers(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE runs SET payload_digest = ?", (OTHER,))
+    with pytest.raises(LedgerChainBroken) as refused:
+        ledger.claim_next(worker="a", lease_us=LEASE_US, platform_run_id="run-1")
+    assert refused.value.fields["run_key"] == run.run_key
+    assert ledger.run(run.run_key).state == "QUEUED"
 
 
 # --- heartbeats ---------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_a_clock_that_jumps_during_a_build_changes_nothing(processes: Processes,
     check(place, origin, attempts=1)
 
 
-@pytest.mark.parametrize("jump", ["back", "forward"])
+@pytest.mark.parametrize("jump", ["back", pytest.param("forward", marks=pytest.mark.long)])
 @pytest.mark.parametrize("point", ["after:ledger.claim::1", pytest.param("before:store.put_new:/commits/:1", marks=pytest.mark.long)])
 def test_a_clock_that_jumps_between_two_attempts_strands_no_run(processes: Processes, place: Path, origin: Origin, jump: str,
                                                                 point: str) -> None:
@@ -70,7 +70,7 @@ def test_a_clock_that_jumps_between_two_attempts_strands_no_run(processes: Proce
     check(place, origin, attempts=2)
 
 
-@pytest.mark.parametrize("jump", ["back", "forward"])
+@pytest.mark.parametrize("jump", ["forward", pytest.param("back", marks=pytest.mark.long)])
 @pytest.mark.parametrize("point", ["before:session.select::1", pytest.param("before:store.put_new:/manifests/:1", marks=pytest.mark.long)])
 def test_a_clock_that_jumps_beside_a_live_worker_costs_an_attempt(processes: Processes, place: Path, origin: Origin, jump: str,
                                                                   point: str) -> None:

@@ -38,7 +38,7 @@ def every(count: int, stride: int) -> list[tuple[int, str]]:
     return [(at, ending) for at in range(count) for ending in ENDINGS][::stride]
 
 
-@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.long)])
 def test_a_publication_that_ends_at_any_call_is_finished(processes: Processes, place: Path, stride: int) -> None:
     """One tiny dataset through store, ledger and protocol: at each of its calls, with each ending (R4, R5)."""
     (place / "plain" / "disk").mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_a_publication_that_ends_at_any_call_is_finished(processes: Processes, p
     assert set(ended) == {-9, 0, 7}
 
 
-@pytest.mark.parametrize("stride", [331, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [541, pytest.param(1, marks=pytest.mark.long)])
 def test_a_build_that_ends_at_any_call_is_finished(processes: Processes, place: Path, origin: Origin, stride: int) -> None:
     """A whole `ofs build`: at each of its calls, with each ending; failures are typed, and the same command ends well (R4, R5)."""
     wrongs = list[str]()
@@ -85,6 +85,37 @@ def test_a_build_that_ends_at_any_call_is_finished(processes: Processes, place: 
         except (AssertionError, OfsError) as wrong:
             wrongs.append(f"{ending} at {at}, {origin.calls[at]}: {found.code} {words} {(case / 'stderr.build').read_text()}: {wrong}")
         shutil.rmtree(case)
+    assert not wrongs, "\n".join(wrongs)
+
+
+@pytest.mark.parametrize("stride", [151, pytest.param(1, marks=pytest.mark.long)])
+def test_a_disk_that_cannot_be_read_accuses_nobody(processes: Processes, place: Path, origin: Origin, stride: int) -> None:
+    """EIO from any call that reads the store, the ledger or the work folder: an outside failure, never a verdict about the data (R12).
+
+    In a first build, in one that finds its dataset published, and in `ofs verify`. Read again, all is well.
+    """
+    built = origin.copy(place / "built")
+    first = processes.stopped(built, *BUILD, under="disk", reading=True).calls
+    second = processes.stopped(built, *BUILD, under="disk", reading=True).calls
+    (manifest,) = (built / "disk/store/cards/ofs/manifests").iterdir()
+    verify = ("verify", manifest.stem, "--plane", "plane.yaml", "--json")
+    third = processes.stopped(built, *verify, under="disk", reading=True).calls
+    cases = [*((origin.folder, BUILD, at) for at in range(len(first))), *((built, BUILD, at) for at in range(len(second))),
+             *((built, verify, at) for at in range(len(third)))]
+    assert len(cases) > 500
+    wrongs = list[str]()
+    for folder, command, at in cases[::stride]:
+        case = Path(shutil.copytree(folder, place / "case"))
+        found = processes.stopped(case, *command, under="disk", at=at, ending="EIO", reading=True)
+        words = (case / "stdout.build").read_text()
+        try:
+            check_ending(found.code, "EIO", words)
+            assert processes.call(case, *command, name="again") == 0, (case / "stdout.again").read_text()
+            assert check_order(case) == {"DONE": 1, "manifests": 1}
+        except (AssertionError, OfsError) as wrong:
+            wrongs.append(f"{command} at {found.calls[at:at + 1]}: {found.code} {words} {(case / 'stderr.build').read_text()}: {wrong}")
+        shutil.rmtree(case)
+    shutil.rmtree(built)
     assert not wrongs, "\n".join(wrongs)
 
 

@@ -48,6 +48,8 @@ A0 claim, A0 look work, A0 work reaches c, A0 stage stands, A1 claim, A1 look vo
 A0 claim, A0 look work, A0 work reaches c, A1 claim, A1 look work, A0 stage stands, A1 work reaches d, A1 stage differs
 A0 claim, A0 look work, A0 work breaks, A1 claim, A1 look work, A0 bury buries, A1 work reaches c, A1 stage stands, A1 vow is buried
 A0 claim, A0 look work, A0 work breaks, A1 claim, A1 look work, A1 work reaches c, A1 stage stands, A1 vow vows, A0 bury has vowed
+A0 claim, A0 look work, A0 work reaches c, A0 stage stands, A1 claim, A loss, A1 look work, A1 work breaks, A0 vow vows, \
+A1 bury has vowed, A1 pend
 A0 claim, A0 look work, A0 work reaches c, A0 stage stands, A0 vow vows, A0 put publishes, A1 claim, A1 look keep, A1 put stands
 A0 claim, A0 look work, A0 work reaches c, A0 stage stands, A0 vow vows, A0 put publishes, B0 claim, B0 look work, B0 work finds
 A0 claim, A0 look work, A0 work reaches c, A0 stage stands, A1 claim, A loss, A1 look work, A0 vow vows, A1 work reaches d, \
@@ -211,14 +213,14 @@ def named(move):
 
 
 def walk(place, model, name, draw, seen, beginning=()):
-    """One way from a beginning to an end of both runs, or until 80 steps are taken, steps that were rarely seen first."""
+    """One way from a beginning to an end of both runs, or until 40 steps are taken, steps that were rarely seen first."""
     way = Walk(place, model, name)
     try:
         for step in beginning:
             (move,) = [move for move in way.moves() if named(move) == step]
             seen[move[2]] += 1
             way.step(*move)
-        while len(way.taken) < 80 and (moves := list(way.moves())):
+        while len(way.taken) < 40 and (moves := list(way.moves())):
             move = draw.choices(moves, [(1 + seen[label])**-2 for _, _, label, _, _ in moves])[0]
             seen[move[2]] += 1
             way.step(*move)

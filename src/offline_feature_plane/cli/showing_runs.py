@@ -90,7 +90,8 @@ def _outcome(run: Run) -> str:
 
 # What a person wants to know of each kind of event; `--json` has everything.
 _TOLD = {"INTENT_QUEUED": (), "RUN_STARTED": ("mode", "worker"), "PHASE_COMPLETE": ("name", "key"), "PHASE_FAILED": ("name", "key"),
-         "PUBLISH_PENDING": ("reason_code",), "RUN_RELEASED": ("reason_code",), "RUN_FAILED": ("reason_code",)}
+         "PUBLISH_PENDING": ("reason_code",), "RUN_RELEASED": ("reason_code",), "RUN_FAILED": ("reason_code",),
+         "RUN_REBUILT": ("state", "reason_code")}
 
 
 def _details(event: LedgerEvent) -> str:

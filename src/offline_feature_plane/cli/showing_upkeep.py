@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.cli.output import size, style, table
+from offline_feature_plane.domain.identity import run_key as key_of
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.collection import Collection, Item
+    from offline_feature_plane.corridor.ledger_check import LedgerReport
+    from offline_feature_plane.corridor.rebuilding import Rebuilding
     from offline_feature_plane.corridor.retirement import Retired
 
 
@@ -43,3 +46,26 @@ def collection(found: Collection) -> str:
 
 def _rows(items: tuple[Item, ...]) -> list[list[str | int]]:
     return [[item.key, item.size_bytes, item.why] for item in items]
+
+
+def ledger_report(report: LedgerReport) -> str:
+    """How many runs were looked at, and all that is wrong."""
+    lines = [f"{style('✗', 'red')} {one.run_key} {f'({one.request_id})' if one.request_id else ''}".rstrip() + f"\n    {one.what}"
+             for one in report.findings]
+    runs = f"{report.runs:,} run{'' if report.runs == 1 else 's'}"
+    verdict = style("sound", "green") if report.sound else style("NOT SOUND", "red")
+    return "\n".join([*lines, f"the ledger is {verdict}: {runs}, {report.compared:,} held against the store"])
+
+
+def rebuilding(found: Rebuilding) -> str:
+    """The runs of the new ledger, and those that could not be told."""
+    lines = [table(["run", "request", "state", "attempts", "outcome"],
+                   [[key_of(run.request_id)[:12], run.request_id, run.state, run.attempt,
+                     run.reason_code or (run.result or {}).get("dataset_manifest_id", "")] for run in found.runs], right=frozenset({3})),
+             ""] if found.runs else []
+    verb = "is" if found.applied else "would be"
+    lines += [f"{style('✗', 'red')} {one.run_key} {verb} quarantined ({one.code})\n    {one.what}" for one in found.doubtful]
+    count = f"{len(found.runs):,} run{'' if len(found.runs) == 1 else 's'}"
+    if found.applied:
+        return "\n".join([*lines, f"{style('✓', 'green')} the ledger has {count} from the store"])
+    return "\n".join([*lines, f"{count}; nothing was written: `ofs ledger rebuild` makes the ledger"])

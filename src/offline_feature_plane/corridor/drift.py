@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.plan import Pins, ProfileRef
 from offline_feature_plane.errors import FeatureProfileDrift
 from offline_feature_plane.ports import Ledger
@@ -19,6 +23,15 @@ def remember_set(pins: Pins, ledger: Ledger) -> None:
     profile = pins.profile
     if profile.versioned:
         _compare(profile, ledger.remember_closure(profile=_name(pins), digest=profile.set_digest))
+
+
+def remember_published(manifest: DatasetManifest, ledger: Ledger) -> None:
+    """Let a new ledger learn what a revision means from a dataset of it. Raises FeatureProfileDrift."""
+    profile = ProfileRef.model_validate(manifest.evidence.profile)
+    if profile.versioned:
+        identity: Mapping[str, Any] = manifest.core.identity
+        name = f"{profile.set_name}/{identity['subject']['source']}"
+        _compare(profile, ledger.remember_closure(profile=name, digest=profile.set_digest))
 
 
 def _name(pins: Pins) -> str:

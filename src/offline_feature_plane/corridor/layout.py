@@ -23,9 +23,14 @@ def manifest_key(platform_run_id: str, dm_id: str) -> str:
     return f"{manifests_prefix(platform_run_id)}/{dm_id}.json"
 
 
+def commits_prefix(platform_run_id: str) -> str:
+    """The folder of the commit records."""
+    return f"{platform_run_id}/ofs/commits"
+
+
 def commit_key(platform_run_id: str, run_key: str) -> str:
     """A run's vow."""
-    return f"{platform_run_id}/ofs/commits/{run_key}.json"
+    return f"{commits_prefix(platform_run_id)}/{run_key}.json"
 
 
 def datasets_prefix(platform_run_id: str) -> str:
@@ -43,14 +48,24 @@ def staged_key(platform_run_id: str, dm_id: str, run_key: str) -> str:
     return f"{data_prefix(platform_run_id, dm_id, run_key)}/manifest.json"
 
 
+def plans_prefix(platform_run_id: str) -> str:
+    """The folder of the plans."""
+    return f"{platform_run_id}/ofs/plans"
+
+
 def plan_key(platform_run_id: str, run_key: str) -> str:
     """The pins of a run."""
-    return f"{platform_run_id}/ofs/plans/{run_key}.json"
+    return f"{plans_prefix(platform_run_id)}/{run_key}.json"
+
+
+def receipts_prefix(platform_run_id: str, run_key: str) -> str:
+    """The folder of what a run's attempts report."""
+    return f"{platform_run_id}/ofs/receipts/{run_key}"
 
 
 def receipt_key(platform_run_id: str, run_key: str, attempt: int, name: str) -> str:
     """What one attempt reports about one phase."""
-    return f"{platform_run_id}/ofs/receipts/{run_key}/{attempt}/{name}.json"
+    return f"{receipts_prefix(platform_run_id, run_key)}/{attempt}/{name}.json"
 
 
 def retired_key(platform_run_id: str, dm_id: str) -> str:

@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 from offline_feature_plane.contracts.facts import DatasetPointer, Vow
 from offline_feature_plane.corridor.facts import keep_fact, look, read_fact, stands
-from offline_feature_plane.corridor.layout import by_id_key, commit_key, manifest_key, staged_key
+from offline_feature_plane.corridor.layout import by_id_key, commit_key, manifest_key, plan_key, staged_key
 from offline_feature_plane.corridor.retirement import refuse_retired
-from offline_feature_plane.domain.canonical import load_json, sha256_of
+from offline_feature_plane.domain.canonical import canonical_bytes, load_json, sha256_of
 from offline_feature_plane.domain.identity import core_digest
 from offline_feature_plane.domain.identity import run_key as key_of
 from offline_feature_plane.errors import (
@@ -162,7 +162,16 @@ def publish(store: ObjectStore, run: Run, manifest: Manifest) -> Published:
     return keep_vow(store, run, make_vow(store, run, manifest), manifest)
 
 
+def keep_plan(store: ObjectStore, run: Run) -> None:
+    """Put a run's pins into the store, unless they are there: a ledger that was lost is rebuilt from them. Raises StorageIoFailure."""
+    key = plan_key(run.platform_run_id, run.run_key)
+    if not store.exists(key):
+        store.put_new(key, canonical_bytes(run.payload, as_stored=True))
+
+
 def _occupy(store: ObjectStore, run: Run, vow: Vow) -> Vow:
+    """The commit record of a run, after its plan: whoever finds the record can tell what was asked."""
+    keep_plan(store, run)
     key = commit_key(run.platform_run_id, run.run_key)
     return _own(keep_fact(store, key, vow), run.run_key, key)
 

@@ -108,6 +108,7 @@ def serve(post: Post, *, once: bool) -> Iterator[Ended]:
     post.ports.store.prove()
     failures = 0
     while True:
+        post.worker.heed()
         try:
             if failures:  # a store that is away would spend the attempts of every run
                 _look(post)
@@ -187,6 +188,7 @@ def _work_on(post: Post, run: Run) -> Ended:
         error = EngineFailed(f"{type(defect).__name__}: {defect}", fix="Report this as a defect.")
     if published is not None:
         return Ended(run.run_key, run.request_id, published.outcome, published)
+    post.worker.heed()
     try:
         state = post.ports.ledger.run(run.run_key).state
     except OfsError as unknown:
@@ -205,7 +207,7 @@ def _quarantine(post: Post, broken: LedgerChainBroken) -> Ended:
 
 def _look(post: Post) -> None:
     """Do the ledger and the store answer?"""
-    post.ports.ledger.runs(limit=1)
+    post.ports.ledger.quarantined()  # not the runs: one of them may be poison
     post.ports.store.exists(f"{post.platform_run_id}/ofs/manifests/none.json")
 
 

@@ -280,6 +280,12 @@ class RunBusy(ConflictError):
     fix = "Wait until it finishes or its lease expires, then run again."
 
 
+class LedgerNotEmpty(ConflictError):
+    """A ledger was to be rebuilt that holds runs already."""
+
+    fix = "Point the ledger setting at a new ledger; `ofs ledger verify` says what the old one has."
+
+
 class RetryNotPending(ConflictError):
     """A publish-only retry was requested for a run that is not PUBLISH_PENDING."""
 

@@ -17,9 +17,11 @@ from offline_feature_plane.ports import LedgerEvent
 FIRST: Final = "sha256:" + "0" * 64
 QUEUED, STARTED, PENDING, RELEASED = "INTENT_QUEUED", "RUN_STARTED", "PUBLISH_PENDING", "RUN_RELEASED"
 DONE, FAILED, CANCELLED = "RUN_DONE", "RUN_FAILED", "RUN_CANCELLED"
-STATE_KINDS: Final = frozenset({QUEUED, STARTED, PENDING, RELEASED, DONE, FAILED, CANCELLED})
+REBUILT = "RUN_REBUILT"
+STATE_KINDS: Final = frozenset({QUEUED, STARTED, PENDING, RELEASED, DONE, FAILED, CANCELLED, REBUILT})
 
 _CLAIMED: Final = ("mode", "full_run_attempts", "publish_retry_attempts", "worker", "reason_code")
+_REBUILT: Final = ("state", "full_run_attempts", "publish_retry_attempts", "reason_code")
 _STATE_AFTER: Final = {PENDING: "PUBLISH_PENDING", RELEASED: "QUEUED", DONE: "DONE", FAILED: "FAILED", CANCELLED: "CANCELLED"}
 
 
@@ -96,6 +98,9 @@ def _folded(events: Sequence[LedgerEvent]) -> dict[str, Any]:
     for event in events:
         if event.kind == STARTED:
             row |= {"state": "RUNNING", "attempt": event.attempt, **{name: event.details.get(name) for name in _CLAIMED}}
+        elif event.kind == REBUILT:
+            row |= {"attempt": event.attempt, **{name: event.details.get(name) for name in _REBUILT},
+                    "result": text_of(event.details.get("result"))}
         elif event.kind in _STATE_AFTER:
             row |= {"state": _STATE_AFTER[event.kind], "reason_code": event.details.get("reason_code"),
                     "result": text_of(event.details.get("result"))}

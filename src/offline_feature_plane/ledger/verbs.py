@@ -6,7 +6,7 @@ state appends its event in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -24,8 +24,9 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
 )
 from offline_feature_plane.ledger import chain
+from offline_feature_plane.ledger.adopting import adopt_runs
 from offline_feature_plane.ledger.connector import Connector, Row, Transaction
-from offline_feature_plane.ports import LedgerEvent, Quarantined, Run, Submitted
+from offline_feature_plane.ports import LedgerEvent, Quarantined, Rebuilt, Run, Submitted
 
 # No lease is longer; what seems to last longer was given by a clock that has been set back since.
 MOST_LEASE_US: Final = 3_600_000_000
@@ -164,6 +165,13 @@ class LedgerVerbs:
             _append(tx, run_key, _KINDS[verb], now, attempt, {name: value for name, value in said.items() if value is not None})
             return _found(tx, run_key)
 
+    # --- beginning anew -------------------------------------------------------------------------------------
+
+    def adopt(self, platform_run_id: str, runs: Iterable[Rebuilt]) -> int:
+        """Take the runs of a scope over from a store, all or none. Raises LedgerNotEmpty, LedgerUnavailable."""
+        with self._connector.writing() as tx:
+            return adopt_runs(tx, platform_run_id, runs)
+
     # --- looking --------------------------------------------------------------------------------------------
 
     def run(self, run_key: str) -> Run:
@@ -175,6 +183,16 @@ class LedgerVerbs:
         """Newest first."""
         with self._connector.reading() as tx:
             return tuple(_run(row) for row in tx.every("newest_runs", limit=limit))
+
+    def has_runs(self, platform_run_id: str) -> bool:
+        """Is there any run of this scope?"""
+        with self._connector.reading() as tx:
+            return tx.one("run_of_scope", platform_run_id=platform_run_id) is not None
+
+    def run_keys(self) -> Sequence[str]:
+        """The key of every run, oldest first, the quarantined ones too; also of histories whose run is gone."""
+        with self._connector.reading() as tx:
+            return tuple(str(row["run_key"]) for row in (*tx.every("run_keys"), *tx.every("lost_histories")))
 
     def quarantined(self) -> Sequence[Quarantined]:
         """The runs that no worker may take, oldest first."""

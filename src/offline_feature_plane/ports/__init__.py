@@ -6,7 +6,7 @@ map foreign exceptions to ours at their own edge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +177,24 @@ class Submitted:
 
 
 @dataclass(frozen=True)
+class Rebuilt:
+    """A run as the documents of a store tell it, for a ledger that was lost: QUEUED or ended, with the highest attempt that is known."""
+
+    request_id: str
+    payload_digest: str
+    platform_run_id: str
+    payload: Mapping[str, Any]
+    state: RunState
+    attempt: int
+    full_run_attempts: int
+    publish_retry_attempts: int
+    reason_code: str | None
+    result: Mapping[str, Any] | None
+    created_us: int
+    ended_us: int | None
+
+
+@dataclass(frozen=True)
 class Quarantined:
     """A run that cannot be read, kept away from every worker: since when, for which code, and what was found."""
 
@@ -264,6 +282,19 @@ class Ledger(Protocol):
 
     def events(self, run_key: str) -> Sequence[LedgerEvent]:
         """A run's history in order. Raises RunNotFound, LedgerChainBroken if a link does not verify."""
+
+    def run_keys(self) -> Sequence[str]:
+        """The key of every run, oldest first, the quarantined ones too; also of histories whose run is gone."""
+
+    def has_runs(self, platform_run_id: str) -> bool:
+        """Is there any run of this scope?"""
+
+    def adopt(self, platform_run_id: str, runs: Iterable[Rebuilt]) -> int:
+        """Take the runs of a scope over from a store, all or none, each with a history that says so; how many they were.
+
+        Raises:
+            LedgerNotEmpty: there is a run of this scope already. LedgerUnavailable.
+        """
 
     def head(self, run_key: str) -> str:
         """Digest of the newest event of a run."""

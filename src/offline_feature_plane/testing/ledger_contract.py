@@ -29,11 +29,12 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
 )
 from offline_feature_plane.ports import Ledger, Run, Submitted
+from offline_feature_plane.testing.adoption_contract import AdoptionContract
 from offline_feature_plane.testing.asking import CALLERS, LEASE_US, ONE, OTHER, REQUEST, ManualClock, at_once, submit, unnamed
 from offline_feature_plane.testing.queue_contract import MakeLedger, QueueContract
 
 
-class LedgerContract(QueueContract):
+class LedgerContract(QueueContract, AdoptionContract):
     """The laws of `ports.Ledger` (`domain.md` §4)."""
 
     @pytest.fixture

@@ -5,6 +5,22 @@ INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload,
 VALUES (:run_key, :request_id, :payload_digest, :platform_run_id, :payload, 'QUEUED', :due_us, :at_us, :at_us)
 ON CONFLICT DO NOTHING
 
+-- name: adopt_run
+INSERT INTO runs (run_key, request_id, payload_digest, platform_run_id, payload, state, attempt, full_run_attempts, publish_retry_attempts,
+    reason_code, result, due_us, created_us, updated_us)
+VALUES (:run_key, :request_id, :payload_digest, :platform_run_id, :payload, :state, :attempt, :full_run_attempts, :publish_retry_attempts,
+    :reason_code, :result, :due_us, :created_us, :updated_us)
+ON CONFLICT DO NOTHING
+
+-- name: run_of_scope
+SELECT run_key FROM runs WHERE platform_run_id = :platform_run_id LIMIT 1
+
+-- name: run_keys
+SELECT run_key FROM runs ORDER BY number
+
+-- name: lost_histories
+SELECT DISTINCT run_key FROM events WHERE run_key NOT IN (SELECT run_key FROM runs) ORDER BY run_key
+
 -- name: run
 SELECT * FROM runs WHERE run_key = :run_key
 
