@@ -49,6 +49,20 @@ def test_every_page_can_be_reached_from_the_readme():
     assert [path.relative_to(ROOT).as_posix() for path in PAGES if path not in seen and "docs" in path.parts] == []
 
 
+def test_the_page_on_security_promises_nothing_without_a_test():
+    """Each line of what is defended names tests, all of which exist; the README leads to the page."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    defended = text.partition("## What is defended")[2].partition("## What is not defended")[0]
+    lines = [line for line in defended.splitlines() if line.startswith("| ") and not line.startswith("| against")]
+    assert len(lines) > 10
+    for line in lines:
+        named = re.findall(r"\[(test_\w+)\]\((tests/[\w/]+\.py)\)", line)
+        assert named, line
+        for name, place in named:
+            assert f"def {name}(" in (ROOT / place).read_text(encoding="utf-8"), (name, place)
+    assert "](SECURITY.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_decision_records_are_numbered_and_listed():
     """Records are numbered without a gap, have the parts of the template, and stand in the index."""
     folder = ROOT / "docs/decisions"

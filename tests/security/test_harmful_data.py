@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import harmful_parquet
 import harmful_texts
 import pyarrow as pa
 import pytest
-from archive_plane import make_archive_plane
+from archive_plane import edit_index, make_archive_plane
 from confined import Confinement, Ended, confinement
 from harmful_documents import crowds, texts
 from small_plane import SmallPlane, make_plane
 
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import all_codes
 
 MOST_CPU_S, MOST_BYTES = 12, 1_400 << 20
@@ -133,3 +134,21 @@ def test_harmful_objects_in_the_store_are_answered(share: int, confined: Confine
                     assert ended.status == 6, (path.name, name, ended.out)
         path.write_bytes(before)
     assert confined.run("verify", dataset, "--plane", str(plane.folder / "plane.yaml")).status == 0
+
+
+@pytest.mark.parametrize("share", SHARE)
+def test_harmful_segments_are_read_or_refused(share: int, confined: Confinement, place: Path) -> None:
+    """A segment of an archive that its index knows as it is: packed bombs, noise, and JSON that other parsers accept."""
+    for name, harm in islice(chain(harmful_texts.packed(), harmful_texts.lines()), 0, None, share):
+        plane = make_archive_plane(place / name.replace("/", " ")[:60])
+        plane.plane["events"] = {"transaction": {}}
+        harm(plane)
+        written = plane.folder / plane.plane.pop("events")["transaction"]["path"]
+        path = f"transaction/0/{written.name}"
+        written.rename(plane.folder / "archive" / path)
+        data = (plane.folder / "archive" / path).read_bytes()
+        edit_index(plane, lambda segments, path=path, data=data: segments[1].update(path=path, sha256=sha256_of(data), size=len(data)))
+        plane.documents()
+        ended = confined.run("build", str(plane.intent_path), "--json")
+        check(ended, name)
+        assert ended.error, name

@@ -224,7 +224,7 @@ class LabelLagImplausible(RefusedError):
 
 
 class ResourceExceeded(RefusedError):
-    """A document or file is larger than its budget."""
+    """A document or file is larger than its budget, decodes to more than it, or needs more memory than there is."""
 
 
 # --- conflict -----------------------------------------------------------------------------------------------

@@ -104,6 +104,8 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
     topic, partition, offset_kind, _ = segment.lane
     for record in _records(segment.file):
         count += 1
+        if count > evidence.record_count:
+            break
         if record is not None:
             number = record.number
             there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
@@ -116,8 +118,9 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
             unread += 1
             yield Undecodable(unread)
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
-        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count} records up to {last}, but the index says {evidence.record_count} "
-                                  f"up to {evidence.last_offset}.", path=segment.file.relative)
+        more = " or more" if count > evidence.record_count else ""
+        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
+                                  f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
 
 
 def _records(file: PinnedFile) -> Iterator[Record | None]:
