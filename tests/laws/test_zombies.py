@@ -91,7 +91,7 @@ class Zombie:
         elif key == layout.manifest_key(PLACE, DM):
             assert self.place.visible().core_digest == protocol.read_vow(self.place.store, PLACE, run_key).core_digest
         else:
-            assert key == layout.by_id_key(DM) or key.startswith(layout.data_prefix(PLACE, DM, run_key))
+            assert key in {layout.by_id_key(DM), layout.plan_key(PLACE, run_key)} or key.startswith(layout.data_prefix(PLACE, DM, run_key))
 
 
 def haunt(place, name, draw, found):
