@@ -82,6 +82,13 @@ instant of knowledge: the as-of for a row's label, the row's own instant for fea
 
 What crosses the boundary of OFS. Unknown fields are errors. The JSON Schemas stand in `src/offline_feature_plane/contracts/schemas`.
 """,
+    "mutants": """# Mutants
+
+What the ledger, the stores and the protocol do on every run, taken away one line at a time in a copy of the source. `make test-long`
+demands that each named test fails without it; `make test` keeps the list in step with the code.
+
+| | what the code does no more | where | what fails |
+|---:|---|---|---|""",
 }
 
 FATES = {
@@ -100,6 +107,7 @@ def pages() -> dict[str, str]:
     found = {f"{REFERENCE}/README.md": index(), f"{REFERENCE}/commands.md": commands(), f"{REFERENCE}/settings.md": settings(),
              f"{REFERENCE}/codes.md": codes(), f"{REFERENCE}/aggregations.md": aggregations(), f"{REFERENCE}/label-rules.md": rules(),
              f"{REFERENCE}/dispositions.md": dispositions(), f"{REFERENCE}/contracts.md": contracts(),
+             "docs/mutants.md": mutants(),
              "docs/benchmarks.md": between(ROOT / "docs/benchmarks.md", TABLE, results())}
     return found | {f"src/offline_feature_plane/contracts/schemas/{name}": text for name, text in schema_texts().items()}
 
@@ -166,6 +174,17 @@ def dispositions() -> str:
     """What becomes of events."""
     lines = [NOTE + INTROS["dispositions"]]
     lines += [f"| {number} | `{name}` | {FATES[name]} |" for number, name in enumerate(DISPOSITIONS, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def mutants() -> str:
+    """Guards taken away, and the tests that notice."""
+    said = load_yaml((ROOT / "tests/mutants/mutants.yaml").read_bytes(), name="mutants.yaml").value
+    lines = [NOTE.replace("change the code", "change tests/mutants/mutants.yaml") + INTROS["mutants"]]
+    for number, one in enumerate(said["mutants"], 1):
+        named = (said["tests"].get(test, test).partition("::") for test in one["tests"])
+        tests = ", ".join(f"[{(name or file).rpartition('::')[2].rpartition('/')[2]}](../{file})" for file, _, name in named)
+        lines.append(f"| {number} | {_escaped(one['guard'])} | `{one['file']}` | {tests} |")
     return "\n".join(lines) + "\n"
 
 

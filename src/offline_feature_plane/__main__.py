@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from offline_feature_plane.cli.stopping import Terminated
+from offline_feature_plane.stopping import Terminated, listen, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ USAGE, OUTSIDE, INTERRUPTED, TERMINATED, OURS = 2, 7, 130, 143, 70
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `ofs` with these arguments (default: the process's own) and exit with the family's status."""
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        listen()
         _hold_standard_streams()
         status = run(sys.argv[1:] if arguments is None else arguments)
     except (KeyboardInterrupt, Terminated) as stop:  # before the command began, or while its answer was written
         status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-    for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)):
+    for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED), (signal.SIGALRM, status)):
         signal.signal(number, lambda *_, code=code: os._exit(code))  # the work is over: nothing is left to be said or corrected
     sys.exit(status)
 
@@ -47,12 +47,11 @@ def run(arguments: Sequence[str]) -> int:
     return status or OUTSIDE
 
 
-def _answer(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for each kind of end
+def _answer(arguments: Sequence[str]) -> int:
     """Run a command; its status, or that of what stood in its way."""
     import click
 
-    from offline_feature_plane.cli.output import answered, complain, emit_json, show_error
-    from offline_feature_plane.errors import OfsError
+    from offline_feature_plane.cli.output import answered
 
     as_json = "--json" in arguments
     try:
@@ -66,29 +65,11 @@ def _answer(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for
         return answer if isinstance(answer, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
-    except OfsError as error:
-        show_error(error, as_json=as_json)
-        return error.exit_status
-    except click.ClickException as error:
-        if as_json:
-            emit_json({"error": {"code": "USAGE", "family": "request", "exit_status": USAGE, "what": error.format_message()}})
-        else:
-            shown = io.StringIO()
-            error.show(shown)
-            complain(shown.getvalue().rstrip())
-        return USAGE
     except (click.Abort, KeyboardInterrupt, Terminated) as stop:
-        return _say_stopped("terminated" if isinstance(stop, Terminated) else "interrupted", as_json=as_json)
+        return _say_stopped(type(stop), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours is said so, not thrown at the user
-        known = _not_ours(error)
-        if known is None:
-            return _confess(error, as_json=as_json)
-        show_error(known, as_json=as_json)
-        return known.exit_status
-
-
-def _terminate(_number: int, _frame: object) -> None:
-    raise Terminated
+        asked = told()  # then the error is only what was made of it
+        return _say_wrong(error, as_json=as_json) if asked is None else _say_stopped(asked, as_json=as_json)
 
 
 def _hold_standard_streams() -> None:
@@ -100,16 +81,38 @@ def _hold_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _say_stopped(how: str, *, as_json: bool) -> int:
+def _say_stopped(stop: type[BaseException], *, as_json: bool) -> int:
     from offline_feature_plane.cli.output import complain, emit_json
 
-    status = {"interrupted": INTERRUPTED, "terminated": TERMINATED}[how]
+    how, status = ("terminated", TERMINATED) if stop is Terminated else ("interrupted", INTERRUPTED)
     what = f"{how.capitalize()}. Run the same command again to continue."
     if as_json:
         emit_json({"error": {"code": how.upper(), "family": "outside", "exit_status": status, "what": what}})
     else:
         complain(what)
     return status
+
+
+def _say_wrong(error: Exception, *, as_json: bool) -> int:
+    """Say what stood in the way of a command; its family's status."""
+    import click
+
+    from offline_feature_plane.cli.output import complain, emit_json, show_error
+    from offline_feature_plane.errors import OfsError
+
+    if isinstance(error, click.ClickException):
+        if as_json:
+            emit_json({"error": {"code": "USAGE", "family": "request", "exit_status": USAGE, "what": error.format_message()}})
+        else:
+            shown = io.StringIO()
+            error.show(shown)
+            complain(shown.getvalue().rstrip())
+        return USAGE
+    known = error if isinstance(error, OfsError) else _not_ours(error)
+    if known is None:
+        return _confess(error, as_json=as_json)
+    show_error(known, as_json=as_json)
+    return known.exit_status
 
 
 def _not_ours(error: Exception) -> OfsError | None:

@@ -44,8 +44,6 @@ class _Reader:
         self._end = min(end, len(data))
 
     def struct(self, depth: int) -> Fields:
-        if depth > DEPTH:
-            raise Malformed("structs within structs without end")
         fields: Fields = {}
         number = 0
         while head := self._byte():
@@ -57,6 +55,8 @@ class _Reader:
     def _value(self, kind: int, depth: int) -> Any:
         if kind in _INTEGERS:
             return self._integer()
+        if depth > DEPTH:
+            raise Malformed("values within values without end")
         read = self._READ.get(kind)
         if read is None:
             raise Malformed(f"there is no type {kind}")

@@ -1,7 +1,7 @@
 """Parquet files of others: described by their footer, and decoded within a budget.
 
-A footer is only a claim: what a page decodes to is known when it is decoded. So small files, among which are the bombs, are decoded with
-care: texts as dictionaries, which hold each value once, and few rows at a time where that cannot be.
+A footer is only a claim: what a page decodes to is known when it is decoded. So the first rows are decoded a few at a time, and more at a
+time as long as they turn out to be small.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from offline_feature_plane.budgets import ROW_BYTES, Budget
 from offline_feature_plane.parquet_footers import columns_of_differences
 from offline_feature_plane.plain_files import open_in_place
 
-_ROWS = 131_072
-_FEW_ROWS = 256
-_SMALL = 16 << 20
+_FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 8, 131_072, 64 << 20
 
 
 def describe_parquet(path: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -47,51 +45,45 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
         ResourceExceeded: it decodes to more than its budget. OSError, ValueError, pa.ArrowException: it is broken.
     """
     with open_in_place(path) as stream:
-        budget = _budget(path, stream)
-        coded, rows = _ways(stream, columns, dictionary)
-        with pq.ParquetFile(stream, read_dictionary=coded, pre_buffer=True) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=rows == _ROWS):
+        budget, names = _budget(path, stream), set(_names(stream))
+        if missing := [name for name in (*columns, *dictionary) if name not in names]:
+            raise ValueError(f"it has no column {missing[0]}")
+        with pq.ParquetFile(stream, read_dictionary=_codable(stream, dictionary), pre_buffer=True) as file:
+            rows = _FIRST_ROWS
+            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=True):
                 found: dict[str, Any] = {name: batch.column(name) for name in columns}
-                budget.take(sum(map(_decoded_size, found.values())) + batch.num_rows * ROW_BYTES)
-                yield {name: array.dictionary_decode() if name in coded and name not in dictionary else array
-                       for name, array in found.items()}
+                size = sum(map(_decoded_size, found.values())) + batch.num_rows * ROW_BYTES
+                budget.take(size)
+                rows = max(1, min(4 * rows, _MOST_ROWS, _BATCH_BYTES * batch.num_rows // max(size, 1)))
+                file.reader.set_batch_size(rows)
+                yield found
+
+
+def _names(stream: BinaryIO) -> list[str]:
+    with pq.ParquetFile(stream) as file:
+        return list(file.schema_arrow.names)
 
 
 def _budget(path: Path, stream: BinaryIO) -> Budget:
     return Budget(path, os.fstat(stream.fileno()).st_size)
 
 
-def _ways(stream: BinaryIO, columns: Sequence[str], dictionary: Sequence[str]) -> tuple[list[str], int]:
-    """How a file is decoded: which of its columns as dictionaries, and how many rows at a time.
-
-    Texts that are stored as differences cannot be read as dictionaries; nothing bounds them, nor nested values, before they are decoded.
-    """
-    with pq.ParquetFile(stream) as file:
-        kinds = {field.name: field.type for field in file.schema_arrow}
+def _codable(stream: BinaryIO, dictionary: Sequence[str]) -> list[str]:
+    """Of some text columns those that Arrow can hand out as dictionaries: it cannot where they are stored as differences."""
+    if not dictionary:
+        return []
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
         differences = columns_of_differences(data)
-    if os.fstat(stream.fileno()).st_size > _SMALL:
-        return [name for name in dictionary if name not in differences], _ROWS
-    texts = [name for name in columns if _is_text(kinds[name])]
-    unbounded = any(name in differences for name in texts) or not all(_is_plain(kinds[name]) for name in columns)
-    return [name for name in texts if name not in differences], _FEW_ROWS if unbounded else _ROWS
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_string(kind) or types.is_binary(kind) or types.is_large_string(kind) or types.is_large_binary(kind)
-                or types.is_string_view(kind) or types.is_binary_view(kind))
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """One small value a row."""
-    types = pa.types
-    return bool(_is_text(kind) or types.is_primitive(kind) or types.is_decimal(kind) or types.is_dictionary(kind) or types.is_null(kind))
+    return [name for name in dictionary if name not in differences]
 
 
 def _decoded_size(array: pa.Array) -> int:
-    """Its bytes, each row's text for itself."""
+    """Its bytes; of a dictionary, as if each row had its text for itself."""
     if not pa.types.is_dictionary(array.type) or not _is_text(array.type.value_type):
         return int(array.nbytes)
     lengths = pc.binary_length(array.dictionary).take(array.indices)
     return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind) or pa.types.is_large_binary(kind))

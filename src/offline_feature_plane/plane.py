@@ -56,6 +56,7 @@ from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
+from offline_feature_plane.stopping import heed
 from offline_feature_plane.worker_identity import has_died, this_worker
 
 Intent = str | Path | Mapping[str, Any]
@@ -354,7 +355,7 @@ class Plane:
 
     def _worker(self) -> Worker:
         ledger = self.ledger
-        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died)
+        return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

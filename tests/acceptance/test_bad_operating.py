@@ -81,3 +81,17 @@ def test_a_manifest_of_somebody_else_in_our_place_is_no_answer(small, capsys):
     check_answer(ask(capsys, "build", str(small.intent_path)), 6, "MANIFEST_INVALID")
     assert place.read_text() == '{"dataset_manifest_id": "dm_of_somebody_else"}'
     assert {run.state for run in ofs.open(small.folder / "plane.yaml").runs()} == {"FAILED"}
+
+
+def test_a_file_of_somebody_else_in_our_place_is_not_published(small, place, capsys):
+    """Other bytes stand where a run stages its data file: nothing is published over them, and they stay as they are."""
+    twin = make_plane(place / "twin")
+    assert command(["build", str(twin.intent_path)]) == 0
+    capsys.readouterr()
+    (part,) = (twin.folder / "store").glob("cards/ofs/datasets/*/*/*.parquet")
+    theirs = small.folder / part.relative_to(twin.folder)
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"somebody else's")
+    check_answer(ask(capsys, "build", str(small.intent_path)), 6, "DATASET_ARTIFACT_IMMUTABILITY_VIOLATION")
+    assert theirs.read_bytes() == b"somebody else's"
+    assert small.manifests() == []

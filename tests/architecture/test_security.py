@@ -23,8 +23,7 @@ STATEMENTS_MODULE = PACKAGE / "engines/local/statements.py"
 # Where statements are not literals: how many, and what they are made of instead. The test below holds what a schema can be called.
 MADE = {
     STATEMENTS_MODULE: (1, "pieces that take no text"),
-    PACKAGE / "ledger/postgres/connections.py": (1, "the beginning of a transaction: constants, whole numbers, the schema's plain name"),
-    PACKAGE / "ledger/postgres/ledger.py": (2, "scripts of the package and one query, in which only the schema's plain name is filled in"),
+    PACKAGE / "ledger/postgres/ledger.py": (1, "scripts of the package, in which only the schema's plain name is filled in"),
 }
 
 RUN_SQL = {"execute", "executemany", "executescript", "sql", "query", "from_query", "extract_statements"}
@@ -72,13 +71,11 @@ def is_fixed(node: ast.expr, tree: ast.Module, seen: frozenset[str] = frozenset(
             fixed = is_fixed(node.body, tree, seen) and is_fixed(node.orelse, tree, seen)
         case ast.Subscript(value=ast.Name(id=name)):
             fixed = name.isupper()
-        case ast.Subscript(value=ast.Attribute(attr=name)):
-            fixed = name == "_statements"
         case ast.Call(func=ast.Attribute(value=ast.Call() as inner, attr="format")):
             fixed = is_fixed(inner, tree, seen)
         case ast.Call(func=ast.Name(id="SQL" | "sql") | ast.Attribute(attr="SQL")):
             fixed = is_fixed(node.args[0], tree, seen)
-        case ast.Call(func=ast.Name(id="_statements" | "statements" | "sql_file" | "migration")):  # the last: files and a plain name
+        case ast.Call(func=ast.Name(id="_statements" | "statements" | "sql_file")):
             fixed = True
         case ast.Name(id=name) if name not in seen:
             fixed = all(is_fixed(value, tree, seen | {name}) for value in values_of(node, tree))

@@ -152,6 +152,17 @@ def test_two_writers_are_never_both_told_that_they_created(between: Between, how
         assert standing in {OURS, THEIRS}
 
 
+def test_nothing_is_sent_twice_behind_our_back(weed: Weed) -> None:
+    """After a lost answer the store is read, not written again: the SDK repeats no request of its own accord."""
+    with FaultProxy(weed.url) as proxy:  # a new client, which has not spent what it may repeat
+        store = open_store(place_at(proxy.url), ManualClock())
+        store.prove()
+        for how in ("reset after", "500 after"):
+            proxy.script(Fault(how))
+            assert store.put_new(how.replace(" ", "-"), OURS) == "created"
+            assert proxy.seen == ["PutObject", "GetObject"]
+
+
 Read = Callable[[S3Store, str, Path], Any]
 READS: dict[str, tuple[Read, Any]] = {
     "get": (lambda store, below, scratch: store.get(f"{below}/object"), OURS),

@@ -240,6 +240,42 @@ def test_a_list_without_an_end_is_a_failure(store: S3Store, monkeypatch: pytest.
         list(store.list(""))
 
 
+def test_half_a_page_is_no_list(moto: str, liar: FaultProxy) -> None:
+    """An answer that ends before it says whether more follows is asked for again, not taken for a list without objects."""
+    honest = open_store(place_at(moto))
+    honest.put_new("a", b"1")
+    empty = iter([Answer(200)])
+    liar.between = lambda request, forward: next(empty, None) or forward(request)
+    assert list(open_store(place_at(liar.url, honest.place.prefix.strip("/")), ManualClock()).list("")) == ["a"]
+    liar.between = lambda request, forward: Answer(200)
+    with pytest.raises(StorageIoFailure, match="makes no sense"):
+        list(open_store(place_at(liar.url), ManualClock()).list(""))
+
+
+def test_parts_that_cannot_be_joined_any_more_are_sent_again(liar: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a conflict at joining, some stores give the parts up: the whole upload begins anew."""
+    monkeypatch.setattr(store_module, "LONGEST_PUT", 8_000)
+    (tmp_path / "part").write_bytes(b"x" * 9_000)
+    dead: set[str] = set()
+
+    def between(request: Request, forward: Forward) -> Answer:
+        upload = request.target.partition("uploadId=")[2]
+        if request.operation == "CompleteMultipartUpload" and (upload in dead or not dead):
+            assert request.body
+            answer = Answer.error(404, "NoSuchUpload") if upload in dead else Answer.error(409, "ConditionalRequestConflict")
+            dead.add(upload)
+            return answer
+        return forward(request)
+
+    liar.between = lambda request, forward: forward(request)
+    store = open_store(place_at(liar.url), ManualClock())
+    store.prove()
+    liar.between = between
+    assert store.put_file("long", tmp_path / "part") == "created"
+    assert len(dead) == 1
+    assert store.get("long") == b"x" * 9_000
+
+
 def test_only_files_are_put(store: S3Store, tmp_path: Path) -> None:
     """`put_file` takes a regular file only: no link, no folder, nothing absent."""
     (tmp_path / "part").write_bytes(b"part")

@@ -126,7 +126,7 @@ def begin(order: dict[str, Any]) -> None:
         os.close(told)
     _suffer(order)
     if order.get("trace"):
-        stopping.surrender()
+        stopping.surrender(reading=order["trace"]["reading"])
     try:
         if order.get("program"):
             sys.exit(publication.main(order["program"], Path("disk").absolute(), Path("told").absolute()))

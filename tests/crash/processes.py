@@ -40,7 +40,7 @@ class Processes:
         return self.wait(self.start(folder, *arguments, **order))
 
     def stopped(self, folder: Path, *arguments: str, under: str, name: str = "build", at: int = -1, ending: str | None = None,
-                record: bool = False, **order: Any) -> Stopped:
+                reading: bool = False, record: bool = False, **order: Any) -> Stopped:
         """Run a command to its end; its `at`-th call (from 0) that changes something in the folder `under` ends as `ending` says.
 
         Args:
@@ -49,12 +49,13 @@ class Processes:
             under: a folder in `folder`.
             name: of the command's words.
             at: which call; a negative number is none.
-            ending: `KILL`, `EIO` or `ENOSPC`.
+            ending: a name in `stopping.ENDINGS`.
+            reading: the calls that read are meant, not those that change something.
             record: write down what happens to the disk `under`.
             order: further wishes to the driver.
         """
         answer = self._ask({"folder": str(folder), "arguments": list(arguments), "name": name,
-                            "trace": {"under": under, "at": at, "ending": ending, "record": record}, **order})
+                            "trace": {"under": under, "at": at, "ending": ending, "reading": reading, "record": record}, **order})
         assert answer["code"] != REFUSED, (folder / f"stderr.{name}").read_text()
         return Stopped(**answer)
 

@@ -17,7 +17,7 @@ import platform
 import signal
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,10 +35,12 @@ REFUSED = 99  # exit status of a process that cannot be watched here
 
 # Where the path stands among the arguments: the number of a descriptor; or of a path, below the folder of the descriptor before it.
 _BY_DESCRIPTOR = {"write": 0, "pwrite64": 0, "writev": 0, "pwritev": 0, "pwritev2": 0, "ftruncate": 0, "fallocate": 0, "fsync": 0,
-                  "fdatasync": 0, "sync_file_range": 0, "copy_file_range": 2, "sendfile": 0}
+                  "fdatasync": 0, "sync_file_range": 0, "copy_file_range": 2, "sendfile": 0, "read": 0, "pread64": 0, "getdents64": 0}
 _BY_PATH = {"open": 0, "creat": 0, "mkdir": 0, "rmdir": 0, "unlink": 0, "truncate": 0, "link": 1, "symlink": 1, "rename": 1}
 _BELOW_FOLDER = {"openat": 1, "mkdirat": 1, "unlinkat": 1, "linkat": 3, "symlinkat": 2, "renameat": 3, "renameat2": 3}
 _OPENING = {"open": 1, "openat": 2}  # where the flags stand; without O_CREAT nothing is made
+READING = frozenset({"read", "pread64", "getdents64", "openat"})
+CHANGING = frozenset({*_BY_DESCRIPTOR, *_BY_PATH, *_BELOW_FOLDER}) - {"read", "pread64", "getdents64"}
 
 _WALL = 0x40000000  # wait for threads as well
 _SECCOMP_EVENT, _CALL_ENDS = 7, signal.SIGTRAP | 0x80
@@ -107,13 +109,16 @@ class Tell:
 Decide = Callable[[Call], Fail | Kill | Tell | None]
 
 
-def surrender() -> None:
-    """Let the parent stop this process from here on. A process that cannot be watched says why and ends with `REFUSED`."""
+def surrender(*, reading: bool = False) -> None:
+    """Let the parent stop this process from here on, where it changes a disk, or where it reads one.
+
+    A process that cannot be watched says why and ends with `REFUSED`.
+    """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         _refuse(f"this is {sys.platform} on {platform.machine()}")
     try:
         kernel.ptrace_traceme()
-        _install_filter()
+        _install_filter(_filter(sorted(READING), []) if reading else _filter(sorted(CHANGING - {*_OPENING}), [*_OPENING.items()]))
     except (OSError, PtraceError) as wrong:
         _refuse(str(wrong))
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -173,33 +178,27 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
-def _install_filter() -> None:
+def _install_filter(steps: bytes) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    steps = _filter()
     for arguments in ((38, 1, 0, 0, 0), (22, 2, ctypes.byref(_Program(len(steps) // 8, steps)), 0, 0)):  # no new rights; the filter
         if libc.prctl(*arguments) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _filter() -> bytes:
-    """The filter's program: the calls above are traced, openings if they may create; all else is allowed.
+def _filter(always: Sequence[str], creating: Sequence[tuple[str, int]]) -> bytes:
+    """The filter's program: these calls are traced, the openings among them if they create; all else is allowed.
 
     Jumps count the steps that are left out, and a branch goes only forward: first the comparisons, then the flags, then the verdicts.
     """
     numbers = {name: number for number, name in SYSCALL_NAMES.items()}
-    always = [numbers[name] for name in (*_BY_DESCRIPTOR, *_BY_PATH, *_BELOW_FOLDER) if name not in _OPENING]
     steps = [(_LOAD, 0, 0, 4), (_EQUALS, 1, 0, _X86_64), (_RETURN, 0, 0, _ALLOW), (_LOAD, 0, 0, 0)]
-    for at, number in enumerate(always):
-        steps.append((_EQUALS, len(always) - at - 1 + 4 * len(_OPENING) + 1, 0, number))
-    for at, (name, flags) in enumerate(_OPENING.items()):
-        left = 4 * (len(_OPENING) - at - 1)
+    for at, name in enumerate(always):
+        steps.append((_EQUALS, len(always) - at - 1 + 4 * len(creating) + 1, 0, numbers[name]))
+    for at, (name, flags) in enumerate(creating):
+        left = 4 * (len(creating) - at - 1)
         steps += [(_EQUALS, 0, 3, numbers[name]), (_LOAD, 0, 0, 16 + 8 * flags), (_HAS, left + 2, 0, os.O_CREAT), (_RETURN, 0, 0, _ALLOW)]
     steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _TRACE)]
     return b"".join(struct.pack("HBBI", *step) for step in steps)
-
-
-WRITING = {*_BY_DESCRIPTOR, *_BY_PATH, *_BELOW_FOLDER} - {"fsync", "fdatasync", "unlink", "unlinkat", "rmdir"}
-"""Calls that need space."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +211,8 @@ class Ending:
 
 # The process is killed; one call fails; from here on the disk is full, or fails for good.
 ENDINGS = {"KILL": Ending(Kill()), "EIO": Ending(Fail(errno.EIO)), "ENOSPC": Ending(Fail(errno.ENOSPC)),
-           "FULL": Ending(Fail(errno.ENOSPC), frozenset(WRITING)),
-           "DEAD": Ending(Fail(errno.EIO), frozenset({*_BY_DESCRIPTOR, *_BY_PATH, *_BELOW_FOLDER}))}
+           "FULL": Ending(Fail(errno.ENOSPC), CHANGING - {"fsync", "fdatasync", "unlink", "unlinkat", "rmdir"}),
+           "DEAD": Ending(Fail(errno.EIO), CHANGING)}
 
 
 class Stop:

@@ -88,6 +88,37 @@ def test_a_build_that_ends_at_any_call_is_finished(processes: Processes, place: 
     assert not wrongs, "\n".join(wrongs)
 
 
+@pytest.mark.parametrize("stride", [101, pytest.param(1, marks=pytest.mark.long)])
+def test_a_disk_that_cannot_be_read_accuses_nobody(processes: Processes, place: Path, origin: Origin, stride: int) -> None:
+    """EIO from any call that reads the store, the ledger or the work folder: an outside failure, never a verdict about the data (R12).
+
+    In a first build, in one that finds its dataset published, and in `ofs verify`. Read again, all is well.
+    """
+    built = origin.copy(place / "built")
+    first = processes.stopped(built, *BUILD, under="disk", reading=True).calls
+    second = processes.stopped(built, *BUILD, under="disk", reading=True).calls
+    (manifest,) = (built / "disk/store/cards/ofs/manifests").iterdir()
+    verify = ("verify", manifest.stem, "--plane", "plane.yaml", "--json")
+    third = processes.stopped(built, *verify, under="disk", reading=True).calls
+    cases = [*((origin.folder, BUILD, at) for at in range(len(first))), *((built, BUILD, at) for at in range(len(second))),
+             *((built, verify, at) for at in range(len(third)))]
+    assert len(cases) > 500
+    wrongs = list[str]()
+    for folder, command, at in cases[::stride]:
+        case = Path(shutil.copytree(folder, place / "case"))
+        found = processes.stopped(case, *command, under="disk", at=at, ending="EIO", reading=True)
+        words = (case / "stdout.build").read_text()
+        try:
+            check_ending(found.code, "EIO", words)
+            assert processes.call(case, *command, name="again") == 0, (case / "stdout.again").read_text()
+            assert check_order(case) == {"DONE": 1, "manifests": 1}
+        except (AssertionError, OfsError) as wrong:
+            wrongs.append(f"{command} at {found.calls[at:at + 1]}: {found.code} {words} {(case / 'stderr.build').read_text()}: {wrong}")
+        shutil.rmtree(case)
+    shutil.rmtree(built)
+    assert not wrongs, "\n".join(wrongs)
+
+
 def check_ending(code: int, ending: str, words: str) -> None:
     """A killed process says nothing; a failing disk is an outside failure with advice, or was borne."""
     if ending == "KILL":

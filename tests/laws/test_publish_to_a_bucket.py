@@ -64,7 +64,7 @@ def requests_of(world: BucketWorld, **how: OfsError) -> int:
     return len(world.network.seen)
 
 
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("broken", [None, TargetDegenerate("the split has no positives")], ids=["publishes", "fails"])
 @pytest.mark.parametrize("how", HOWS)
 def test_a_broken_request_anywhere_ends_well(folder: Path, weed: Weed, network: FaultProxy, how: How, broken: OfsError | None,

@@ -259,3 +259,25 @@ def test_too_little_memory_is_a_refusal(tmp_path, monkeypatch, error):
     for act in (lambda: pin_files(path), lambda: list(read_batches(file, "parquet", ["id"]))):
         with pytest.raises(ResourceExceeded, match="more memory"):
             act()
+
+
+def test_texts_stored_as_differences_are_read_like_others(tmp_path):
+    """Columns that are wanted as dictionaries come as they can: Arrow makes none of texts that are stored as differences."""
+    table = pa.table({"a": ["x", "y", "x"], "b": ["u", "u", "v"]})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=["b"], column_encoding={"a": "DELTA_BYTE_ARRAY"})
+    (file,) = pin_files(tmp_path / "a.parquet").files
+    (batch,) = read_batches(file, "parquet", ["a", "b"], dictionary=["a", "b"])
+    assert [batch["a"].to_pylist(), batch["b"].to_pylist()] == [["x", "y", "x"], ["u", "u", "v"]]
+    assert [str(batch[name].type).startswith("dictionary") for name in ("a", "b")] == [False, True]
+
+
+def test_rows_are_decoded_few_at_a_time_until_they_are_known_to_be_small(tmp_path):
+    """Batches grow while rows are small, and shrink when they are large: rows of a megabyte never come by the thousand."""
+    parquet(tmp_path / "a.parquet", small=["x"] * 400_000)
+    pq.write_table(pa.table({"large": ["x" * 1_000_000] * 200}), tmp_path / "b.parquet", use_dictionary=False, compression="none")
+    for name, most in (("a", 131_072), ("b", 67)):
+        (file,) = pin_files(tmp_path / f"{name}.parquet").files
+        sizes = [len(next(iter(batch.values()))) for batch in read_batches(file, "parquet", ["small" if name == "a" else "large"])]
+        assert sizes[:2] == [8, 32]
+        assert max(sizes) <= most
+        assert sum(sizes) == file.rows

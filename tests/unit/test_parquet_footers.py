@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane.compact_thrift import Malformed
+from offline_feature_plane.compact_thrift import Malformed, read_struct
 from offline_feature_plane.parquet_footers import columns_of_differences, footer_start, read_footer
 
 FLIPS = """
@@ -58,3 +58,10 @@ def test_a_footer_says_what_is_stored_as_differences(file):
     for harmed in (b"", b"PAR1", data[:-1], bytes(data[:footer_start(data)]) + b"\xff" * 100 + bytes(data[-8:])):
         with pytest.raises(Malformed):
             read_footer(memoryview(harmed))
+
+
+@pytest.mark.parametrize("pattern", [b"\x1c", b"\x19", b"\x1a", b"{", b"\x1b\x01\x99", b"\x1b\x01\xbb", b"\x2c\x19"])
+def test_nesting_without_end_is_malformed(pattern):
+    """Structs, lists, sets and maps within each other are followed to a fixed depth, however deep they go."""
+    with pytest.raises(Malformed):
+        read_struct(pattern * 100_000, 0, len(pattern) * 100_000)

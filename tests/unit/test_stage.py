@@ -175,6 +175,16 @@ def test_other_files_are_refused(tmp_path):
         assert found == staged.content  # a byte that no value depends on: statistics, names of the writer
 
 
+def test_a_disk_that_cannot_be_read_is_not_called_damage(tmp_path, monkeypatch):
+    """An error of the disk under a data file says nothing about its bytes; only what was decoded can be wrong."""
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(StorageIoFailure):
+        list(read_parts(COLUMNS, [tmp_path / "part-00000.parquet"]))
+
+
 def test_an_engine_error_passes_unchanged(tmp_path):
     """What the engine raises arrives as it is, and nothing stays in the folder."""
     def batches():

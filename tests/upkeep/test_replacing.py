@@ -1,7 +1,7 @@
 """Links between datasets: to what was published only, for one reason, never in a circle, shown in both directions (`decisions.md` D8)."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 from interleaving import Actor
@@ -26,6 +26,7 @@ class Ran:
     request_id: str
     platform_run_id: str = PLACE
     attempt: int = 1
+    payload: dict[str, object] = field(default_factory=dict)
 
     @property
     def run_key(self):

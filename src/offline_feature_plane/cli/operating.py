@@ -10,7 +10,7 @@ from offline_feature_plane.cli.group import as_json_option, example, intent_argu
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import complain, emit_json, emit_json_line, say, show_error
 from offline_feature_plane.cli.progress import shown
-from offline_feature_plane.cli.stopping import Terminated
+from offline_feature_plane.stopping import Terminated
 
 
 @ofs.command(short_help="Leave the dataset that an intent asks for to the workers.")

@@ -29,13 +29,17 @@ MakePlan = Callable[[], Planned]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt of one claimed run. `is_ours` raises once the claim was lost; `seconds` collects where the time goes."""
+    """One attempt of one claimed run.
+
+    `heed` raises once this process was told to stop, `is_ours` once the claim was lost; `seconds` collects where the time goes.
+    """
 
     run: Run
     plan: MakePlan
     ports: Ports
     machine: Machine
     folder: Path
+    heed: Callable[[], None]
     is_ours: Callable[[], None]
     progress: Progress
     seconds: dict[str, float]
@@ -49,8 +53,9 @@ class Attempt:
         """Return if this attempt may go on.
 
         Raises:
-            Fenced, LedgerUnavailable: the claim was lost. RunEnded: the run was cancelled.
+            Fenced, LedgerUnavailable: the claim was lost. RunEnded: the run was cancelled. BaseException: this process was told to stop.
         """
+        self.heed()
         self.is_ours()
         vow = read_vow(self.ports.store, self.run.platform_run_id, self.run.run_key)
         if vow is not None and vow.outcome == "tombstone":

@@ -61,9 +61,10 @@ def work_on(run: Run, plan: MakePlan, ports: Ports, machine: Machine, worker: Wo
     """
     machine.sweep(run.run_key, before=run.attempt)
     with held(run, ports.ledger, worker) as lease, scratch(machine.folder(run.run_key, run.attempt)) as folder:
-        attempt = Attempt(run, plan, ports, machine, folder, lease.check, progress, seconds)
+        attempt = Attempt(run, plan, ports, machine, folder, worker.heed, lease.check, progress, seconds)
         return settle(ports.store, ports.ledger, run, dm_id=str(run.payload.get("dataset_manifest_id")),
-                      work=partial(make_dataset, attempt), verify=attempt.verify_staged, close=attempt.close, tell=attempt.tell)
+                      work=partial(make_dataset, attempt), verify=attempt.verify_staged, close=attempt.close, tell=attempt.tell,
+                      heed=worker.heed)
 
 
 def make_dataset(attempt: Attempt) -> bytes:

@@ -26,12 +26,16 @@ class Lease(Protocol):
 
 @dataclass(frozen=True)
 class Worker:
-    """Who claims runs: its name, how long a claim lasts, what keeps it alive, and how it knows that another worker is gone."""
+    """Who claims runs: its name, how long a claim lasts, what keeps it alive, and how it knows that another worker is gone.
+
+    `heed` raises what told this process to stop, if anything did.
+    """
 
     name: str
     lease_us: int
     keep_alive: Callable[[Run], AbstractContextManager[Lease]]
     has_died: Callable[[str], bool] = lambda _: False
+    heed: Callable[[], None] = lambda: None
 
 
 def submit(planned: Planned, ledger: Ledger, *, wait_us: int = 0) -> Submitted:

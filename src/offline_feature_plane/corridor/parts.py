@@ -135,7 +135,8 @@ class _OpenPart:
 
     def abandon(self) -> None:
         self._tee.abandon()
-        self._writer.close()  # it still wants to write a footer; the abandoned file swallows it
+        with suppress(OSError, pa.ArrowException):  # it still wants to write a footer, and cannot if a row group was cut
+            self._writer.close()
 
 
 class _Tee:
@@ -183,7 +184,7 @@ def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.
 
     Raises:
         DigestMismatch: a file is damaged or does not have exactly these columns.
-        RefNotFound: a file is gone.
+        RefNotFound: a file is gone. StorageIoFailure: the disk failed.
     """
     schema = arrow_schema(columns)
     for path in paths:
@@ -195,6 +196,9 @@ def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.
         except FileNotFoundError as gone:
             raise RefNotFound(f"the data file {path} is missing.", path=str(path), fix="Restore it from a copy of the store.") from gone
         except (OSError, pa.ArrowException) as wrong:
+            if isinstance(wrong, OSError) and wrong.errno:  # the disk's error, not Arrow's: nothing was seen, so nothing can be said
+                raise StorageIoFailure(f"cannot read {path}: {wrong}.", path=str(path),
+                                       fix="Check the disk, then run again.") from wrong
             raise _damaged(path, f"it cannot be decoded: {wrong}") from wrong
 
 

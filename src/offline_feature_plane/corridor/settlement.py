@@ -48,6 +48,7 @@ VOWING: Final = "RUN_VOWING"
 Step = Literal["end", "keep", "vow", "work", "requeue", "bury", "stall"]
 GiveBack = Callable[[str], object]
 Tell = Callable[[OfsError], None]
+Heed = Callable[[], None]
 
 _SPENT: Final[Mapping[str, type[OfsError]]] = {spent.code: spent for spent in
                                                (PublishRetryExhausted, RunAttemptsExhausted, RunConfigDigestMismatch)}
@@ -74,7 +75,7 @@ def next_step(mode: Mode | None, vow: Literal["commit", "tombstone"] | None, *, 
 
 def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Callable[[], bytes],
            verify: Callable[[Manifest], None], close: Callable[[Published], None] = lambda _: None,
-           tell: Tell = lambda _: None) -> Published | None:
+           tell: Tell = lambda _: None, heed: Heed = lambda: None) -> Published | None:
     """Bring a claimed run to its end, from wherever earlier attempts left it.
 
     Args:
@@ -86,6 +87,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
         verify: reads back all data of a staged manifest; raises IntegrityError or RefNotFound if not all is there.
         close: states facts beside the dataset once its manifest is visible; called again after a crash.
         tell: states why the run fails, once it may; called again after a crash.
+        heed: raises what told this process to stop; an error that was only made of that must not end the run.
 
     Returns:
         What is visible, with the run DONE; or None if the run went back to the queue, to be claimed again in full.
@@ -106,7 +108,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
     def pend(code: str) -> object:
         return ledger.publish_pending(run.run_key, attempt=run.attempt, reason_code=code, wait_us=wait_us)
 
-    with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend, tell=tell):
+    with _recorded(store, ledger, run, give_back=queue if run.mode == "FULL" else pend, tell=tell, heed=heed):
         vow = _own_vow(store, run, dm_id)
         manifest = _staged(store, run, dm_id, vow, verify)
         visible = store.exists(manifest_key(run.platform_run_id, dm_id))
@@ -125,7 +127,7 @@ def settle(store: ObjectStore, ledger: Ledger, run: Run, *, dm_id: str, work: Ca
                     manifest = _preferred(stage_manifest(store, run, manifest), manifest, verify)
     if vow is None:
         ledger.note(run.run_key, attempt=run.attempt, kind=VOWING, details={})  # fenced: only the living vow
-    with _recorded(store, ledger, run, give_back=pend, tell=tell):
+    with _recorded(store, ledger, run, give_back=pend, tell=tell, heed=heed):
         vow = vow or make_vow(store, run, cast("Manifest", manifest))  # without a vow, there is a manifest by now
         published = keep_vow(store, run, vow, manifest)
         close(published)
@@ -186,10 +188,14 @@ def _staged(store: ObjectStore, run: Run, dm_id: str, vow: Vow | None, verify: C
 
 
 @contextmanager
-def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBack, tell: Tell) -> Iterator[None]:
+def _recorded(store: ObjectStore, ledger: Ledger, run: Run, *, give_back: GiveBack, tell: Tell, heed: Heed) -> Iterator[None]:
     """Record in the ledger, and before that in the store, whatever ends the block badly."""
     try:
-        yield
+        try:
+            yield
+        except Exception:
+            heed()
+            raise
     except (Fenced, LedgerUnavailable):
         raise
     except PublicationStalled as stalled:

@@ -116,7 +116,7 @@ def digest_parts(columns: Sequence[Column], paths: Sequence[Path], *, leaf_rows:
 
     Raises:
         DigestMismatch: a file is damaged, has other columns, or holds values that no dataset has.
-        RefNotFound: a file is gone.
+        RefNotFound: a file is gone. StorageIoFailure: the disk failed.
     """
     tally = _Tally(columns, leaf_rows)
     try:

@@ -108,6 +108,7 @@ def serve(post: Post, *, once: bool) -> Iterator[Ended]:
     post.ports.store.prove()
     failures = 0
     while True:
+        post.worker.heed()
         try:
             if failures:  # a store that is away would spend the attempts of every run
                 _look(post)
@@ -187,6 +188,7 @@ def _work_on(post: Post, run: Run) -> Ended:
         error = EngineFailed(f"{type(defect).__name__}: {defect}", fix="Report this as a defect.")
     if published is not None:
         return Ended(run.run_key, run.request_id, published.outcome, published)
+    post.worker.heed()
     try:
         state = post.ports.ledger.run(run.run_key).state
     except OfsError as unknown:

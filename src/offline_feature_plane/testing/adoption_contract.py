@@ -70,7 +70,7 @@ class AdoptionContract:
         """A store that fails in the middle, or one run twice, leaves the ledger as it was; the next try takes all."""
         def broken() -> Iterator[Rebuilt]:
             yield DONE
-            raise StorageIoFailure("the store is gone.", fix="Wait.")
+            raise StorageIoFailure("the store is gone.", fix="")
 
         with pytest.raises(StorageIoFailure):
             ledger.adopt("run-1", broken())

@@ -41,7 +41,7 @@ class Fault:
             early, `corrupt` flips a bit, `delay` keeps the answer back, `twice` forwards the request twice and gives the second answer;
             `ignore condition` takes `If-None-Match` away, which only a server that checks no signatures lets pass.
         operation: S3's name of the operation, as `operation_of` tells it; None means any.
-        nth: the how-manieth such request, from 0; None means each of them.
+        nth: which of such requests, counted from 0; None means each of them.
         where: in which part of the bytes, headers included in an answer: 0.5 is their middle.
         seconds: of a delay.
     """
