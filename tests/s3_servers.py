@@ -19,7 +19,6 @@ from typing import Any
 from offline_feature_plane.contracts.plane import S3Access
 from offline_feature_plane.objects.s3.place import S3Place, place_from
 from offline_feature_plane.objects.s3.store import S3Store, connect
-from offline_feature_plane.plane import SystemClock
 from offline_feature_plane.ports import Clock
 
 BUCKET = "datasets"
@@ -32,6 +31,18 @@ _WEED_PORTS, _GRPC = 6, 10_000  # it listens on each of its ports, and on many o
 _NUMBERS = count(1)
 
 
+class WallClock:
+    """This machine's clock: processes that race open stores, and shall not load a whole plane for it."""
+
+    def now_us(self) -> int:
+        """µs since the epoch, UTC."""
+        return time.time_ns() // 1_000
+
+    def sleep_us(self, span_us: int) -> None:
+        """Wait."""
+        time.sleep(span_us / 1e6)
+
+
 def place_at(endpoint: str, prefix: str | None = None, **access: Any) -> S3Place:
     """A place in the bucket of a server; by default one that no test has used."""
     return place_from(f"s3://{BUCKET}/{prefix or f'p{os.getpid()}-{next(_NUMBERS)}'}", S3Access(endpoint=endpoint, **access))
@@ -39,7 +50,7 @@ def place_at(endpoint: str, prefix: str | None = None, **access: Any) -> S3Place
 
 def open_store(place: S3Place, clock: Clock | None = None) -> S3Store:
     """A store with the credentials of these servers; clients are shared, since making one costs more than most tests."""
-    return S3Store(place, clock or SystemClock(), _client(place.access))
+    return S3Store(place, clock or WallClock(), _client(place.access))
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from offline_feature_plane.errors import RequestCommandUnsupported
 from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
+from offline_feature_plane.plain_files import is_private
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore
 from offline_feature_plane.settings import Settings
 
@@ -65,9 +67,13 @@ def make_engine(name: str) -> Engine:
     return LocalEngine()
 
 
-def cache_folder() -> Path:
-    """Where this user's compiled kernels are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "offline-feature-plane"
+def cache_folder() -> Path | None:
+    """Where this user's compiled kernels are kept; None if others could put theirs there, for what is kept is loaded as code."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(chosen or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "offline-feature-plane"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder if is_private(folder) else None
 
 
 def library_versions() -> dict[str, str]:

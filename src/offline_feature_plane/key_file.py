@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from offline_feature_plane.domain.rows import TokenKey
@@ -22,12 +23,15 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         store: where datasets are kept; the key may not lie there.
 
     Raises:
-        SettingsInvalid: the file is unreadable, of an invalid length, or inside of the store.
+        SettingsInvalid: the file is unreadable, of an invalid length, inside of the store, or everybody may write it.
     """
     if path.is_relative_to(store):
         raise SettingsInvalid(f"the token key {path} is inside the store.", path="tokens.key_file",
                               fix="Keep it elsewhere: otherwise whoever reads datasets could reverse their tokens.")
     try:
+        if path.stat().st_mode & stat.S_IWOTH:
+            raise SettingsInvalid(f"the token key {path} can be written by every user of this machine.", path="tokens.key_file",
+                                  fix="Whoever chooses the key can reverse the tokens: make a new one with `ofs key`.")
         secret = read_small(path, MAX_BYTES).strip()
     except FileNotFoundError:
         return None
@@ -38,6 +42,14 @@ def read_key(path: Path, store: str) -> TokenKey | None:
         raise SettingsInvalid(f"the token key {path} has {len(secret)} bytes; 1 to {KEY_BYTES} are allowed.", path="tokens.key_file",
                               fix="Make a new one with `ofs key`.")
     return TokenKey(key_id(secret), secret)
+
+
+def is_exposed(path: Path) -> bool:
+    """Can every user of this machine read the key?"""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 def make_key(path: Path) -> str:

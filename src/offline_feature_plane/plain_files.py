@@ -8,7 +8,9 @@ And folders that last: their names survive a power loss.
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import BinaryIO
 
 from offline_feature_plane.errors import RefScopeInvalid, ResourceExceeded
 
-__all__ = ["as_found", "make_lasting_folder", "open_in_place", "open_regular", "read_small", "resolved"]
+__all__ = ["as_found", "is_private", "make_lasting_folder", "open_in_place", "open_regular", "read_small", "resolved"]
 
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -102,6 +104,29 @@ def make_lasting_folder(path: Path) -> None:
         except OSError as wrong:
             if folder == path or wrong.errno not in _NOT_OURS:
                 raise
+
+
+def is_private(folder: Path) -> bool:
+    """Can nobody but this user and the administrator put files into a folder, or another folder in its place? False if there is none.
+
+    A group that has no other member counts as the user. In folders with the sticky bit, such as /tmp, nobody replaces what is not theirs.
+    """
+    try:
+        stats = [place.stat() for place in (folder, *folder.resolve(strict=True).parents)]
+    except OSError:
+        return False
+    return all(one.st_uid in {0, os.geteuid()} and (not _others_write(one) or (number > 0 and one.st_mode & stat.S_ISVTX != 0))
+               for number, one in enumerate(stats))
+
+
+def _others_write(found: os.stat_result) -> bool:
+    if not found.st_mode & stat.S_IWGRP:
+        return bool(found.st_mode & stat.S_IWOTH)
+    try:
+        members = set(grp.getgrgid(found.st_gid).gr_mem) - {"root", pwd.getpwuid(os.geteuid()).pw_name}
+    except KeyError:  # a group or user without a name
+        members = set()
+    return bool(found.st_mode & stat.S_IWOTH or members or found.st_gid not in {0, os.getegid()})
 
 
 def as_found(path: Path) -> str:

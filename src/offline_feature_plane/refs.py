@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from offline_feature_plane.contracts.model import shown
 from offline_feature_plane.documents import MAX_BYTES
 from offline_feature_plane.domain.path_texts import path_fault
 from offline_feature_plane.errors import OfsError, RefInvalid, RefScopeInvalid
@@ -26,7 +27,7 @@ def read_ref(ref: str, folder: Path, roots: Sequence[str], place: str, absent: t
         OfsError: `absent`.
     """
     if (fault := path_fault(ref)) is not None:
-        raise RefInvalid(f"{ref[:80]!a} is not a valid ref: {fault}.", path=place,
+        raise RefInvalid(f"{shown(ref)} is not a valid ref: {fault}.", path=place,
                          fix="Write a file path with `/` between its folders, relative to the intent.")
     try:
         path = resolved(folder / ref)

@@ -37,6 +37,7 @@ _SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
 def unreadable(path: Path, wrong: BaseException) -> NoReturn:
     """Raise SourceUnreadable for what a reader or the file system said."""
     said = (getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__).removesuffix(".")
+    said = re.sub(r"(CSV parse error: .*?, got \d+):.*", r"\1", said, flags=re.DOTALL)  # what follows is the row
     raise SourceUnreadable(f"{as_found(path)} cannot be read: {said}.", path=as_found(path),
                            fix="Check that the file is whole, readable, and of the format that its name or `format:` in plane.yaml says."
                            ) from wrong

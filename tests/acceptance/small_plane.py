@@ -94,6 +94,7 @@ class SmallPlane:
     def key(self) -> None:
         """Write the token key."""
         (self.folder / "tokens.key").write_text("0123456789abcdef\n")
+        (self.folder / "tokens.key").chmod(0o600)
 
     def manifests(self) -> list[Path]:
         """What is published."""

@@ -273,3 +273,16 @@ def test_a_worker_that_is_told_to_stop_stops(small):
     _, complaint = worker.communicate(timeout=60)
     assert (worker.returncode, "Stopped" in complaint, "Traceback" in complaint) == (0, True, False)
     assert [run.state for run in opened(small).runs()] == ["DONE"]
+
+
+def test_a_poisoned_request_that_is_the_newest_keeps_no_worker_from_its_work(small):
+    """Whether a worker can begin is asked of the ledger and the store, not of the runs that happen to stand in front."""
+    for name in ("good", "poison"):
+        small.intent["request_id"] = f"request-{name}"
+        small.documents()
+        opened(small).enqueue(small.intent_path)
+    with sqlite3.connect(small.folder / "ledger.sqlite") as connection:
+        connection.execute("DROP TRIGGER runs_keep_who_they_are")
+        connection.execute("UPDATE runs SET payload = '{\"a\":' WHERE request_id = 'request-poison'")
+    connection.close()
+    assert outcomes(served(opened(small))) == [("PUBLISHED", None), ("QUARANTINED", "LEDGER_CHAIN_BROKEN")]

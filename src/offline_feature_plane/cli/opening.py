@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offline_feature_plane.cli.output import complain
 from offline_feature_plane.errors import RefNotFound
 
 if TYPE_CHECKING:
@@ -15,14 +16,19 @@ PLANE_FILE = "plane.yaml"
 
 def open_plane(plane_path: Path | None, intent: Path | None = None) -> Plane:
     """The plane that a command uses. Raises RefNotFound, with what can be done, where there is none."""
+    from offline_feature_plane.key_file import is_exposed
     from offline_feature_plane.plane import open_plane as opened
 
     if plane_path is None:
         beside = intent.parent / PLANE_FILE if intent is not None else Path(PLANE_FILE)
         plane_path = beside if beside.exists() else Path(PLANE_FILE)
     try:
-        return opened(plane_path)
+        plane = opened(plane_path)
     except RefNotFound as wrong:
         wrong.what = f"there is no {PLANE_FILE} here." if plane_path == Path(PLANE_FILE) else wrong.what
         wrong.fix = "Go to the folder of your plane.yaml, name it with --plane, or start a plane with `ofs init`."
         raise
+    key = Path(plane.settings.tokens.key_file)
+    if is_exposed(key):
+        complain(f"warning: every user of this machine can read the token key {key}, and reverse tokens with it: chmod 600 it")
+    return plane

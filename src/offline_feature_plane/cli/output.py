@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,18 @@ from offline_feature_plane.errors import OfsError
 
 _LOST: list[BaseException] = []  # why answers did not reach stdout, until `unsaid` asks
 
+# What a terminal obeys, or what turns the order of letters around; our own colours pass.
+_UNSEEN = re.compile("(\x1b\\[[0-9;]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    r"""Text with what is not to be seen written out, so that names and values from files can neither command a terminal nor deceive.
+
+    >>> harmless("a\x1b[2Jb\u202ec\x1b[1md\n") == "a\\x1b[2Jb\\u202ec\x1b[1md\n"
+    True
+    """
+    return _UNSEEN.sub(lambda found: found[1] or ascii(found[0])[1:-1], text)
+
 
 def say(text: str, *, nl: bool = True) -> None:
     """Print an answer. A stdout that does not take it never stops the work: see `unsaid`."""
@@ -28,10 +41,10 @@ def say(text: str, *, nl: bool = True) -> None:
         return
     with answered():
         try:
-            click.echo(text, nl=nl)
+            click.echo(harmless(text), nl=nl)
         except UnicodeEncodeError:
             encoding = sys.stdout.encoding or "ascii"
-            click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=nl)
+            click.echo(harmless(text).encode(encoding, "backslashreplace").decode(encoding), nl=nl)
 
 
 @contextmanager
@@ -56,7 +69,7 @@ def unsaid() -> BaseException | None:
 def complain(text: str) -> None:
     """Print to stderr, if there is one that takes it: what cannot be printed changes nothing."""
     try:
-        click.echo(text, err=True)
+        click.echo(harmless(text), err=True)
     except (OSError, ValueError):
         _to_nowhere(sys.stderr)
 
@@ -72,7 +85,8 @@ def _to_nowhere(stream: Any) -> None:
 def emit_json(document: Any) -> None:
     """Print the one JSON document of a `--json` command."""
     plain = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    say(json.dumps(document, indent=2, ensure_ascii=plain, sort_keys=False))
+    text = json.dumps(document, indent=2, ensure_ascii=plain, sort_keys=False)
+    say(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # JSON's own escapes left only what it does not mind
 
 
 def emit_json_line(document: Any) -> None:

@@ -127,9 +127,15 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence shows it: JSON words for JSON values, cut where it is long."""
+    """A value as a sentence shows it: JSON words for JSON values, cut where it is long; of an address, which may hold secrets, its scheme.
+
+    >>> shown(True), shown("postgresql://ofs:secret@db/plane")
+    ('true', "'postgresql://…'")
+    """
     if value is None or isinstance(value, bool):
         return "null" if value is None else "true" if value else "false"
+    if isinstance(value, str) and "://" in value:
+        value = f"{value.partition('://')[0][-20:]}://…"
     text = "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.contracts.model import shown
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.layout import by_id_key, manifest_key, manifests_prefix
 from offline_feature_plane.corridor.retirement import Retirement, read_retirement
@@ -59,8 +60,8 @@ def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[b
         found = store.list(manifests_prefix(platform_run_id))
         keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]
     if len(keys) != 1:
-        raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {ref!r}.",
-                              fix="`ofs datasets` lists them.", ref=ref)
+        raise DatasetNotFound(f"{'more than one dataset matches' if keys else 'no dataset matches'} {shown(ref)}.",
+                              fix="`ofs datasets` lists them.")
     try:
         return store.get(keys[0]), keys[0]
     except RefNotFound as gone:

@@ -25,7 +25,8 @@ def make_fresh(folder: Path) -> None:
     """Make an empty folder. Raises StorageIoFailure if it cannot be made."""
     with _mapped(folder):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)  # what spills holds raw identifiers
 
 
 @contextmanager

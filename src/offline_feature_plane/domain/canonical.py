@@ -243,7 +243,7 @@ def _canonical_text(text: str, place: str, *, as_stored: bool) -> str:
 
 def _whole_text(text: str, place: str) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise SchemaInvalid(f"the text {text!a} holds an unpaired surrogate.", path=place)
+        raise SchemaInvalid("a text holds an unpaired surrogate.", path=place)
     return text
 
 

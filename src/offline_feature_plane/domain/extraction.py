@@ -60,7 +60,13 @@ def extract(raw: Any, field: Field, zone: str | None = None) -> Value:
             return None
         raise EventSchemaMissingFields(f"the field {field.name} is absent.", path=field.name,
                                        fix="Declare `missing: null` or a replacement value, or correct the events.")
-    return convert(raw, field.type, field.round, zone, field.name)
+    try:
+        return convert(raw, field.type, field.round, zone, field.name)
+    except (ReplayEventInvalid, NumericOverflow) as wrong:
+        if field.identifier is None:
+            raise
+        raise type(wrong)(f"{field.name} holds an identifier that {field.type} refuses; it is not shown.", path=wrong.path,
+                          fix=wrong.fix) from None  # receipts keep messages, and identifiers leave as tokens only (D12)
 
 
 def extract_mark(raw: Any, field: Field, zone: str | None = None) -> Value:

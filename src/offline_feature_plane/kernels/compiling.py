@@ -18,7 +18,7 @@ from typing import Any
 from offline_feature_plane.kernels import catalog
 
 _kernels: list[Any] = []
-_chosen: list[Path] = []
+_chosen: list[Path | None] = []
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Warmth:
         return self.compiled > 0
 
 
-def prepare_cache(folder: Path) -> Path:
+def prepare_cache(folder: Path | None) -> Path | None:
     """Choose where compiled kernels are kept, before the first of them is imported; does not import numba. Returns the subfolder.
 
     It is named after the digest of the kernels' sources: numba's own check looks at a file's time and size, which two releases may
-    share, and not at functions called from other files. A `NUMBA_CACHE_DIR` in the environment, which numba reads itself, wins.
+    share, and not at functions called from other files. A cache is code that is loaded, so nobody else may write there; None: keep nothing.
     """
-    _chosen[:] = [folder / f"kernels-{_source_digest()}"]
+    _chosen[:] = [None if folder is None else folder / f"kernels-{_source_digest()}"]
     return _chosen[0]
 
 
@@ -57,10 +57,10 @@ def compiled(signature: str | Any) -> Callable[[Any], Any]:
     """Decorate a kernel: no GIL, one explicit signature, cached if the cache lets us."""
     def decorate(function: Any) -> Any:
         numba = importlib.import_module("numba")
-        if _chosen and not numba.config.CACHE_DIR:
+        if _chosen and _chosen[0] is not None:
             numba.config.CACHE_DIR = str(_chosen[0])
         try:
-            kernel = numba.njit([signature], nogil=True, cache=True)(function)
+            kernel = numba.njit([signature], nogil=True, cache=_chosen != [None])(function)
         except Exception:  # noqa: BLE001 - whatever the cache died of; an error of the kernel itself comes again on the next line
             kernel = numba.njit([signature], nogil=True)(function)
         _kernels.append(kernel)

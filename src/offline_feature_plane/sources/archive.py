@@ -12,6 +12,7 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import arrow_type, decimal_array
 from offline_feature_plane.contracts.archive_index import IndexedSegment, read_index
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.contracts.model import shown
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.admission import Admission, Record
@@ -230,7 +231,7 @@ def _column(values: list[Any], kind: ColumnType) -> pa.Array:
 
 def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
     if (fault := path_fault(one.path)) is not None:
-        raise RefInvalid(f"{one.path[:80]!a} is not a valid segment path: {fault}.", path=str(root / "index.json"),
+        raise RefInvalid(f"{shown(one.path)} is not a valid segment path: {fault}.", path=str(root / "index.json"),
                          fix="Name the segments by paths relative to the folder of their index.")
     try:
         path = _beneath(root, one.path)
