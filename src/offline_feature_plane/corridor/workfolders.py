@@ -53,7 +53,7 @@ def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
                     size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
                     if apply:
                         shutil.rmtree(folder, ignore_errors=True)
-                    yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=apply)
+                    yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=not folder.exists())
 
 
 def _lives(process: str | None) -> bool:
@@ -76,7 +76,7 @@ def _held(folder: Path) -> int | None:
             descriptor = os.open(folder, _FOLDER)
         except FileNotFoundError:
             return None
-    if hold(descriptor):
+    if hold(descriptor) and folder.is_dir():  # not every file system counts the names of folders
         return descriptor
     os.close(descriptor)
     return None
