@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
     from offline_feature_plane.contracts.manifest import DatasetManifest
     from offline_feature_plane.corridor.answer import Built
+    from offline_feature_plane.corridor.collection import Collection
     from offline_feature_plane.corridor.dataset import Dataset
+    from offline_feature_plane.corridor.ledger_check import LedgerReport
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
+    from offline_feature_plane.corridor.rebuilding import Rebuilding
+    from offline_feature_plane.corridor.retirement import Retired
+    from offline_feature_plane.corridor.standing import Standing
     from offline_feature_plane.corridor.verify import Verification
     from offline_feature_plane.errors import OfsError, Problem
     from offline_feature_plane.plane import Pinned, Plane, RunHistory
@@ -26,15 +31,17 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Built", "Dataset", "DatasetManifest", "LedgerEvent", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Problem", "Run",
-           "RunHistory", "Verification", "__version__", "open"]
+__all__ = ["Built", "Collection", "Dataset", "DatasetManifest", "LedgerEvent", "LedgerReport", "OfsError", "Pinned", "Plane", "Planned",
+           "Preview", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing", "Verification", "__version__", "open"]
 
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
           "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
           "RunHistory": ("plane", "RunHistory"), "Run": ("ports", "Run"), "LedgerEvent": ("ports", "LedgerEvent"),
           "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.answer", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
-          "Verification": ("corridor.verify", "Verification")}
+          "Verification": ("corridor.verify", "Verification"), "Collection": ("corridor.collection", "Collection"),
+          "LedgerReport": ("corridor.ledger_check", "LedgerReport"), "Rebuilding": ("corridor.rebuilding", "Rebuilding"),
+          "Retired": ("corridor.retirement", "Retired"), "Standing": ("corridor.standing", "Standing")}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """Collecting: only what ended runs staged in vain goes, and what a second fact gave up (`decisions.md` D2, D7, R6)."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -326,7 +327,7 @@ def test_what_a_dead_process_left_is_told_from_what_a_live_one_holds(plane, caps
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(work), str(staging)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        for name in ("mine.txt", "look-1", "copies/x"):
+        for name in ("mine.txt", "look-1", "copies/x", f"look-{os.getpid()}-1/x", f"look-{holder.pid}-1/x"):
             (plane.folder / "work" / name).parent.mkdir(exist_ok=True)
             (plane.folder / "work" / name).write_text("mine")
         for stop in (None, signal.SIGSTOP):
@@ -339,8 +340,8 @@ def test_what_a_dead_process_left_is_told_from_what_a_live_one_holds(plane, caps
         holder.stdout.close()
     _, report, _ = say(plane, capsys, "gc", "--dry-run")
     assert {(item["key"], item["size_bytes"], item["removed"]) for item in report["items"]} == {
-        (f"{STAGING}/1-1", 4, False), (str(work), 7, False)}
+        (f"{STAGING}/1-1", 4, False), (str(work), 7, False), (str(work.parent / f"look-{holder.pid}-1"), 4, False)}
     assert say(plane, capsys, "gc", "--apply")[0] == 0
     assert not work.exists()
     assert list(staging.iterdir()) == []
-    assert sorted(path.name for path in (plane.folder / "work").iterdir()) == ["copies", "look-1", "mine.txt"]
+    assert sorted(path.name for path in work.parent.iterdir()) == ["copies", "look-1", f"look-{os.getpid()}-1", "mine.txt"]

@@ -42,7 +42,7 @@ def interrupted(plane, monkeypatch, part, name, **more):
 
 
 def eventful(plane, monkeypatch):
-    """A plane on which every kind of run has been: published, found, failed, cancelled, waiting, interrupted before and after its vow."""
+    """A plane of every kind of run: published, found, failed, cancelled, waiting, interrupted before plan, vow, manifest and pointer."""
     build(plane, "published", request_id="request-published")
     build(plane, "published", request_id="request-found")
     plane.intent.pop("request_id")
@@ -58,6 +58,8 @@ def eventful(plane, monkeypatch):
         plane.intent |= {"correction": request_id, "request_id": request_id}
         opened(plane).enqueue(plane.intent_path)
     opened(plane).cancel("request-cancelled", reason="wrong")
+    interrupted(plane, monkeypatch, "/plans/", "before its plan", request_id="request-unplanned")
+    opened(plane).cancel("request-unplanned", reason="wrong")
     interrupted(plane, monkeypatch, "/commits/", "before its vow", request_id="request-unvowed")
     interrupted(plane, monkeypatch, "/manifests/", "after its vow", request_id="request-vowed")
     interrupted(plane, monkeypatch, "by_id/", "before its pointer", request_id="request-unpointed")

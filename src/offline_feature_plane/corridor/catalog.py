@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from offline_feature_plane.contracts.facts import DatasetPointer
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.model import shown
 from offline_feature_plane.corridor.authenticity import authenticate
+from offline_feature_plane.corridor.facts import read_fact
 from offline_feature_plane.corridor.layout import by_id_key, manifest_key, manifests_prefix
 from offline_feature_plane.corridor.retirement import Retirement, read_retirement
-from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, ResourceExceeded, SchemaInvalid
+from offline_feature_plane.errors import DatasetNotFound, DigestMismatch, OfsError, RefInvalid, RefNotFound, ResourceExceeded
 from offline_feature_plane.ports import ObjectStore
 
 _RUN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -51,11 +53,9 @@ def find_manifest(ref: str, store: ObjectStore, platform_run_id: str) -> tuple[b
     """
     name = Path(ref).stem if ref.endswith(".json") else ref
     keys: list[str] = []
-    try:
-        pointer = load_json(store.get(by_id_key(name)))
-        keys = [str(pointer["manifest_key"])] if isinstance(pointer, dict) else []
-    except (RefNotFound, RefInvalid, SchemaInvalid, ResourceExceeded, KeyError):
-        pass
+    with suppress(RefInvalid, DigestMismatch, ResourceExceeded):
+        pointer = read_fact(store, DatasetPointer, by_id_key(name))
+        keys = [] if pointer is None else [pointer.manifest_key]
     if not keys or not re.fullmatch(_RUN + re.escape(manifest_key("", name)), keys[0]):  # none, a damaged one, or a beginning
         found = store.list(manifests_prefix(platform_run_id))
         keys = [key for key in found if name and Path(key).stem.startswith(name) and key.endswith(".json")]

@@ -77,7 +77,7 @@ def chunks_by_footer(data: memoryview, columns: Sequence[str], rows: int) -> tup
         at = len(MAGIC)
         for number, group in enumerate(footer[GROUPS]):
             chunks = [chunk[CHUNK] for chunk in group[CHUNKS]]
-            names = [bytes(chunk[PATH][0]).decode() for chunk in chunks]
+            names = [chunk[PATH][0].decode() for chunk in chunks]
             if names != list(columns):
                 raise Malformed(f"it lists the columns {', '.join(names)}")
             first = found[-1].first_row + found[-1].rows if found else 0
@@ -87,9 +87,11 @@ def chunks_by_footer(data: memoryview, columns: Sequence[str], rows: int) -> tup
                     raise Malformed(f"it puts column {name} of row group {number} where it is not")
                 at += size
                 found.append(Chunk(number, name, first, group[ROWS], begin, at))
+        if at != start:
+            raise Malformed(f"it says nothing of {start - at:,} bytes before it")
         if footer[ROWS] != rows or rows != (found[-1].first_row + found[-1].rows if found else 0):
             raise Malformed(f"it says that there are {footer[ROWS]} rows")
-    except (KeyError, TypeError, IndexError, AttributeError, UnicodeDecodeError) as wrong:
+    except (KeyError, TypeError, IndexError, AttributeError, UnicodeDecodeError) as wrong:  # whatever a field may hold
         raise Malformed("it is not that of a data file") from wrong
     return tuple(found)
 

@@ -18,7 +18,7 @@ from offline_feature_plane.corridor.stage import digest_parts
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import Difference, Leaf, locate_difference, read_column_digests
-from offline_feature_plane.errors import DigestMismatch, IntegrityError, OfsError, RefNotFound, StorageIoFailure
+from offline_feature_plane.errors import DigestMismatch, IntegrityError, OfsError, OutsideError, RefNotFound, StorageIoFailure
 from offline_feature_plane.ports import ObjectStore, Progress
 
 
@@ -85,7 +85,9 @@ def verify(raw: bytes, key: str, store: ObjectStore, work: Path, progress: Progr
     try:
         retirement = read_retirement(store, manifest.platform_run_id, manifest.dataset_manifest_id)
         known = _column_digests(manifest, store)
-    except DigestMismatch as wrong:
+    except OutsideError:
+        raise
+    except OfsError as wrong:
         checks.append(Check("what is said beside the manifest can be read", passed=False, detail=str(wrong)))
     files: list[FileReport] = []
     differences: tuple[Difference, ...] = ()
@@ -94,7 +96,7 @@ def verify(raw: bytes, key: str, store: ObjectStore, work: Path, progress: Progr
         for number, part in enumerate(manifest.evidence.parts, start=1):
             files.append(_file(part, columns_of(manifest), store, known, work, paths))
             checks.append(Check(f"data file {number} of {len(manifest.evidence.parts)} has its digest", not files[-1].damages,
-                                store.uri(part.key)))
+                                files[-1].damages[0].what if files[-1].damages else part.sha256))
             progress("hash", number, len(manifest.evidence.parts))
         if len(paths) == len(files):
             found, differences = _rows(manifest, paths, known, progress)
@@ -150,8 +152,10 @@ def _file(part: Part, columns: tuple[Column, ...], store: ObjectStore, known: tu
         return replace(report, pages=count_pages(path, part, columns))
     except (RefNotFound, FileNotFoundError):
         return replace(report, damages=(Damage("file", "it is missing"),))
-    except DigestMismatch as damaged:  # the store itself knows better than to hand it out
-        return replace(report, damages=(Damage("file", damaged.what),))
+    except OutsideError:
+        raise
+    except OfsError as refused:  # no store hands that out
+        return replace(report, damages=(Damage("file", refused.what),))
     except OSError as wrong:
         raise StorageIoFailure(f"the data file {store.uri(part.key)} cannot be read: {wrong.strerror or wrong}.", path=part.key,
                                fix="Check the disk, then run again.") from wrong

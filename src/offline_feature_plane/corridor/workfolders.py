@@ -18,7 +18,7 @@ from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.process_locks import hold, seize
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-[0-9]+-[0-9]+")
+_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-(?P<process>[0-9]+)-[0-9]+")
 
 
 def make_fresh(folder: Path) -> None:
@@ -47,13 +47,26 @@ def scratch(folder: Path) -> Iterator[Path]:
 def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
     """The folders below `work` whose processes are gone; with `apply` they are removed. What others keep there is left alone."""
     for folder in sorted(work.iterdir()) if work.is_dir() else ():
-        if _OURS.fullmatch(folder.name):
+        if (named := _OURS.fullmatch(folder.name)) and not _lives(named["process"]):
             with _orphan(folder) as is_orphan:
                 if is_orphan:
-                    size = sum(path.lstat().st_size for path in folder.rglob("*"))
+                    size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
                     if apply:
                         shutil.rmtree(folder, ignore_errors=True)
-                    yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=apply)
+                    yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=not folder.exists())
+
+
+def _lives(process: str | None) -> bool:
+    """Is there a process of the number that a look's folder is named after? Copies of remote files may stand in it before it is held."""
+    if process is None:
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _held(folder: Path) -> int | None:
@@ -63,7 +76,7 @@ def _held(folder: Path) -> int | None:
             descriptor = os.open(folder, _FOLDER)
         except FileNotFoundError:
             return None
-    if hold(descriptor):
+    if hold(descriptor) and folder.is_dir():  # not every file system counts the names of folders
         return descriptor
     os.close(descriptor)
     return None

@@ -1,0 +1,74 @@
+"""Keeping a store in order where it is a bucket: as on a disk, and what uploads in parts left goes too (R6, R8)."""
+
+import pytest
+from s3_servers import ENVIRONMENT, open_store, place_at
+from small_asking import build, dataset, opened, say, tell
+from small_plane import make_plane, quick_folder
+
+from offline_feature_plane.corridor import layout
+from offline_feature_plane.domain.identity import run_key
+from offline_feature_plane.objects.s3.store import S3Store
+
+
+@pytest.fixture
+def in_a_bucket(weed, tmp_path, monkeypatch):
+    """A small plane whose store is in a bucket, and that store."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(place_at(weed.url))
+    with quick_folder(tmp_path) as folder:
+        plane = make_plane(folder / "p")
+        plane.plane |= {"store": store.place.uri("").rstrip("/"), "s3": {"endpoint": weed.url, "timeout_s": 10}}
+        yield plane, store
+
+
+def test_a_bucket_is_kept_in_order(in_a_bucket, monkeypatch, capsys):
+    """Retire, expire, collect, verify, and rebuild the ledger: only what is garbage goes, begun uploads of ended runs among it."""
+    plane, store = in_a_bucket
+    kept = dataset(plane, "kept", request_id="request-kept1")
+    old = dataset(plane, "old", request_id="request-old01")
+    honest = S3Store.put_new
+
+    def put_new(self, key, data):
+        if "/commits/" in key:
+            monkeypatch.setattr(S3Store, "put_new", honest)
+            raise KeyboardInterrupt
+        return honest(self, key, data)
+
+    monkeypatch.setattr(S3Store, "put_new", put_new)
+    with pytest.raises(KeyboardInterrupt):
+        build(plane, "never", request_id="request-never")
+    opened(plane).cancel("request-never", reason="wrong")
+    opened(plane).retire(old, reason="must go", expire_data=True)
+    folder = layout.data_prefix("cards", kept, run_key("request-never"))
+    store._bucket.request("create_multipart_upload", f"{folder}/{'1' * 64}.parquet")
+    before = set(store.list(""))
+    status, report, _ = say(plane, capsys, "gc", "--dry-run")
+    assert (status, set(store.list(""))) == (0, before)
+    status, report, _ = say(plane, capsys, "gc", "--apply")
+    assert status == 0
+    gone = before - set(store.list(""))
+    assert gone == {item["key"] for item in report["items"] if "?uploadId=" not in item["key"]}
+    assert sorted(key.rpartition(".")[2] for key in gone) == ["json", "json", "parquet", "parquet"]
+    assert [item["removed"] for item in report["items"] if "?uploadId=" in item["key"]] == [True]
+    assert opened(plane).verify(kept).intact
+    assert tell(plane, capsys, "verify", old)[0] == 0
+    assert say(plane, capsys, "gc", "--apply")[1]["items"] == []
+    (plane.folder / "ledger.sqlite").unlink()
+    assert say(plane, capsys, "ledger", "rebuild")[0] == 0
+    assert {run.request_id: run.state for run in opened(plane).runs()} == {
+        "request-kept1": "DONE", "request-old01": "DONE", "request-never": "CANCELLED"}
+    assert say(plane, capsys, "ledger", "verify")[0] == 0
+
+
+def test_damage_in_a_bucket_is_told_page_by_page(in_a_bucket, capsys):
+    """A file that was replaced in the bucket: its copy here is inspected as a file on a disk is."""
+    plane, store = in_a_bucket
+    dm_id = dataset(plane)
+    (part,) = opened(plane).manifest(dm_id).evidence.parts
+    harmed = bytearray(store.local_copy(part.key, plane.folder / "look").read_bytes())
+    harmed[100] ^= 1
+    store.delete(part.key)
+    store.put_new(part.key, bytes(harmed))
+    status, report, _ = say(plane, capsys, "verify", dm_id)
+    assert (status, [damage["column"] for damage in report["files"][0]["damages"]]) == (6, ["event_id"])
