@@ -25,6 +25,7 @@ from offline_feature_plane.domain.runstates import LONGEST_WAIT_US, MOVES, TERMI
 from offline_feature_plane.errors import (
     Fenced,
     InvalidTransition,
+    LedgerChainBroken,
     OfsError,
     PublicationStalled,
     RequestIdPayloadMismatch,
@@ -78,7 +79,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return self.ledger.submit(request_id=request_id, payload_digest=digest, platform_run_id=scope, payload={"asked": number},
                                       wait_us=wait_us)
 
-        if known is not None and known.payload_digest != digest:
+        if known is not None and known.run_key not in self.poison and known.payload_digest != digest:
             self.refused(RequestIdPayloadMismatch, call)
             return multiple()
         return self.asked(call, request_id, digest, scope, number, wait_us)
@@ -92,6 +93,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def asked(self, call: Callable[[], Any], request_id: str, digest: str, scope: str, asked: int, wait_us: int) -> str:
         run_key, now = key_of(request_id), self.clock.us
+        if run_key in self.poison:
+            self.refused(LedgerChainBroken, call)
+            return run_key
         is_new = run_key not in self.expected
         if is_new:
             self.expected[run_key] = Run(
@@ -112,7 +116,9 @@ class LedgerMachine(RuleBasedStateMachine):
         def call() -> Run:
             return self.ledger.claim(run_key, worker=worker, lease_us=lease_us)
 
-        if run.state in TERMINAL:
+        if run_key in self.poison:
+            self.refused(LedgerChainBroken, call)
+        elif run.state in TERMINAL:
             self.refused(RunEnded, call)
         elif run.lease_until_us is not None and self.clock.us < run.lease_until_us <= self.clock.us + MOST_LEASE_US:
             self.refused(RunBusy, call)
@@ -192,8 +198,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def cancel(self, run_key: str) -> None:
         run = self.expected[run_key]
         after: State | None = MOVES.get((run.state, "cancel"))
-        if after is None:
-            self.refused(InvalidTransition, lambda: self.ledger.cancel(run_key, reason="not needed"))
+        if after is None or run_key in self.poison:
+            self.refused(LedgerChainBroken if run_key in self.poison else InvalidTransition,
+                         lambda: self.ledger.cancel(run_key, reason="not needed"))
             return
         self.happened(replace(run, state=after, reason_code="RUN_CANCELLED", updated_us=self.clock.us), "RUN_CANCELLED")
         assert self.ledger.cancel(run_key, reason="not needed") == self.expected[run_key]
