@@ -113,6 +113,13 @@ class Group:
     null_key: Literal["skip", "group"]
     features: tuple[Feature, ...]
 
+    @property
+    def reach_us(self) -> int | None:
+        """How long before a row's instant an event may have happened that its features look at, in µs; None: without bound."""
+        lengths = [feature.window.length_us for feature in self.features]
+        finite = [length for length in lengths if length is not None]
+        return self.delay_us + max(finite, default=0) if len(finite) == len(lengths) else None
+
 
 @dataclass(frozen=True)
 class Computed:

@@ -83,9 +83,9 @@ class GroupColumns:
         for place, feature in enumerate(self._group.features):
             data, valid = found[place]
             values = Values(feature.type, data, valid, self._texts(feature))
-            if feature.empty is not None and valid is not None:
-                no_event = ~valid
-                if place in self._evidence:
+            if feature.empty is not None and (valid is not None or isinstance(self._stand_ins[place], tuple)):
+                no_event = np.zeros(len(data), dtype=np.bool_) if valid is None else ~valid
+                if place in self._evidence and valid is not None:
                     seen = found[self._evidence[place]][1]
                     no_event = np.zeros(len(data), dtype=np.bool_) if seen is None else ~seen
                 values = self._filled(values, no_event & (self._codes[start:stop][self._is_row[start:stop]] >= 0), self._stand_ins[place])
@@ -120,7 +120,7 @@ class GroupColumns:
     @staticmethod
     def _filled(values: Values, empty: Bools, stand_in: Any) -> Values:
         """`empty:` in place of the nulls of windows that gave nothing."""
-        valid = empty if values.valid is None else values.valid | empty
+        valid = None if values.valid is None else values.valid | empty
         if not isinstance(stand_in, tuple):
             return replace(values, data=np.where(empty, stand_in, values.data), valid=valid)
         at, widened = stand_in

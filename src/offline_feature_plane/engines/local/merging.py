@@ -34,7 +34,7 @@ def merge(loaded: Sequence[Loaded], task: Task) -> tuple[Events, list[Integers]]
     with ThreadPoolExecutor(2) as pool:
         finding = [pool.submit(one.find_duplicates) for one in loaded]
         texts = [pool.submit(_encoded, loaded, task, root, starts) for root in sorted(set(shared_names(task).values()))]
-        order = total_order(ts, lambda rows: _tie_keys(loaded, starts, rows))
+        order = total_order(ts, lambda rows: tie_keys(loaded, starts, rows))
         drops = [future.result() for future in finding]
         order = _without(order, [drop + start for drop, start in zip(drops, starts.tolist(), strict=False)], int(starts[-1]))
 
@@ -54,17 +54,24 @@ def merge(loaded: Sequence[Loaded], task: Task) -> tuple[Events, list[Integers]]
         return Events(len(ids), instants.result(), source, ids, ColumnType("int64" if whole else "string"), fields), drops
 
 
-def _tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:
-    """Topic, partition, offset and id rank of some rows; inputs are in topic order already."""
+def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:
+    """Topic, partition, offset and id rank of some rows of several inputs side by side, each from its start on."""
     topics = {name: rank for rank, name in enumerate(sorted({one.topic for one in loaded}, key=str.encode))}
     keys = [np.zeros(len(rows), np.int64) for _ in range(4)]
+    texts = []
     for one, start in zip(loaded, starts.tolist(), strict=False):
-        mine = (rows >= start) & (rows < start + one.n)
+        mine = np.flatnonzero((rows >= start) & (rows < start + one.n))
         local = rows[mine] - start
         keys[0][mine] = topics[one.topic]
         if one.partition is not None and one.offset is not None:
             keys[1][mine], keys[2][mine] = one.partition[local], one.offset[local]
-        keys[3][mine] = ranks(one.ids.take(as_arrow(local))) if isinstance(one.ids, pa.ChunkedArray) else one.ids[local]
+        if isinstance(one.ids, pa.ChunkedArray):
+            texts.append((mine, one.ids.take(as_arrow(local))))
+        else:
+            keys[3][mine] = one.ids[local]
+    if texts:
+        keys[3][np.concatenate([mine for mine, _ in texts])] = ranks(pa.chunked_array(
+            [chunk for _, ids in texts for chunk in ids.chunks], pa.string()))
     return keys
 
 

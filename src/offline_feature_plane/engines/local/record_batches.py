@@ -26,27 +26,28 @@ __all__ = ["BatchBuilder", "arrow_array"]
 
 Bools = npt.NDArray[np.bool_]
 _TOKEN = 32  # characters
+_REMEMBERED = 1 << 20  # tokens of numbers
 
 
 class BatchBuilder:
     """Turns chunks into record batches; remembers the tokens it made."""
 
-    def __init__(self, events: Events, task: Task, selected: Selected, labels: Mapping[str, ResolvedType]) -> None:
-        self._events, self._task, self._selected, self._labels = events, task, selected, labels
-        self._columns = row_columns(task, events.id_type)
+    def __init__(self, task: Task, id_type: ColumnType) -> None:
+        self._task, self._id_type = task, id_type
+        self._columns = row_columns(task, id_type)
         self._splits = pa.array([split.name for split in task.splits] or ["all"], pa.string())
         self._tokens = {column.name: _Tokens(task.token_key.secret, column.identifier)
                         for column in task.closure.columns() if column.identifier is not None and task.token_key is not None}
 
-    def build(self, chunk: Chunk) -> pa.RecordBatch:
-        """The chunk's rows, with every column of the dataset."""
-        selected, rows = self._selected, chunk.rows
-        arrays: dict[str, pa.Array] = {"event_id": self._ids(chunk), "ts": _instants(self._events.ts[chunk.positions])}
+    def build(self, chunk: Chunk, events: Events, selected: Selected, labels: Mapping[str, ResolvedType]) -> pa.RecordBatch:
+        """The chunk's rows, with every column of the dataset; `events` and `labels` are those of the chunk's positions only."""
+        rows, positions = chunk.rows, chunk.positions - chunk.start
+        arrays: dict[str, pa.Array] = {"event_id": self._ids(positions, events), "ts": _instants(events.ts[positions])}
         for column in self._task.closure.columns():
             values = chunk.columns[column.name]
             arrays[column.name] = self._tokens[column.name].of(values) if column.name in self._tokens else arrow_array(values)
         for name in self._task.labels.types:
-            arrays |= _label_arrays(name, self._labels[name], chunk.positions)
+            arrays |= _label_arrays(name, labels[name], positions)
         target = selected.target[rows]
         arrays["target"] = pa.array(target, mask=target == UNKNOWN)
         arrays["split"] = pa.DictionaryArray.from_arrays(selected.split[rows].astype(np.int32), self._splits)
@@ -55,13 +56,12 @@ class BatchBuilder:
             arrays["weight"] = pa.array(selected.weight[rows])
         return pa.RecordBatch.from_pydict({column.name: arrays[column.name] for column in self._columns})
 
-    def _ids(self, chunk: Chunk) -> pa.Array:
-        """Sliced before they are taken: taking from a chunked array would look at all of it."""
-        near = self._events.ids.slice(chunk.start, chunk.stop - chunk.start)
-        if len(chunk.positions) < len(near):
-            near = near.take(pa.array(chunk.positions - chunk.start))
-        near = near.cast(arrow_type(self._events.id_type))
-        return near.chunk(0) if near.num_chunks == 1 else near.combine_chunks()
+    def _ids(self, positions: npt.NDArray[np.int64], events: Events) -> pa.Array:
+        found = events.ids.slice(0, events.n)
+        if len(positions) < events.n:
+            found = found.take(pa.array(positions))
+        found = found.cast(arrow_type(self._id_type))
+        return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
 
 def arrow_array(values: Values) -> pa.Array:
@@ -136,6 +136,8 @@ class _Tokens:
         return self._table
 
     def _by_value(self, distinct: pa.Array, kind: ColumnType) -> npt.NDArray[np.uint8]:
+        if len(self._made) > _REMEMBERED:
+            self._made.clear()
         texts = [unit_text(value, kind) for value in distinct.to_pylist()]
         fresh = [text for text in texts if text not in self._made]
         self._made.update(zip(fresh, (made.encode() for made in tokens(self._secret, self._entity, fresh)), strict=True))

@@ -1,0 +1,43 @@
+"""About how much memory a build takes on one machine: what planning tells, and what decides between memory and files.
+
+The numbers were measured with the local engine. They size buffers and choose a way; no row depends on them.
+"""
+
+from __future__ import annotations
+
+from offline_feature_plane.domain.closure import Closure, Group
+from offline_feature_plane.domain.columns import ColumnType
+
+PROCESS_BYTES = 270_000_000   # interpreter, libraries, compiled kernels
+ASSERTION_BYTES = 160         # of a label while it is resolved
+_WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
+_CHUNKS = 3                   # blocks of rows between the kernels and the writer
+_ID, _PLACE, _LABEL, _CHOICE = 12, 9, 17, 13
+_KEY, _STATE = 24, 12         # of a group, and of each function over one of its columns
+
+
+def event_bytes(closure: Closure, label_types: int) -> int:
+    """Of one event while all groups are computed: its fields, its labels, and what the kernels lay out."""
+    fields = sum(_width(field.type) + field.nullable for source in closure.sources for field in source.fields)
+    return _PLACE + fields + _LABEL * label_types + sum(map(group_bytes, closure.groups))
+
+
+def group_bytes(group: Group) -> int:
+    """Of one event in the kernels of one group."""
+    return _KEY + _STATE * len({(one.aggregation.function, one.aggregation.argument) for one in group.features})
+
+
+def staging_bytes(closure: Closure, block: int) -> int:
+    """Of rows that are finished and not yet written, if blocks of so many go from hand to hand."""
+    row = 64 + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
+    return row * (_CHUNKS * block + _WRITER_TIMES * _WRITER_ROWS)
+
+
+def held_bytes(closure: Closure, label_types: int, events: int, labels: int, block: int) -> int:
+    """Of a whole build that keeps every event in memory."""
+    each = _ID + _CHOICE + event_bytes(closure, label_types)
+    return PROCESS_BYTES + staging_bytes(closure, min(block, events)) + events * each + labels * ASSERTION_BYTES
+
+
+def _width(kind: ColumnType) -> int:
+    return 4 if kind.kind == "string" else 8

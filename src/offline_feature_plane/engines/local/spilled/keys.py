@@ -1,0 +1,180 @@
+"""Groups whose windows reach back without bound: one part of the keys after the other, over the whole time.
+
+```
+   parts      ┌──────────────── time ────────────────▶
+   keys ≡ 0   │ ▒▒ laid out, computed, its columns kept in files
+   keys ≡ 1   │ ▒▒ then these, in the same memory
+              ▼
+   row by row each asks for its part: the next value of that part's file is its own
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.domain.closure import Group
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.footprint import group_bytes
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.events import Events, History, Key, Values
+from offline_feature_plane.engines.local.features import Advancing, place_of
+from offline_feature_plane.engines.local.groups import GroupColumns
+from offline_feature_plane.engines.local.keys import encode_keys, parts_of
+from offline_feature_plane.engines.local.labels import ResolvedLabels, ResolvedType
+from offline_feature_plane.engines.local.selection import Keeping
+from offline_feature_plane.engines.local.sizes import Sizes
+from offline_feature_plane.engines.local.spilled.columns import ValueColumn, scratch_folder
+
+__all__ = ["KeptGroup", "compute_by_keys"]
+
+Bools = npt.NDArray[np.bool_]
+_EVENT, _FIELD = 24, 9
+
+
+class KeptGroup:
+    """The columns of one group in files: per part of the keys the values of its rows, in the total order."""
+
+    def __init__(self, folder: Path, task: Task, group: Group, parts: int) -> None:
+        self.parts = parts
+        self._folder, self._task, self._group = scratch_folder(folder), task, group
+        self._columns: dict[tuple[int, str], ValueColumn] = {}
+        self._shapes: dict[str, Values] = {}
+        self._next = [0] * parts
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take on disk."""
+        return sum(column.size_bytes for column in self._columns.values())
+
+    def keep(self, part: int, columns: Mapping[str, Values]) -> None:
+        """Add the next rows of a part."""
+        for name, values in columns.items():
+            if (part, name) not in self._columns:
+                self._columns[part, name] = ValueColumn(self._folder / f"{len(self._columns)}", values.data.dtype)
+            self._columns[part, name].append(values.data, values.valid)
+            self._shapes[name] = Values(values.type, values.data[:0], None, values.dictionary)
+
+    def among(self, events: Events, is_row: Bools) -> Advancing:
+        """What gives the columns of the rows among some events; rows are asked for once each, in their order."""
+        return _Fetching(self, events, is_row)
+
+    def fetch(self, parts: npt.NDArray[np.uint64]) -> dict[str, Values]:
+        """The columns of the next rows, which belong to these parts of the keys."""
+        found = {name: replace(shape, data=np.empty(len(parts), shape.data.dtype)) for name, shape in self._shapes.items()}
+        valid = {name: np.ones(len(parts), np.bool_) for name in found}
+        for part in range(self.parts):
+            mine = np.flatnonzero(parts == part)
+            start = self._next[part]
+            self._next[part] += len(mine)
+            for name in found if len(mine) else ():
+                data, known = self._columns[part, name].read(start, start + len(mine))
+                found[name].data[mine] = data
+                if known is not None:
+                    valid[name][mine] = known
+        return {name: replace(values, valid=None if valid[name].all() else valid[name]) for name, values in found.items()}
+
+    def parts_of(self, events: Events) -> npt.NDArray[np.uint64]:
+        """The part of every event's key."""
+        group = self._group
+        return parts_of(events, group, place_of(self._task, group.source), self._task.subject, self.parts)
+
+    @property
+    def key_fields(self) -> set[Key]:
+        """The fields that hold keys."""
+        return {(source, name) for source in (self._group.source, self._task.subject) for name in self._group.key}
+
+
+class _Fetching:
+    """One group's kept columns for the rows among some events."""
+
+    def __init__(self, kept: KeptGroup, events: Events, is_row: Bools) -> None:
+        self._kept, self._events, self._is_row = kept, events, is_row
+
+    def advance(self, start: int, stop: int) -> dict[str, Values]:
+        """As `Advancing.advance`."""
+        return self._kept.fetch(self._kept.parts_of(self._events.window(start, stop, self._kept.key_fields))[self._is_row[start:stop]])
+
+
+def compute_by_keys(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, folder: Path,
+                    sizes: Sizes) -> KeptGroup:
+    """Compute one group for all rows, part by part of its keys, and keep its columns in files in a new folder.
+
+    Raises:
+        NumericOverflow: as `GroupColumns`. StorageIoFailure: the work folder failed.
+    """
+    fields = _fields_of(task, group)
+    each = _EVENT + _FIELD * len(fields) + group_bytes(group)
+    kept = KeptGroup(folder, task, group, -(-history.n * each // sizes.data))
+    place = place_of(task, group.source)
+    for part in range(kept.parts):
+        events, is_row, known = _gather(history, task, group, labels, rows, kept, part, sizes.block)
+        columns = GroupColumns(events, group, place, encode_keys(events, group, place, task.subject), is_row, known)
+        for start in range(0, events.n, sizes.block):
+            kept.keep(part, columns.advance(start, min(start + sizes.block, events.n)))
+        del events, columns
+    return kept
+
+
+def _fields_of(task: Task, group: Group) -> set[Key]:
+    """What a group reads: at its own events keys, arguments and its condition, at rows of another source their keys."""
+    own = {*group.key, *(one.aggregation.argument for one in group.features if one.aggregation.argument is not None)}
+    names = {field.name for field in task.closure.source(group.source).fields}
+    own |= names & (set(group.where.names()) if group.where is not None else set())
+    return {(group.source, name) for name in own} | {(task.subject, name) for name in group.key}
+
+
+def _gather(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, kept: KeptGroup, part: int,
+            block: int) -> tuple[Events, Bools, dict[str, ResolvedType]]:
+    """The events of a part of the keys side by side, which of them are rows, and how their labels change."""
+    place, fields = place_of(task, group.source), sorted(_fields_of(task, group))
+    found: list[Events] = []
+    chosen: list[Bools] = []
+    changes: dict[str, list[Any]] = {one.aggregation.label_type: [] for one in group.features if one.aggregation.label_type is not None}
+    count = 0
+    for start, stop in _spans(history.n, block):
+        events = history.window(start, stop, fields)
+        is_row = np.zeros(events.n, np.bool_)
+        is_row[rows.within(start, stop).positions] = True
+        mine = (kept.parts_of(events) == part) & (is_row | (events.source == place))
+        found.append(_compressed(events, mine))
+        chosen.append(is_row[mine])
+        for name, steps in changes.items():
+            all_steps = labels.types[name].steps_within(start, stop)
+            own = all_steps.take(mine[all_steps.position])
+            steps.append(replace(own, position=count + np.cumsum(mine)[own.position] - 1))
+        count += found[-1].n
+    return _side_by_side(found, fields), np.concatenate(chosen), {name: labels.types[name].only_changes(steps)
+                                                                  for name, steps in changes.items()}
+
+
+def _spans(n: int, block: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n, block):
+        yield start, min(start + block, n)
+
+
+def _compressed(events: Events, mine: Bools) -> Events:
+    fields = {key: replace(values, data=values.data[mine], valid=None if values.valid is None else values.valid[mine])
+              for key, values in events.fields.items()}
+    return Events(int(np.count_nonzero(mine)), events.ts[mine], events.source[mine], _NO_IDS, _NO_ID, fields)
+
+
+def _side_by_side(found: Sequence[Events], keys: Sequence[Key]) -> Events:
+    fields = {}
+    for key in keys:
+        parts = [events.fields[key] for events in found]
+        valid = None if all(one.valid is None for one in parts) else np.concatenate(
+            [np.ones(len(one.data), np.bool_) if one.valid is None else one.valid for one in parts])
+        fields[key] = replace(parts[0], data=np.concatenate([one.data for one in parts]), valid=valid)
+    return Events(sum(events.n for events in found), np.concatenate([events.ts for events in found]),
+                  np.concatenate([events.source for events in found]), _NO_IDS, _NO_ID, fields)
+
+
+_NO_IDS, _NO_ID = pa.chunked_array([], pa.int64()), ColumnType("int64")

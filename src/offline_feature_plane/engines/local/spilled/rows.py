@@ -1,0 +1,58 @@
+"""Chosen rows in files, until they are computed."""
+
+from __future__ import annotations
+
+import bisect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from offline_feature_plane.engines.local.selection import Selected
+from offline_feature_plane.engines.local.spilled.columns import NumberColumn, scratch_folder
+
+__all__ = ["RowFiles"]
+
+_DTYPES = {"positions": np.int64, "target": np.int8, "split": np.int16, "mature": np.bool_, "cold": np.bool_, "weight": np.float64}
+
+
+class RowFiles:
+    """As `selection.Keeping`, in a new folder. Rows can be found from the ends of the blocks in which they were chosen."""
+
+    def __init__(self, folder: Path) -> None:
+        scratch_folder(folder)
+        self._columns = {name: NumberColumn(folder / name, dtype) for name, dtype in _DTYPES.items()}
+        self._stops, self._rows = [0], [0]
+        self._weighted = False
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return self._rows[-1]
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take on disk."""
+        return sum(column.size_bytes for column in self._columns.values())
+
+    def keep(self, rows: Selected, stop: int) -> None:
+        """As `Keeping.keep`."""
+        for name, column in self._columns.items():
+            values = getattr(rows, name)
+            if values is not None:
+                column.append(values)
+        self._weighted = rows.weight is not None
+        self._stops.append(stop)
+        self._rows.append(self._rows[-1] + rows.n)
+
+    def within(self, start: int, stop: int) -> Selected:
+        """As `Keeping.within`."""
+        first = self._rows[bisect.bisect_right(self._stops, start) - 1]
+        last = self._rows[bisect.bisect_left(self._stops, stop)]
+        positions = self._columns["positions"].read(first, last)
+        low, high = np.searchsorted(positions, (start, stop)).tolist()
+        def read(name: str) -> npt.NDArray[Any]:
+            return self._columns[name].read(first + low, first + high)
+        return Selected(positions[low:high] - start, read("target"), read("split"), read("mature"), read("cold"),
+                        read("weight") if self._weighted else None)

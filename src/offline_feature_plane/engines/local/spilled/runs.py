@@ -1,0 +1,236 @@
+"""Sorted runs: pieces of inputs in the total order, in files, and their merging.
+
+```
+   run 1   ──●──●─●────●──▶│        of every run that goes on, the last row at hand bounds what can be said:
+   run 2        ●──●─●─●───│──●─●   rows up to the least of them (│) are complete; they are ordered and handed on
+   run 3     ●───●──●──────│─●──●
+```
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
+from offline_feature_plane.engines.local.dictionaries import encode
+from offline_feature_plane.engines.local.lowering import as_arrow
+from offline_feature_plane.engines.local.merging import tie_keys
+from offline_feature_plane.engines.local.ordering import total_order
+from offline_feature_plane.engines.local.spilled.columns import NumberColumn, TextColumn, scratch_folder
+
+__all__ = ["Pieces", "Run", "merged", "unify", "write_run"]
+
+Codes = npt.NDArray[np.int32]
+Recode = Mapping[str, Codes]  # by dictionary: the final code of every code of a run, and −1 at its end
+
+
+@dataclass(frozen=True)
+class Run:
+    """A piece of one input in the total order. `shape` is the piece without rows; `homes` names the dictionary of each text field."""
+
+    shape: Loaded
+    ts: NumberColumn
+    ids: NumberColumn | TextColumn
+    partition: NumberColumn | None
+    offset: NumberColumn | None
+    fields: Mapping[str, tuple[NumberColumn, NumberColumn | None]]
+    dictionaries: Mapping[str, TextColumn]
+    homes: Mapping[str, str]
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return self.ts.n
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on disk."""
+        return sum(column.size_bytes for column in self._columns())
+
+    def read(self, start: int, stop: int, recode: Recode) -> Loaded:
+        """Some rows, texts as final codes."""
+        fields: dict[str, Any] = {}
+        for name, (data, valid) in self.fields.items():
+            values = data.read(start, stop)
+            if name in self.homes:
+                values = recode[self.homes[name]][values]
+            fields[name] = values, None if valid is None else valid.read(start, stop).view(np.bool_)
+        partition, offset = (None if one is None else one.read(start, stop) for one in (self.partition, self.offset))
+        return replace(self.shape, ts=self.ts.read(start, stop), ids=self.read_ids(start, stop), partition=partition, offset=offset,
+                       fields=fields)
+
+    def read_ids(self, start: int, stop: int) -> IdColumn:
+        """Some rows' ids."""
+        return self.ids.read(start, stop)
+
+    def remove(self) -> None:
+        """Give its space back."""
+        for column in self._columns():
+            column.remove()
+
+    def _columns(self) -> Iterator[NumberColumn | TextColumn]:
+        for one in (self.ts, self.ids, self.partition, self.offset, *self.dictionaries.values()):
+            if one is not None:
+                yield one
+        for data, valid in self.fields.values():
+            yield data
+            if valid is not None:
+                yield valid
+
+
+def write_run(folder: Path, piece: Loaded, homes: Mapping[str, str]) -> Run:
+    """Order a piece and write it.
+
+    Args:
+        folder: a name for a new folder.
+        piece: rows as they were read.
+        homes: text fields → name of the dictionary that they share, as `shared_names`.
+
+    Raises:
+        StorageIoFailure: the work folder failed.
+    """
+    scratch_folder(folder)
+    order = total_order(piece.ts, lambda rows: tie_keys([piece], np.array([0, piece.n]), rows))
+
+    def number(name: str, values: npt.NDArray[Any]) -> NumberColumn:
+        column = NumberColumn(folder / name, values.dtype)
+        column.append(values if order is None else values.take(order))
+        return column
+
+    def text(name: str, texts: pa.ChunkedArray) -> TextColumn:
+        column = TextColumn(folder / name)
+        for chunk in texts.chunks:
+            column.append(chunk)
+        return column
+
+    ids = number("ids", piece.ids) if isinstance(piece.ids, np.ndarray) else text(
+        "ids", piece.ids if order is None else piece.ids.take(as_arrow(order)))
+    partition, offset = (None if values is None else number(name, values) for name, values in (
+        ("partition", piece.partition), ("offset", piece.offset)))
+    fields: dict[str, tuple[NumberColumn, NumberColumn | None]] = {}
+    texts: dict[str, list[str]] = {}
+    for place, (name, values) in enumerate(piece.fields.items()):
+        if isinstance(values, pa.ChunkedArray):
+            texts.setdefault(homes[name], []).append(name)
+        else:
+            data, valid = values
+            fields[name] = number(f"{place}", data), None if valid is None else number(f"{place}.valid", valid)
+    dictionaries: dict[str, TextColumn] = {}
+    for home, names in texts.items():
+        codes, dictionary = encode([piece.fields[name] for name in names])
+        dictionaries[home] = text(f"dictionary.{len(dictionaries)}", pa.chunked_array([dictionary]))
+        fields |= {name: (number(f"codes.{len(fields) + place}", one), None) for place, (name, one) in enumerate(
+            zip(names, codes, strict=True))}
+    nothing = replace(piece, ts=piece.ts[:0], ids=piece.ids[:0], partition=None, offset=None, fields={})
+    return Run(nothing, number("ts", piece.ts), ids, partition, offset, fields, dictionaries,
+               {name: home for home, names in texts.items() for name in names})
+
+
+def unify(runs: Sequence[Run]) -> tuple[dict[str, pa.Array], list[dict[str, Codes]]]:
+    """The final dictionaries, sorted by UTF-8 bytes, and per run what its codes become."""
+    final: dict[str, pa.Array] = {}
+    for run in runs:
+        for home, texts in run.dictionaries.items():
+            chunks = [final[home]] if home in final else []
+            final[home] = pc.unique(pa.chunked_array([*chunks, *texts.read(0, texts.n).chunks], pa.string()))
+    final = {home: texts.take(pc.sort_indices(texts)) for home, texts in final.items()}
+    recodes = []
+    for run in runs:
+        found = {}
+        for home, texts in run.dictionaries.items():
+            places = pc.index_in(texts.read(0, texts.n), value_set=final[home]).to_numpy()
+            found[home] = np.append(places, -1).astype(np.int32)
+        recodes.append(found)
+    return final, recodes
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Rows of several runs that follow all rows before them, side by side, and the permutation that puts them in the total order."""
+
+    loaded: tuple[Loaded, ...]
+    order: Integers | None
+
+    def joined(self, values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Arrays, one for each, as one in the total order."""
+        whole = values[0] if len(values) == 1 else np.concatenate(values)
+        return whole if self.order is None else whole.take(self.order)
+
+
+def merged(runs: Sequence[Run], recodes: Sequence[Recode], rows: int) -> Iterator[Pieces]:
+    """All rows of some runs in the total order.
+
+    Args:
+        runs: sorted runs.
+        recodes: what their codes become.
+        rows: how many of each run are at hand at once.
+    """
+    topics = {name: rank for rank, name in enumerate(sorted({run.shape.topic for run in runs}, key=str.encode))}
+    cursors = [_Cursor(run, recode, topics[run.shape.topic], rows) for run, recode in zip(runs, recodes, strict=True)]
+    while cursors := [cursor for cursor in cursors if cursor.fill()]:
+        cut = min((cursor.last for cursor in cursors if cursor.goes_on), default=None)
+        loaded = tuple(piece for cursor in cursors if (piece := cursor.take_until(cut)) is not None)
+        starts = np.cumsum([0, *(piece.n for piece in loaded)])
+        ts = loaded[0].ts if len(loaded) == 1 else np.concatenate([piece.ts for piece in loaded])
+        yield Pieces(loaded, None if len(loaded) == 1 else total_order(ts, partial(tie_keys, loaded, starts)))
+
+
+_Place = tuple[int, int, int, int, Any]
+
+
+class _Cursor:
+    """Where merging stands in a run, with the rows that it has at hand."""
+
+    def __init__(self, run: Run, recode: Recode, topic: int, rows: int) -> None:
+        self._run, self._recode, self._topic, self._rows = run, recode, topic, rows
+        self._next = 0
+        self._held = run.read(0, 0, recode)
+
+    @property
+    def goes_on(self) -> bool:
+        """Are there rows beyond those at hand?"""
+        return self._next < self._run.n
+
+    @property
+    def last(self) -> _Place:
+        """The place in the total order of the last row at hand."""
+        return self._place(self._held.n - 1)
+
+    def fill(self) -> bool:
+        """Have rows at hand, if any are left."""
+        if not self._held.n and self.goes_on:
+            stop = min(self._next + self._rows, self._run.n)
+            self._held = self._run.read(self._next, stop, self._recode)
+            self._next = stop
+        return self._held.n > 0
+
+    def take_until(self, cut: _Place | None) -> Loaded | None:
+        """The rows at hand that stand no later than `cut`; None if there are none."""
+        held = self._held
+        count = held.n if cut is None else bisect.bisect_right(
+            range(int(np.searchsorted(held.ts, cut[0], "right"))), cut, lo=int(np.searchsorted(held.ts, cut[0])), key=self._place)
+        self._held = _cut(held, count, held.n)
+        return _cut(held, 0, count) if count else None
+
+    def _place(self, row: int) -> _Place:
+        held = self._held
+        partition, offset = (0 if values is None else int(values[row]) for values in (held.partition, held.offset))
+        one = held.ids[row]
+        return int(held.ts[row]), self._topic, partition, offset, one.as_py().encode() if isinstance(one, pa.Scalar) else int(one)
+
+
+def _cut(one: Loaded, start: int, stop: int) -> Loaded:
+    fields: dict[str, Any] = {name: (values[0][start:stop], None if values[1] is None else values[1][start:stop])
+                              for name, values in one.fields.items()}
+    partition, offset = (None if values is None else values[start:stop] for values in (one.partition, one.offset))
+    return replace(one, ts=one.ts[start:stop], ids=one.ids[start:stop], partition=partition, offset=offset, fields=fields)
