@@ -27,6 +27,7 @@ from offline_feature_plane.engines.local.selection import HeldRows, Keeping, sel
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
 from offline_feature_plane.engines.local.spilled.events import EventFiles
 from offline_feature_plane.engines.local.spilled.keys import compute_by_keys
+from offline_feature_plane.engines.local.spilled.memory import give_back
 from offline_feature_plane.engines.local.spilled.reading import spill_events
 from offline_feature_plane.engines.local.spilled.rows import RowFiles
 from offline_feature_plane.engines.local.spilled.slices import Slice, slice_history
@@ -127,6 +128,8 @@ class LocalSession:
 
     def _rows_of(self, piece: Slice, elsewhere: Elsewhere, builder: BatchBuilder, most: int) -> Iterator[pa.RecordBatch]:
         """The first rows of a slice; what it holds is let go of when it is through."""
+        if self._sizes is not None:
+            give_back()
         history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
         rows = self._need(self._rows, "select").within(piece.start, piece.stop)
         if most < rows.n:

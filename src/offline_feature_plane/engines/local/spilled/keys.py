@@ -32,6 +32,7 @@ from offline_feature_plane.engines.local.labels import ResolvedLabels, ResolvedT
 from offline_feature_plane.engines.local.selection import Keeping
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.local.spilled.columns import ValueColumn, scratch_folder
+from offline_feature_plane.engines.local.spilled.memory import give_back
 
 __all__ = ["KeptGroup", "compute_by_keys"]
 
@@ -119,7 +120,8 @@ def compute_by_keys(history: History, task: Task, group: Group, labels: Resolved
         columns = GroupColumns(events, group, place, encode_keys(events, group, place, task.subject), is_row, known)
         for start in range(0, events.n, sizes.block):
             kept.keep(part, columns.advance(start, min(start + sizes.block, events.n)))
-        del events, columns
+        del events, is_row, known, columns
+        give_back()
     return kept
 
 

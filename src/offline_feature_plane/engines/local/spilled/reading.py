@@ -23,6 +23,7 @@ from offline_feature_plane.engines.local.reading import load, load_table, no_eve
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.local.spilled.columns import scratch_folder
 from offline_feature_plane.engines.local.spilled.events import EventFiles
+from offline_feature_plane.engines.local.spilled.memory import give_back
 from offline_feature_plane.engines.local.spilled.runs import Run, merged, unify, write_run
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
@@ -47,6 +48,7 @@ def spill_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         raise no_events(inputs)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
                for table in repeating}
+    give_back()
     dictionaries, recodes = unify(runs)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
