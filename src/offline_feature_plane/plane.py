@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store
+from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
@@ -32,6 +32,7 @@ from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import keep_plan
 from offline_feature_plane.corridor.rebuilding import Rebuilding, rebuild
+from offline_feature_plane.corridor.receipts import StepCost
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
@@ -164,14 +165,14 @@ class Plane:
             raise
         ready = self.clock.now_us()
         machine = self._machine(hear, is_needed=recompute or not self.inputs.is_published(planned.platform_run_id, planned.dm_id))
-        before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
+        before = {"plan": StepCost((ready - began) / 1e6), "kernels": StepCost((self.clock.now_us() - ready) / 1e6)}
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and self.inputs.is_published(planned.platform_run_id, planned.dm_id):
             with self._scratch() as folder:
                 built = compute_again(planned, ports, machine, folder, hear)
         else:
             built = build_dataset(planned, ports, machine, self._worker(), hear)
-        return replace(built, timings={**before, **built.timings})
+        return replace(built, costs={**before, **built.costs})
 
     # --- operating ------------------------------------------------------------------------------------------
 
@@ -361,7 +362,7 @@ class Plane:
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
         return Machine(make_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, library_versions(),
-                       sha256_of(str(self.settings.ledger).encode())[7:19])
+                       sha256_of(str(self.settings.ledger).encode())[7:19], spent)
 
     def _worker(self) -> Worker:
         ledger = self.ledger

@@ -132,7 +132,8 @@ class EngineChoice(Contract):
 
     name: Literal["local", "oracle"] = Field("local", description="`local` (DuckDB, compiled kernels) or `oracle` (slow, obvious Python).")
     memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(
-        None, description="Memory that the engine should use, such as 4GB. It binds DuckDB; a plan that needs more for its arrays says so.")
+        None, description="Memory that a build may take, such as 4GB: what needs more goes over files in the work folder. "
+                          "Default: three quarters of the machine's.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use.")
 
 

@@ -164,7 +164,7 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     """The pins, where everything comes from, and about what it will cost."""
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
                *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
-    cost = estimate(sources, closure)
+    cost = estimate(sources, closure, len(pinned.labels))
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost,
                      warnings=[*_warn(pinned.profile, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
@@ -175,8 +175,8 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
     if limit is not None and memory_bytes(limit) < cost.memory_bytes:
-        found.append(f"this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}, "
-                     "and the events of a build are kept in memory.")
+        found.append(f"in memory this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}: what does not "
+                     "fit goes over files in the work folder.")
     return found
 
 

@@ -11,6 +11,7 @@ from offline_feature_plane.domain.columns import ColumnType
 PROCESS_BYTES = 270_000_000   # interpreter, libraries, compiled kernels
 ASSERTION_BYTES = 160         # of a label while it is resolved
 _WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
+BLOCK = 1 << 18               # rows that are worked on at once: four leaves
 _CHUNKS = 3                   # blocks of rows between the kernels and the writer
 _ID, _PLACE, _LABEL, _CHOICE = 12, 9, 17, 13
 _KEY, _STATE = 24, 12         # of a group, and of each function over one of its columns
@@ -24,7 +25,8 @@ def event_bytes(closure: Closure, label_types: int) -> int:
 
 def group_bytes(group: Group) -> int:
     """Of one event in the kernels of one group."""
-    return _KEY + _STATE * len({(one.aggregation.function, one.aggregation.argument) for one in group.features})
+    calls = [one.aggregation for one in group.features]
+    return _KEY + _STATE * len({(call.function, call.argument, call.label_type) for call in calls})
 
 
 def staging_bytes(closure: Closure, block: int) -> int:
@@ -33,10 +35,10 @@ def staging_bytes(closure: Closure, block: int) -> int:
     return row * (_CHUNKS * block + _WRITER_TIMES * _WRITER_ROWS)
 
 
-def held_bytes(closure: Closure, label_types: int, events: int, labels: int, block: int) -> int:
+def held_bytes(closure: Closure, label_types: int, events: int, labels: int) -> int:
     """Of a whole build that keeps every event in memory."""
     each = _ID + _CHOICE + event_bytes(closure, label_types)
-    return PROCESS_BYTES + staging_bytes(closure, min(block, events)) + events * each + labels * ASSERTION_BYTES
+    return PROCESS_BYTES + staging_bytes(closure, min(BLOCK, events)) + events * each + labels * ASSERTION_BYTES
 
 
 def _width(kind: ColumnType) -> int:

@@ -64,10 +64,11 @@ def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInp
     """
     loaded: list[Loaded] = []
     left_out: Counter[str] = Counter()
-    for item, whole in load(inputs, task, left_out):
+    for item, one in load(inputs, task, left_out):
         if isinstance(item, PlainTable) and item.id_column is not None:
-            whole = replace(whole, find_duplicates=partial(_find_duplicates, connection, item, whole.ids))
-        loaded.append(whole)
+            loaded.append(replace(one, find_duplicates=partial(_find_duplicates, connection, item, one.ids)))
+        else:
+            loaded.append(one)
     if not any(one.n for one in loaded):
         raise no_events(inputs)
     events, drops = merge(loaded, task)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -63,17 +63,20 @@ class LocalSession:
         self._resolved: ResolvedLabels | None = None
         self._rows: Keeping | None = None
         self._selection: SelectionFacts | None = None
+        self._execution: dict[str, Any] = {}
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `read_events`; StorageIoFailure if the work folder fails."""
         needed = needed_bytes(self._task, sum(item.rows for item in inputs if isinstance(item, PlainTable)))
         if self._sizes is None and needed > self._limit:
             self._sizes = fit(self._task, self._limit)
+        self._execution = {"way": "memory" if self._sizes is None else "files", "needed_bytes": needed, "limit_bytes": self._limit}
         if self._sizes is None:
             self._history, self._replayed = read_events(self._connection, inputs, self._task)
         else:
             self._files, self._replayed = spill_events(self._connection, inputs, self._task, self._work, self._sizes)
             self._history = self._files
+            self._execution |= {"run_rows": self._sizes.run_rows, "event_bytes_on_disk": self._files.size_bytes}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         return self._replayed
 
@@ -116,6 +119,10 @@ class LocalSession:
         """The schema of `rows`, known after `replay`."""
         return row_columns(self._task, self._need(self._history, "replay").id_type)
 
+    def execution(self) -> dict[str, Any]:
+        """Whether events are in memory or in files, what was needed and what is allowed, and how many pieces there were."""
+        return dict(self._execution)
+
     def _cut(self) -> tuple[Sequence[Slice], Elsewhere]:
         """The slices of time to go through, and the groups that were computed by their keys."""
         if self._sizes is None or self._files is None:
@@ -124,6 +131,9 @@ class LocalSession:
         resolved, rows = self._need(self._resolved, "labels"), self._need(self._rows, "select")
         kept = {group.name: compute_by_keys(self._files, self._task, group, resolved, rows, self._work / f"group.{place}", self._sizes)
                 for place, group in enumerate(slicing.by_keys)}
+        self._execution |= {"slices": len(slicing.slices), "events_laid_out": sum(one.stop - one.warm for one in slicing.slices),
+                            "parts_of_keys": {name: one.parts for name, one in kept.items()},
+                            "kept_bytes_on_disk": sum(one.size_bytes for one in kept.values())}
         return slicing.slices, {name: one.among for name, one in kept.items()}
 
     def _rows_of(self, piece: Slice, elsewhere: Elsewhere, builder: BatchBuilder, most: int) -> Iterator[pa.RecordBatch]:

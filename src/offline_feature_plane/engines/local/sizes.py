@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_feature_plane.contracts.plane import memory_bytes
-from offline_feature_plane.domain.footprint import PROCESS_BYTES, held_bytes, staging_bytes
+from offline_feature_plane.domain.footprint import BLOCK, PROCESS_BYTES, held_bytes, staging_bytes
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.row_access import BLOCK
 
 __all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
 
@@ -58,7 +57,7 @@ def duckdb_limit(memory_limit: str | None) -> str | None:
 
 def needed_bytes(task: Task, events: int) -> int:
     """What a build needs if it keeps its events in memory."""
-    return held_bytes(task.closure, len(_label_types(task)), events, 0, BLOCK)
+    return held_bytes(task.closure, len(_label_types(task)), events, 0)
 
 
 def fit(task: Task, limit: int) -> Sizes:
