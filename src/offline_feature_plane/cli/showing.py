@@ -19,6 +19,7 @@ from offline_feature_plane.corridor.retirement import NOT_RETIRED
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.catalog import Listing
+    from offline_feature_plane.corridor.feature_catalog import CataloguedFeature
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.standing import Standing
@@ -45,6 +46,15 @@ def plan(planned: Planned) -> str:
                   table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in document["warnings"]]
     return "\n".join(lines)
+
+
+def features(found: Sequence[CataloguedFeature]) -> str:
+    """The feature catalog: what each column means, in the author's words if there are any, and what it needs."""
+    if not found:
+        return "There are no feature columns."
+    return table(["feature", "type", "class", "available", "meaning"],
+                 [[feature.column.name, feature.column.type, feature.column.numeric_class, feature.column.availability,
+                   feature.said or feature.column.meaning] for feature in found])
 
 
 def preview_document(seen: Preview) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from offline_feature_plane.contracts.manifest import (
     Eligibility,
     Evidence,
     Provenance,
-    SchemaColumn,
     SplitFacts,
     TypeCoverage,
 )
 from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.corridor.feature_catalog import schema_column
 from offline_feature_plane.corridor.gates import as_contract
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
@@ -114,9 +114,7 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         events_digest=computed.replayed.events_digest,
         label_slice_digest=computed.labelled.slice_digest,
         row_count=staged.rows,
-        columns=[SchemaColumn(name=column.name, type=str(column.type), role=column.role, nullable=column.nullable,
-                              numeric_class=column.numeric_class, lineage=column.lineage, identifier=column.identifier,
-                              meaning=column.meaning) for column in computed.columns],
+        columns=[schema_column(column) for column in computed.columns],
         row_accounting=dict(selection.accounting),
         splits=_splits(task, selection),
         coverage=[TypeCoverage(label_type=label_type, **counts) for label_type, counts in sorted(selection.coverage.items())],
