@@ -119,7 +119,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
 
 
 def _stands(standing: Standing) -> list[str]:
-    retired = [] if standing.retirement is None else [f"{style('retired', 'yellow')}: {standing.retirement}"]
+    retired = [] if standing.retirement is None else [style(str(standing.retirement), "yellow")]
     return [*retired, *(f"replaces {fact.supersedes}: {fact.backfill_reason}" for fact in standing.supersedes),
             *(f"{style('replaced', 'yellow')} by {fact.dataset_manifest_id}: {fact.backfill_reason}" for fact in standing.superseded_by)]
 
@@ -142,7 +142,7 @@ def datasets(listing: Listing) -> str:
     lines = [table(["dataset", "rows", "features", "label as-of", "eligible"],
                    [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
                      _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
-    lines += [f"{style('retired', 'yellow')}: {dm_id} was {retired}" for dm_id, retired in listing.retired.items()]
+    lines += [f"{dm_id} was {style(str(retired), 'yellow')}" for dm_id, retired in listing.retired.items()]
     return "\n".join(lines)
 
 
