@@ -12,6 +12,7 @@ from typing import Final, Literal
 from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.expressions import Expression
+from offline_feature_plane.domain.visibility import Visibility
 
 Disposition = Literal[
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
@@ -100,6 +101,7 @@ class Task:
     cold_rows: Literal["mark", "exclude", "allow"]
     history_start_us: tuple[tuple[str, int | None], ...]
     token_key: TokenKey | None
+    visibility: Visibility = "event_time"
 
 
 def as_leaving(column: Column, task: Task) -> Column:

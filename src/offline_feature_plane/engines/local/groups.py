@@ -48,7 +48,7 @@ class GroupColumns:
     def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
                  labels: Mapping[str, ResolvedType]) -> None:
         self._group, self._codes, self._is_row = group, keys[0], is_row
-        is_event = _find_events(events, group, place)
+        is_event = self.is_event = _find_events(events, group, place)
         self._arguments: dict[str, Values] = {}
         for feature in group.features:
             name = feature.aggregation.argument
@@ -83,8 +83,8 @@ class GroupColumns:
         for place, feature in enumerate(self._group.features):
             data, valid = found[place]
             values = Values(feature.type, data, valid, self._texts(feature))
-            if feature.empty is not None and valid is not None:
-                no_event = ~valid
+            if feature.empty is not None and (valid is not None or self._widens(place)):
+                no_event = np.zeros(len(data), dtype=np.bool_) if valid is None else ~valid
                 if place in self._evidence:
                     seen = found[self._evidence[place]][1]
                     no_event = np.zeros(len(data), dtype=np.bool_) if seen is None else ~seen
@@ -120,13 +120,18 @@ class GroupColumns:
     @staticmethod
     def _filled(values: Values, empty: Bools, stand_in: Any) -> Values:
         """`empty:` in place of the nulls of windows that gave nothing."""
-        valid = empty if values.valid is None else values.valid | empty
+        valid = None if values.valid is None else values.valid | empty
         if not isinstance(stand_in, tuple):
             return replace(values, data=np.where(empty, stand_in, values.data), valid=valid)
         at, widened = stand_in
         codes = values.data if widened is None else values.data + (values.data >= at)
         data = np.where(empty, at, codes).astype(np.int32)
         return replace(values, data=data, valid=valid, dictionary=values.dictionary if widened is None else widened)
+
+    def _widens(self, place: int) -> bool:
+        """Has the column another dictionary than its argument? Then all of its chunks have."""
+        stand_in = self._stand_ins[place]
+        return isinstance(stand_in, tuple) and stand_in[1] is not None
 
     def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
         feature = self._group.features[wrong.feature]
