@@ -106,6 +106,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
                     "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
+                    "visibility": _visibility(core),
                     "code": document.provenance.ofs_code_release_id,
                     "eligible": _eligible(core),
                     "complete": f"{core.eligibility.complete} ({core.eligibility.evidence_kind.replace('_', ' ')})"}), "",
@@ -116,6 +117,11 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
              table(["column", "type", "role", "from"], [[item.name, item.type, item.role, item.lineage] for item in core.columns])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
     return "\n".join(lines)
+
+
+def _visibility(core: Core) -> str:
+    visibility, hidden = core.replay["visibility"], core.replay["rows_with_hidden_events"]
+    return f"arrival (rows with hidden events: {hidden:,})" if visibility == "arrival" else str(visibility)
 
 
 def _stands(standing: Standing) -> list[str]:

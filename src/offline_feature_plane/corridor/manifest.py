@@ -49,6 +49,7 @@ class Computed:
     gates: tuple[GateResult, ...]
     columns: tuple[Column, ...]
     staged: Staged
+    rows_with_hidden_events: int
 
 
 def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files: StoredFiles, receipts: Sequence[ArtifactRef],
@@ -121,7 +122,8 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         labels=_label_facts(task, computed.labelled),
         replay={"events_read": computed.replayed.events_read, "events_admitted": computed.replayed.events_admitted,
                 "first_event": _instant(computed.replayed.first_ts_us), "last_event": _instant(computed.replayed.last_ts_us),
-                "history_start": pins.history_start},
+                "history_start": pins.history_start, "visibility": task.visibility,
+                "rows_with_hidden_events": computed.rows_with_hidden_events},
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
         gates=gates,
