@@ -17,8 +17,6 @@ from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
-from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, Int32s, Int64s
 
 LEAST, GREATEST = -2**63, 2**63 - 1
@@ -185,62 +183,3 @@ class Sums:
     def mean(self, hi: Int32s, lo: Int32s, counts: Int32s, scale: int, out: npt.NDArray[np.float64], valid: Bools) -> None:
         """Write each range's mean of values scaled by 10**`scale`."""
         mean_ranges(self.low, self.high, counts, hi, lo, 10**scale, out, valid)
-
-
-def _count(argument: Argument) -> Int32s:
-    """Prefix counts of the slots that have a value; empty if all have."""
-    if not argument.marks.size:
-        return np.empty(0, np.int32)
-    counts = np.empty(argument.marks.shape[0] + 1, np.int32)
-    count_up(argument.marks, counts)
-    return counts
-
-
-def _sum(argument: Argument) -> Sums:
-    return Sums(argument.passing_values(), argument.slots.fullest)
-
-
-class CountReducer(Reducer[None]):
-    """Events of a window, or those that have a value."""
-
-    result, never_null = np.int64, True
-
-    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - one shape for all
-        """A difference of two prefix counts, or of two places."""
-        counts, window = inputs.argument.once(_count), feature.window
-
-        def count(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
-            count_ranges(counts, rows.hi, rows.lo[window, :rows.n], out)
-        return count
-
-
-class SumReducer(Reducer[None]):
-    """Exact sums; one beyond the limit is an overflow."""
-
-    result, never_null, needs_integers = np.int64, True, True
-
-    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
-        """A difference of two prefix sums."""
-        sums, window, limit = inputs.argument.once(_sum), feature.window, feature.limit
-
-        def add(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> Overflow | None:
-            lo = rows.lo[window, :rows.n]
-            row = sums.sum(rows.hi, lo, limit, out)
-            if row < 0:
-                return None
-            return Overflow(row, sums.total(int(rows.hi[row]), int(lo[row])), GREATEST if limit is None else limit)
-        return add
-
-
-class MeanReducer(Reducer[None]):
-    """Exact sums divided by counts, rounded once."""
-
-    result, needs_integers = np.float64, True
-
-    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
-        """Two differences and one division."""
-        sums, counts, window, scale = inputs.argument.once(_sum), inputs.argument.once(_count), feature.window, feature.scale
-
-        def average(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
-            sums.mean(rows.hi, rows.lo[window, :rows.n], counts, scale, out, valid)
-        return average
