@@ -164,8 +164,8 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
 
 
 def _names_zone(closure: Closure, task: Task) -> bool:
-    wheres = [group.where for group in closure.groups if group.where is not None] + ([task.where] if task.where is not None else [])
-    return any(one.zones() for one in (*wheres, *(item.expression for item in (*closure.row_features, *closure.derived))))
+    conditions = [one for group in closure.groups for one in group.conditions()] + ([task.where] if task.where is not None else [])
+    return any(one.zones() for one in (*conditions, *(item.expression for item in (*closure.row_features, *closure.derived))))
 
 
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:

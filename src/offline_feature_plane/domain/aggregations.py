@@ -68,6 +68,32 @@ class Count(AggregationKind):
 
 
 @register
+class CountIf(AggregationKind):
+    """`count_if(condition)` is the number of events for which the condition is true."""
+
+    name, argument, takes_condition, zero_when_empty, gives = "count_if", "none", True, True, INT64
+    null_rule = "A condition that is unknown is not true."
+    algebra = "A sum of matches; subtractable."
+
+    def meaning(self, window: WindowContents) -> Result:
+        """How many are true."""
+        return len(window.values)
+
+
+@register
+class Ratio(AggregationKind):
+    """`ratio(condition)` is the share of the window's events for which the condition is true."""
+
+    name, argument, takes_condition, gives = "ratio", "none", True, FLOAT64
+    null_rule = "A condition that is unknown is not true; its event divides."
+    algebra = "A sum of matches and a count; subtractable. One correctly rounded division."
+
+    def meaning(self, window: WindowContents) -> Result:
+        """Matches ÷ n, rounded once."""
+        return float(Fraction(len(window.values), len(window.events))) if window.events else NO_EVIDENCE
+
+
+@register
 class Distinct(AggregationKind):
     """`distinct(x)` is the number of different non-null values of x."""
 
@@ -111,6 +137,14 @@ class Sum(_Summing):
             raise NumericOverflow(f"{window.call.function}({window.call.argument}) is {total}, which exceeds {width}.",
                                   fix="Use a shorter window, a smaller scale, or mean.")
         return total
+
+
+@register
+class SumIf(Sum):
+    """`sum_if(x, condition)` is the sum of x over the events for which the condition is true."""
+
+    name, takes_condition = "sum_if", True
+    null_rule = "Null values are ignored, as are events whose condition is false or unknown."
 
 
 def _rounded(total: Fraction, window: WindowContents) -> float:
@@ -162,6 +196,39 @@ def nearest_root(square: Fraction) -> float:
         return 0.0
     half = (square.numerator.bit_length() - square.denominator.bit_length()) // 2
     return math.ldexp(math.sqrt(float(square / Fraction(4) ** half)), half)
+
+
+@register
+class Quantile(AggregationKind):
+    """`quantile(x, q)` is the value below which the share q of the non-null values lies, between two of them in proportion."""
+
+    name, takes_share, is_arithmetic, gives = "quantile", True, True, FLOAT64
+    algebra = "A multiset of values; subtractable by rank. The exact value at place (n − 1) · q is rounded once."
+
+    def output(self, argument: ColumnType | None) -> ColumnType:
+        """float64 of numbers."""
+        if argument is None or not (argument.is_exact_number or argument.kind == "float64"):
+            raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
+        return FLOAT64
+
+    def meaning(self, window: WindowContents) -> Result:
+        """x₍ₖ₎ + (h − k) · (x₍ₖ₊₁₎ − x₍ₖ₎) with h = (n − 1) · q and k = ⌊h⌋."""
+        ordered = sorted(map(Fraction, window.values))
+        if not ordered:
+            return NO_EVIDENCE
+        place = (len(ordered) - 1) * Fraction(window.call.share or "0.5")
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        exact = ordered[below] + (place - below) * (ordered[above] - ordered[below])
+        return float(exact / 10**(window.argument.scale if window.argument else 0))
+
+
+@register
+class Median(Quantile):
+    """`median(x)` is the middle one of the non-null values, or the mean of the two in the middle."""
+
+    name, takes_share = "median", False
+    algebra = "quantile(x, 0.5)."
 
 
 class _Extreme(AggregationKind):

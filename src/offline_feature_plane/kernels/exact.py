@@ -97,7 +97,7 @@ def sum_ranges(low: Any, high: Any, hi: Any, lo: Any, least: Any, greatest: Any,
 
 
 @register_jitable
-def _divide(above: Any, below: Any, count: Any, unit: Any) -> Any:
+def divide_wide(above: Any, below: Any, count: Any, unit: Any) -> Any:
     """The float64 nearest to (above · 2⁶⁴ + below) ÷ (count · unit), for a magnitude below 2¹²⁷ and 0 < count < 2³¹, unit < 2⁶⁰."""
     if above == 0 and below == _ZERO:
         return 0.0
@@ -145,7 +145,7 @@ def mean_ranges(low: Any, high: Any, counts: Any, hi: Any, lo: Any, unit: Any, o
         valid[r] = count > 0
         if count > 0:
             above, below = _between(low, high, hi[r], lo[r])
-            out[r] = _divide(above, below, np.uint64(count), np.uint64(unit))
+            out[r] = divide_wide(above, below, np.uint64(count), np.uint64(unit))
         else:
             out[r] = 0.0
 
@@ -154,7 +154,7 @@ def mean_ranges(low: Any, high: Any, counts: Any, hi: Any, lo: Any, unit: Any, o
 def divide_each(above: Any, below: Any, count: Any, unit: Any, out: Any) -> None:
     """The float64 nearest to each (above · 2⁶⁴ + below) ÷ (count · unit); `below` holds unsigned bits, 0 < count < 2³¹."""
     for r in range(above.shape[0]):
-        out[r] = _divide(above[r], np.uint64(below[r]), np.uint64(count[r]), np.uint64(unit))
+        out[r] = divide_wide(above[r], np.uint64(below[r]), np.uint64(count[r]), np.uint64(unit))
 
 
 class Sums:

@@ -105,10 +105,10 @@ def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges],
     for index, (feature, reducer) in enumerate(features):
         same = (id(feature.values), id(feature.valid))
         arguments.setdefault(same, Argument(slots, feature.values, feature.valid))
-        group = (reducer.state, same, feature.label) if reducer.state is not None else (None, same, index)
+        group = (reducer.state, same, feature.label, feature.share) if reducer.state is not None else (None, same, index)
         shared.setdefault(group, []).append(index)
     jobs = []
-    for (_, same, _), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):
+    for (_, same, *_), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):
         windows = sorted({features[index][0].window for index in indexes})
         inputs = Inputs(slots, key, arguments[same], label_changes, _BLOCK)
         first, opener = features[indexes[0]]

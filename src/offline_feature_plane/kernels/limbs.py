@@ -38,7 +38,7 @@ _POINT = 4                        # limbs below the point: enough to round by, f
 
 
 @register_jitable
-def _times(one: Any, other: Any) -> Any:
+def times(one: Any, other: Any) -> Any:
     """The product of two uint64 as (high, low)."""
     a, b, c, d = one >> _HALF, one & _LOW, other >> _HALF, other & _LOW
     low, left, right = b * d, a * d, b * c
@@ -46,36 +46,53 @@ def _times(one: Any, other: Any) -> Any:
     return a * c + (left >> _HALF) + (right >> _HALF) + (middle >> _HALF), (middle << _HALF) | (low & _LOW)
 
 
+@register_jitable
+def add_shifted(limbs: Any, at: Any, size: Any, high: Any, low: Any, places: Any, negative: Any) -> None:
+    """Add (high · 2⁶⁴ + low) · 2^places to the number at `limbs[at … at + size]`, or subtract it if it is `negative`."""
+    word, bit = places >> 6, np.uint64(places & 63)
+    first, second, third = low, high, _ZERO
+    if bit != _ZERO:
+        first, second, third = low << bit, (high << bit) | (low >> (_LIMB - bit)), high >> (_LIMB - bit)
+    carry = _ZERO
+    for j in range(word, size):
+        part = first if j == word else second if j == word + 1 else third if j == word + 2 else _ZERO
+        before = limbs[at + j]
+        if negative:
+            less = before - part
+            limbs[at + j] = less - carry
+            carry = _ONE if before < part or less < carry else _ZERO
+        else:
+            more = before + part
+            limbs[at + j] = more + carry
+            carry = _ONE if more < part or more + carry < carry else _ZERO
+
+
 @compiled(types.void(INT64S, INT32S, types.int64, types.int64, UINT64S))
 def add_up_limbs(mantissa: Any, shift: Any, power: Any, size: Any, sums: Any) -> None:
     """Prefix sums of `(mantissa · 2^shift) ** power`, power 1 or 2: `sums[i · size …]` is that of the first i values; no shift means 0."""
-    for j in range(size):
-        sums[j] = _ZERO
+    sums[:size] = _ZERO
     for i in range(mantissa.shape[0]):
-        base, after = i * size, (i + 1) * size
-        value = mantissa[i]
-        negative = value < 0 and power == 1
-        low = np.uint64(-value) if value < 0 else np.uint64(value)
-        high = _ZERO
-        if power == 2:
-            high, low = _times(low, low)
-        places = np.int64(shift[i]) * power if shift.shape[0] > 0 else np.int64(0)
-        word, bit = places >> 6, np.uint64(places & 63)
-        first, second, third = low, high, _ZERO
-        if bit != _ZERO:
-            first, second, third = low << bit, (high << bit) | (low >> (_LIMB - bit)), high >> (_LIMB - bit)
-        carry = _ZERO
+        at = (i + 1) * size
         for j in range(size):
-            part = first if j == word else second if j == word + 1 else third if j == word + 2 else _ZERO
-            before = sums[base + j]
-            if negative:
-                less = before - part
-                sums[after + j] = less - carry
-                carry = _ONE if before < part or less < carry else _ZERO
-            else:
-                more = before + part
-                sums[after + j] = more + carry
-                carry = _ONE if more < part or more + carry < carry else _ZERO
+            sums[at + j] = sums[at - size + j]
+        value = mantissa[i]
+        low, high = np.uint64(-value) if value < 0 else np.uint64(value), _ZERO
+        if power == 2:
+            high, low = times(low, low)
+        places = np.int64(shift[i]) * power if shift.shape[0] > 0 else np.int64(0)
+        add_shifted(sums, at, size, high, low, places, value < 0 and power == 1)
+
+
+@register_jitable
+def positive(limbs: Any, at: Any, size: Any) -> Any:
+    """Turn the number at `limbs[at …]` into its magnitude; True if it was negative."""
+    if limbs[at + size - 1] >> np.uint64(63) == _ZERO:
+        return False
+    carry = _ONE
+    for j in range(size):
+        limbs[at + j] = ~limbs[at + j] + carry
+        carry = _ONE if carry == _ONE and limbs[at + j] == _ZERO else _ZERO
+    return True
 
 
 @register_jitable
@@ -87,13 +104,7 @@ def _window(sums: Any, size: Any, hi: Any, lo: Any, out: Any, at: Any) -> Any:
         less = upper - lower
         out[at + j] = less - borrow
         borrow = _ONE if upper < lower or less < borrow else _ZERO
-    if out[at + size - 1] >> np.uint64(63) == _ZERO:
-        return False
-    carry = _ONE
-    for j in range(size):
-        out[at + j] = ~out[at + j] + carry
-        carry = _ONE if carry == _ONE and out[at + j] == _ZERO else _ZERO
-    return True
+    return positive(out, at, size)
 
 
 # --- rounding -----------------------------------------------------------------------------------------------
@@ -113,7 +124,7 @@ def _bits(limbs: Any, size: Any) -> Any:
 
 
 @register_jitable
-def _nearest(limbs: Any, size: Any, exponent: Any, more: Any) -> Any:
+def nearest(limbs: Any, size: Any, exponent: Any, more: Any) -> Any:
     """The float64 nearest to `limbs · 2^exponent`, ties to even; `more` says that the exact value is a little greater.
 
     Infinite where it is beyond all float64. With `more` there must be bits to round by.
@@ -142,7 +153,7 @@ def _nearest(limbs: Any, size: Any, exponent: Any, more: Any) -> Any:
 
 
 @register_jitable
-def _split(limbs: Any, size: Any, by: Any) -> Any:
+def split(limbs: Any, size: Any, by: Any) -> Any:
     """Divide a number in place by `by`, below 2³²; True if something is left."""
     rest = _ZERO
     for j in range(size - 1, -1, -1):
@@ -162,7 +173,7 @@ def round_sums(sums: Any, size: Any, least: Any, hi: Any, lo: Any, scratch: Any,
     offender: Any = np.int64(-1)
     for r in range(hi.shape[0]):
         negative = _window(sums, size, hi[r], lo[r], scratch, 0)
-        total = _nearest(scratch, size, least, _NOTHING_LEFT)
+        total = nearest(scratch, size, least, _NOTHING_LEFT)
         if math.isinf(total) and offender < 0:
             offender = r
         out[r] = -total if negative else total
@@ -182,8 +193,8 @@ def round_means(sums: Any, size: Any, least: Any, counts: Any, hi: Any, lo: Any,
             used = size + 2
             while used > 2 and scratch[used - 1] == _ZERO:
                 used -= 1
-            more = _split(scratch, used, np.uint64(count))
-            mean = _nearest(scratch, used, least - 128, more)
+            more = split(scratch, used, np.uint64(count))
+            mean = nearest(scratch, used, least - 128, more)
             out[r] = -mean if negative and mean != 0.0 else mean
 
 
@@ -196,7 +207,7 @@ def _multiple(sums: Any, size: Any, hi: Any, lo: Any, by: Any, out: Any, at: Any
         less = upper - lower
         limb = less - borrow
         borrow = _ONE if upper < lower or less < borrow else _ZERO
-        above, below = _times(limb, by)
+        above, below = times(limb, by)
         out[at + j] = below + carry
         carry = above + (_ONE if below + carry < below else _ZERO)
     out[at + size] = carry
@@ -211,7 +222,7 @@ def _less_square(limbs: Any, at: Any, end: Any, root: Any, size: Any) -> None:
             part = carry
             carry = _ZERO
             if place < at + i + size:
-                above, below = _times(limbs[root + i], limbs[root + place - at - i])
+                above, below = times(limbs[root + i], limbs[root + place - at - i])
                 carry = above + (_ONE if below + part < below else _ZERO)
                 part += below
             before = limbs[place]
@@ -226,15 +237,15 @@ def _split_by_pairs(limbs: Any, size: Any, count: Any, tens: Any) -> Any:
     more = False
     divisor = count * (count - _ONE)
     if divisor > _LOW:
-        more = _split(limbs, size, count)
+        more = split(limbs, size, count)
         divisor = count - _ONE
     while tens > 0:
         if divisor * _TEN > _LOW:
-            more = _split(limbs, size, divisor) or more
+            more = split(limbs, size, divisor) or more
             divisor = _ONE
         divisor *= _TEN
         tens -= 1
-    return _split(limbs, size, divisor) or more
+    return split(limbs, size, divisor) or more
 
 
 @compiled(types.void(UINT64S, types.int64, UINT64S, types.int64, types.int64, types.int64, INT32S, INT32S, INT32S, UINT64S, FLOATS, BOOLS))
@@ -264,7 +275,7 @@ def round_deviations(sums: Any, size: Any, squares: Any, wide: Any, least: Any, 
             more = _split_by_pairs(scratch, used, np.uint64(count), 2 * scale)
             exponent = 2 * least - 64 * point
             half = (_bits(scratch, used) + exponent) >> 1  # an even power of two brings the variance to about 1
-            out[r] = math.ldexp(math.sqrt(_nearest(scratch, used, exponent - 2 * half, more)), half)
+            out[r] = math.ldexp(math.sqrt(nearest(scratch, used, exponent - 2 * half, more)), half)
 
 
 def deviation_limbs(size: int, wide: int) -> int:

@@ -40,6 +40,7 @@ class FeatureRequest:
     `values` int64, float64 or int32[N] and `valid` bool[N] or None (all valid) are the argument over all positions. Requests that pass
     the same array objects share their state. `scale`: decimal digits of `values`. `limit`: greatest allowed magnitude of a result that
     may overflow, int64 if None. `label` names one of the run's label changes; `of_resolved` divides by resolved events.
+    `share` is the decimal text of a quantile's place.
     """
 
     function: str
@@ -50,6 +51,7 @@ class FeatureRequest:
     of_resolved: bool = False
     scale: int = 0
     limit: int | None = None
+    share: str | None = None
 
 
 class Overflow(NamedTuple):

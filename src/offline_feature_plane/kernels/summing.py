@@ -68,6 +68,25 @@ class CountReducer(Reducer[None]):
         return count
 
 
+class RatioReducer(Reducer[None]):
+    """Events that have a value by all events: one float64 division of integers below 2³¹."""
+
+    result = np.float64
+
+    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
+        """Two counts, divided; null where there is nothing to divide by."""
+        counts, window = inputs.argument.once(_count), feature.window
+
+        def divide(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
+            lo = rows.lo[window, :rows.n]
+            held = np.empty(rows.n, np.int64)
+            count_ranges(counts, rows.hi, lo, held)
+            np.greater(rows.hi, lo, out=valid)
+            out[:] = 0.0
+            np.divide(held, rows.hi - lo, out=out, where=valid)
+        return divide
+
+
 class SumReducer(Reducer[None]):
     """Exact sums, of floats rounded once; one beyond the limit, or beyond all float64, is an overflow."""
 
