@@ -145,8 +145,8 @@ def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, 
     _refuse_lengths(ts, [array for array in (feature.values, feature.valid) if array is not None])
     if not 0 <= feature.window < windows:
         raise ValueError(f"there is no {feature.function} over window {feature.window} of {windows}")
-    if reducer.needs_integers and (feature.values is None or feature.values.dtype == np.float64):
-        raise ValueError(f"{feature.function} needs integer values")
+    if reducer.needs_numbers and feature.values is None:
+        raise ValueError(f"{feature.function} needs values")
     if not 0 <= feature.scale <= 18 or not 0 <= (feature.limit or 0) <= GREATEST:
         raise ValueError(f"scale {feature.scale} or limit {feature.limit} is out of range")
 

@@ -173,7 +173,7 @@ class Ranks:
 class QuantileReducer(Reducer[Ranks]):
     """The exact value at a place of a window's ordered values, between two of them in proportion, rounded once."""
 
-    result, state = np.float64, "ranks"
+    result, state, needs_numbers = np.float64, "ranks", True
 
     def open_state(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> Ranks:
         """Trees of counts for one place."""

@@ -131,8 +131,8 @@ class Reducer(ABC, Generic[Carried]):
     never_null: ClassVar[bool] = False
     #: Features whose reducers name the same state share one, if they have the argument and the labels in common; None: there is none.
     state: ClassVar[str | None] = None
-    #: Calculates with values: they must be there, and integers.
-    needs_integers: ClassVar[bool] = False
+    #: Calculates with values: they must be there.
+    needs_numbers: ClassVar[bool] = False
 
     def dtype(self, feature: FeatureRequest) -> np.dtype[Any]:
         """The type of a feature's results."""

@@ -90,7 +90,7 @@ class RatioReducer(Reducer[None]):
 class SumReducer(Reducer[None]):
     """Exact sums, of floats rounded once; one beyond the limit, or beyond all float64, is an overflow."""
 
-    never_null = True
+    never_null, needs_numbers = True, True
 
     def dtype(self, feature: FeatureRequest) -> np.dtype[Any]:
         """float64 of floats, else int64."""
@@ -122,7 +122,7 @@ class SumReducer(Reducer[None]):
 class MeanReducer(Reducer[None]):
     """Exact sums divided by counts, rounded once."""
 
-    result = np.float64
+    result, needs_numbers = np.float64, True
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
         """Two differences and one division."""
@@ -144,7 +144,7 @@ class MeanReducer(Reducer[None]):
 class StddevReducer(Reducer[None]):
     """Sample standard deviations: the exact variance rounded once, then its root."""
 
-    result = np.float64
+    result, needs_numbers = np.float64, True
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
         """Four differences, one division, one root."""
