@@ -3,7 +3,8 @@
     python benchmarks/kernels.py [--rows 1000000] [--threads 2]
 
 The world: 180 days, n ÷ 100 customers and n ÷ 1,000 terminals with skewed popularity, windows of 1, 7 and 30 days.
-First the bench profile (count, sum, max over both keys, one thread per key), then each function alone over one key, then each kind of window.
+First the bench profile (count, sum, max over both keys, one thread per key), then each function alone over one key, then each
+kind of window.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from offline_feature_plane.domain.accounting import (
     split_of,
     target_of,
 )
-from offline_feature_plane.domain.resolution import CONFLICT, NOT_FOUND, Resolution
 from offline_feature_plane.domain.closure import Closure, Window
+from offline_feature_plane.domain.resolution import CONFLICT, NOT_FOUND, Resolution
 from offline_feature_plane.domain.rows import DISPOSITIONS, LabelTask, Split, Target, Task
 from offline_feature_plane.errors import RowAccountingBroken
 

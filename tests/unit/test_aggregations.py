@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind, registered
 from offline_feature_plane.domain.calls import parse_aggregation
-from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine

@@ -97,5 +97,6 @@ def test_periods_follow_each_other_without_hole_or_overlap(at, period, zone):
 def test_the_fast_boundaries_are_those_of_the_law(found, period, zone):
     """For a whole column of instants, the last boundary not after each is where its period begins, and every boundary is one."""
     starts = starts_of_periods(np.array(found, np.int64), period, zone)
-    assert [int(starts[np.searchsorted(starts, at, side="right") - 1]) for at in found] == [period_around(at, period, zone)[0] for at in found]
+    latest = [int(starts[np.searchsorted(starts, at, side="right") - 1]) for at in found]
+    assert latest == [period_around(at, period, zone)[0] for at in found]
     assert all(period_around(int(at), period, zone)[0] == at for at in starts)

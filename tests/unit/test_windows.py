@@ -102,7 +102,8 @@ def test_windows_are_spelled(text, window):
     ("calendar(day, europe/paris)", "not a known time zone"), ("calendar(day, ../UTC)", "not a known time zone"),
     ("tumbling(0d)", "not a duration"), ("tumbling()", "not a duration"), ("tumbling(1d, UTC)", "needs one length"),
     ("session(30m)", "needs a declared maximum"), ("session(30m, 12h)", "needs a declared maximum"),
-    ("session(30m, max: )", "not a duration"), ("session(30m, max: 29m)", "shorter than its gap"), ("session(0m, max: 1h)", "not a duration"),
+    ("session(30m, max: )", "not a duration"), ("session(30m, max: 29m)", "shorter than its gap"),
+    ("session(0m, max: 1h)", "not a duration"),
     ("session(30m, max: 1h, 2h)", "needs a declared maximum"), ("session()", "not a duration")])
 def test_what_is_no_window_is_refused_with_a_sentence(text, said):
     """Zero, an unknown unit, kind, period or zone, a session without a maximum or with one below its gap: each is told, none guessed."""
@@ -181,7 +182,8 @@ deep = st.one_of(windows, st.sampled_from(["day", "week", "month"]).flatmap(lamb
 
 
 @settings(max_examples=200, deadline=None)
-@given(deep, st.sampled_from([0, 1, 5, DAY]), st.sampled_from([0, parse_instant("2018-11-04T03:00:00Z"), parse_instant("2011-12-30T10:00:00Z")]),
+@given(deep, st.sampled_from([0, 1, 5, DAY]),
+       st.sampled_from([0, parse_instant("2018-11-04T03:00:00Z"), parse_instant("2011-12-30T10:00:00Z")]),
        st.integers(-15, 15), st.sampled_from([0, 0, 1, DAY, 31 * DAY]), st.integers(-15, 15))
 def test_rows_are_cold_until_their_window_begins_in_the_known_history(window, delay, origin, start, days, row):
     """`warm_from` is the first instant whose window does not begin before the history; lifetime and last_N have no beginning (D19).

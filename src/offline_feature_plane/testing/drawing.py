@@ -61,18 +61,20 @@ _EXTREMES: dict[str, tuple[Any, ...]] = {
     "whole": (3 * 10**17, 3 * 10**17, 10**18 - 1, -(10**18) + 1, 0, None)}
 _OFTEN_AGAIN, _OFTEN_REPLACED = 0.1, 0.25
 _HALF, _SELDOM = 0.5, 0.25
-_ZONES = ("UTC", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns")
-_WINDOWS = (*(Window("sliding", f"{length}s", length * SECOND) for length in (2, 4, 7)), Window("lifetime", "lifetime"),
-            *(Window("last", f"last{count}", count=count) for count in (1, 2, 3)),
-            *(Window("tumbling", f"tumbling{length}s", length * SECOND) for length in (1, 2, 3)),
-            *(Window("session", f"session{gap}s", most * SECOND, gap_us=gap * SECOND) for gap, most in ((1, 2), (2, 2), (2, 9))),
-            *(Window("calendar", period, period=period, zone=zone) for period in PERIODS for zone in _ZONES))
+_ZONES = ("UTC", "UTC", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns")
+_LENGTHS = (*(Window("sliding", f"{length}s", length * SECOND) for length in (2, 4, 7)), Window("lifetime", "lifetime"))
+_WINDOWS: tuple[tuple[Window, ...], ...] = (
+    _LENGTHS, _LENGTHS,
+    tuple(Window("last", f"last{count}", count=count) for count in (1, 2, 3)),
+    tuple(Window("tumbling", f"tumbling{length}s", length * SECOND) for length in (1, 2, 3)),
+    tuple(Window("session", f"session{gap}s", most * SECOND, gap_us=gap * SECOND) for gap, most in ((1, 2), (2, 2), (2, 9))),
+    tuple(Window("calendar", period, period=period, zone=zone) for period in PERIODS for zone in _ZONES))
 _UNLABELED: tuple[Literal["exclude", "refuse", "negative_when_mature"], ...] = (
     "negative_when_mature", "negative_when_mature", "negative_when_mature", "exclude", "refuse")
 _FORMS: tuple[Form, ...] = ("parquet", "parquet", "csv", "jsonl")
 _SEGMENTS: tuple[SegmentForm, ...] = ("jsonl", "parquet", "jsonl.gz")
 # Also before and around 1970, and long ago; at a Monday, and where clocks skip midnight, a day, or have midnight twice.
-_ORIGINS = (START, START, START, 0, -8 * SECOND, -(2**55), *(parse_instant(text) - 4 * SECOND for text in (
+_ORIGINS = (START, START, START - 4 * SECOND, 0, -8 * SECOND, -(2**55), *(parse_instant(text) - 4 * SECOND for text in (
     "2026-03-30T00:00:00Z", "2018-11-04T03:00:00Z", "2011-12-30T10:00:00Z", "2006-10-29T02:30:00Z", "2006-10-29T03:30:00Z")))
 _HOLDERS: tuple[tuple[str, ...], ...] = (
     ("int",), ("int",), ("text",), ("int", "text"), ("int", "archive"), ("archive",), ("int", "none"), ("none", "archive", "text"))
@@ -280,7 +282,8 @@ def _features(rng: Random, column: str, source: str) -> Feature:
         call = Aggregation(kind.name, argument)
     output = kind.output(FIELDS[source][argument] if argument else None)
     empty = None if kind.zero_when_empty else rng.choice([None, *_EMPTY[output.kind]])
-    return Feature(column, call, rng.choice(_WINDOWS), output, empty, IDENTIFIERS.get(argument or "") if kind.keeps_values else None)
+    window = rng.choice(rng.choice(_WINDOWS))
+    return Feature(column, call, window, output, empty, IDENTIFIERS.get(argument or "") if kind.keeps_values else None)
 
 
 def _accepts(kind: AggregationKind, argument: ColumnType) -> bool:
