@@ -13,7 +13,7 @@ from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format
 from offline_feature_plane.domain.instants import US_PER_DAY as DAY
 from offline_feature_plane.domain.periods import PERIODS, first_day, first_instant, next_day, period_around
 from offline_feature_plane.domain.zones import offset_at
-from offline_feature_plane.engines.local.calendars import starts_of_periods
+from offline_feature_plane.engines.local.calendars import boundaries
 
 MINUTE = 60_000_000
 CHANGES = {  # a day on which clocks do something odd
@@ -95,8 +95,8 @@ def test_periods_follow_each_other_without_hole_or_overlap(at, period, zone):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(instants, max_size=6).map(sorted), st.sampled_from(PERIODS), zones)
 def test_the_fast_boundaries_are_those_of_the_law(found, period, zone):
-    """For a whole column of instants, the last boundary not after each is where its period begins, and every boundary is one."""
-    starts = starts_of_periods(np.array(found, np.int64), period, zone)
-    latest = [int(starts[np.searchsorted(starts, at, side="right") - 1]) for at in found]
-    assert latest == [period_around(at, period, zone)[0] for at in found]
+    """For a whole column of instants, the last boundary not after each is where its period begins, the next is its end."""
+    starts = boundaries(np.array(found, np.int64), period, zone)
+    places = np.searchsorted(starts, np.array(found, np.int64), side="right")
+    assert [(int(starts[place - 1]), int(starts[place])) for place in places] == [period_around(at, period, zone) for at in found]
     assert all(period_around(int(at), period, zone)[0] == at for at in starts)

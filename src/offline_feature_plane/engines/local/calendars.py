@@ -10,7 +10,7 @@ import numpy.typing as npt
 from offline_feature_plane.domain.periods import Period, first_day, first_instant, next_day
 from offline_feature_plane.domain.zones import offset_at
 
-__all__ = ["read_clocks", "starts_of_periods"]
+__all__ = ["boundaries", "read_clocks"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,9 +46,10 @@ def read_clocks(function: str, at_us: Ints, zone: str, valid: npt.NDArray[np.boo
     return since_first + 1
 
 
-def starts_of_periods(at_us: Ints, period: Period, zone: str) -> Ints:
-    """The first instants, ascending, of all local periods that hold one of these instants, which ascend, and of some around them.
+def boundaries(at_us: Ints, period: Period, zone: str) -> Ints:
+    """Where the local periods that hold one of these instants begin and end, and some around them; both ascend, µs.
 
+    Between an instant in none of these periods and the last of them before it there is thus a boundary.
     No zone is a whole day from UTC, so the local day of an instant is that of UTC or one beside it. A zone is asked once per day.
     """
     days = at_us // _DAY_US

@@ -14,7 +14,7 @@ from offline_feature_plane.domain.aggregations import aggregation_kind
 from offline_feature_plane.domain.closure import Feature, Group, Window
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS
 from offline_feature_plane.domain.extraction import Value, convert
-from offline_feature_plane.engines.local.calendars import starts_of_periods
+from offline_feature_plane.engines.local.calendars import boundaries
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.keys import Codes
@@ -69,7 +69,7 @@ class GroupColumns:
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
         self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
-                             delay_us=group.delay_us, windows=[_in_numbers(one, events, group.delay_us) for one in windows],
+                             delay_us=group.delay_us, windows=[_in_numbers(one, events) for one in windows],
                              label_changes=handles, features=requests)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
@@ -139,14 +139,13 @@ class GroupColumns:
                                fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
 
 
-def _in_numbers(window: Window, events: Events, delay_us: int) -> kinds.Window:
+def _in_numbers(window: Window, events: Events) -> kinds.Window:
     """A window as the kernels know it: zones become instants."""
     match window:
         case Window(kind="last", count=int(count)):
             return kinds.Latest(count)
         case Window(kind="calendar", period=str(period), zone=str(zone)):
-            uppers = starts_of_periods(events.ts - delay_us, period, zone)
-            return kinds.Since(np.union1d(starts_of_periods(events.ts, period, zone), uppers) if delay_us else uppers)
+            return kinds.Since(boundaries(events.ts, period, zone))
         case Window(kind="tumbling", length_us=int(length_us)):
             return kinds.Tumbling(length_us)
         case Window(kind="session", gap_us=int(gap_us), length_us=int(most_us)):
