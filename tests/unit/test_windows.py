@@ -15,7 +15,7 @@ from offline_feature_plane.domain.closure_documents import closure_from, describ
 from offline_feature_plane.domain.instants import US_PER_DAY as DAY
 from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.domain.window_texts import parse_window
-from offline_feature_plane.domain.windows import Place, begin, choose, sees, warm_from
+from offline_feature_plane.domain.windows import Place, begin, choose, farthest, sees, warm_from
 from offline_feature_plane.errors import OfsError
 
 HOUR = DAY // 24
@@ -200,6 +200,18 @@ def test_rows_are_cold_until_their_window_begins_in_the_known_history(window, de
     assert (warm is None) == (window.kind in ("lifetime", "last"))
     if warm is not None:
         assert [is_cold(at, {"pay": ((window, delay),)}, {"pay": start}) for at in (warm - 1, warm)] == [True, False]
+
+
+@settings(max_examples=200, deadline=None)
+@given(deep, st.integers(-20, 20), st.sampled_from([0, parse_instant("2018-11-04T03:00:00Z"), parse_instant("1867-10-20T12:00:00Z")]))
+def test_no_window_reaches_farther_than_it_says(window, upper, origin):
+    """What is `farthest` or longer before T − d is in no window; only lifetime and last_N hold whatever is seen."""
+    reach, upper = farthest(window), origin + upper
+    assert (reach is None) == (window.kind in ("lifetime", "last"))
+    if reach is not None:
+        seen = [upper - reach, upper - reach + 1, upper]
+        assert 0 not in range(3)[choose(window, upper, seen)]
+        assert begin(window, upper) >= upper - reach
 
 
 def test_how_deep_each_kind_reaches():

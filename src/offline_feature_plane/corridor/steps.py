@@ -95,7 +95,8 @@ def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Stag
     """Compute the rows, write them as data files into a new folder, and digest them."""
     with receipts.phase("staging") as facts:
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
-        facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts))
+        facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts),
+                     rows_with_hidden_events=session.rows_with_hidden_events())
     return staged
 
 

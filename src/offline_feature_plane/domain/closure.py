@@ -7,12 +7,14 @@ These are the frozen values that engines compute from. They are compiled from a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from offline_feature_plane.domain.columns import Column, ColumnType, NumericClass
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.instants import format_duration
 from offline_feature_plane.domain.periods import Period
+
+WITH_THE_ROW: Final = "with the row's event"
 
 Rounding = Literal["exact", "half_even"]
 
@@ -156,19 +158,23 @@ class Closure:
         raise KeyError(name)
 
     def columns(self) -> tuple[Column, ...]:
-        """The feature columns of a dataset in their final order; what is derived from an approximate column is approximate."""
+        """The feature columns of a dataset in their final order.
+
+        What is derived from an approximate column is approximate; it is available when everything that it reads is.
+        """
         found: list[Column] = []
         for group in self.groups:
             found += [Column(feature.column, feature.type, "feature", numeric_class=feature.numeric_class,
-                             lineage=_lineage(group, feature), identifier=feature.identifier, meaning=_meaning(group, feature))
-                      for feature in group.features]
-        found += [_column(computed, "exact") for computed in self.row_features]
-        rough = {column.name for column in found if column.numeric_class == "approximate"}
+                             lineage=_lineage(group, feature), identifier=feature.identifier, meaning=_meaning(group, feature),
+                             availability=_availability(group, feature)) for feature in group.features]
+        found += [_column(computed, "exact", WITH_THE_ROW) for computed in self.row_features]
+        known = {column.name: column for column in found}
         for computed in self.derived:
-            column = _column(computed, "exact" if rough.isdisjoint(computed.expression.names()) else "approximate")
-            rough |= {column.name} if column.numeric_class == "approximate" else set()
-            found.append(column)
-        return tuple(found)
+            read = [known.get(name) for name in computed.expression.names()]
+            is_rough = any(column is not None and column.numeric_class == "approximate" for column in read)
+            needs = {need for column in read for need in (WITH_THE_ROW if column is None else column.availability).split("; ")}
+            known[computed.column] = _column(computed, "approximate" if is_rough else "exact", "; ".join(sorted(needs)) or WITH_THE_ROW)
+        return tuple(known.values())
 
     def meanings(self) -> dict[str, str]:
         """What the profile's author says of columns, by name. It decides nothing and is hashed nowhere."""
@@ -217,20 +223,20 @@ def _meaning(group: Group, feature: Feature) -> str:
     >>> _meaning(spend, Feature("spend__n_7d", Aggregation("count"), Window("sliding", "7d", 7), ColumnType("int64")))
     'count() of payment events of the same card in the 7d before the row'
     """
-    span = _span(feature.window, group.delay_us // 1_000_000)
+    span = _span(feature.window, group.delay_us)
     condition = f", where {group.where.text}" if group.where else ""
     own = ", the row's own event included" if group.current else ""
     empty = "" if feature.empty is None else f"; {feature.empty} if there is none"
     return f"{feature.aggregation.text} of {group.source} events of the same {', '.join(group.key)} {span}{condition}{own}{empty}"
 
 
-def _span(window: Window, delay_s: int) -> str:
+def _span(window: Window, delay_us: int) -> str:
     """Where a window lies, in words."""
-    end = f"{delay_s} s before the row" if delay_s else "the row"
+    end = f"{format_duration(delay_us)} before the row" if delay_us else "the row"
     length = format_duration(window.length_us) if window.length_us else ""
     match window.kind:
         case "lifetime":
-            return f"in all the time that ends {end}" if delay_s else "in all the time before the row"
+            return f"in all the time that ends {end}" if delay_us else "in all the time before the row"
         case "last":
             return f"among the latest {window.count} up to {end}"
         case "calendar":
@@ -239,10 +245,23 @@ def _span(window: Window, delay_s: int) -> str:
             return f"in the last whole {length}, counted from 1970, up to {end}"
         case "session":
             return f"in the session up to {end} (every pause below {format_duration(window.gap_us or 0)}, at most {length})"
-    return f"in the {window.label} that end {end}" if delay_s else f"in the {window.label} before the row"
+    return f"in the {window.label} that end {end}" if delay_us else f"in the {window.label} before the row"
 
 
-def _column(computed: Computed, numeric_class: NumericClass) -> Column:
+def _availability(group: Group, feature: Feature) -> str:
+    """What must have happened before a feature's value is known.
+
+    >>> risk = Group("risk", "v1", "payment", ("shop",), None, False, 60_000_000, "skip", ())
+    >>> known = Aggregation("label_count", label_type="fraud", values=("YES",))
+    >>> _availability(risk, Feature("risk__n_7d", known, Window("sliding", "7d", 7), ColumnType("int64")))
+    "1m before the row's event, labels as known at the row"
+    """
+    holds_own = group.current and feature.window.kind != "tumbling"
+    before = f"{format_duration(group.delay_us)} before" if group.delay_us else "with" if holds_own else "before"
+    return f"{before} the row's event" + (", labels as known at the row" if feature.aggregation.label_type else "")
+
+
+def _column(computed: Computed, numeric_class: NumericClass, availability: str) -> Column:
     return Column(computed.column, computed.type, "feature", numeric_class=numeric_class,
                   lineage=f"({', '.join(sorted(computed.expression.names()))})", identifier=computed.identifier,
-                  meaning=computed.expression.text)
+                  meaning=computed.expression.text, availability=availability)

@@ -47,6 +47,7 @@ def period_around(at_us: int, period: Period, zone: str) -> tuple[int, int]:
     return start, end
 
 
+@lru_cache(maxsize=1 << 14)
 def first_instant(day: int, zone: str) -> int:
     """The first instant, µs, at which the calendar of a zone shows a day, or a later one where the day is left out; days since 1970-01-01.
 

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from offline_feature_plane.domain.closure import Group, Window
+from offline_feature_plane.domain.instants import US_PER_DAY
 from offline_feature_plane.domain.periods import period_around
 
-__all__ = ["Place", "begin", "choose", "sees", "warm_from"]
+__all__ = ["Place", "begin", "choose", "farthest", "sees", "warm_from"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ def begin(window: Window, upper_us: int) -> int | None:
             return _last_end(window, upper_us) - (window.length_us or 0)
         case "sliding" | "session":
             return upper_us - (window.length_us or 0)
+    return None
+
+
+def farthest(window: Window) -> int | None:
+    """How long before T − d a window can hold an event at most, µs, exclusive; None: whatever is seen may be inside.
+
+    Clocks that are set back by up to a day make a period so much longer.
+    """
+    match window.kind:
+        case "calendar":
+            return {"day": 2, "week": 8, "month": 32}[window.period or "month"] * US_PER_DAY + 1
+        case "tumbling":
+            return 2 * (window.length_us or 0)
+        case "sliding" | "session":
+            return window.length_us
     return None
 
 

@@ -374,6 +374,9 @@ class EngineSession(Protocol):
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
 
+    def rows_with_hidden_events(self) -> int:
+        """Of the rows that were given so far, how many have an event in a window that arrived after them; 0 under `event_time` (D21)."""
+
 
 class Engine(Protocol):
     """Moves rows and computes features. `name` and `version` go into the evidence."""

@@ -9,6 +9,7 @@ are better here than a strategy that shrinks, for every option is then drawn as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random  # noqa: TID251 - worlds are drawn, each from its seed
 from typing import Any, Literal
 
@@ -23,9 +24,9 @@ from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target
 from offline_feature_plane.domain.tokens import key_id
 from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
-from offline_feature_plane.testing.worlds import INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
+from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_world"]
+__all__ = ["draw_late_world", "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -89,6 +90,22 @@ def draw_world(seed: int, *, events: int = 28) -> World:
     tables = tuple(item for item in held if isinstance(item, Table))
     labels = tuple(_labels(rng, name, held, tables, origin) for name in LABELS)
     return World(_task(rng, sources, origin), held, labels)
+
+
+def draw_late_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed in which events arrive late, out of order or before they happen, and rows see only what had arrived."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"late {seed}")  # noqa: S311 - as above
+    delays = rng.choice([(0,), (0, 0, 1), (0, 1, SECOND), (0, 0, 0, 5 * SECOND, 20 * SECOND), (0, -SECOND, 2 * SECOND, 9 * SECOND)])
+    return replace(world, task=replace(world.task, visibility="arrival"), events=tuple(_late(rng, item, delays) for item in world.events))
+
+
+def _late(rng: Random, held: Table | Archive, delays: Sequence[int]) -> Table | Archive:
+    """The same events, each with the instant of its arrival; what is written twice arrived once."""
+    if isinstance(held, Archive):
+        return replace(held, records=tuple(replace(one, log_us=one.row["at"] + rng.choice(delays)) for one in held.records))
+    arrived = {id(row): row["at"] + rng.choice(delays) for row in held.rows}
+    return replace(held, columns={**held.columns, ARRIVED: TIME}, rows=tuple({**row, ARRIVED: arrived[id(row)]} for row in held.rows))
 
 
 def _sources(rng: Random) -> list[Source]:

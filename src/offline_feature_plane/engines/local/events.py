@@ -28,11 +28,23 @@ class Values:
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """When events arrived (`decisions.md` D21): `at` int64 µs, and `place` int64, which orders as arrival places do."""
+
+    at: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Arrivals:
+        """Those of some positions."""
+        return Arrivals(self.at[positions], self.place[positions])
+
+
+@dataclass(frozen=True)
 class Events:
     """`n` deduplicated events in the total order.
 
     `ts` int64 µs; `source` int8 index into `closure.sources`; `ids` an Arrow chunked array of int64 or string (the dataset's `event_id`);
-    `fields[(source name, field name)]`.
+    `fields[(source name, field name)]`. `arrivals` is known only where the task asks for it.
     """
 
     n: int
@@ -41,3 +53,4 @@ class Events:
     ids: pa.ChunkedArray
     id_type: ColumnType
     fields: Mapping[tuple[str, str], Values]
+    arrivals: Arrivals | None = None

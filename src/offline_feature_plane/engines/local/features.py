@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import evaluate
 from offline_feature_plane.engines.local.groups import GroupColumns
@@ -30,13 +31,17 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rows among the positions `start … stop − 1`: their places in the selection, their positions, and all feature columns by name."""
+    """The rows among the positions `start … stop − 1`: their places in the selection, their positions, and all feature columns by name.
+
+    `hidden` is the number of rows that have an event in a window which arrived after them.
+    """
 
     start: int
     stop: int
     rows: slice
     positions: Int64s
     columns: Mapping[str, Values]
+    hidden: int
 
 
 def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapping[str, ResolvedType], threads: int,
@@ -64,7 +69,7 @@ def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapp
             same = _key_id(group)
             if same not in keys:
                 keys[same] = pool.submit(encode_keys, events, group, _place(task, group.source), task.subject)
-        made = [pool.submit(GroupColumns, events, group, _place(task, group.source), keys[_key_id(group)].result(), is_row, labels)
+        made = [pool.submit(_open_group, events, group, task, keys[_key_id(group)].result(), is_row, labels)
                 for group in task.closure.groups]
         groups = [one.result() for one in made]
         keys.clear()
@@ -74,12 +79,22 @@ def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapp
             columns: dict[str, Values] = {}
             for one in ahead:
                 columns |= one.result()
+            marks = [group.hidden for group in groups if isinstance(group, ArrivedColumns)]
+            hidden = int(np.count_nonzero(np.any(marks, axis=0))) if marks else 0
             ahead = [pool.submit(group.advance, *spans[number + 1]) for group in groups] if number + 1 < len(spans) else []
             rows = slice(done, done + int(np.count_nonzero(is_row[start:stop])))
             done = rows.stop
             if rows.stop > rows.start:
                 mine = positions[rows]
-                yield Chunk(start, stop, rows, mine, _complete(columns, events, task, mine, start, stop))
+                yield Chunk(start, stop, rows, mine, _complete(columns, events, task, mine, start, stop), hidden)
+
+
+def _open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int], is_row: Bools,
+                labels: Mapping[str, ResolvedType]) -> GroupColumns | ArrivedColumns:
+    place = _place(task, group.source)
+    if events.arrivals is None:
+        return GroupColumns(events, group, place, keys, is_row, labels)
+    return ArrivedColumns(events, group, place, keys, is_row, labels, events.arrivals, task.labels.asof_us)
 
 
 def _key_id(group: Group) -> tuple[str, tuple[str, ...], str]:

@@ -25,7 +25,7 @@ from offline_feature_plane.errors import NumericOverflow
 from offline_feature_plane.kernels import windows as kinds
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 
-__all__ = ["GroupColumns"]
+__all__ = ["GroupColumns", "in_numbers"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -50,7 +50,7 @@ class GroupColumns:
     def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
                  labels: Mapping[str, ResolvedType]) -> None:
         self._group, self._codes, self._is_row = group, keys[0], is_row
-        is_event = _find_events(events, group, place)
+        is_event = self.is_event = _find_events(events, group, place)
         self._arguments: dict[str, Values] = {}
         for feature in group.features:
             name = feature.aggregation.argument
@@ -69,7 +69,7 @@ class GroupColumns:
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
         self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
-                             delay_us=group.delay_us, windows=[_in_numbers(one, events) for one in windows],
+                             delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
                              label_changes=handles, features=requests)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
@@ -86,8 +86,8 @@ class GroupColumns:
         for place, feature in enumerate(self._group.features):
             data, valid = found[place]
             values = Values(feature.type, data, valid, self._texts(feature))
-            if feature.empty is not None and valid is not None:
-                no_event = ~valid
+            if feature.empty is not None and (valid is not None or self._widens(place)):
+                no_event = np.zeros(len(data), dtype=np.bool_) if valid is None else ~valid
                 if place in self._evidence:
                     seen = found[self._evidence[place]][1]
                     no_event = np.zeros(len(data), dtype=np.bool_) if seen is None else ~seen
@@ -123,13 +123,18 @@ class GroupColumns:
     @staticmethod
     def _filled(values: Values, empty: Bools, stand_in: Any) -> Values:
         """`empty:` in place of the nulls of windows that gave nothing."""
-        valid = empty if values.valid is None else values.valid | empty
+        valid = None if values.valid is None else values.valid | empty
         if not isinstance(stand_in, tuple):
             return replace(values, data=np.where(empty, stand_in, values.data), valid=valid)
         at, widened = stand_in
         codes = values.data if widened is None else values.data + (values.data >= at)
         data = np.where(empty, at, codes).astype(np.int32)
         return replace(values, data=data, valid=valid, dictionary=values.dictionary if widened is None else widened)
+
+    def _widens(self, place: int) -> bool:
+        """Has the column another dictionary than its argument? Then all of its chunks have."""
+        stand_in = self._stand_ins[place]
+        return isinstance(stand_in, tuple) and stand_in[1] is not None
 
     def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
         feature = self._group.features[wrong.feature]
@@ -139,7 +144,7 @@ class GroupColumns:
                                fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
 
 
-def _in_numbers(window: Window, events: Events) -> kinds.Window:
+def in_numbers(window: Window, events: Events) -> kinds.Window:
     """A window as the kernels know it: zones become instants."""
     match window:
         case Window(kind="last", count=int(count)):

@@ -26,9 +26,9 @@ from offline_feature_plane.engines.local.columns import (
     NumberFill,
     TextFill,
     fill_for,
+    marks,
     name_offender,
     nullable,
-    own_fields,
     raw_of,
     refuse_types,
 )
@@ -65,11 +65,11 @@ def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInp
     admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):
-            left_out.update(_load_log(item, task.closure.sources, admission, loaded))
+            left_out.update(_load_log(item, task, admission, loaded))
         elif (source := _source_of(item, task.closure)) is None:
             left_out["other_scope"] += item.rows
         else:
-            loaded.append(_load_table(connection, item, source, task.closure.sources[source]))
+            loaded.append(_load_table(connection, item, source, task))
     if not any(one.n for one in loaded):
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
@@ -90,8 +90,9 @@ def _source_of(table: PlainTable, closure: Closure) -> int | None:
     return found[0] if found else None
 
 
-def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index: int, source: Source) -> Loaded:
-    fields = own_fields(table, source)
+def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index: int, task: Task) -> Loaded:
+    source, own = task.closure.sources[index], marks(table, task.visibility)
+    fields = (*own, *source.fields)
     table.check_columns(source)
     rows = table.rows
     fills = [fill_for(field, rows) for field in fields]
@@ -104,14 +105,16 @@ def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index:
             except Suspect:
                 raise name_offender(table, fill.field) from None
     filled = [fill.done() for fill in fills]
-    ts, ids = _numbers(filled[0]), (_ids(filled[1]) if table.id_column is not None else _row_ids(table.log_id, rows))
+    marked = {field.name: one for field, one in zip(own, filled, strict=False)}
+    ts = _numbers(marked[table.time_column])
+    ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, rows)
+    arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
 
     def find_duplicates() -> Integers:
         return np.empty(0, np.int64) if table.id_column is None else rows_to_drop(table, ids, repeated_rows(connection, ids))
 
-    own = filled[len(fields) - len(source.fields):]
-    named = {field.name: one for field, one in zip(source.fields, own, strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, find_duplicates, None)
+    named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
+    return Loaded(table.topic, index, ts, ids, None, None, named, find_duplicates, None, arrival)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -138,12 +141,14 @@ def _ids(filled: Any) -> Integers | pa.ChunkedArray:
     return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
 
 
-def _load_log(log: RecordLog, sources: Sequence[Source], admission: Admission, loaded: list[Loaded]) -> Mapping[str, int]:
+def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loaded]) -> Mapping[str, int]:
     """Append the events of each source, by its name; return how many coordinates gave none, by reason."""
+    sources = task.closure.sources
     batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
     left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
     for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
-        loaded.append(_load_records(log, index, source, batches.pop(source.name)))
+        one = _load_records(log, index, source, batches.pop(source.name))
+        loaded.append(one if task.visibility == "arrival" else replace(one, arrival=None))
     return left_out
 
 
@@ -164,10 +169,11 @@ def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[
     ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
     said = _records_digest(heads, log.lanes, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))
     return Loaded(log.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
-                  lambda: np.empty(0, np.int64), said)
+                  lambda: np.empty(0, np.int64), said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
 
 
-_HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string()}
+_HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string(),
+               "arrival": pa.int64()}
 
 
 def _offsets(texts: list[str]) -> npt.NDArray[Any]:

@@ -49,6 +49,7 @@ class LocalSession:
         self._replayed: ReplayFacts | None = None
         self._resolved: ResolvedLabels | None = None
         self._selected: Selected | None = None
+        self._hidden = 0
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `read_events`."""
@@ -82,8 +83,13 @@ class LocalSession:
         self._tell("rows", 0, len(positions))
         with closing(compute_features(events, self._task, positions, resolved.types, self._threads)) as chunks:
             for chunk in chunks:
+                self._hidden += chunk.hidden
                 yield builder.build(chunk)
                 self._tell("rows", chunk.rows.stop, len(positions))
+
+    def rows_with_hidden_events(self) -> int:
+        """Of the rows that were given so far, how many have an event in a window that arrived after them."""
+        return self._hidden
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""

@@ -29,9 +29,10 @@ from offline_feature_plane.domain.resolution import NOT_FOUND, Assertion, Resolu
 from offline_feature_plane.domain.rows import Disposition, Task
 from offline_feature_plane.domain.sampling import keeps, unit_text, weight
 from offline_feature_plane.domain.tokens import token
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.windows import Place, choose, sees
 
-__all__ = ["AssumedAssertion", "Event", "Outcome", "compute", "feature_values", "order_key", "speaks_of"]
+__all__ = ["AssumedAssertion", "Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key", "speaks_of"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Event:
     """One admitted event: its source in the closure, its place in the log, its id, its instant, and its fields in the inner form.
 
     `read_id` is the id as its own column had it, if `event_id` is its text because other inputs have text ids; it still orders.
+    `arrival_us` counts under `visibility: arrival` only.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Event:
     partition: int = 0
     offset: int = 0
     read_id: int | None = None
+    arrival_us: int = 0
 
     def scope(self) -> dict[str, Value]:
         """What conditions and row features may read."""
@@ -81,13 +84,26 @@ class Outcome:
     coverage: Mapping[str, Mapping[str, int]]
     splits: Mapping[str, Mapping[str, int]]
     rows_beyond_asof: int
+    rows_with_hidden_events: int
 
 
-def order_key(event: Event) -> tuple[Any, ...]:
-    """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14)."""
+def order_key(event: Event, visibility: Visibility = "event_time") -> tuple[Any, ...]:
+    """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
+
+    Under `arrival`, events of one instant stand in the order of their arrival places (D21).
+    """
+    return (event.ts_us, *(_place(event) if visibility == "event_time" else arrival_place(event)))
+
+
+def arrival_place(event: Event) -> tuple[Any, ...]:
+    """When an event arrived, told apart from all others: (arrival, topic, partition, offset, event id) (`decisions.md` D21)."""
+    return (event.arrival_us, *_place(event))
+
+
+def _place(event: Event) -> tuple[Any, ...]:
     named = event.event_id if event.read_id is None else event.read_id
     by_id = (0, named, b"") if isinstance(named, int) else (1, 0, named.encode())
-    return (event.ts_us, event.topic.encode(), event.partition, event.offset, by_id)
+    return (event.topic.encode(), event.partition, event.offset, by_id)
 
 
 def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task) -> Outcome:
@@ -97,7 +113,7 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
         NumericOverflow, LabelTimelineInconsistent, RuleNotSupported: as the laws say.
         RowAccountingBroken: never, unless this engine is wrong.
     """
-    ordered = sorted(events, key=order_key)
+    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
     for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
         for event in ordered:
             if event.source == group.source:
@@ -110,7 +126,8 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
     rows = [world.row(rank, facts) for rank, (facts, found) in enumerate(zip(judged, dispositions, strict=True)) if found == "row"]
     kept = [(event, facts) for event, facts, found in zip(ordered, judged, dispositions, strict=True) if found == "row"]
     return Outcome(tuple(rows), dispositions, accounting, world.coverage(zip(ordered, judged, strict=True)), world.splits(kept),
-                   sum(event.ts_us > task.labels.asof_us for event, _ in kept))
+                   sum(event.ts_us > task.labels.asof_us for event, _ in kept),
+                   sum(world.hides_from(rank) for rank, found in enumerate(dispositions) if found == "row"))
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,21 @@ class _World:
         if task.sampling is not None:
             values["weight"] = weight(self._rate(facts.label, mature=facts.mature))
         return values
+
+    def hides_from(self, rank: int) -> bool:
+        """Is there an event in a window of this row that had not arrived when the row did?"""
+        row = self.events[rank]
+        if self.task.visibility != "arrival":
+            return False
+        for group in self.task.closure.groups:
+            key = _key(row, group)
+            seen = [event for place, event in enumerate(self.events) if key is not None and _is_of(event, group, key)
+                    and sees(group, Place(row.ts_us, rank), Place(event.ts_us, place))]
+            for feature in group.features:
+                inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
+                if any(arrival_place(event) > arrival_place(row) for event in inside):
+                    return True
+        return False
 
     def coverage(self, judged: Iterable[tuple[Event, EventFacts]]) -> dict[str, dict[str, int]]:
         """Per label type, how many mature subject rows have an answer, before any is dropped for its label (`decisions.md` D24)."""
@@ -222,16 +254,16 @@ def feature_values(events: Sequence[Event], assertions: Sequence[Assertion], tas
 
 def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Task, rank: int, group: Group, feature: Feature) -> Value:
     row, call = events[rank], feature.aggregation
-    key = [row.values[name] for name in group.key]
-    if None in key and group.null_key == "skip":
+    key = _key(row, group)
+    if key is None:
         return None
-    world, cut = _World(tuple(events), tuple(assertions), task), min(row.ts_us, task.labels.asof_us)
+    by_arrival = task.visibility == "arrival"
+    world, cut = _World(tuple(events), tuple(assertions), task), min(row.arrival_us if by_arrival else row.ts_us, task.labels.asof_us)
     seen = []
     for place, event in enumerate(events):
-        if event.source != group.source or not is_true(group.where, event.scope()):
+        if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):
             continue
-        same_key = [event.values[name] for name in group.key] == key
-        if same_key and sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
+        if sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
             label = world.label(event, call.label_type, cut).value if call.label_type else None
             seen.append(WindowEvent(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
     inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
@@ -240,3 +272,14 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
     if found is NO_EVIDENCE:
         return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
     return found  # type: ignore[return-value]  # it is not NO_EVIDENCE here
+
+
+def _key(row: Event, group: Group) -> list[Value] | None:
+    """The key whose events a row looks at; None if it looks at none."""
+    key = [row.values[name] for name in group.key]
+    return None if None in key and group.null_key == "skip" else key
+
+
+def _is_of(event: Event, group: Group, key: list[Value]) -> bool:
+    """Is it one of the group's events, of this key?"""
+    return event.source == group.source and is_true(group.where, event.scope()) and [event.values[name] for name in group.key] == key
