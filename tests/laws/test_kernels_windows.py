@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from offline_feature_plane.domain.aggregations import nearest_root
 from offline_feature_plane.kernels import grouprun
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
+from offline_feature_plane.kernels.windows import Latest, Session, Since, Sliding, Tumbling, Window
 
 GREATEST = 2**63 - 1
 
@@ -30,7 +31,7 @@ class World:
     is_row: list[bool]
     current: bool
     delay: int
-    windows: list[int | None]
+    windows: list[Window]
     numbers: list[int | None]
     floats: list[float | None]
     changes: list[tuple[int, int, int, int]]
@@ -38,18 +39,31 @@ class World:
     block: int = 1 << 15
 
 
-def window_of(world: World, row: int, length: int | None, *, own: bool = True) -> list[int]:
-    """The positions of a row's window by the definition: T − d − w < ts ≤ T − d, before the row if d = 0, itself iff `current`."""
-    found = []
-    for i, ts in enumerate(world.ts):
-        if not world.is_event[i] or world.key[i] != world.key[row]:
-            continue
-        late_enough = length is None or ts > world.ts[row] - world.delay - length
-        early_enough = ts <= world.ts[row] - world.delay
-        before = world.delay > 0 or i < row or (i == row and world.current and own)
-        if late_enough and early_enough and before:
-            found.append(i)
-    return found
+def window_of(world: World, row: int, window: Window, *, own: bool = True) -> list[int]:
+    """The positions of a row's window by the definition: of what it sees, ts ≤ T − d, before the row if d = 0, itself iff `current`."""
+    upper = world.ts[row] - world.delay
+    seen = [i for i, ts in enumerate(world.ts) if world.is_event[i] and world.key[i] == world.key[row] and ts <= upper
+            and (world.delay > 0 or i < row or (i == row and world.current))]
+    found = [seen[place] for place in places_of(window, upper, [world.ts[i] for i in seen])]
+    return [i for i in found if own or i != row]
+
+
+def places_of(window: Window, upper: int, seen: list[int]) -> list[int]:
+    """Which of the instants seen up to T − d a window holds, each judged by itself."""
+    match window:
+        case Sliding(length_us=length):
+            return [i for i, ts in enumerate(seen) if length is None or ts > upper - length]
+        case Latest(events=events):
+            return [i for i in range(len(seen)) if len(seen) - i <= events]
+        case Since(starts=starts):
+            start = max((at for at in starts.tolist() if at <= upper), default=None)
+            return [i for i, ts in enumerate(seen) if start is None or ts >= start]
+        case Tumbling(length_us=length):
+            end = next(at for at in range(upper, upper - length, -1) if at % length == 0)
+            return [i for i, ts in enumerate(seen) if end - length <= ts < end]
+        case Session(gap_us=gap, most_us=most):
+            pauses = [later - ts for ts, later in itertools.pairwise([*seen, upper])]
+            return [i for i, ts in enumerate(seen) if ts > upper - most and max(pauses[i:]) < gap]
 
 
 def deviation(values: list[Fraction]) -> float | None:
@@ -80,9 +94,8 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
     """The value of one feature for one row, or None."""
     if world.key[row] < 0:
         return None
-    length = world.windows[request.window]
-    inside = window_of(world, row, length)
-    before = window_of(world, row, length, own=False)
+    inside = window_of(world, row, world.windows[request.window])
+    before = window_of(world, row, world.windows[request.window], own=False)
     present = [values[i] for i in inside if values[i] is not None] if values is not None else inside
     statuses = [status_at(world, i, world.ts[row]) for i in inside]
     matched, resolved = sum(status[0] for status in statuses), sum(status[1] for status in statuses)
@@ -168,6 +181,15 @@ def check(world: World) -> None:
         assert got == wanted, (request.function, world.windows[request.window], request.values)
 
 
+def kinds_of_windows(base: int) -> st.SearchStrategy[Window]:
+    """Windows of every kind whose ends touch instants around `base`."""
+    starts = st.lists(st.integers(base - 60, base + 80), max_size=6, unique=True)
+    gaps = st.tuples(st.sampled_from([1, 2, 3, 8]), st.sampled_from([0, 1, 4, 40]))
+    return st.one_of(st.sampled_from([1, 2, 5, 8, 60, 2**62, None]).map(Sliding), st.sampled_from([1, 2, 3, 50]).map(Latest),
+                     starts.map(lambda found: Since(np.array(sorted(found), np.int64))),
+                     st.sampled_from([1, 2, 7, 40]).map(Tumbling), gaps.map(lambda pair: Session(pair[0], pair[0] + pair[1])))
+
+
 @st.composite
 def worlds(draw: st.DrawFn, most: int = 24) -> World:
     """Worlds with ties, idle keys, null keys, rows that are no events, nulls, reversals and early or late labels."""
@@ -185,7 +207,7 @@ def worlds(draw: st.DrawFn, most: int = 24) -> World:
                             max_size=16)) if n else []
     return World(ts=ts, key=key, is_event=[True] * n if everything else several(st.booleans()),
                  is_row=[True] * n if everything else several(st.booleans()), current=delay == 0 and draw(st.booleans()), delay=delay,
-                 windows=draw(st.lists(st.sampled_from([1, 2, 5, 8, 60, 2**62, None]), min_size=1, max_size=3)),
+                 windows=draw(st.lists(kinds_of_windows(base), min_size=1, max_size=4)),
                  numbers=several(numbers), floats=several(floats), changes=[(i, at, *both) for i, at, both in changes],
                  cuts=draw(st.lists(st.integers(0, n), max_size=3)), block=draw(st.sampled_from([1, 2, 5, 1 << 15])))
 
@@ -260,8 +282,8 @@ def test_an_idle_key_forgets_what_left_its_window() -> None:
     """
     ts = [0, *range(10, 20), 100, 101]
     n = len(ts)
-    world = World(ts=ts, key=[0, *[1] * 10, 0, 0], is_event=[True] * n, is_row=[True] * n, current=False, delay=0, windows=[5, None],
-                  numbers=list(range(n)), floats=[float(i) for i in range(n)], changes=[(0, 3, 1, 1)])
+    world = World(ts=ts, key=[0, *[1] * 10, 0, 0], is_event=[True] * n, is_row=[True] * n, current=False, delay=0,
+                  windows=[Sliding(5), Sliding(None)], numbers=list(range(n)), floats=[float(i) for i in range(n)], changes=[(0, 3, 1, 1)])
     check(world)
     assert [compute(world, [FeatureRequest("count", 0)])[0][i] for i in (0, 11, 12)] == [0, 0, 1]
 
@@ -278,8 +300,8 @@ def test_a_label_is_known_from_its_instant_and_before_its_event_enters() -> None
     ```
     """
     ts = [0, 4, 5, 7, 8, 11, 12]
-    world = World(ts=ts, key=[0] * 7, is_event=[True] + [False] * 6, is_row=[False] + [True] * 6, current=False, delay=5, windows=[7],
-                  numbers=[1] * 7, floats=[1.0] * 7, changes=[(0, 8, 0, 1), (0, 3, 1, 1)])
+    world = World(ts=ts, key=[0] * 7, is_event=[True] + [False] * 6, is_row=[False] + [True] * 6, current=False, delay=5,
+                  windows=[Sliding(7)], numbers=[1] * 7, floats=[1.0] * 7, changes=[(0, 8, 0, 1), (0, 3, 1, 1)])
     check(world)
     assert compute(world, [FeatureRequest("label_count", 0, label="fraud"), FeatureRequest("label_rate", 0, label="fraud")]) == [
         [0, 1, 1, 0, 0, 0], [None, 1.0, 1.0, 0.0, 0.0, None]]
@@ -289,5 +311,6 @@ def test_one_hot_key_and_all_different_keys_agree_with_the_definition() -> None:
     """Law: one key with every event and one key per event are the same law (windows (T − 9, T])."""
     for keys in ([0] * 200, list(range(200))):
         check(World(ts=[i // 3 for i in range(200)], key=keys, is_event=[True] * 200, is_row=[True] * 200, current=True, delay=0,
-                    windows=[9, 30], numbers=[(i * 37) % 11 - 5 for i in range(200)], floats=[(i * 31) % 7 / 4 for i in range(200)],
+                    windows=[Sliding(9), Sliding(30), Latest(4), Tumbling(7), Session(3, 8), Since(np.arange(0, 80, 6))],
+                    numbers=[(i * 37) % 11 - 5 for i in range(200)], floats=[(i * 31) % 7 / 4 for i in range(200)],
                     changes=[(i, i // 3 + 4, 1, 1) for i in range(0, 200, 3)], cuts=[7, 100], block=64))

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind, registered
 from offline_feature_plane.domain.calls import parse_aggregation
-from offline_feature_plane.domain.closure import Group, Window
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.windows import Place, bounds, contains
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import AggregationUnsupported, ExpressionInvalid, NumericOverflow
@@ -197,17 +195,3 @@ def test_calls_that_do_not_read(text):
 def test_label_values_are_a_set():
     """The order and the quotes of label values change nothing."""
     assert parse_aggregation("label_rate(t, 'B', A)") == parse_aggregation('label_rate( t , A,"B" )')
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 5), st.integers(0, 5), st.integers(0, 3),
-       st.one_of(st.none(), st.integers(1, 10)), st.booleans())
-def test_windows_hold_what_their_law_says(row_ts, event_ts, row_rank, event_rank, delay, length, current):
-    """T − d − w < ts ≤ T − d; without a delay also before the row, or the row itself under `current`."""
-    group = Group("g", "v1", "s", ("k",), None, current, delay, "skip", ())
-    window = Window("sliding" if length else "lifetime", "w", length)
-    lower, upper = bounds(window, delay, row_ts)
-    expected = event_ts <= upper and (lower is None or lower < event_ts)
-    if delay == 0:
-        expected = expected and (event_rank < row_rank or (current and event_rank == row_rank))
-    assert contains(group, window, Place(row_ts, row_rank), Place(event_ts, event_rank)) == expected

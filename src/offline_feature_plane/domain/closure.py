@@ -12,6 +12,7 @@ from typing import Final, Literal
 from offline_feature_plane.domain.columns import Column, ColumnType, NumericClass
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.instants import format_duration
+from offline_feature_plane.domain.periods import Period
 
 WITH_THE_ROW: Final = "with the row's event"
 
@@ -54,11 +55,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Window:
-    """Which part of a key's history counts: `sliding` has a length in µs, `lifetime` has none."""
+    """Which part of a key's history counts; `label` is how the names of its columns end. What a kind does not need is None.
 
-    kind: Literal["sliding", "lifetime"]
+    `sliding` and `tumbling` have a length in µs, `lifetime` has none; `last` has the number of events that it holds at most, `calendar` a
+    period and a zone; a `session` ends by a pause of `gap_us`, and reaches back `length_us` at most.
+    """
+
+    kind: Literal["sliding", "lifetime", "last", "calendar", "tumbling", "session"]
     label: str
     length_us: int | None = None
+    count: int | None = None
+    period: Period | None = None
+    zone: str | None = None
+    gap_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,17 +206,19 @@ class Closure:
         return tuple(sorted({feature.aggregation.label_type for group in self.groups for feature in group.features
                              if feature.aggregation.label_type}))
 
-    def reach_us(self) -> dict[str, int]:
-        """Per source the longest finite reach of its groups into the past in µs, delay included (`decisions.md` D19).
+    def zones(self) -> frozenset[str]:
+        """Every zone other than UTC that it names, in an expression or a window (`decisions.md` D11)."""
+        conditions = [one for group in self.groups for one in group.conditions()]
+        said = [one.zones() for one in (*conditions, *(computed.expression for computed in (*self.row_features, *self.derived)))]
+        windows = {feature.window.zone for group in self.groups for feature in group.features if feature.window.zone}
+        return frozenset().union(*said, windows - {"UTC"})
 
-        A lifetime window has no beginning that could lie before the known history, so it does not count.
-        """
-        reach: dict[str, int] = {}
+    def depths(self) -> dict[str, tuple[tuple[Window, int], ...]]:
+        """Per source its different windows, each with its group's delay in µs: what decides which rows are cold (`decisions.md` D19)."""
+        found: dict[str, dict[tuple[Window, int], None]] = {}
         for group in self.groups:
-            for feature in group.features:
-                if feature.window.length_us is not None:
-                    reach[group.source] = max(reach.get(group.source, 0), group.delay_us + feature.window.length_us)
-        return reach
+            found.setdefault(group.source, {}).update(((feature.window, group.delay_us), None) for feature in group.features)
+        return {source: tuple(windows) for source, windows in found.items()}
 
 
 def _lineage(group: Group, feature: Feature) -> str:
@@ -227,13 +238,29 @@ def _meaning(group: Group, feature: Feature) -> str:
     >>> _meaning(spend, Feature("spend__n_7d", Aggregation("count"), Window("sliding", "7d", 7), ColumnType("int64")))
     'count() of payment events of the same card in the 7d before the row'
     """
-    window = "all the time" if feature.window.length_us is None else f"the {feature.window.label}"
-    span = f"{window} that end{'s' if feature.window.length_us is None else ''} {format_duration(group.delay_us)} before the row" \
-        if group.delay_us else f"{window} before the row"
+    span = _span(feature.window, group.delay_us)
     condition = f", where {group.where.text}" if group.where else ""
     own = ", the row's own event included" if group.current else ""
     empty = "" if feature.empty is None else f"; {feature.empty} if there is none"
-    return f"{feature.aggregation.text} of {group.source} events of the same {', '.join(group.key)} in {span}{condition}{own}{empty}"
+    return f"{feature.aggregation.text} of {group.source} events of the same {', '.join(group.key)} {span}{condition}{own}{empty}"
+
+
+def _span(window: Window, delay_us: int) -> str:
+    """Where a window lies, in words."""
+    end = f"{format_duration(delay_us)} before the row" if delay_us else "the row"
+    length = format_duration(window.length_us) if window.length_us else ""
+    match window.kind:
+        case "lifetime":
+            return f"in all the time that ends {end}" if delay_us else "in all the time before the row"
+        case "last":
+            return f"among the latest {window.count} up to {end}"
+        case "calendar":
+            return f"in the local {window.period} ({window.zone}) up to {end}"
+        case "tumbling":
+            return f"in the last whole {length}, counted from 1970, up to {end}"
+        case "session":
+            return f"in the session up to {end} (every pause below {format_duration(window.gap_us or 0)}, at most {length})"
+    return f"in the {window.label} that end {end}" if delay_us else f"in the {window.label} before the row"
 
 
 def _availability(group: Group, feature: Feature) -> str:
@@ -244,7 +271,8 @@ def _availability(group: Group, feature: Feature) -> str:
     >>> _availability(risk, Feature("risk__n_7d", known, Window("sliding", "7d", 7), ColumnType("int64")))
     "1m before the row's event, labels as known at the row"
     """
-    before = f"{format_duration(group.delay_us)} before" if group.delay_us else "with" if group.current else "before"
+    holds_own = group.current and feature.window.kind != "tumbling"
+    before = f"{format_duration(group.delay_us)} before" if group.delay_us else "with" if holds_own else "before"
     return f"{before} the row's event" + (", labels as known at the row" if feature.aggregation.label_type else "")
 
 

@@ -89,7 +89,9 @@ def _aggregation(call: Aggregation) -> Document:
 
 
 def _window(window: Window) -> Document:
-    return {"kind": window.kind, "label": window.label, "length_us": window.length_us}
+    told = {"kind": window.kind, "label": window.label, "length_us": window.length_us}
+    later = {"count": window.count, "period": window.period, "zone": window.zone, "gap_us": window.gap_us}
+    return told | {name: value for name, value in later.items() if value is not None}
 
 
 def _computed(item: Computed) -> Document:
@@ -127,7 +129,8 @@ def _read_aggregation(told: Document, scope: Mapping[str, ColumnType]) -> Aggreg
 
 
 def _read_window(told: Document) -> Window:
-    return Window(told["kind"], told["label"], told["length_us"])
+    return Window(told["kind"], told["label"], told["length_us"], told.get("count"), told.get("period"), told.get("zone"),
+                  told.get("gap_us"))
 
 
 def _read_computed(told: Document, scope: Mapping[str, ColumnType]) -> Computed:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.aggregations import aggregation_kind
-from offline_feature_plane.domain.closure import Feature, Group
+from offline_feature_plane.domain.closure import Feature, Group, Window
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.extraction import Value, convert
+from offline_feature_plane.engines.local.calendars import boundaries
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.keys import Codes
@@ -22,9 +23,10 @@ from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.texts import find_text, insert_text
 from offline_feature_plane.errors import NumericOverflow
+from offline_feature_plane.kernels import windows as kinds
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 
-__all__ = ["GroupColumns"]
+__all__ = ["GroupColumns", "in_numbers"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -59,7 +61,7 @@ class GroupColumns:
             if (call.argument, call.condition) not in self._arguments:
                 values = _counted(events) if call.argument is None else events.fields[group.source, call.argument]
                 self._arguments[call.argument, call.condition] = _only(_forget_strangers(values, is_event), chosen[call.condition])
-        windows = list(dict.fromkeys(feature.window.length_us for feature in group.features))
+        windows = list(dict.fromkeys(feature.window for feature in group.features))
         requests = [self._request(feature, windows) for feature in group.features]
         # Where `empty:` must tell a null value from no event at all, one more column says whether there was an event.
         self._evidence: dict[int, int] = {}
@@ -67,12 +69,13 @@ class GroupColumns:
             witness = aggregation_kind(feature.aggregation.function).witness
             if feature.empty is not None and witness is not None:
                 self._evidence[index] = len(requests)
-                requests.append(FeatureRequest(witness, windows.index(feature.window.length_us)))
+                requests.append(FeatureRequest(witness, windows.index(feature.window)))
         handles = {_handle(feature): _label_changes(labels[feature.aggregation.label_type], feature.aggregation.values)
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
         self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
-                             delay_us=group.delay_us, windows=windows, label_changes=handles, features=requests)
+                             delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
+                             label_changes=handles, features=requests)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """The group's columns, by name, for the rows of the next positions.
@@ -97,8 +100,8 @@ class GroupColumns:
             columns[feature.column] = values
         return columns
 
-    def _request(self, feature: Feature, windows: list[int | None]) -> FeatureRequest:
-        call, window = feature.aggregation, windows.index(feature.window.length_us)
+    def _request(self, feature: Feature, windows: list[Window]) -> FeatureRequest:
+        call, window = feature.aggregation, windows.index(feature.window)
         if call.label_type is not None:
             return FeatureRequest(call.function, window, label=_handle(feature), of_resolved=call.of_resolved)
         if call.argument is None and call.condition is None:
@@ -146,6 +149,20 @@ class GroupColumns:
         said = "is beyond float64" if feature.type.kind == "float64" else f"is {wrong.total}, which exceeds {digits}"
         return NumericOverflow(f"{feature.column}: {call} {said}.", fix="Use a shorter window, a smaller scale, or mean.",
                                path=feature.column)
+
+
+def in_numbers(window: Window, events: Events) -> kinds.Window:
+    """A window as the kernels know it: zones become instants."""
+    match window:
+        case Window(kind="last", count=int(count)):
+            return kinds.Latest(count)
+        case Window(kind="calendar", period=str(period), zone=str(zone)):
+            return kinds.Since(boundaries(events.ts, period, zone))
+        case Window(kind="tumbling", length_us=int(length_us)):
+            return kinds.Tumbling(length_us)
+        case Window(kind="session", gap_us=int(gap_us), length_us=int(most_us)):
+            return kinds.Session(gap_us, most_us)
+    return kinds.Sliding(window.length_us)
 
 
 def _find_true(events: Events, source: str, place: int, condition: Expression | None) -> Bools:
