@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane.domain.aggregations import nearest_root
 from offline_feature_plane.kernels import grouprun
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 from offline_feature_plane.kernels.windows import Latest, Session, Since, Sliding, Tumbling, Window
@@ -64,6 +66,23 @@ def places_of(window: Window, upper: int, seen: list[int]) -> list[int]:
             return [i for i, ts in enumerate(seen) if ts > upper - most and max(pauses[i:]) < gap]
 
 
+def deviation(values: list[Fraction]) -> float | None:
+    """The root of the sample variance, which is rounded to 53 bits whatever its size."""
+    if len(values) < 2:
+        return None
+    mean = sum(values) / len(values)
+    return nearest_root(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def quantile(ordered: list[Fraction], share: Fraction, unit: int) -> float | None:
+    """The value at place (n − 1) · share, between two of them in proportion."""
+    if not ordered:
+        return None
+    place = share * (len(ordered) - 1)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return float((low + (place - math.floor(place)) * (high - low)) / unit)
+
+
 def status_at(world: World, event: int, instant: int) -> tuple[int, int]:
     """The label status of an event at an instant: the latest change not after it, the later listed of equals."""
     known = [(at, order, matched, resolved) for order, (position, at, matched, resolved) in enumerate(world.changes)
@@ -82,9 +101,15 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
     matched, resolved = sum(status[0] for status in statuses), sum(status[1] for status in statuses)
     divisor = resolved if request.of_resolved else len(inside)
     seconds = lambda i: float(Fraction(world.ts[row] - world.ts[i], 10**6))  # noqa: E731 - one expression, used twice below
+    exact = sorted(Fraction(present[place]) for place in range(len(present))) if values is not None else []
+    total = sum(exact, Fraction())
     answers = {
-        "count": lambda: len(present), "distinct": lambda: len(set(present)), "sum": lambda: sum(present),
-        "mean": lambda: float(Fraction(sum(present), len(present) * 10**scale)) if present else None,
+        "count": lambda: len(present), "distinct": lambda: len(set(present)),
+        "sum": lambda: float(total) if request.values is not None and request.values.dtype == np.float64 else int(total),
+        "mean": lambda: float(total / (len(present) * 10**scale)) if present else None,
+        "stddev": lambda: deviation([value / 10**scale for value in exact]), "median": lambda: quantile(exact, Fraction(1, 2), 10**scale),
+        "quantile": lambda: quantile(exact, Fraction(request.share), 10**scale),
+        "ratio": lambda: len(present) / len(inside) if inside else None,
         "min": lambda: min(present, default=None), "max": lambda: max(present, default=None),
         "first": lambda: values[inside[0]] if inside else None, "last": lambda: values[inside[-1]] if inside else None,
         "previous": lambda: values[before[-1]] if before else None,
@@ -110,7 +135,11 @@ def requests_of(world: World) -> list[tuple[FeatureRequest, list[Any] | None]]:
         found += [(FeatureRequest(function, window), None) for function in ("count", "seconds_since_first", "seconds_since_last")]
         found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers)
                   for function in ("count", "distinct", "sum", "mean", "min", "max", "first", "last", "previous")]
-        found += [(FeatureRequest(function, window, *floats), world.floats) for function in ("distinct", "min", "max", "last")]
+        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers) for function in ("stddev", "median", "ratio")]
+        found += [(FeatureRequest("quantile", window, *numbers, scale=2, share=share), world.numbers) for share in ("0.3", "0.9999", "1")]
+        found += [(FeatureRequest(function, window, *floats), world.floats)
+                  for function in ("distinct", "min", "max", "last", "sum", "mean", "stddev", "median")]
+        found += [(FeatureRequest("quantile", window, *floats, share=share), world.floats) for share in ("0", "0.75")]
         if all(value is None or abs(value) < 2**31 for value in world.numbers):
             found += [(FeatureRequest(function, window, codes, numbers[1]), world.numbers) for function in ("max", "previous", "distinct")]
         found += [(FeatureRequest("label_count", window, label="fraud"), None), (FeatureRequest("label_rate", window, label="fraud"), None),

@@ -52,8 +52,8 @@ def warm_elsewhere(folder: Path, **environment: str) -> list[Any]:
 @pytest.mark.parametrize("changes", [
     {"ts": np.array([2, 1, 2, 5])}, {"ts": np.array([1, 2, 2, 2**60])}, {"key": np.array([0, 2, 0, 0], np.int32)},
     {"key": np.array([0, -2, 0, 0], np.int32)}, {"is_row": np.ones(3, np.bool_)}, {"delay_us": -1}, {"current": True, "delay_us": 1},
-    {"features": [FeatureRequest("median", 0)]}, {"features": [FeatureRequest("count", 1)]},
-    {"features": [FeatureRequest("sum", 0)]}, {"features": [FeatureRequest("mean", 0, np.ones(4))]},
+    {"features": [FeatureRequest("geometric_mean", 0)]}, {"features": [FeatureRequest("count", 1)]},
+    {"features": [FeatureRequest("sum", 0)]}, {"features": [FeatureRequest("median", 0)]},
     {"features": [FeatureRequest("max", 0)]},
     {"features": [FeatureRequest("label_count", 0, label="unknown")]}, {"features": [FeatureRequest("mean", 0, np.arange(4), scale=19)]},
 ])

@@ -75,7 +75,8 @@ class Aggregation:
     """A call such as `mean(amount)` or `label_rate(chargeback, CHARGEBACK, of: resolved)`, parsed and typed.
 
     `argument` is a field name of the group's source or None; label aggregations carry `label_type`, the label `values` that
-    count, and whether they divide by resolved events only. `version` is that of the aggregation's meaning.
+    count, and whether they divide by resolved events only. `condition` says which events count, over the fields of the group's source;
+    `share` is the decimal text of a quantile's place. `version` is that of the aggregation's meaning.
     """
 
     function: str
@@ -84,11 +85,14 @@ class Aggregation:
     values: tuple[str, ...] = ()
     of_resolved: bool = False
     version: str = "v1"
+    condition: Expression | None = None
+    share: str | None = None
 
     @property
     def text(self) -> str:
         """The call as a profile spells it."""
-        said = [self.argument] if self.argument else [self.label_type, *self.values] if self.label_type else []
+        condition = None if self.condition is None else self.condition.text
+        said = [one for one in (self.argument, self.label_type, *self.values, condition, self.share) if one is not None]
         return f"{self.function}({', '.join([*map(str, said), *(['of: resolved'] if self.of_resolved else [])])})"
 
 
@@ -124,6 +128,16 @@ class Group:
     delay_us: int
     null_key: Literal["skip", "group"]
     features: tuple[Feature, ...]
+
+    def conditions(self) -> tuple[Expression, ...]:
+        """What is asked of every event of its source: `where`, then the conditions of its calls."""
+        asked = [self.where, *(feature.aggregation.condition for feature in self.features)]
+        return tuple(dict.fromkeys(one for one in asked if one is not None))
+
+    def reads(self) -> frozenset[str]:
+        """What it reads of its source's events beside the key: fields, and `ts` if a condition does."""
+        arguments = (feature.aggregation.argument for feature in self.features)
+        return frozenset(one for one in arguments if one is not None).union(*(one.names() for one in self.conditions()))
 
 
 @dataclass(frozen=True)
@@ -194,8 +208,8 @@ class Closure:
 
     def zones(self) -> frozenset[str]:
         """Every zone other than UTC that it names, in an expression or a window (`decisions.md` D11)."""
-        wheres = [group.where for group in self.groups if group.where is not None]
-        said = [one.zones() for one in (*wheres, *(computed.expression for computed in (*self.row_features, *self.derived)))]
+        conditions = [one for group in self.groups for one in group.conditions()]
+        said = [one.zones() for one in (*conditions, *(computed.expression for computed in (*self.row_features, *self.derived)))]
         windows = {feature.window.zone for group in self.groups for feature in group.features if feature.window.zone}
         return frozenset().union(*said, windows - {"UTC"})
 
@@ -210,7 +224,8 @@ class Closure:
 def _lineage(group: Group, feature: Feature) -> str:
     """What a feature is made from: its group, and the fields and labels that it reads."""
     call = feature.aggregation
-    read = [*group.key, *filter(None, [call.argument]), *(sorted(group.where.names()) if group.where else ())]
+    conditions = [one for one in (group.where, call.condition) if one is not None]
+    read = [*group.key, *filter(None, [call.argument]), *(name for one in conditions for name in sorted(one.names()))]
     fields = dict.fromkeys(read)
     labels = f", labels {call.label_type}" if call.label_type else ""
     return f"{group.name}@{group.version} over {group.source}({', '.join(fields)}){labels}"

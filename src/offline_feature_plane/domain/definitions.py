@@ -221,7 +221,7 @@ class Definitions:
     def _features(self, path: str, group: str, name: str, spec: Mapping[str, Any], windows: Sequence[Window],
                   source: Source) -> list[Feature]:
         self.name(path, name, ())
-        call = self.attempt(path, lambda: parse_aggregation(spec["agg"]), AggregationUnsupported)
+        call = self.attempt(path, lambda: parse_aggregation(spec["agg"], scope_of(source)), AggregationUnsupported)
         kind = None if call is None else self._call_type(path, call, source)
         if call is None or kind is None:
             return []

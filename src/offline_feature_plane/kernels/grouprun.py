@@ -108,8 +108,8 @@ def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges], 
         same = (id(feature.values), id(feature.valid))
         arguments.setdefault(same, Argument(slots, feature.values, feature.valid))
         end = ends[feature.window]
-        group = (reducer.state, same, end, feature.label) if reducer.state is not None else (None, same, end, index)
-        shared.setdefault(group, []).append(index)
+        alike = (feature.label, feature.share) if reducer.state is not None else index
+        shared.setdefault((reducer.state, same, end, alike), []).append(index)
     jobs = []
     for (_, same, end, _), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):
         windows = sorted({features[index][0].window for index in indexes})
@@ -148,8 +148,8 @@ def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, 
     _refuse_lengths(ts, [array for array in (feature.values, feature.valid) if array is not None])
     if not 0 <= feature.window < windows:
         raise ValueError(f"there is no {feature.function} over window {feature.window} of {windows}")
-    if reducer.needs_integers and (feature.values is None or feature.values.dtype == np.float64):
-        raise ValueError(f"{feature.function} needs integer values")
+    if reducer.needs_numbers and feature.values is None:
+        raise ValueError(f"{feature.function} needs values")
     if not 0 <= feature.scale <= 18 or not 0 <= (feature.limit or 0) <= GREATEST:
         raise ValueError(f"scale {feature.scale} or limit {feature.limit} is out of range")
 

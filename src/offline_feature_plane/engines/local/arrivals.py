@@ -173,7 +173,7 @@ def _pair(owner: npt.NDArray[Any], part: Int64s, most: int) -> Int64s:
 
 def _taken(events: Events, group: Group, position: Int64s) -> Events:
     """Some positions as events of their own, with the fields that the group reads."""
-    read = {feature.aggregation.argument for feature in group.features} | (group.where.names() if group.where else frozenset())
+    read = group.reads()
     fields = {(source, name): pick(values, position) for (source, name), values in events.fields.items()
               if source == group.source and name in read}
     return replace(events, n=len(position), ts=events.ts[position], source=events.source[position], fields=fields)

@@ -21,7 +21,7 @@ from offline_feature_plane.domain.accounting import (
     target_of,
 )
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
-from offline_feature_plane.domain.closure import Feature, Group
+from offline_feature_plane.domain.closure import Aggregation, Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.evaluation import evaluate, is_true
 from offline_feature_plane.domain.extraction import Value, convert
@@ -117,7 +117,8 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
     for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
         for event in ordered:
             if event.source == group.source:
-                is_true(group.where, event.scope())
+                for condition in group.conditions():
+                    is_true(condition, event.scope())
     world = _World(tuple(ordered), tuple(assertions), task)
     judged = [world.facts(event) for event in ordered]
     dispositions = tuple(dispose(facts, task) for facts in judged)
@@ -265,13 +266,20 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
             continue
         if sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
             label = world.label(event, call.label_type, cut).value if call.label_type else None
-            seen.append(WindowEvent(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
+            seen.append(WindowEvent(event.ts_us, place == rank, _value(event, call), label))
     inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
     argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
     found = aggregation_kind(call.function).meaning(WindowContents(inside, call, argument, row.ts_us))
     if found is NO_EVIDENCE:
         return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
     return found  # type: ignore[return-value]  # it is not NO_EVIDENCE here
+
+
+def _value(event: Event, call: Aggregation) -> Value:
+    """What an event brings to a call: its argument, where its condition is true."""
+    if call.condition is not None and not is_true(call.condition, event.scope()):
+        return None
+    return event.values[call.argument] if call.argument else call.condition is not None or None
 
 
 def _key(row: Event, group: Group) -> list[Value] | None:
