@@ -89,7 +89,7 @@ def test_periods_follow_each_other_without_hole_or_overlap(at, period, zone):
     assert period_around(start - 1, period, zone)[1] == start
     assert period_around(end, period, zone)[0] == end
     least, most = {"day": (1, 1), "week": (7, 7), "month": (28, 31)}[period]
-    assert least * DAY - DAY < end - start <= most * DAY + DAY
+    assert least * DAY - DAY <= end - start <= most * DAY + DAY  # a calendar may leave a day out, or have it twice
 
 
 @settings(max_examples=100, deadline=None)

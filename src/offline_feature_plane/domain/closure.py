@@ -248,7 +248,6 @@ def _meaning(group: Group, feature: Feature) -> str:
 def _span(window: Window, delay_us: int) -> str:
     """Where a window lies, in words."""
     end = f"{format_duration(delay_us)} before the row" if delay_us else "the row"
-    length = format_duration(window.length_us) if window.length_us else ""
     match window.kind:
         case "lifetime":
             return f"in all the time that ends {end}" if delay_us else "in all the time before the row"
@@ -257,9 +256,10 @@ def _span(window: Window, delay_us: int) -> str:
         case "calendar":
             return f"in the local {window.period} ({window.zone}) up to {end}"
         case "tumbling":
-            return f"in the last whole {length}, counted from 1970, up to {end}"
+            return f"in the last whole {format_duration(window.length_us or 0)}, counted from 1970, up to {end}"
         case "session":
-            return f"in the session up to {end} (every pause below {format_duration(window.gap_us or 0)}, at most {length})"
+            gap, most = (format_duration(us or 0) for us in (window.gap_us, window.length_us))
+            return f"in the session up to {end} (every pause below {gap}, at most {most})"
     return f"in the {window.label} that end {end}" if delay_us else f"in the {window.label} before the row"
 
 
