@@ -189,7 +189,7 @@ class Stddev(_Summing):
 def nearest_root(square: Fraction) -> float:
     """The root of a number that was rounded to 53 bits, whatever its size.
 
-    >>> nearest_root(Fraction(9, 4)), nearest_root(Fraction(10) ** 600) == 1e300
+    >>> nearest_root(Fraction(9, 4)), nearest_root(Fraction(4) ** 700) == 2.0**700
     (1.5, True)
     """
     if not square:
