@@ -25,6 +25,7 @@ from offline_feature_plane.corridor.claims import Worker, end_cancelled, submit
 from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
+from offline_feature_plane.corridor.feature_catalog import CataloguedFeature, planned_features
 from offline_feature_plane.corridor.ledger_check import LedgerReport, check_ledger
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
@@ -141,6 +142,10 @@ class Plane:
         """The full contract that an intent expands to."""
         pins = self._planned(intent).pins
         return Pinned(pins.intent, pins.filled, pins.dataset_fingerprint)
+
+    def features(self, intent: Intent) -> tuple[CataloguedFeature, ...]:
+        """The catalog of the features that an intent asks for. Raises as `pin`."""
+        return planned_features(self._planned(intent))
 
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import NoReturn
@@ -40,8 +41,8 @@ def traces(folder: Path) -> dict[str, str]:
 
 def looks(dataset: str, run_key: str) -> list[tuple[str, ...]]:
     """Every command that only looks."""
-    return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("preview", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",),
-            ("show", dataset), ("verify", dataset)]
+    return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("features", dataset),
+            ("preview", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset), ("verify", dataset)]
 
 
 def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> None:
@@ -52,6 +53,18 @@ def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> 
         for options in ((), ("--json",)):
             assert run([*command, *options]) == 0, command
             assert traces(built.folder) == before, command
+
+
+def test_the_catalog_of_an_intent_is_that_of_its_dataset(built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """What each feature is, means and needs is told alike before the build and of the dataset; an author's words are told beside."""
+    assert run(["features", "intent.yaml", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    (manifest,) = open_plane("plane.yaml").datasets()
+    assert run(["features", manifest.dataset_manifest_id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == planned
+    assert [one["name"] for one in planned] == [column.name for column in manifest.core.columns if column.role == "feature"]
+    assert all(one["type"] and one["meaning"] and one["lineage"] and one["availability"] for one in planned)
+    assert all(column.availability for column in manifest.core.columns)
 
 
 def test_computing_again_leaves_nothing(built: SmallPlane) -> None:
@@ -66,7 +79,8 @@ def test_looking_leaves_nothing_in_a_plane_without_one(place: Path, monkeypatch:
     plane = make_plane(place / "p")
     monkeypatch.chdir(plane.folder)
     before = traces(plane.folder)
-    for command in (("plan", "intent.yaml"), ("pin", "intent.yaml"), ("preview", "intent.yaml"), ("runs",), ("datasets",)):
+    for command in (("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("preview", "intent.yaml"),
+                    ("runs",), ("datasets",)):
         assert run(command) == 0, command
         assert traces(plane.folder) == before, command
 

@@ -290,7 +290,7 @@ def test_records_of_a_log_stand_in_the_order_of_their_coordinates(tmp_path):
     partition 0   ──[9 e2]──[10 e1]──      partition 1   ──[0 e3]──      all at 00:00:01
     """
     heads = {"event_id": ["e3", "e1", "e2"], "ts": pa.array([1_767_225_601 * S] * 3, pa.timestamp("us", "UTC")), "partition": [1, 0, 0],
-             "offset": ["0", "10", "9"], "payload_hash": ["c", "a", "b"]}
+             "offset": ["0", "10", "9"], "payload_hash": ["c", "a", "b"], "arrival": [0, 0, 0]}
     values = {"card": ["a", "a", "a"], "shop": ["x", "x", "x"], "amount": pa.array([Decimal("1.00"), Decimal("2.00"), None],
                                                                                    pa.decimal128(6, 2))}
     batch = pa.RecordBatch.from_pydict({name: pa.array(heads[name],

@@ -33,6 +33,7 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
             said["selection"] = asdict(session.select())
             said["columns"] = session.columns()
             batches = list(session.rows())
+            said["hidden"] = session.rows_with_hidden_events()
     except OfsError as wrong:
         return {"error": wrong.code}
     if not batches:

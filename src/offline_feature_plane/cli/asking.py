@@ -105,6 +105,22 @@ def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: boo
         say(f"wrote {output}" if output is not None else pinned.text, nl=output is not None)
 
 
+@ofs.command(short_help="List the features of an intent or a dataset, and what each one means.")
+@click.argument("asked", metavar="INTENT|DATASET")
+@plane_option
+@as_json_option
+@example("ofs features intent.yaml")
+def features(asked: str, plane_path: Path | None, as_json: bool) -> None:
+    """List the feature columns of an intent, or of a published dataset (dm_…): type, class, meaning, lineage, availability."""
+    from offline_feature_plane.cli import showing
+    from offline_feature_plane.corridor.feature_catalog import published_features
+
+    is_dataset = Path(asked).name.startswith("dm_")
+    with open_plane(plane_path, None if is_dataset else Path(asked)) as plane:
+        found = published_features(plane.manifest(asked)) if is_dataset else plane.features(Path(asked))
+    emit_json([feature.document() for feature in found]) if as_json else say(showing.features(found))
+
+
 @ofs.command(short_help="Build and publish the dataset that an intent asks for.")
 @intent_argument
 @click.option("--recompute", is_flag=True, help="Compute again even if this dataset is published, and compare.")

@@ -145,6 +145,15 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def headline(text: str) -> str:
+    r"""The first line of a text, for a place in a list; `--json` has the whole.
+
+    >>> headline("x.json is not a manifest; 2 problems:\n  …")
+    'x.json is not a manifest; 2 problems'
+    """
+    return text.strip().partition("\n")[0].rstrip(":")
+
+
 def seconds(value: float) -> str:
     """A duration for people.
 

@@ -19,6 +19,7 @@ from offline_feature_plane.corridor.retirement import NOT_RETIRED
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.catalog import Listing
+    from offline_feature_plane.corridor.feature_catalog import CataloguedFeature
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
     from offline_feature_plane.corridor.standing import Standing
@@ -45,6 +46,15 @@ def plan(planned: Planned) -> str:
                   table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in document["warnings"]]
     return "\n".join(lines)
+
+
+def features(found: Sequence[CataloguedFeature]) -> str:
+    """The feature catalog: what each column means, in the author's words if there are any, and what it needs."""
+    if not found:
+        return "There are no feature columns."
+    return table(["feature", "type", "class", "available", "meaning"],
+                 [[feature.column.name, feature.column.type, feature.column.numeric_class, feature.column.availability,
+                   feature.said or feature.column.meaning] for feature in found])
 
 
 def preview_document(seen: Preview) -> dict[str, Any]:
@@ -109,6 +119,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
                     "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
+                    "visibility": _visibility(core),
                     "code": document.provenance.ofs_code_release_id,
                     "eligible": _eligible(core),
                     "complete": f"{core.eligibility.complete} ({core.eligibility.evidence_kind.replace('_', ' ')})"}), "",
@@ -121,8 +132,13 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
     return "\n".join(lines)
 
 
+def _visibility(core: Core) -> str:
+    visibility, hidden = core.replay["visibility"], core.replay["rows_with_hidden_events"]
+    return f"arrival (rows with hidden events: {hidden:,})" if visibility == "arrival" else str(visibility)
+
+
 def _stands(standing: Standing) -> list[str]:
-    retired = [] if standing.retirement is None else [f"{style('retired', 'yellow')}: {standing.retirement}"]
+    retired = [] if standing.retirement is None else [style(str(standing.retirement), "yellow")]
     return [*retired, *(f"replaces {fact.supersedes}: {fact.backfill_reason}" for fact in standing.supersedes),
             *(f"{style('replaced', 'yellow')} by {fact.dataset_manifest_id}: {fact.backfill_reason}" for fact in standing.superseded_by)]
 
@@ -145,7 +161,7 @@ def datasets(listing: Listing) -> str:
     lines = [table(["dataset", "rows", "features", "label as-of", "eligible"],
                    [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
                      _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
-    lines += [f"{style('retired', 'yellow')}: {dm_id} was {retired}" for dm_id, retired in listing.retired.items()]
+    lines += [f"{dm_id} was {style(str(retired), 'yellow')}" for dm_id, retired in listing.retired.items()]
     return "\n".join(lines)
 
 

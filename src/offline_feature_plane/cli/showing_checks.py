@@ -65,7 +65,7 @@ def _verdict(report: Verification) -> str:
     if retired is None:
         return f"{name} is {style('intact', 'green')}: {_many(report.row_count, 'row')} in {_many(report.leaves, 'leaf', 'leaves')}"
     what = "what is kept of it is" if retired.expiry is not None else "it is"
-    return f"{name} was {style('retired', 'yellow')}: {retired}; {what} {style('intact', 'green')}"
+    return f"{name} was {style(str(retired), 'yellow')}; {what} {style('intact', 'green')}"
 
 
 def _mark(*, good: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from offline_feature_plane.cli.output import pairs, style, table
+from offline_feature_plane.cli.output import headline, pairs, style, table
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.worker import Ended
@@ -70,7 +70,7 @@ def ended(one: Ended) -> str:
     good = {"PUBLISHED", "ALREADY_PUBLISHED"}
     told = one.published.manifest.dm_id if one.published else one.error.code if one.error else ""
     line = f"{one.run_key[:12]}  {style(one.outcome, 'green' if one.outcome in good else 'yellow')}  {told}".rstrip()
-    return line if one.error is None else f"{line}: {one.error.what.splitlines()[0]}"
+    return line if one.error is None else f"{line}: {headline(one.error.what)}"
 
 
 def cancelled(found: Run) -> str:

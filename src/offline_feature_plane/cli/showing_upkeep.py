@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offline_feature_plane.cli.output import size, style, table
+from offline_feature_plane.cli.output import headline, size, style, table
 from offline_feature_plane.domain.identity import run_key as key_of
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def collection(found: Collection) -> str:
 
 
 def _rows(items: tuple[Item, ...]) -> list[list[str | int]]:
-    return [[item.key, item.size_bytes, item.why] for item in items]
+    return [[item.key, item.size_bytes, headline(item.why)] for item in items]
 
 
 def ledger_report(report: LedgerReport) -> str:
     """How many runs were looked at, and all that is wrong."""
-    lines = [f"{style('✗', 'red')} {one.run_key} {f'({one.request_id})' if one.request_id else ''}".rstrip() + f"\n    {one.what}"
+    lines = [f"{style('✗', 'red')} {one.run_key} {f'({one.request_id})' if one.request_id else ''}".rstrip() + f"\n    {headline(one.what)}"
              for one in report.findings]
     runs = f"{report.runs:,} run{'' if report.runs == 1 else 's'}"
     verdict = style("sound", "green") if report.sound else style("NOT SOUND", "red")
@@ -64,7 +64,7 @@ def rebuilding(found: Rebuilding) -> str:
                      run.reason_code or (run.result or {}).get("dataset_manifest_id", "")] for run in found.runs], right=frozenset({3})),
              ""] if found.runs else []
     verb = "is" if found.applied else "would be"
-    lines += [f"{style('✗', 'red')} {one.run_key} {verb} quarantined ({one.code})\n    {one.what}" for one in found.doubtful]
+    lines += [f"{style('✗', 'red')} {one.run_key} {verb} quarantined ({one.code})\n    {headline(one.what)}" for one in found.doubtful]
     count = f"{len(found.runs):,} run{'' if len(found.runs) == 1 else 's'}"
     if found.applied:
         return "\n".join([*lines, f"{style('✓', 'green')} the ledger has {count} from the store"])

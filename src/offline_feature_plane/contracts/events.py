@@ -8,8 +8,8 @@ from __future__ import annotations
 
 EVENT_RECORD_SCHEMA = "learning.archive_event_record.v1"
 
-# What precedes the typed fields in the batches of a record slice.
-RECORD_COLUMNS = ("event_id", "ts", "partition", "offset", "payload_hash")
+# What precedes the typed fields in the batches of a record slice; `arrival` is the running maximum of the log's time (`domain.visibility`).
+RECORD_COLUMNS = ("event_id", "ts", "partition", "offset", "payload_hash", "arrival")
 
 # Every member of an archived record, in the order of Parquet columns. All are text but `partition` (int32) and, in JSON Lines, `payload`.
 STORED_COLUMNS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",

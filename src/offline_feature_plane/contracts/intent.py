@@ -19,6 +19,7 @@ from offline_feature_plane.domain.basis import Range, Selector, offset_number
 from offline_feature_plane.domain.coverage import parse_share
 from offline_feature_plane.domain.instants import format_duration, format_instant, parse_duration, parse_instant
 from offline_feature_plane.domain.resolution import find_rule
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
 
 __all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CoveragePolicy", "FeatureDefinitionSet", "FileSetBasis",
@@ -263,6 +264,7 @@ class BuildIntent(Contract):
     sampling: SamplingRule | None = None
     identifiers: Annotated[TokenizedIdentifiers | RawIdentifiers, Field(discriminator="mode")]
     cold_rows: Literal["mark", "exclude", "allow"] = "mark"
+    visibility: Visibility = "event_time"
     coverage_policy: CoveragePolicy = Field(default_factory=CoveragePolicy)
     correction: Text | None = None
     run_facts_ref: Text

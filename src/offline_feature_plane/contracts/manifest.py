@@ -30,6 +30,7 @@ class SchemaColumn(Contract):
     lineage: str
     identifier: str | None
     meaning: str
+    availability: str
 
 
 class SplitFacts(Contract):

@@ -20,8 +20,9 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
              tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
-    In: what the intent means and what it was resolved to. Out: the actor and the request id, paths, files' names, the label
-    store's marker (what was observed after the cut changes no row), why identifiers are raw, supersession.
+    In: what the intent means and what it was resolved to; `visibility` came later and is named unless it is `event_time`.
+    Out: the actor and the request id, paths, files' names, the label store's marker (what was observed after the cut changes no
+    row), why identifiers are raw, supersession.
 
     Args:
         intent: the validated contract.
@@ -66,4 +67,5 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
         "config_digest": config_digest,
         "ofs_code_release_id": intent.ofs_code_release_id,
         "tzdata": tzdata,
+        **({} if intent.visibility == "event_time" else {"visibility": intent.visibility}),
     }

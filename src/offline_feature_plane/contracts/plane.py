@@ -14,13 +14,14 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from offline_feature_plane.contracts.intent import Instant, RunId
 from offline_feature_plane.contracts.model import Contract, Text, shown
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
 __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens", "config_meaning",
            "memory_bytes"]
 
-_NO_MEANING = frozenset({"path", "format"})
+_NO_MEANING = {"path", "format"}
 
 _MEMORY = re.compile(r"[1-9][0-9]*(?:\.[0-9]+)? ?(?:[KMGT]B|[KMGT]iB)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -75,7 +76,9 @@ class EventTable(Contract):
     time: Text = Field(description="The column that says when an event happened.")
     id: Text | None = Field(None, description="The column that identifies an event; without it events are named by row, and labels cannot "
                                               "refer to them.")
-    zone: Zone | None = Field(None, description="The time zone of the time column, if its values carry none.")
+    arrival: Text | None = Field(None, description="The column that says when an event arrived; needed by intents with "
+                                                   "`visibility: arrival`, and read by no other.")
+    zone: Zone | None = Field(None, description="The time zone of the time columns, if their values carry none.")
     history_start: Instant | None = Field(None, description="The instant from which the table is complete; default: its first event.")
     format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="The file format, if the names do not show it.")
 
@@ -187,7 +190,7 @@ def memory_bytes(text: str) -> int:
 
 
 def config_meaning(settings: Settings, *, topics: Collection[str] | None = None, label_types: Collection[str] | None = None,
-            outputs: Collection[str] | None = None) -> dict[str, Any]:
+            outputs: Collection[str] | None = None, visibility: Visibility = "event_time") -> dict[str, Any]:
     """The settings that change rows or verdicts, and nothing else: what `config_digest` is taken of (`decisions.md` D11).
 
     Never paths, formats, engine, memory, threads, store, ledger: the input bytes are pinned separately. What a dataset does not use
@@ -198,9 +201,12 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
         topics: the tables and archives in use; None means all.
         label_types: the label types in use; None means all.
         outputs: the world inputs in use; None means that there may be some.
+        visibility: only under `arrival` does it matter which column says when an event arrived.
     """
+    silent = _NO_MEANING if visibility == "arrival" else _NO_MEANING | {"arrival"}
+
     def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
-        return {name: one.model_dump(mode="json", exclude=set(_NO_MEANING)) for name, one in sorted(kept.items())
+        return {name: one.model_dump(mode="json", exclude=silent) for name, one in sorted(kept.items())
                 if wanted is None or name in wanted}
     judged = outputs is None or len(outputs) > 0
     gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}

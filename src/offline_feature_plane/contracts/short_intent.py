@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from offline_feature_plane.contracts.intent import DatasetId, Duration, Instant, RequestId, RunId, ScenarioId, SplitName
 from offline_feature_plane.contracts.model import Codes, Contract, Text
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.errors import (
     BasisUnresolved,
     ConfigRevisionMissing,
@@ -92,6 +93,8 @@ class ShortIntent(Contract):
     identifiers: Literal["tokenized"] | dict[str, str] | None = Field(None, description="`tokenized` (default) or {mode: raw, reason: …}.")
     cold_rows: Literal["mark", "exclude", "allow"] | None = Field(None, description="What becomes of rows whose windows reach before known "
                                                                                     "history; default: mark.")
+    visibility: Visibility | None = Field(None, description="Which events a row sees: those that happened before it (`event_time`, the "
+                                                            "default), or of these the ones that had arrived (`arrival`).")
     replay_basis: list[dict[str, Any]] | None = Field(None, description="Ranges or selectors; default: everything that the plane has.")
     run_facts: Text | None = Field(None, description="The run facts view with evidence for world inputs.")
     required_outputs: list[Text] | None = Field(None, description="World inputs that need a PASS.")

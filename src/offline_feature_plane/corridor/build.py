@@ -90,4 +90,4 @@ def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts
         labelled = resolve_labels(session, planned, receipts)
         selected = select_rows(session, planned, replayed, labelled, receipts)
         staged = stage_rows(session, folder / "staged", receipts)
-        return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged)
+        return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged, session.rows_with_hidden_events())

@@ -65,7 +65,8 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         sampling=None if sampling is None else Sampling(sampling.seed, tuple(sorted(sampling.rates.items())), sampling.by),
         cold_rows=intent.cold_rows,
         history_start_us=tuple((source.name, histories.get(source.name)) for source in closure.sources),
-        token_key=_checked_key(intent, token_key))
+        token_key=_checked_key(intent, token_key),
+        visibility=intent.visibility)
 
 
 def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | None:

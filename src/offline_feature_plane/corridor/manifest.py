@@ -14,11 +14,11 @@ from offline_feature_plane.contracts.manifest import (
     Eligibility,
     Evidence,
     Provenance,
-    SchemaColumn,
     SplitFacts,
     TypeCoverage,
 )
 from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.corridor.feature_catalog import schema_column
 from offline_feature_plane.corridor.gates import as_contract
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
@@ -49,6 +49,7 @@ class Computed:
     gates: tuple[GateResult, ...]
     columns: tuple[Column, ...]
     staged: Staged
+    rows_with_hidden_events: int
 
 
 def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files: StoredFiles, receipts: Sequence[ArtifactRef],
@@ -114,16 +115,15 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         events_digest=computed.replayed.events_digest,
         label_slice_digest=computed.labelled.slice_digest,
         row_count=staged.rows,
-        columns=[SchemaColumn(name=column.name, type=str(column.type), role=column.role, nullable=column.nullable,
-                              numeric_class=column.numeric_class, lineage=column.lineage, identifier=column.identifier,
-                              meaning=column.meaning) for column in computed.columns],
+        columns=[schema_column(column) for column in computed.columns],
         row_accounting=dict(selection.accounting),
         splits=_splits(task, selection),
         coverage=[TypeCoverage(label_type=label_type, **counts) for label_type, counts in sorted(selection.coverage.items())],
         labels=_label_facts(task, computed.labelled),
         replay={"events_read": computed.replayed.events_read, "events_admitted": computed.replayed.events_admitted,
                 "first_event": _instant(computed.replayed.first_ts_us), "last_event": _instant(computed.replayed.last_ts_us),
-                "history_start": pins.history_start},
+                "history_start": pins.history_start, "visibility": task.visibility,
+                "rows_with_hidden_events": computed.rows_with_hidden_events},
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
         gates=gates,

@@ -35,7 +35,7 @@ from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import ArrivalUnknown, OfsError
 from offline_feature_plane.ports.inputs import EventInput, EventSource, LabelTable
 
 __all__ = ["Planned", "SubmittedIntent", "plan"]
@@ -98,6 +98,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
     try:
         pinned = pin_inputs(submitted, inputs)
         expanded = write_out(submitted, pinned, inputs)
+        _check_arrival(expanded.intent, pinned)
         proof = prove(expanded, pinned, submitted, inputs)
         histories = _histories(expanded.closure, inputs.event_sources)
         task = task_of(expanded.intent, expanded.closure, pinned.token_key, histories)
@@ -126,6 +127,13 @@ def _located(error: OfsError, document: Document) -> OfsError:
     return document.locate(error)
 
 
+def _check_arrival(intent: BuildIntent, pinned: PinnedInputs) -> None:
+    """Where rows see what had arrived, every topic must say when it did. Raises ArrivalUnknown (`decisions.md` D21)."""
+    silent = [topic for topic, events in pinned.events.items() if not events.knows_arrival]
+    if intent.visibility == "arrival" and silent:
+        raise ArrivalUnknown(f"nothing says when events of {', '.join(silent)} arrived.", path="$.visibility")
+
+
 def _histories(closure: Closure, sources: Sequence[EventSource]) -> dict[str, int | None]:
     """Per source of the closure from when on it is complete: the latest start that is declared for any of its event types' topics."""
     declared = {topic: start for source in sources for topic in source.topics if (start := source.history_start_us(topic)) is not None}
@@ -137,10 +145,10 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
     """Everything that decides the dataset, with its fingerprint."""
     intent, closure = expanded.intent, expanded.closure
     meaningful = config_meaning(inputs.settings, topics=pinned.events.keys(), label_types=[one.label_type for one in pinned.labels],
-                                outputs=intent.join_scope.required_output_ids)
+                                outputs=intent.join_scope.required_output_ids, visibility=intent.visibility)
     meant = identity(intent, ranges=proof.ranges, closure=closure, config_digest=config_digest(meaningful),
                      run_facts_digest=proof.granted.run_facts_digest, world_inputs=proof.granted.inputs,
-                     tzdata=inputs.tzdata if _names_zone(closure, task) else None)
+                     tzdata=inputs.tzdata if closure.zones() or (task.where and task.where.zones()) else None)
     fingerprint = dataset_fingerprint(meant)
     described = describe(closure)
     profile = pinned.profile
@@ -155,16 +163,11 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
         refs_from=Path(os.path.relpath(folder.resolve(), inputs.folder.resolve())).as_posix())
 
 
-def _names_zone(closure: Closure, task: Task) -> bool:
-    wheres = [group.where for group in closure.groups if group.where is not None] + ([task.where] if task.where is not None else [])
-    return any(one.zones() for one in (*wheres, *(item.expression for item in (*closure.row_features, *closure.derived))))
-
-
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:
     """The pins, where everything comes from, and about what it will cost."""
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
                *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
-    cost = estimate(sources, closure, len(pinned.labels))
+    cost = estimate(sources, closure, len(pinned.labels), pins.intent["visibility"])
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost,
                      warnings=[*_warn(pinned.profile, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])

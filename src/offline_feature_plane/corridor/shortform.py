@@ -201,6 +201,7 @@ class _Writer:
             "sampling": self.sampling(),
             "identifiers": self.identifiers(),
             "cold_rows": self.fill(short.get("cold_rows"), "$.cold_rows", "mark", "schema constant"),
+            "visibility": self.fill(short.get("visibility"), "$.visibility", "event_time", "schema constant"),
             "coverage_policy": self.coverage(),
             "correction": short.get("correction"),
             "run_facts_ref": self.fill(short.get("run_facts"), "$.run_facts_ref", facts or NO_RUN_FACTS,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from offline_feature_plane.contracts.plan import Estimate, SourceFile, SourcePlan
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.footprint import held_bytes
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.ports.inputs import LabelTable
 
 # Measured on two cores: a fixed part for starting, then per event for moving it and per event and column for computing and writing.
@@ -19,12 +20,12 @@ def describe_labels(table: LabelTable, read_by: str) -> SourcePlan:
     return SourcePlan(name=table.label_type, kind="labels", read_by=read_by, log_id=table.log_id, files=files, ranges=[])
 
 
-def estimate(sources: Sequence[SourcePlan], closure: Closure, label_types: int) -> Estimate:
+def estimate(sources: Sequence[SourcePlan], closure: Closure, label_types: int, visibility: Visibility) -> Estimate:
     """Roughly how long and how large the build will be."""
     events = sum(file.rows for source in sources if source.kind != "labels" for file in source.files)
     labels = sum(file.rows for source in sources if source.kind == "labels" for file in source.files)
     columns = len(closure.columns())
     return Estimate(events=events, labels=labels, feature_columns=columns,
                     input_bytes=sum(file.size_bytes for source in sources for file in source.files),
-                    memory_bytes=held_bytes(closure, label_types, events, labels),
+                    memory_bytes=held_bytes(closure, label_types, events, labels, visibility),
                     seconds=round(START_S + (events + labels) * EVENT_US / 1e6 + events * columns * CELL_US / 1e6))

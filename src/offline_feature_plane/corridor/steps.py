@@ -100,7 +100,7 @@ def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Stag
     with receipts.phase("staging") as facts:
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts),
-                     execution=dict(session.execution()))
+                     execution=dict(session.execution()), rows_with_hidden_events=session.rows_with_hidden_events())
     return staged
 
 

@@ -240,7 +240,7 @@ def _config_digest(pins: Pins, settings: Settings) -> str:
     intent = pins.intent
     labels = {*intent["label_basis"]["label_types"], *closure_from(pins.closure, intent["subject"]["source"]).label_types()}
     return config_digest(config_meaning(settings, topics={entry["topic"] for entry in intent["replay_basis"]}, label_types=labels,
-                                        outputs=intent["join_scope"]["required_output_ids"]))
+                                        outputs=intent["join_scope"]["required_output_ids"], visibility=intent["visibility"]))
 
 
 def _for_another(error: OfsError) -> OfsError:

@@ -66,7 +66,7 @@ class ColumnType:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a dataset: its name, type, role and where it comes from (lineage)."""
+    """One column of a dataset: its name, type, role, what it is made from (lineage), and what must be known before it is (availability)."""
 
     name: str
     type: ColumnType
@@ -76,3 +76,4 @@ class Column:
     lineage: str = ""
     identifier: str | None = None
     meaning: str = ""
+    availability: str = ""

@@ -7,11 +7,12 @@ which columns leave. It names no file, engine, path or thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
-from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.expressions import Expression
+from offline_feature_plane.domain.visibility import Visibility
 
 Disposition = Literal[
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
@@ -21,6 +22,8 @@ DISPOSITIONS: tuple[Disposition, ...] = (
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
     "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
 )
+
+AT_THE_ASOF: Final = "at the label as-of"
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Task:
     cold_rows: Literal["mark", "exclude", "allow"]
     history_start_us: tuple[tuple[str, int | None], ...]
     token_key: TokenKey | None
+    visibility: Visibility = "event_time"
 
 
 def as_leaving(column: Column, task: Task) -> Column:
@@ -111,29 +115,34 @@ def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
     `event_id`, `ts`, features (groups, row features, derived), then per label type `<type>__value, __status, __observed_time,
     __assertion_id`, then `target`, `split`, and the marks that apply: `mature`, `cold`, `weight`.
     """
-    found = [Column("event_id", id_type, "id", nullable=False, lineage=task.subject, meaning="the row's event"),
-             Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage=task.subject, meaning="when the row's event happened"),
+    found = [Column("event_id", id_type, "id", nullable=False, lineage=task.subject, meaning="the row's event",
+                    availability=WITH_THE_ROW),
+             Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage=task.subject, meaning="when the row's event happened",
+                    availability=WITH_THE_ROW),
              *(as_leaving(column, task) for column in task.closure.columns())]
     for label_type in task.labels.types:
         lineage = f"labels {label_type} by {task.labels.rule}"
-        found += [Column(f"{label_type}__value", ColumnType("string"), "label", lineage=lineage, meaning="what holds at the as-of"),
-                  Column(f"{label_type}__status", ColumnType("string"), "label", nullable=False, lineage=lineage,
-                         meaning="RESOLVED, CONFLICT or NOT_FOUND at the as-of"),
-                  Column(f"{label_type}__observed_time", ColumnType("timestamp"), "label", lineage=lineage,
-                         meaning="when the assertion that holds became known"),
-                  Column(f"{label_type}__assertion_id", ColumnType("string"), "label", lineage=lineage,
-                         meaning="the id of the assertion that holds")]
+        text = ColumnType("string")
+        for part, kind, nullable, meaning in (
+                ("value", text, True, "what holds at the as-of"),
+                ("status", text, False, "RESOLVED, CONFLICT or NOT_FOUND at the as-of"),
+                ("observed_time", ColumnType("timestamp"), True, "when the assertion that holds became known"),
+                ("assertion_id", text, True, "the id of the assertion that holds")):
+            found.append(Column(f"{label_type}__{part}", kind, "label", nullable=nullable, lineage=lineage, meaning=meaning,
+                                availability=AT_THE_ASOF))
     if task.target is not None:
         said = f"1 for {', '.join(task.target.positive)}; unlabeled: {task.target.unlabeled}"
-        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}__value", meaning=said))
-    found.append(Column("split", ColumnType("string"), "split", nullable=False, lineage="ts", meaning="the split whose range holds ts"))
+        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}__value", meaning=said,
+                            availability=AT_THE_ASOF))
+    found.append(Column("split", ColumnType("string"), "split", nullable=False, lineage="ts", meaning="the split whose range holds ts",
+                        availability=WITH_THE_ROW))
     if task.labels.immature == "mark" and task.labels.maturity_us is not None:
         found.append(Column("mature", ColumnType("bool"), "mark", nullable=False, lineage="ts",
-                            meaning="was the event old enough at the as-of for its label to have arrived?"))
+                            meaning="was the event old enough at the as-of for its label to have arrived?", availability=AT_THE_ASOF))
     if task.cold_rows == "mark":
         found.append(Column("cold", ColumnType("bool"), "mark", nullable=False, lineage="ts",
-                            meaning="does the deepest window begin before the known history?"))
+                            meaning="does the deepest window begin before the known history?", availability=WITH_THE_ROW))
     if task.sampling is not None:
         found.append(Column("weight", ColumnType("float64"), "weight", nullable=False, lineage="target",
-                            meaning="1 ÷ the rate at which rows of this class were kept"))
+                            meaning="1 ÷ the rate at which rows of this class were kept", availability=AT_THE_ASOF))
     return tuple(found)

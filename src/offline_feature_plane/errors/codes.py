@@ -164,6 +164,12 @@ class ReplayBasisMismatch(UnprovenError):
     fix = "Restore the pinned bytes, or write a new intent that pins the new ones."
 
 
+class ArrivalUnknown(UnprovenError):
+    """Rows are to see only what had arrived, and nothing says when events of a table did."""
+
+    fix = "Name the column under `events:` in plane.yaml as `arrival:`, or ask for `visibility: event_time`."
+
+
 class LabelStoreUnavailable(UnprovenError):
     """The label timeline cannot be read."""
 

@@ -395,6 +395,9 @@ class EngineSession(Protocol):
     def execution(self) -> Mapping[str, Any]:
         """How the work is done on this machine, and why so, as far as it is known: evidence for receipts."""
 
+    def rows_with_hidden_events(self) -> int:
+        """Of the rows that were given so far, how many have an event in a window that arrived after them; 0 under `event_time` (D21)."""
+
 
 class Engine(Protocol):
     """Moves rows and computes features. `name` and `version` go into the evidence."""

@@ -39,7 +39,8 @@ class PlainTable:
     """A table of the user's own, as an engine must read it.
 
     `topic` is the name in plane.yaml and also the event type; offsets do not exist, the total order is `(ts, event_id)`
-    (`decisions.md` D14). `columns` maps the file's column names to their engine-neutral types (as Arrow type text).
+    (`decisions.md` D14). `arrival_column` says when an event arrived, None if nothing does.
+    `columns` maps the file's column names to their engine-neutral types (as Arrow type text).
     `id_column` None: ids are `<log_id8>:<row>` with rows counted over files in `files` order. `zone` None only if the time column has one.
     """
 
@@ -52,6 +53,7 @@ class PlainTable:
     time_column: str
     zone: str | None
     columns: tuple[tuple[str, str], ...]
+    arrival_column: str | None = None
 
     @property
     def rows(self) -> int:
@@ -175,6 +177,10 @@ class PinnedEvents(Protocol):
     @property
     def names_events(self) -> bool:
         """Do its events carry ids that labels can refer to?"""
+
+    @property
+    def knows_arrival(self) -> bool:
+        """Does it say when its events arrived (`decisions.md` D21)?"""
 
     @property
     def table_files(self) -> tuple[Path, ...]:

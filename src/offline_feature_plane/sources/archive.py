@@ -24,6 +24,7 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.instants import parse_instant, parse_offset_instant
 from offline_feature_plane.domain.path_texts import path_fault
+from offline_feature_plane.domain.visibility import ArrivalClock
 from offline_feature_plane.errors import OfsError, RefInvalid, RefScopeInvalid, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.plain_files import open_in_place, read_small, resolved
 from offline_feature_plane.ports.inputs import Lane, PinnedFile
@@ -31,7 +32,7 @@ from offline_feature_plane.sources.segments import Segment, read_in_order
 from offline_feature_plane.sources.selectors import resolve_selector
 
 _BATCH = 8_192
-_HEAD = tuple(zip(RECORD_COLUMNS, (pa.string(), pa.int64(), pa.int32(), pa.string(), pa.string()), strict=True))
+_HEAD = tuple(zip(RECORD_COLUMNS, (pa.string(), pa.int64(), pa.int32(), pa.string(), pa.string(), pa.int64()), strict=True))
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class PinnedArchive:
     zone: str | None
     segments: tuple[Segment, ...]
     names_events: ClassVar[bool] = True
+    knows_arrival: ClassVar[bool] = True
     table_files: ClassVar[tuple[Path, ...]] = ()
 
     @property
@@ -172,21 +174,26 @@ class ArchivedRecords:
         """Hand out the events by source, in batches, and return how many coordinates gave none, by reason."""
         left_out: dict[str, int] = {}
         held: dict[str, list[Record]] = {one.name: [] for one in self.typings}
+        arrived: dict[str, list[int]] = {one.name: [] for one in self.typings}
+        clock = ArrivalClock()
         typings = {one.name: one for one in self.typings}
         judge = admission.judge
         for record in read_in_order(self.segments, self.ranges):
             reason, source = judge(record)
+            arrival = clock.read(record.partition, record.log_us) if record is not None else 0
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1
             elif record is not None and source is not None:
                 mine = held[source]
                 mine.append(record)
+                arrived[source].append(arrival)
                 if len(mine) == _BATCH:
-                    take(source, typings[source].batch(mine))
+                    take(source, typings[source].batch(mine, arrived[source]))
                     mine.clear()
+                    arrived[source].clear()
         for source, rest in held.items():
             if rest:
-                take(source, typings[source].batch(rest))
+                take(source, typings[source].batch(rest, arrived[source]))
         return left_out
 
 
@@ -198,7 +205,7 @@ class _Typing:
         self._fields: tuple[tuple[Field, Extractor], ...] = tuple((one, extractor(one, zone)) for one in source.fields)
         self._schema = pa.schema([*_HEAD, *((one.name, arrow_type(one.type)) for one in source.fields)])
 
-    def batch(self, records: Sequence[Record]) -> pa.RecordBatch:
+    def batch(self, records: Sequence[Record], arrived: Sequence[int]) -> pa.RecordBatch:
         """One row per record. Raises what extraction raises, with the coordinate of the first record that it refuses."""
         payloads = [record.payload or {} for record in records]
         try:
@@ -208,7 +215,7 @@ class _Typing:
                 self._check(record, payload)
             raise
         head = [[record.event_id for record in records], [record.ts_us for record in records], [record.partition for record in records],
-                [record.offset for record in records], [record.digest for record in records]]
+                [record.offset for record in records], [record.digest for record in records], arrived]
         arrays = [pa.array(values, kind) for values, (_, kind) in zip(head, _HEAD, strict=True)]
         arrays += [_column(values, one.type) for values, (one, _) in zip(typed, self._fields, strict=True)]
         return pa.record_batch(arrays, schema=self._schema)

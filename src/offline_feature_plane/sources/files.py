@@ -47,6 +47,7 @@ class TableMapping:
     zone: str | None = None
     history_start_us: int | None = None
     form: str | None = None
+    arrival: str | None = None
 
 
 class PlainTableSource:
@@ -63,7 +64,7 @@ class PlainTableSource:
     def of(cls, settings: Settings) -> PlainTableSource:
         """The source of a plane's `events:`."""
         return cls({topic: TableMapping(Path(one.path), one.time, one.id, one.zone,
-                                        None if one.history_start is None else parse_instant(one.history_start), one.format)
+                                        None if one.history_start is None else parse_instant(one.history_start), one.format, one.arrival)
                     for topic, one in settings.events.items()})
 
     @property
@@ -100,6 +101,11 @@ class PinnedTable:
     def names_events(self) -> bool:
         """Is an id mapped?"""
         return self.table.id_column is not None
+
+    @property
+    def knows_arrival(self) -> bool:
+        """Is a column mapped that says it?"""
+        return self.table.arrival_column is not None
 
     @property
     def table_files(self) -> tuple[Path, ...]:
@@ -153,13 +159,16 @@ def pin_table(topic: str, mapping: TableMapping) -> PlainTable:
         named_zone(mapping.zone)
     files = pin_files(mapping.path, mapping.form)
     columns = dict(files.columns)
-    for role, column in (("time", mapping.time), ("id", mapping.id)):
+    for role, column in (("time", mapping.time), ("id", mapping.id), ("arrival", mapping.arrival)):
         if column is not None and column not in columns:
             raise unknown_column(column, columns, f"{where}.{role}", str(mapping.path))
-    _check_time(files, mapping, columns[mapping.time], f"{where}.time")
+    for role, column in (("time", mapping.time), ("arrival", mapping.arrival)):
+        if column is not None:
+            _check_time(files, column, mapping.zone, columns[column], f"{where}.{role}")
     id_type = ColumnType("string") if mapping.id is None else _id_type(files, mapping.id, columns[mapping.id], f"{where}.id")
     log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
-    return PlainTable(topic, log_id, files.form, files.files, mapping.id, id_type, mapping.time, mapping.zone, files.columns)
+    return PlainTable(topic, log_id, files.form, files.files, mapping.id, id_type, mapping.time, mapping.zone, files.columns,
+                      mapping.arrival)
 
 
 def unknown_column(column: str, known: Any, path: str, place: str) -> SourceColumnUnknown:
@@ -169,22 +178,22 @@ def unknown_column(column: str, known: Any, path: str, place: str) -> SourceColu
     return SourceColumnUnknown(f"{place} has no column {column!r}.", path=path, fix=fix)
 
 
-def _check_time(files: FileSet, mapping: TableMapping, kind: str, path: str) -> None:
+def _check_time(files: FileSet, column: str, zone: str | None, kind: str, path: str) -> None:
     if kind.startswith("timestamp"):
-        if "tz=" not in kind and mapping.zone is None:
-            raise TimeZoneUndeclared(f"{mapping.time} is {kind}, without a zone.", path=path)
+        if "tz=" not in kind and zone is None:
+            raise TimeZoneUndeclared(f"{column} is {kind}, without a zone.", path=path)
         return
     if kind.startswith("date"):
-        raise SourceTypeMismatch(f"{mapping.time} is {kind}: a day, not an instant.", path=path,
+        raise SourceTypeMismatch(f"{column} is {kind}: a day, not an instant.", path=path,
                                  fix="Write the moment that is meant as a timestamp; if that is the day's first one, cast the column to "
                                      "a timestamp and declare its `zone:`.")
     if not _TEXT.fullmatch(kind) and kind != "json":
-        raise SourceTypeMismatch(f"{mapping.time} is {kind}, which is not a time.", path=path,
+        raise SourceTypeMismatch(f"{column} is {kind}, which is not a time.", path=path,
                                  fix="Map a timestamp column, or text in RFC 3339.")
-    value = first_value(files, mapping.time)
+    value = first_value(files, column)
     try:
         if value is not None:
-            to_instant(value, mapping.zone, mapping.time)
+            to_instant(value, zone, column)
     except TimeZoneUndeclared as wrong:
         raise TimeZoneUndeclared(wrong.what, path=path) from wrong
     except ReplayEventInvalid as wrong:

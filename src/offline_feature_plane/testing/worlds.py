@@ -29,11 +29,12 @@ from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTabl
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import SegmentForm, archived, write_archive
 
-__all__ = ["RUN", "SECOND", "START", "Archive", "Labels", "Stored", "Table", "World"]
+__all__ = ["ARRIVED", "RUN", "SECOND", "START", "Archive", "Labels", "Stored", "Table", "World"]
 
 START, SECOND = 1_767_225_600_000_000, 1_000_000  # 2026-01-01T00:00:00Z, a Thursday
 INT, TEXT = ColumnType("int64"), ColumnType("string")
 RUN = "worlds"
+ARRIVED = "arrived"  # the column that says when an event of a table arrived, where it has one
 _SAFE = 2**53
 Form = Literal["parquet", "csv", "jsonl"]
 Row = Mapping[str, Any]
@@ -89,6 +90,7 @@ class Stored:
     kinds: Mapping[str, ColumnType]
     run: str = RUN
     empty: bool = False
+    log_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Archive:
             payload = None if one.empty else {name: _told(one.row[name], kind) for name, kind in one.kinds.items()
                                               if one.row[name] is not None or not sparse}
             records.append(archived(str(one.row["event_id"]), one.row["at"], payload, topic=one.topic, partition=one.partition,
-                                    offset=offset, offset_kind=self.offset_kind, platform_run_id=one.run, event_type=one.event_type))
+                                    offset=offset, offset_kind=self.offset_kind, platform_run_id=one.run, event_type=one.event_type,
+                                    log_us=one.log_us))
         write_archive(folder, records, per_segment=self.per_segment, form=self.form)
         archive = ArchiveSource({one.topic: ArchiveMapping(folder, "UTC") for one in self.records})
         pinned = [archive.pin(topic) for topic in sorted(archive.topics)]
@@ -167,7 +170,8 @@ class World:
                 found = item.write(folder / "events")
                 events.append(PlainTable(
                     topic=item.name, log_id=_log_id(found), form=found.form, files=found.files, time_column="at", zone=None,
-                    id_column="event_id" if "event_id" in item.columns else None, id_type=item.id_type or TEXT, columns=found.columns))
+                    id_column="event_id" if "event_id" in item.columns else None, id_type=item.id_type or TEXT, columns=found.columns,
+                    arrival_column=ARRIVED if ARRIVED in item.columns else None))
         labels = [one if isinstance(one, Labels) else Labels(one.name, one) for one in self.labels]
         return events, [one.write(folder / "labels" / one.label_type) for one in labels]
 

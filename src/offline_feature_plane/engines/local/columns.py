@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.arrow_types import refuse_type
-from offline_feature_plane.domain.closure import Field, Source
+from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import extract, extract_mark, extract_path
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.engines.local.lowering import Numbers, Suspect, Valid, as_arrow, lower, plain, python_values
 from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.filesets import read_batches
@@ -40,6 +41,7 @@ class Loaded:
     fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
     find_duplicates: Callable[[], Integers]
     records_digest: str | None
+    arrival: Integers | None = None
 
     @property
     def n(self) -> int:
@@ -112,12 +114,12 @@ def raw_of(batch: pa.Array | list[Any], field: Field) -> pa.Array | list[Any]:
     return batch
 
 
-def own_fields(table: PlainTable, source: Source) -> tuple[Field, ...]:
-    """The fields to read: time, id (if there is one), then the source's own."""
-    named = [Field(table.time_column, ColumnType("timestamp"), (table.time_column,))]
-    if table.id_column is not None:
-        named.append(Field(table.id_column, table.id_type, (table.id_column,)))
-    return (*named, *source.fields)
+def marks(table: PlainTable, visibility: Visibility) -> tuple[Field, ...]:
+    """What is read of a table beside the source's fields: time, id and arrival, as far as there are any and they count."""
+    instant = ColumnType("timestamp")
+    named = {table.time_column: instant} | ({} if table.id_column is None else {table.id_column: table.id_type})
+    arrival = {} if table.arrival_column is None or visibility == "event_time" else {table.arrival_column: instant}
+    return tuple(Field(name, kind, (name,)) for name, kind in (named | arrival).items())
 
 
 def refuse_types(batch: dict[str, pa.Array | list[Any]], fields: Iterable[Field], table: PlainTable) -> None:
@@ -132,7 +134,7 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
     """Read one column again by the scalar law and return the error that says how many rows are refused, and the first of them."""
     first: OfsError | None = None
     where, count, row = "", 0, 0
-    read = extract_mark if field.path in ((table.time_column,), (table.id_column,)) else extract
+    read = extract_mark if field.path in ((table.time_column,), (table.id_column,), (table.arrival_column,)) else extract
     for file in table.files:
         row = 0
         for batch in read_batches(file, table.form, [table.column_of(field)]):

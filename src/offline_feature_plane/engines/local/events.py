@@ -74,11 +74,23 @@ class History(Protocol):
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """When events arrived (`decisions.md` D21): `at` int64 µs, and `place` int64, which orders as arrival places do."""
+
+    at: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+
+    def take(self, positions: slice | Int64s | npt.NDArray[np.bool_]) -> Arrivals:
+        """Those of some positions."""
+        return Arrivals(self.at[positions], self.place[positions])
+
+
+@dataclass(frozen=True)
 class Events:
     """`n` deduplicated events in the total order, in memory.
 
     `ts` int64 µs; `source` int8 index into `closure.sources`; `ids` an Arrow chunked array of int64 or string (the dataset's `event_id`);
-    `fields[(source name, field name)]`.
+    `fields[(source name, field name)]`. `arrivals` is known only where the task asks for it.
     """
 
     n: int
@@ -87,6 +99,7 @@ class Events:
     ids: Ids
     id_type: ColumnType
     fields: Mapping[Key, Values]
+    arrivals: Arrivals | None = None
 
     def window(self, start: int, stop: int, fields: Collection[Key] | None = None) -> Events:
         """As `History.window`; nothing is copied."""
@@ -94,7 +107,8 @@ class Events:
         if (start, stop) == (0, self.n) and fields is None:
             return self
         return Events(stop - start, self.ts[start:stop], self.source[start:stop], self.ids.slice(start, stop - start), self.id_type,
-                      {key: self.fields[key].slice(start, stop) for key in wanted})
+                      {key: self.fields[key].slice(start, stop) for key in wanted},
+                      None if self.arrivals is None else self.arrivals.take(slice(start, stop)))
 
     def position_after(self, at_us: int) -> int:
         """As `History.position_after`."""

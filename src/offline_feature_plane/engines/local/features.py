@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import evaluate
 from offline_feature_plane.engines.local.groups import GroupColumns
@@ -23,7 +24,7 @@ from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.errors import NumericOverflow
 
-__all__ = ["Advancing", "Chunk", "Elsewhere", "compute_features", "place_of"]
+__all__ = ["Advancing", "Chunk", "Elsewhere", "compute_features", "open_group", "place_of"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -31,17 +32,28 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rows among the positions `start … stop − 1`: their places in the selection, their positions, and all feature columns by name."""
+    """The rows among the positions `start … stop − 1`: their places in the selection, their positions, and all feature columns by name.
+
+    `hidden` is the number of rows that have an event in a window which arrived after them.
+    """
 
     start: int
     stop: int
     rows: slice
     positions: Int64s
     columns: Mapping[str, Values]
+    hidden: int
 
 
 class Advancing(Protocol):
-    """One group's columns for one run of positions after the other."""
+    """One group's columns for one run of positions after the other.
+
+    `hidden` tells of the rows of the last one which have an event in a window that arrived after them; None where arrival does not count.
+    """
+
+    @property
+    def hidden(self) -> Bools | None:
+        """Which rows."""
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """Those of the rows among the next positions, by name. Raises NumericOverflow."""
@@ -80,12 +92,23 @@ def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapp
             columns: dict[str, Values] = {}
             for one in ahead:
                 columns |= one.result()
+            marks = [group.hidden for group in groups if group.hidden is not None]
+            hidden = int(np.count_nonzero(np.any(marks, axis=0))) if marks else 0
             ahead = [pool.submit(group.advance, *spans[number + 1]) for group in groups] if number + 1 < len(spans) else []
             rows = slice(done, done + int(np.count_nonzero(is_row[start:stop])))
             done = rows.stop
             if rows.stop > rows.start:
                 mine = positions[rows]
-                yield Chunk(start, stop, rows, mine, _complete(columns, events, task, mine, start, stop))
+                yield Chunk(start, stop, rows, mine, _complete(columns, events, task, mine, start, stop), hidden)
+
+
+def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int], is_row: Bools,
+               labels: Mapping[str, ResolvedType]) -> GroupColumns | ArrivedColumns:
+    """One group over some events, by `visibility`. Raises NumericOverflow: a condition leaves its type."""
+    place = place_of(task, group.source)
+    if events.arrivals is None:
+        return GroupColumns(events, group, place, keys, is_row, labels)
+    return ArrivedColumns(events, group, place, keys, is_row, labels, events.arrivals, task.labels.asof_us)
 
 
 def _open_groups(pool: ThreadPoolExecutor, events: Events, task: Task, is_row: Bools, labels: Mapping[str, ResolvedType],
@@ -99,7 +122,7 @@ def _open_groups(pool: ThreadPoolExecutor, events: Events, task: Task, is_row: B
             keys[same] = pool.submit(encode_keys, events, group, place_of(task, group.source), task.subject)
 
     def start(group: Group, codes: tuple[Codes, int]) -> Advancing:
-        columns = GroupColumns(events, group, place_of(task, group.source), codes, is_row, labels)
+        columns = open_group(events, group, task, codes, is_row, labels)
         if first:
             columns.advance(0, first)
         return columns

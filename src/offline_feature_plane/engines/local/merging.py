@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import Integers, Loaded, as_text
 from offline_feature_plane.engines.local.dictionaries import Codes, encode, ranks, shared_names
-from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.engines.local.events import Arrivals, Events, Values
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.ordering import total_order
 
@@ -34,7 +35,8 @@ def merge(loaded: Sequence[Loaded], task: Task) -> tuple[Events, list[Integers]]
     with ThreadPoolExecutor(2) as pool:
         finding = [pool.submit(one.find_duplicates) for one in loaded]
         texts = [pool.submit(_encoded, loaded, task, root, starts) for root in sorted(set(shared_names(task).values()))]
-        order = total_order(ts, lambda rows: tie_keys(loaded, starts, rows))
+        arrival = whole_arrival(loaded)
+        order = total_order(ts, partial(order_keys, loaded, starts, arrival))
         drops = [future.result() for future in finding]
         order = _without(order, [drop + start for drop, start in zip(drops, starts.tolist(), strict=False)], int(starts[-1]))
 
@@ -51,7 +53,30 @@ def merge(loaded: Sequence[Loaded], task: Task) -> tuple[Events, list[Integers]]
         for one_dictionary in texts:
             codes, dictionary = one_dictionary.result()
             fields.update((key, _text_values(put(data), dictionary)) for key, data in codes.items())
-        return Events(len(ids), instants.result(), source, ids, ColumnType("int64" if whole else "string"), fields), drops
+        arrivals = None if arrival is None else Arrivals(
+            put(arrival), put(inverse(total_order(arrival, partial(tie_keys, loaded, starts)), len(ts))))
+        return Events(len(ids), instants.result(), source, ids, ColumnType("int64" if whole else "string"), fields, arrivals), drops
+
+
+def order_keys(loaded: Sequence[Loaded], starts: Integers, arrival: Integers | None, rows: Integers) -> list[Integers]:
+    """What orders rows of one instant, the strongest key first: their arrival, if it counts, then `tie_keys`."""
+    return [*([] if arrival is None else [arrival[rows]]), *tie_keys(loaded, starts, rows)]
+
+
+def whole_arrival(loaded: Sequence[Loaded]) -> Integers | None:
+    """When every row arrived; None if that does not count."""
+    known = [one.arrival for one in loaded if one.arrival is not None]
+    return np.concatenate(known) if len(known) == len(loaded) else None
+
+
+def inverse(order: Integers | None, total: int) -> Integers:
+    """The place of every row in an order."""
+    places = np.arange(total)
+    if order is None:
+        return places
+    found = np.empty(total, np.int64)
+    found[order] = places
+    return found
 
 
 def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:

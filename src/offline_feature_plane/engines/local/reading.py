@@ -18,7 +18,7 @@ import pyarrow as pa
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import digest
-from offline_feature_plane.domain.closure import Closure, Source
+from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import (
@@ -28,9 +28,9 @@ from offline_feature_plane.engines.local.columns import (
     NumberFill,
     TextFill,
     fill_for,
+    marks,
     name_offender,
     nullable,
-    own_fields,
     raw_of,
     refuse_types,
 )
@@ -85,12 +85,12 @@ def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most:
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):
             records: list[Loaded] = []
-            left_out.update(_load_log(item, task.closure.sources, admission, records))
+            left_out.update(_load_log(item, task, admission, records))
             yield from ((item, one) for one in _with_comparable_offsets(records))
         elif (source := _source_of(item, task.closure)) is None:
             left_out["other_scope"] += item.rows
         else:
-            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], most or item.rows))
+            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, most or item.rows))
 
 
 def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
@@ -117,10 +117,11 @@ def _source_of(table: PlainTable, closure: Closure) -> int | None:
     return found[0] if found else None
 
 
-def load_table(table: PlainTable, index: int, source: Source, most: int) -> Iterator[Loaded]:
+def load_table(table: PlainTable, index: int, source: Source, task: Task, most: int) -> Iterator[Loaded]:
     """A plain table in the order of its rows, typed, in pieces of at most `most` rows; an empty table is one empty piece."""
     most = max(most, 1)
-    fields = own_fields(table, source)
+    own = marks(table, task.visibility)
+    fields = (*own, *source.fields)
     table.check_columns(source)
     columns = sorted({table.column_of(field) for field in fields})
     left, first = table.rows, 0
@@ -139,18 +140,21 @@ def load_table(table: PlainTable, index: int, source: Source, most: int) -> Iter
                     raise name_offender(table, fill.field) from None
             at, held = at + taken, held + taken
             if held == most < left:
-                yield _piece(table, index, source, fills, first)
+                yield _piece(table, index, source, task, own, fills, first)
                 left, first, held = left - most, first + most, 0
                 fills = [fill_for(field, min(left, most)) for field in fields]
-    yield _piece(table, index, source, fills, first)
+    yield _piece(table, index, source, task, own, fills, first)
 
 
-def _piece(table: PlainTable, index: int, source: Source, fills: Sequence[NumberFill | TextFill], first: int) -> Loaded:
+def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Sequence[Field], fills: Sequence[NumberFill | TextFill],
+           first: int) -> Loaded:
     filled = [fill.done() for fill in fills]
-    ts = _numbers(filled[0])
-    ids = _ids(filled[1]) if table.id_column is not None else _row_ids(table.log_id, first, first + len(ts))
-    named = {field.name: one for field, one in zip(source.fields, filled[len(fills) - len(source.fields):], strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, _no_rows, None)
+    marked = {field.name: one for field, one in zip(own, filled, strict=False)}
+    ts = _numbers(marked[table.time_column])
+    ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, first, first + len(ts))
+    arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
+    named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
+    return Loaded(table.topic, index, ts, ids, None, None, named, _no_rows, None, arrival)
 
 
 def _find_duplicates(connection: duckdb.DuckDBPyConnection, table: PlainTable, ids: IdColumn) -> Integers:
@@ -187,12 +191,14 @@ def _ids(filled: Any) -> IdColumn:
     return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
 
 
-def _load_log(log: RecordLog, sources: Sequence[Source], admission: Admission, loaded: list[Loaded]) -> Mapping[str, int]:
+def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loaded]) -> Mapping[str, int]:
     """Append the events of each source, by its name; return how many coordinates gave none, by reason."""
+    sources = task.closure.sources
     batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
     left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
     for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
-        loaded.append(_load_records(log, index, source, batches.pop(source.name)))
+        one = _load_records(log, index, source, batches.pop(source.name))
+        loaded.append(one if task.visibility == "arrival" else replace(one, arrival=None))
     return left_out
 
 
@@ -213,10 +219,11 @@ def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[
     ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
     said = _records_digest(heads, log.lanes, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))
     return Loaded(log.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
-                  lambda: np.empty(0, np.int64), said)
+                  lambda: np.empty(0, np.int64), said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
 
 
-_HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string()}
+_HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string(),
+               "arrival": pa.int64()}
 
 
 def _offsets(texts: list[str]) -> npt.NDArray[Any]:

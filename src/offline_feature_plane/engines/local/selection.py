@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.rows import DISPOSITIONS, Sampling, Target, Task
 from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, weight
+from offline_feature_plane.domain.windows import warm_from
 from offline_feature_plane.engines.local.events import Events, History, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
@@ -105,12 +106,12 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
         NumericOverflow: `subject.where` leaves its type.
         RowAccountingBroken: the dispositions do not sum to the events read.
     """
-    warm_from = _warm_from(history, task)
+    warm = _warm_from(history, task)
     wanted = {(task.subject, field.name) for field in task.closure.source(task.subject).fields if field.name in _looks_at(task)}
     left_out, tallies = Counter(replayed.dispositions), _Tallies(task)
     for start in range(0, history.n, block or history.n):
         stop = min(start + (block or history.n), history.n)
-        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm_from, tallies)
+        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies)
         left_out.update(dropped)
         keeping.keep(rows.take(slice(None), -start), stop)
     counts: dict[str, int] = {name: left_out[name] for name in DISPOSITIONS}
@@ -151,7 +152,7 @@ def _add(to: dict[str, int], more: Mapping[str, int]) -> None:
         to[name] = to.get(name, 0) + count
 
 
-def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm_from: int | None,
+def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None,
             tallies: _Tallies) -> tuple[Selected, dict[str, int]]:
     """The rows among some neighbouring events, and how many each disposition took."""
     left = _Remaining(events, task)
@@ -172,7 +173,7 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
     split, mature, target = split[~gone], mature[~gone], target[~gone]
     left.drop("unlabeled", unlabeled, "label_conflict", conflicting)
     ts = events.ts[left.rows]
-    rows = Selected(left.rows, target, split, mature, ts < warm_from if warm_from is not None else np.zeros(len(ts), np.bool_), None)
+    rows = Selected(left.rows, target, split, mature, ts < warm if warm is not None else np.zeros(len(ts), np.bool_), None)
     if task.cold_rows == "exclude":
         left.drop("cold", rows.cold)
         rows = rows.take(~rows.cold)
@@ -263,18 +264,16 @@ def _targets(rows: Int64s, mature: Bools, target: Target | None, labels: Mapping
 
 
 def _warm_from(history: History, task: Task) -> int | None:
-    """From when on the deepest finite window of a row, delay included, begins in the known history of its source (`decisions.md` D19)."""
-    declared = dict(task.history_start_us)
-    warm_from = None
+    """From when on every window of a row begins in the known history of its source; None: from the beginning (`decisions.md` D19)."""
+    declared, depths = dict(task.history_start_us), task.closure.depths()
+    found: list[int] = []
     for place, source in enumerate(task.closure.sources):
-        reach = task.closure.reach_us().get(source.name)
-        if reach is None:
-            continue
         start = declared.get(source.name)
-        if start is None and (start := history.first_instant(place)) is None:
-            continue  # no event of this source: there is no history that a window could miss
-        warm_from = start + reach if warm_from is None else max(warm_from, start + reach)
-    return warm_from
+        if start is None:
+            start = history.first_instant(place)
+        if start is not None:  # else no event: there is no history that a window could miss
+            found += [warm for window, delay_us in depths.get(source.name, ()) if (warm := warm_from(window, delay_us, start)) is not None]
+    return max(found, default=None)
 
 
 def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:

@@ -1,6 +1,6 @@
 """A session of the local engine: Arrow reads, DuckDB joins, numpy selects, kernels compute (`features.md`, How it is computed).
 
-Events are kept in memory if they fit within the limit, else in files: then rows are computed slice by slice (`docs/decisions/0023`).
+Events are kept in memory if they fit within the limit, else in files: then rows are computed slice by slice (`docs/decisions/0026`).
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class LocalSession:
         self._rows: Keeping | None = None
         self._selection: SelectionFacts | None = None
         self._execution: dict[str, Any] = {}
+        self._hidden = 0
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `read_events`; StorageIoFailure if the work folder fails."""
@@ -115,6 +116,10 @@ class LocalSession:
                     yield batch
                     self._tell("rows", done, wanted)
 
+    def rows_with_hidden_events(self) -> int:
+        """Of the rows that were given so far, how many have an event in a window that arrived after them."""
+        return self._hidden
+
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
         return row_columns(self._task, self._need(self._history, "replay").id_type)
@@ -150,6 +155,7 @@ class LocalSession:
                 resolved.changes(piece.warm, piece.stop), self._threads, BLOCK if self._sizes is None else self._sizes.block,
                 first=first, elsewhere=elsewhere)) as chunks:
             for chunk in chunks:
+                self._hidden += chunk.hidden
                 span = piece.warm + chunk.start, piece.warm + chunk.stop
                 yield builder.build(chunk, history.window(*span, ()), rows, resolved.over(*span))
 

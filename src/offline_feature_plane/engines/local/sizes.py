@@ -1,4 +1,4 @@
-"""How large a build may be in memory, and the sizes of its pieces if it is larger (`docs/decisions/0023`)."""
+"""How large a build may be in memory, and the sizes of its pieces if it is larger (`docs/decisions/0026`)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def duckdb_limit(memory_limit: str | None) -> str | None:
 
 def needed_bytes(task: Task, events: int) -> int:
     """What a build needs if it keeps its events in memory."""
-    return held_bytes(task.closure, len(_label_types(task)), events, 0)
+    return held_bytes(task.closure, len(_label_types(task)), events, 0, task.visibility)
 
 
 def fit(task: Task, limit: int) -> Sizes:

@@ -21,7 +21,7 @@ from offline_feature_plane.domain.accounting import (
     target_of,
 )
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
-from offline_feature_plane.domain.closure import Feature, Group
+from offline_feature_plane.domain.closure import Aggregation, Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.evaluation import evaluate, is_true
 from offline_feature_plane.domain.extraction import Value, convert
@@ -29,9 +29,10 @@ from offline_feature_plane.domain.resolution import NOT_FOUND, Assertion, Resolu
 from offline_feature_plane.domain.rows import Disposition, Task
 from offline_feature_plane.domain.sampling import keeps, unit_text, weight
 from offline_feature_plane.domain.tokens import token
-from offline_feature_plane.domain.windows import Place, contains
+from offline_feature_plane.domain.visibility import Visibility
+from offline_feature_plane.domain.windows import Place, choose, sees
 
-__all__ = ["AssumedAssertion", "Event", "Outcome", "compute", "feature_values", "order_key", "speaks_of"]
+__all__ = ["AssumedAssertion", "Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key", "speaks_of"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Event:
     """One admitted event: its source in the closure, its place in the log, its id, its instant, and its fields in the inner form.
 
     `read_id` is the id as its own column had it, if `event_id` is its text because other inputs have text ids; it still orders.
+    `arrival_us` counts under `visibility: arrival` only.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Event:
     partition: int = 0
     offset: int = 0
     read_id: int | None = None
+    arrival_us: int = 0
 
     def scope(self) -> dict[str, Value]:
         """What conditions and row features may read."""
@@ -81,13 +84,26 @@ class Outcome:
     coverage: Mapping[str, Mapping[str, int]]
     splits: Mapping[str, Mapping[str, int]]
     rows_beyond_asof: int
+    rows_with_hidden_events: int
 
 
-def order_key(event: Event) -> tuple[Any, ...]:
-    """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14)."""
+def order_key(event: Event, visibility: Visibility = "event_time") -> tuple[Any, ...]:
+    """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
+
+    Under `arrival`, events of one instant stand in the order of their arrival places (D21).
+    """
+    return (event.ts_us, *(_place(event) if visibility == "event_time" else arrival_place(event)))
+
+
+def arrival_place(event: Event) -> tuple[Any, ...]:
+    """When an event arrived, told apart from all others: (arrival, topic, partition, offset, event id) (`decisions.md` D21)."""
+    return (event.arrival_us, *_place(event))
+
+
+def _place(event: Event) -> tuple[Any, ...]:
     named = event.event_id if event.read_id is None else event.read_id
     by_id = (0, named, b"") if isinstance(named, int) else (1, 0, named.encode())
-    return (event.ts_us, event.topic.encode(), event.partition, event.offset, by_id)
+    return (event.topic.encode(), event.partition, event.offset, by_id)
 
 
 def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task) -> Outcome:
@@ -97,11 +113,12 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
         NumericOverflow, LabelTimelineInconsistent, RuleNotSupported: as the laws say.
         RowAccountingBroken: never, unless this engine is wrong.
     """
-    ordered = sorted(events, key=order_key)
+    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
     for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
         for event in ordered:
             if event.source == group.source:
-                is_true(group.where, event.scope())
+                for condition in group.conditions():
+                    is_true(condition, event.scope())
     world = _World(tuple(ordered), tuple(assertions), task)
     judged = [world.facts(event) for event in ordered]
     dispositions = tuple(dispose(facts, task) for facts in judged)
@@ -110,7 +127,8 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
     rows = [world.row(rank, facts) for rank, (facts, found) in enumerate(zip(judged, dispositions, strict=True)) if found == "row"]
     kept = [(event, facts) for event, facts, found in zip(ordered, judged, dispositions, strict=True) if found == "row"]
     return Outcome(tuple(rows), dispositions, accounting, world.coverage(zip(ordered, judged, strict=True)), world.splits(kept),
-                   sum(event.ts_us > task.labels.asof_us for event, _ in kept))
+                   sum(event.ts_us > task.labels.asof_us for event, _ in kept),
+                   sum(world.hides_from(rank) for rank, found in enumerate(dispositions) if found == "row"))
 
 
 @dataclass(frozen=True)
@@ -133,7 +151,7 @@ class _World:
         label = self.label(event, target.label_type, task.labels.asof_us) if target else None
         mature = is_mature(event.ts_us, task.labels)
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(label, mature=mature))
-        cold = is_cold(event.ts_us, task.closure.reach_us(), self._history_start())
+        cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits), mature=mature,
                           label=label, cold=cold, kept_by_sampling=kept)
 
@@ -156,6 +174,21 @@ class _World:
         if task.sampling is not None:
             values["weight"] = weight(self._rate(facts.label, mature=facts.mature))
         return values
+
+    def hides_from(self, rank: int) -> bool:
+        """Is there an event in a window of this row that had not arrived when the row did?"""
+        row = self.events[rank]
+        if self.task.visibility != "arrival":
+            return False
+        for group in self.task.closure.groups:
+            key = _key(row, group)
+            seen = [event for place, event in enumerate(self.events) if key is not None and _is_of(event, group, key)
+                    and sees(group, Place(row.ts_us, rank), Place(event.ts_us, place))]
+            for feature in group.features:
+                inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
+                if any(arrival_place(event) > arrival_place(row) for event in inside):
+                    return True
+        return False
 
     def coverage(self, judged: Iterable[tuple[Event, EventFacts]]) -> dict[str, dict[str, int]]:
         """Per label type, how many mature subject rows have an answer, before any is dropped for its label (`decisions.md` D24)."""
@@ -181,7 +214,7 @@ class _World:
     def _history_start(self) -> dict[str, int | None]:
         declared = dict(self.task.history_start_us)
         first = {source: min((event.ts_us for event in self.events if event.source == source), default=None)
-                 for source in self.task.closure.reach_us()}
+                 for source in self.task.closure.depths()}
         return {source: declared[source] if declared.get(source) is not None else at for source, at in first.items()}
 
     def _rate(self, label: Resolution | None, *, mature: bool) -> str:
@@ -222,20 +255,39 @@ def feature_values(events: Sequence[Event], assertions: Sequence[Assertion], tas
 
 def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Task, rank: int, group: Group, feature: Feature) -> Value:
     row, call = events[rank], feature.aggregation
-    key = [row.values[name] for name in group.key]
-    if None in key and group.null_key == "skip":
+    key = _key(row, group)
+    if key is None:
         return None
-    world, cut = _World(tuple(events), tuple(assertions), task), min(row.ts_us, task.labels.asof_us)
+    by_arrival = task.visibility == "arrival"
+    world, cut = _World(tuple(events), tuple(assertions), task), min(row.arrival_us if by_arrival else row.ts_us, task.labels.asof_us)
     seen = []
     for place, event in enumerate(events):
-        if event.source != group.source or not is_true(group.where, event.scope()):
+        if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):
             continue
-        same_key = [event.values[name] for name in group.key] == key
-        if same_key and contains(group, feature.window, Place(row.ts_us, rank), Place(event.ts_us, place)):
+        if sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
             label = world.label(event, call.label_type, cut).value if call.label_type else None
-            seen.append(WindowEvent(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
+            seen.append(WindowEvent(event.ts_us, place == rank, _value(event, call), label))
+    inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
     argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
-    found = aggregation_kind(call.function).meaning(WindowContents(seen, call, argument, row.ts_us))
+    found = aggregation_kind(call.function).meaning(WindowContents(inside, call, argument, row.ts_us))
     if found is NO_EVIDENCE:
         return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
     return found  # type: ignore[return-value]  # it is not NO_EVIDENCE here
+
+
+def _value(event: Event, call: Aggregation) -> Value:
+    """What an event brings to a call: its argument, where its condition is true."""
+    if call.condition is not None and not is_true(call.condition, event.scope()):
+        return None
+    return event.values[call.argument] if call.argument else call.condition is not None or None
+
+
+def _key(row: Event, group: Group) -> list[Value] | None:
+    """The key whose events a row looks at; None if it looks at none."""
+    key = [row.values[name] for name in group.key]
+    return None if None in key and group.null_key == "skip" else key
+
+
+def _is_of(event: Event, group: Group, key: list[Value]) -> bool:
+    """Is it one of the group's events, of this key?"""
+    return event.source == group.source and is_true(group.where, event.scope()) and [event.values[name] for name in group.key] == key

@@ -20,6 +20,7 @@ from offline_feature_plane.domain.extraction import convert, extract, extract_ma
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.engines.oracle.meaning import AssumedAssertion, Event, order_key
 from offline_feature_plane.errors import (
     EngineFailed,
@@ -70,14 +71,14 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
             left_out["other_scope"] += item.rows
             continue
         whole = whole and item.id_type.is_integer
-        rows = list(_table_events(item, table_source))
+        rows = list(_table_events(item, table_source, task.visibility))
         kept = _without_repeats(item, rows)
         left_out["duplicate"] += len(rows) - len(kept)
         events += kept
     if not events:
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
-    ordered = sorted(events, key=order_key)
+    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
     named = ordered if whole else [_as_text(event) for event in ordered]
     return tuple(named), ReplayFacts(
         events_read=len(events) + left_out.total(), events_admitted=len(events),
@@ -98,7 +99,7 @@ def _source_of(table: PlainTable, closure: Closure) -> Source | None:
     return found[0] if found else None
 
 
-def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, dict[str, Any]]]:
+def _table_events(table: PlainTable, source: Source, visibility: Visibility) -> Iterator[tuple[Event, dict[str, Any]]]:
     """Events of a plain table in file order, each with its raw row."""
     columns = [name for name, _ in table.columns]
     for wanted in [table.time_column, *([table.id_column] if table.id_column else []), *(_column(field, table) for field in source.fields)]:
@@ -107,6 +108,8 @@ def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, di
                                       fix="Give the field a `path:` that names an existing column.")
     marks = [Field(table.time_column, INSTANT, (table.time_column,))]
     marks += [Field(table.id_column, table.id_type, (table.id_column,))] if table.id_column is not None else []
+    arrival = table.arrival_column if visibility == "arrival" else None
+    marks += [Field(arrival, INSTANT, (arrival,))] if arrival is not None else []
     for batch in read_pinned(table.files, table.form, columns):
         for field in (*marks, *source.fields):
             if not isinstance(array := batch.get(_column(field, table), []), list):
@@ -117,7 +120,8 @@ def _table_events(table: PlainTable, source: Source) -> Iterator[tuple[Event, di
         if table.id_column is not None:
             named = extract_mark(raw.get(table.id_column), marks[1], table.zone)
         values = {field.name: extract(_raw_value(raw, field, table), field, table.zone) for field in source.fields}
-        yield Event(source.name, named, int(ts_us or 0), values, table.topic), raw
+        arrival_us = 0 if arrival is None else extract_mark(raw.get(arrival), marks[-1], table.zone)
+        yield Event(source.name, named, int(ts_us or 0), values, table.topic, arrival_us=int(arrival_us or 0)), raw
 
 
 def _column(field: Field, table: PlainTable) -> str:
@@ -179,11 +183,11 @@ def _typed_events(log: RecordLog, source: Source, batches: Sequence[pa.RecordBat
         if batch.schema.names != expected:
             raise EngineFailed(f"{log.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
         instants = batch.column("ts").cast(pa.int64()).to_pylist()
-        heads = [batch.column(name).to_pylist() for name in ("event_id", "partition", "offset", "payload_hash")]
+        heads = [batch.column(name).to_pylist() for name in ("event_id", "partition", "offset", "payload_hash", "arrival")]
         fields = [_inner(batch.column(field.name), field) for field in source.fields]
-        for place, (ts_us, event_id, partition, offset, payload_hash) in enumerate(zip(instants, *heads, strict=True)):
+        for place, (ts_us, event_id, partition, offset, payload_hash, arrival_us) in enumerate(zip(instants, *heads, strict=True)):
             values = {field.name: column[place] for field, column in zip(source.fields, fields, strict=True)}
-            events.append(Event(source.name, event_id, ts_us, values, log.topic, partition, int(offset)))
+            events.append(Event(source.name, event_id, ts_us, values, log.topic, partition, int(offset), arrival_us=arrival_us))
             where = lanes[partition]
             lines.append((partition, int(offset), f"{where.log_id}\t{partition}\t{where.offset_kind}\t{offset}\t{payload_hash}\n"))
     return events, sha256_of("".join(line for _, _, line in sorted(lines)).encode())

@@ -137,6 +137,10 @@ class OracleSession:
         """The schema of `rows`."""
         return row_columns(self._task, self._facts().id_type)
 
+    def rows_with_hidden_events(self) -> int:
+        """How many rows have an event in a window that arrived after them."""
+        return self._computed().rows_with_hidden_events
+
     def _facts(self) -> ReplayFacts:
         if self._replayed is None:
             raise EngineFailed("nothing has been replayed yet.", fix="Call replay first.")

@@ -1,1 +1,1 @@
-"""Builds beyond memory: the same steps over files in the work folder (`docs/decisions/0023`)."""
+"""Builds beyond memory: the same steps over files in the work folder (`docs/decisions/0026`)."""

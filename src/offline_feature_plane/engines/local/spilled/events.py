@@ -18,6 +18,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local.columns import IdColumn, as_text
 from offline_feature_plane.engines.local.events import Events, Int64s, Key, Values
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy
+from offline_feature_plane.engines.local.spilled.arrivals import ArrivalFiles
 from offline_feature_plane.engines.local.spilled.columns import NumberColumn, TextColumn, ValueColumn
 from offline_feature_plane.engines.local.spilled.runs import Pieces
 
@@ -36,10 +37,11 @@ class EventFiles:
         dictionaries: of the text fields, by field name.
         repeating: topics whose rows may repeat an event: of neighbours with one id only the first is taken.
         step: positions between two entries of the index.
+        arrivals: takes when events arrived, if that counts; then `settle` must follow the last `append`.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Source], id_type: ColumnType, dictionaries: Mapping[str, pa.Array],
-                 repeating: Collection[str], step: int) -> None:
+                 repeating: Collection[str], step: int, arrivals: ArrivalFiles | None = None) -> None:
         self.n, self.repeated, self.id_type, self._step = 0, 0, id_type, step
         self._sources, self._dictionaries, self._repeating = sources, dictionaries, repeating
         self._ts = NumberColumn(folder / "ts", np.int64)
@@ -53,12 +55,13 @@ class EventFiles:
         self._counts = [0] * len(sources)
         self._firsts: list[int | None] = [None] * len(sources)
         self._last: tuple[int, str, int | str] | None = None
+        self._arrivals = arrivals
 
     @property
     def size_bytes(self) -> int:
         """What they take on disk."""
-        columns = [self._ts, self._ids, *self._fields.values(), *([self._source] if self._source is not None else [])]
-        return sum(column.size_bytes for column in columns)
+        columns = [self._ts, self._ids, *self._fields.values(), self._source, self._arrivals]
+        return sum(column.size_bytes for column in columns if column is not None)
 
     @property
     def ids(self) -> _Ids:
@@ -80,7 +83,14 @@ class EventFiles:
             self._source.append(source)
         self._ids.append(ids)
         self._append_fields(pieces, kept)
+        if self._arrivals is not None:
+            self._arrivals.append(pieces, kept)
         self.n += len(ts)
+
+    def settle(self) -> None:
+        """Find the places of all events in the order of arrival, where that counts. Raises StorageIoFailure."""
+        if self._arrivals is not None:
+            self._arrivals.settle(self.ids)
 
     def window(self, start: int, stop: int, fields: Collection[Key] | None = None) -> Events:
         """As `History.window`, read from the files."""
@@ -93,7 +103,8 @@ class EventFiles:
             if place not in spans:
                 spans[place] = self._count_before(place, start), source == place
             found[key] = self._values(key, *spans[place])
-        return Events(stop - start, self._ts.read(start, stop), source, _Ids(self._ids, start), self.id_type, found)
+        return Events(stop - start, self._ts.read(start, stop), source, _Ids(self._ids, start), self.id_type, found,
+                      None if self._arrivals is None else self._arrivals.read(start, stop))
 
     def position_after(self, at_us: int) -> int:
         """As `History.position_after`."""

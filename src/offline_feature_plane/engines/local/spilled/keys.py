@@ -24,9 +24,8 @@ from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.footprint import group_bytes
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.events import Events, History, Key, Values
-from offline_feature_plane.engines.local.features import Advancing, place_of
-from offline_feature_plane.engines.local.groups import GroupColumns
+from offline_feature_plane.engines.local.events import Arrivals, Events, History, Key, Values
+from offline_feature_plane.engines.local.features import Advancing, open_group, place_of
 from offline_feature_plane.engines.local.keys import encode_keys, parts_of
 from offline_feature_plane.engines.local.labels import ResolvedLabels, ResolvedType
 from offline_feature_plane.engines.local.selection import Keeping
@@ -38,6 +37,7 @@ __all__ = ["KeptGroup", "compute_by_keys"]
 
 Bools = npt.NDArray[np.bool_]
 _EVENT, _FIELD = 24, 9
+_HIDDEN = ""  # no column has this name
 
 
 class KeptGroup:
@@ -55,9 +55,10 @@ class KeptGroup:
         """What they take on disk."""
         return sum(column.size_bytes for column in self._columns.values())
 
-    def keep(self, part: int, columns: Mapping[str, Values]) -> None:
+    def keep(self, part: int, columns: Mapping[str, Values], hidden: Bools | None) -> None:
         """Add the next rows of a part."""
-        for name, values in columns.items():
+        marks = {} if hidden is None else {_HIDDEN: Values(ColumnType("bool"), hidden.astype(np.int64))}
+        for name, values in {**columns, **marks}.items():
             if (part, name) not in self._columns:
                 self._columns[part, name] = ValueColumn(self._folder / f"{len(self._columns)}", values.data.dtype)
             self._columns[part, name].append(values.data, values.valid)
@@ -98,10 +99,14 @@ class _Fetching:
 
     def __init__(self, kept: KeptGroup, events: Events, is_row: Bools) -> None:
         self._kept, self._events, self._is_row = kept, events, is_row
+        self.hidden: Bools | None = None
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """As `Advancing.advance`."""
-        return self._kept.fetch(self._kept.parts_of(self._events.window(start, stop, self._kept.key_fields))[self._is_row[start:stop]])
+        rows = self._is_row[start:stop]
+        columns = self._kept.fetch(self._kept.parts_of(self._events.window(start, stop, self._kept.key_fields))[rows])
+        self.hidden = columns.pop(_HIDDEN).data != 0 if _HIDDEN in columns else None
+        return columns
 
 
 def compute_by_keys(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, folder: Path,
@@ -112,14 +117,14 @@ def compute_by_keys(history: History, task: Task, group: Group, labels: Resolved
         NumericOverflow: as `GroupColumns`. StorageIoFailure: the work folder failed.
     """
     fields = _fields_of(task, group)
-    each = _EVENT + _FIELD * len(fields) + group_bytes(group)
+    each = _EVENT + _FIELD * len(fields) + group_bytes(group, task.visibility)
     kept = KeptGroup(folder, task, group, -(-history.n * each // sizes.data))
     place = place_of(task, group.source)
     for part in range(kept.parts):
         events, is_row, known = _gather(history, task, group, labels, rows, kept, part, sizes.block)
-        columns = GroupColumns(events, group, place, encode_keys(events, group, place, task.subject), is_row, known)
+        columns = open_group(events, group, task, encode_keys(events, group, place, task.subject), is_row, known)
         for start in range(0, events.n, sizes.block):
-            kept.keep(part, columns.advance(start, min(start + sizes.block, events.n)))
+            kept.keep(part, columns.advance(start, min(start + sizes.block, events.n)), columns.hidden)
         del events, is_row, known, columns
         give_back()
     return kept
@@ -127,10 +132,8 @@ def compute_by_keys(history: History, task: Task, group: Group, labels: Resolved
 
 def _fields_of(task: Task, group: Group) -> set[Key]:
     """What a group reads: at its own events keys, arguments and its condition, at rows of another source their keys."""
-    own = {*group.key, *(one.aggregation.argument for one in group.features if one.aggregation.argument is not None)}
     names = {field.name for field in task.closure.source(group.source).fields}
-    own |= names & (set(group.where.names()) if group.where is not None else set())
-    return {(group.source, name) for name in own} | {(task.subject, name) for name in group.key}
+    return {(group.source, name) for name in {*group.key, *(names & group.reads())}} | {(task.subject, name) for name in group.key}
 
 
 def _gather(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, kept: KeptGroup, part: int,
@@ -165,7 +168,8 @@ def _spans(n: int, block: int) -> Iterator[tuple[int, int]]:
 def _compressed(events: Events, mine: Bools) -> Events:
     fields = {key: replace(values, data=values.data[mine], valid=None if values.valid is None else values.valid[mine])
               for key, values in events.fields.items()}
-    return Events(int(np.count_nonzero(mine)), events.ts[mine], events.source[mine], _NO_IDS, _NO_ID, fields)
+    return Events(int(np.count_nonzero(mine)), events.ts[mine], events.source[mine], _NO_IDS, _NO_ID, fields,
+                  None if events.arrivals is None else events.arrivals.take(mine))
 
 
 def _side_by_side(found: Sequence[Events], keys: Sequence[Key]) -> Events:
@@ -176,7 +180,12 @@ def _side_by_side(found: Sequence[Events], keys: Sequence[Key]) -> Events:
             [np.ones(len(one.data), np.bool_) if one.valid is None else one.valid for one in parts])
         fields[key] = replace(parts[0], data=np.concatenate([one.data for one in parts]), valid=valid)
     return Events(sum(events.n for events in found), np.concatenate([events.ts for events in found]),
-                  np.concatenate([events.source for events in found]), _NO_IDS, _NO_ID, fields)
+                  np.concatenate([events.source for events in found]), _NO_IDS, _NO_ID, fields, _joined(found))
+
+
+def _joined(found: Sequence[Events]) -> Arrivals | None:
+    known = [events.arrivals for events in found if events.arrivals is not None]
+    return Arrivals(np.concatenate([one.at for one in known]), np.concatenate([one.place for one in known])) if known else None
 
 
 _NO_IDS, _NO_ID = pa.chunked_array([], pa.int64()), ColumnType("int64")

@@ -1,4 +1,4 @@
-"""Events of all inputs as files in the total order: runs as large as memory allows, then one merging (`docs/decisions/0023`)."""
+"""Events of all inputs as files in the total order: runs as large as memory allows, then one merging (`docs/decisions/0026`)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from offline_feature_plane.engines.local.duplicates import marks_of, rows_to_dro
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.reading import load, load_table, no_events, state_facts
 from offline_feature_plane.engines.local.sizes import Sizes
+from offline_feature_plane.engines.local.spilled.arrivals import ArrivalFiles
 from offline_feature_plane.engines.local.spilled.columns import scratch_folder
 from offline_feature_plane.engines.local.spilled.events import EventFiles
 from offline_feature_plane.engines.local.spilled.memory import give_back
@@ -52,11 +53,15 @@ def spill_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     dictionaries, recodes = unify(runs)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
-    files = EventFiles(scratch_folder(work / "events"), task.closure.sources, ColumnType("int64" if integers else "string"),
+    folder = scratch_folder(work / "events")
+    topics = {topic: rank for rank, topic in enumerate(sorted({run.shape.topic for run in runs}, key=str.encode))}
+    files = EventFiles(folder, task.closure.sources, ColumnType("int64" if integers else "string"),
                        {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
-                       {topic for topic, count in repeats.items() if count}, sizes.index)
+                       {topic for topic, count in repeats.items() if count}, sizes.index,
+                       ArrivalFiles(folder, topics) if all(run.arrival is not None for run in runs) else None)
     for pieces in merged(runs, recodes, sizes.merge_rows(len(runs))):
         files.append(pieces)
+    files.settle()
     for run in runs:
         run.remove()
     if files.repeated != sum(repeats.values()):
@@ -100,7 +105,8 @@ def _repeats(connection: duckdb.DuckDBPyConnection, table: PlainTable, task: Tas
         return np.empty(0, np.int64)
     rows: list[Integers] = []
     ids: list[IdColumn] = []
-    for first, piece in _numbered(load_table(table, 0, replace(task.closure.sources[runs[0].shape.source], fields=()), sizes.run_rows)):
+    nothing_else = replace(task.closure.sources[runs[0].shape.source], fields=())
+    for first, piece in _numbered(load_table(table, 0, nothing_else, task, sizes.run_rows)):
         found = np.flatnonzero(np.isin(marks_of(connection, piece.ids), twice))
         rows.append(first + found)
         ids.append(piece.ids[found] if isinstance(piece.ids, np.ndarray) else piece.ids.take(as_arrow(found)))

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
 from offline_feature_plane.engines.local.dictionaries import encode
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.merging import tie_keys
+from offline_feature_plane.engines.local.merging import order_keys, whole_arrival
 from offline_feature_plane.engines.local.ordering import total_order
 from offline_feature_plane.engines.local.spilled.columns import NumberColumn, TextColumn, scratch_folder
 
@@ -43,6 +43,7 @@ class Run:
     ids: NumberColumn | TextColumn
     partition: NumberColumn | None
     offset: NumberColumn | None
+    arrival: NumberColumn | None
     fields: Mapping[str, tuple[NumberColumn, NumberColumn | None]]
     dictionaries: Mapping[str, TextColumn]
     homes: Mapping[str, str]
@@ -65,9 +66,9 @@ class Run:
             if name in self.homes:
                 values = recode[self.homes[name]][values]
             fields[name] = values, None if valid is None else valid.read(start, stop).view(np.bool_)
-        partition, offset = (None if one is None else one.read(start, stop) for one in (self.partition, self.offset))
+        partition, offset, arrival = (None if one is None else one.read(start, stop) for one in (self.partition, self.offset, self.arrival))
         return replace(self.shape, ts=self.ts.read(start, stop), ids=self.read_ids(start, stop), partition=partition, offset=offset,
-                       fields=fields)
+                       arrival=arrival, fields=fields)
 
     def read_ids(self, start: int, stop: int) -> IdColumn:
         """Some rows' ids."""
@@ -79,7 +80,7 @@ class Run:
             column.remove()
 
     def _columns(self) -> Iterator[NumberColumn | TextColumn]:
-        for one in (self.ts, self.ids, self.partition, self.offset, *self.dictionaries.values()):
+        for one in (self.ts, self.ids, self.partition, self.offset, self.arrival, *self.dictionaries.values()):
             if one is not None:
                 yield one
         for data, valid in self.fields.values():
@@ -100,7 +101,7 @@ def write_run(folder: Path, piece: Loaded, homes: Mapping[str, str]) -> Run:
         StorageIoFailure: the work folder failed.
     """
     scratch_folder(folder)
-    order = total_order(piece.ts, lambda rows: tie_keys([piece], np.array([0, piece.n]), rows))
+    order = total_order(piece.ts, partial(order_keys, [piece], np.array([0, piece.n]), piece.arrival))
 
     def number(name: str, values: npt.NDArray[Any]) -> NumberColumn:
         column = NumberColumn(folder / name, values.dtype)
@@ -115,8 +116,8 @@ def write_run(folder: Path, piece: Loaded, homes: Mapping[str, str]) -> Run:
 
     ids = number("ids", piece.ids) if isinstance(piece.ids, np.ndarray) else text(
         "ids", piece.ids if order is None else piece.ids.take(as_arrow(order)))
-    partition, offset = (None if values is None else number(name, values) for name, values in (
-        ("partition", piece.partition), ("offset", piece.offset)))
+    partition, offset, arrival = (None if values is None else number(name, values) for name, values in (
+        ("partition", piece.partition), ("offset", piece.offset), ("arrival", piece.arrival)))
     fields: dict[str, tuple[NumberColumn, NumberColumn | None]] = {}
     texts: dict[str, list[str]] = {}
     for place, (name, values) in enumerate(piece.fields.items()):
@@ -131,8 +132,8 @@ def write_run(folder: Path, piece: Loaded, homes: Mapping[str, str]) -> Run:
         dictionaries[home] = text(f"dictionary.{len(dictionaries)}", pa.chunked_array([dictionary]))
         fields |= {name: (number(f"codes.{len(fields) + place}", one), None) for place, (name, one) in enumerate(
             zip(names, codes, strict=True))}
-    nothing = replace(piece, ts=piece.ts[:0], ids=piece.ids[:0], partition=None, offset=None, fields={})
-    return Run(nothing, number("ts", piece.ts), ids, partition, offset, fields, dictionaries,
+    nothing = replace(piece, ts=piece.ts[:0], ids=piece.ids[:0], partition=None, offset=None, arrival=None, fields={})
+    return Run(nothing, number("ts", piece.ts), ids, partition, offset, arrival, fields, dictionaries,
                {name: home for home, names in texts.items() for name in names})
 
 
@@ -182,10 +183,11 @@ def merged(runs: Sequence[Run], recodes: Sequence[Recode], rows: int) -> Iterato
         loaded = tuple(piece for cursor in cursors if (piece := cursor.take_until(cut)) is not None)
         starts = np.cumsum([0, *(piece.n for piece in loaded)])
         ts = loaded[0].ts if len(loaded) == 1 else np.concatenate([piece.ts for piece in loaded])
-        yield Pieces(loaded, None if len(loaded) == 1 else total_order(ts, partial(tie_keys, loaded, starts)))
+        yield Pieces(loaded, None if len(loaded) == 1 else total_order(
+            ts, partial(order_keys, loaded, starts, whole_arrival(loaded))))
 
 
-_Place = tuple[int, int, int, int, Any]
+_Place = tuple[int, int, int, int, int, Any]
 
 
 class _Cursor:
@@ -224,13 +226,13 @@ class _Cursor:
 
     def _place(self, row: int) -> _Place:
         held = self._held
-        partition, offset = (0 if values is None else int(values[row]) for values in (held.partition, held.offset))
+        arrival, partition, offset = (0 if values is None else int(values[row]) for values in (held.arrival, held.partition, held.offset))
         one = held.ids[row]
-        return int(held.ts[row]), self._topic, partition, offset, one.as_py().encode() if isinstance(one, pa.Scalar) else int(one)
+        return int(held.ts[row]), arrival, self._topic, partition, offset, one.as_py().encode() if isinstance(one, pa.Scalar) else int(one)
 
 
 def _cut(one: Loaded, start: int, stop: int) -> Loaded:
     fields: dict[str, Any] = {name: (values[0][start:stop], None if values[1] is None else values[1][start:stop])
                               for name, values in one.fields.items()}
-    partition, offset = (None if values is None else values[start:stop] for values in (one.partition, one.offset))
-    return replace(one, ts=one.ts[start:stop], ids=one.ids[start:stop], partition=partition, offset=offset, fields=fields)
+    partition, offset, arrival = (None if values is None else values[start:stop] for values in (one.partition, one.offset, one.arrival))
+    return replace(one, ts=one.ts[start:stop], ids=one.ids[start:stop], partition=partition, offset=offset, arrival=arrival, fields=fields)

@@ -17,6 +17,7 @@ import numpy as np
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.footprint import event_bytes, group_bytes
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.domain.windows import reach_us
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.local.spilled.events import EventFiles
 
@@ -45,11 +46,11 @@ class Slicing:
 def slice_history(history: EventFiles, task: Task, sizes: Sizes) -> Slicing:
     """Cut a history so that each piece fits; bounded groups go by time as long as there is more to compute in a slice than to repeat."""
     label_types = len({*task.labels.types, *task.closure.label_types()})
-    by_keys = [group for group in task.closure.groups if group.reach_us is None]
-    by_time = sorted((group for group in task.closure.groups if group.reach_us is not None), key=_reach)
-    each = event_bytes(task.closure, label_types) - sum(map(group_bytes, by_keys))
+    by_keys = [group for group in task.closure.groups if reach_us(group) is None]
+    by_time = sorted((group for group in task.closure.groups if reach_us(group) is not None), key=_reach)
+    each = event_bytes(task.closure, label_types, task.visibility) - sum(group_bytes(group, task.visibility) for group in by_keys)
     while by_time and _WORTH * history.most_within(_reach(by_time[-1])) > (_WORTH - 1) * sizes.data // each:
-        each -= group_bytes(by_time[-1])
+        each -= group_bytes(by_time[-1], task.visibility)
         by_keys.append(by_time.pop())
     most = max(1, sizes.data // each)
     return Slicing(tuple(by_keys), tuple(_slices(history, by_time, most, sizes.block)))
@@ -69,4 +70,4 @@ def _slices(history: EventFiles, by_time: Sequence[Group], most: int, block: int
 
 
 def _reach(group: Group) -> int:
-    return group.reach_us or 0
+    return reach_us(group) or 0
