@@ -16,6 +16,7 @@ __all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
 _LEAST_DATA = 16 << 20
 _LEAST_BLOCK = 1 << 16
 _INDEX = 1 << 16
+_MOST_RUN = 1 << 22  # larger runs only take memory: hundreds are merged at once
 _LEAST_DUCKDB = 64 << 20
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -67,7 +68,7 @@ def fit(task: Task, limit: int) -> Sizes:
         block //= 2
     data = max(_LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block))
     raw = 24 + sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
-    return Sizes(block, data // (3 * raw), data // 24, data // (4 * raw), _INDEX, data)
+    return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data)
 
 
 def _label_types(task: Task) -> set[str]:
