@@ -1,6 +1,5 @@
 """Whatever ends a pipeline, wherever it stands then: the first error arrives, no thread stays, and nobody waits for ever."""
 
-import functools
 import sys
 import tempfile
 import threading
@@ -122,7 +121,7 @@ def run_engine(world, use, threads):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Chunks of three positions."""
-    monkeypatch.setattr(session, "compute_features", functools.partial(session.compute_features, block=3))
+    monkeypatch.setattr(session, "BLOCK", 3)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
