@@ -30,10 +30,20 @@ def total_order(ts: Integers, tie_keys: Callable[[Integers], Sequence[Integers]]
     tied[:-1] |= same
     places = np.flatnonzero(tied)
     rows = places if order is None else order[places]
-    settled = rows[np.lexsort([*reversed(tie_keys(rows)), ts[places]])]
+    keys = [ts[places], *(key for key in tie_keys(rows) if (key != key[0]).any())]
+    if _ascend(keys):
+        return order
     if order is None:
-        if (settled == rows).all():
-            return None
         order = np.arange(len(ts), dtype=np.int64)
-    order[places] = settled
+    order[places] = rows[np.lexsort(keys[::-1])]
     return order
+
+
+def _ascend(keys: Sequence[Integers]) -> bool:
+    """Are rows in the order of their keys already, the strongest first? Sorting is stable, so those of a well-kept log are."""
+    equal = np.ones(len(keys[0]) - 1, np.bool_)
+    for key in keys:
+        if (equal & (key[1:] < key[:-1])).any():
+            return False
+        equal &= key[1:] == key[:-1]
+    return True
