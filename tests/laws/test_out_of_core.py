@@ -14,8 +14,8 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.footprint import PROCESS_BYTES, event_bytes
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.local.history.places import Folder
 from offline_feature_plane.engines.local.sizes import Sizes, fit, limit_bytes
-from offline_feature_plane.engines.local.spilled.columns import NumberColumn
 from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.testing.drawing import draw_late_world, draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
@@ -29,7 +29,7 @@ def draw_sizes(seed):
     rng = random.Random(seed)
     return Sizes(block=rng.choice([1, 2, 3, 7, 50]), run_rows=rng.choice([1, 2, 5, 9, 100]), ids=rng.choice([1, 3, 10, 1000]),
                  merge_total=rng.choice([1, 8, 60]), index=rng.choice([1, 2, 5, 64]),
-                 data=rng.choice([200, 2_000, 5_000, 20_000, 100_000]))
+                 data=rng.choice([200, 2_000, 5_000, 20_000, 100_000]), in_files=rng.random() < 0.75)
 
 
 def hold_in_files(seed):
@@ -178,14 +178,14 @@ def test_a_full_disk_is_told(tmp_path):
 
 def test_a_scratch_file_that_was_cut_is_told(tmp_path):
     """What is shorter than it was written, or gone, is never read as data."""
-    column = NumberColumn(tmp_path / "numbers", np.int64)
+    column, path = Folder(tmp_path).numbers("numbers", np.int64, 100), tmp_path / "numbers"
     column.append(np.arange(100))
     assert column.read(10, 90).tolist() == list(range(10, 90))
-    with column.path.open("r+b") as file:
+    with path.open("r+b") as file:
         file.truncate(400)
     with pytest.raises(StorageIoFailure, match="shorter than it was written"):
         column.read(10, 90)
-    column.path.unlink()
+    path.unlink()
     with pytest.raises(StorageIoFailure, match="No such file"):
         column.read(0, 1)
 
@@ -211,7 +211,7 @@ def test_sizes_stay_within_the_limit():
     """The larger the limit, the larger the pieces; what they may hold together, with the process itself, is within the limit."""
     world = world_of([], [windowed(seconds(3))])
     limits = [limit_bytes(text) for text in ("500MB", "1GB", "4GB", "64GB")]
-    sizes = [fit(world.task, limit) for limit in limits]
+    sizes = [fit(world.task, 10**9, limit) for limit in limits]
     assert all(one.data <= limit - PROCESS_BYTES for one, limit in zip(sizes, limits, strict=True))
     assert [one.data for one in sizes] == sorted(one.data for one in sizes)
     assert [one.block for one in sizes] == sorted(one.block for one in sizes)

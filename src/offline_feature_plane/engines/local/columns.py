@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -29,7 +29,7 @@ class Loaded:
     """One input, or a piece of it, in memory, in the order in which it was read.
 
     `ids` int64 or text; `partition` and `offset` None for plain tables; `fields` by name: numbers with
-    their mask, or text; `find_duplicates` gives the rows that repeat others; `records_digest` is over the records of a log.
+    their mask, or text; `records_digest` is over the records of a log.
     """
 
     topic: str
@@ -39,7 +39,6 @@ class Loaded:
     partition: Integers | None
     offset: npt.NDArray[Any] | None  # Python integers where one is beyond int64
     fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
-    find_duplicates: Callable[[], Integers]
     records_digest: str | None
     arrival: Integers | None = None
 

@@ -24,16 +24,6 @@ Rows = npt.NDArray[np.int64]
 _SHOWN = 5
 
 
-def repeated_rows(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> Rows:
-    """The rows (ascending) whose id may also be on another row; texts are compared by a 64-bit hash, so a few may be single."""
-    marks = marks_of(connection, ids)
-    if len(marks) < 2 or (marks[1:] > marks[:-1]).all():
-        return np.empty(0, np.int64)
-    ordered = np.sort(marks)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(marks, np.unique(twice))) if len(twice) else np.empty(0, np.int64)
-
-
 def marks_of(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> npt.NDArray[Any]:
     """64 bits for each id, the same for equal ids: integers themselves, a hash of texts."""
     if isinstance(ids, np.ndarray):

@@ -21,7 +21,7 @@ class LocalEngine:
     """Opens sessions on this machine.
 
     Args:
-        sizes: the sizes of the pieces of builds over files: with them every build is one, whatever its limit.
+        sizes: how every build is cut, whatever its limit.
     """
 
     name = "local"

@@ -1,4 +1,4 @@
-"""Events of all inputs as columns in the total order: read, typed, deduplicated, sorted once (`features.md`, `decisions.md` D14, D18)."""
+"""Events of all inputs as they are read: typed, in pieces, with what gave no event counted (`decisions.md` D14, D18)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -34,10 +32,8 @@ from offline_feature_plane.engines.local.columns import (
     raw_of,
     refuse_types,
 )
-from offline_feature_plane.engines.local.duplicates import repeated_rows, rows_to_drop
-from offline_feature_plane.engines.local.events import Events, History
+from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
-from offline_feature_plane.engines.local.merging import merge
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import Batch, read_pinned
 from offline_feature_plane.ports import ReplayFacts
@@ -47,37 +43,8 @@ EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
 
 
-def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task) -> tuple[Events, ReplayFacts]:
-    """Read every input of a build.
-
-    Args:
-        connection: from `open_connection`; hashes text ids.
-        inputs: plain tables and logs of records.
-        task: its closure says which fields are read and how.
-
-    Raises:
-        ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
-        SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared: a column is not what the profile or the settings say.
-        EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their count.
-        ReplayEventIdConflict: one id with two contents.
-        ReplayEventsEmpty: no event at all.
-    """
-    loaded: list[Loaded] = []
-    left_out: Counter[str] = Counter()
-    for item, one in load(inputs, task, left_out):
-        if isinstance(item, PlainTable) and item.id_column is not None:
-            loaded.append(replace(one, find_duplicates=partial(_find_duplicates, connection, item, one.ids)))
-        else:
-            loaded.append(one)
-    if not any(one.n for one in loaded):
-        raise no_events(inputs)
-    events, drops = merge(loaded, task)
-    left_out["duplicate"] += sum(map(len, drops))
-    return events, state_facts(events, inputs, loaded, left_out)
-
-
-def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int | None = None) -> Iterator[tuple[EventInput, Loaded]]:
-    """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `read_events`.
+def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
+    """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `history.storing.store_events`.
 
     What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out.
     """
@@ -90,7 +57,7 @@ def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most:
         elif (source := _source_of(item, task.closure)) is None:
             left_out["other_scope"] += item.rows
         else:
-            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, most or item.rows))
+            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, most))
 
 
 def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
@@ -154,17 +121,7 @@ def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Seque
     ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, first, first + len(ts))
     arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
     named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, _no_rows, None, arrival)
-
-
-def _find_duplicates(connection: duckdb.DuckDBPyConnection, table: PlainTable, ids: IdColumn) -> Integers:
-    """The rows of a table that repeat others. Raises ReplayEventIdConflict."""
-    suspects = repeated_rows(connection, ids)
-    return rows_to_drop(table, ids.take(as_arrow(suspects)) if isinstance(ids, pa.ChunkedArray) else ids[suspects], suspects)
-
-
-def _no_rows() -> Integers:
-    return np.empty(0, np.int64)
+    return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -219,7 +176,7 @@ def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[
     ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
     said = _records_digest(heads, log.lanes, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))
     return Loaded(log.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
-                  lambda: np.empty(0, np.int64), said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
+                  said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
 
 
 _HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string(),

@@ -23,10 +23,9 @@ from offline_feature_plane.engines.local.events import Events, History, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at, pick
-from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 
-__all__ = ["UNKNOWN", "HeldRows", "Keeping", "Selected", "select_rows"]
+__all__ = ["UNKNOWN", "Keeping", "Selected", "select_rows"]
 
 UNKNOWN = -1  # a target that is null
 _RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
@@ -72,26 +71,8 @@ class Keeping(Protocol):
         """The rows among the events at positions `start … stop − 1`, counted from `start`."""
 
 
-class HeldRows:
-    """Chosen rows in memory."""
-
-    def __init__(self) -> None:
-        self._rows: Selected | None = None
-
-    def keep(self, rows: Selected, stop: int) -> None:  # noqa: ARG002 - others keep the place
-        """As `Keeping.keep`; all of them at once."""
-        self._rows = rows
-
-    def within(self, start: int, stop: int) -> Selected:
-        """As `Keeping.within`."""
-        rows = self._rows
-        if rows is None:
-            raise EngineFailed("no rows were selected.", fix="Please report this.")
-        return rows.take(slice(*np.searchsorted(rows.positions, (start, stop)).tolist()), start)
-
-
 def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFacts, keeping: Keeping,
-                block: int | None = None) -> SelectionFacts:
+                block: int = BLOCK) -> SelectionFacts:
     """Decide for every event what becomes of it; the first disposition that applies wins.
 
     Args:
@@ -100,7 +81,7 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
         labels: per label type what holds at the as-of of the events at positions `start … stop − 1`.
         replayed: what reading left out, for the accounting.
         keeping: takes the rows.
-        block: how many events are looked at at once; None: all.
+        block: how many events are looked at at once.
 
     Raises:
         NumericOverflow: `subject.where` leaves its type.
@@ -109,8 +90,8 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
     warm = _warm_from(history, task)
     wanted = {(task.subject, field.name) for field in task.closure.source(task.subject).fields if field.name in _looks_at(task)}
     left_out, tallies = Counter(replayed.dispositions), _Tallies(task)
-    for start in range(0, history.n, block or history.n):
-        stop = min(start + (block or history.n), history.n)
+    for start in range(0, history.n, block):
+        stop = min(start + block, history.n)
         rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies)
         left_out.update(dropped)
         keeping.keep(rows.take(slice(None), -start), stop)

@@ -17,20 +17,18 @@ import pyarrow as pa
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.features import Elsewhere, compute_features
+from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.keys import compute_by_keys
+from offline_feature_plane.engines.local.history.memory import give_back
+from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
+from offline_feature_plane.engines.local.history.rows import KeptRows
+from offline_feature_plane.engines.local.history.slices import Slice, slice_history
+from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_labels
-from offline_feature_plane.engines.local.reading import read_events
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
-from offline_feature_plane.engines.local.row_access import BLOCK
-from offline_feature_plane.engines.local.selection import HeldRows, Keeping, select_rows
+from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
-from offline_feature_plane.engines.local.spilled.events import EventFiles
-from offline_feature_plane.engines.local.spilled.keys import compute_by_keys
-from offline_feature_plane.engines.local.spilled.memory import give_back
-from offline_feature_plane.engines.local.spilled.reading import spill_events
-from offline_feature_plane.engines.local.spilled.rows import RowFiles
-from offline_feature_plane.engines.local.spilled.slices import Slice, slice_history
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
@@ -44,7 +42,7 @@ Value = TypeVar("Value")
 @contextmanager
 def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None, progress: Progress | None,
                  sizes: Sizes | None = None) -> Iterator[LocalSession]:
-    """Open a session; see `LocalEngine.session`. With `sizes`, events go to files whatever their number."""
+    """Open a session; see `LocalEngine.session`. With `sizes`, it is cut as they say."""
     workers = threads or os.cpu_count() or 1
     with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection:
         yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes)
@@ -57,27 +55,23 @@ class LocalSession:
                  progress: Progress | None, sizes: Sizes | None) -> None:
         self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
         self._progress, self._sizes = progress, sizes
-        self._history: History | None = None
-        self._files: EventFiles | None = None
+        self._place: Place = Memory()
+        self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
         self._resolved: ResolvedLabels | None = None
-        self._rows: Keeping | None = None
+        self._rows: KeptRows | None = None
         self._selection: SelectionFacts | None = None
         self._execution: dict[str, Any] = {}
         self._hidden = 0
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
-        """Read, type, deduplicate and order all events. Raises as `read_events`; StorageIoFailure if the work folder fails."""
-        needed = needed_bytes(self._task, sum(item.rows for item in inputs if isinstance(item, PlainTable)))
-        if self._sizes is None and needed > self._limit:
-            self._sizes = fit(self._task, self._limit)
-        self._execution = {"way": "memory" if self._sizes is None else "files", "needed_bytes": needed, "limit_bytes": self._limit}
-        if self._sizes is None:
-            self._history, self._replayed = read_events(self._connection, inputs, self._task)
-        else:
-            self._files, self._replayed = spill_events(self._connection, inputs, self._task, self._work, self._sizes)
-            self._history = self._files
-            self._execution |= {"run_rows": self._sizes.run_rows, "event_bytes_on_disk": self._files.size_bytes}
+        """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
+        events = sum(item.rows for item in inputs if isinstance(item, PlainTable))
+        sizes = self._sizes = self._sizes or fit(self._task, events, self._limit)
+        self._place = Folder(self._work) if sizes.in_files else Memory()
+        self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes)
+        self._execution = {"way": "files" if sizes.in_files else "memory", "needed_bytes": needed_bytes(self._task, events),
+                           "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         return self._replayed
 
@@ -90,9 +84,9 @@ class LocalSession:
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as `select_rows`."""
         history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
-        self._rows = HeldRows() if self._sizes is None else RowFiles(self._work / "rows")
+        self._rows = KeptRows(self._place.inside("rows"), history.n)
         self._selection = select_rows(history, self._task, resolved.over, self._need(self._replayed, "replay"), self._rows,
-                                      None if self._sizes is None else self._sizes.block)
+                                      self._need(self._sizes, "replay").block)
         self._tell("select", history.n, history.n)
         return self._selection
 
@@ -130,20 +124,20 @@ class LocalSession:
 
     def _cut(self) -> tuple[Sequence[Slice], Elsewhere]:
         """The slices of time to go through, and the groups that were computed by their keys."""
-        if self._sizes is None or self._files is None:
-            return [Slice(0, 0, self._need(self._history, "replay").n)], {}
-        slicing = slice_history(self._files, self._task, self._sizes)
+        history, sizes = self._need(self._history, "replay"), self._need(self._sizes, "replay")
         resolved, rows = self._need(self._resolved, "labels"), self._need(self._rows, "select")
-        kept = {group.name: compute_by_keys(self._files, self._task, group, resolved, rows, self._work / f"group.{place}", self._sizes)
+        slicing = slice_history(history, self._task, sizes)
+        kept = {group.name: compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
                 for place, group in enumerate(slicing.by_keys)}
         self._execution |= {"slices": len(slicing.slices), "events_laid_out": sum(one.stop - one.warm for one in slicing.slices),
                             "parts_of_keys": {name: one.parts for name, one in kept.items()},
-                            "kept_bytes_on_disk": sum(one.size_bytes for one in kept.values())}
+                            "kept_bytes": sum(one.size_bytes for one in kept.values())}
         return slicing.slices, {name: one.among for name, one in kept.items()}
 
     def _rows_of(self, piece: Slice, elsewhere: Elsewhere, builder: BatchBuilder, most: int) -> Iterator[pa.RecordBatch]:
         """The first rows of a slice; what it holds is let go of when it is through."""
-        if self._sizes is not None:
+        sizes = self._need(self._sizes, "replay")
+        if sizes.in_files:
             give_back()
         history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
         rows = self._need(self._rows, "select").within(piece.start, piece.stop)
@@ -152,7 +146,7 @@ class LocalSession:
         first = piece.start - piece.warm
         with closing(compute_features(
                 history.window(piece.warm, piece.stop), self._task, rows.positions + first if first else rows.positions,
-                resolved.changes(piece.warm, piece.stop), self._threads, BLOCK if self._sizes is None else self._sizes.block,
+                resolved.changes(piece.warm, piece.stop), self._threads, sizes.block,
                 first=first, elsewhere=elsewhere)) as chunks:
             for chunk in chunks:
                 self._hidden += chunk.hidden

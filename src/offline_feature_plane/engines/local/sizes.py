@@ -16,6 +16,8 @@ __all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
 _LEAST_DATA = 16 << 20
 _LEAST_BLOCK = 1 << 16
 _INDEX = 1 << 16
+_HELD_RUN = 1 << 20  # in memory that is used again and again: what is fresh is slow
+_ENDLESS = 1 << 62
 _MOST_RUN = 1 << 22  # larger runs only take memory: hundreds are merged at once
 _LEAST_DUCKDB = 64 << 20
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -23,10 +25,10 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is in memory at once when events are in files.
+    """How a build is cut, and whether its events are `in_files` or in memory.
 
     `block` rows of the output; `run_rows` events of a sorted run; `ids` compared at once; `merge_total` rows at hand while runs are merged;
-    `index` positions between two entries of an index; `data` bytes are for events and kernels.
+    `index` positions between two entries of an index; `data` bytes are for the events of one slice and their kernels.
     """
 
     block: int
@@ -35,6 +37,7 @@ class Sizes:
     merge_total: int
     index: int
     data: int
+    in_files: bool = True
 
     def merge_rows(self, runs: int) -> int:
         """Rows at hand of each of so many runs."""
@@ -61,8 +64,10 @@ def needed_bytes(task: Task, events: int) -> int:
     return held_bytes(task.closure, len(_label_types(task)), events, 0, task.visibility)
 
 
-def fit(task: Task, limit: int) -> Sizes:
-    """The sizes of a build over files within a limit in bytes, or the smallest that make sense."""
+def fit(task: Task, events: int, limit: int) -> Sizes:
+    """The sizes of a build within a limit in bytes, or the smallest that make sense: in memory if everything fits, as one slice."""
+    if needed_bytes(task, events) <= limit:
+        return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False)
     block = BLOCK
     while block > _LEAST_BLOCK and 4 * staging_bytes(task.closure, block) > limit - PROCESS_BYTES:
         block //= 2

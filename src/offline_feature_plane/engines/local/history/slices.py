@@ -18,8 +18,8 @@ from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.footprint import event_bytes, group_bytes
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.windows import reach_us
+from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.sizes import Sizes
-from offline_feature_plane.engines.local.spilled.events import EventFiles
 
 __all__ = ["Slice", "Slicing", "slice_history"]
 
@@ -43,9 +43,14 @@ class Slicing:
     slices: tuple[Slice, ...]
 
 
-def slice_history(history: EventFiles, task: Task, sizes: Sizes) -> Slicing:
-    """Cut a history so that each piece fits; bounded groups go by time as long as there is more to compute in a slice than to repeat."""
+def slice_history(history: StoredEvents, task: Task, sizes: Sizes) -> Slicing:
+    """Cut a history so that each piece fits; bounded groups go by time as long as there is more to compute in a slice than to repeat.
+
+    A history that fits as a whole is one slice.
+    """
     label_types = len({*task.labels.types, *task.closure.label_types()})
+    if history.n * event_bytes(task.closure, label_types, task.visibility) <= sizes.data:
+        return Slicing((), (Slice(0, 0, history.n),))
     by_keys = [group for group in task.closure.groups if reach_us(group) is None]
     by_time = sorted((group for group in task.closure.groups if reach_us(group) is not None), key=_reach)
     each = event_bytes(task.closure, label_types, task.visibility) - sum(group_bytes(group, task.visibility) for group in by_keys)
@@ -56,7 +61,7 @@ def slice_history(history: EventFiles, task: Task, sizes: Sizes) -> Slicing:
     return Slicing(tuple(by_keys), tuple(_slices(history, by_time, most, sizes.block)))
 
 
-def _slices(history: EventFiles, by_time: Sequence[Group], most: int, block: int) -> Iterator[Slice]:
+def _slices(history: StoredEvents, by_time: Sequence[Group], most: int, block: int) -> Iterator[Slice]:
     """Slices that end where blocks do, so that the pieces of the output are the same whatever the memory."""
     reach = max(map(_reach, by_time), default=0)
     start = 0

@@ -1,28 +1,26 @@
-"""Chosen rows in files, until they are computed."""
+"""Chosen rows, until they are computed."""
 
 from __future__ import annotations
 
 import bisect
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.selection import Selected
-from offline_feature_plane.engines.local.spilled.columns import NumberColumn, scratch_folder
 
-__all__ = ["RowFiles"]
+__all__ = ["KeptRows"]
 
 _DTYPES = {"positions": np.int64, "target": np.int8, "split": np.int16, "mature": np.bool_, "cold": np.bool_, "weight": np.float64}
 
 
-class RowFiles:
-    """As `selection.Keeping`, in a new folder. Rows can be found from the ends of the blocks in which they were chosen."""
+class KeptRows:
+    """As `selection.Keeping`; rows can be found from the ends of the blocks in which they were chosen. There are `most` at most."""
 
-    def __init__(self, folder: Path) -> None:
-        scratch_folder(folder)
-        self._columns = {name: NumberColumn(folder / name, dtype) for name, dtype in _DTYPES.items()}
+    def __init__(self, place: Place, most: int) -> None:
+        self._columns = {name: place.numbers(name, dtype, most) for name, dtype in _DTYPES.items()}
         self._stops, self._rows = [0], [0]
         self._weighted = False
 
@@ -33,7 +31,7 @@ class RowFiles:
 
     @property
     def size_bytes(self) -> int:
-        """What they take on disk."""
+        """What they take."""
         return sum(column.size_bytes for column in self._columns.values())
 
     def keep(self, rows: Selected, stop: int) -> None:

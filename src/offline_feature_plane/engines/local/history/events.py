@@ -1,4 +1,4 @@
-"""All admitted events of a build as files in the work folder, in the total order."""
+"""All admitted events of a build in the total order, in memory or in files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import bisect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,22 +16,23 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local.columns import IdColumn, as_text
 from offline_feature_plane.engines.local.events import Events, Int64s, Key, Values
+from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
+from offline_feature_plane.engines.local.history.places import Numbers, Place, Texts, ValueColumn
+from offline_feature_plane.engines.local.history.runs import Pieces
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy
-from offline_feature_plane.engines.local.spilled.arrivals import ArrivalFiles
-from offline_feature_plane.engines.local.spilled.columns import NumberColumn, TextColumn, ValueColumn
-from offline_feature_plane.engines.local.spilled.runs import Pieces
 
-__all__ = ["EventFiles"]
+__all__ = ["StoredEvents"]
 
 _DTYPES = {"string": np.int32, "float64": np.float64}
 
 
-class EventFiles:
-    """A `History` in files. Fields stand at the events of their source only; an index of some positions is kept in memory.
+class StoredEvents:
+    """A `History` of columns. Fields stand at the events of their source only; an index of some positions is in memory anyway.
 
     Args:
-        folder: an empty folder.
+        place: where columns are kept.
         sources: of the closure.
+        most: events of each source, those that repeat others included.
         id_type: int64 if all ids are integers, else string.
         dictionaries: of the text fields, by field name.
         repeating: topics whose rows may repeat an event: of neighbours with one id only the first is taken.
@@ -40,15 +40,18 @@ class EventFiles:
         arrivals: takes when events arrived, if that counts; then `settle` must follow the last `append`.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[Source], id_type: ColumnType, dictionaries: Mapping[str, pa.Array],
-                 repeating: Collection[str], step: int, arrivals: ArrivalFiles | None = None) -> None:
+    def __init__(self, place: Place, sources: Sequence[Source], most: Sequence[int], id_type: ColumnType,
+                 dictionaries: Mapping[str, pa.Array], repeating: Collection[str], step: int,
+                 arrivals: ArrivalColumns | None = None) -> None:
         self.n, self.repeated, self.id_type, self._step = 0, 0, id_type, step
         self._sources, self._dictionaries, self._repeating = sources, dictionaries, repeating
-        self._ts = NumberColumn(folder / "ts", np.int64)
-        self._source = NumberColumn(folder / "source", np.int8) if len(sources) > 1 else None
-        self._ids = NumberColumn(folder / "ids", np.int64) if id_type.kind == "int64" else TextColumn(folder / "ids")
-        self._fields = {(source.name, field.name): ValueColumn(folder / f"{place}.{number}", _DTYPES.get(field.type.kind, np.int64))
-                        for place, source in enumerate(sources) for number, field in enumerate(source.fields)}
+        total = sum(most)
+        self._ts = place.numbers("ts", np.int64, total)
+        self._source = place.numbers("source", np.int8, total) if len(sources) > 1 else None
+        self._ids = place.numbers("ids", np.int64, total) if id_type.kind == "int64" else place.texts("ids")
+        self._fields = {(source.name, field.name): ValueColumn(place, f"{index}.{number}", _DTYPES.get(field.type.kind, np.int64), rows)
+                        for index, (source, rows) in enumerate(zip(sources, most, strict=True))
+                        for number, field in enumerate(source.fields)}
         self._types = {(source.name, field.name): field.type for source in sources for field in source.fields}
         self._instants: list[int] = []       # of every `step`-th position
         self._before: list[list[int]] = []   # events of each source before it
@@ -59,7 +62,7 @@ class EventFiles:
 
     @property
     def size_bytes(self) -> int:
-        """What they take on disk."""
+        """What they take."""
         columns = [self._ts, self._ids, *self._fields.values(), self._source, self._arrivals]
         return sum(column.size_bytes for column in columns if column is not None)
 
@@ -93,7 +96,7 @@ class EventFiles:
             self._arrivals.settle(self.ids)
 
     def window(self, start: int, stop: int, fields: Collection[Key] | None = None) -> Events:
-        """As `History.window`, read from the files."""
+        """As `History.window`."""
         source = np.zeros(stop - start, np.int8) if self._source is None else self._source.read(start, stop)
         found = {}
         spans: dict[int, tuple[int, npt.NDArray[np.bool_]]] = {}
@@ -232,7 +235,7 @@ class EventFiles:
 class _Ids:
     """Ids from a position on."""
 
-    column: NumberColumn | TextColumn
+    column: Numbers | Texts
     first: int
 
     def slice(self, offset: int, length: int) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""Sorted runs: pieces of inputs in the total order, in files, and their merging.
+"""Sorted runs: pieces of inputs in the total order, and their merging.
 
 ```
    run 1   ──●──●─●────●──▶│        of every run that goes on, the last row at hand bounds what can be said:
@@ -13,7 +13,6 @@ import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,9 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
 from offline_feature_plane.engines.local.dictionaries import encode
+from offline_feature_plane.engines.local.history.places import Numbers, Place, Texts
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.merging import order_keys, whole_arrival
-from offline_feature_plane.engines.local.ordering import total_order
-from offline_feature_plane.engines.local.spilled.columns import NumberColumn, TextColumn, scratch_folder
+from offline_feature_plane.engines.local.ordering import order_keys, total_order, whole_arrival
 
 __all__ = ["Pieces", "Run", "merged", "unify", "write_run"]
 
@@ -39,13 +37,13 @@ class Run:
     """A piece of one input in the total order. `shape` is the piece without rows; `homes` names the dictionary of each text field."""
 
     shape: Loaded
-    ts: NumberColumn
-    ids: NumberColumn | TextColumn
-    partition: NumberColumn | None
-    offset: NumberColumn | None
-    arrival: NumberColumn | None
-    fields: Mapping[str, tuple[NumberColumn, NumberColumn | None]]
-    dictionaries: Mapping[str, TextColumn]
+    ts: Numbers
+    ids: Numbers | Texts
+    partition: Numbers | None
+    offset: Numbers | None
+    arrival: Numbers | None
+    fields: Mapping[str, tuple[Numbers, Numbers | None]]
+    dictionaries: Mapping[str, Texts]
     homes: Mapping[str, str]
 
     @property
@@ -55,7 +53,7 @@ class Run:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes on disk."""
+        """What it takes."""
         return sum(column.size_bytes for column in self._columns())
 
     def read(self, start: int, stop: int, recode: Recode) -> Loaded:
@@ -79,7 +77,7 @@ class Run:
         for column in self._columns():
             column.remove()
 
-    def _columns(self) -> Iterator[NumberColumn | TextColumn]:
+    def _columns(self) -> Iterator[Numbers | Texts]:
         for one in (self.ts, self.ids, self.partition, self.offset, self.arrival, *self.dictionaries.values()):
             if one is not None:
                 yield one
@@ -89,27 +87,26 @@ class Run:
                 yield valid
 
 
-def write_run(folder: Path, piece: Loaded, homes: Mapping[str, str]) -> Run:
-    """Order a piece and write it.
+def write_run(place: Place, piece: Loaded, homes: Mapping[str, str]) -> Run:
+    """Order a piece and keep it.
 
     Args:
-        folder: a name for a new folder.
+        place: a new place.
         piece: rows as they were read.
         homes: text fields → name of the dictionary that they share, as `shared_names`.
 
     Raises:
         StorageIoFailure: the work folder failed.
     """
-    scratch_folder(folder)
     order = total_order(piece.ts, partial(order_keys, [piece], np.array([0, piece.n]), piece.arrival))
 
-    def number(name: str, values: npt.NDArray[Any]) -> NumberColumn:
-        column = NumberColumn(folder / name, values.dtype)
+    def number(name: str, values: npt.NDArray[Any]) -> Numbers:
+        column = place.numbers(name, values.dtype, len(values))
         column.append(values if order is None else values.take(order))
         return column
 
-    def text(name: str, texts: pa.ChunkedArray) -> TextColumn:
-        column = TextColumn(folder / name)
+    def text(name: str, texts: pa.ChunkedArray) -> Texts:
+        column = place.texts(name)
         for chunk in texts.chunks:
             column.append(chunk)
         return column
@@ -118,19 +115,19 @@ def write_run(folder: Path, piece: Loaded, homes: Mapping[str, str]) -> Run:
         "ids", piece.ids if order is None else piece.ids.take(as_arrow(order)))
     partition, offset, arrival = (None if values is None else number(name, values) for name, values in (
         ("partition", piece.partition), ("offset", piece.offset), ("arrival", piece.arrival)))
-    fields: dict[str, tuple[NumberColumn, NumberColumn | None]] = {}
+    fields: dict[str, tuple[Numbers, Numbers | None]] = {}
     texts: dict[str, list[str]] = {}
-    for place, (name, values) in enumerate(piece.fields.items()):
+    for at, (name, values) in enumerate(piece.fields.items()):
         if isinstance(values, pa.ChunkedArray):
             texts.setdefault(homes[name], []).append(name)
         else:
             data, valid = values
-            fields[name] = number(f"{place}", data), None if valid is None else number(f"{place}.valid", valid)
-    dictionaries: dict[str, TextColumn] = {}
+            fields[name] = number(f"{at}", data), None if valid is None else number(f"{at}.valid", valid)
+    dictionaries: dict[str, Texts] = {}
     for home, names in texts.items():
         codes, dictionary = encode([piece.fields[name] for name in names])
         dictionaries[home] = text(f"dictionary.{len(dictionaries)}", pa.chunked_array([dictionary]))
-        fields |= {name: (number(f"codes.{len(fields) + place}", one), None) for place, (name, one) in enumerate(
+        fields |= {name: (number(f"codes.{len(fields) + at}", one), None) for at, (name, one) in enumerate(
             zip(names, codes, strict=True))}
     nothing = replace(piece, ts=piece.ts[:0], ids=piece.ids[:0], partition=None, offset=None, arrival=None, fields={})
     return Run(nothing, number("ts", piece.ts), ids, partition, offset, arrival, fields, dictionaries,

@@ -1,4 +1,4 @@
-"""Events of all inputs as files in the total order: runs as large as memory allows, then one merging (`docs/decisions/0026`)."""
+"""Events of all inputs in the total order: sorted runs, then one merging, in memory or in files (`docs/decisions/0026`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -18,33 +17,45 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
 from offline_feature_plane.engines.local.dictionaries import shared_names
 from offline_feature_plane.engines.local.duplicates import marks_of, rows_to_drop
+from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
+from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.memory import give_back
+from offline_feature_plane.engines.local.history.places import Place
+from offline_feature_plane.engines.local.history.runs import Run, merged, unify, write_run
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.reading import load, load_table, no_events, state_facts
 from offline_feature_plane.engines.local.sizes import Sizes
-from offline_feature_plane.engines.local.spilled.arrivals import ArrivalFiles
-from offline_feature_plane.engines.local.spilled.columns import scratch_folder
-from offline_feature_plane.engines.local.spilled.events import EventFiles
-from offline_feature_plane.engines.local.spilled.memory import give_back
-from offline_feature_plane.engines.local.spilled.runs import Run, merged, unify, write_run
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable
 
-__all__ = ["spill_events"]
+__all__ = ["store_events"]
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 1 << 20
 
 
-def spill_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, work: Path,
-                 sizes: Sizes) -> tuple[EventFiles, ReplayFacts]:
-    """As `read_events`, into files in a folder of the build.
+def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, place: Place,
+                 sizes: Sizes) -> tuple[StoredEvents, ReplayFacts]:
+    """Read, type, deduplicate and order the events of every input.
+
+    Args:
+        connection: from `open_connection`; hashes text ids.
+        inputs: plain tables and logs of records.
+        task: its closure says which fields are read and how.
+        place: where events are kept.
+        sizes: how many are worked on at once.
 
     Raises:
-        StorageIoFailure: the work folder failed. Else as `read_events`.
+        ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
+        SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared: a column is not what the profile or the settings say.
+        EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their count.
+        ReplayEventIdConflict: one id with two contents.
+        ReplayEventsEmpty: no event at all.
+        StorageIoFailure: the work folder failed.
     """
     left_out: Counter[str] = Counter()
-    runs, repeating = _write_runs(inputs, task, work, sizes, left_out)
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, left_out)
     if not any(run.n for run in runs):
         raise no_events(inputs)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -53,29 +64,29 @@ def spill_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     dictionaries, recodes = unify(runs)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
-    folder = scratch_folder(work / "events")
+    kept = place.inside("events")
+    most = [sum(run.n for run in runs if run.shape.source == index) for index in range(len(task.closure.sources))]
     topics = {topic: rank for rank, topic in enumerate(sorted({run.shape.topic for run in runs}, key=str.encode))}
-    files = EventFiles(folder, task.closure.sources, ColumnType("int64" if integers else "string"),
-                       {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
-                       {topic for topic, count in repeats.items() if count}, sizes.index,
-                       ArrivalFiles(folder, topics) if all(run.arrival is not None for run in runs) else None)
+    events = StoredEvents(kept, task.closure.sources, most, ColumnType("int64" if integers else "string"),
+                          {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
+                          {topic for topic, count in repeats.items() if count}, sizes.index,
+                          ArrivalColumns(kept, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
     for pieces in merged(runs, recodes, sizes.merge_rows(len(runs))):
-        files.append(pieces)
-    files.settle()
+        events.append(pieces)
+    events.settle()
     for run in runs:
         run.remove()
-    if files.repeated != sum(repeats.values()):
-        raise EngineFailed(f"{sum(repeats.values())} rows repeat an event, but {files.repeated} stand beside it.",
+    if events.repeated != sum(repeats.values()):
+        raise EngineFailed(f"{sum(repeats.values())} rows repeat an event, but {events.repeated} stand beside it.",
                            fix="Please report this.")
-    left_out["duplicate"] += files.repeated
-    return files, state_facts(files, inputs, [run.shape for run in runs if run.shape.records_digest is not None], left_out)
+    left_out["duplicate"] += events.repeated
+    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], left_out)
 
 
-def _write_runs(inputs: Sequence[EventInput], task: Task, work: Path, sizes: Sizes,
+def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
                 left_out: Counter[str]) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. One run is written while the next is read."""
     homes = shared_names(task)
-    folder = scratch_folder(work / "runs")
     writing: list[Future[Run]] = []
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
@@ -87,7 +98,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, work: Path, sizes: Siz
                 last[item.topic] = int(piece.ids[-1]) if isinstance(piece.ids, np.ndarray) else None
             if writing:
                 writing[-1].result()
-            writing.append(pool.submit(write_run, folder / f"{len(writing)}", piece, homes))
+            writing.append(pool.submit(write_run, place.inside(f"{len(writing)}"), piece, homes))
         return [one.result() for one in writing], list(unclear.values())
 
 

@@ -1,9 +1,8 @@
-"""When the events in files arrived, and their places in that order (`decisions.md` D21)."""
+"""When the events of a history arrived, and their places in that order (`decisions.md` D21)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,38 +11,38 @@ import pyarrow as pa
 
 from offline_feature_plane.engines.local.dictionaries import ranks
 from offline_feature_plane.engines.local.events import Arrivals, Ids, Int64s
+from offline_feature_plane.engines.local.history.places import Numbers, Place
+from offline_feature_plane.engines.local.history.runs import Pieces
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.merging import inverse
-from offline_feature_plane.engines.local.ordering import total_order
-from offline_feature_plane.engines.local.spilled.columns import NumberColumn
-from offline_feature_plane.engines.local.spilled.runs import Pieces
+from offline_feature_plane.engines.local.ordering import inverse, total_order
 
-__all__ = ["ArrivalFiles"]
+__all__ = ["ArrivalColumns"]
 
 _PIECE = 1 << 20
 
 
-class ArrivalFiles:
+class ArrivalColumns:
     """Arrivals of events in the total order, and what orders those of one instant; places are known once they are settled.
 
     Args:
-        folder: an existing folder.
+        place: where they are kept.
         topics: the rank of every topic.
+        most: of so many events at most.
     """
 
-    def __init__(self, folder: Path, topics: Mapping[str, int]) -> None:
+    def __init__(self, place: Place, topics: Mapping[str, int], most: int) -> None:
         self._topics = topics
         self._at, self._place, self._topic, self._partition, self._offset = (
-            NumberColumn(folder / name, np.int64) for name in ("arrival", "place", "topic", "partition", "offset"))
+            place.numbers(name, np.int64, most) for name in ("arrival", "place", "topic", "partition", "offset"))
 
     @property
     def size_bytes(self) -> int:
-        """What they take on disk."""
+        """What they take."""
         return sum(column.size_bytes for column in (self._at, self._place, self._topic, self._partition, self._offset))
 
     def append(self, pieces: Pieces, kept: npt.NDArray[np.bool_] | None) -> None:
         """Add those of the next events. Raises StorageIoFailure."""
-        columns: dict[NumberColumn, list[npt.NDArray[Any] | None]] = {
+        columns: dict[Numbers, list[npt.NDArray[Any] | None]] = {
             self._at: [one.arrival for one in pieces.loaded],
             self._topic: [np.full(one.n, self._topics[one.topic], np.int64) for one in pieces.loaded],
             self._partition: [one.partition for one in pieces.loaded], self._offset: [one.offset for one in pieces.loaded]}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,12 @@ from offline_feature_plane.domain.footprint import group_bytes
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.events import Arrivals, Events, History, Key, Values
 from offline_feature_plane.engines.local.features import Advancing, open_group, place_of
+from offline_feature_plane.engines.local.history.memory import give_back
+from offline_feature_plane.engines.local.history.places import Place, ValueColumn
 from offline_feature_plane.engines.local.keys import encode_keys, parts_of
 from offline_feature_plane.engines.local.labels import ResolvedLabels, ResolvedType
 from offline_feature_plane.engines.local.selection import Keeping
 from offline_feature_plane.engines.local.sizes import Sizes
-from offline_feature_plane.engines.local.spilled.columns import ValueColumn, scratch_folder
-from offline_feature_plane.engines.local.spilled.memory import give_back
 
 __all__ = ["KeptGroup", "compute_by_keys"]
 
@@ -41,18 +40,18 @@ _HIDDEN = ""  # no column has this name
 
 
 class KeptGroup:
-    """The columns of one group in files: per part of the keys the values of its rows, in the total order."""
+    """The columns of one group, kept: per part of the keys the values of its rows, in the total order."""
 
-    def __init__(self, folder: Path, task: Task, group: Group, parts: int) -> None:
+    def __init__(self, place: Place, task: Task, group: Group, parts: int, most: int) -> None:
         self.parts = parts
-        self._folder, self._task, self._group = scratch_folder(folder), task, group
+        self._place, self._task, self._group, self._most = place, task, group, most
         self._columns: dict[tuple[int, str], ValueColumn] = {}
         self._shapes: dict[str, Values] = {}
         self._next = [0] * parts
 
     @property
     def size_bytes(self) -> int:
-        """What they take on disk."""
+        """What they take."""
         return sum(column.size_bytes for column in self._columns.values())
 
     def keep(self, part: int, columns: Mapping[str, Values], hidden: Bools | None) -> None:
@@ -60,7 +59,7 @@ class KeptGroup:
         marks = {} if hidden is None else {_HIDDEN: Values(ColumnType("bool"), hidden.astype(np.int64))}
         for name, values in {**columns, **marks}.items():
             if (part, name) not in self._columns:
-                self._columns[part, name] = ValueColumn(self._folder / f"{len(self._columns)}", values.data.dtype)
+                self._columns[part, name] = ValueColumn(self._place, f"{len(self._columns)}", values.data.dtype, self._most)
             self._columns[part, name].append(values.data, values.valid)
             self._shapes[name] = Values(values.type, values.data[:0], None, values.dictionary)
 
@@ -109,20 +108,20 @@ class _Fetching:
         return columns
 
 
-def compute_by_keys(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, folder: Path,
+def compute_by_keys(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, place: Place,
                     sizes: Sizes) -> KeptGroup:
-    """Compute one group for all rows, part by part of its keys, and keep its columns in files in a new folder.
+    """Compute one group for all rows, part by part of its keys, and keep its columns in a new place.
 
     Raises:
         NumericOverflow: as `GroupColumns`. StorageIoFailure: the work folder failed.
     """
     fields = _fields_of(task, group)
     each = _EVENT + _FIELD * len(fields) + group_bytes(group, task.visibility)
-    kept = KeptGroup(folder, task, group, -(-history.n * each // sizes.data))
-    place = place_of(task, group.source)
+    kept = KeptGroup(place, task, group, -(-history.n * each // sizes.data), history.n)
+    source = place_of(task, group.source)
     for part in range(kept.parts):
         events, is_row, known = _gather(history, task, group, labels, rows, kept, part, sizes.block)
-        columns = open_group(events, group, task, encode_keys(events, group, place, task.subject), is_row, known)
+        columns = open_group(events, group, task, encode_keys(events, group, source, task.subject), is_row, known)
         for start in range(0, events.n, sizes.block):
             kept.keep(part, columns.advance(start, min(start + sizes.block, events.n)), columns.hidden)
         del events, is_row, known, columns

@@ -1,1 +1,0 @@
-"""Builds beyond memory: the same steps over files in the work folder (`docs/decisions/0026`)."""
