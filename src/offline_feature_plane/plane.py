@@ -44,7 +44,7 @@ from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
-from offline_feature_plane.corridor.workfolders import collect_work
+from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
@@ -278,7 +278,7 @@ class Plane:
             DatasetNotFound: no such dataset. DatasetRetired: its data has expired.
             DigestMismatch: a file is gone, or not the published one.
         """
-        opened = open_published(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        opened = open_published(self.manifest(ref), self.store, hold_copies(Path(self.settings.work), self.store))
         for notice in opened.notices:
             warnings.warn(notice, stacklevel=2)
         return opened
@@ -310,7 +310,8 @@ class Plane:
             StorageIoFailure: the store failed; what was removed before is gone.
         """
         found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
-        return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
+        work = Path(self.settings.work)
+        return replace(found, items=(*found.items, *collect_work(work, apply=apply), *collect_copies(work, apply=apply)))
 
     def check_ledger(self, *, progress: Progress | None = None) -> LedgerReport:
         """Check every run's history, and hold the runs of this plane's scope against their commit records. Nothing is written.

@@ -128,6 +128,22 @@ def test_what_each_kind_of_run_left_is_judged_by_its_end(shelf):
     assert fates(shelf.collect()) == {(run_key("request-running"), "kept", "its run has not ended")}
 
 
+@pytest.mark.parametrize("expire", [False, True])
+def test_what_a_published_dataset_does_not_name_goes(shelf, expire):
+    """An attempt on another engine or release staged other files of the same rows, and died; the attempt that published left them there."""
+    key = shelf.publish("request-published")
+    shelf.store.put_new(data_key(key, b"rows in another file"), b"rows in another file")
+    if expire:
+        shelf.retire(expire=True)
+    found = shelf.collect()
+    assert {item.key: item.why.partition(" on ")[0] for item in found.items} == {
+        data_key(key, b"rows in another file"): f"{DM} was retired" if expire else "its run published without it",
+        **({data_key(key): f"{DM} was retired"} if expire else {})}
+    left = {one.rpartition("/")[2] for one in shelf.store.objects if "/datasets/" in one}
+    assert left == {"manifest.json", "column-digests.json", *([] if expire else [data_key(key).rpartition("/")[2]])}
+    assert shelf.collect().items == ()
+
+
 def test_a_vow_that_is_still_to_be_kept_keeps_its_data(shelf):
     """Between vow and manifest the data is what the run will publish."""
     shelf.stage("request-vowed")

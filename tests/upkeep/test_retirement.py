@@ -145,9 +145,9 @@ def test_only_what_was_published_can_be_retired(plane, change):
     assert not list((plane.folder / "store").glob("cards/ofs/retired/*"))
 
 
-@pytest.mark.parametrize("reason", ["", "  \n", "\ud800"])
+@pytest.mark.parametrize("reason", ["", "  \n", "\ud800", "two\nlines", "red \x1b[31m"])
 def test_a_retirement_says_why(plane, reason):
-    """A blank reason, or one that no document can hold, is refused, and nothing is written."""
+    """A blank reason, one that no document can hold, or that is not one line, is refused, and nothing is written."""
     dm_id = dataset(plane)
     before = files(plane)
     with pytest.raises(SchemaInvalid):

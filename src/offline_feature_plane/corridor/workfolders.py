@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,9 +17,13 @@ from typing import Final
 
 from offline_feature_plane.corridor.collection import Item
 from offline_feature_plane.errors import StorageIoFailure
-from offline_feature_plane.process_locks import hold, seize
+from offline_feature_plane.ports import ObjectStore
+from offline_feature_plane.process_locks import hold, seize, share
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_COPY: Final = re.compile(r"[0-9a-f]{64}(?:\.[A-Za-z0-9_-]+)?|\.[0-9]+-[0-9]+")  # by its digest, or still on its way
+_READING: Final[dict[Path, int]] = {}  # folders of copies that this process holds
+_OPENING: Final = threading.Lock()
 _OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-(?P<process>[0-9]+)-[0-9]+")
 
 
@@ -42,6 +48,41 @@ def scratch(folder: Path) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def hold_copies(work: Path, store: ObjectStore) -> Path:
+    """The folder for copies of remote files. This process reads there until it ends: readers hand out paths, and nobody gives them back.
+
+    Raises:
+        StorageIoFailure: it cannot be made.
+    """
+    folder = work / "copies"
+    with _OPENING, _mapped(folder):
+        while store.name != "local" and not _is_held(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if folder in _READING:  # it was removed by hand
+                os.close(_READING.pop(folder))
+            with suppress(FileNotFoundError):
+                _READING[folder] = os.open(folder, _FOLDER)
+                share(_READING[folder])
+    return folder
+
+
+def _is_held(folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return folder in _READING and os.path.samestat(os.fstat(_READING[folder]), folder.stat())
+    return False
+
+
+def collect_copies(work: Path, *, apply: bool) -> Iterator[Item]:
+    """Copies of remote files, unless a process reads there; with `apply` they are removed. Whoever wants one fetches it again."""
+    with _orphan(work / "copies") as is_unread:
+        for copy in sorted((work / "copies").iterdir()) if is_unread else ():
+            if _COPY.fullmatch(copy.name) and stat.S_ISREG((found := copy.lstat()).st_mode):
+                with suppress(OSError):
+                    copy.unlink() if apply else None
+                yield Item(str(copy), found.st_size, "garbage", "a copy of a remote file, and no process reads here",
+                           removed=not copy.exists())
 
 
 def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
