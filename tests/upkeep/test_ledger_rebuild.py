@@ -6,8 +6,10 @@ ledger  ──▶ lost        store: plans, commit records, manifests, receipts 
 import json
 import sqlite3
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from small_asking import build, dataset, opened, say, tell
@@ -157,6 +159,34 @@ def test_a_rebuilt_ledger_remembers_what_revisions_mean(plane, capsys):
     plane.profile["groups"]["customer"]["windows"] = ["1d", "14d"]
     with pytest.raises(FeatureProfileDrift):
         opened(plane).plan(plane.intent_path)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_of_rebuilds_at_once_one_is_taken(plane, request, monkeypatch, capsys, kind):
+    """Four at once give a new ledger every run once; the others are refused, and workers go on with what it says."""
+    if kind == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        plane.plane["ledger"] = postgres.new_ledger()
+    dataset(plane, request_id="request-published")
+    interrupted(plane, monkeypatch, "/manifests/", "vowed", request_id="request-vowed")
+    if kind == "postgres":
+        plane.plane["ledger"] = postgres.new_ledger()
+    else:
+        lose(plane)
+    start, planes = Barrier(4), [opened(plane) for _ in range(4)]
+
+    def rebuilt(one):
+        start.wait()
+        try:
+            return len(one.rebuild_ledger(apply=True).runs)
+        except OfsError as refused:
+            return refused.code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(map(str, pool.map(rebuilt, planes))) == ["2", *["LEDGER_NOT_EMPTY"] * 3]
+    assert say(plane, capsys, "ledger", "verify")[0] == 0
+    assert [one.outcome for one in opened(plane).work(once=True)] == ["PUBLISHED"]
+    assert {name: run.state for name, run in runs_of(plane).items()} == {"request-published": "DONE", "request-vowed": "DONE"}
 
 
 def test_a_run_that_lost_its_vow_comes_back_as_failed(plane, capsys):

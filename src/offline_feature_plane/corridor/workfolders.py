@@ -5,6 +5,7 @@ Each is held for as long as its process lives (`process_locks`), so that what a 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY: Final = re.compile(r"[0-9a-f]{64}(?:\.[A-Za-z0-9_-]+)?|\.[0-9]+-[0-9]+")  # by its digest, or still on its way
 _READING: Final[dict[Path, int]] = {}  # folders of copies that this process holds
 _OPENING: Final = threading.Lock()
-_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-(?P<process>[0-9]+)-[0-9]+")
+_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-[0-9]+-[0-9]+")
 
 
 def make_fresh(folder: Path) -> None:
@@ -68,6 +69,41 @@ def hold_copies(work: Path, store: ObjectStore) -> Path:
     return folder
 
 
+@contextmanager
+def look(work: Path) -> Iterator[Path]:
+    """A new folder of a process that only looks, held during the block; afterwards it is gone, with every new empty folder above it.
+
+    Where none can be made it is only a name: whoever needs it fails then. Process ids alone are no names: containers share folders.
+    """
+    missing = [one for one in (work, *work.parents) if not one.exists()]
+    folder, lock = _new_look(work)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+        with suppress(OSError):  # somebody else works there by now
+            for parent in missing:
+                parent.rmdir()
+
+
+def _new_look(work: Path) -> tuple[Path, int | None]:
+    for number in itertools.count():
+        folder = work / f"look-{os.getpid()}-{number}"
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+            lock = _held(folder)
+        except FileExistsError:
+            continue
+        except (OSError, StorageIoFailure):
+            return folder, None
+        if lock is not None:  # or it was collected in between
+            return folder, lock
+    raise AssertionError("unreachable")
+
+
 def _is_held(folder: Path) -> bool:
     with suppress(FileNotFoundError):
         return folder in _READING and os.path.samestat(os.fstat(_READING[folder]), folder.stat())
@@ -88,26 +124,13 @@ def collect_copies(work: Path, *, apply: bool) -> Iterator[Item]:
 def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
     """The folders below `work` whose processes are gone; with `apply` they are removed. What others keep there is left alone."""
     for folder in sorted(work.iterdir()) if work.is_dir() else ():
-        if (named := _OURS.fullmatch(folder.name)) and not _lives(named["process"]):
+        if _OURS.fullmatch(folder.name):
             with _orphan(folder) as is_orphan:
                 if is_orphan:
                     size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
                     if apply:
                         shutil.rmtree(folder, ignore_errors=True)
                     yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=not folder.exists())
-
-
-def _lives(process: str | None) -> bool:
-    """Is there a process of the number that a look's folder is named after? Copies of remote files may stand in it before it is held."""
-    if process is None:
-        return False
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def _held(folder: Path) -> int | None:
