@@ -111,8 +111,8 @@ def collect(store: ObjectStore, platform_run_id: str, progress: Progress, *, app
 
 def _judged(store: ObjectStore, platform_run_id: str, key: str, verdicts: dict[tuple[str, str], _Verdict]) -> Item | None:
     """An object and what becomes of it; None if it is a dataset's, or gone by now."""
-    place = _PLACE.fullmatch(key)
-    if place is None or not (_DATA.fullmatch(place["name"]) or place["name"] in _COMPANIONS):
+    place = _staged_at(key)
+    if place is None:
         verdict = _Verdict("doubtful", "no run stages a file of this name", "doubtful")
     elif (of := (place["dm_id"], place["run_key"])) in verdicts:
         verdict = verdicts[of]
@@ -194,13 +194,21 @@ def _leftovers(store: ObjectStore, platform_run_id: str, *, apply: bool) -> Iter
 
 
 def _gathered(items: list[Item], platform_run_id: str) -> Iterator[Item]:
-    """The items, those that are kept as one for each run: nobody decides about them one by one."""
-    kept: dict[str, Item] = {}
+    """The items, those of one run that are kept, or doubtful for one reason, as one: nobody decides about them one by one."""
+    together: dict[tuple[str, Fate, str], Item] = {}
     for item in items:
-        place = _PLACE.fullmatch(item.key)
-        if item.fate == "kept" and place is not None:
+        place = _staged_at(item.key)
+        if item.fate in {"kept", "doubtful"} and place is not None:
             folder = f"{data_prefix(platform_run_id, place['dm_id'], place['run_key'])}/"
-            kept[folder] = replace(item, key=folder, size_bytes=item.size_bytes + (kept[folder].size_bytes if folder in kept else 0))
+            before = together.get((folder, item.fate, item.why))
+            together[folder, item.fate, item.why] = replace(item, key=folder,
+                                                            size_bytes=item.size_bytes + (before.size_bytes if before else 0))
         else:
             yield item
-    yield from kept.values()
+    yield from together.values()
+
+
+def _staged_at(key: str) -> re.Match[str] | None:
+    """Where in the store a key is, if runs stage files of this name."""
+    place = _PLACE.fullmatch(key)
+    return place if place is not None and (_DATA.fullmatch(place["name"]) or place["name"] in _COMPANIONS) else None
