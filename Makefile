@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long lint bench handbook docs schemas lock clean
+.PHONY: demo test test-long lint bench bench-peers handbook docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -22,6 +22,15 @@ lint: $(VENV)/ready                     ## style, types, floors
 
 bench: $(VENV)/ready                    ## floor, OFS and window SQL on 1 and 10 million simulated events
 	$(BIN)/python benchmarks/bench.py
+
+bench-peers: $(VENV)/ready .venv-peers/ready  ## the same features by Polars, pandas and PySpark beside OFS
+	$(BIN)/python benchmarks/bench.py --peers polars pandas spark
+
+# PySpark wants an older pandas, so it has an environment of its own; it needs Java 17.
+.venv-peers/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers/requirements.txt
+	touch $@
 
 handbook: $(VENV)/ready                 ## build the published handbook slice and compare: make handbook DATA=DIR
 	$(BIN)/python examples/handbook/build.py --data $(DATA)
@@ -43,4 +52,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .bench
+	rm -rf $(VENV) .venv-peers demo .bench

@@ -1,8 +1,8 @@
-"""Floor, OFS and window SQL on simulated worlds: whole processes, side by side, medians and ratios.
+"""Floor, OFS, window SQL and, if they are asked for, its peers on simulated worlds: whole processes, side by side, medians and ratios.
 
-    python benchmarks/bench.py [--events 1000000 10000000] [--repeats 5] [--profile features.yaml]
+    python benchmarks/bench.py [--events 1000000 10000000] [--repeats 5] [--profile features.yaml] [--peers polars pandas spark]
 
-Results go to `benchmarks/results/<profile>.json` with the facts of the machine, and are printed as a Markdown table.
+Results go to `benchmarks/results/<profile>.json`, or `peers.json`, with the facts of the machine, and are printed as a Markdown table.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,8 @@ from offline_feature_plane.simulation import World, write_files
 
 HERE = Path(__file__).parent
 SCRATCH = HERE.parent / ".bench"
+PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
+MOST_EVENTS = {"pandas": 1_000_000, "spark": 1_000_000}  # they would take many minutes beyond
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,14 @@ def finished(folder: Path) -> Path:
     return target
 
 
-def measure(events: int, repeats: int, profile: str) -> dict[str, Timing]:
+def peer(name: str, folder: Path) -> Timing:
+    """The same features by another library, in the environment that has it."""
+    python = PEERS_PYTHON if name == "spark" else Path(sys.executable)
+    return timed([str(python), str(HERE / "peers" / f"{name}_windows.py"), "transactions.parquet", "chargebacks.parquet",
+                  f"{name}.parquet"], folder)
+
+
+def measure(events: int, repeats: int, profile: str, peers: Sequence[str]) -> dict[str, Timing]:
     """Medians of every subject; the subjects take turns so that a slow moment of the machine hits all of them."""
     folder = prepare(events)
     build(folder, profile)  # compiles what is not compiled yet
@@ -100,6 +110,9 @@ def measure(events: int, repeats: int, profile: str) -> dict[str, Timing]:
         if profile == "features.yaml":
             found.setdefault("window_sql", []).append(
                 timed([sys.executable, str(HERE / "window_sql.py"), "transactions.parquet", "chargebacks.parquet", "sql.parquet"], folder))
+        for name in peers:
+            if events <= MOST_EVENTS.get(name, events):
+                found.setdefault(name, []).append(peer(name, folder))
     return {name: middle(runs) for name, runs in found.items()}
 
 
@@ -123,21 +136,22 @@ def main() -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--profile", default="features.yaml", choices=["features.yaml", "labelled.yaml"])
+    parser.add_argument("--peers", nargs="*", default=[], choices=["polars", "pandas", "spark"])
     chosen = parser.parse_args()
     result: dict[str, object] = {"machine": machine(), "profile": chosen.profile, "repeats": chosen.repeats, "sizes": {}}
     print("| events | subject | wall s | CPU s | peak MB | ÷ floor |\n|---:|---|---:|---:|---:|---:|")
     for events in chosen.events:
-        timings = measure(events, chosen.repeats, chosen.profile)
+        timings = measure(events, chosen.repeats, chosen.profile, chosen.peers)
         floor = timings["floor"].wall_s
         ratios = {"ofs_over_floor": timings["ofs"].wall_s / floor}
-        if "window_sql" in timings:
-            ratios["duckdb_sql_over_ofs"] = timings["window_sql"].wall_s / timings["ofs"].wall_s
+        ratios |= {f"{called}_over_ofs": timings[name].wall_s / timings["ofs"].wall_s for name, called in
+                   {"window_sql": "duckdb_sql", **{name: name for name in chosen.peers}}.items() if name in timings}
         result["sizes"] |= {str(events): {"timings": {name: asdict(timing) for name, timing in timings.items()}, "ratios": ratios}}  # type: ignore[operator]
         for name, timing in timings.items():
             print(f"| {events:,} | {name} | {timing.wall_s:.1f} | {timing.cpu_s:.1f} | {timing.peak_mb:,.0f} "
                   f"| {timing.wall_s / floor:.2f} |")
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / f"{Path(chosen.profile).stem}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (HERE / "results" / f"{'peers' if chosen.peers else Path(chosen.profile).stem}.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 from whole_worlds import DAY, RELEASE, START, draw_world, open_world, text_of
@@ -207,6 +208,18 @@ def test_each_end_of_a_range_is_meant(archives, change):
     """Other offsets are another history."""
     basis = [archives.intent["replay_basis"][0] | change, *archives.intent["replay_basis"][1:]]
     assert archives.fingerprint(archives.intent | {"replay_basis": basis}) != archives.fingerprint()
+
+
+@pytest.mark.parametrize(("window", "named"), [("7d", False), ("calendar(day, UTC)", False), ("calendar(day, Asia/Tokyo)", True)])
+def test_the_zone_rules_are_meant_where_a_window_names_a_zone(tmp_path, window, named):
+    """The version of the zone rules is identity if a calendar window is of a zone other than UTC, and of no plan otherwise (D11)."""
+    world = draw_world(7)
+    world.profile |= {"row_features": {}, "derived": {}, "feature_groups": [
+        {"name": "g", "version": "v1", "source": "tx", "key": "customer", "windows": [window], "features": {"n": "count()"}}]}
+    world.profile["feature_sets"] = [{"id": "all", "version": "v1", "groups": ["g@v1"]}]
+    path = world.write(tmp_path / "w")
+    pins = open_world(path).plan(path.parent / "intent.yaml").pins
+    assert pins.identity["tzdata"] == (version("tzdata") if named else None)
 
 
 def test_fewer_partitions_or_topics_are_another_history(archives):

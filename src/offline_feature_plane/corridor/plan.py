@@ -148,7 +148,7 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
                                 outputs=intent.join_scope.required_output_ids, visibility=intent.visibility)
     meant = identity(intent, ranges=proof.ranges, closure=closure, config_digest=config_digest(meaningful),
                      run_facts_digest=proof.granted.run_facts_digest, world_inputs=proof.granted.inputs,
-                     tzdata=inputs.tzdata if _names_zone(closure, task) else None)
+                     tzdata=inputs.tzdata if closure.zones() or (task.where and task.where.zones()) else None)
     fingerprint = dataset_fingerprint(meant)
     described = describe(closure)
     profile = pinned.profile
@@ -161,11 +161,6 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
         world={"inputs": [dict(one) for one in proof.granted.inputs]},
         history_start={name: None if start is None else format_instant(start) for name, start in histories.items()},
         refs_from=Path(os.path.relpath(folder.resolve(), inputs.folder.resolve())).as_posix())
-
-
-def _names_zone(closure: Closure, task: Task) -> bool:
-    wheres = [group.where for group in closure.groups if group.where is not None] + ([task.where] if task.where is not None else [])
-    return any(one.zones() for one in (*wheres, *(item.expression for item in (*closure.row_features, *closure.derived))))
 
 
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.rows import DISPOSITIONS, Sampling, Target, Task
 from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, weight
+from offline_feature_plane.domain.windows import warm_from
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
@@ -169,22 +170,18 @@ def _targets(rows: Int64s, mature: Bools, target: Target | None, labels: Mapping
 
 
 def _is_cold(events: Events, rows: Int64s, task: Task) -> Bools:
-    """Does the deepest finite window of a row, delay included, begin before the known history of its source? (`decisions.md` D19)."""
-    declared = dict(task.history_start_us)
-    warm_from = None
+    """Does a window of a row begin before the known history of its source? (`decisions.md` D19)."""
+    declared, depths = dict(task.history_start_us), task.closure.depths()
+    found: list[int] = []
     for place, source in enumerate(task.closure.sources):
-        reach = task.closure.reach_us().get(source.name)
-        if reach is None:
-            continue
         start = declared.get(source.name)
-        if start is None:
+        if start is None and source.name in depths:
             own = events.source == place
             first = int(np.argmax(own)) if events.n else 0
-            if not events.n or not own[first]:
-                continue  # no event of this source: there is no history that a window could miss
-            start = int(events.ts[first])
-        warm_from = start + reach if warm_from is None else max(warm_from, start + reach)
-    return events.ts[rows] < warm_from if warm_from is not None else np.zeros(len(rows), dtype=np.bool_)
+            start = int(events.ts[first]) if events.n and own[first] else None
+        if start is not None:  # else no event: there is no history that a window could miss
+            found += [warm for window, delay_us in depths.get(source.name, ()) if (warm := warm_from(window, delay_us, start)) is not None]
+    return events.ts[rows] < max(found) if found else np.zeros(len(rows), dtype=np.bool_)
 
 
 def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:
