@@ -323,6 +323,7 @@ import sys, time
 from pathlib import Path
 from offline_feature_plane.corridor.workfolders import look, scratch
 from offline_feature_plane.objects.asides import new_aside
+import os
 with scratch(Path(sys.argv[1])) as folder, look(folder.parent) as looked:
     (folder / "spill").write_bytes(b"spilled")
     (looked / "copy").write_bytes(b"mine")
