@@ -392,4 +392,4 @@ def test_processes_of_one_number_look_in_folders_of_their_own(plane, capsys):
         for looker in lookers:
             looker.kill()
             looker.wait()
-    assert list(work.iterdir()) == []
+    assert not work.exists() or list(work.iterdir()) == []  # whoever made it and ends last takes it along
