@@ -14,6 +14,7 @@ from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
 from offline_feature_plane.corridor.receipts import Costs, StepCost
 from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.workfolders import hold_copies
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch
 from offline_feature_plane.ports import Ports, Run
@@ -65,7 +66,7 @@ def answer(planned: Planned, ports: Ports, machine: Machine, published: Publishe
     manifest = authenticate(raw, key, ports.store)
     is_new = published is not None and published.outcome == "PUBLISHED"
     if not (is_new and "publication" in costs):
-        open_published(manifest, ports.store, machine.work / "copies")
+        open_published(manifest, ports.store, hold_copies(machine.work, ports.store))
     notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
     return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, costs, tuple(notices))
 

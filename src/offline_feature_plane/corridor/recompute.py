@@ -20,7 +20,7 @@ from offline_feature_plane.ports import Ports, Progress
 
 
 def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, progress: Progress) -> Built:
-    """Compute a published dataset again in a folder that is made and removed, and compare; nothing else is written.
+    """Compute a published dataset again in a work folder, and compare; nothing else is written.
 
     Raises:
         ReplayBasisMismatch: the events are not the ones of the published dataset.
@@ -32,10 +32,10 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
     if raw is None:
         raise RefNotFound(f"{planned.dm_id} is not published.", path=key, fix="Build it without --recompute.")
     standing = authenticate(raw, key, ports.store)
-    open_published(standing, ports.store, folder)
+    with scratch(folder / "published") as copies:
+        open_published(standing, ports.store, copies)
     costs: Costs = {}
-    with scratch(folder):
-        computed = compute(planned, machine, folder, Receipts(ports.clock, machine.meter, costs), progress)
+    computed = compute(planned, machine, folder, Receipts(ports.clock, machine.meter, costs), progress)
     core = standing.core
     if computed.replayed.events_digest != core.events_digest:
         raise ReplayBasisMismatch(f"the events of {planned.dm_id} had digest {core.events_digest}, now {computed.replayed.events_digest}.")

@@ -7,6 +7,7 @@ under a null is arbitrary and never reaches the hash. All return `sha256:<hex>`.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,14 @@ def _zeroed(values: npt.NDArray[Any], valid: Valid) -> npt.NDArray[Any]:
     return values if valid is None else np.where(valid, values, values.dtype.type(0))
 
 
+@lru_cache(maxsize=4)
+def _all_valid(n: int) -> Any:
+    """A hash that has taken the validity of n values, none of them null; copy it."""
+    return hashlib.sha256(np.ones(n, np.uint8).data)
+
+
 def _hash(valid: Valid, n: int, body: npt.NDArray[Any]) -> str:
     little = np.ascontiguousarray(body, dtype=body.dtype.newbyteorder("<"))
-    digest = hashlib.sha256((np.ones(n, dtype=np.uint8) if valid is None else valid.view(np.uint8)).tobytes())
+    digest = _all_valid(n).copy() if valid is None else hashlib.sha256(valid.view(np.uint8).tobytes())
     digest.update(little.reshape(-1).view(np.uint8).data)
     return f"sha256:{digest.hexdigest()}"

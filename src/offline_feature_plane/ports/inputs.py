@@ -94,6 +94,10 @@ class RecordLog(Protocol):
     def lanes(self) -> tuple[Lane, ...]:
         """Its partitions, as far as the ranges touch them."""
 
+    @property
+    def rows(self) -> int:
+        """How many records the files hold that have them: not less than will be read."""
+
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> Mapping[str, int]:
         """Read everything once, in the order of partitions and offsets, and hold it against its pins.
 

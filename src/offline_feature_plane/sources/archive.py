@@ -170,6 +170,11 @@ class ArchivedRecords:
         """The partitions of the segments that are read."""
         return tuple(dict.fromkeys(Lane(*one.lane[1:]) for one in self.segments))
 
+    @property
+    def rows(self) -> int:
+        """All records of the segments that are read."""
+        return sum(one.file.rows for one in self.segments)
+
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> dict[str, int]:
         """Hand out the events by source, in batches, and return how many coordinates gave none, by reason."""
         left_out: dict[str, int] = {}

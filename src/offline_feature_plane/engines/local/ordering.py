@@ -70,8 +70,11 @@ def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list
     keys = [np.zeros(len(rows), np.int64) for _ in range(4)]
     texts = []
     for one, start in zip(loaded, starts.tolist(), strict=False):
-        mine = np.flatnonzero((rows >= start) & (rows < start + one.n))
-        local = rows[mine] - start
+        if len(loaded) == 1:
+            mine, local = np.arange(len(rows)), rows
+        else:
+            mine = np.flatnonzero((rows >= start) & (rows < start + one.n))
+            local = rows[mine] - start
         keys[0][mine] = topics[one.topic]
         if one.partition is not None and one.offset is not None:
             keys[1][mine], keys[2][mine] = one.partition[local], one.offset[local]

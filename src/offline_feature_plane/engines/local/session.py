@@ -31,7 +31,7 @@ from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
-from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["LocalSession", "open_session"]
 
@@ -66,7 +66,7 @@ class LocalSession:
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
-        events = sum(item.rows for item in inputs if isinstance(item, PlainTable))
+        events = sum(item.rows for item in inputs)
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit)
         self._place = Folder(self._work) if sizes.in_files else Memory()
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes)
