@@ -6,7 +6,7 @@ Files are read with plain reads, and none stays open: pages of a map would count
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -212,7 +212,8 @@ class _FileNumbers:
         return found
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # or its space comes back with the work folder
+            self._path.unlink()
         self.n = 0
 
 
