@@ -70,6 +70,9 @@ class Keeping(Protocol):
     def within(self, start: int, stop: int) -> Selected:
         """The rows among the events at positions `start … stop − 1`, counted from `start`."""
 
+    def positions(self, start: int, stop: int) -> Int64s:
+        """Their positions alone, counted from `start`."""
+
 
 def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFacts, keeping: Keeping,
                 block: int = BLOCK) -> SelectionFacts:

@@ -146,7 +146,7 @@ def _gather(history: History, task: Task, group: Group, labels: ResolvedLabels, 
     for start, stop in _spans(history.n, block):
         events = history.window(start, stop, fields)
         is_row = np.zeros(events.n, np.bool_)
-        is_row[rows.within(start, stop).positions] = True
+        is_row[rows.positions(start, stop)] = True
         mine = (kept.parts_of(events) == part) & (is_row | (events.source == place))
         found.append(_compressed(events, mine))
         chosen.append(is_row[mine])

@@ -46,11 +46,20 @@ class KeptRows:
 
     def within(self, start: int, stop: int) -> Selected:
         """As `Keeping.within`."""
+        first, positions = self._found(start, stop)
+
+        def read(name: str) -> npt.NDArray[Any]:
+            return self._columns[name].read(first, first + len(positions))
+        return Selected(positions, read("target"), read("split"), read("mature"), read("cold"), read("weight") if self._weighted else None)
+
+    def positions(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """As `Keeping.positions`."""
+        return self._found(start, stop)[1]
+
+    def _found(self, start: int, stop: int) -> tuple[int, npt.NDArray[np.int64]]:
+        """Which row is the first among these events, and the positions of all of them, from `start` on."""
         first = self._rows[bisect.bisect_right(self._stops, start) - 1]
         last = self._rows[bisect.bisect_left(self._stops, stop)]
         positions = self._columns["positions"].read(first, last)
         low, high = np.searchsorted(positions, (start, stop)).tolist()
-        def read(name: str) -> npt.NDArray[Any]:
-            return self._columns[name].read(first + low, first + high)
-        return Selected(positions[low:high] - start, read("target"), read("split"), read("mature"), read("cold"),
-                        read("weight") if self._weighted else None)
+        return first + low, positions[low:high] - start

@@ -28,6 +28,7 @@ from offline_feature_plane.engines.local.ordering import order_keys, total_order
 
 __all__ = ["Pieces", "Run", "merged", "unify", "write_run"]
 
+_TEXTS = 1 << 21
 Codes = npt.NDArray[np.int32]
 Recode = Mapping[str, Codes]  # by dictionary: the final code of every code of a run, and −1 at its end
 
@@ -129,7 +130,8 @@ def write_run(place: Place, piece: Loaded, homes: Mapping[str, str]) -> Run:
         dictionaries[home] = text(f"dictionary.{len(dictionaries)}", pa.chunked_array([dictionary]))
         fields |= {name: (number(f"codes.{len(fields) + at}", one), None) for at, (name, one) in enumerate(
             zip(names, codes, strict=True))}
-    nothing = replace(piece, ts=piece.ts[:0], ids=piece.ids[:0], partition=None, offset=None, arrival=None, fields={})
+    no_ids = np.empty(0, np.int64) if isinstance(piece.ids, np.ndarray) else pa.chunked_array([], pa.string())
+    nothing = replace(piece, ts=np.empty(0, np.int64), ids=no_ids, partition=None, offset=None, arrival=None, fields={})
     return Run(nothing, number("ts", piece.ts), ids, partition, offset, arrival, fields, dictionaries,
                {name: home for home, names in texts.items() for name in names})
 
@@ -137,19 +139,34 @@ def write_run(place: Place, piece: Loaded, homes: Mapping[str, str]) -> Run:
 def unify(runs: Sequence[Run]) -> tuple[dict[str, pa.Array], list[dict[str, Codes]]]:
     """The final dictionaries, sorted by UTF-8 bytes, and per run what its codes become."""
     final: dict[str, pa.Array] = {}
-    for run in runs:
-        for home, texts in run.dictionaries.items():
-            chunks = [final[home]] if home in final else []
-            final[home] = pc.unique(pa.chunked_array([*chunks, *texts.read(0, texts.n).chunks], pa.string()))
-    final = {home: texts.take(pc.sort_indices(texts)) for home, texts in final.items()}
-    recodes = []
-    for run in runs:
-        found = {}
-        for home, texts in run.dictionaries.items():
-            places = pc.index_in(texts.read(0, texts.n), value_set=final[home]).to_numpy()
-            found[home] = np.append(places, -1).astype(np.int32)
-        recodes.append(found)
+    recodes: list[dict[str, Codes]] = [{} for _ in runs]
+    for home in dict.fromkeys(home for run in runs for home in run.dictionaries):
+        owners = [place for place, run in enumerate(runs) if home in run.dictionaries]
+        known = pa.array([], pa.string())
+        for _, texts in _together(runs, owners, home):
+            known = pc.unique(pa.chunked_array([known, *texts.chunks], pa.string()))
+        final[home] = known.take(pc.sort_indices(known))
+        for places, texts in _together(runs, owners, home):
+            codes = pc.index_in(texts, value_set=final[home]).to_numpy().astype(np.int32)
+            ends = np.cumsum([runs[place].dictionaries[home].n for place in places])
+            for place, own in zip(places, np.split(codes, ends[:-1]), strict=True):
+                recodes[place][home] = np.append(own, np.int32(-1))
     return final, recodes
+
+
+def _together(runs: Sequence[Run], places: Sequence[int], home: str) -> Iterator[tuple[list[int], pa.ChunkedArray]]:
+    """A dictionary of some runs, of as many at once as makes one table of hashes worth its while."""
+    taken: list[int] = []
+    chunks: list[pa.Array] = []
+    for place in places:
+        texts = runs[place].dictionaries[home]
+        taken.append(place)
+        chunks += texts.read(0, texts.n).chunks
+        if sum(map(len, chunks)) >= _TEXTS:
+            yield taken, pa.chunked_array(chunks, pa.string())
+            taken, chunks = [], []
+    if taken:
+        yield taken, pa.chunked_array(chunks, pa.string())
 
 
 @dataclass(frozen=True)

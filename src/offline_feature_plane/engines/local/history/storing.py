@@ -98,6 +98,8 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
                 last[item.topic] = int(piece.ids[-1]) if isinstance(piece.ids, np.ndarray) else None
             if writing:
                 writing[-1].result()
+            if sizes.in_files:
+                give_back()
             writing.append(pool.submit(write_run, place.inside(f"{len(writing)}"), piece, homes))
         return [one.result() for one in writing], list(unclear.values())
 
