@@ -99,7 +99,7 @@ def seconds(length):
 
 def sizes_for(world, events, *, block=4, run_rows=16):
     """Memory for so many events in the kernels."""
-    return Sizes(block=block, run_rows=run_rows, ids=8, merge_total=32, index=2, data=events * event_bytes(world.task.closure, 0))
+    return Sizes(block=block, run_rows=run_rows, ids=8, merge_total=32, index=2, data=events * event_bytes(world.task.closure))
 
 
 @pytest.mark.parametrize(("delay", "current"), [(0, False), (0, True), (3, False)])

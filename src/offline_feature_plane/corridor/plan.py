@@ -167,7 +167,7 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     """The pins, where everything comes from, and about what it will cost."""
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
                *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
-    cost = estimate(sources, closure, len(pinned.labels), pins.intent["visibility"])
+    cost = estimate(sources, closure, pins.intent["visibility"])
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost,
                      warnings=[*_warn(pinned.profile, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])

@@ -20,12 +20,12 @@ def describe_labels(table: LabelTable, read_by: str) -> SourcePlan:
     return SourcePlan(name=table.label_type, kind="labels", read_by=read_by, log_id=table.log_id, files=files, ranges=[])
 
 
-def estimate(sources: Sequence[SourcePlan], closure: Closure, label_types: int, visibility: Visibility) -> Estimate:
+def estimate(sources: Sequence[SourcePlan], closure: Closure, visibility: Visibility) -> Estimate:
     """Roughly how long and how large the build will be."""
     events = sum(file.rows for source in sources if source.kind != "labels" for file in source.files)
     labels = sum(file.rows for source in sources if source.kind == "labels" for file in source.files)
     columns = len(closure.columns())
     return Estimate(events=events, labels=labels, feature_columns=columns,
                     input_bytes=sum(file.size_bytes for source in sources for file in source.files),
-                    memory_bytes=held_bytes(closure, label_types, events, labels, visibility),
+                    memory_bytes=held_bytes(closure, events, labels, visibility),
                     seconds=round(START_S + (events + labels) * EVENT_US / 1e6 + events * columns * CELL_US / 1e6))

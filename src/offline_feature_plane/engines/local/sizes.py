@@ -61,7 +61,7 @@ def duckdb_limit(memory_limit: str | None) -> str | None:
 
 def needed_bytes(task: Task, events: int) -> int:
     """What a build needs if it keeps its events in memory."""
-    return held_bytes(task.closure, len(_label_types(task)), events, 0, task.visibility)
+    return held_bytes(task.closure, events, 0, task.visibility)
 
 
 def fit(task: Task, events: int, limit: int) -> Sizes:
@@ -75,6 +75,3 @@ def fit(task: Task, events: int, limit: int) -> Sizes:
     raw = 24 + sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
     return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data)
 
-
-def _label_types(task: Task) -> set[str]:
-    return {*task.labels.types, *task.closure.label_types()}

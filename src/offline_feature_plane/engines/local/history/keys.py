@@ -116,7 +116,7 @@ def compute_by_keys(history: History, task: Task, group: Group, labels: Resolved
         NumericOverflow: as `GroupColumns`. StorageIoFailure: the work folder failed.
     """
     fields = _fields_of(task, group)
-    each = _EVENT + _FIELD * len(fields) + group_bytes(group, task.visibility)
+    each = _EVENT + _FIELD * len(fields) + group_bytes(task.closure, group, task.visibility)
     kept = KeptGroup(place, task, group, -(-history.n * each // sizes.data), history.n)
     source = place_of(task, group.source)
     for part in range(kept.parts):

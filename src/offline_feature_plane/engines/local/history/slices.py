@@ -48,14 +48,15 @@ def slice_history(history: StoredEvents, task: Task, sizes: Sizes) -> Slicing:
 
     A history that fits as a whole is one slice.
     """
-    label_types = len({*task.labels.types, *task.closure.label_types()})
-    if history.n * event_bytes(task.closure, label_types, task.visibility) <= sizes.data:
+    closure, visibility = task.closure, task.visibility
+    each = event_bytes(closure, visibility)
+    if history.n * each <= sizes.data:
         return Slicing((), (Slice(0, 0, history.n),))
-    by_keys = [group for group in task.closure.groups if reach_us(group) is None]
-    by_time = sorted((group for group in task.closure.groups if reach_us(group) is not None), key=_reach)
-    each = event_bytes(task.closure, label_types, task.visibility) - sum(group_bytes(group, task.visibility) for group in by_keys)
+    by_keys = [group for group in closure.groups if reach_us(group) is None]
+    by_time = sorted((group for group in closure.groups if reach_us(group) is not None), key=_reach)
+    each -= sum(group_bytes(closure, group, visibility) for group in by_keys)
     while by_time and _WORTH * history.most_within(_reach(by_time[-1])) > (_WORTH - 1) * sizes.data // each:
-        each -= group_bytes(by_time[-1], task.visibility)
+        each -= group_bytes(closure, by_time[-1], visibility)
         by_keys.append(by_time.pop())
     most = max(1, sizes.data // each)
     return Slicing(tuple(by_keys), tuple(_slices(history, by_time, most, sizes.block)))
