@@ -60,7 +60,8 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         raise no_events(inputs)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
                for table in repeating}
-    give_back()
+    if sizes.in_files:
+        give_back()
     dictionaries, recodes = unify(runs)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
