@@ -27,6 +27,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from offline_feature_plane.arrow_types import settled_schema
+from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.leaves import settle
+from offline_feature_plane.corridor.verify import columns_of
 from offline_feature_plane.key_file import make_key
 from offline_feature_plane.simulation import World, write_files
 
@@ -88,14 +92,15 @@ def content_of(folder: Path) -> str:
 
 
 def finished(folder: Path) -> Path:
-    """The finished table of the last build as an uncompressed Arrow file, for the floor."""
+    """The finished table of the last build as an uncompressed Arrow file, as it is before it is written, for the floor."""
     target = folder / "finished.arrow"
-    parts = sorted(folder.glob("store/*/ofs/datasets/*/*/*.parquet"))
-    with pq.ParquetFile(parts[0]) as first, pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, first.schema_arrow) as out:
-        for part in parts:
+    (manifest,) = folder.glob("store/*/ofs/manifests/*.json")
+    columns = columns_of(DatasetManifest.model_validate_json(manifest.read_bytes()))
+    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, settled_schema(columns)) as out:
+        for part in sorted(folder.glob("store/*/ofs/datasets/*/*/*.parquet")):
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(131_072):
-                    out.write_batch(batch)
+                    out.write_batch(settle(columns, pa.Table.from_batches([batch])))
     return target
 
 

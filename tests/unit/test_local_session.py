@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from offline_feature_plane.arrow_types import arrow_type
+from offline_feature_plane.arrow_types import settled_type
 from offline_feature_plane.corridor.leaves import settle
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
@@ -163,5 +163,16 @@ def test_every_type_leaves_as_its_arrow_type(tmp_path):
         (batch,) = session.rows()
         for column, found in zip(session.columns(), batch.schema, strict=True):
             assert found.name == column.name
-            assert (found.type.value_type if pa.types.is_dictionary(found.type) else found.type) == arrow_type(column.type)
+            assert (found.type.value_type if pa.types.is_dictionary(found.type) else found.type) == settled_type(column.type)
         assert [str(value) for value in batch["cents"].to_pylist()] == ["-1.05", "None"]
+
+
+def test_a_session_leaves_the_allocators_as_it_found_them(tmp_path):
+    """While a build in memory goes on, what it frees is kept; afterwards Arrow allocates as before, and holds nothing of ours."""
+    world = make_world([{"amount": 5}])
+    events, _ = world.write(tmp_path)
+    before = pa.default_memory_pool().backend_name
+    with LocalEngine().session(world.task, work=tmp_path) as session:
+        session.replay(events)
+        assert pa.default_memory_pool().backend_name == "jemalloc"
+    assert pa.default_memory_pool().backend_name == before != "jemalloc"

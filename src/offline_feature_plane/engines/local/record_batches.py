@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_type, decimal_array
+from offline_feature_plane.arrow_types import arrow_type, settled_decimals
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.domain.sampling import unit_text
@@ -72,7 +72,7 @@ def arrow_array(values: Values) -> pa.Array:
     """
     kind, null = values.type, None if values.valid is None else ~values.valid
     if kind.kind == "decimal":
-        return decimal_array(values.data.astype(np.int64, copy=False), kind, values.valid)
+        return settled_decimals(values.data.astype(np.int64, copy=False), kind, values.valid)
     if kind.kind == "string":
         texts = pa.array([], pa.string()) if values.dictionary is None else values.dictionary
         return pa.DictionaryArray.from_arrays(pa.array(values.data.astype(np.int32, copy=False), mask=null), texts, safe=False)
@@ -91,10 +91,21 @@ def _label_arrays(name: str, resolved: ResolvedType, positions: npt.NDArray[np.i
     status = resolved.status[positions]
     unresolved = status != STATUSES.index("RESOLVED")
     value, assertion = resolved.value[positions], resolved.assertion[positions]
+    named = assertion >= 0
     return {f"{name}__value": pa.DictionaryArray.from_arrays(pa.array(value, mask=unresolved), resolved.values, safe=False),
-            f"{name}__status": pa.DictionaryArray.from_arrays(status.astype(np.int32), pa.array(STATUSES, pa.string())),
+            f"{name}__status": pa.DictionaryArray.from_arrays(status, pa.array(STATUSES, pa.string())),
             f"{name}__observed_time": _instants(resolved.observed[positions], unresolved),
-            f"{name}__assertion_id": resolved.assertion_ids.take(pa.array(assertion, mask=assertion < 0)).cast(pa.string())}
+            f"{name}__assertion_id": _spread(resolved.assertion_ids.take(pa.array(assertion[named])).cast(pa.string()), named)}
+
+
+def _spread(texts: pa.Array, there: Bools) -> pa.Array:
+    """Texts at the places where one is, null elsewhere."""
+    _, offsets, characters = texts.buffers()
+    lengths = np.zeros(len(there) + 1, np.int32)
+    if len(texts):
+        lengths[1:][there] = np.diff(np.frombuffer(offsets, np.int32)[:len(texts) + 1])
+    bitmap = pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(there), [bitmap, pa.py_buffer(np.cumsum(lengths, dtype=np.int32)), characters])
 
 
 class _Tokens:
@@ -151,6 +162,6 @@ def _rows(joined: bytes) -> npt.NDArray[np.uint8]:
 def _fixed_texts(characters: npt.NDArray[np.uint8], valid: Bools | None) -> pa.Array:
     """Texts of equal length from their characters."""
     offsets = np.arange(len(characters) + 1, dtype=np.int32) * np.int32(_TOKEN)
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
     buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
     return pa.Array.from_buffers(pa.string(), len(characters), buffers)

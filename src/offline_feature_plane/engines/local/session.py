@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.features import Elsewhere, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
-from offline_feature_plane.engines.local.history.memory import give_back
+from offline_feature_plane.engines.local.history.memory import give_back, keep_freed
 from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.history.slices import Slice, slice_history
@@ -44,17 +44,17 @@ def open_session(task: Task, work: Path, memory_limit: str | None, threads: int 
                  sizes: Sizes | None = None) -> Iterator[LocalSession]:
     """Open a session; see `LocalEngine.session`. With `sizes`, it is cut as they say."""
     workers = threads or os.cpu_count() or 1
-    with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection:
-        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes)
+    with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection, ExitStack() as until_end:
+        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end)
 
 
 class LocalSession:
     """One build's work, in order: replay, labels, select, rows."""
 
     def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, work: Path, limit: int, threads: int,
-                 progress: Progress | None, sizes: Sizes | None) -> None:
+                 progress: Progress | None, sizes: Sizes | None, until_end: ExitStack) -> None:
         self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
-        self._progress, self._sizes = progress, sizes
+        self._progress, self._sizes, self._until_end = progress, sizes, until_end
         self._place: Place = Memory()
         self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
@@ -69,6 +69,8 @@ class LocalSession:
         events = sum(item.rows for item in inputs)
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit)
         self._place = Folder(self._work) if sizes.in_files else Memory()
+        if not sizes.in_files:
+            self._until_end.enter_context(keep_freed())
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes)
         self._execution = {"way": "files" if sizes.in_files else "memory", "needed_bytes": needed_bytes(self._task, events),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
