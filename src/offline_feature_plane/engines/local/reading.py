@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +35,13 @@ from offline_feature_plane.engines.local.columns import (
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
-from offline_feature_plane.filesets import Batch, read_pinned
+from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, RecordLog
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
+Item = TypeVar("Item")
 
 
 def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
@@ -94,7 +95,7 @@ def load_table(table: PlainTable, index: int, source: Source, task: Task, most: 
     left, first = table.rows, 0
     fills = [fill_for(field, min(left, most)) for field in fields]
     held = 0
-    for batch in _ahead(read_pinned(table.files, table.form, columns)):
+    for batch in ahead(read_pinned(table.files, table.form, columns)):
         refuse_types(batch, fields, table)
         count, at = len(next(iter(batch.values()))), 0
         while at < count:
@@ -124,13 +125,13 @@ def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Seque
     return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival)
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, the next one read on a second thread while the caller works on this one."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, batches, None)
-        while (batch := waiting.result()) is not None:
-            waiting = pool.submit(next, batches, None)
-            yield batch
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one made on a second thread while the caller works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ofs-ahead") as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
 
 
 def _row_ids(log_id: str, first: int, stop: int) -> pa.ChunkedArray:

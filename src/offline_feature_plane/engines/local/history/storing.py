@@ -23,7 +23,7 @@ from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.history.runs import Run, merged, unify, write_run
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.reading import load, load_table, no_events, state_facts
+from offline_feature_plane.engines.local.reading import ahead, load, load_table, no_events, state_facts
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
@@ -72,7 +72,8 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
                           {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
                           {topic for topic, count in repeats.items() if count}, sizes.index,
                           ArrivalColumns(kept, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
-    for pieces in merged(runs, recodes, sizes.merge_rows(len(runs))):
+    merging = merged(runs, recodes, sizes.merge_rows(len(runs)))
+    for pieces in merging if sizes.in_files else ahead(merging):
         events.append(pieces)
     events.settle()
     for run in runs:
@@ -86,19 +87,20 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
                 left_out: Counter[str]) -> tuple[list[Run], list[PlainTable]]:
-    """Every input as sorted runs; and the tables whose ids do not simply ascend. One run is written while the next is read."""
+    """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
+    most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
     writing: list[Future[Run]] = []
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
-    with ThreadPoolExecutor(1, thread_name_prefix="ofs-run") as pool:
+    with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
         for item, piece in load(inputs, task, left_out, sizes.run_rows):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item
                 last[item.topic] = int(piece.ids[-1]) if isinstance(piece.ids, np.ndarray) else None
-            if writing:
-                writing[-1].result()
+            if len(writing) >= most:
+                writing[-most].result()
             if sizes.in_files:
                 give_back()
             writing.append(pool.submit(write_run, place.inside(f"{len(writing)}"), piece, homes))
