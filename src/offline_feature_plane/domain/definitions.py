@@ -15,7 +15,7 @@ from offline_feature_plane.domain.closure import Aggregation, Computed, Feature,
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Expression, Name, Negate, Node
 from offline_feature_plane.domain.extraction import convert, missing_value
-from offline_feature_plane.domain.grammar import KEYWORDS, TIMESTAMP, parse, read_names
+from offline_feature_plane.domain.grammar import KEYWORDS, TIMESTAMP, parse, parse_condition, read_names
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.domain.window_texts import parse_window
@@ -192,10 +192,7 @@ class Definitions:
     def _condition(self, path: str, text: str | None, source: Source) -> Expression | None:
         if text is None:
             return None
-        found = self.attempt(path, lambda: parse(text, scope_of(source), where=path))
-        if found is not None and found.type.kind != "bool":
-            self.note(path, ExpressionInvalid, f"a condition must be true or false, not {found.type}")
-        return found
+        return self.attempt(path, lambda: parse_condition(text, scope_of(source), where=path))
 
     def _windows(self, path: str, spelled: Sequence[str]) -> list[Window]:
         found: list[Window] = []
