@@ -76,7 +76,7 @@ def test_errors_point_at_the_character(text, at, says):
 
 @pytest.mark.parametrize(("text", "advice"), [
     ("i IS NULL", "is_null(x)"), ("b AND c", "Write `and`"), ("i BETWEEN 1 AND 2", "x >= 1 and x <= 2"), ("s LIKE 'a'", "no patterns"),
-    ("f > .5", "0.5"), ("s == ‘a’", "straight quotes"), ("s == T1", "quotes: 'T1'"), ("s == 5", "put the number in quotes"),
+    ("f > .5", "0.5"), ("s == \u2018a\u2019", "straight quotes"), ("s == T1", "quotes: 'T1'"), ("s == 5", "put the number in quotes"),
     ("i == '5'", "compared with texts only"), ("s in (5)", "put the number in quotes"),
 ])
 def test_what_other_languages_write_gets_the_word_of_this_one(text, advice):

@@ -55,8 +55,9 @@ KEYWORDS = frozenset({"and", "or", "not", "in", "true", "false", "null"})
 # What people write who know another language, and what is written here.
 _SIGNS = {"=": "Compare with `==`.", "%": "There is no remainder operator.", "!": "Write `not` or `!=`.", "&": "Write `and`.",
           "|": "Write `or`.", "[": "Lists stand in round brackets: x in ('a', 'b').", ".": "Numbers begin with a digit: 0.5.",
-          **dict.fromkeys("‘’“”", "Texts stand in straight quotes: 'a'.")}
-_WORDS = {"is": "Ask with `is_null(x)`.", "between": "Write `x >= 1 and x <= 2`.", "like": "There are no patterns; compare with `==` or `in`.",
+          **dict.fromkeys("\u2018\u2019\u201c\u201d", "Texts stand in straight quotes: 'a'.")}
+_WORDS = {"is": "Ask with `is_null(x)`.", "between": "Write `x >= 1 and x <= 2`.",
+          "like": "There are no patterns; compare with `==` or `in`.",
           **{word: f"Write `{word}`: the words of the language are in lower case." for word in sorted(KEYWORDS)}}
 
 _TOKEN = re.compile(
@@ -89,7 +90,9 @@ def parse_condition(text: str, scope: Mapping[str, ColumnType], *, where: str = 
     """Parse and type-check an expression that must be true or false.
 
     Args:
-        text, scope, where: as for `parse`.
+        text: the condition.
+        scope: as for `parse`.
+        where: as for `parse`.
         inside: the whole text that the condition stands in, and that a refusal shows; default: the condition alone.
         begins: at which character of that the condition begins.
 
@@ -211,7 +214,8 @@ class _Parser:
     def _unexpected(self, expected: str) -> ExpressionInvalid:
         token = self.token
         what = "the expression ends here" if token.kind == "end" else f"unexpected {token.text!r}"
-        return self.fail(f"{what}; expected {expected}.", token.start, token.end, None if token.text in KEYWORDS else _WORDS.get(token.text.lower()))
+        fix = None if token.text in KEYWORDS else _WORDS.get(token.text.lower())
+        return self.fail(f"{what}; expected {expected}.", token.start, token.end, fix)
 
     def whole(self) -> _Part:
         """The whole text as one typed tree."""
@@ -308,7 +312,7 @@ class _Parser:
         close = difflib.get_close_matches(token.text, known, 1)
         advice = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(known)[:20]) or 'nothing'}."
         if "." in token.text and not any("." in one for one in known):
-            advice = f"Only columns under `derived:` read features. {advice}" if not close else "Only columns under `derived:` read features."
+            advice = "Only columns under `derived:` read features." + ("" if close else f" {advice}")
         elif what == "name" and not close:
             advice += f" A text stands in quotes: '{token.text}'."
         return self.fail(f"unknown {what} {token.text!r}.", token.start, token.end, advice)
