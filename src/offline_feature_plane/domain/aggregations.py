@@ -39,6 +39,11 @@ def registered() -> dict[str, AggregationKind]:
     return dict(_REGISTRY)
 
 
+# What other tools call an aggregation, and what it is called here.
+_ELSEWHERE = {"avg": "mean", "average": "mean", "std": "stddev", "stdev": "stddev", "nunique": "distinct", "count_distinct": "distinct",
+              "percentile": "quantile", "maximum": "max", "minimum": "min", "share": "ratio", "lag": "previous"}
+
+
 def aggregation_kind(name: str) -> AggregationKind:
     """The aggregation of this name.
 
@@ -47,7 +52,8 @@ def aggregation_kind(name: str) -> AggregationKind:
     """
     if name in _REGISTRY:
         return _REGISTRY[name]
-    close = difflib.get_close_matches(name, _REGISTRY, 1)
+    lower = name.lower()
+    close = [_ELSEWHERE[lower]] if lower in _ELSEWHERE else difflib.get_close_matches(lower, _REGISTRY, 1)
     raise AggregationUnsupported(f"there is no aggregation {name!r}.",
                                  fix=f"Did you mean {close[0]}?" if close else f"Known: {', '.join(_REGISTRY)}.")
 

@@ -10,8 +10,8 @@ from offline_feature_plane.domain.aggregations import AggregationKind, aggregati
 from offline_feature_plane.domain.closure import Aggregation
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Expression
-from offline_feature_plane.domain.grammar import parse
-from offline_feature_plane.errors import AggregationUnsupported, ExpressionInvalid
+from offline_feature_plane.domain.grammar import parse_condition
+from offline_feature_plane.errors import AggregationUnsupported
 
 __all__ = ["parse_aggregation"]
 
@@ -43,7 +43,7 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
     kind, inside = aggregation_kind(match[1]), match[2]
     condition, share = None, None
     if kind.takes_condition:
-        inside, condition = _condition(kind, inside, text, scope or {})
+        inside, condition = _condition(kind, text, match.span(2), scope or {})
     if kind.takes_share:
         inside, share = _share(kind, inside, text)
     arguments, option = _arguments(inside, text)
@@ -69,20 +69,19 @@ def _form(kind: AggregationKind) -> str:
     return {"none": bare, "field": field}.get(kind.argument, f"{bare} or {field}")
 
 
-def _condition(kind: AggregationKind, inside: str, whole: str, scope: Mapping[str, ColumnType]) -> tuple[str, Expression]:
-    """What stands before the condition, and the condition."""
-    first, text = "", inside
+def _condition(kind: AggregationKind, whole: str, inside: tuple[int, int], scope: Mapping[str, ColumnType]) -> tuple[str, Expression]:
+    """What stands before the condition, and the condition; `inside` is where the arguments of the call stand."""
+    first, (begins, ends) = "", inside
     if kind.argument == "field":
-        match = _FIRST.fullmatch(inside)
+        match = _FIRST.fullmatch(whole, begins, ends)
         if match is None:
             raise AggregationUnsupported(f"{whole!r} needs a field and a condition.", fix=f"Write {_form(kind)}.")
-        first, text = match[1], match[2]
+        first, begins = match[1], match.start(2)
+    text = whole[begins:ends]
     if not text.strip():
         raise AggregationUnsupported(f"{whole!r} has no condition.", fix=f"Write {_form(kind)}.")
-    found = parse(text.strip(), scope)
-    if found.type.kind != "bool":
-        raise ExpressionInvalid(f"a condition must be true or false, not {found.type}.")
-    return first, found
+    begins += len(text) - len(text.lstrip())
+    return first, parse_condition(text.strip(), scope, inside=whole, begins=begins)
 
 
 def _share(kind: AggregationKind, inside: str, whole: str) -> tuple[str, str]:

@@ -16,6 +16,14 @@ MAX_DECIMAL_DIGITS = 18
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
 
+# What types are called elsewhere, and here.
+_ELSEWHERE = {**dict.fromkeys(("int", "integer", "long", "bigint", "uint32", "uint64"), "int64"),
+              **dict.fromkeys(("float", "float32", "double", "real"), "float64"),
+              **dict.fromkeys(("decimal", "numeric", "number", "money"),
+                              "decimal(12,2), with the digits and how many stand after the point"),
+              **dict.fromkeys(("text", "str", "varchar", "char", "large_string", "category"), "string"), "boolean": "bool",
+              **dict.fromkeys(("datetime", "time", "timestamptz"), "timestamp")}
+
 
 @dataclass(frozen=True)
 class ColumnType:
@@ -47,7 +55,9 @@ class ColumnType:
         for kind in KINDS:
             if name == kind and kind != "decimal":
                 return ColumnType(kind)
-        raise ValueError(f"{text!r} is not a type; known: {', '.join(KINDS)} (as decimal(p,s))")
+        known = ", ".join("decimal(p,s)" if kind == "decimal" else kind for kind in KINDS)
+        meant = _ELSEWHERE.get(name.lower().partition("(")[0])
+        raise ValueError(f"{text!r} is not a type; {f'write {meant}' if meant else f'known: {known}'}")
 
     def __str__(self) -> str:
         """The canonical spelling, as it is hashed."""

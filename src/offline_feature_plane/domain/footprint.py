@@ -37,16 +37,16 @@ def group_bytes(closure: Closure, group: Group, visibility: Visibility = "event_
     return (_KEY + sum(_state_bytes(call, kinds) for call in states)) * (2 if visibility == "arrival" else 1)
 
 
-def staging_bytes(closure: Closure, block: int) -> int:
-    """Of rows that are finished and not yet written, if blocks of so many go from hand to hand."""
+def staging_bytes(closure: Closure, block: int, rows: int) -> int:
+    """Of rows that are finished and not yet written, if blocks of so many go from hand to hand; there are at most so many `rows`."""
     row = 64 + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
-    return row * (_CHUNKS * block + _WRITER_TIMES * _WRITER_ROWS)
+    return row * (_CHUNKS * min(block, rows) + _WRITER_TIMES * min(_WRITER_ROWS, rows))
 
 
 def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:
     """Of a whole build that keeps every event in memory."""
     each = _ID + _CHOICE + event_bytes(closure, visibility)
-    return PROCESS_BYTES + staging_bytes(closure, min(BLOCK, events)) + events * each + labels * ASSERTION_BYTES
+    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * each + labels * ASSERTION_BYTES
 
 
 def _state_bytes(call: Aggregation, kinds: Mapping[str, str]) -> int:
