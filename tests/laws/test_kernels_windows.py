@@ -109,6 +109,7 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
         "mean": lambda: float(total / (len(present) * 10**scale)) if present else None,
         "stddev": lambda: deviation([value / 10**scale for value in exact]), "median": lambda: quantile(exact, Fraction(1, 2), 10**scale),
         "quantile": lambda: quantile(exact, Fraction(request.share), 10**scale),
+        "streak": lambda: next((place for place, i in enumerate(reversed(inside)) if values[i] is None), len(inside)),
         "ratio": lambda: len(present) / len(inside) if inside else None,
         "min": lambda: min(present, default=None), "max": lambda: max(present, default=None),
         "first": lambda: values[inside[0]] if inside else None, "last": lambda: values[inside[-1]] if inside else None,
@@ -135,7 +136,7 @@ def requests_of(world: World) -> list[tuple[FeatureRequest, list[Any] | None]]:
         found += [(FeatureRequest(function, window), None) for function in ("count", "seconds_since_first", "seconds_since_last")]
         found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers)
                   for function in ("count", "distinct", "sum", "mean", "min", "max", "first", "last", "previous")]
-        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers) for function in ("stddev", "median", "ratio")]
+        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers) for function in ("stddev", "median", "ratio", "streak")]
         found += [(FeatureRequest("quantile", window, *numbers, scale=2, share=share), world.numbers) for share in ("0.3", "0.9999", "1")]
         found += [(FeatureRequest(function, window, *floats), world.floats)
                   for function in ("distinct", "min", "max", "last", "sum", "mean", "stddev", "median")]

@@ -64,6 +64,7 @@ def test_meaning_and_reducer_declare_the_same(name):
     ("max(x)", NO_EVIDENCE), ("first(x)", NO_EVIDENCE), ("last(x)", NO_EVIDENCE), ("previous(x)", NO_EVIDENCE),
     ("seconds_since_first()", NO_EVIDENCE),
     ("stddev(x)", NO_EVIDENCE), ("median(x)", NO_EVIDENCE), ("quantile(x, 0.9)", NO_EVIDENCE),
+    ("streak(true)", 0),
     ("seconds_since_last()", NO_EVIDENCE), ("label_rate(t, A)", NO_EVIDENCE), ("label_rate(t, A, of: resolved)", NO_EVIDENCE)])
 def test_empty_windows_give_zero_or_nothing(call, empty):
     """Counts and sums of nothing are 0; everything else has no evidence."""

@@ -23,6 +23,7 @@ _CLASSES: dict[str, str | type[Reducer[Any]]] = {
     "count_if": "summing.CountReducer",
     "sum_if": "summing.SumReducer",
     "ratio": "summing.RatioReducer",
+    "streak": "streaks.StreakReducer",
     "quantile": "ranks.QuantileReducer",
     "median": "ranks.QuantileReducer",
     "min": "extremes.MinReducer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import takewhile
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents
 from offline_feature_plane.domain.aggregations.registry import FLOAT64, INT64, register
@@ -56,3 +57,16 @@ class Distinct(AggregationKind):
     def meaning(self, window: WindowContents) -> Result:
         """How many different ones."""
         return len(set(window.values))
+
+
+@register
+class Streak(AggregationKind):
+    """`streak(condition)` is how many of the window's latest events, one after the other, the condition is true for."""
+
+    name, argument, takes_condition, zero_when_empty, gives = "streak", "none", True, True, INT64
+    null_rule = "A condition that is unknown is not true; it ends the streak."
+    algebra = "The right one, and where it is its whole half, the left one too; not subtractable, but cut by the window's lower end."
+
+    def meaning(self, window: WindowContents) -> Result:
+        """How many are true from the latest event back."""
+        return sum(1 for _ in takewhile(lambda event: event.value is not None, reversed(window.events)))
