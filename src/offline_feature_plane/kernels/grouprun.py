@@ -108,7 +108,7 @@ def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges], 
         same = (id(feature.values), id(feature.valid))
         arguments.setdefault(same, Argument(slots, feature.values, feature.valid))
         end = ends[feature.window]
-        alike = (feature.label, feature.share) if reducer.state is not None else index
+        alike = (feature.label, feature.share, feature.most) if reducer.state is not None else index
         shared.setdefault((reducer.state, same, end, alike), []).append(index)
     jobs = []
     for (_, same, end, _), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):

@@ -7,11 +7,11 @@ the same values faster: `kernels.catalog` names the reducer of each. `@register`
 from __future__ import annotations
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents, WindowEvent
-from offline_feature_plane.domain.aggregations import counting, labels, ordering, standing, summing
+from offline_feature_plane.domain.aggregations import counting, frequencies, labels, ordering, standing, summing, trends
 from offline_feature_plane.domain.aggregations.registry import aggregation_kind, register, registered, unregister
 from offline_feature_plane.domain.aggregations.summing import nearest_root
 
 __all__ = ["NO_EVIDENCE", "AggregationKind", "Result", "WindowContents", "WindowEvent", "aggregation_kind", "nearest_root", "register",
            "registered", "unregister"]
 
-_FAMILIES = (counting, summing, ordering, standing, labels)
+_FAMILIES = (counting, summing, ordering, frequencies, trends, standing, labels)

@@ -25,7 +25,7 @@ class Count(AggregationKind):
 class CountIf(AggregationKind):
     """`count_if(condition)` is the number of events for which the condition is true."""
 
-    name, argument, takes_condition, zero_when_empty, gives = "count_if", "none", True, True, INT64
+    name, argument, takes, zero_when_empty, gives = "count_if", "none", "condition", True, INT64
     null_rule = "A condition that is unknown is not true."
     algebra = "A sum of matches; subtractable."
 
@@ -38,7 +38,7 @@ class CountIf(AggregationKind):
 class Ratio(AggregationKind):
     """`ratio(condition)` is the share of the window's events for which the condition is true."""
 
-    name, argument, takes_condition, gives = "ratio", "none", True, FLOAT64
+    name, argument, takes, gives = "ratio", "none", "condition", FLOAT64
     null_rule = "A condition that is unknown is not true; its event divides."
     algebra = "A sum of matches and a count; subtractable. One correctly rounded division."
 
@@ -63,7 +63,7 @@ class Distinct(AggregationKind):
 class Streak(AggregationKind):
     """`streak(condition)` is how many of the window's latest events, one after the other, the condition is true for."""
 
-    name, argument, takes_condition, zero_when_empty, gives = "streak", "none", True, True, INT64
+    name, argument, takes, zero_when_empty, gives = "streak", "none", "condition", True, INT64
     null_rule = "A condition that is unknown is not true; it ends the streak."
     algebra = "The right one, and where it is its whole half, the left one too; not subtractable, but cut by the window's lower end."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents
 from offline_feature_plane.domain.aggregations.registry import FLOAT64, register
@@ -16,7 +16,8 @@ from offline_feature_plane.errors import AggregationUnsupported
 class Quantile(AggregationKind):
     """`quantile(x, q)` is the value below which the share q of the non-null values lies, between two of them in proportion."""
 
-    name, takes_share, is_arithmetic, gives = "quantile", True, True, FLOAT64
+    name, is_arithmetic, gives = "quantile", True, FLOAT64
+    takes: ClassVar[Literal["condition", "share", "half_life", "most"] | None] = "share"
     algebra = "A multiset of values; subtractable by rank. The exact value at place (n − 1) · q is rounded once."
 
     def output(self, argument: ColumnType | None) -> ColumnType:
@@ -41,7 +42,7 @@ class Quantile(AggregationKind):
 class Median(Quantile):
     """`median(x)` is the middle one of the non-null values, or the mean of the two in the middle."""
 
-    name, takes_share = "median", False
+    name, takes = "median", None
     algebra = "quantile(x, 0.5)."
 
 

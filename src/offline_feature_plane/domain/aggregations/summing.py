@@ -11,7 +11,7 @@ from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
 
 
-class _Summing(AggregationKind):
+class Summing(AggregationKind):
     """Adds values up exactly; whatever must be rounded is rounded once, at the end (`decisions.md` D27, D28)."""
 
     is_arithmetic = True
@@ -26,7 +26,7 @@ class _Summing(AggregationKind):
 
 
 @register
-class Sum(_Summing):
+class Sum(Summing):
     """`sum(x)` is the exact sum; 0 over no values. Of floats it is rounded once. Beyond int64, 18 digits or float64: NUMERIC_OVERFLOW."""
 
     name, zero_when_empty = "sum", True
@@ -35,7 +35,7 @@ class Sum(_Summing):
     def meaning(self, window: WindowContents) -> Result:
         """The sum; scaled for decimals."""
         if _is_float(window.argument):
-            return _rounded(sum(map(Fraction, window.values), Fraction()), window)
+            return rounded(sum(map(Fraction, window.values), Fraction()), window)
         total: int = sum(window.values)
         fits = abs(total) < 10**MAX_DECIMAL_DIGITS if _is_decimal(window.argument) else -2**63 <= total < 2**63
         if not fits:
@@ -49,11 +49,12 @@ class Sum(_Summing):
 class SumIf(Sum):
     """`sum_if(x, condition)` is the sum of x over the events for which the condition is true."""
 
-    name, takes_condition = "sum_if", True
+    name, takes = "sum_if", "condition"
     null_rule = "Null values are ignored, as are events whose condition is false or unknown."
 
 
-def _rounded(total: Fraction, window: WindowContents) -> float:
+def rounded(total: Fraction, window: WindowContents) -> float:
+    """The nearest float64. Raises NumericOverflow: it is beyond all of them."""
     try:
         return float(total)
     except OverflowError:
@@ -61,7 +62,7 @@ def _rounded(total: Fraction, window: WindowContents) -> float:
 
 
 @register
-class Mean(_Summing):
+class Mean(Summing):
     """`mean(x)` is the float64 nearest to the exact sum divided by the number of non-null values."""
 
     name, gives = "mean", FLOAT64
@@ -75,7 +76,7 @@ class Mean(_Summing):
 
 
 @register
-class Stddev(_Summing):
+class Stddev(Summing):
     """`stddev(x)` is the sample standard deviation of the non-null values: the exact variance, rounded once, then its root."""
 
     name, gives = "stddev", FLOAT64

@@ -112,7 +112,7 @@ class GroupColumns:
         argument = self._arguments[call.argument, call.condition]
         limit = 10**MAX_DECIMAL_DIGITS - 1 if feature.type.kind == "decimal" else None
         return FeatureRequest(call.function, window, argument.data, argument.valid, scale=argument.type.scale, limit=limit,
-                              share=call.share)
+                              share=call.share, half_life_us=call.half_life_us or 0)
 
     def _texts(self, feature: Feature) -> pa.Array | None:
         call = feature.aggregation
