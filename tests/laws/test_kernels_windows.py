@@ -128,6 +128,8 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
     seconds = lambda i: float(Fraction(world.ts[row] - world.ts[i], 10**6))  # noqa: E731 - one expression, used twice below
     exact = sorted(Fraction(present[place]) for place in range(len(present))) if values is not None else []
     total = sum(exact, Fraction())
+    ranked = sorted(dict(zip(present, range(len(present)), strict=True)).items(), key=lambda seen: (present.count(seen[0]), seen[1]))
+    ranked = [value for value, _ in reversed(ranked)]
     points = [(world.ts[i], Fraction(values[i]) / 10**scale) for i in inside if values[i] is not None] if values is not None else []
     answers = {
         "count": lambda: len(present), "distinct": lambda: len(set(present)),
@@ -138,6 +140,7 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
         "streak": lambda: next((place for place, i in enumerate(reversed(inside)) if values[i] is None), len(inside)),
         "trend": lambda: slope(points), "ewma": lambda: faded(points, request.half_life_us),
         "mode": lambda: max(enumerate(present), key=lambda seen: (present.count(seen[1]), seen[0]))[1] if present else None,
+        "top_k": lambda: dict(enumerate(ranked)).get(request.place),
         "entropy": lambda: entropy(present),
         "ratio": lambda: len(present) / len(inside) if inside else None,
         "min": lambda: min(present, default=None), "max": lambda: max(present, default=None),
@@ -171,6 +174,7 @@ def requests_of(world: World) -> list[tuple[FeatureRequest, list[Any] | None]]:
         found += [(FeatureRequest(function, window, *floats), world.floats)
                   for function in ("distinct", "min", "max", "last", "sum", "mean", "stddev", "median", "mode", "entropy")]
         found += [(FeatureRequest("quantile", window, *floats, share=share), world.floats) for share in ("0", "0.75")]
+        found += [(FeatureRequest("top_k", window, *numbers, most=3, place=place), world.numbers) for place in range(3)]
         found += [(FeatureRequest("trend", window, *numbers, scale=2), world.numbers)]
         for half_life in (1, 3, 1_000_003):
             found += [(FeatureRequest("ewma", window, *numbers, scale=2, half_life_us=half_life), world.numbers),

@@ -20,9 +20,9 @@ _CHUNKS = 3                   # blocks of rows between the kernels and the write
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
 _KEY = 24                     # of a group: its codes and its slots
 _STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_rate": 16, "label_count": 16,
-           "mode": 16, "entropy": 16, "trend": 64, "ewma": 72}
+           "mode": 16, "top_k": 16, "entropy": 16, "trend": 64, "ewma": 72}
 _STATE, _FLOATS = 12, 48      # of a function over one of a group's columns, and of an exact sum of floats more
-_WINDOW = {"mode": 16, "entropy": 4}   # of each of its windows more
+_WINDOW = {"mode": 16, "top_k": 16, "entropy": 4}   # of each of its windows more
 _SUMS = {"sum", "sum_if", "mean", "stddev", "ratio", "trend", "ewma"}
 
 
@@ -43,7 +43,8 @@ def group_bytes(closure: Closure, group: Group, visibility: Visibility = "event_
 
 def staging_bytes(closure: Closure, block: int) -> int:
     """Of rows that are finished and not yet written, if blocks of so many go from hand to hand."""
-    row = 64 + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
+    parts = sum(9 * (feature.aggregation.most or 0) for group in closure.groups for feature in group.features)
+    row = 64 + parts + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
     return row * (_CHUNKS * block + _WRITER_TIMES * _WRITER_ROWS)
 
 

@@ -27,6 +27,7 @@ _CLASSES: dict[str, str | type[Reducer[Any]]] = {
     "quantile": "ranks.QuantileReducer",
     "median": "ranks.QuantileReducer",
     "mode": "frequencies.FrequentReducer",
+    "top_k": "frequencies.FrequentReducer",
     "entropy": "frequencies.EntropyReducer",
     "trend": "slopes.TrendReducer",
     "ewma": "fading.EwmaReducer",

@@ -150,6 +150,8 @@ def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, 
         raise ValueError(f"there is no {feature.function} over window {feature.window} of {windows}")
     if reducer.needs_numbers and feature.values is None:
         raise ValueError(f"{feature.function} needs values")
+    if not 0 <= feature.place < feature.most:
+        raise ValueError(f"there is no place {feature.place} among {feature.most} values")
     if not 0 <= feature.scale <= 18 or not 0 <= (feature.limit or 0) <= GREATEST:
         raise ValueError(f"scale {feature.scale} or limit {feature.limit} is out of range")
 

@@ -295,7 +295,8 @@ def _features(rng: Random, column: str, source: str) -> Feature:
         values = tuple(rng.sample(LABELS[label_type], rng.randint(1, 2)))
         call = Aggregation(kind.name, None, label_type, values, kind.takes_of_resolved and rng.random() < _HALF)
     elif kind.argument == "field" or (kind.argument == "optional" and rng.random() < _HALF):
-        argument = rng.choice([name for name, one in FIELDS[source].items() if _accepts(kind, one)])
+        argument = rng.choice([name for name, one in FIELDS[source].items()
+                               if _accepts(kind, one) and not (kind.spells_values and name in IDENTIFIERS)])
         call = Aggregation(kind.name, argument)
     match kind.takes:
         case "condition":

@@ -9,10 +9,13 @@ from typing import Any
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents
 from offline_feature_plane.domain.aggregations.registry import FLOAT64, register
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.list_texts import list_text
 from offline_feature_plane.domain.logarithms import POINT, log2_of
 
 __all__ = ["MOST_VALUES"]
 
+#: The greatest k of `top_k`.
 MOST_VALUES = 20
 
 
@@ -34,6 +37,22 @@ class Mode(AggregationKind):
         """The first of the most frequent."""
         values = window.values
         return _most_frequent(values)[0] if values else NO_EVIDENCE
+
+
+@register
+class TopK(AggregationKind):
+    """`top_k(x, k)` is a JSON list of the k most frequent non-null values of x, as a text; of equally frequent ones the last seen first.
+
+    k is at most 20. There are fewer where the window has fewer different values.
+    """
+
+    name, takes, spells_values, gives = "top_k", "most", True, ColumnType("string")
+    algebra = Mode.algebra
+
+    def meaning(self, window: WindowContents) -> Result:
+        """The first k of the most frequent, spelled."""
+        values, argument = window.values, window.argument or ColumnType("string")
+        return list_text(_most_frequent(values)[:window.call.most], argument) if values else NO_EVIDENCE
 
 
 @register
