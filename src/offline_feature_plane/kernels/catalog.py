@@ -28,7 +28,7 @@ _CLASSES: dict[str, str | type[Reducer[Any]]] = {
     "median": "ranks.QuantileReducer",
     "mode": "frequencies.FrequentReducer",
     "top_k": "frequencies.FrequentReducer",
-    "entropy": "frequencies.EntropyReducer",
+    "entropy": "entropies.EntropyReducer",
     "trend": "slopes.TrendReducer",
     "ewma": "fading.EwmaReducer",
     "min": "extremes.MinReducer",

@@ -22,7 +22,8 @@ from numba.extending import register_jitable
 
 from offline_feature_plane.domain.fading import FADED, POWERS
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.limbs import UINT64S, LimbSums, Parts, UInt64s, bits_of, parts_of, positive, subtract, times
+from offline_feature_plane.kernels.limbs import UINT64S, UInt64s, bits_of, positive, subtract, times
+from offline_feature_plane.kernels.limbsums import LimbSums, Parts, parts_of
 from offline_feature_plane.kernels.quotients import WORK, grow, ratio
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
@@ -87,6 +88,11 @@ def round_faded(weights: Any, w: Any, products: Any, wx: Any, least: Any, unit: 
         if r + 16 < n and hi[r + 16] > 0:
             prefetch(start, np.int64(hi[r + 16]) - 1)
             prefetch(middle, np.int64(hi[r + 16]) - 1)
+        if r + 8 < n and hi[r + 8] > 0:
+            ahead = np.int64(hi[r + 8])
+            for slot in (ahead, np.int64(middle[ahead - 1]), max(np.int64(lo[r + 8]), np.int64(start[ahead - 1]))):
+                prefetch(weights, slot * w)
+                prefetch(products, slot * wx)
         out[r], valid[r] = 0.0, False
         if hi[r] <= lo[r]:
             continue

@@ -1,12 +1,12 @@
 """Quotients of integers of many limbs, as float64 rounded once.
 
 ```
-   above   ▒▒▒▒▒▒▒▒▒▒ ···      its leading 320 bits, and whether anything follows
-   below   ▒▒▒▒▒▒▒▒            as 256 bits, the highest of them set
+   below   ▒▒▒▒▒▒▒▒            as digits of 32 bits, the highest bit set
+   above   ▒▒▒▒▒▒▒▒▒▒ ···      two digits more, the highest bit set, and whether anything follows
    ratio   ▒▒ + rest           64 or 65 bits and what is left: enough to round by
 ```
 
-Long division by digits of 32 bits. Each is guessed from two digits of the divisor, is then at most one too great, and is put right by
+Long division by digits. Each is guessed from two digits of the divisor, is then at most one too great, and is put right by
 adding the divisor back.
 """
 
@@ -19,9 +19,8 @@ from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.limbs import bits_of, nearest, times
 
-WORK = 22             # limbs that `ratio` works with
-WIDEST_DIVISOR = 256  # bits
-_ABOVE, _BELOW = 11, 8
+WIDEST = 8            # digits of 32 bits: the greatest divisor of `ratio`
+WORK = 2 * WIDEST + 6 # limbs that it works with
 _ZERO, _ONE, _HALF, _LIMB = np.uint64(0), np.uint64(1), np.uint64(32), np.uint64(64)
 _LOW, _BASE = np.uint64(2**32 - 1), np.uint64(2**32)
 
@@ -60,23 +59,24 @@ def _guess(above: Any, lead: Any, second: Any, third: Any) -> Any:
 
 @register_jitable
 def ratio(limbs: Any, above: Any, above_size: Any, below: Any, below_size: Any, exponent: Any, work: Any) -> Any:
-    """The float64 nearest to above · 2^`exponent` ÷ below: magnitudes at their places in `limbs`, below not 0 and of at most 256 bits.
+    """The float64 nearest to above · 2^`exponent` ÷ below: magnitudes at their places in `limbs`, below not 0.
 
-    Infinite where it is beyond all float64. `work` has `WORK` limbs.
+    Infinite where it is beyond all float64. `work` has `WORK` limbs, for divisors of up to `WIDEST` digits.
     """
     above_bits, below_bits = bits_of(limbs, above, above_size), bits_of(limbs, below, below_size)
     if above_bits == 0:
         return 0.0
-    rest, divisor = 3, 3 + _ABOVE
-    more = _lead(limbs, above, above_size, above_bits, _ABOVE - 1, work, rest)
-    work[rest + _ABOVE - 1] = _ZERO
-    _lead(limbs, below, below_size, below_bits, _BELOW, work, divisor)
-    lead, second = work[divisor + _BELOW - 1], work[divisor + _BELOW - 2]
+    digits = max(np.int64(2), (below_bits + 31) >> 5)
+    rest, divisor = np.int64(3), digits + 6
+    more = _lead(limbs, above, above_size, above_bits, digits + 2, work, rest)
+    work[rest + digits + 2] = _ZERO
+    _lead(limbs, below, below_size, below_bits, digits, work, divisor)
+    lead, second = work[divisor + digits - 1], work[divisor + digits - 2]
     for j in range(2, -1, -1):
-        top = rest + j + _BELOW
+        top = rest + j + digits
         digit = _guess((work[top] << _HALF) | work[top - 1], lead, second, work[top - 2])
         carry = _ZERO
-        for i in range(_BELOW):
+        for i in range(digits):
             product = digit * work[divisor + i] + carry
             low, before = product & _LOW, work[rest + j + i]
             work[rest + j + i] = (before - low) & _LOW
@@ -86,18 +86,17 @@ def ratio(limbs: Any, above: Any, above_size: Any, below: Any, below_size: Any, 
         if before < carry:
             digit -= _ONE
             carry = _ZERO
-            for i in range(_BELOW):
+            for i in range(digits):
                 total = work[rest + j + i] + work[divisor + i] + carry
                 work[rest + j + i] = total & _LOW
                 carry = total >> _HALF
             work[top] = (work[top] + carry) & _LOW
         work[j] = digit
-    for i in range(_BELOW):
+    for i in range(digits):
         more = more or work[rest + i] != _ZERO
     work[0] |= work[1] << _HALF
     work[1] = work[2]
-    places = above_bits - 32 * (_ABOVE - 1) - below_bits + 32 * _BELOW
-    return nearest(work, 2, exponent + places, more)
+    return nearest(work, 2, exponent + above_bits - below_bits - 64, more)
 
 
 @register_jitable

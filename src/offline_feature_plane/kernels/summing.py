@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.kernels.exact import GREATEST, Sums, count_ranges, count_up
-from offline_feature_plane.kernels.limbs import LimbSums, deviation_limbs, parts_of, round_deviations, round_means, round_sums
+from offline_feature_plane.kernels.limbs import deviation_limbs, round_deviations, round_means, round_sums
+from offline_feature_plane.kernels.limbsums import LimbSums, parts_of
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
 from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import Bools, Int32s
