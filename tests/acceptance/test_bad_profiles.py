@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from answers import ask, check_answer, check_nothing_left
-from small_plane import SmallPlane, make_plane
+from small_plane import EVENTS, SmallPlane, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
+from offline_feature_plane.documents import write_yaml
 
 PROFILE = """\
 fields:
@@ -227,3 +229,29 @@ def test_a_profile_of_two_thousand_columns_is_planned(make: Callable[[], str], c
         assert "columns        2,000" in capsys.readouterr().out
     else:
         check_answer(ask(capsys, "plan", str(plane.intent_path)), 2, code, ("10,005 feature columns", "limit is 10,000"))
+
+
+def test_a_zero_divisor_and_a_null_key_are_no_mistakes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Division by zero gives null; a row without a key has nulls by default, and under `null_key: group` those without one are a group."""
+    plane = make_plane(place / "p")
+    plane.events({**transactions(), "customer_id": [None if row % 2 else "C1" for row in range(EVENTS)]}, None)
+    (plane.folder / "features.yaml").write_text("""\
+fields: {customer_id: {type: string, missing: null}, amount: "decimal(12,2)"}
+groups:
+  skipped: {key: customer_id, windows: [lifetime], features: {n: count()}}
+  grouped: {key: customer_id, null_key: group, windows: [lifetime], features: {n: count()}}
+derived:
+  by_zero: amount / 0
+  by_count: 1 / grouped.n_lifetime
+""")
+    plane.intent["splits"]["train"][0] = "2026-01-01"
+    (plane.folder / "intent.yaml").write_text(write_yaml(plane.intent))
+    assert run(["preview", str(plane.intent_path), "--rows", "50", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["event_id"] for row in rows] == list(range(1, 51))
+    for row in rows:
+        earlier = (row["event_id"] - 1) // 2
+        assert row["grouped__n_lifetime"] == earlier
+        assert row["skipped__n_lifetime"] == (earlier if row["event_id"] % 2 else None)
+        assert row["by_zero"] is None
+        assert row["by_count"] == (1 / earlier if earlier else None)
