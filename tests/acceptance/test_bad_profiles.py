@@ -255,3 +255,58 @@ derived:
         assert row["skipped__n_lifetime"] == (earlier if row["event_id"] % 2 else None)
         assert row["by_zero"] is None
         assert row["by_count"] == (1 / earlier if earlier else None)
+
+
+FULL_FORM = """\
+policy_id: cards
+revision: dev
+sources:
+  transaction:
+    event_types: [transaction]
+    fields: {customer_id: string, amount: "decimal(12,2)"}
+  copy:
+    event_types: [copy]
+    fields: {customer_id: string}
+feature_groups:
+  - name: spend
+    version: v1
+    source: transaction
+    key: customer_id
+    windows: 7d
+    features: {n: count()}
+  - name: other
+    version: v1
+    source: copy
+    key: customer_id
+    windows: 7d
+    features: {n: count()}
+feature_sets:
+  - {id: default, version: v1, groups: [spend@v1, other@v1]}
+"""
+
+
+@pytest.mark.parametrize(("old", "new", "line", "words"), [
+    ("event_types: [copy]", "event_types: [transaction]", 8, ("already belongs to transaction", "a second time in plane.yaml")),
+    ("event_types: [copy]", "event_type: [copy]", 8, ("Did you mean event_types?",)),
+    ("source: copy", "source: copie", 19, ("no source 'copie'", "transaction, copy")),
+    ("source: copy\n", "source: copy\n    current: included\n", 20, ("rows are of transaction, not of copy",)),
+    ("customer_id: string}", "customer_id: int64}", 20, ("customer_id of type int64, not string",)),
+    ("name: other", "name: spend", 17, ("spend@v1 appears twice",)),
+    ("other@v1]", "other@v2]", 24, ("no 'other@v2'", "spend@v1, other@v1")),
+    ("version: v1\n    source: copy", "source: copy", 17, ("version: this is required",)),
+    ("revision: dev", "revision: 3", 2, ("put quotes around it",)),
+    ("feature_groups:", "fields: {}\nfeature_groups:", 3, ("the short form has `groups` and `fields` instead",)),
+])
+def test_a_mistake_in_the_full_form_is_refused_where_it_stands(old: str, new: str, line: int, words: tuple[str, ...], place: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    """Sources, groups and sets that do not fit each other, or the rows, are told at their own line of the profile."""
+    plane = make_plane(place / "p")
+    plane.plane["events"]["copy"] = dict(plane.plane["events"]["transaction"])
+    plane.documents()
+    (plane.folder / "features.yaml").write_text(FULL_FORM)
+    assert run(["plan", str(plane.intent_path)]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    (plane.folder / "features.yaml").write_text(FULL_FORM.replace(old, new, 1))
+    said = ask(capsys, "plan", str(plane.intent_path))
+    check_answer(said, 2, INVALID, words)
+    assert f"features.yaml:{line} " in said.text, said.text
