@@ -59,7 +59,7 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
     """
     with open_in_place(path) as stream:
         budget, schema = _budget(path, stream), _schema(stream)
-        names = {name: (name,) for name in schema.names}
+        names: dict[str, tuple[str, ...]] = {name: (name,) for name in schema.names}
         if any(name not in names for name in columns):
             names |= {name: way for name, (way, _) in _members(schema).items()}
         if missing := [name for name in (*columns, *dictionary) if name not in names]:
@@ -84,7 +84,7 @@ def _schema(stream: BinaryIO) -> pa.Schema:
 def _members(schema: pa.Schema) -> dict[str, tuple[tuple[str, ...], pa.DataType]]:
     """Way and type of everything inside of structs, by dotted name; what a column is called is that column."""
     found: dict[str, tuple[tuple[str, ...], pa.DataType]] = {}
-    waiting = [((field.name,), field.type) for field in reversed(schema)]
+    waiting: list[tuple[tuple[str, ...], pa.DataType]] = [((field.name,), field.type) for field in reversed(schema)]
     while waiting:
         way, kind = waiting.pop()
         if len(way) > 1 and (name := ".".join(way)) not in schema.names:

@@ -349,7 +349,8 @@ class Definitions:
             links = [f"{one} reads {after}" for one, after in pairwise([*cycle, cycle[0]])]
             shown = links if len(links) <= MAX_LINKS else [*links[:MAX_LINKS - 2], "…", links[-1]]
             hides = f"; a derived column hides the field of its name: give {cycle[0]} another" if cycle[0] in scope else ""
-            self.note(f"$.derived.{cycle[0]}", FeatureProfileInvalid, f"derived columns depend on each other in a cycle: {', '.join(shown)}{hides}")
+            self.note(f"$.derived.{cycle[0]}", FeatureProfileInvalid,
+                      f"derived columns depend on each other in a cycle: {', '.join(shown)}{hides}")
         return made
 
     def _computed(self, path: str, name: str, spec: Mapping[str, Any], scope: Mapping[str, ColumnType],
