@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents, WindowEvent
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
+from offline_feature_plane.domain.elsewhere import AGGREGATIONS
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.instants import US_PER_SECOND
 from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
@@ -39,11 +40,6 @@ def registered() -> dict[str, AggregationKind]:
     return dict(_REGISTRY)
 
 
-# What other tools call an aggregation, and what it is called here.
-_ELSEWHERE = {"avg": "mean", "average": "mean", "std": "stddev", "stdev": "stddev", "nunique": "distinct", "count_distinct": "distinct",
-              "percentile": "quantile", "maximum": "max", "minimum": "min", "share": "ratio", "lag": "previous"}
-
-
 def aggregation_kind(name: str) -> AggregationKind:
     """The aggregation of this name.
 
@@ -53,7 +49,7 @@ def aggregation_kind(name: str) -> AggregationKind:
     if name in _REGISTRY:
         return _REGISTRY[name]
     lower = name.lower()
-    close = [_ELSEWHERE[lower]] if lower in _ELSEWHERE else difflib.get_close_matches(lower, _REGISTRY, 1)
+    close = [AGGREGATIONS[lower]] if lower in AGGREGATIONS else difflib.get_close_matches(lower, _REGISTRY, 1)
     raise AggregationUnsupported(f"there is no aggregation {name!r}.",
                                  fix=f"Did you mean {close[0]}?" if close else f"Known: {', '.join(_REGISTRY)}.")
 
