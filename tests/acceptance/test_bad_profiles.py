@@ -77,6 +77,7 @@ MISTAKES = [
     call("unknown aggregation", "geomean(amount)", CALL, "no aggregation 'geomean'", "Did you mean mean?"),
     call("aggregation of another tool", "AVG(amount)", CALL, "Did you mean mean?"),
     call("mean of a text", "mean(customer_id)", CALL, "mean over string", "takes numbers"),
+    Case("mean of a truth value", "amount: decimal(12,2)", "amount: bool", CALL, 11, ("count_if(x)", "ratio(x)")),
     call("too many arguments", "mean(amount, terminal_id)", CALL, "2 arguments", "Write mean(field)"),
     call("a number for a field", "mean(5)", CALL, "from '5' on"),
     call("no call", "mean amount", CALL, "not a call", "mean(amount)"),

@@ -57,6 +57,13 @@ def aggregation_kind(name: str) -> AggregationKind:
 INT64, FLOAT64 = ColumnType("int64"), ColumnType("float64")
 
 
+def _no_number(name: str, argument: ColumnType | None) -> AggregationUnsupported:
+    """The error of an aggregation that takes numbers; `argument` is the type that it was given."""
+    advice = {"bool": "; of truth values `count_if(x)` is the sum and `ratio(x)` the mean.",
+              "string": "; declare the field as one if its texts are numbers."}.get(argument.kind if argument else "", ".")
+    return AggregationUnsupported(f"{name} over {argument} is not defined.", fix=f"It takes numbers{advice}")
+
+
 @register
 class Count(AggregationKind):
     """`count()` is the number of events; `count(x)` of those whose x is not null."""
@@ -118,7 +125,7 @@ class _Summing(AggregationKind):
             return self.gives or (ColumnType("decimal", MAX_DECIMAL_DIGITS, argument.scale) if _is_decimal(argument) else INT64)
         if argument is not None and argument.kind == "float64":
             return FLOAT64
-        raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
+        raise _no_number(self.name, argument)
 
 
 @register
@@ -210,7 +217,7 @@ class Quantile(AggregationKind):
     def output(self, argument: ColumnType | None) -> ColumnType:
         """float64 of numbers."""
         if argument is None or not (argument.is_exact_number or argument.kind == "float64"):
-            raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
+            raise _no_number(self.name, argument)
         return FLOAT64
 
     def meaning(self, window: WindowContents) -> Result:
@@ -243,7 +250,7 @@ class _Extreme(AggregationKind):
         """The field's own type."""
         if argument is None or argument.kind == "bool":
             raise AggregationUnsupported(f"{self.name} over {argument} is not defined.",
-                                         fix="Count them instead: use a group with `where`.")
+                                         fix="Count the true ones instead: `count_if(x)`.")
         return argument
 
     def meaning(self, window: WindowContents) -> Result:
