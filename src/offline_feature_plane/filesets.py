@@ -303,6 +303,8 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
 def _members(path: Path) -> tuple[tuple[str, str], ...]:
     try:
         return parquet_members(path)
+    except MemoryError as wrong:
+        too_large(path, wrong)
     except (pa.ArrowException, OSError, EOFError, ValueError) as wrong:
         unreadable(path, wrong)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from answers import ask, check_answer, check_nothing_left
-from small_plane import SmallPlane, make_plane
+from small_plane import EVENTS, SmallPlane, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
+from offline_feature_plane.documents import write_yaml
 
 PROFILE = """\
 fields:
@@ -75,6 +77,7 @@ MISTAKES = [
     call("unknown aggregation", "geomean(amount)", CALL, "no aggregation 'geomean'", "Did you mean mean?"),
     call("aggregation of another tool", "AVG(amount)", CALL, "Did you mean mean?"),
     call("mean of a text", "mean(customer_id)", CALL, "mean over string", "takes numbers"),
+    Case("mean of a truth value", "amount: decimal(12,2)", "amount: bool", CALL, 11, ("count_if(x)", "ratio(x)")),
     call("too many arguments", "mean(amount, terminal_id)", CALL, "2 arguments", "Write mean(field)"),
     call("a number for a field", "mean(5)", CALL, "from '5' on"),
     call("no call", "mean amount", CALL, "not a call", "mean(amount)"),
@@ -227,3 +230,84 @@ def test_a_profile_of_two_thousand_columns_is_planned(make: Callable[[], str], c
         assert "columns        2,000" in capsys.readouterr().out
     else:
         check_answer(ask(capsys, "plan", str(plane.intent_path)), 2, code, ("10,005 feature columns", "limit is 10,000"))
+
+
+def test_a_zero_divisor_and_a_null_key_are_no_mistakes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Division by zero gives null; a row without a key has nulls by default, and under `null_key: group` those without one are a group."""
+    plane = make_plane(place / "p")
+    plane.events({**transactions(), "customer_id": [None if row % 2 else "C1" for row in range(EVENTS)]}, None)
+    (plane.folder / "features.yaml").write_text("""\
+fields: {customer_id: {type: string, missing: null}, amount: "decimal(12,2)"}
+groups:
+  skipped: {key: customer_id, windows: [lifetime], features: {n: count()}}
+  grouped: {key: customer_id, null_key: group, windows: [lifetime], features: {n: count()}}
+derived:
+  by_zero: amount / 0
+  by_count: 1 / grouped.n_lifetime
+""")
+    plane.intent["splits"]["train"][0] = "2026-01-01"
+    (plane.folder / "intent.yaml").write_text(write_yaml(plane.intent))
+    assert run(["preview", str(plane.intent_path), "--rows", "50", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["event_id"] for row in rows] == list(range(1, 51))
+    for row in rows:
+        earlier = (row["event_id"] - 1) // 2
+        assert row["grouped__n_lifetime"] == earlier
+        assert row["skipped__n_lifetime"] == (earlier if row["event_id"] % 2 else None)
+        assert row["by_zero"] is None
+        assert row["by_count"] == (1 / earlier if earlier else None)
+
+
+FULL_FORM = """\
+policy_id: cards
+revision: dev
+sources:
+  transaction:
+    event_types: [transaction]
+    fields: {customer_id: string, amount: "decimal(12,2)"}
+  copy:
+    event_types: [copy]
+    fields: {customer_id: string}
+feature_groups:
+  - name: spend
+    version: v1
+    source: transaction
+    key: customer_id
+    windows: 7d
+    features: {n: count()}
+  - name: other
+    version: v1
+    source: copy
+    key: customer_id
+    windows: 7d
+    features: {n: count()}
+feature_sets:
+  - {id: default, version: v1, groups: [spend@v1, other@v1]}
+"""
+
+
+@pytest.mark.parametrize(("old", "new", "line", "words"), [
+    ("event_types: [copy]", "event_types: [transaction]", 8, ("already belongs to transaction", "a second time in plane.yaml")),
+    ("event_types: [copy]", "event_type: [copy]", 8, ("Did you mean event_types?",)),
+    ("source: copy", "source: copie", 19, ("no source 'copie'", "transaction, copy")),
+    ("source: copy\n", "source: copy\n    current: included\n", 20, ("rows are of transaction, not of copy",)),
+    ("customer_id: string}", "customer_id: int64}", 20, ("customer_id of type int64, not string",)),
+    ("name: other", "name: spend", 17, ("spend@v1 appears twice",)),
+    ("other@v1]", "other@v2]", 24, ("no 'other@v2'", "spend@v1, other@v1")),
+    ("version: v1\n    source: copy", "source: copy", 17, ("version: this is required",)),
+    ("revision: dev", "revision: 3", 2, ("put quotes around it",)),
+    ("feature_groups:", "fields: {}\nfeature_groups:", 3, ("the short form has `groups` and `fields` instead",)),
+])
+def test_a_mistake_in_the_full_form_is_refused_where_it_stands(old: str, new: str, line: int, words: tuple[str, ...], place: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    """Sources, groups and sets that do not fit each other, or the rows, are told at their own line of the profile."""
+    plane = make_plane(place / "p")
+    plane.plane["events"]["copy"] = dict(plane.plane["events"]["transaction"])
+    plane.documents()
+    (plane.folder / "features.yaml").write_text(FULL_FORM)
+    assert run(["plan", str(plane.intent_path)]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    (plane.folder / "features.yaml").write_text(FULL_FORM.replace(old, new, 1))
+    said = ask(capsys, "plan", str(plane.intent_path))
+    check_answer(said, 2, INVALID, words)
+    assert f"features.yaml:{line} " in said.text, said.text

@@ -412,3 +412,14 @@ def test_time_and_id_may_lie_in_a_struct(tmp_path):
     path = table(tmp_path / "a.parquet", meta=pa.array([{"id": "b", "at": 5}, {"id": "a", "at": 3}], kind), x=[1, 2])
     events, _ = read(tmp_path, {"tx": TableMapping(path, "meta.at", "meta.id")}, task(source(x="int64")))
     assert shown(events) == [(3, "a", {"x": 2}), (5, "b", {"x": 1})]
+
+
+@pytest.mark.parametrize(("column", "kind", "advice"), [
+    (pa.array([{"country": "FR", "place": None}], NESTED), "string", "path: x.country"),
+    (pa.array([0], pa.date32()), "string", "2026-03-01"), (pa.array([0], pa.date32()), "timestamp", "not an instant")])
+def test_a_type_that_no_field_has_is_told_what_to_do_with(tmp_path, column, kind, advice):
+    """Of a struct one thing that lies inside is named, and a day is told to be written as text or as an instant."""
+    path = table(tmp_path / "a.parquet", id=[1], at=instants(0), x=column)
+    with pytest.raises(SourceTypeMismatch) as caught:
+        read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(source(x=kind)))
+    assert advice in caught.value.fix

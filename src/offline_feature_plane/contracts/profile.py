@@ -136,19 +136,18 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
                                     fix="Begin with `fields:` and `groups:`; `ofs init` writes a whole one.")
     full = expand_profile(document, rows=rows or "rows", stem=stem)
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
-    if is_short_form(document):
-        problems += [Problem(model.json_path([name]), FeatureProfileInvalid.code, "the short form has `groups` and `fields` instead")
-                     for name in _LONG_NAMES if name in document]
-    if not problems:
+    strays = [Problem(model.json_path([name]), FeatureProfileInvalid.code, "the short form has `groups` and `fields` instead")
+              for name in _LONG_NAMES if name in document and is_short_form(document)]
+    if not problems and not strays:
         profile = FeatureProfile.model_validate(full)
         problems = _without_echoes(profile.document(), lambda full: find_problems(full, label_types, supports))
         if not problems:
             return profile
     if is_short_form(document):
-        unknown = {model.json_path([name]): name for name in document if name not in SHORT_NAMES}
+        unknown = {model.json_path([name]): name for name in document if name not in (*SHORT_NAMES, *_LONG_NAMES)}
         problems = [Problem(one.path, one.code, f"there is no such field here. {model.nearest(unknown[one.path], SHORT_NAMES)}")
                     if one.path in unknown else Problem(_as_written(one.path, document), one.code, one.sentence) for one in problems]
-    raise refuse([in_words(one) for one in problems])
+    raise refuse([in_words(one) for one in (*problems, *strays)])
 
 
 def is_short_form(document: Mapping[str, Any]) -> bool:

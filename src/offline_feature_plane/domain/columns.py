@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from offline_feature_plane.domain.elsewhere import TYPES
+
 Kind = Literal["bool", "int8", "int16", "int32", "int64", "float64", "decimal", "string", "timestamp"]
 Role = Literal["id", "time", "feature", "label", "target", "split", "weight", "mark"]
 NumericClass = Literal["exact", "approximate"]
@@ -15,14 +17,6 @@ INTEGER_KINDS: frozenset[str] = frozenset({"int8", "int16", "int32", "int64"})
 MAX_DECIMAL_DIGITS = 18
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
-
-# What types are called elsewhere, and here.
-_ELSEWHERE = {**dict.fromkeys(("int", "integer", "long", "bigint", "uint32", "uint64"), "int64"),
-              **dict.fromkeys(("float", "float32", "double", "real"), "float64"),
-              **dict.fromkeys(("decimal", "numeric", "number", "money"),
-                              "decimal(12,2), with the digits and how many stand after the point"),
-              **dict.fromkeys(("text", "str", "varchar", "char", "large_string", "category"), "string"), "boolean": "bool",
-              **dict.fromkeys(("datetime", "time", "timestamptz"), "timestamp")}
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class ColumnType:
             if name == kind and kind != "decimal":
                 return ColumnType(kind)
         known = ", ".join("decimal(p,s)" if kind == "decimal" else kind for kind in KINDS)
-        meant = _ELSEWHERE.get(name.lower().partition("(")[0])
+        meant = TYPES.get(name.lower().partition("(")[0])
         raise ValueError(f"{text!r} is not a type; {f'write {meant}' if meant else f'known: {known}'}")
 
     def __str__(self) -> str:

@@ -34,7 +34,7 @@ from offline_feature_plane.errors import (
 
 __all__ = ["MAX_COLUMNS", "Definitions", "field_names", "scope_of"]
 
-MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS, MAX_PROBLEMS = 10_000, 64, 8, 1_000
+MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS, MAX_PROBLEMS, MAX_LINKS = 10_000, 64, 8, 1_000, 8
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")
 RESERVED = KEYWORDS | {"ts", "event_id"}
@@ -123,7 +123,8 @@ class Definitions:
             for event_type in one["event_types"]:
                 if owner.setdefault(event_type, name) != name:
                     self.note(f"{path}.event_types", FeatureProfileInvalid,
-                              f"the event type {event_type!r} already belongs to {owner[event_type]}")
+                              f"the event type {event_type!r} already belongs to {owner[event_type]}; map its file a second time in "
+                              f"plane.yaml, and name that here")
             fields = [self._field(f"{path}.fields.{key}", key, spec, key in keys) for key, spec in one["fields"].items()]
             found[name] = Source(name, tuple(one["event_types"]), tuple(item for item in fields if item is not None))
         return found
@@ -348,9 +349,11 @@ class Definitions:
                     heappush(ready, place[reader])
         if missing:
             cycle = _cycle(missing, place)
+            links = [f"{one} reads {after}" for one, after in pairwise([*cycle, cycle[0]])]
+            shown = links if len(links) <= MAX_LINKS else [*links[:MAX_LINKS - 2], "…", links[-1]]
             hides = f"; a derived column hides the field of its name: give {cycle[0]} another" if cycle[0] in scope else ""
-            self.note(f"$.derived.{cycle[0]}", FeatureProfileInvalid, "derived columns depend on each other in a cycle: "
-                      + ", ".join(f"{one} reads {after}" for one, after in pairwise([*cycle, cycle[0]])) + hides)
+            self.note(f"$.derived.{cycle[0]}", FeatureProfileInvalid,
+                      f"derived columns depend on each other in a cycle: {', '.join(shown)}{hides}")
         return made
 
     def _computed(self, path: str, name: str, spec: Mapping[str, Any], scope: Mapping[str, ColumnType],

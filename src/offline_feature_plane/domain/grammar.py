@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import cast
 
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
+from offline_feature_plane.domain.elsewhere import SIGNS, WORDS
 from offline_feature_plane.domain.expressions import (
     Arithmetic,
     Binary,
@@ -52,13 +53,6 @@ TIMESTAMP, STRING = ColumnType("timestamp"), ColumnType("string")
 CALENDAR = ("hour", "minute", "weekday", "day_of_month", "month")
 ARITIES = {**dict.fromkeys(CALENDAR, (1, 2)), "abs": (1, 1), "is_null": (1, 1), "coalesce": (2, 16), "seconds_between": (2, 2)}
 KEYWORDS = frozenset({"and", "or", "not", "in", "true", "false", "null"})
-# What people write who know another language, and what is written here.
-_SIGNS = {"=": "Compare with `==`.", "%": "There is no remainder operator.", "!": "Write `not` or `!=`.", "&": "Write `and`.",
-          "|": "Write `or`.", "[": "Lists stand in round brackets: x in ('a', 'b').", ".": "Numbers begin with a digit: 0.5.",
-          **dict.fromkeys("\u2018\u2019\u201c\u201d", "Texts stand in straight quotes: 'a'.")}
-_WORDS = {"is": "Ask with `is_null(x)`.", "between": "Write `x >= 1 and x <= 2`.",
-          "like": "There are no patterns; compare with `==` or `in`.",
-          **{word: f"Write `{word}`: the words of the language are in lower case." for word in sorted(KEYWORDS)}}
 
 _TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<number>[0-9]+(?:\.[0-9]+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)"
@@ -192,7 +186,7 @@ class _Parser:
         character = self.text[at]
         if character in "'\"":
             return self.fail("a string begins here and never ends.", at, at + 1, f"Close it with {character}.")
-        return self.fail(f"unexpected character {character!r}.", at, at + 1, _SIGNS.get(character))
+        return self.fail(f"unexpected character {character!r}.", at, at + 1, SIGNS.get(character))
 
     @property
     def token(self) -> _Token:
@@ -214,7 +208,10 @@ class _Parser:
     def _unexpected(self, expected: str) -> ExpressionInvalid:
         token = self.token
         what = "the expression ends here" if token.kind == "end" else f"unexpected {token.text!r}"
-        fix = None if token.text in KEYWORDS else _WORDS.get(token.text.lower())
+        word = token.text.lower()
+        fix = WORDS.get(word)
+        if word in KEYWORDS and word != token.text:
+            fix = f"Write `{word}`: the words of the language are in lower case."
         return self.fail(f"{what}; expected {expected}.", token.start, token.end, fix)
 
     def whole(self) -> _Part:

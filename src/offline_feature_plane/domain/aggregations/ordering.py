@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents
-from offline_feature_plane.domain.aggregations.registry import FLOAT64, register
+from offline_feature_plane.domain.aggregations.registry import FLOAT64, no_number, register
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.errors import AggregationUnsupported
@@ -23,7 +23,7 @@ class Quantile(AggregationKind):
     def output(self, argument: ColumnType | None) -> ColumnType:
         """float64 of numbers."""
         if argument is None or not (argument.is_exact_number or argument.kind == "float64"):
-            raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
+            raise no_number(self.name, argument)
         return FLOAT64
 
     def meaning(self, window: WindowContents) -> Result:
@@ -56,7 +56,7 @@ class _Extreme(AggregationKind):
         """The field's own type."""
         if argument is None or argument.kind == "bool":
             raise AggregationUnsupported(f"{self.name} over {argument} is not defined.",
-                                         fix="Count them instead: use a group with `where`.")
+                                         fix="Count the true ones instead: `count_if(x)`.")
         return argument
 
     def meaning(self, window: WindowContents) -> Result:

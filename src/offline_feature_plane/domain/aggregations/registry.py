@@ -6,9 +6,10 @@ import difflib
 
 from offline_feature_plane.domain.aggregation_kind import AggregationKind
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.elsewhere import AGGREGATIONS
 from offline_feature_plane.errors import AggregationUnsupported
 
-__all__ = ["FLOAT64", "INT64", "aggregation_kind", "register", "registered", "unregister"]
+__all__ = ["FLOAT64", "INT64", "aggregation_kind", "no_number", "register", "registered", "unregister"]
 
 INT64, FLOAT64 = ColumnType("int64"), ColumnType("float64")
 _REGISTRY: dict[str, AggregationKind] = {}
@@ -30,11 +31,6 @@ def registered() -> dict[str, AggregationKind]:
     return dict(_REGISTRY)
 
 
-# What other tools call an aggregation, and what it is called here.
-_ELSEWHERE = {"avg": "mean", "average": "mean", "std": "stddev", "stdev": "stddev", "nunique": "distinct", "count_distinct": "distinct",
-              "percentile": "quantile", "maximum": "max", "minimum": "min", "share": "ratio", "lag": "previous", "slope": "trend"}
-
-
 def aggregation_kind(name: str) -> AggregationKind:
     """The aggregation of this name.
 
@@ -44,6 +40,13 @@ def aggregation_kind(name: str) -> AggregationKind:
     if name in _REGISTRY:
         return _REGISTRY[name]
     lower = name.lower()
-    close = [_ELSEWHERE[lower]] if lower in _ELSEWHERE else difflib.get_close_matches(lower, _REGISTRY, 1)
+    close = [AGGREGATIONS[lower]] if lower in AGGREGATIONS else difflib.get_close_matches(lower, _REGISTRY, 1)
     raise AggregationUnsupported(f"there is no aggregation {name!r}.",
                                  fix=f"Did you mean {close[0]}?" if close else f"Known: {', '.join(_REGISTRY)}.")
+
+
+def no_number(name: str, argument: ColumnType | None) -> AggregationUnsupported:
+    """The error of an aggregation that takes numbers; `argument` is the type that it was given."""
+    advice = {"bool": "; of truth values `count_if(x)` is the sum and `ratio(x)` the mean.",
+              "string": "; declare the field as one if its texts are numbers."}.get(argument.kind if argument else "", ".")
+    return AggregationUnsupported(f"{name} over {argument} is not defined.", fix=f"It takes numbers{advice}")

@@ -6,9 +6,9 @@ import math
 from fractions import Fraction
 
 from offline_feature_plane.domain.aggregation_kind import NO_EVIDENCE, AggregationKind, Result, WindowContents
-from offline_feature_plane.domain.aggregations.registry import FLOAT64, INT64, register
+from offline_feature_plane.domain.aggregations.registry import FLOAT64, INT64, no_number, register
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
-from offline_feature_plane.errors import AggregationUnsupported, NumericOverflow
+from offline_feature_plane.errors import NumericOverflow
 
 
 class Summing(AggregationKind):
@@ -22,7 +22,7 @@ class Summing(AggregationKind):
             return self.gives or (ColumnType("decimal", MAX_DECIMAL_DIGITS, argument.scale) if _is_decimal(argument) else INT64)
         if argument is not None and argument.kind == "float64":
             return FLOAT64
-        raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
+        raise no_number(self.name, argument)
 
 
 @register
