@@ -359,8 +359,27 @@ def test_a_label_is_known_from_its_instant_and_before_its_event_enters() -> None
 
 def test_one_hot_key_and_all_different_keys_agree_with_the_definition() -> None:
     """Law: one key with every event and one key per event are the same law (windows (T − 9, T])."""
-    for keys in ([0] * 200, list(range(200))):
-        check(World(ts=[i // 3 for i in range(200)], key=keys, is_event=[True] * 200, is_row=[True] * 200, current=True, delay=0,
+    n = 120
+    for keys in ([0] * n, list(range(n))):
+        check(World(ts=[i // 3 for i in range(n)], key=keys, is_event=[True] * n, is_row=[True] * n, current=True, delay=0,
                     windows=[Sliding(9), Sliding(30), Latest(4), Tumbling(7), Session(3, 8), Since(np.arange(0, 80, 6))],
-                    numbers=[(i * 37) % 11 - 5 for i in range(200)], floats=[(i * 31) % 7 / 4 for i in range(200)],
-                    changes=[(i, i // 3 + 4, 1, 1) for i in range(0, 200, 3)], cuts=[7, 100], block=64))
+                    numbers=[(i * 37) % 11 - 5 for i in range(n)], floats=[(i * 31) % 7 / 4 for i in range(n)],
+                    changes=[(i, i // 3 + 4, 1, 1) for i in range(0, n, 3)], cuts=[7, 100], block=64))
+
+
+def test_a_trend_beyond_float64_is_named_with_its_exact_total() -> None:
+    """Law: a slope that is no float64 is an overflow of its row; no earlier row hides it and nothing becomes infinite.
+
+    ```
+     value   −1e308  −1e308   1e308
+     ts         0       7       8        rows see what is before them, and themselves: 2e308 · 86.4e9 a day and more
+    ```
+    """
+    world = World(ts=[0, 7, 8], key=[0] * 3, is_event=[True] * 3, is_row=[True] * 3, current=True, delay=0, windows=[Sliding(None)],
+                  numbers=[1] * 3, floats=[-1e308, -1e308, 1e308], changes=[])
+    with pytest.raises(SumOverflow) as caught:
+        compute(world, [FeatureRequest("trend", 0, *columns_of(world.floats, np.float64))])
+    points = [(ts, Fraction(value)) for ts, value in zip(world.ts, world.floats, strict=True) if value is not None]
+    middle, mean = (sum(column) / Fraction(3) for column in zip(*points, strict=True))
+    total = sum((at - middle) * (value - mean) for at, value in points) / sum((at - middle) ** 2 for at, _ in points)
+    assert (caught.value.position, caught.value.total) == (2, int(total * 86_400_000_000))
