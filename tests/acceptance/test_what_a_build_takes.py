@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,14 @@ def test_a_profile_is_shown_as_a_table(plane: SmallPlane, capsys: pytest.Capture
     assert all(any(line.startswith(step) for line in shown.splitlines()) for step in PHASES)
     assert run(["build", "intent.yaml"]) == 0
     assert "peak memory" not in capsys.readouterr().out
+
+
+def test_the_peak_is_of_this_process() -> None:
+    """What the process had that started this one, a notebook or a scheduler, is not counted as ours."""
+    held = b"x" * 400_000_000
+    peak = subprocess.run([sys.executable, "-c", "from offline_feature_plane.adapters import spent; print(spent().peak_bytes)"],
+                          capture_output=True, check=True, text=True).stdout
+    assert 5_000_000 < int(peak) < len(held)
 
 
 def test_a_limit_of_memory_is_told_and_changes_no_row(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
