@@ -168,7 +168,8 @@ def test_an_amount_of_memory_is_one_that_a_machine_could_have(amount):
     assert "write for example 4GB" in caught.value.problems[0].sentence
 
 
-@pytest.mark.parametrize(("amount", "bytes_of_it"), [("1KB", 1_000), ("0.5GB", 500_000_000), ("4 GB", 4 * 10**9), ("1.1GiB", 1_181_116_006)])
+@pytest.mark.parametrize(("amount", "bytes_of_it"), [
+    ("1KB", 1_000), ("0.5GB", 500_000_000), ("4 GB", 4 * 10**9), ("1.1GiB", 1_181_116_006)])
 def test_an_amount_of_memory_may_be_part_of_a_unit(amount, bytes_of_it):
     """Amounts are decimal numbers of a unit, exact to the byte."""
     assert memory_bytes(read(GOOD, {"OFS_ENGINE__MEMORY_LIMIT": amount}).engine.memory_limit) == bytes_of_it

@@ -18,6 +18,7 @@ BLOCK = 1 << 18               # rows that are worked on at once: four leaves
 _WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
 _CHUNKS = 3                   # blocks of rows between the kernels and the writer
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
+_TEXT, _TEXT_TIMES = 50, 5    # of a distinct text: its place in a table of hashes; and so often its bytes are there
 _KEY = 24                     # of a group: its codes and its slots
 _STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_rate": 16, "label_count": 16}
 _STATE, _FLOATS = 12, 48      # of a function over one of a group's columns, and of an exact sum of floats more
@@ -41,6 +42,11 @@ def staging_bytes(closure: Closure, block: int) -> int:
     """Of rows that are finished and not yet written, if blocks of so many go from hand to hand."""
     row = 64 + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
     return row * (_CHUNKS * block + _WRITER_TIMES * _WRITER_ROWS)
+
+
+def uniting_bytes(size: int, count: int) -> int:
+    """Of so many distinct texts of this size together, while those of several runs become one dictionary."""
+    return _TEXT_TIMES * size + _TEXT * count
 
 
 def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:
