@@ -61,7 +61,9 @@ def test_a_limit_of_memory_is_told_and_changes_no_row(plane: SmallPlane, capsys:
     plane.plane["engine"]["memory_limit"] = "100MB"
     plane.documents()
     assert run(["plan", "intent.yaml"]) == 0
-    assert "goes over files in the work folder" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "goes over files in the work folder" in told
+    assert "no build of this feature set takes less than about 0." in told
     assert run(["build", "intent.yaml", "--json"]) == 0
     within = json.loads(capsys.readouterr().out)
     (key,) = [ref["key"] for path in plane.manifests() for ref in json.loads(path.read_text())["evidence"]["receipts"]

@@ -15,6 +15,8 @@ from offline_feature_plane.domain.visibility import Visibility
 PROCESS_BYTES = 330_000_000   # interpreter, libraries, compiled kernels, and what allocators keep
 ASSERTION_BYTES = 160         # of a label while it is resolved
 BLOCK = 1 << 18               # rows that are worked on at once: four leaves
+LEAST_BLOCK = 1 << 16         # and where there is little memory: one
+LEAST_DATA = 16 << 20         # bytes for events, below which pieces would be too many
 _WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
 _CHUNKS = 3                   # blocks of rows between the kernels and the writer
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
@@ -47,6 +49,11 @@ def staging_bytes(closure: Closure, block: int) -> int:
 def uniting_bytes(size: int, count: int) -> int:
     """Of so many distinct texts of this size together, while those of several runs become one dictionary."""
     return _TEXT_TIMES * size + _TEXT * count
+
+
+def least_bytes(closure: Closure) -> int:
+    """Of a build of any number of events, whose pieces are as small as they make sense."""
+    return PROCESS_BYTES + LEAST_DATA + staging_bytes(closure, LEAST_BLOCK)
 
 
 def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:
