@@ -54,7 +54,11 @@ def refuse_type(topic: str, column: str, kind: pa.DataType, name: str, wanted: C
         return
     numbers = (ColumnType("int64"), ColumnType("float64"), ColumnType("decimal", 18, 2))
     others = [one for one in (ColumnType("bool"), *numbers, ColumnType("timestamp")) if carries(kind, one)]
-    if pa.types.is_date(kind) and wanted.kind == "timestamp":
+    if pa.types.is_struct(kind) and kind.num_fields:
+        fix = f"Name one of the things that lie inside, such as `path: {column}.{kind.field(0).name}`."
+    elif pa.types.is_date(kind) and wanted.kind == "string":
+        fix = "Write the days as text, such as 2026-03-01."
+    elif pa.types.is_date(kind) and wanted.kind == "timestamp":
         fix = "A day is not an instant. If its first moment is meant, cast the column to a timestamp of the zone that is meant."
     elif others:
         fix = f"Declare {name} as {' or '.join(one.kind for one in others)}, or convert the column."

@@ -223,6 +223,7 @@ class _Reader:
             line = _line(event)
             found[key] = self.node(next(events), events, [*steps, key])
             self.positions[json_path([*steps, key])] = line
+            self.positions.setdefault(f"{json_path(steps)}.{key}", line)  # as a place is named before anybody looks whether it is a name
         return found
 
     def key(self, event: yaml.Event) -> str:

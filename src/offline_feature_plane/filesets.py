@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from offline_feature_plane.budgets import MOST_COLUMNS
 from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
-from offline_feature_plane.parquet_files import describe_parquet, parquet_batches
+from offline_feature_plane.parquet_files import describe_parquet, parquet_batches, parquet_members
 from offline_feature_plane.plain_files import as_found, open_in_place, resolved
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
@@ -40,12 +40,13 @@ _JSON_ROWS = 16_384
 class FileSet:
     """The pinned files of one source, sorted by relative path, and their common columns (name, Arrow type text).
 
-    Columns of CSV are `string`, those of JSON Lines `json`.
+    Columns of CSV are `string`, those of JSON Lines `json`. `members` are what lies inside of Parquet structs, by dotted name.
     """
 
     form: Form
     files: tuple[PinnedFile, ...]
     columns: tuple[tuple[str, str], ...]
+    members: tuple[tuple[str, str], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -83,7 +84,8 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
     if not any(file.rows for file in pinned):
         raise SourceUnreadable(f"{as_found(path)} holds no rows.", path=as_found(path), fix="Name a file with at least one row.")
-    return FileSet(kind, pinned, columns)
+    is_nested = kind == "parquet" and any(text.startswith("struct<") for _, text in columns)
+    return FileSet(kind, pinned, columns, _members(pinned[0].path) if is_nested else ())
 
 
 def check_pins(files: Sequence[PinnedFile]) -> None:
@@ -296,6 +298,15 @@ def _describe(path: Path, form: Form) -> tuple[int, tuple[tuple[str, str], ...]]
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as wrong:
         unreadable(path, wrong)
     return rows, columns
+
+
+def _members(path: Path) -> tuple[tuple[str, str], ...]:
+    try:
+        return parquet_members(path)
+    except MemoryError as wrong:
+        too_large(path, wrong)
+    except (pa.ArrowException, OSError, EOFError, ValueError) as wrong:
+        unreadable(path, wrong)
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from offline_feature_plane.parquet_footers import columns_of_differences
 from offline_feature_plane.plain_files import open_in_place
 
 _FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 8, 131_072, 64 << 20
+_DEEPEST = 16  # levels of structs whose members have names
 
 
 def describe_parquet(path: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
@@ -38,21 +39,36 @@ def describe_parquet(path: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
         return rows, tuple((field.name, str(field.type)) for field in file.schema_arrow)
 
 
+def parquet_members(path: Path) -> tuple[tuple[str, str], ...]:
+    """What lies inside of a file's structs: dotted name (`merchant.country`) and Arrow type text, in the order of the file.
+
+    Raises:
+        OSError, ValueError, pa.ArrowException: it is broken.
+    """
+    with open_in_place(path) as stream, pq.ParquetFile(stream) as file:
+        return tuple((name, str(kind)) for name, (_, kind) in _members(file.schema_arrow).items())
+
+
 def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str]) -> Iterator[dict[str, pa.Array]]:
     """Some columns, in batches; text columns named in `dictionary` are dictionary-encoded, unless they are stored as differences.
+
+    A dotted name that no column has is what lies inside of a struct; it is null where the struct is.
 
     Raises:
         ResourceExceeded: it decodes to more than its budget. OSError, ValueError, pa.ArrowException: it is broken.
     """
     with open_in_place(path) as stream:
-        budget, names = _budget(path, stream), set(_names(stream))
+        budget, schema = _budget(path, stream), _schema(stream)
+        names: dict[str, tuple[str, ...]] = {name: (name,) for name in schema.names}
+        if any(name not in names for name in columns):
+            names |= {name: way for name, (way, _) in _members(schema).items()}
         if missing := [name for name in (*columns, *dictionary) if name not in names]:
             raise ValueError(f"it has no column {missing[0]}")
         # what is buffered ahead would stay until the file is closed: all of it
         with pq.ParquetFile(stream, read_dictionary=_codable(stream, dictionary), pre_buffer=False) as file:
             rows = _FIRST_ROWS
             for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=True):
-                found: dict[str, Any] = {name: batch.column(name) for name in columns}
+                found: dict[str, Any] = {name: _followed(batch, names[name]) for name in columns}
                 size = sum(map(_decoded_size, found.values())) + batch.num_rows * ROW_BYTES
                 budget.take(size)
                 rows = max(1, min(4 * rows, _MOST_ROWS, _BATCH_BYTES * batch.num_rows // max(size, 1)))
@@ -60,9 +76,27 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
                 yield found
 
 
-def _names(stream: BinaryIO) -> list[str]:
+def _schema(stream: BinaryIO) -> pa.Schema:
     with pq.ParquetFile(stream) as file:
-        return list(file.schema_arrow.names)
+        return file.schema_arrow
+
+
+def _members(schema: pa.Schema) -> dict[str, tuple[tuple[str, ...], pa.DataType]]:
+    """Way and type of everything inside of structs, by dotted name; what a column is called is that column."""
+    found: dict[str, tuple[tuple[str, ...], pa.DataType]] = {}
+    waiting: list[tuple[tuple[str, ...], pa.DataType]] = [((field.name,), field.type) for field in reversed(schema)]
+    while waiting:
+        way, kind = waiting.pop()
+        if len(way) > 1 and (name := ".".join(way)) not in schema.names:
+            found.setdefault(name, (way, kind))
+        if pa.types.is_struct(kind) and len(way) < _DEEPEST:
+            waiting += [((*way, kind.field(place).name), kind.field(place).type) for place in reversed(range(kind.num_fields))]
+    return found
+
+
+def _followed(batch: pa.RecordBatch, way: tuple[str, ...]) -> pa.Array:
+    array = batch.column(way[0])
+    return pc.struct_field(array, list(way[1:])) if len(way) > 1 else array
 
 
 def _budget(path: Path, stream: BinaryIO) -> Budget:

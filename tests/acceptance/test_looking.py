@@ -55,6 +55,25 @@ def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> 
             assert traces(built.folder) == before, command
 
 
+def test_the_catalog_tells_all_as_text(built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, type, class and availability stand in one line; what it means and what it is made from, in the two below, of every column."""
+    built.profile |= {"row_features": {"hour_of_day": "hour(ts)"}, "derived": {
+        "over_usual": {"expression": "amount / customer.avg_7d", "meaning": "how unusual the amount is"}}, "revision": "dev"}
+    built.documents()
+    assert run(["features", "intent.yaml", "--json"]) == 0
+    columns = json.loads(capsys.readouterr().out)
+    assert run(["features", "intent.yaml"]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 * len(columns)
+    for one, line, meaning, lineage in zip(columns, lines[::3], lines[1::3], lines[2::3], strict=True):
+        assert line.split(maxsplit=3) == [one["name"], one["type"], one["numeric_class"], one["availability"]]
+        assert meaning == f"    {one['said'] or one['meaning']}"
+        assert lineage == f"    from {one['lineage'][1:-1] if one['lineage'].startswith('(') else one['lineage']}"
+    assert "    how unusual the amount is" in lines
+    assert "    from amount, customer__avg_7d" in lines
+    assert "    from terminal@v1 over transaction(terminal_id), labels chargeback" in lines
+
+
 def test_the_catalog_of_an_intent_is_that_of_its_dataset(built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
     """What each feature is, means and needs is told alike before the build and of the dataset; an author's words are told beside."""
     assert run(["features", "intent.yaml", "--json"]) == 0

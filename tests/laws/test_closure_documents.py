@@ -19,7 +19,8 @@ from offline_feature_plane.testing.drawing import draw_world
 
 INT = ColumnType("int64")
 EXPRESSION = Expression("1", Literal(1, INT))
-CALL = Aggregation("f", "x", "label", ("A",), of_resolved=True, version="v2", condition=EXPRESSION, share="0.5")
+CALL = Aggregation("f", "x", "label", ("A",), of_resolved=True, version="v2", condition=EXPRESSION, share="0.5",
+                   half_life_us=1_000_000, most=3)
 FEATURE = Feature("g__f_1d", CALL, Window("session", "1d", 5, 7, "day", "UTC", 2), INT, "0", "card", "words", "approximate")
 GROUP = Group("g", "v1", "s", ("x",), EXPRESSION, False, 3, "group", (FEATURE,))
 SOURCE = Source("s", ("s",), (Field("x", INT, ("a", "x"), True, "1", "half_even", "card"),))

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.domain.aggregations import nearest_root
+from offline_feature_plane.domain.fading import fading_weight
+from offline_feature_plane.domain.logarithms import log2_of
 from offline_feature_plane.kernels import grouprun
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 from offline_feature_plane.kernels.windows import Latest, Session, Since, Sliding, Tumbling, Window
@@ -82,6 +84,29 @@ def quantile(ordered: list[Fraction], share: Fraction, unit: int) -> float | Non
     return float((low + (place - math.floor(place)) * (high - low)) / unit)
 
 
+def slope(points: list[tuple[int, Fraction]]) -> float | None:
+    """Per day, of the least-squares line through values at instants in µs."""
+    n = len(points)
+    t, x = (sum(column) for column in zip(*points, strict=True)) if points else (0, 0)
+    below = n * sum(at * at for at, _ in points) - t * t
+    return float((n * sum(at * value for at, value in points) - t * x) * 86_400_000_000 / below) if below else None
+
+
+def faded(points: list[tuple[int, Fraction]], half_life: int) -> float | None:
+    """The mean with weights that halve; what is 64 half-lives older than the latest has none."""
+    counted = [(*fading_weight(at, half_life), value) for at, value in points if at > points[-1][0] - 64 * half_life]
+    weights = [mantissa * Fraction(2) ** (exponent - counted[-1][1]) for mantissa, exponent, _ in counted]
+    return float(sum(weight * value for weight, (*_, value) in zip(weights, counted, strict=True)) / sum(weights)) if points else None
+
+
+def entropy(values: list[Any]) -> float | None:
+    """The bits that a value carries, by counts of equal ones and logarithms as integers."""
+    counts = [values.count(value) for value in set(values)]
+    below = sum(counts)
+    above = sum(count * (log2_of(below) - log2_of(count)) for count in counts)
+    return float(Fraction(above, below * 2**56)) if below else None
+
+
 def status_at(world: World, event: int, instant: int) -> tuple[int, int]:
     """The label status of an event at an instant: the latest change not after it, the later listed of equals."""
     known = [(at, order, matched, resolved) for order, (position, at, matched, resolved) in enumerate(world.changes)
@@ -103,12 +128,20 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
     is_real = request.function in ("sum", "mean", "stddev", "median", "quantile")  # exact numbers are slow: only where they are asked for
     exact = sorted(map(Fraction, present)) if is_real else []
     total = sum(exact, Fraction())
+    ranked = sorted(dict(zip(present, range(len(present)), strict=True)).items(), key=lambda seen: (present.count(seen[0]), seen[1]))
+    ranked = [value for value, _ in reversed(ranked)]
+    points = [(world.ts[i], Fraction(values[i]) / 10**scale) for i in inside if values[i] is not None] if values is not None else []
     answers = {
         "count": lambda: len(present), "distinct": lambda: len(set(present)),
         "sum": lambda: float(total) if request.values is not None and request.values.dtype == np.float64 else int(total),
         "mean": lambda: float(total / (len(present) * 10**scale)) if present else None,
         "stddev": lambda: deviation([value / 10**scale for value in exact]), "median": lambda: quantile(exact, Fraction(1, 2), 10**scale),
         "quantile": lambda: quantile(exact, Fraction(request.share), 10**scale),
+        "streak": lambda: next((place for place, i in enumerate(reversed(inside)) if values[i] is None), len(inside)),
+        "trend": lambda: slope(points), "ewma": lambda: faded(points, request.half_life_us),
+        "mode": lambda: max(enumerate(present), key=lambda seen: (present.count(seen[1]), seen[0]))[1] if present else None,
+        "top_k": lambda: dict(enumerate(ranked)).get(request.place),
+        "entropy": lambda: entropy(present),
         "ratio": lambda: len(present) / len(inside) if inside else None,
         "min": lambda: min(present, default=None), "max": lambda: max(present, default=None),
         "first": lambda: values[inside[0]] if inside else None, "last": lambda: values[inside[-1]] if inside else None,
@@ -135,13 +168,22 @@ def requests_of(world: World) -> list[tuple[FeatureRequest, list[Any] | None]]:
         found += [(FeatureRequest(function, window), None) for function in ("count", "seconds_since_first", "seconds_since_last")]
         found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers)
                   for function in ("count", "distinct", "sum", "mean", "min", "max", "first", "last", "previous")]
-        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers) for function in ("stddev", "median", "ratio")]
+        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers)
+                  for function in ("stddev", "median", "ratio", "streak", "mode", "entropy")]
         found += [(FeatureRequest("quantile", window, *numbers, scale=2, share=share), world.numbers) for share in ("0.3", "0.9999", "1")]
         found += [(FeatureRequest(function, window, *floats), world.floats)
-                  for function in ("distinct", "min", "max", "last", "sum", "mean", "stddev", "median")]
+                  for function in ("distinct", "min", "max", "last", "sum", "mean", "stddev", "median", "mode", "entropy")]
         found += [(FeatureRequest("quantile", window, *floats, share=share), world.floats) for share in ("0", "0.75")]
+        found += [(FeatureRequest("top_k", window, *numbers, most=3, place=place), world.numbers) for place in range(3)]
+        found += [(FeatureRequest("trend", window, *numbers, scale=2), world.numbers)]
+        for half_life in (1, 3, 1_000_003):
+            found += [(FeatureRequest("ewma", window, *numbers, scale=2, half_life_us=half_life), world.numbers),
+                      (FeatureRequest("ewma", window, *floats, half_life_us=half_life), world.floats)]
+        if all(value is None or abs(value) < 1e300 for value in world.floats):
+            found += [(FeatureRequest("trend", window, *floats), world.floats)]
         if all(value is None or abs(value) < 2**31 for value in world.numbers):
-            found += [(FeatureRequest(function, window, codes, numbers[1]), world.numbers) for function in ("max", "previous", "distinct")]
+            found += [(FeatureRequest(function, window, codes, numbers[1]), world.numbers)
+                      for function in ("max", "previous", "distinct", "mode")]
         found += [(FeatureRequest("label_count", window, label="fraud"), None), (FeatureRequest("label_rate", window, label="fraud"), None),
                   (FeatureRequest("label_rate", window, label="fraud", of_resolved=True), None)]
     return found

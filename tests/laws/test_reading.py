@@ -373,3 +373,53 @@ def test_hostile_names_are_only_names(tmp_path):
     wanted = Source("tx", ("tx",), (replace(source(x="string").fields[0], path=(name,)),))
     events, _ = read(tmp_path, {"tx": TableMapping(path, "at", name)}, task(wanted))
     assert events.ids.to_pylist() == ["a", "b"]
+
+
+NESTED = pa.struct([("country", pa.string()), ("place", pa.struct([("zip", pa.int32())]))])
+
+
+def test_what_lies_in_a_struct_is_read_by_its_path(tmp_path):
+    """A field's path leads into Parquet structs of any depth; where a struct is null, so is what lies inside."""
+    path = table(tmp_path / "a.parquet", id=[1, 2, 3], at=instants(0, 1, 2),
+                 shop=pa.array([{"country": "FR", "place": {"zip": 7}}, {"country": None, "place": None}, None], NESTED))
+    wanted = Source("tx", ("tx",), (Field("country", ColumnType("string"), ("shop", "country"), nullable=True),
+                                    Field("zip", ColumnType("int64"), ("shop", "place", "zip"), missing="-1")))
+    events, _ = read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(wanted))
+    assert [values for _, _, values in shown(events)] == [{"country": "FR", "zip": 7}, {"country": None, "zip": -1},
+                                                          {"country": None, "zip": -1}]
+
+
+def test_a_column_named_like_a_path_is_that_column(tmp_path):
+    """Where a column is called `shop.country`, a struct's member of that path does not hide it."""
+    path = table(tmp_path / "a.parquet", id=[1], at=instants(0), shop=pa.array([{"country": "inside", "place": None}], NESTED),
+                 **{"shop.country": ["outside"]})
+    wanted = Source("tx", ("tx",), (Field("country", ColumnType("string"), ("shop", "country")),))
+    events, _ = read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(wanted))
+    assert shown(events) == [(0, 1, {"country": "outside"})]
+
+
+def test_a_path_that_leads_nowhere_names_what_is_there(tmp_path):
+    """A member that no struct has is an unknown column, and the struct's own members are among the names that are told."""
+    path = table(tmp_path / "a.parquet", id=[1], at=instants(0), shop=pa.array([{"country": "FR", "place": None}], NESTED))
+    wanted = Source("tx", ("tx",), (Field("land", ColumnType("string"), ("shop", "land")),))
+    with pytest.raises(SourceColumnUnknown, match=r"shop\.land.*shop\.country, shop\.place, shop\.place\.zip"):
+        read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(wanted))
+
+
+def test_time_and_id_may_lie_in_a_struct(tmp_path):
+    """Also what every event has may stand inside of a struct."""
+    kind = pa.struct([("id", pa.string()), ("at", US)])
+    path = table(tmp_path / "a.parquet", meta=pa.array([{"id": "b", "at": 5}, {"id": "a", "at": 3}], kind), x=[1, 2])
+    events, _ = read(tmp_path, {"tx": TableMapping(path, "meta.at", "meta.id")}, task(source(x="int64")))
+    assert shown(events) == [(3, "a", {"x": 2}), (5, "b", {"x": 1})]
+
+
+@pytest.mark.parametrize(("column", "kind", "advice"), [
+    (pa.array([{"country": "FR", "place": None}], NESTED), "string", "path: x.country"),
+    (pa.array([0], pa.date32()), "string", "2026-03-01"), (pa.array([0], pa.date32()), "timestamp", "not an instant")])
+def test_a_type_that_no_field_has_is_told_what_to_do_with(tmp_path, column, kind, advice):
+    """Of a struct one thing that lies inside is named, and a day is told to be written as text or as an instant."""
+    path = table(tmp_path / "a.parquet", id=[1], at=instants(0), x=column)
+    with pytest.raises(SourceTypeMismatch) as caught:
+        read(tmp_path, {"tx": TableMapping(path, "at", "id")}, task(source(x=kind)))
+    assert advice in caught.value.fix

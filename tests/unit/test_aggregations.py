@@ -64,6 +64,8 @@ def test_meaning_and_reducer_declare_the_same(name):
     ("max(x)", NO_EVIDENCE), ("first(x)", NO_EVIDENCE), ("last(x)", NO_EVIDENCE), ("previous(x)", NO_EVIDENCE),
     ("seconds_since_first()", NO_EVIDENCE),
     ("stddev(x)", NO_EVIDENCE), ("median(x)", NO_EVIDENCE), ("quantile(x, 0.9)", NO_EVIDENCE),
+    ("streak(true)", 0), ("trend(x)", NO_EVIDENCE), ("ewma(x, half_life: 1h)", NO_EVIDENCE), ("mode(x)", NO_EVIDENCE),
+    ("entropy(x)", NO_EVIDENCE), ("top_k(x, 3)", NO_EVIDENCE),
     ("seconds_since_last()", NO_EVIDENCE), ("label_rate(t, A)", NO_EVIDENCE), ("label_rate(t, A, of: resolved)", NO_EVIDENCE)])
 def test_empty_windows_give_zero_or_nothing(call, empty):
     """Counts and sums of nothing are 0; everything else has no evidence."""
@@ -74,6 +76,8 @@ def test_empty_windows_give_zero_or_nothing(call, empty):
 @pytest.mark.parametrize(("call", "expected"), [
     ("count()", 4), ("count(x)", 3), ("distinct(x)", 2), ("sum(x)", 7), ("mean(x)", 7 / 3), ("min(x)", 2), ("max(x)", 3), ("first(x)", 2),
     ("last(x)", None),
+    ("mode(x)", 2), ("entropy(x)", 0.9182958340544896), ("trend(x)", 0.0), ("ewma(x, half_life: 1s)", 16 / 7),
+    ("top_k(x, 1)", "[2]"), ("top_k(x, 20)", "[2,3]"),
     ("median(x)", 2.0), ("quantile(x, 0.75)", 2.5), ("quantile(x, 0)", 2.0), ("quantile(x, 1)", 3.0), ("stddev(x)", 0.5773502691896257),
     ("previous(x)", None), ("seconds_since_first()", 10.0), ("seconds_since_last()", 7.0)])
 def test_nulls_are_ignored_except_where_an_event_is_taken(call, expected):
@@ -130,6 +134,11 @@ def test_sums_of_floats_are_the_exact_ones(values, shuffler):
     ("quantile(x, 0.00001)", "needs a share"), ("quantile(x, half)", "needs a share"), ("median(x, 0.5)", "not a valid call"),
     ("count_if()", "no condition"), ("sum_if(x)", "needs a field and a condition"), ("ratio(  )", "no condition"),
     ("medain(x)", "Did you mean median"),
+    ("ewma(x)", "needs a half-life"), ("ewma(x, 1h)", "Write ewma(field, half_life: 1h)"), ("ewma(x, half_life: 0s)", "not a duration"),
+    ("ewma(x, half_life: 1001d)", "more than 1000d"), ("ewma(half_life: 1h)", "has 0 arguments"), ("streak()", "no condition"),
+    ("trend(x, 1d)", "not a valid call"), ("mode()", "has 0 arguments"),
+    ("top_k(x)", "needs a number from 1 to 20"), ("top_k(x, 0)", "needs a number"), ("top_k(x, 21)", "needs a number"),
+    ("top_k(x, 2.5)", "Write top_k(field, 3)"), ("top_k(3)", "has 0 arguments"),
     ("quantile(0.5)", "has 0 arguments")])
 def test_calls_that_are_none(call, said):
     """Each mistake is told, with how the call is written."""
@@ -153,7 +162,9 @@ def test_a_call_is_spelled_in_one_way():
     for spelled, canonical in (("quantile( x ,0.90)", "quantile(x, 0.9)"), ("quantile(x, .5)", "quantile(x, 0.5)"),
                                ("quantile(x, 1.0)", "quantile(x, 1)"),
                                ("count_if( c in ('a,b','c') and x>1 )", "count_if(c in ('a,b', 'c') and x > 1)"),
-                               ("sum_if(x,(x>1))", "sum_if(x, x > 1)")):
+                               ("sum_if(x,(x>1))", "sum_if(x, x > 1)"), ("ewma(x,half_life:90m)", "ewma(x, half_life: 90m)"),
+                               ("ewma( x, half_life : 1w )", "ewma(x, half_life: 7d)"), ("streak( x>1 )", "streak(x > 1)"),
+                               ("top_k( c,3 )", "top_k(c, 3)")):
         assert parse_aggregation(spelled, scope).text == canonical
         assert parse_aggregation(canonical, scope).text == canonical
 
@@ -172,6 +183,7 @@ def test_texts_compare_by_utf8():
 
 
 @pytest.mark.parametrize(("call", "argument"), [
+    ("trend(x)", "bool"), ("ewma(x, half_life: 1h)", "timestamp"),
     ("stddev(x)", "string"), ("quantile(x, 0.5)", "bool"), ("median(x)", "timestamp"),
     ("sum(x)", "string"), ("mean(x)", "bool"), ("sum(x)", "timestamp"), ("min(x)", "bool"),
     ("max(x)", "bool")])

@@ -26,7 +26,7 @@ def read(raw, kind, rounding="exact", zone=None):
     (127, "int8", 127), ("-128", "int8", -128), ("007", "int64", 7), (-0.0, "float64", 0.0), (2**53, "float64", 2.0**53),
     ("1e3", "float64", 1000.0),
     (Decimal("0.1"), "float64", 0.1), ("tom", "string", "tom"), (42, "string", "42"), (True, "bool", True), ("false", "bool", False),
-    (1, "bool", True),
+    (1, "bool", True), ("1", "bool", True), ("0", "bool", False), ("True", "bool", True), ("FALSE", "bool", False),
     ("1970-01-01T01:00:00.000001+01:00", "timestamp", 1), ("1970-01-01 00:00:01.100000000Z", "timestamp", 1_100_000),
     (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), "timestamp", 1_000_000)])
 def test_values_that_the_type_can_carry_are_carried_exactly(raw, kind, value):
@@ -46,7 +46,8 @@ def test_values_that_the_type_can_carry_are_carried_exactly(raw, kind, value):
     (Decimal("5.0"), "int64", ReplayEventInvalid), (2**53 + 1, "float64", ReplayEventInvalid), ("1e400", "float64", NumericOverflow),
     ("nan", "float64", ReplayEventInvalid), (1.5, "string", ReplayEventInvalid), (True, "string", ReplayEventInvalid),
     (2, "bool", ReplayEventInvalid),
-    ("True", "bool", ReplayEventInvalid), (0, "timestamp", ReplayEventInvalid), ("2026-02-30T00:00:00Z", "timestamp", ReplayEventInvalid),
+    ("yes", "bool", ReplayEventInvalid), ("tRUE", "bool", ReplayEventInvalid), ("01", "bool", ReplayEventInvalid),
+    (0, "timestamp", ReplayEventInvalid), ("2026-02-30T00:00:00Z", "timestamp", ReplayEventInvalid),
     ("2026-01-01T00:00:00.0000001Z", "timestamp", ReplayEventInvalid), ("2026-01-01", "timestamp", ReplayEventInvalid),
     ("2026-01-01T00:00:00", "timestamp", TimeZoneUndeclared), (b"x", "string", ReplayEventInvalid),
     ({"a": 1}, "string", ReplayEventInvalid),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Compare, Literal, Logic, Name, Negate, Not
-from offline_feature_plane.domain.grammar import MAX_DEPTH, MAX_LENGTH, parse, read_names
+from offline_feature_plane.domain.grammar import MAX_DEPTH, MAX_LENGTH, parse, parse_condition, read_names
 from offline_feature_plane.errors import ExpressionInvalid
 
 INT, FLOAT, BOOL = ColumnType("int64"), ColumnType("float64"), ColumnType("bool")
@@ -72,6 +72,73 @@ def test_errors_point_at_the_character(text, at, says):
     assert caught.value.fields["position"] == at
     assert caught.value.path == "$.derived.x"
     assert caught.value.what.splitlines()[2].index("^") == at + 4
+
+
+@pytest.mark.parametrize(("text", "advice"), [
+    ("i IS NULL", "is_null(x)"), ("b AND c", "Write `and`"), ("i BETWEEN 1 AND 2", "x >= 1 and x <= 2"), ("s LIKE 'a'", "no patterns"),
+    ("f > .5", "0.5"), ("s == \u2018a\u2019", "straight quotes"), ("s == T1", "quotes: 'T1'"), ("s == 5", "put the number in quotes"),
+    ("i == '5'", "compared with texts only"), ("s in (5)", "put the number in quotes"),
+])
+def test_what_other_languages_write_gets_the_word_of_this_one(text, advice):
+    """Who writes SQL, Python or a typeset quote is told what is written here."""
+    with pytest.raises(ExpressionInvalid) as caught:
+        parse(text, SCOPE)
+    assert advice in caught.value.fix
+
+
+def test_only_derived_columns_read_features():
+    """Where no column of a group can be read, a name of one is answered by saying where it can."""
+    with pytest.raises(ExpressionInvalid) as caught:
+        parse("customer.n_7d > 1", {"i": INT})
+    assert "`derived:`" in caught.value.fix
+
+
+@pytest.mark.parametrize(("text", "kind", "under"), [("i + 1", "int64", "i + 1"), ("s", "string", "s"), ("(d)", "decimal(12,2)", "(d)")])
+def test_a_condition_that_is_no_truth_value_is_shown(text, kind, under):
+    """Where a condition is asked for, a number or a text is refused with carets under all of it."""
+    with pytest.raises(ExpressionInvalid, match="must be true or false") as caught:
+        parse_condition(text, SCOPE)
+    sentence, shown, carets = caught.value.what.splitlines()
+    assert kind in sentence
+    assert shown[4:4 + carets.count("^")] == under
+
+
+def test_a_condition_of_a_call_is_shown_inside_of_it():
+    """The carets stand under the part at fault of the whole call, as the profile spells it."""
+    call = "sum_if(d,  amont > 2)"
+    with pytest.raises(ExpressionInvalid) as caught:
+        parse_condition("amont > 2", SCOPE, inside=call, begins=call.index("amont"))
+    _, shown, carets = caught.value.what.splitlines()
+    assert shown.strip() == call
+    assert shown[carets.index("^"):carets.rindex("^") + 1] == "amont"
+    assert caught.value.fields["position"] == call.index("amont")
+
+
+def test_of_a_long_text_the_part_around_the_place_is_shown():
+    """However long a text is, the place stays on the screen: one line of it, and the carets below the right word."""
+    text = " or ".join(["i > 1"] * 200 + ["amont > 1"] + ["i > 2"] * 200)
+    with pytest.raises(ExpressionInvalid) as caught:
+        parse(text, SCOPE)
+    _, shown, carets = caught.value.what.splitlines()
+    assert len(shown) <= 110
+    assert shown[carets.index("^"):carets.rindex("^") + 1] == "amont"
+    assert caught.value.fields["position"] == text.index("amont")
+
+
+def test_carets_stand_below_wide_characters():
+    """A character that a terminal draws two columns wide moves the carets by two, and one that it draws above another by none."""
+    for text, columns in (("s == '日本' and x", 16), ("s == 'x\u0328' and x", 13)):
+        with pytest.raises(ExpressionInvalid) as caught:
+            parse(text, SCOPE)
+        assert caught.value.what.splitlines()[2].index("^") == 4 + columns, text
+
+
+def test_as_many_alternatives_as_fit_may_stand_side_by_side():
+    """A flat row of `or` or `and` nests nothing, however long it is."""
+    many = " or ".join(f"s == 'a{n}'" for n in range(250))
+    root = parse(many, SCOPE).root
+    assert isinstance(root, Logic)
+    assert len(root.operands) == 250
 
 
 def test_a_misspelt_name_gets_its_nearest_neighbour():

@@ -49,12 +49,17 @@ def plan(planned: Planned) -> str:
 
 
 def features(found: Sequence[CataloguedFeature]) -> str:
-    """The feature catalog: what each column means, in the author's words if there are any, and what it needs."""
+    """The feature catalog: what each column is and needs; below it what it means, in the author's words if there are any, and from what."""
     if not found:
         return "There are no feature columns."
-    return table(["feature", "type", "class", "available", "meaning"],
-                 [[feature.column.name, feature.column.type, feature.column.numeric_class, feature.column.availability,
-                   feature.said or feature.column.meaning] for feature in found])
+    columns = [one.column for one in found]
+    heads, *lines = table(["feature", "type", "class", "available"],
+                          [[one.name, one.type, one.numeric_class, one.availability] for one in columns]).split("\n")
+    told = [heads]
+    for line, one, column in zip(lines, found, columns, strict=True):
+        made_from = column.lineage[1:-1] if column.lineage.startswith("(") else column.lineage
+        told += [line, f"    {one.said or column.meaning}", *([f"    from {made_from}"] if made_from else [])]
+    return "\n".join(told)
 
 
 def preview_document(seen: Preview) -> dict[str, Any]:

@@ -24,7 +24,7 @@ Codes = Sequence[tuple[str, type[OfsError]]]
 Model = TypeVar("Model", bound="Contract")
 
 _MOST_ERRORS = 1_000  # nobody reads more, and each takes time to explain
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
 _OWN_CODE = re.compile(r"[A-Z][A-Z_]+")
 _EXPECTED = {"string_type": "text", "int_type": "an integer", "bool_type": "true or false", "list_type": "a list", "dict_type": "a mapping",
              "model_type": "a mapping", "model_attributes_type": "a mapping", "float_type": "a number", "int_from_float": "an integer"}
@@ -110,7 +110,7 @@ def json_path(steps: Sequence[str | int]) -> str:
     def one(step: str | int) -> str:
         if isinstance(step, int):
             return f"[{step}]"
-        return f".{step}" if _PLAIN_NAME.fullmatch(step) else f"[{step!a}]"
+        return f".{step}" if _PLAIN_NAME.fullmatch(step) else f"[{step!r}]"
     return "$" + "".join(map(one, steps))
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from offline_feature_plane.contracts import model
 from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.contracts.profile_words import in_words
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.compile import compile_closure, find_problems, source_scope
@@ -135,28 +136,18 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
                                     fix="Begin with `fields:` and `groups:`; `ofs init` writes a whole one.")
     full = expand_profile(document, rows=rows or "rows", stem=stem)
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
-    if is_short_form(document):
-        problems += [Problem(model.json_path([name]), FeatureProfileInvalid.code, "the short form has `groups` and `fields` instead")
-                     for name in _LONG_NAMES if name in document]
-    if not problems:
+    strays = [Problem(model.json_path([name]), FeatureProfileInvalid.code, "the short form has `groups` and `fields` instead")
+              for name in _LONG_NAMES if name in document and is_short_form(document)]
+    if not problems and not strays:
         profile = FeatureProfile.model_validate(full)
         problems = _without_echoes(profile.document(), lambda full: find_problems(full, label_types, supports))
         if not problems:
             return profile
     if is_short_form(document):
-        unknown = {model.json_path([name]): name for name in document if name not in SHORT_NAMES}
+        unknown = {model.json_path([name]): name for name in document if name not in (*SHORT_NAMES, *_LONG_NAMES)}
         problems = [Problem(one.path, one.code, f"there is no such field here. {model.nearest(unknown[one.path], SHORT_NAMES)}")
-                    if one.path in unknown else Problem(_as_written(one.path, full), one.code, one.sentence) for one in problems]
-    raise refuse([_about_quotes(one) for one in problems])
-
-
-def _about_quotes(problem: Problem) -> Problem:
-    """In a YAML line in braces, a comma ends a value: what follows it becomes a name without a value; a colon makes a name of a window."""
-    if re.search(r"\.windows\[\d+\]$", problem.path) and "mapping" in problem.sentence:
-        return Problem(problem.path, problem.code, f"{problem.sentence}; put quotes around a window that has a colon")
-    if not problem.sentence.endswith("not null") or not re.search(r"\.(features|row_features|derived)\b", problem.path):
-        return problem
-    return Problem(problem.path, problem.code, f"{problem.sentence}; put quotes around a call that has commas")
+                    if one.path in unknown else Problem(_as_written(one.path, document), one.code, one.sentence) for one in problems]
+    raise refuse([in_words(one) for one in (*problems, *strays)])
 
 
 def is_short_form(document: Mapping[str, Any]) -> bool:
@@ -249,12 +240,12 @@ def _group_refs(groups: Any) -> list[str]:
     return [f"{one.get('name')}@{one.get('version')}" for one in groups if isinstance(one, Mapping)]
 
 
-def _as_written(path: str, full: Mapping[str, Any]) -> str:
+def _as_written(path: str, short: Mapping[str, Any]) -> str:
     """The place in the short form that a place in its expansion came from."""
-    def group(match: re.Match[str]) -> str:
-        named = full["feature_groups"][int(match[1])]
-        return model.json_path(["groups", str(named["name"]) if isinstance(named, Mapping) and "name" in named else int(match[1])])
-    path = re.sub(r"^\$\.feature_groups\[(\d+)\](?:\.name$)?", group, path)
+    groups = short.get("groups")
+    if isinstance(groups, Mapping):
+        names = list(groups)
+        path = re.sub(r"^\$\.feature_groups\[(\d+)\](?:\.name$)?", lambda match: model.json_path(["groups", names[int(match[1])]]), path)
     path = re.sub(r"^\$\.feature_sets\[0\]$", "$.groups", path)  # the one set of everything, if none was written
     path = re.sub(r"^\$\.feature_groups", "$.groups", path)
     return re.sub(r"^\$\.sources\.[^.]+\.fields", "$.fields", path)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.definitions import scope_of
-from offline_feature_plane.domain.grammar import parse, read_names
+from offline_feature_plane.domain.grammar import parse_condition, read_names
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
 from offline_feature_plane.errors import ExpressionInvalid, SchemaInvalid, SettingsInvalid
@@ -47,9 +47,7 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
     subject = closure.source(intent.subject.source)
     where = None
     if intent.subject.where is not None:
-        where = parse(intent.subject.where, scope_of(subject), where="$.subject.where")
-        if where.type.kind != "bool":
-            raise ExpressionInvalid(f"a condition must be true or false, not {where.type}.", path="$.subject.where")
+        where = parse_condition(intent.subject.where, scope_of(subject), where="$.subject.where")
     label, target, sampling = intent.label_basis, intent.target, intent.sampling
     return Task(
         platform_run_id=intent.platform_run_id,

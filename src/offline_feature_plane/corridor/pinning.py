@@ -49,7 +49,7 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
     document, profile_digest = inputs.profile(head.profile_ref, submitted.folder)
     profile = _read_profile(document, head, inputs)
     set_ref = head.set_ref or _only_set(profile)
-    drawn = profile.closure(set_ref, head.rows, list(settings.labels))
+    drawn = _draw(document, profile, set_ref, head.rows, settings)
     owners = {topic: source for source in inputs.event_sources for topic in source.topics}
     topics = sorted(set(head.topics or _topics_of(drawn, owners)), key=str.encode)
     label_types = sorted({*head.label_types, *drawn.label_types()})
@@ -61,6 +61,16 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
         read_by={topic: _registered(owners[topic]) for topic in topics},
         labels=tuple(_pin_labels(label_type, inputs.label_store) for label_type in label_types),
         labels_read_by=_registered(inputs.label_store), token_key=inputs.token_key())
+
+
+def _draw(document: Document, profile: FeatureProfile, set_ref: str, rows: str, settings: Settings) -> Closure:
+    """What the set uses over these rows; what does not fit them stands in the profile, what the profile has not in the intent."""
+    try:
+        return profile.closure(set_ref, rows, list(settings.labels))
+    except FeatureProfileUnresolved:
+        raise
+    except OfsError as wrong:
+        raise document.locate(wrong) from None
 
 
 @dataclass(frozen=True)

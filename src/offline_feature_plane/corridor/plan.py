@@ -181,7 +181,7 @@ def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: S
     if limit is not None and memory_bytes(limit) < cost.memory_bytes:
         found.append(f"in memory this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}: what does not "
                      "fit goes over files in the work folder.")
-        if memory_bytes(limit) < (least := min(least_bytes(closure), cost.memory_bytes)):
+        if memory_bytes(limit) < (least := min(least_bytes(closure, cost.events), cost.memory_bytes)):
             found.append(f"engine.memory_limit is {limit}, and no build of this feature set takes less than about {least / 1e9:.2f} GB.")
     return found
 

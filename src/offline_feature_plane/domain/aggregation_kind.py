@@ -71,10 +71,9 @@ class AggregationKind(ABC):
     #: What nulls of the argument do.
     null_rule: ClassVar[str] = "Null values are ignored."
     argument: ClassVar[Literal["none", "optional", "field", "label"]] = "field"
-    #: Ends with a condition over the fields of the group's source, as in `count_if(amount > 100)`.
-    takes_condition: ClassVar[bool] = False
-    #: Ends with a share, as in `quantile(amount, 0.9)`.
-    takes_share: ClassVar[bool] = False
+    #: What a call ends with: a condition over the fields of the group's source, as `count_if(amount > 100)`; a share, as
+    #: `quantile(amount, 0.9)`; a half-life, as `ewma(amount, half_life: 1h)`; or how many values at most, as `top_k(shop, 3)`.
+    takes: ClassVar[Literal["condition", "share", "half_life", "most"] | None] = None
     #: May be asked to divide by resolved events only, by `of: resolved`; for those with a `label` argument.
     takes_of_resolved: ClassVar[bool] = False
     #: Gives 0 for an empty window, so `empty:` has nothing to replace.
@@ -83,6 +82,8 @@ class AggregationKind(ABC):
     past_only: ClassVar[bool] = False
     #: Values come out as they went in, so identifiers stay identifiers.
     keeps_values: ClassVar[bool] = False
+    #: Values come out inside of texts, where no token can replace them: it refuses identifiers.
+    spells_values: ClassVar[bool] = False
     #: Calculates with values, so it refuses integers that identify something.
     is_arithmetic: ClassVar[bool] = False
     #: Only where a null result may be an event's value: the aggregation that is null exactly over the same windows without any event.

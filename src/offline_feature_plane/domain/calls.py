@@ -7,16 +7,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from offline_feature_plane.domain.aggregations import AggregationKind, aggregation_kind, registered
+from offline_feature_plane.domain.aggregations.frequencies import MOST_VALUES
 from offline_feature_plane.domain.closure import Aggregation
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Expression
-from offline_feature_plane.domain.grammar import parse
-from offline_feature_plane.errors import AggregationUnsupported, ExpressionInvalid
+from offline_feature_plane.domain.fading import LONGEST_HALF_LIFE_US
+from offline_feature_plane.domain.grammar import parse_condition
+from offline_feature_plane.domain.instants import format_duration, parse_duration
+from offline_feature_plane.errors import AggregationUnsupported
 
 __all__ = ["parse_aggregation"]
 
 _CALL = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*\((.*)\)\s*", re.DOTALL)
 _SHARE = re.compile(r"0?\.[0-9]{1,4}|0|1|1\.0{1,4}")
+_MOST = re.compile(r"[1-9][0-9]{0,2}")
+_HALF_LIFE = re.compile(r"half_life\s*:\s*(\S+)")
 _FIRST = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*,(.*)", re.DOTALL)
 _PIECE = re.compile(r"\s*(?:(of)\s*:\s*([A-Za-z_]+)|'([^']*)'|\"([^\"]*)\"|([A-Za-z_][A-Za-z0-9_.-]*))\s*(,|$)")
 
@@ -41,11 +46,16 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
     if match is None:
         raise AggregationUnsupported(f"{text!r} is not a call.", fix="Write it as mean(amount) or count().")
     kind, inside = aggregation_kind(match[1]), match[2]
-    condition, share = None, None
-    if kind.takes_condition:
-        inside, condition = _condition(kind, inside, text, scope or {})
-    if kind.takes_share:
-        inside, share = _share(kind, inside, text)
+    condition, share, half_life_us, most = None, None, None, None
+    match kind.takes:
+        case "condition":
+            inside, condition = _condition(kind, text, match.span(2), scope or {})
+        case "share":
+            inside, share = _share(kind, inside, text)
+        case "half_life":
+            inside, half_life_us = _half_life(kind, inside, text)
+        case "most":
+            inside, most = _most(kind, inside, text)
     arguments, option = _arguments(inside, text)
     if option is not None and (not kind.takes_of_resolved or option != "resolved"):
         takers = ", ".join(name for name, one in registered().items() if one.takes_of_resolved)
@@ -56,33 +66,34 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
                                          fix=f"Write {kind.name}(chargeback, CHARGEBACK).")
         return Aggregation(kind.name, label_type=arguments[0], values=tuple(sorted(arguments[1:])), of_resolved=option is not None,
                            version=kind.version)
-    least, most = {"none": (0, 0), "optional": (0, 1), "field": (1, 1)}[kind.argument]
-    if not least <= len(arguments) <= most:
+    if len(arguments) not in {"none": (0,), "optional": (0, 1), "field": (1,)}[kind.argument]:
         raise AggregationUnsupported(f"{text!r} has {len(arguments)} arguments.", fix=f"Write {_form(kind)}.")
-    return Aggregation(kind.name, arguments[0] if arguments else None, version=kind.version, condition=condition, share=share)
+    return Aggregation(kind.name, arguments[0] if arguments else None, version=kind.version, condition=condition, share=share,
+                       half_life_us=half_life_us, most=most)
+
+_LAST = {"condition": "condition", "share": "0.9", "half_life": "half_life: 1h", "most": "3"}
 
 
 def _form(kind: AggregationKind) -> str:
     """How a call is written."""
-    last = ["condition"] if kind.takes_condition else ["0.9"] if kind.takes_share else []
+    last = [] if kind.takes is None else [_LAST[kind.takes]]
     bare, field = (f"{kind.name}({', '.join([*first, *last])})" for first in ((), ("field",)))
     return {"none": bare, "field": field}.get(kind.argument, f"{bare} or {field}")
 
 
-def _condition(kind: AggregationKind, inside: str, whole: str, scope: Mapping[str, ColumnType]) -> tuple[str, Expression]:
-    """What stands before the condition, and the condition."""
-    first, text = "", inside
+def _condition(kind: AggregationKind, whole: str, inside: tuple[int, int], scope: Mapping[str, ColumnType]) -> tuple[str, Expression]:
+    """What stands before the condition, and the condition; `inside` is where the arguments of the call stand."""
+    first, (begins, ends) = "", inside
     if kind.argument == "field":
-        match = _FIRST.fullmatch(inside)
+        match = _FIRST.fullmatch(whole, begins, ends)
         if match is None:
             raise AggregationUnsupported(f"{whole!r} needs a field and a condition.", fix=f"Write {_form(kind)}.")
-        first, text = match[1], match[2]
+        first, begins = match[1], match.start(2)
+    text = whole[begins:ends]
     if not text.strip():
         raise AggregationUnsupported(f"{whole!r} has no condition.", fix=f"Write {_form(kind)}.")
-    found = parse(text.strip(), scope)
-    if found.type.kind != "bool":
-        raise ExpressionInvalid(f"a condition must be true or false, not {found.type}.")
-    return first, found
+    begins += len(text) - len(text.lstrip())
+    return first, parse_condition(text.strip(), scope, inside=whole, begins=begins)
 
 
 def _share(kind: AggregationKind, inside: str, whole: str) -> tuple[str, str]:
@@ -92,6 +103,30 @@ def _share(kind: AggregationKind, inside: str, whole: str) -> tuple[str, str]:
         raise AggregationUnsupported(f"{whole!r} needs a share from 0 to 1, with at most four digits after the point.",
                                      fix=f"Write {_form(kind)}.")
     return first, str(Decimal(text.strip()).normalize())
+
+
+def _half_life(kind: AggregationKind, inside: str, whole: str) -> tuple[str, int]:
+    """What stands before the half-life, and the half-life in µs."""
+    first, _, text = inside.rpartition(",")
+    match = _HALF_LIFE.fullmatch(text.strip())
+    if match is None:
+        raise AggregationUnsupported(f"{whole!r} needs a half-life.", fix=f"Write {_form(kind)}.")
+    try:
+        found = parse_duration(match[1])
+    except ValueError as wrong:
+        raise AggregationUnsupported(f"{whole!r}: {wrong}.", fix=f"Write {_form(kind)}.") from None
+    if found > LONGEST_HALF_LIFE_US:
+        raise AggregationUnsupported(f"{whole!r} has a half-life of more than {format_duration(LONGEST_HALF_LIFE_US)}.",
+                                     fix="Choose a shorter one, or mean.")
+    return first, found
+
+
+def _most(kind: AggregationKind, inside: str, whole: str) -> tuple[str, int]:
+    """What stands before the number of values, and the number."""
+    first, _, text = inside.rpartition(",")
+    if not _MOST.fullmatch(text.strip()) or int(text) > MOST_VALUES:
+        raise AggregationUnsupported(f"{whole!r} needs a number from 1 to {MOST_VALUES}.", fix=f"Write {_form(kind)}.")
+    return first, int(text)
 
 
 def _arguments(text: str, whole: str) -> tuple[list[str], str | None]:

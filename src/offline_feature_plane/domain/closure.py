@@ -76,7 +76,8 @@ class Aggregation:
 
     `argument` is a field name of the group's source or None; label aggregations carry `label_type`, the label `values` that
     count, and whether they divide by resolved events only. `condition` says which events count, over the fields of the group's source;
-    `share` is the decimal text of a quantile's place. `version` is that of the aggregation's meaning.
+    `share` is the decimal text of a quantile's place, `half_life_us` how long ago an event has half the weight, `most` how many values are
+    told. `version` is that of the aggregation's meaning.
     """
 
     function: str
@@ -87,12 +88,16 @@ class Aggregation:
     version: str = "v1"
     condition: Expression | None = None
     share: str | None = None
+    half_life_us: int | None = None
+    most: int | None = None
 
     @property
     def text(self) -> str:
         """The call as a profile spells it."""
         condition = None if self.condition is None else self.condition.text
-        said = [one for one in (self.argument, self.label_type, *self.values, condition, self.share) if one is not None]
+        half_life = None if self.half_life_us is None else f"half_life: {format_duration(self.half_life_us)}"
+        last = (condition, self.share, half_life, self.most)
+        said = [one for one in (self.argument, self.label_type, *self.values, *last) if one is not None]
         return f"{self.function}({', '.join([*map(str, said), *(['of: resolved'] if self.of_resolved else [])])})"
 
 

@@ -84,6 +84,7 @@ def _aggregation(call: Aggregation) -> Document:
     told = {"function": call.function, "argument": call.argument, "label_type": call.label_type, "values": list(call.values),
             "of_resolved": call.of_resolved}
     later = {"version": None if call.version == "v1" else call.version, "share": call.share,
+             "half_life_us": call.half_life_us, "most": call.most,
              "condition": None if call.condition is None else call.condition.text}
     return {**told, **{name: said for name, said in later.items() if said is not None}}
 
@@ -125,7 +126,8 @@ def _read_feature(told: Document, scope: Mapping[str, ColumnType]) -> Feature:
 def _read_aggregation(told: Document, scope: Mapping[str, ColumnType]) -> Aggregation:
     condition = parse(told["condition"], scope, longest=sys.maxsize) if "condition" in told else None
     return Aggregation(told["function"], told["argument"], told["label_type"], tuple(told["values"]), told["of_resolved"],
-                       told.get("version", "v1"), condition, told.get("share"))
+                       told.get("version", "v1"), condition, told.get("share"),
+                       told.get("half_life_us"), told.get("most"))
 
 
 def _read_window(told: Document) -> Window:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from offline_feature_plane.domain.elsewhere import TYPES
+
 Kind = Literal["bool", "int8", "int16", "int32", "int64", "float64", "decimal", "string", "timestamp"]
 Role = Literal["id", "time", "feature", "label", "target", "split", "weight", "mark"]
 NumericClass = Literal["exact", "approximate"]
@@ -47,7 +49,9 @@ class ColumnType:
         for kind in KINDS:
             if name == kind and kind != "decimal":
                 return ColumnType(kind)
-        raise ValueError(f"{text!r} is not a type; known: {', '.join(KINDS)} (as decimal(p,s))")
+        known = ", ".join("decimal(p,s)" if kind == "decimal" else kind for kind in KINDS)
+        meant = TYPES.get(name.lower().partition("(")[0])
+        raise ValueError(f"{text!r} is not a type; {f'write {meant}' if meant else f'known: {known}'}")
 
     def __str__(self) -> str:
         """The canonical spelling, as it is hashed."""

@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from offline_feature_plane.domain.aggregations import aggregation_kind
@@ -15,7 +17,7 @@ from offline_feature_plane.domain.closure import Aggregation, Computed, Feature,
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Expression, Name, Negate, Node
 from offline_feature_plane.domain.extraction import convert, missing_value
-from offline_feature_plane.domain.grammar import KEYWORDS, TIMESTAMP, parse, read_names
+from offline_feature_plane.domain.grammar import KEYWORDS, TIMESTAMP, parse, parse_condition, read_names
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.domain.window_texts import parse_window
@@ -24,13 +26,15 @@ from offline_feature_plane.errors import (
     ExpressionInvalid,
     FeatureProfileInvalid,
     LabelTypeScopeUnresolved,
+    NumericOverflow,
     OfsError,
     Problem,
+    ReplayEventInvalid,
 )
 
 __all__ = ["MAX_COLUMNS", "Definitions", "field_names", "scope_of"]
 
-MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS, MAX_PROBLEMS = 10_000, 64, 8, 1_000
+MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS, MAX_PROBLEMS, MAX_LINKS = 10_000, 64, 8, 1_000, 8
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")
 RESERVED = KEYWORDS | {"ts", "event_id"}
@@ -54,6 +58,22 @@ def field_names(source: Source) -> list[str]:
 def scope_of(source: Source) -> dict[str, ColumnType]:
     """The names that a condition over a source may read: its fields and `ts`."""
     return {**{item.name: item.type for item in source.fields}, "ts": TIMESTAMP}
+
+
+def _constant(raw: Any, kind: ColumnType, read: Callable[[], _T]) -> _T:
+    """A constant of the profile as a value of its type. Raises ValueError: it is none."""
+    try:
+        return read()
+    except (ReplayEventInvalid, NumericOverflow):
+        raise ValueError(f"{_written(raw)!r} is no {kind}; write a value of that type") from None
+
+
+def _field_advice(name: str, source: Source) -> str:
+    """What to say about a key field that does not exist."""
+    if "," in name:
+        return f"write several fields as a list: [{name}]"
+    near = get_close_matches(name, field_names(source), 1)
+    return f"did you mean {near[0]}?" if near else f"it has {', '.join(field_names(source)) or 'none'}"
 
 
 @dataclass
@@ -103,7 +123,8 @@ class Definitions:
             for event_type in one["event_types"]:
                 if owner.setdefault(event_type, name) != name:
                     self.note(f"{path}.event_types", FeatureProfileInvalid,
-                              f"the event type {event_type!r} already belongs to {owner[event_type]}")
+                              f"the event type {event_type!r} already belongs to {owner[event_type]}; map its file a second time in "
+                              f"plane.yaml, and name that here")
             fields = [self._field(f"{path}.fields.{key}", key, spec, key in keys) for key, spec in one["fields"].items()]
             found[name] = Source(name, tuple(one["event_types"]), tuple(item for item in fields if item is not None))
         return found
@@ -113,7 +134,9 @@ class Definitions:
         kind = self.attempt(path, lambda: ColumnType.parse(spec["type"]))
         if kind is None:
             return None
-        way = spec.get("path") or [name]
+        way = [name] if spec.get("path") is None else spec["path"]
+        if not way or (not isinstance(way, str) and "" in way):
+            self.note(f"{path}.path", FeatureProfileInvalid, "a path names where the value is; leave it out if that is the field's name")
         identifier = spec.get("identifier")
         if identifier is None and is_key and (kind.kind == "string" or kind.is_integer):
             identifier = name
@@ -128,7 +151,7 @@ class Definitions:
                       None if missing is None else _written(missing), spec.get("round", "exact"), identifier)
         if missing is None:
             return plain
-        value = self.attempt(f"{path}.missing", lambda: missing_value(plain))
+        value = self.attempt(f"{path}.missing", lambda: _constant(missing, plain.type, lambda: missing_value(plain)))
         text = unit_text(value, kind) if value is not None else None
         return Field(plain.name, kind, plain.path, plain.nullable, text, plain.round, identifier)
 
@@ -171,14 +194,15 @@ class Definitions:
     def _group(self, path: str, one: Mapping[str, Any], source: Source) -> Group:
         for name in one["key"]:
             if name not in field_names(source):
-                self.note(f"{path}.key", FeatureProfileInvalid, f"the source {source.name} has no field {name!r}")
+                self.note(f"{path}.key", FeatureProfileInvalid,
+                          f"the source {source.name} has no field {name!r}; {_field_advice(name, source)}")
             elif source.field(name).type.kind == "float64":
                 self.note(f"{path}.key", FeatureProfileInvalid,
                           f"{name} is a float64, which cannot be a key; declare a decimal or a string")
         if len(set(one["key"])) < len(one["key"]) or not 0 < len(one["key"]) <= MAX_KEY_FIELDS:
             self.note(f"{path}.key", FeatureProfileInvalid, f"a key has 1 to {MAX_KEY_FIELDS} different fields")
         where = self._condition(f"{path}.where", one.get("where"), source)
-        delay = self.attempt(f"{path}.delay", lambda: parse_duration(one["delay"])) if one.get("delay") else 0
+        delay = self.attempt(f"{path}.delay", lambda: parse_duration(one["delay"])) if one.get("delay") is not None else 0
         current = one.get("current", "excluded") == "included"
         if current and delay:
             self.note(f"{path}.current", FeatureProfileInvalid,
@@ -192,10 +216,7 @@ class Definitions:
     def _condition(self, path: str, text: str | None, source: Source) -> Expression | None:
         if text is None:
             return None
-        found = self.attempt(path, lambda: parse(text, scope_of(source), where=path))
-        if found is not None and found.type.kind != "bool":
-            self.note(path, ExpressionInvalid, f"a condition must be true or false, not {found.type}")
-        return found
+        return self.attempt(path, lambda: parse_condition(text, scope_of(source), where=path))
 
     def _windows(self, path: str, spelled: Sequence[str]) -> list[Window]:
         found: list[Window] = []
@@ -246,6 +267,9 @@ class Definitions:
         if argument and argument.identifier and argument.type.is_integer and kind.is_arithmetic:
             self.note(path, AggregationUnsupported, f"{argument.name} identifies a {argument.identifier}; {call.function} "
                       f"does not take identifiers as numbers. Declare `identifier: none` if it is a number")
+        if argument and argument.identifier and kind.spells_values:
+            self.note(path, AggregationUnsupported, f"{argument.name} identifies a {argument.identifier}; {call.function} would spell it "
+                      f"inside of a text, where no token replaces it. Use mode, or declare `identifier: none` if it identifies nobody")
         return self.attempt(path, lambda: kind.output(argument.type if argument else None), AggregationUnsupported)
 
     def _empty(self, path: str, call: Aggregation, kind: ColumnType, raw: Any) -> str | None:
@@ -254,7 +278,7 @@ class Definitions:
         if aggregation_kind(call.function).zero_when_empty:
             self.note(path, FeatureProfileInvalid, f"{call.function} gives 0 for an empty window; `empty:` has nothing to replace")
             return None
-        value = self.attempt(path, lambda: convert(_written(raw), kind, "exact", "UTC", "empty"))
+        value = self.attempt(path, lambda: _constant(raw, kind, lambda: convert(_written(raw), kind, "exact", "UTC", "empty")))
         return None if value is None else unit_text(value, kind)
 
     def sets(self, groups: Collection[str]) -> None:
@@ -324,8 +348,12 @@ class Definitions:
                 if not missing[reader]:
                     heappush(ready, place[reader])
         if missing:
-            self.note(f"$.derived.{next(iter(missing))}", FeatureProfileInvalid,
-                      f"derived columns depend on each other in a cycle: {', '.join(missing)}")
+            cycle = _cycle(missing, place)
+            links = [f"{one} reads {after}" for one, after in pairwise([*cycle, cycle[0]])]
+            shown = links if len(links) <= MAX_LINKS else [*links[:MAX_LINKS - 2], "…", links[-1]]
+            hides = f"; a derived column hides the field of its name: give {cycle[0]} another" if cycle[0] in scope else ""
+            self.note(f"$.derived.{cycle[0]}", FeatureProfileInvalid,
+                      f"derived columns depend on each other in a cycle: {', '.join(shown)}{hides}")
         return made
 
     def _computed(self, path: str, name: str, spec: Mapping[str, Any], scope: Mapping[str, ColumnType],
@@ -352,6 +380,16 @@ class Definitions:
                 if theirs is not None and (ours is None or ours.type != theirs.type):
                     self.note(f"{path}.key", FeatureProfileInvalid, f"the subject {subject.name} needs a field {name} of type {theirs.type}"
                               + (f", not {ours.type}" if ours else ""))
+
+
+def _cycle(missing: Mapping[str, Collection[str]], place: Mapping[str, int]) -> list[str]:
+    """Names that read each other in a circle, the first of the profile first; `missing` is what each of some names waits for."""
+    way = [next(iter(missing))]
+    while (after := min(missing[way[-1]], key=place.__getitem__)) not in way:
+        way.append(after)
+    circle = way[way.index(after):]
+    first = circle.index(min(circle, key=place.__getitem__))
+    return circle[first:] + circle[:first]
 
 
 def _identifier(node: Node, identifiers: Mapping[str, str | None]) -> str | None:

@@ -29,6 +29,7 @@ MAX_FLOAT_INTEGER = 2**53
 _INTEGER = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _FLOAT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_TRUTHS = {**dict.fromkeys(("true", "True", "TRUE", "1"), True), **dict.fromkeys(("false", "False", "FALSE", "0"), False)}
 _OFFSET = re.compile(r"([Zz]|[+-][0-9]{2}:[0-9]{2})$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - `datetime.UTC` and this are one; the long name reads as the law
 _MICROSECOND = timedelta(microseconds=1)
@@ -189,8 +190,8 @@ def _to_bool(raw: Any, kind: ColumnType, name: str) -> bool:
         return raw
     if isinstance(raw, int) and raw in (0, 1):
         return raw == 1
-    if isinstance(raw, str) and raw in ("true", "false"):
-        return raw == "true"
+    if isinstance(raw, str) and raw in _TRUTHS:
+        return _TRUTHS[raw]
     return _refuse(raw, kind, name, "true, false, 0 or 1 is expected", "Declare the field as string, or correct the events.")
 
 

@@ -22,8 +22,11 @@ _CHUNKS = 3                   # blocks of rows between the kernels and the write
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
 _TEXT, _TEXT_TIMES = 50, 5    # of a distinct text: its place in a table of hashes; and so often its bytes are there
 _KEY = 24                     # of a group: its codes and its slots
-_STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_rate": 16, "label_count": 16}
+_STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_rate": 16, "label_count": 16,
+           "mode": 16, "top_k": 16, "entropy": 16, "trend": 64, "ewma": 72}
 _STATE, _FLOATS = 12, 48      # of a function over one of a group's columns, and of an exact sum of floats more
+_WINDOW = {"mode": 16, "top_k": 16, "entropy": 4}   # of each of its windows more
+_SUMS = {"sum", "sum_if", "mean", "stddev", "ratio", "trend", "ewma"}
 
 
 def event_bytes(closure: Closure, visibility: Visibility = "event_time") -> int:
@@ -37,13 +40,15 @@ def group_bytes(closure: Closure, group: Group, visibility: Visibility = "event_
     """Of one event in the kernels of one group; by arrival the group is laid out twice."""
     kinds = {field.name: field.type.kind for field in closure.source(group.source).fields}
     states = {replace(feature.aggregation, values=(), of_resolved=False) for feature in group.features}
-    return (_KEY + sum(_state_bytes(call, kinds) for call in states)) * (2 if visibility == "arrival" else 1)
+    windows = sum(_WINDOW.get(feature.aggregation.function, 0) for feature in group.features)
+    return (_KEY + windows + sum(_state_bytes(call, kinds) for call in states)) * (2 if visibility == "arrival" else 1)
 
 
-def staging_bytes(closure: Closure, block: int) -> int:
-    """Of rows that are finished and not yet written, if blocks of so many go from hand to hand."""
-    row = 64 + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
-    return row * (_CHUNKS * block + _WRITER_TIMES * _WRITER_ROWS)
+def staging_bytes(closure: Closure, block: int, rows: int) -> int:
+    """Of rows that are finished and not yet written, if blocks of so many go from hand to hand; there are at most so many `rows`."""
+    parts = sum(9 * (feature.aggregation.most or 0) for group in closure.groups for feature in group.features)
+    row = 64 + parts + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
+    return row * (_CHUNKS * min(block, rows) + _WRITER_TIMES * min(_WRITER_ROWS, rows))
 
 
 def uniting_bytes(size: int, count: int) -> int:
@@ -51,21 +56,21 @@ def uniting_bytes(size: int, count: int) -> int:
     return _TEXT_TIMES * size + _TEXT * count
 
 
-def least_bytes(closure: Closure) -> int:
-    """Of a build of any number of events, whose pieces are as small as they make sense."""
-    return PROCESS_BYTES + LEAST_DATA + staging_bytes(closure, LEAST_BLOCK)
+def least_bytes(closure: Closure, events: int) -> int:
+    """Of a build over files whose pieces are as small as they make sense."""
+    return PROCESS_BYTES + LEAST_DATA + staging_bytes(closure, LEAST_BLOCK, events)
 
 
 def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:
     """Of a whole build that keeps every event in memory."""
     each = _ID + _CHOICE + event_bytes(closure, visibility)
-    return PROCESS_BYTES + staging_bytes(closure, min(BLOCK, events)) + events * each + labels * ASSERTION_BYTES
+    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * each + labels * ASSERTION_BYTES
 
 
 def _state_bytes(call: Aggregation, kinds: Mapping[str, str]) -> int:
     if call.argument is None and call.condition is None and call.label_type is None:
         return 0
-    sums_floats = call.function in {"sum", "sum_if", "mean", "stddev", "ratio"} and kinds.get(call.argument or "") == "float64"
+    sums_floats = call.function in _SUMS and kinds.get(call.argument or "") == "float64"
     return _STATES.get(call.function, _STATE) + (_FLOATS if sums_floats else 0)
 
 

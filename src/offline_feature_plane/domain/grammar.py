@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import cast
 
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
+from offline_feature_plane.domain.elsewhere import SIGNS, WORDS
 from offline_feature_plane.domain.expressions import (
     Arithmetic,
     Binary,
@@ -37,11 +38,12 @@ from offline_feature_plane.domain.expressions import (
     Node,
     Not,
 )
+from offline_feature_plane.domain.pointing import point_at
 from offline_feature_plane.domain.spelling import BINDING, COMPARISONS, NOT, OR, UNARY, print_node
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import ExpressionInvalid, SettingsInvalid
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "common_type", "parse", "read_names"]
+__all__ = ["MAX_DEPTH", "MAX_LENGTH", "common_type", "parse", "parse_condition", "read_names"]
 
 MAX_LENGTH = 4_000
 MAX_DEPTH = 64
@@ -73,8 +75,29 @@ def parse(text: str, scope: Mapping[str, ColumnType], *, where: str = "expressio
     >>> parse("amount>0 and (not online)", {"amount": ColumnType("decimal", 12, 2), "online": ColumnType("bool")}).text
     'amount > 0 and not online'
     """
-    parser = _Parser(text, scope, where, longest)
+    part = _Parser(text, scope, where, longest).whole()
+    return Expression(print_node(part.node), part.node)
+
+
+def parse_condition(text: str, scope: Mapping[str, ColumnType], *, where: str = "expression", inside: str | None = None,
+                    begins: int = 0) -> Expression:
+    """Parse and type-check an expression that must be true or false.
+
+    Args:
+        text: the condition.
+        scope: as for `parse`.
+        where: as for `parse`.
+        inside: the whole text that the condition stands in, and that a refusal shows; default: the condition alone.
+        begins: at which character of that the condition begins.
+
+    Raises:
+        ExpressionInvalid: as `parse`, or its value is no truth value.
+    """
+    parser = _Parser(text, scope, where, MAX_LENGTH, inside, begins)
     part = parser.whole()
+    if part.type.kind != "bool":
+        raise parser.fail(f"a condition must be true or false, not {part.type}.", part.start, part.end,
+                          "Compare the value with another, such as amount > 100 or channel == 'online'.")
     return Expression(print_node(part.node), part.node)
 
 
@@ -129,16 +152,18 @@ class _Part:
 class _Parser:
     """A Pratt parser that types as it goes: a tree that comes out is well typed."""
 
-    def __init__(self, text: str, scope: Mapping[str, ColumnType], where: str, longest: int) -> None:
+    def __init__(self, text: str, scope: Mapping[str, ColumnType], where: str, longest: int, inside: str | None = None,
+                 begins: int = 0) -> None:
         self.text, self.scope, self.where, self.longest = text, scope, where, longest
+        self.inside, self.begins = text if inside is None else inside, begins
         self.nesting = 0
         self.tokens = self._tokens()
         self.at = 0
 
     def fail(self, what: str, start: int, end: int, fix: str | None = None) -> ExpressionInvalid:
         """An error that shows the place: the text, and carets under the part at fault."""
-        shown, width = self.text.replace("\n", " ").replace("\t", " "), max(1, end - start)
-        return ExpressionInvalid(f"{what}\n    {shown}\n    {' ' * start}{'^' * width}\n", fix=fix, path=self.where, position=start)
+        start, end = start + self.begins, end + self.begins
+        return ExpressionInvalid(f"{what}\n{point_at(self.inside, start, end)}\n", fix=fix, path=self.where, position=start)
 
     def _tokens(self) -> list[_Token]:
         if len(self.text) > self.longest:
@@ -161,9 +186,7 @@ class _Parser:
         character = self.text[at]
         if character in "'\"":
             return self.fail("a string begins here and never ends.", at, at + 1, f"Close it with {character}.")
-        advice = {"=": "Compare with `==`.", "%": "There is no remainder operator.", "!": "Write `not` or `!=`.", "&": "Write `and`.",
-                  "|": "Write `or`.", "[": "Lists stand in round brackets: x in ('a', 'b')."}
-        return self.fail(f"unexpected character {character!r}.", at, at + 1, advice.get(character))
+        return self.fail(f"unexpected character {character!r}.", at, at + 1, SIGNS.get(character))
 
     @property
     def token(self) -> _Token:
@@ -185,7 +208,11 @@ class _Parser:
     def _unexpected(self, expected: str) -> ExpressionInvalid:
         token = self.token
         what = "the expression ends here" if token.kind == "end" else f"unexpected {token.text!r}"
-        return self.fail(f"{what}; expected {expected}.", token.start, token.end)
+        word = token.text.lower()
+        fix = WORDS.get(word)
+        if word in KEYWORDS and word != token.text:
+            fix = f"Write `{word}`: the words of the language are in lower case."
+        return self.fail(f"{what}; expected {expected}.", token.start, token.end, fix)
 
     def whole(self) -> _Part:
         """The whole text as one typed tree."""
@@ -209,9 +236,11 @@ class _Parser:
             raise self.fail(f"nested deeper than {MAX_DEPTH} levels.", self.token.start, self.token.end, "Split it into derived columns.")
         left = self._prefix()
         while self.token.kind in ("sign", "name") and (binding := BINDING.get(self.token.text, 0)) >= level:
+            sign = self.token
             left = self._infix(left, binding)
             if left.depth > MAX_DEPTH:
-                raise self.fail(f"nested deeper than {MAX_DEPTH} levels.", left.start, left.end, "Split it into derived columns.")
+                raise self.fail(f"more than {MAX_DEPTH} operations stand one upon the other.", sign.start, sign.end,
+                                "Split it into derived columns.")
         self.nesting -= 1
         return left
 
@@ -279,6 +308,10 @@ class _Parser:
     def _unknown(self, what: str, token: _Token, known: list[str]) -> ExpressionInvalid:
         close = difflib.get_close_matches(token.text, known, 1)
         advice = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(sorted(known)[:20]) or 'nothing'}."
+        if "." in token.text and not any("." in one for one in known):
+            advice = "Only columns under `derived:` read features." + ("" if close else f" {advice}")
+        elif what == "name" and not close:
+            advice += f" A text stands in quotes: '{token.text}'."
         return self.fail(f"unknown {what} {token.text!r}.", token.start, token.end, advice)
 
     def _infix(self, left: _Part, binding: int) -> _Part:
@@ -310,19 +343,31 @@ class _Parser:
         if self.token.text in COMPARISONS and self.token.kind == "sign":
             raise self.fail("comparisons do not chain.", self.token.start, self.token.end, "Join two comparisons with `and`.")
         if common_type([left.type, right.type]) is None and left.type.kind != right.type.kind:
-            raise self.fail(f"cannot compare {left.type} with {right.type}.", left.start, right.end)
+            raise self._unlike(left.type, right, left.start)
         if left.type.kind == "bool" and sign not in ("==", "!="):
             raise self.fail(f"booleans have no order; `{sign}` compares numbers, strings and times.", left.start, right.end)
         return _Part(Compare(cast("Comparison", sign), left.node, right.node), left.start, right.end)
 
+    def _unlike(self, left: ColumnType, right: _Part, start: int) -> ExpressionInvalid:
+        fix = None
+        if isinstance(right.node, Literal) and left.kind == "string" and right.type.is_exact_number:
+            fix = "A text is compared with a text: put the number in quotes, or declare the field as a number."
+        elif isinstance(right.node, Literal) and right.type.kind == "string":
+            fix = f"Text in quotes is compared with texts only, and this is a {left}."
+        return self.fail(f"cannot compare {left} with {right.type}.", start, right.end, fix)
+
     def _logic(self, word: str, left: _Part, right: _Part) -> _Part:
         left, right = (part if part.bare_null else self._want(part, "bool", f"`{word}`") for part in (left, right))
         operands: list[Node] = []
+        depth = 0
         for part in (left, right):  # Kleene `and` and `or` are associative: one flat list is the canonical tree
-            flat = isinstance(part.node, Logic) and part.node.operator == word
-            operands += part.node.operands if flat and isinstance(part.node, Logic) else [part.node]
-        node = Logic("and" if word == "and" else "or", tuple(operands))
-        return _Part(node, left.start, right.end, max(left.depth, right.depth) + 1)
+            if isinstance(part.node, Logic) and part.node.operator == word:
+                operands += part.node.operands
+                depth = max(depth, part.depth)
+            else:
+                operands.append(part.node)
+                depth = max(depth, part.depth + 1)
+        return _Part(Logic("and" if word == "and" else "or", tuple(operands)), left.start, right.end, depth)
 
     def _in(self, operand: _Part) -> _Part:
         self.need("(", "after `in`")
@@ -330,7 +375,7 @@ class _Parser:
         while True:
             option = self._option()
             if common_type([operand.type, option.type]) is None:
-                raise self.fail(f"cannot compare {operand.type} with {option.type}.", option.start, option.end)
+                raise self._unlike(operand.type, option, option.start)
             options.append(cast("Literal", option.node))
             if self.token.text != ",":
                 break

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
+from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
-from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools
+from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s
 
 _NEVER = np.int32(2**31 - 1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -57,6 +57,31 @@ def link(values: Any, marks: Any, first: Any, table: Any, before: Any, after: An
             if last >= start:
                 before[slot] = last
                 after[last] = slot
+
+
+@compiled(types.void(INT32S, BOOLS, INT32S, INT32S))
+def number_values(before: Any, marks: Any, first: Any, number: Any) -> None:
+    """Number the values of each key from its first slot on; -1 where a slot is not marked. `before` links equal values."""
+    for k in range(first.shape[0] - 1):
+        fresh = first[k]
+        for slot in range(first[k], first[k + 1]):
+            if marks.shape[0] > 0 and not marks[slot]:
+                number[slot] = -1
+            elif before[slot] < 0:
+                number[slot] = fresh
+                fresh += np.int32(1)
+            else:
+                number[slot] = number[before[slot]]
+
+
+def numbers_of(argument: Argument) -> Int32s:
+    """The number of each slot's value."""
+    n, fullest = argument.slots.n, argument.slots.fullest
+    before, after = np.empty(n, np.int32), np.empty(n, np.int32)
+    table = np.full(max(4, 1 << (2 * fullest).bit_length()), -1, np.int32)
+    link(argument.values, argument.marks, argument.slots.first, table, before, after)
+    number_values(before, argument.marks, argument.slots.first, after)
+    return after
 
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT32S, types.int64[:, ::1]))

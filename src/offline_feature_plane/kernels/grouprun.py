@@ -108,7 +108,7 @@ def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges], 
         same = (id(feature.values), id(feature.valid))
         arguments.setdefault(same, Argument(slots, feature.values, feature.valid))
         end = ends[feature.window]
-        alike = (feature.label, feature.share) if reducer.state is not None else index
+        alike = (feature.label, feature.share, feature.most) if reducer.state is not None else index
         shared.setdefault((reducer.state, same, end, alike), []).append(index)
     jobs = []
     for (_, same, end, _), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):
@@ -150,6 +150,8 @@ def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, 
         raise ValueError(f"there is no {feature.function} over window {feature.window} of {windows}")
     if reducer.needs_numbers and feature.values is None:
         raise ValueError(f"{feature.function} needs values")
+    if not 0 <= feature.place < feature.most:
+        raise ValueError(f"there is no place {feature.place} among {feature.most} values")
     if not 0 <= feature.scale <= 18 or not 0 <= (feature.limit or 0) <= GREATEST:
         raise ValueError(f"scale {feature.scale} or limit {feature.limit} is out of range")
 

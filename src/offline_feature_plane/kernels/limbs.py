@@ -12,7 +12,6 @@ Nothing is added as float64, so no result depends on an order, or on what lay in
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,7 @@ from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.reducing import Argument
-from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Int32s, Int64s, raise_to
+from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S
 
 UINT64S = types.uint64[::1]
 UInt64s = npt.NDArray[np.uint64]
@@ -67,22 +65,6 @@ def add_shifted(limbs: Any, at: Any, size: Any, high: Any, low: Any, places: Any
             carry = _ONE if more < part or more + carry < carry else _ZERO
 
 
-@compiled(types.void(INT64S, INT32S, types.int64, types.int64, UINT64S))
-def add_up_limbs(mantissa: Any, shift: Any, power: Any, size: Any, sums: Any) -> None:
-    """Prefix sums of `(mantissa · 2^shift) ** power`, power 1 or 2: `sums[i · size …]` is that of the first i values; no shift means 0."""
-    sums[:size] = _ZERO
-    for i in range(mantissa.shape[0]):
-        at = (i + 1) * size
-        for j in range(size):
-            sums[at + j] = sums[at - size + j]
-        value = mantissa[i]
-        low, high = np.uint64(-value) if value < 0 else np.uint64(value), _ZERO
-        if power == 2:
-            high, low = times(low, low)
-        places = np.int64(shift[i]) * power if shift.shape[0] > 0 else np.int64(0)
-        add_shifted(sums, at, size, high, low, places, value < 0 and power == 1)
-
-
 @register_jitable
 def positive(limbs: Any, at: Any, size: Any) -> Any:
     """Turn the number at `limbs[at …]` into its magnitude; True if it was negative."""
@@ -96,14 +78,20 @@ def positive(limbs: Any, at: Any, size: Any) -> Any:
 
 
 @register_jitable
-def _window(sums: Any, size: Any, hi: Any, lo: Any, out: Any, at: Any) -> Any:
-    """Write the magnitude of a window's sum to `out[at …]`; True if the sum is negative."""
+def subtract(sums: Any, size: Any, hi: Any, lo: Any, out: Any, at: Any) -> None:
+    """Write a window's sum, which may be negative, to the `size` limbs at `out[at …]`."""
     borrow = _ZERO
     for j in range(size):
         upper, lower = sums[np.int64(hi) * size + j], sums[np.int64(lo) * size + j]
         less = upper - lower
         out[at + j] = less - borrow
         borrow = _ONE if upper < lower or less < borrow else _ZERO
+
+
+@register_jitable
+def subtract_positive(sums: Any, size: Any, hi: Any, lo: Any, out: Any, at: Any) -> Any:
+    """Write the magnitude of a window's sum to `out[at …]`; True if the sum is negative."""
+    subtract(sums, size, hi, lo, out, at)
     return positive(out, at, size)
 
 
@@ -111,14 +99,15 @@ def _window(sums: Any, size: Any, hi: Any, lo: Any, out: Any, at: Any) -> Any:
 
 
 @register_jitable
-def _bits(limbs: Any, size: Any) -> Any:
-    """How many bits a number has."""
+def bits_of(limbs: Any, at: Any, size: Any) -> Any:
+    """How many bits the number at `limbs[at … at + size]` has."""
     for j in range(size - 1, -1, -1):
-        if limbs[j] != _ZERO:
-            top, count = limbs[j], np.int64(0)
-            while top != _ZERO:
-                top >>= _ONE
-                count += 1
+        if limbs[at + j] != _ZERO:
+            top, count = limbs[at + j], np.int64(1)
+            for step in (32, 16, 8, 4, 2, 1):
+                if top >> np.uint64(step) != _ZERO:
+                    top >>= np.uint64(step)
+                    count += step
             return 64 * np.int64(j) + count
     return np.int64(0)
 
@@ -129,7 +118,7 @@ def nearest(limbs: Any, size: Any, exponent: Any, more: Any) -> Any:
 
     Infinite where it is beyond all float64. With `more` there must be bits to round by.
     """
-    bits = _bits(limbs, size)
+    bits = bits_of(limbs, 0, size)
     if bits == 0:
         return 0.0
     kept_bits = min(np.int64(_PRECISION), bits + exponent - _LOWEST)
@@ -172,7 +161,7 @@ def round_sums(sums: Any, size: Any, least: Any, hi: Any, lo: Any, scratch: Any,
     """Each range's sum as the nearest float64; returns the first row that is beyond all of them, or -1."""
     offender: Any = np.int64(-1)
     for r in range(hi.shape[0]):
-        negative = _window(sums, size, hi[r], lo[r], scratch, 0)
+        negative = subtract_positive(sums, size, hi[r], lo[r], scratch, 0)
         total = nearest(scratch, size, least, _NOTHING_LEFT)
         if math.isinf(total) and offender < 0:
             offender = r
@@ -189,7 +178,7 @@ def round_means(sums: Any, size: Any, least: Any, counts: Any, hi: Any, lo: Any,
         out[r] = 0.0
         if count > 0:
             scratch[0] = scratch[1] = _ZERO  # two limbs below the point: enough to round by, for a count has at most 31 bits
-            negative = _window(sums, size, hi[r], lo[r], scratch, 2)
+            negative = subtract_positive(sums, size, hi[r], lo[r], scratch, 2)
             used = size + 2
             while used > 2 and scratch[used - 1] == _ZERO:
                 used -= 1
@@ -199,35 +188,20 @@ def round_means(sums: Any, size: Any, least: Any, counts: Any, hi: Any, lo: Any,
 
 
 @register_jitable
-def _multiple(sums: Any, size: Any, hi: Any, lo: Any, by: Any, out: Any, at: Any) -> None:
-    """Write a window's sum, which is not negative, times `by` to `size` + 1 limbs of `out[at …]`."""
-    borrow = carry = _ZERO
-    for j in range(size):
-        upper, lower = sums[np.int64(hi) * size + j], sums[np.int64(lo) * size + j]
-        less = upper - lower
-        limb = less - borrow
-        borrow = _ONE if upper < lower or less < borrow else _ZERO
-        above, below = times(limb, by)
-        out[at + j] = below + carry
-        carry = above + (_ONE if below + carry < below else _ZERO)
-    out[at + size] = carry
-
-
-@register_jitable
-def _less_square(limbs: Any, at: Any, end: Any, root: Any, size: Any) -> None:
-    """Subtract from the number at `limbs[at … end]` the square of the `size` limbs at `limbs[root …]`."""
-    for i in range(size):
+def add_product(limbs: Any, at: Any, end: Any, one: Any, one_size: Any, other: Any, other_size: Any, negative: Any) -> None:
+    """Add to the number at `limbs[at … end]` the product of two magnitudes in `limbs`, or subtract it if it is `negative`."""
+    for i in range(one_size):
         carry = _ZERO
         for place in range(at + i, end):
             part = carry
             carry = _ZERO
-            if place < at + i + size:
-                above, below = times(limbs[root + i], limbs[root + place - at - i])
-                carry = above + (_ONE if below + part < below else _ZERO)
+            if place < at + i + other_size:
+                above, below = times(limbs[one + i], limbs[other + place - at - i])
                 part += below
+                carry = above + (_ONE if part < below else _ZERO)
             before = limbs[place]
-            limbs[place] = before - part
-            if before < part:
+            limbs[place] = before - part if negative else before + part
+            if before < part if negative else limbs[place] < part:
                 carry += _ONE
 
 
@@ -265,66 +239,21 @@ def round_deviations(sums: Any, size: Any, squares: Any, wide: Any, least: Any, 
         if count <= 1:
             continue
         scratch[:end] = _ZERO
-        _multiple(squares, wide, hi[r], lo[r], np.uint64(count), scratch, point)
-        _window(sums, size, hi[r], lo[r], scratch, end)
-        _less_square(scratch, point, end, end, size)
+        subtract(squares, wide, hi[r], lo[r], scratch, end)
+        scratch[end + wide] = np.uint64(count)
+        add_product(scratch, point, end, end + wide, 1, end, wide, False)  # noqa: FBT003 - kernels have no keywords
+        subtract_positive(sums, size, hi[r], lo[r], scratch, end)
+        add_product(scratch, point, end, end, size, end, size, True)  # noqa: FBT003 - same
         used = end
         while used > point and scratch[used - 1] == _ZERO:
             used -= 1
         if used > point:
             more = _split_by_pairs(scratch, used, np.uint64(count), 2 * scale)
             exponent = 2 * least - 64 * point
-            half = (_bits(scratch, used) + exponent) >> 1  # an even power of two brings the variance to about 1
+            half = (bits_of(scratch, 0, used) + exponent) >> 1  # an even power of two brings the variance to about 1
             out[r] = math.ldexp(math.sqrt(nearest(scratch, used, exponent - 2 * half, more)), half)
 
 
 def deviation_limbs(size: int, wide: int) -> int:
     """The limbs that `round_deviations` works with, for sums of `size` and squares of `wide` limbs."""
-    return _POINT + max(2 * size, wide + 1) + size
-
-
-# --- a column's sums ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A column of slots as integers: `mantissa` · 2^(`least` + `shift`), an empty shift being 0; no mantissa · 2^shift has more `bits`."""
-
-    mantissa: Int64s
-    shift: Int32s
-    least: int
-    bits: int
-
-
-def parts_of(argument: Argument, *, floats: bool) -> Parts:
-    """The values of an argument, 0 where null, as integers with the fewest bits."""
-    values = argument.values
-    if not floats:
-        return Parts(values, np.empty(0, np.int32), 0, max(abs(int(values.min(initial=0))), abs(int(values.max(initial=0)))).bit_length())
-    fraction, exponent = np.frexp(raise_to(values, np.dtype(np.float64)))
-    mantissa = np.ldexp(fraction, _PRECISION).astype(np.int64)
-    known = mantissa != 0
-    low = np.where(known, mantissa & -mantissa, 1)
-    zeros = np.frexp(low.astype(np.float64))[1] - 1
-    mantissa >>= zeros
-    place = exponent.astype(np.int64) - _PRECISION + zeros
-    least = int(place[known].min(initial=2**20)) if known.any() else 0
-    highest = int(exponent[known].max(initial=-2**20)) if known.any() else 0
-    return Parts(mantissa, np.where(known, place - least, 0).astype(np.int32), least, max(0, highest - least))
-
-
-class LimbSums:
-    """Prefix sums of a column's values, or of their squares, wide enough for every window."""
-
-    def __init__(self, parts: Parts, fullest: int, power: int = 1) -> None:
-        self.least = parts.least
-        self.size = max(1, -(-(parts.bits * power + fullest.bit_length() + 1) // 64))
-        self.sums: UInt64s = np.empty((parts.mantissa.shape[0] + 1) * self.size, np.uint64)
-        add_up_limbs(parts.mantissa, parts.shift, power, self.size, self.sums)
-
-    def total(self, hi: int, lo: int) -> int:
-        """One range's exact sum, in units of 2^`least`."""
-        upper, lower = (sum(int(limb) << 64 * place for place, limb in enumerate(self.sums[at * self.size:(at + 1) * self.size]))
-                        for at in (hi, lo))
-        found = (upper - lower) % (1 << 64 * self.size)
-        return found - (1 << 64 * self.size) if found >> (64 * self.size - 1) else found
+    return _POINT + max(2 * size, wide + 1) + max(size, wide + 1)

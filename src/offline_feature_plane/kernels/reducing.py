@@ -40,7 +40,8 @@ class FeatureRequest:
     `values` int64, float64 or int32[N] and `valid` bool[N] or None (all valid) are the argument over all positions. Requests that pass
     the same array objects share their state. `scale`: decimal digits of `values`. `limit`: greatest allowed magnitude of a result that
     may overflow, int64 if None. `label` names one of the run's label changes; `of_resolved` divides by resolved events.
-    `share` is the decimal text of a quantile's place.
+    `share` is the decimal text of a quantile's place, `half_life_us` how long ago an event has half the weight.
+    Of the `most` most frequent values the one at `place` is asked for.
     """
 
     function: str
@@ -52,6 +53,9 @@ class FeatureRequest:
     scale: int = 0
     limit: int | None = None
     share: str | None = None
+    half_life_us: int = 0
+    most: int = 1
+    place: int = 0
 
 
 class Overflow(NamedTuple):
@@ -99,11 +103,11 @@ class Argument:
         kept = self.__dict__.get("values")
         return self._gathered() if kept is None else cast("Int64s", kept)
 
-    def once(self, make: Callable[[Argument], Made]) -> Made:
-        """What `make` builds of this argument: built for the first feature that asks, then shared."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        return cast("Made", self._made[make])
+    def once(self, make: Callable[..., Made], *details: Hashable) -> Made:
+        """What `make` builds of this argument, and of these details: built for the first feature that asks, then shared."""
+        if (make, details) not in self._made:
+            self._made[make, details] = make(self, *details)
+        return cast("Made", self._made[make, details])
 
     def _gathered(self) -> Int64s:
         if self._values is None:

@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.kernels.exact import GREATEST, Sums, count_ranges, count_up
-from offline_feature_plane.kernels.limbs import LimbSums, deviation_limbs, parts_of, round_deviations, round_means, round_sums
+from offline_feature_plane.kernels.limbs import deviation_limbs, round_deviations, round_means, round_sums
+from offline_feature_plane.kernels.limbsums import LimbSums, parts_of
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
 from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import Bools, Int32s
 
-_LARGEST = int(np.finfo(np.float64).max)
+LARGEST = int(np.finfo(np.float64).max)
 
 
-def _count(argument: Argument) -> Int32s:
+def count_marks(argument: Argument) -> Int32s:
     """Prefix counts of the slots that have a value; empty if all have."""
     if not argument.marks.size:
         return np.empty(0, np.int32)
@@ -39,7 +40,7 @@ def _float_sum(argument: Argument) -> LimbSums:
 def _moments(argument: Argument, *, floats: bool) -> tuple[LimbSums, LimbSums]:
     """The sums of an argument's values and of their squares."""
     parts, fullest = parts_of(argument, floats=floats), argument.slots.fullest
-    return LimbSums(parts, fullest), LimbSums(parts, fullest, power=2)
+    return LimbSums(parts, fullest), LimbSums(parts, fullest, by=parts)
 
 
 def _float_moments(argument: Argument) -> tuple[LimbSums, LimbSums]:
@@ -50,7 +51,8 @@ def _integer_moments(argument: Argument) -> tuple[LimbSums, LimbSums]:
     return _moments(argument, floats=False)
 
 
-def _is_float(feature: FeatureRequest) -> bool:
+def is_float(feature: FeatureRequest) -> bool:
+    """Are its values floats?"""
     return feature.values is not None and feature.values.dtype == np.float64
 
 
@@ -61,7 +63,7 @@ class CountReducer(Reducer[None]):
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - one shape for all
         """A difference of two prefix counts, or of two places."""
-        counts, window = inputs.argument.once(_count), feature.window
+        counts, window = inputs.argument.once(count_marks), feature.window
 
         def count(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
             count_ranges(counts, rows.hi, rows.lo[window, :rows.n], out)
@@ -75,7 +77,7 @@ class RatioReducer(Reducer[None]):
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
         """Two counts, divided; null where there is nothing to divide by."""
-        counts, window = inputs.argument.once(_count), feature.window
+        counts, window = inputs.argument.once(count_marks), feature.window
 
         def divide(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
             lo = rows.lo[window, :rows.n]
@@ -94,19 +96,19 @@ class SumReducer(Reducer[None]):
 
     def dtype(self, feature: FeatureRequest) -> np.dtype[Any]:
         """float64 of floats, else int64."""
-        return np.dtype(np.float64 if _is_float(feature) else np.int64)
+        return np.dtype(np.float64 if is_float(feature) else np.int64)
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
         """A difference of two prefix sums."""
         window, limit = feature.window, feature.limit
-        if _is_float(feature):
+        if is_float(feature):
             floats = inputs.argument.once(_float_sum)
             scratch = np.empty(floats.size, np.uint64)
 
             def add_floats(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> Overflow | None:
                 lo = rows.lo[window, :rows.n]
                 row = int(round_sums(floats.sums, floats.size, floats.least, rows.hi, lo, scratch, out))
-                return None if row < 0 else Overflow(row, floats.total(int(rows.hi[row]), int(lo[row])) << floats.least, _LARGEST)
+                return None if row < 0 else Overflow(row, floats.total(int(rows.hi[row]), int(lo[row])) << floats.least, LARGEST)
             return add_floats
         sums = inputs.argument.once(_sum)
 
@@ -126,8 +128,8 @@ class MeanReducer(Reducer[None]):
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
         """Two differences and one division."""
-        counts, window, scale = inputs.argument.once(_count), feature.window, feature.scale
-        if _is_float(feature):
+        counts, window, scale = inputs.argument.once(count_marks), feature.window, feature.scale
+        if is_float(feature):
             floats = inputs.argument.once(_float_sum)
             scratch = np.empty(floats.size + 2, np.uint64)
 
@@ -148,8 +150,8 @@ class StddevReducer(Reducer[None]):
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
         """Four differences, one division, one root."""
-        counts, window, scale = inputs.argument.once(_count), feature.window, feature.scale
-        sums, squares = inputs.argument.once(_float_moments if _is_float(feature) else _integer_moments)
+        counts, window, scale = inputs.argument.once(count_marks), feature.window, feature.scale
+        sums, squares = inputs.argument.once(_float_moments if is_float(feature) else _integer_moments)
         scratch = np.empty(deviation_limbs(sums.size, squares.size), np.uint64)
 
         def deviate(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:

@@ -40,7 +40,8 @@ class PlainTable:
 
     `topic` is the name in plane.yaml and also the event type; offsets do not exist, the total order is `(ts, event_id)`
     (`decisions.md` D14). `arrival_column` says when an event arrived, None if nothing does.
-    `columns` maps the file's column names to their engine-neutral types (as Arrow type text).
+    `columns` maps the file's column names, and the dotted ones of what lies inside of Parquet structs, to their engine-neutral types (as
+    Arrow type text).
     `id_column` None: ids are `<log_id8>:<row>` with rows counted over files in `files` order. `zone` None only if the time column has one.
     """
 

@@ -158,7 +158,7 @@ def pin_table(topic: str, mapping: TableMapping) -> PlainTable:
     if mapping.zone is not None and mapping.zone != "UTC":
         named_zone(mapping.zone)
     files = pin_files(mapping.path, mapping.form)
-    columns = dict(files.columns)
+    columns = dict((*files.columns, *files.members))
     for role, column in (("time", mapping.time), ("id", mapping.id), ("arrival", mapping.arrival)):
         if column is not None and column not in columns:
             raise unknown_column(column, columns, f"{where}.{role}", str(mapping.path))
@@ -167,7 +167,7 @@ def pin_table(topic: str, mapping: TableMapping) -> PlainTable:
             _check_time(files, column, mapping.zone, columns[column], f"{where}.{role}")
     id_type = ColumnType("string") if mapping.id is None else _id_type(files, mapping.id, columns[mapping.id], f"{where}.id")
     log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
-    return PlainTable(topic, log_id, files.form, files.files, mapping.id, id_type, mapping.time, mapping.zone, files.columns,
+    return PlainTable(topic, log_id, files.form, files.files, mapping.id, id_type, mapping.time, mapping.zone, tuple(columns.items()),
                       mapping.arrival)
 
 

@@ -295,12 +295,18 @@ def _features(rng: Random, column: str, source: str) -> Feature:
         values = tuple(rng.sample(LABELS[label_type], rng.randint(1, 2)))
         call = Aggregation(kind.name, None, label_type, values, kind.takes_of_resolved and rng.random() < _HALF)
     elif kind.argument == "field" or (kind.argument == "optional" and rng.random() < _HALF):
-        argument = rng.choice([name for name, one in FIELDS[source].items() if _accepts(kind, one)])
+        argument = rng.choice([name for name, one in FIELDS[source].items()
+                               if _accepts(kind, one) and not (kind.spells_values and name in IDENTIFIERS)])
         call = Aggregation(kind.name, argument)
-    if kind.takes_condition:
-        call = replace(call, condition=parse(rng.choice(_WHERES[source]), {**FIELDS[source], "ts": TIME}))
-    if kind.takes_share:
-        call = replace(call, share=rng.choice(("0", "1", "0.5", "0.25", "0.9", "0.3333", "0.9999")))
+    match kind.takes:
+        case "condition":
+            call = replace(call, condition=parse(rng.choice(_WHERES[source]), {**FIELDS[source], "ts": TIME}))
+        case "share":
+            call = replace(call, share=rng.choice(("0", "1", "0.5", "0.25", "0.9", "0.3333", "0.9999")))
+        case "half_life":
+            call = replace(call, half_life_us=rng.choice((1, 2, 3, 3_600)) * SECOND)
+        case "most":
+            call = replace(call, most=rng.choice((1, 2, 3, 20)))
     output = kind.output(FIELDS[source][argument] if argument else None)
     empty = None if kind.zero_when_empty else rng.choice([None, *_EMPTY[output.kind]])
     window = rng.choice(rng.choice(_WINDOWS))

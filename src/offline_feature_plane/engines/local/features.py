@@ -21,6 +21,7 @@ from offline_feature_plane.engines.local.expressions import evaluate
 from offline_feature_plane.engines.local.groups import GroupColumns
 from offline_feature_plane.engines.local.keys import Codes, encode_keys
 from offline_feature_plane.engines.local.labels import ResolvedType
+from offline_feature_plane.engines.local.lists import spell_lists
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.errors import NumericOverflow
 
@@ -141,7 +142,8 @@ def place_of(task: Task, source: str) -> int:
 
 
 def _complete(columns: dict[str, Values], events: Events, task: Task, positions: Int64s, start: int, stop: int) -> dict[str, Values]:
-    """Row features over the subject's fields, derived columns over these and all columns before them."""
+    """Lists as texts, row features over the subject's fields, derived columns over these and all columns before them."""
+    columns = spell_lists(columns, task.closure.groups)
     at: slice | Int64s = slice(start, stop) if len(positions) == stop - start else positions
     for computed in (*task.closure.row_features, *task.closure.derived):
         names = computed.expression.names()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.keys import Codes
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
+from offline_feature_plane.engines.local.lists import EMPTY, fill, is_list, part_name
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.texts import find_text, insert_text
 from offline_feature_plane.errors import NumericOverflow
@@ -65,7 +67,12 @@ class GroupColumns:
                 values = _counted(events) if call.argument is None else events.fields[group.source, call.argument]
                 self._arguments[call.argument, call.condition] = _only(_forget_strangers(values, is_event), chosen[call.condition])
         windows = list(dict.fromkeys(feature.window for feature in group.features))
-        requests = [self._request(feature, windows) for feature in group.features]
+        requests: list[FeatureRequest] = []
+        self._places: list[int] = []
+        for feature in group.features:
+            self._places.append(len(requests))
+            request = self._request(feature, windows)
+            requests += [replace(request, place=place) for place in range(request.most)]
         # Where `empty:` must tell a null value from no event at all, one more column says whether there was an event.
         self._evidence: dict[int, int] = {}
         for index, feature in enumerate(group.features):
@@ -90,18 +97,32 @@ class GroupColumns:
             found = self._run.advance(start, stop)
         except SumOverflow as wrong:
             raise self._overflow(wrong) from wrong
-        columns = {}
-        for place, feature in enumerate(self._group.features):
+        columns: dict[str, Values] = {}
+        for index, feature in enumerate(self._group.features):
+            place = self._places[index]
             data, valid = found[place]
+            if is_list(feature):
+                columns |= self._parts(feature, found[place:place + (feature.aggregation.most or 0)])
+                if feature.empty is not None:
+                    empty = self._empty(valid, len(data), start, stop)
+                    columns[part_name(feature, EMPTY)] = Values(ColumnType("bool"), empty.astype(np.int64))
+                continue
             values = Values(feature.type, data, valid, self._texts(feature))
-            if feature.empty is not None and (valid is not None or self._widens(place)):
-                no_event = np.zeros(len(data), dtype=np.bool_) if valid is None else ~valid
-                if place in self._evidence:
-                    seen = found[self._evidence[place]][1]
-                    no_event = np.zeros(len(data), dtype=np.bool_) if seen is None else ~seen
-                values = self._filled(values, no_event & (self._codes[start:stop][self._is_row[start:stop]] >= 0), self._stand_ins[place])
+            if feature.empty is not None and (valid is not None or self._widens(index)):
+                seen = found[self._evidence[index]][1] if index in self._evidence else valid
+                values = self._filled(values, self._empty(seen, len(data), start, stop), self._stand_ins[index])
             columns[feature.column] = values
         return columns
+
+    def _parts(self, feature: Feature, found: Sequence[tuple[npt.NDArray[Any], Bools | None]]) -> dict[str, Values]:
+        """The values of a list, a column for each place, until `lists.spell_lists` makes one of them."""
+        argument = self._arguments[feature.aggregation.argument, feature.aggregation.condition]
+        return {part_name(feature, place): replace(argument, data=data, valid=valid) for place, (data, valid) in enumerate(found)}
+
+    def _empty(self, seen: Bools | None, rows: int, start: int, stop: int) -> Bools:
+        """The rows of a key whose window gave nothing."""
+        unseen = np.zeros(rows, np.bool_) if seen is None else ~seen
+        return unseen & (self._codes[start:stop][self._is_row[start:stop]] >= 0)
 
     def _request(self, feature: Feature, windows: list[Window]) -> FeatureRequest:
         call, window = feature.aggregation, windows.index(feature.window)
@@ -112,7 +133,7 @@ class GroupColumns:
         argument = self._arguments[call.argument, call.condition]
         limit = 10**MAX_DECIMAL_DIGITS - 1 if feature.type.kind == "decimal" else None
         return FeatureRequest(call.function, window, argument.data, argument.valid, scale=argument.type.scale, limit=limit,
-                              share=call.share)
+                              share=call.share, half_life_us=call.half_life_us or 0, most=call.most or 1)
 
     def _texts(self, feature: Feature) -> pa.Array | None:
         call = feature.aggregation
@@ -120,7 +141,7 @@ class GroupColumns:
 
     def _stand_in(self, feature: Feature) -> Value | tuple[int, pa.Array | None]:
         """What `empty:` says, in the inner form; a text as its place, with a dictionary that has it if the argument's has not."""
-        if feature.empty is None:
+        if feature.empty is None or is_list(feature):
             return None
         value = convert(feature.empty, feature.type, "exact", "UTC", feature.column)
         if not isinstance(value, str):
@@ -135,10 +156,7 @@ class GroupColumns:
         valid = None if values.valid is None else values.valid | empty
         if not isinstance(stand_in, tuple):
             return replace(values, data=np.where(empty, stand_in, values.data), valid=valid)
-        at, widened = stand_in
-        codes = values.data if widened is None else values.data + (values.data >= at)
-        data = np.where(empty, at, codes).astype(np.int32)
-        return replace(values, data=data, valid=valid, dictionary=values.dictionary if widened is None else widened)
+        return fill(values, empty, stand_in)
 
     def _widens(self, place: int) -> bool:
         """Has the column another dictionary than its argument? Then all of its chunks have."""
@@ -146,7 +164,7 @@ class GroupColumns:
         return isinstance(stand_in, tuple) and stand_in[1] is not None
 
     def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
-        feature = self._group.features[wrong.feature]
+        feature = self._group.features[bisect_right(self._places, wrong.feature) - 1]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
         call = feature.aggregation.text
         said = "is beyond float64" if feature.type.kind == "float64" else f"is {wrong.total}, which exceeds {digits}"

@@ -70,9 +70,9 @@ def fit(task: Task, events: int, limit: int) -> Sizes:
     if needed_bytes(task, events) <= limit:
         return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False, texts=texts)
     block = BLOCK
-    while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block) > limit - PROCESS_BYTES:
+    while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events) > limit - PROCESS_BYTES:
         block //= 2
-    data = max(LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block))
+    data = max(LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block, events))
     raw = 24 + sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
     return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data, texts=texts)
 

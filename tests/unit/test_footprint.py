@@ -1,0 +1,29 @@
+"""What a build is estimated to take: more events and more columns take more, and few events take little."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from offline_feature_plane.contracts.profile import read_profile
+from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.footprint import PROCESS_BYTES, held_bytes
+
+
+def closure(features: int) -> Closure:
+    """A group with so many features over two windows."""
+    profile = read_profile({"fields": {"card": "string", "amount": "decimal(12,2)"}, "groups": {"g": {
+        "key": "card", "windows": ["1d", "7d"], "features": {f"f{n}": f"sum_if(amount, amount > {n})" for n in range(features)}}}})
+    return profile.closure("default@v1", "rows")
+
+
+def test_few_events_take_little_however_many_columns_there_are() -> None:
+    """2,000 columns of 200 events are a few megabytes more than the process itself: no buffer is larger than what is put into it."""
+    assert held_bytes(closure(1_000), 200, 0) < PROCESS_BYTES + 100_000_000
+
+
+def test_more_is_never_estimated_to_take_less() -> None:
+    """The estimate grows with events, labels and columns."""
+    sizes = (0, 10, 1_000, 200_000, 300_000, 10_000_000)
+    for found in ([held_bytes(closure(3), many, 0) for many in sizes], [held_bytes(closure(3), 1_000, many) for many in sizes],
+                  [held_bytes(closure(many), 1_000, 0) for many in (1, 2, 10, 500)]):
+        assert all(one < other for one, other in pairwise(found))
