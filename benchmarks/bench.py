@@ -20,11 +20,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +39,7 @@ from offline_feature_plane.key_file import make_key
 from offline_feature_plane.simulation import World, write_files
 
 HERE = Path(__file__).parent
+Given = TypeVar("Given")
 SCRATCH = HERE.parent / ".bench"
 PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 # Beyond, they would take many minutes, or more memory or disk than most machines have.
@@ -64,6 +67,12 @@ def timed(command: list[str], cwd: Path, environment: Mapping[str, str] | None =
     if status:
         sys.exit(f"{' '.join(command)} failed:\n{output}")
     return Timing(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def apart(work: Callable[[Given], Path], given: Given) -> Path:
+    """What a function makes, in a process of its own: the most that this one ever had would count as the peak of those that it starts."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(work, given).result()
 
 
 def prepare(events: int) -> Path:
@@ -123,12 +132,12 @@ def peer(name: str, folder: Path) -> Timing:
 
 def measure(events: int, repeats: int, profile: str, peers: Sequence[str], limits: Sequence[str]) -> dict[str, Timing]:
     """Medians of every subject; the subjects take turns so that a slow moment of the machine hits all of them."""
-    folder = prepare(events)
+    folder = apart(prepare, events)
     build(folder, profile)  # compiles what is not compiled yet
     content = content_of(folder)
     subjects: dict[str, Callable[[], Timing]] = {}
     if events <= MOST_EVENTS["floor"]:
-        table, manifest = finished(folder), folder / "manifest.json"
+        table, manifest = apart(finished, folder), folder / "manifest.json"
         shutil.copy(next(folder.glob("store/*/ofs/manifests/*.json")), manifest)
         subjects["floor"] = lambda: timed([sys.executable, str(HERE / "floor.py"), "transactions.parquet", str(table), str(manifest),
                                            "floor"], folder)

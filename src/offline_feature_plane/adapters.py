@@ -18,7 +18,7 @@ from offline_feature_plane.plain_files import is_private
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Spent
 from offline_feature_plane.settings import Settings
 
-_IO = Path("/proc/self/io")
+_IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
 
 
 class SystemClock:
@@ -39,8 +39,15 @@ def spent() -> Spent:
     counts: dict[str, int] = {}
     with suppress(OSError, ValueError):
         counts = {name: int(count) for name, count in (line.split(": ") for line in _IO.read_text().splitlines())}
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return Spent(int((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * unit, counts.get("rchar", 0), counts.get("wchar", 0))
+    return Spent(int((usage.ru_utime + usage.ru_stime) * 1e6), _peak_bytes(usage), counts.get("rchar", 0), counts.get("wchar", 0))
+
+
+def _peak_bytes(usage: resource.struct_rusage) -> int:
+    """The most memory this process had: on Linux `ru_maxrss` may be that of the process which started it, from before its own program."""
+    with suppress(OSError, StopIteration):
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return usage.ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
 
 def open_ledger(place: str, clock: Clock) -> Ledger:

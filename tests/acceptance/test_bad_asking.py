@@ -334,6 +334,7 @@ SHORT = [
     Case("store below a file", 7, "STORAGE_IO_FAILURE", blocked("store"), ("blocked",)),
     Case("ledger below a file", 7, "LEDGER_UNAVAILABLE", blocked("ledger"), ("blocked",)),
     Case("work folder below a file", 7, "STORAGE_IO_FAILURE", blocked("work"), ("blocked",)),
+    Case("work folder is a file", 7, "STORAGE_IO_FAILURE", setting("plane", "work", "plane.yaml"), ("plane.yaml", "File exists")),
     Case("ledger is no database", 7, "LEDGER_UNAVAILABLE", raw("ledger.sqlite", "hello " * 500), ("ledger.sqlite",)),
     Case("ledger is a database of others", 7, "LEDGER_UNAVAILABLE", sqlite_of_others, ("ledger.sqlite",)),
     Case("ledger is a folder", 7, "LEDGER_UNAVAILABLE", setting("plane", "ledger", "."), ("cannot be opened",)),

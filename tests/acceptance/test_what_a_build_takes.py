@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,12 +48,22 @@ def test_a_profile_is_shown_as_a_table(plane: SmallPlane, capsys: pytest.Capture
     assert "peak memory" not in capsys.readouterr().out
 
 
+def test_the_peak_is_of_this_process() -> None:
+    """What the process had that started this one, a notebook or a scheduler, is not counted as ours."""
+    held = b"x" * 400_000_000
+    peak = subprocess.run([sys.executable, "-c", "from offline_feature_plane.adapters import spent; print(spent().peak_bytes)"],
+                          capture_output=True, check=True, text=True).stdout
+    assert 5_000_000 < int(peak) < len(held)
+
+
 def test_a_limit_of_memory_is_told_and_changes_no_row(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
     """A plan warns of what does not fit, the build goes over files, its receipt says so, and computing again in memory agrees."""
     plane.plane["engine"]["memory_limit"] = "100MB"
     plane.documents()
     assert run(["plan", "intent.yaml"]) == 0
-    assert "goes over files in the work folder" in " ".join(capsys.readouterr().out.split())
+    told = " ".join(capsys.readouterr().out.split())
+    assert "goes over files in the work folder" in told
+    assert "no build of this feature set takes less than about 0." in told
     assert run(["build", "intent.yaml", "--json"]) == 0
     within = json.loads(capsys.readouterr().out)
     (key,) = [ref["key"] for path in plane.manifests() for ref in json.loads(path.read_text())["evidence"]["receipts"]

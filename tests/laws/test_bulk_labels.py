@@ -85,7 +85,7 @@ def run(folder: Path, raw, events, task):
     """Pin and resolve a label file the way a build does: facts, and what holds of every event."""
     table = pin_labels(mapping_from(raw, "chargeback"), folder)
     with open_connection(folder) as connection:
-        resolved = resolve_labels(connection, [table], events, task)
+        resolved = resolve_labels(connection, [table], events, task, 1 << 30)
     return SimpleNamespace(facts=resolved.facts, types=resolved.over(0, events.n))
 
 
@@ -280,7 +280,7 @@ def test_a_needed_type_needs_exactly_one_timeline(tmp_path):
     with open_connection(tmp_path) as connection:
         for tables, message in (([], "no timeline"), ([table, table], "several")):
             with pytest.raises(LabelTypeScopeUnresolved, match=message):
-                resolve_labels(connection, tables, make_events(["a"], [0], TEXT), make_task())
+                resolve_labels(connection, tables, make_events(["a"], [0], TEXT), make_task(), 1 << 30)
 
 
 def test_changed_bytes_are_refused(tmp_path):
@@ -289,7 +289,7 @@ def test_changed_bytes_are_refused(tmp_path):
     table = pin_labels(mapping_from(HOME, "chargeback"), tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
     with open_connection(tmp_path) as connection, pytest.raises(ReplayBasisMismatch):
-        resolve_labels(connection, [table], make_events(["a"], [0], TEXT), make_task())
+        resolve_labels(connection, [table], make_events(["a"], [0], TEXT), make_task(), 1 << 30)
 
 
 BAD = [

@@ -3,9 +3,11 @@
 import random
 import resource
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from two_engines import tell
 
@@ -14,9 +16,10 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.footprint import PROCESS_BYTES, event_bytes
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine
-from offline_feature_plane.engines.local.history.places import Folder
+from offline_feature_plane.engines.local.history.places import Folder, Memory
+from offline_feature_plane.engines.local.history.runs import Run, unify
 from offline_feature_plane.engines.local.sizes import Sizes, fit, limit_bytes
-from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.errors import ResourceExceeded, StorageIoFailure
 from offline_feature_plane.testing.drawing import draw_late_world, draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
 
@@ -207,11 +210,44 @@ def test_the_limit_decides_the_way(tmp_path):
     assert ways == {"100MB": ("files", False, 1_000), "16GB": ("memory", True, 1_000), None: ("memory", True, 1_000)}
 
 
+@pytest.mark.parametrize("in_files", [True, False])
+def test_texts_beyond_the_limit_are_told(tmp_path, in_files):
+    """Distinct texts stay in memory: where they cannot, the build ends with the field's name before the system ends it."""
+    world = world_of([(number, f"customer {number}", number) for number in range(1_000)], [windowed(seconds(3))])
+    events, _ = world.write(tmp_path)
+    enough = Sizes(block=64, run_rows=100, ids=50, merge_total=100, index=16, data=10**6, in_files=in_files)
+    for place, texts in enumerate((10_000, 10**6)):
+        work = tmp_path / f"work.{place}"
+        work.mkdir()
+        with LocalEngine(replace(enough, texts=texts)).session(world.task, work=work, threads=1) as session:
+            if texts == 10**6:
+                assert session.replay(events).events_read == 1_000
+                continue
+            with pytest.raises(ResourceExceeded, match=r"who has .* distinct texts or more") as caught:
+                session.replay(events)
+    assert caught.value.path == "who"
+    assert "engine.memory_limit" in caught.value.fix
+
+
+@pytest.mark.long
+def test_texts_beyond_two_gigabytes_are_told():
+    """What Arrow cannot hold in one dictionary is an error with the field's name, not a defect."""
+    nothing = Memory().numbers("none", np.int64, 0)
+    runs = []
+    for run in range(2):
+        texts = Memory().texts("note")
+        texts.append(pa.array([f"{run}.{number}.{'x' * 1_000_000}" for number in range(1_100)], pa.string()))
+        runs.append(Run(None, nothing, nothing, None, None, None, {}, {"note": texts}, {"note": "note"}))
+    with pytest.raises(ResourceExceeded, match="note take more than 2 GiB"):
+        unify(runs, 1 << 62)
+
+
 def test_sizes_stay_within_the_limit():
     """The larger the limit, the larger the pieces; what they may hold together, with the process itself, is within the limit."""
     world = world_of([], [windowed(seconds(3))])
     limits = [limit_bytes(text) for text in ("500MB", "1GB", "4GB", "64GB")]
     sizes = [fit(world.task, 10**9, limit) for limit in limits]
     assert all(one.data <= limit - PROCESS_BYTES for one, limit in zip(sizes, limits, strict=True))
+    assert all(one.texts <= limit - PROCESS_BYTES for one, limit in zip(sizes[1:], limits[1:], strict=True))
     assert [one.data for one in sizes] == sorted(one.data for one in sizes)
     assert [one.block for one in sizes] == sorted(one.block for one in sizes)

@@ -13,6 +13,7 @@ from offline_feature_plane.domain.rows import LabelTask, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id, token
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.features import compute_features
+from offline_feature_plane.engines.local.history.memory import keep_freed
 from offline_feature_plane.engines.local.record_batches import arrow_array
 from offline_feature_plane.errors import EngineFailed, NumericOverflow
 from offline_feature_plane.ports import Engine
@@ -175,4 +176,16 @@ def test_a_session_leaves_the_allocators_as_it_found_them(tmp_path):
     with LocalEngine().session(world.task, work=tmp_path) as session:
         session.replay(events)
         assert pa.default_memory_pool().backend_name == "jemalloc"
+    assert pa.default_memory_pool().backend_name == before != "jemalloc"
+
+
+def test_builds_side_by_side_leave_the_allocators_as_the_first_found_them():
+    """Of two builds in one process, whichever ends first takes nothing from the other, and the last gives back what the first had found."""
+    before = pa.default_memory_pool().backend_name
+    first, second = keep_freed(), keep_freed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert pa.default_memory_pool().backend_name == "jemalloc"
+    second.__exit__(None, None, None)
     assert pa.default_memory_pool().backend_name == before != "jemalloc"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offline_feature_plane.contracts.plane import config_meaning
+from offline_feature_plane.contracts.plane import config_meaning, memory_bytes
 from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.domain.identity import config_digest
 from offline_feature_plane.errors import OfsError, RefNotFound, SettingsInvalid
@@ -157,6 +157,22 @@ archives: {t: {path: x}}
     assert "Did you mean events?" in told["$.event"]
     assert "OFS_ENGINE__NAME" in told["OFS_ENGIN__NAME"]
     assert {problem.code for problem in caught.value.problems} == {"SETTINGS_INVALID"}
+
+
+@pytest.mark.parametrize("amount", ["0", "0GB", "0.0GB", "0.0001KB", "1e9", "-1GB", "4gb", "4GB\n", "None", "2000000TB", "9" * 400 + "GB"])
+def test_an_amount_of_memory_is_one_that_a_machine_could_have(amount):
+    """Nothing, less than nothing, more than any machine has, and what is no amount are refused where they were given."""
+    with pytest.raises(SettingsInvalid) as caught:
+        read(GOOD, {"OFS_ENGINE__MEMORY_LIMIT": amount})
+    assert [problem.path for problem in caught.value.problems] == ["OFS_ENGINE__MEMORY_LIMIT"]
+    assert "write for example 4GB" in caught.value.problems[0].sentence
+
+
+@pytest.mark.parametrize(("amount", "bytes_of_it"), [
+    ("1KB", 1_000), ("0.5GB", 500_000_000), ("4 GB", 4 * 10**9), ("1.1GiB", 1_181_116_006)])
+def test_an_amount_of_memory_may_be_part_of_a_unit(amount, bytes_of_it):
+    """Amounts are decimal numbers of a unit, exact to the byte."""
+    assert memory_bytes(read(GOOD, {"OFS_ENGINE__MEMORY_LIMIT": amount}).engine.memory_limit) == bytes_of_it
 
 
 def test_what_overrides_is_blamed_for_itself():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,7 +24,8 @@ __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTime
 
 _NO_MEANING = {"path", "format"}
 
-_MEMORY = re.compile(r"[1-9][0-9]*(?:\.[0-9]+)? ?(?:[KMGT]B|[KMGT]iB)")
+_MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
+_MOST_MEMORY = 1 << 60
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 # Truth of a simulated or labelled world: it may be learned from as labels that came to be known, never read as an input.
@@ -39,7 +41,7 @@ def _zone(text: str) -> str:
 
 
 def _memory(text: str) -> str:
-    if not _MEMORY.fullmatch(text):
+    if not _MEMORY.fullmatch(text) or not 0 < memory_bytes(text) < _MOST_MEMORY:
         raise ValueError(f"{shown(text)} is not an amount of memory; write for example 4GB")
     return text
 
@@ -181,12 +183,11 @@ class Settings(Contract):
 def memory_bytes(text: str) -> int:
     """An amount of memory as settings write it, in bytes.
 
-    >>> memory_bytes("4GB"), memory_bytes("1.5 GiB")
-    (4000000000, 1610612736)
+    >>> memory_bytes("4GB"), memory_bytes("0.5 GiB")
+    (4000000000, 536870912)
     """
-    unit = text.lstrip("0123456789. ")
-    scale = {"K": 1, "M": 2, "G": 3, "T": 4}[unit[0]]
-    return int(float(text[:-len(unit)]) * (1024 if unit.endswith("iB") else 1000) ** scale)
+    number, scale, binary = _MEMORY.fullmatch(text).groups()  # type: ignore[union-attr]  # settings hold nothing else
+    return int(Decimal(number) * (1024 if binary else 1000) ** (1 + "KMGT".index(scale)))
 
 
 def config_meaning(settings: Settings, *, topics: Collection[str] | None = None, label_types: Collection[str] | None = None,

@@ -31,6 +31,7 @@ from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.footprint import least_bytes
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -170,16 +171,18 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     cost = estimate(sources, closure, pins.intent["visibility"])
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost,
-                     warnings=[*_warn(pinned.profile, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
+                     warnings=[*_warn(pinned.profile, closure, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
 
 
-def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[str]:
+def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: Settings) -> list[str]:
     """What the user should know before building."""
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
     if limit is not None and memory_bytes(limit) < cost.memory_bytes:
         found.append(f"in memory this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}: what does not "
                      "fit goes over files in the work folder.")
+        if memory_bytes(limit) < (least := min(least_bytes(closure, cost.events), cost.memory_bytes)):
+            found.append(f"engine.memory_limit is {limit}, and no build of this feature set takes less than about {least / 1e9:.2f} GB.")
     return found
 
 

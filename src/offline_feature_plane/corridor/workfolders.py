@@ -96,7 +96,9 @@ def _new_look(work: Path) -> tuple[Path, int | None]:
             folder.mkdir(mode=0o700)
             lock = _held(folder)
         except FileExistsError:
-            continue
+            if work.is_dir():
+                continue
+            return folder, None
         except (OSError, StorageIoFailure):
             return folder, None
         if lock is not None:  # or it was collected in between

@@ -15,9 +15,12 @@ from offline_feature_plane.domain.visibility import Visibility
 PROCESS_BYTES = 330_000_000   # interpreter, libraries, compiled kernels, and what allocators keep
 ASSERTION_BYTES = 160         # of a label while it is resolved
 BLOCK = 1 << 18               # rows that are worked on at once: four leaves
+LEAST_BLOCK = 1 << 16         # and where there is little memory: one
+LEAST_DATA = 16 << 20         # bytes for events, below which pieces would be too many
 _WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
 _CHUNKS = 3                   # blocks of rows between the kernels and the writer
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
+_TEXT, _TEXT_TIMES = 50, 5    # of a distinct text: its place in a table of hashes; and so often its bytes are there
 _KEY = 24                     # of a group: its codes and its slots
 _STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_rate": 16, "label_count": 16,
            "mode": 16, "top_k": 16, "entropy": 16, "trend": 64, "ewma": 72}
@@ -46,6 +49,16 @@ def staging_bytes(closure: Closure, block: int, rows: int) -> int:
     parts = sum(9 * (feature.aggregation.most or 0) for group in closure.groups for feature in group.features)
     row = 64 + parts + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
     return row * (_CHUNKS * min(block, rows) + _WRITER_TIMES * min(_WRITER_ROWS, rows))
+
+
+def uniting_bytes(size: int, count: int) -> int:
+    """Of so many distinct texts of this size together, while those of several runs become one dictionary."""
+    return _TEXT_TIMES * size + _TEXT * count
+
+
+def least_bytes(closure: Closure, events: int) -> int:
+    """Of a build over files whose pieces are as small as they make sense."""
+    return PROCESS_BYTES + LEAST_DATA + staging_bytes(closure, LEAST_BLOCK, events)
 
 
 def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:

@@ -106,7 +106,8 @@ class ResolvedLabels:
         return {name: one.only_changes([one.steps_within(start, stop)]) for name, one in self.types.items() if one.stepped}
 
 
-def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[LabelTable], events: History, task: Task) -> ResolvedLabels:
+def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[LabelTable], events: History, task: Task,
+                   most: int) -> ResolvedLabels:
     """Resolve every label type that the task's rows or features need.
 
     Args:
@@ -114,6 +115,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         tables: pinned timelines, at most one a type; those of other types are not read.
         events: the events of the basis in the total order.
         task: the knowledge cut, the rule, the types.
+        most: bytes that may help to find the events of labels; without them DuckDB does.
 
     Raises:
         LabelTypeScopeUnresolved: a needed type has no table, or several.
@@ -134,7 +136,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
         table = by_type[label_type]
         columns = read_assertions(table, events.id_type)
-        found, facts = _find_eligible(connection, table, columns, events, task.labels.asof_us)
+        found, facts = _find_eligible(connection, table, columns, events, task.labels.asof_us, most)
         kept = keep_in_order(found, columns, events.n)
         slices.append(hash_slice(label_type, kept, columns, events.id_type))
         types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us,
@@ -149,9 +151,9 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
 
 
 def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: History,
-                   asof_us: int) -> tuple[Eligible, dict[str, Any]]:
+                   asof_us: int, most: int) -> tuple[Eligible, dict[str, Any]]:
     """The assertions about events of the basis that are eligible at the as-of, and what became of the others."""
-    rows, inside = _meet(connection, columns.subjects, events)
+    rows, inside = _meet(connection, columns.subjects, events, most)
     everything = len(rows) == columns.n and (rows[1:] > rows[:-1]).all()
     def of(values: Int64s) -> Int64s:
         return values if everything else values[rows]
@@ -170,7 +172,7 @@ def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, col
     return (found if known.all() else found.take(known)), facts
 
 
-def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History) -> tuple[Int64s, Int64s]:
+def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History, most: int) -> tuple[Int64s, Int64s]:
     """Every pair of an assertion and an event that it is about: row and position, sorted by row, then position.
 
     An assertion is about every event that carries its id, in whatever source; mostly that is one.
@@ -178,26 +180,26 @@ def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, ev
     none = np.empty(0, np.int64)
     if not len(subjects) or not events.n:
         return none, none
-    found = _meet_counted_up(subjects, events) if isinstance(subjects, np.ndarray) else None
+    found = _meet_counted_up(subjects, events, most) if isinstance(subjects, np.ndarray) else None
     return _meet_by_join(connection, subjects, events) if found is None else found
 
 
-def _meet_counted_up(subjects: Int64s, events: History) -> tuple[Int64s, Int64s] | None:
+def _meet_counted_up(subjects: Int64s, events: History, most: int) -> tuple[Int64s, Int64s] | None:
     """As `_meet`, for ids that were counted up: a table of places beats any hash. None if they were not, or several events share one."""
-    least, most = int(subjects.min()), int(subjects.max())
-    if most - least >= 4 * events.n + 1_000_000:
+    first, last = int(subjects.min()), int(subjects.max())
+    if last - first >= min(4 * events.n + 1_000_000, most // 4):
         return None
-    places = np.full(most - least + 1, -1, np.int32)
+    places = np.full(last - first + 1, -1, np.int32)
     for start, ids in _ids_of(events):
         numbers = ids.to_numpy()
-        inside = np.flatnonzero((numbers >= least) & (numbers <= most))
-        at = numbers[inside] - least
+        inside = np.flatnonzero((numbers >= first) & (numbers <= last))
+        at = numbers[inside] - first
         position = (start + inside).astype(np.int32)
         taken = places[at]
         places[at] = position
         if (taken >= 0).any() or (places[at] != position).any():
             return None
-    found = places[subjects - least]
+    found = places[subjects - first]
     met = found >= 0
     return (np.arange(len(subjects)), found.astype(np.int64)) if met.all() else (np.flatnonzero(met), found[met].astype(np.int64))
 

@@ -79,7 +79,8 @@ class LocalSession:
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them. Raises as `resolve_labels`."""
-        self._resolved = resolve_labels(self._connection, inputs, self._need(self._history, "replay"), self._task)
+        self._resolved = resolve_labels(self._connection, inputs, self._need(self._history, "replay"), self._task,
+                                        self._need(self._sizes, "replay").data)
         self._tell("labels", self._resolved.facts.assertions_read, self._resolved.facts.assertions_read)
         return self._resolved.facts
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_feature_plane.contracts.plane import memory_bytes
-from offline_feature_plane.domain.footprint import BLOCK, PROCESS_BYTES, held_bytes, staging_bytes
+from offline_feature_plane.domain.footprint import BLOCK, LEAST_BLOCK, LEAST_DATA, PROCESS_BYTES, held_bytes, staging_bytes
 from offline_feature_plane.domain.rows import Task
 
 __all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
 
-_LEAST_DATA = 16 << 20
-_LEAST_BLOCK = 1 << 16
 _INDEX = 1 << 16
 _HELD_RUN = 1 << 20  # in memory that is used again and again: what is fresh is slow
 _ENDLESS = 1 << 62
@@ -28,7 +26,8 @@ class Sizes:
     """How a build is cut, and whether its events are `in_files` or in memory.
 
     `block` rows of the output; `run_rows` events of a sorted run; `ids` compared at once; `merge_total` rows at hand while runs are merged;
-    `index` positions between two entries of an index; `data` bytes are for the events of one slice and their kernels.
+    `index` positions between two entries of an index; `data` bytes are for the events of one slice and their kernels, `texts` for
+    the distinct texts of all fields.
     """
 
     block: int
@@ -38,6 +37,7 @@ class Sizes:
     index: int
     data: int
     in_files: bool = True
+    texts: int = _ENDLESS
 
     def merge_rows(self, runs: int) -> int:
         """Rows at hand of each of so many runs."""
@@ -66,12 +66,13 @@ def needed_bytes(task: Task, events: int) -> int:
 
 def fit(task: Task, events: int, limit: int) -> Sizes:
     """The sizes of a build within a limit in bytes, or the smallest that make sense: in memory if everything fits, as one slice."""
+    texts = max(limit // 2, limit - PROCESS_BYTES)
     if needed_bytes(task, events) <= limit:
-        return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False)
+        return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False, texts=texts)
     block = BLOCK
-    while block > _LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events) > limit - PROCESS_BYTES:
+    while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events) > limit - PROCESS_BYTES:
         block //= 2
-    data = max(_LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block, events))
+    data = max(LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block, events))
     raw = 24 + sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
-    return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data)
+    return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data, texts=texts)
 

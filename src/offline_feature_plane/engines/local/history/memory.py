@@ -6,8 +6,10 @@ A fresh page costs more than what is computed on it, so a build that fits in mem
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
 
 import pyarrow as pa
 
@@ -16,21 +18,27 @@ __all__ = ["give_back", "keep_freed"]
 _TRIM, _MAP = -1, -3        # parameters of glibc's `mallopt`: what is kept at the top of the heap, what gets pages of its own
 _USUAL = 128 << 10          # of both
 _PLENTY = (1 << 31) - 1
+_CHANGING: Final = threading.Lock()
+_BEFORE: Final[list[pa.MemoryPool]] = []  # of every build that goes on, what was in use when it began: at the bottom the usual one
 
 
 @contextmanager
 def keep_freed() -> Iterator[None]:
-    """Let numpy and Arrow keep what they free, for the whole process, where allocators can; in the end all of it goes back."""
-    usual = pa.default_memory_pool()
-    with suppress(NotImplementedError):  # pyarrow was built without it
-        pa.set_memory_pool(pa.jemalloc_memory_pool())
-    _tune(_PLENTY)
+    """Let numpy and Arrow keep what they free, for the whole process, where allocators can; after the last of its builds all goes back."""
+    with _CHANGING:
+        _BEFORE.append(pa.default_memory_pool())
+        with suppress(NotImplementedError):  # pyarrow was built without it
+            pa.set_memory_pool(pa.jemalloc_memory_pool())
+        _tune(_PLENTY)
     try:
         yield
     finally:
-        _tune(_USUAL)
-        give_back()
-        pa.set_memory_pool(usual)
+        with _CHANGING:
+            usual = _BEFORE.pop()
+            if not _BEFORE:  # whichever build ends last
+                _tune(_USUAL)
+                give_back()
+                pa.set_memory_pool(usual)
 
 
 def give_back() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,15 +21,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_feature_plane.domain.footprint import uniting_bytes
 from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
 from offline_feature_plane.engines.local.dictionaries import encode
 from offline_feature_plane.engines.local.history.places import Numbers, Place, Texts
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.ordering import order_keys, total_order, whole_arrival
+from offline_feature_plane.errors import ResourceExceeded
 
 __all__ = ["Pieces", "Run", "merged", "unify", "write_run"]
 
-_TEXTS = 1 << 21
+_TEXTS, _LEAST_TEXTS = 1 << 21, 1 << 16  # at once, which makes one table of hashes worth its while
+_TEXT = 32                               # bytes of a usual one
 Codes = npt.NDArray[np.int32]
 Recode = Mapping[str, Codes]  # by dictionary: the final code of every code of a run, and −1 at its end
 
@@ -97,7 +101,7 @@ def write_run(place: Place, piece: Loaded, homes: Mapping[str, str]) -> Run:
         homes: text fields → name of the dictionary that they share, as `shared_names`.
 
     Raises:
-        StorageIoFailure: the work folder failed.
+        StorageIoFailure: the work folder failed. ResourceExceeded: more distinct texts than one dictionary holds.
     """
     order = total_order(piece.ts, partial(order_keys, [piece], np.array([0, piece.n]), piece.arrival))
 
@@ -126,7 +130,8 @@ def write_run(place: Place, piece: Loaded, homes: Mapping[str, str]) -> Run:
             fields[name] = number(f"{at}", data), None if valid is None else number(f"{at}.valid", valid)
     dictionaries: dict[str, Texts] = {}
     for home, names in texts.items():
-        codes, dictionary = encode([piece.fields[name] for name in names])
+        with _one_dictionary(home):
+            codes, dictionary = encode([piece.fields[name] for name in names])
         dictionaries[home] = text(f"dictionary.{len(dictionaries)}", pa.chunked_array([dictionary]))
         fields |= {name: (number(f"codes.{len(fields) + at}", one), None) for at, (name, one) in enumerate(
             zip(names, codes, strict=True))}
@@ -136,17 +141,23 @@ def write_run(place: Place, piece: Loaded, homes: Mapping[str, str]) -> Run:
                {name: home for home, names in texts.items() for name in names})
 
 
-def unify(runs: Sequence[Run]) -> tuple[dict[str, pa.Array], list[dict[str, Codes]]]:
-    """The final dictionaries, sorted by UTF-8 bytes, and per run what its codes become."""
+def unify(runs: Sequence[Run], most: int) -> tuple[dict[str, pa.Array], list[dict[str, Codes]]]:
+    """The final dictionaries, sorted by UTF-8 bytes, and per run what its codes become.
+
+    Raises:
+        ResourceExceeded: they would take more than `most` bytes, or one of them more than Arrow's 2 GiB.
+    """
     final: dict[str, pa.Array] = {}
     recodes: list[dict[str, Codes]] = [{} for _ in runs]
     for home in dict.fromkeys(home for run in runs for home in run.dictionaries):
         owners = [place for place, run in enumerate(runs) if home in run.dictionaries]
         known = pa.array([], pa.string())
-        for _, texts in _together(runs, owners, home):
-            known = pc.unique(pa.chunked_array([known, *texts.chunks], pa.string()))
+        for _, texts in _together(runs, owners, home, max(_LEAST_TEXTS, min(_TEXTS, most // uniting_bytes(_TEXT, 1)))):
+            with _one_dictionary(home):
+                known = pc.unique(pa.chunked_array([known, *texts.chunks], pa.string()))
+            _check_room(home, known, sum(one.nbytes for one in final.values()), most)
         final[home] = known.take(pc.sort_indices(known))
-        for places, texts in _together(runs, owners, home):
+        for places, texts in _together(runs, owners, home, _TEXTS):
             codes = pc.index_in(texts, value_set=final[home]).to_numpy().astype(np.int32)
             ends = np.cumsum([runs[place].dictionaries[home].n for place in places])
             for place, own in zip(places, np.split(codes, ends[:-1]), strict=True):
@@ -154,15 +165,35 @@ def unify(runs: Sequence[Run]) -> tuple[dict[str, pa.Array], list[dict[str, Code
     return final, recodes
 
 
-def _together(runs: Sequence[Run], places: Sequence[int], home: str) -> Iterator[tuple[list[int], pa.ChunkedArray]]:
-    """A dictionary of some runs, of as many at once as makes one table of hashes worth its while."""
+def _check_room(home: str, texts: pa.Array, others: int, most: int) -> None:
+    """Dictionaries cannot go to files: a build that would be killed for them says so before."""
+    needed = others + uniting_bytes(texts.nbytes, len(texts))
+    if needed > most:
+        raise ResourceExceeded(
+            f"{home} has {len(texts):,} distinct texts or more, which are kept in memory: that takes about {needed / 1e6:,.0f} MB, "
+            f"and {most / 1e6:,.0f} MB are left for it within the limit.", path=home,
+            fix="Raise `engine.memory_limit` in plane.yaml, build on a larger machine, or leave the field out of the profile.")
+
+
+@contextmanager
+def _one_dictionary(home: str) -> Iterator[None]:
+    """Offsets of a dictionary have 32 bits."""
+    try:
+        yield
+    except pa.ArrowCapacityError as wrong:
+        raise ResourceExceeded(f"the distinct texts of {home} take more than 2 GiB, which is the most that one field may have.", path=home,
+                               fix="Leave the field out of the profile, or shorten its texts before.") from wrong
+
+
+def _together(runs: Sequence[Run], places: Sequence[int], home: str, most: int) -> Iterator[tuple[list[int], pa.ChunkedArray]]:
+    """A dictionary of some runs, of as many at once as give about `most` texts."""
     taken: list[int] = []
     chunks: list[pa.Array] = []
     for place in places:
         texts = runs[place].dictionaries[home]
         taken.append(place)
         chunks += texts.read(0, texts.n).chunks
-        if sum(map(len, chunks)) >= _TEXTS:
+        if sum(map(len, chunks)) >= most:
             yield taken, pa.chunked_array(chunks, pa.string())
             taken, chunks = [], []
     if taken:

@@ -52,6 +52,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their count.
         ReplayEventIdConflict: one id with two contents.
         ReplayEventsEmpty: no event at all.
+        ResourceExceeded: the distinct texts take more memory than there is for them.
         StorageIoFailure: the work folder failed.
     """
     left_out: Counter[str] = Counter()
@@ -62,7 +63,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
                for table in repeating}
     if sizes.in_files:
         give_back()
-    dictionaries, recodes = unify(runs)
+    dictionaries, recodes = unify(runs, sizes.texts)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
     kept = place.inside("events")
