@@ -12,6 +12,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.grammar import parse_condition
 from offline_feature_plane.errors import AggregationUnsupported
+from offline_feature_plane.errors.tree import shortened
 
 __all__ = ["parse_aggregation"]
 
@@ -39,7 +40,7 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise AggregationUnsupported(f"{text!r} is not a call.", fix="Write it as mean(amount) or count().")
+        raise AggregationUnsupported(f"{_said(text)} is not a call.", fix="Write it as mean(amount) or count().")
     kind, inside = aggregation_kind(match[1]), match[2]
     condition, share = None, None
     if kind.takes_condition:
@@ -49,17 +50,22 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
     arguments, option = _arguments(inside, text)
     if option is not None and (not kind.takes_of_resolved or option != "resolved"):
         takers = ", ".join(name for name, one in registered().items() if one.takes_of_resolved)
-        raise AggregationUnsupported(f"{text!r} has `of: {option}`.", fix=f"Only {takers} takes an option: of: resolved.")
+        raise AggregationUnsupported(f"{_said(text)} has `of: {option}`.", fix=f"Only {takers} takes an option: of: resolved.")
     if kind.argument == "label":
         if len(arguments) < 2 or len(set(arguments)) != len(arguments):
-            raise AggregationUnsupported(f"{text!r} needs a label type and one or more different values.",
+            raise AggregationUnsupported(f"{_said(text)} needs a label type and one or more different values.",
                                          fix=f"Write {kind.name}(chargeback, CHARGEBACK).")
         return Aggregation(kind.name, label_type=arguments[0], values=tuple(sorted(arguments[1:])), of_resolved=option is not None,
                            version=kind.version)
     least, most = {"none": (0, 0), "optional": (0, 1), "field": (1, 1)}[kind.argument]
     if not least <= len(arguments) <= most:
-        raise AggregationUnsupported(f"{text!r} has {len(arguments)} arguments.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(text)} has {len(arguments)} arguments.", fix=f"Write {_form(kind)}.")
     return Aggregation(kind.name, arguments[0] if arguments else None, version=kind.version, condition=condition, share=share)
+
+
+def _said(text: str) -> str:
+    """A text in quotes, cut where it is long."""
+    return shortened(repr(text), 100)
 
 
 def _form(kind: AggregationKind) -> str:
@@ -75,11 +81,11 @@ def _condition(kind: AggregationKind, whole: str, inside: tuple[int, int], scope
     if kind.argument == "field":
         match = _FIRST.fullmatch(whole, begins, ends)
         if match is None:
-            raise AggregationUnsupported(f"{whole!r} needs a field and a condition.", fix=f"Write {_form(kind)}.")
+            raise AggregationUnsupported(f"{_said(whole)} needs a field and a condition.", fix=f"Write {_form(kind)}.")
         first, begins = match[1], match.start(2)
     text = whole[begins:ends]
     if not text.strip():
-        raise AggregationUnsupported(f"{whole!r} has no condition.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(whole)} has no condition.", fix=f"Write {_form(kind)}.")
     begins += len(text) - len(text.lstrip())
     return first, parse_condition(text.strip(), scope, inside=whole, begins=begins)
 
@@ -88,7 +94,7 @@ def _share(kind: AggregationKind, inside: str, whole: str) -> tuple[str, str]:
     """What stands before the share, and the share in its shortest spelling."""
     first, _, text = inside.rpartition(",")
     if not _SHARE.fullmatch(text.strip()):
-        raise AggregationUnsupported(f"{whole!r} needs a share from 0 to 1, with at most four digits after the point.",
+        raise AggregationUnsupported(f"{_said(whole)} needs a share from 0 to 1, with at most four digits after the point.",
                                      fix=f"Write {_form(kind)}.")
     return first, str(Decimal(text.strip()).normalize())
 
@@ -101,7 +107,7 @@ def _arguments(text: str, whole: str) -> tuple[list[str], str | None]:
     while True:
         match = _PIECE.match(text, at)
         if match is None or option is not None:
-            raise AggregationUnsupported(f"{whole!r} is not a valid call from {text[at:].strip()!r} on.",
+            raise AggregationUnsupported(f"{_said(whole)} is not a valid call from {_said(text[at:].strip())} on.",
                                          fix="Separate arguments by commas; quote label values with odd characters; options come last.")
         if match[1]:
             option = match[2]
