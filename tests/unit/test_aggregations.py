@@ -228,3 +228,11 @@ def test_calls_that_do_not_read(text):
 def test_label_values_are_a_set():
     """The order and the quotes of label values change nothing."""
     assert parse_aggregation("label_rate(t, 'B', A)") == parse_aggregation('label_rate( t , A,"B" )')
+
+
+def test_a_long_call_is_cut_where_it_is_shown():
+    """However long a call is, its refusal stays short enough to read."""
+    for call in ("mean " + "x" * 3_000, f"mean({'x, ' * 1_000}y)", f"sum_if({'x' * 2_000})", f"quantile({'x' * 2_000}, 7)"):
+        with pytest.raises(AggregationUnsupported) as caught:
+            parse_aggregation(call)
+        assert len(caught.value.what) < 300, call[:20]
