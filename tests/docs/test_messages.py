@@ -13,7 +13,7 @@ from offline_feature_plane.errors import OfsError
 
 SOURCES = Path(errors.__file__).parents[1]
 RAISED = {name for name in dir(errors) if isinstance(found := getattr(errors, name), type) and issubclass(found, OfsError)}
-LOCATED = "grammar.py"  # its messages end with the excerpt
+LOCATED = "tokenizing.py"  # its messages end with the excerpt
 
 
 def messages(path: Path) -> Iterator[tuple[int, str, str]]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from offline_feature_plane.domain import evaluation
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Compare, Expression, In, Literal, Logic, Name, Negate, Not
-from offline_feature_plane.domain.grammar import common_type, parse
+from offline_feature_plane.domain.grammar import parse
+from offline_feature_plane.domain.typing_rules import common_type
 from offline_feature_plane.engines.local.events import Values
 from offline_feature_plane.engines.local.expressions import evaluate, find_true
 from offline_feature_plane.errors import ExpressionInvalid, NumericOverflow

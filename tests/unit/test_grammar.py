@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Compare, Literal, Logic, Name, Negate, Not
-from offline_feature_plane.domain.grammar import MAX_DEPTH, MAX_LENGTH, parse, parse_condition, read_names
+from offline_feature_plane.domain.grammar import MAX_DEPTH, parse, parse_condition, read_names
+from offline_feature_plane.domain.tokenizing import MAX_LENGTH
 from offline_feature_plane.errors import ExpressionInvalid
 
 INT, FLOAT, BOOL = ColumnType("int64"), ColumnType("float64"), ColumnType("bool")

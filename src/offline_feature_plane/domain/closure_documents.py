@@ -12,7 +12,8 @@ from typing import Any
 
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.grammar import TIMESTAMP, parse
+from offline_feature_plane.domain.grammar import parse
+from offline_feature_plane.domain.typing_rules import TIMESTAMP
 from offline_feature_plane.errors import ExpressionInvalid, ManifestInvalid
 
 __all__ = ["closure_from", "describe"]

@@ -17,9 +17,11 @@ from offline_feature_plane.domain.closure import Aggregation, Computed, Feature,
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Binary, Call, Expression, Name, Negate, Node
 from offline_feature_plane.domain.extraction import convert, missing_value
-from offline_feature_plane.domain.grammar import KEYWORDS, TIMESTAMP, parse, parse_condition, read_names
+from offline_feature_plane.domain.grammar import parse, parse_condition, read_names
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.sampling import unit_text
+from offline_feature_plane.domain.tokenizing import KEYWORDS
+from offline_feature_plane.domain.typing_rules import TIMESTAMP
 from offline_feature_plane.domain.window_texts import parse_window
 from offline_feature_plane.errors import (
     AggregationUnsupported,
