@@ -187,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--profile", default="features.yaml", choices=["features.yaml", "labelled.yaml"])
+    parser.add_argument("--profile", default="features.yaml", choices=["features.yaml", "labelled.yaml", "wide.yaml"])
     parser.add_argument("--peers", nargs="*", default=[], choices=["polars", "pandas", "spark", "feast"])
     parser.add_argument("--limits", nargs="*", default=[])
     chosen = parser.parse_args()

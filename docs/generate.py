@@ -280,7 +280,8 @@ def results() -> str:
 
 def measured() -> list[dict[str, Any]]:
     """What `benchmarks/bench.py` has written, each with a title."""
-    titles = {"features": "Floor, OFS and window SQL", "labelled": "With label rates", "peers": "Beside others", "limits": "Within limits"}
+    titles = {"features": "Floor, OFS and window SQL", "labelled": "With label rates", "wide": "200 features", "peers": "Beside others",
+              "limits": "Within limits"}
     files = sorted((ROOT / "benchmarks/results").glob("*.json"))
     return [json.loads(path.read_bytes()) | {"title": titles.get(path.stem, path.stem)} for path in files]
 

@@ -115,6 +115,27 @@ def test_a_deviation_needs_two_values():
     assert over("stddev(x)", *seen(1, 3), argument=MONEY) == over("stddev(x)", *seen(1, 3)) / 100
 
 
+def test_a_trend_beyond_float64_is_refused():
+    """A slope per day multiplies by 86,400,000,000 µs: what leaves float64 is an overflow, not infinite."""
+    window = [WindowEvent(0, value=-1e308), WindowEvent(1, value=1e308)]
+    with pytest.raises(NumericOverflow):
+        over("trend(x)", *window, argument=ColumnType("float64"))
+
+
+def test_what_faded_counts_for_nothing():
+    """An event 64 half-lives older than the latest value has no weight, one of 63 has a very small one; nulls make nothing fade.
+
+    ```
+     seconds   0          1         64      65
+     value   2^70         0          1       -       0 is 64 half-lives before the latest value, 1 is 63 before
+    ```
+    """
+    window = [WindowEvent(0, value=2**70), WindowEvent(1_000_000, value=0), WindowEvent(64_000_000, value=1), WindowEvent(65_000_000)]
+    assert over("ewma(x, half_life: 1s)", *window) == float(1 / (1 + Fraction(1, 2**63)))
+    assert over("ewma(x, half_life: 1s)", *window[1:]) == over("ewma(x, half_life: 1s)", *window)
+    assert over("ewma(x, half_life: 2s)", *window) > 2**37
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.randoms())
 def test_sums_of_floats_are_the_exact_ones(values, shuffler):
@@ -207,3 +228,11 @@ def test_calls_that_do_not_read(text):
 def test_label_values_are_a_set():
     """The order and the quotes of label values change nothing."""
     assert parse_aggregation("label_rate(t, 'B', A)") == parse_aggregation('label_rate( t , A,"B" )')
+
+
+def test_a_long_call_is_cut_where_it_is_shown():
+    """However long a call is, its refusal stays short enough to read."""
+    for call in ("mean " + "x" * 3_000, f"mean({'x, ' * 1_000}y)", f"sum_if({'x' * 2_000})", f"quantile({'x' * 2_000}, 7)"):
+        with pytest.raises(AggregationUnsupported) as caught:
+            parse_aggregation(call)
+        assert len(caught.value.what) < 300, call[:20]

@@ -8,7 +8,13 @@ from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.identity import closure_digest
-from offline_feature_plane.errors import ExpressionInvalid, FeatureProfileInvalid, FeatureProfileUnresolved, LabelTypeScopeUnresolved
+from offline_feature_plane.errors import (
+    AggregationUnsupported,
+    ExpressionInvalid,
+    FeatureProfileInvalid,
+    FeatureProfileUnresolved,
+    LabelTypeScopeUnresolved,
+)
 
 FIELDS = {"card": "string", "shop": "string", "amount": "decimal(12,2)", "country": "string", "note": "string", "n": "int64"}
 
@@ -36,6 +42,8 @@ def test_columns_are_named_by_group_feature_and_window():
 @pytest.mark.parametrize(("call", "kind"), [
     ("count(note)", "int64"), ("distinct(note)", "int64"), ("sum(amount)", "decimal(18,2)"), ("sum(n)", "int64"), ("mean(n)", "float64"),
     ("min(note)", "string"), ("max(amount)", "decimal(12,2)"), ("last(n)", "int64"), ("seconds_since_first()", "float64"),
+    ("mode(amount)", "decimal(12,2)"), ("top_k(amount, 2)", "string"), ("entropy(note)", "float64"), ("trend(n)", "float64"),
+    ("ewma(amount, half_life: 1h)", "float64"), ("streak(amount > 1)", "int64"),
     ("label_count(fraud, YES)", "int64"), ("label_rate(fraud, YES, 'MAY BE', of: resolved)", "float64"),
 ])
 def test_aggregations_give_their_type(call, kind):
@@ -79,6 +87,16 @@ def test_identifiers_do_not_leave_through_arithmetic(text):
     """A column calculated from an integer identifier would be the identifier in disguise."""
     with pytest.raises(ExpressionInvalid, match="would reveal it"):
         closure(fields={**FIELDS, "n": {"type": "int64", "identifier": "account"}}, row_features={"x": text})
+
+
+def test_identifiers_are_not_spelled_inside_of_texts():
+    """A list of identifiers as a text could hold no tokens: it is refused with its path, as is a k that is none; other fields pass."""
+    with pytest.raises(AggregationUnsupported) as wrong:
+        closure({"cards": "top_k(card, 3)", "notes": "top_k(note, 3)", "many": "top_k(note, 99)", "kept": "mode(card)"})
+    assert [(one.path, one.code) for one in wrong.value.problems] == [
+        ("$.groups.use.features.cards", "AGGREGATION_UNSUPPORTED"), ("$.groups.use.features.many", "AGGREGATION_UNSUPPORTED")]
+    assert "no token replaces it" in wrong.value.problems[0].sentence
+    assert column(closure({"kept": "mode(card)"}), "use__kept_1d").identifier == "card"
 
 
 def test_derived_columns_come_after_what_they_read():

@@ -51,7 +51,7 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
     set_ref = head.set_ref or _only_set(profile)
     drawn = _draw(document, profile, set_ref, head.rows, settings)
     owners = {topic: source for source in inputs.event_sources for topic in source.topics}
-    topics = sorted(set(head.topics or _topics_of(drawn, owners)), key=str.encode)
+    topics = sorted(set(head.topics or _topics_of(drawn, owners, document)), key=str.encode)
     label_types = sorted({*head.label_types, *drawn.label_types()})
     return PinnedInputs(
         profile_ref=head.profile_ref, profile=profile, profile_digest=profile_digest, set_ref=set_ref,
@@ -121,14 +121,17 @@ def _only_set(profile: FeatureProfile) -> str:
     return refs[0]
 
 
-def _topics_of(closure: Closure, owners: Mapping[str, EventSource]) -> Sequence[str]:
+def _topics_of(closure: Closure, owners: Mapping[str, EventSource], profile: Document) -> Sequence[str]:
     """Where the events of a closure's sources are: topics of their event types' names; else any topic that mixes types may hold them."""
     mixed = [topic for topic, source in owners.items() if source.mixes_types]
     found: list[str] = []
-    for event_type in (one for source in closure.sources for one in source.event_types):
+    for source, event_type in ((one, event_type) for one in closure.sources for event_type in one.event_types):
         if event_type not in owners and not mixed:
-            raise BasisUnresolved(f"plane.yaml maps no events of type {event_type!r}; it maps {', '.join(owners) or 'none'}.",
-                                  path="$.rows", fix="Add the table under `events:`, or correct the name.")
+            said = f"$.sources.{source.name}.event_types"
+            wrong = BasisUnresolved(f"plane.yaml maps no events of type {event_type!r}; it maps {', '.join(owners) or 'none'}.",
+                                    path=said if said in profile.positions else "$.rows",
+                                    fix="Add the table under `events:`, or correct the name.")
+            raise profile.locate(wrong) if said in profile.positions else wrong  # the short form names its source after the rows
         found += [event_type] if event_type in owners else mixed
     return found
 

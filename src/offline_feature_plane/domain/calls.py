@@ -15,6 +15,7 @@ from offline_feature_plane.domain.fading import LONGEST_HALF_LIFE_US
 from offline_feature_plane.domain.grammar import parse_condition
 from offline_feature_plane.domain.instants import format_duration, parse_duration
 from offline_feature_plane.errors import AggregationUnsupported
+from offline_feature_plane.errors.tree import shortened
 
 __all__ = ["parse_aggregation"]
 
@@ -44,7 +45,7 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise AggregationUnsupported(f"{text!r} is not a call.", fix="Write it as mean(amount) or count().")
+        raise AggregationUnsupported(f"{_said(text)} is not a call.", fix="Write it as mean(amount) or count().")
     kind, inside = aggregation_kind(match[1]), match[2]
     condition, share, half_life_us, most = None, None, None, None
     match kind.takes:
@@ -59,19 +60,25 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
     arguments, option = _arguments(inside, text)
     if option is not None and (not kind.takes_of_resolved or option != "resolved"):
         takers = ", ".join(name for name, one in registered().items() if one.takes_of_resolved)
-        raise AggregationUnsupported(f"{text!r} has `of: {option}`.", fix=f"Only {takers} takes an option: of: resolved.")
+        raise AggregationUnsupported(f"{_said(text)} has `of: {option}`.", fix=f"Only {takers} takes an option: of: resolved.")
     if kind.argument == "label":
         if len(arguments) < 2 or len(set(arguments)) != len(arguments):
-            raise AggregationUnsupported(f"{text!r} needs a label type and one or more different values.",
+            raise AggregationUnsupported(f"{_said(text)} needs a label type and one or more different values.",
                                          fix=f"Write {kind.name}(chargeback, CHARGEBACK).")
         return Aggregation(kind.name, label_type=arguments[0], values=tuple(sorted(arguments[1:])), of_resolved=option is not None,
                            version=kind.version)
     if len(arguments) not in {"none": (0,), "optional": (0, 1), "field": (1,)}[kind.argument]:
-        raise AggregationUnsupported(f"{text!r} has {len(arguments)} arguments.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(text)} has {len(arguments)} arguments.", fix=f"Write {_form(kind)}.")
     return Aggregation(kind.name, arguments[0] if arguments else None, version=kind.version, condition=condition, share=share,
                        half_life_us=half_life_us, most=most)
 
+
 _LAST = {"condition": "condition", "share": "0.9", "half_life": "half_life: 1h", "most": "3"}
+
+
+def _said(text: str) -> str:
+    """A text in quotes, cut where it is long."""
+    return shortened(repr(text), 100)
 
 
 def _form(kind: AggregationKind) -> str:
@@ -87,11 +94,11 @@ def _condition(kind: AggregationKind, whole: str, inside: tuple[int, int], scope
     if kind.argument == "field":
         match = _FIRST.fullmatch(whole, begins, ends)
         if match is None:
-            raise AggregationUnsupported(f"{whole!r} needs a field and a condition.", fix=f"Write {_form(kind)}.")
+            raise AggregationUnsupported(f"{_said(whole)} needs a field and a condition.", fix=f"Write {_form(kind)}.")
         first, begins = match[1], match.start(2)
     text = whole[begins:ends]
     if not text.strip():
-        raise AggregationUnsupported(f"{whole!r} has no condition.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(whole)} has no condition.", fix=f"Write {_form(kind)}.")
     begins += len(text) - len(text.lstrip())
     return first, parse_condition(text.strip(), scope, inside=whole, begins=begins)
 
@@ -100,7 +107,7 @@ def _share(kind: AggregationKind, inside: str, whole: str) -> tuple[str, str]:
     """What stands before the share, and the share in its shortest spelling."""
     first, _, text = inside.rpartition(",")
     if not _SHARE.fullmatch(text.strip()):
-        raise AggregationUnsupported(f"{whole!r} needs a share from 0 to 1, with at most four digits after the point.",
+        raise AggregationUnsupported(f"{_said(whole)} needs a share from 0 to 1, with at most four digits after the point.",
                                      fix=f"Write {_form(kind)}.")
     return first, str(Decimal(text.strip()).normalize())
 
@@ -110,13 +117,13 @@ def _half_life(kind: AggregationKind, inside: str, whole: str) -> tuple[str, int
     first, _, text = inside.rpartition(",")
     match = _HALF_LIFE.fullmatch(text.strip())
     if match is None:
-        raise AggregationUnsupported(f"{whole!r} needs a half-life.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(whole)} needs a half-life.", fix=f"Write {_form(kind)}.")
     try:
         found = parse_duration(match[1])
     except ValueError as wrong:
-        raise AggregationUnsupported(f"{whole!r}: {wrong}.", fix=f"Write {_form(kind)}.") from None
+        raise AggregationUnsupported(f"{_said(whole)}: {wrong}.", fix=f"Write {_form(kind)}.") from None
     if found > LONGEST_HALF_LIFE_US:
-        raise AggregationUnsupported(f"{whole!r} has a half-life of more than {format_duration(LONGEST_HALF_LIFE_US)}.",
+        raise AggregationUnsupported(f"{_said(whole)} has a half-life of more than {format_duration(LONGEST_HALF_LIFE_US)}.",
                                      fix="Choose a shorter one, or mean.")
     return first, found
 
@@ -125,7 +132,7 @@ def _most(kind: AggregationKind, inside: str, whole: str) -> tuple[str, int]:
     """What stands before the number of values, and the number."""
     first, _, text = inside.rpartition(",")
     if not _MOST.fullmatch(text.strip()) or int(text) > MOST_VALUES:
-        raise AggregationUnsupported(f"{whole!r} needs a number from 1 to {MOST_VALUES}.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(whole)} needs a number from 1 to {MOST_VALUES}.", fix=f"Write {_form(kind)}.")
     return first, int(text)
 
 
@@ -137,7 +144,7 @@ def _arguments(text: str, whole: str) -> tuple[list[str], str | None]:
     while True:
         match = _PIECE.match(text, at)
         if match is None or option is not None:
-            raise AggregationUnsupported(f"{whole!r} is not a valid call from {text[at:].strip()!r} on.",
+            raise AggregationUnsupported(f"{_said(whole)} is not a valid call from {_said(text[at:].strip())} on.",
                                          fix="Separate arguments by commas; quote label values with odd characters; options come last.")
         if match[1]:
             option = match[2]

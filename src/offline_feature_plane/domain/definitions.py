@@ -269,7 +269,7 @@ class Definitions:
                       f"does not take identifiers as numbers. Declare `identifier: none` if it is a number")
         if argument and argument.identifier and kind.spells_values:
             self.note(path, AggregationUnsupported, f"{argument.name} identifies a {argument.identifier}; {call.function} would spell it "
-                      f"inside of a text, where no token replaces it. Use mode, or declare `identifier: none` if it identifies nobody")
+                      f"inside of a text, where no token replaces it. Use mode, or declare `identifier: none`")
         return self.attempt(path, lambda: kind.output(argument.type if argument else None), AggregationUnsupported)
 
     def _empty(self, path: str, call: Aggregation, kind: ColumnType, raw: Any) -> str | None:

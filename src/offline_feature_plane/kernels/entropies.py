@@ -85,7 +85,7 @@ def _quotient(high: Any, low: Any, n: Any) -> Any:
         lower &= _LOW
         places -= np.int64(step)
     sticky = _ONE if lower != _ZERO or rest != _ZERO else _ZERO   # 64 bits and whether more follow: the conversion rounds once
-    return math.ldexp(float(upper | sticky), places + 32)
+    return math.ldexp(float(upper | sticky), int(places + 32))
 
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT64S, INT64S, types.int32[:, ::1],

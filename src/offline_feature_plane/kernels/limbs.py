@@ -126,7 +126,7 @@ def nearest(limbs: Any, size: Any, exponent: Any, more: Any) -> Any:
     if kept_bits < 0:
         return 0.0
     if drop <= 0:
-        return math.ldexp(float(limbs[0]), exponent)
+        return math.ldexp(float(limbs[0]), int(exponent))
     word, bit = drop >> 6, np.uint64(drop & 63)
     kept = limbs[word] >> bit if word < size else _ZERO
     if bit != _ZERO and word + 1 < size:
@@ -138,7 +138,7 @@ def nearest(limbs: Any, size: Any, exponent: Any, more: Any) -> Any:
             rest = rest or limbs[j] != _ZERO
         if rest or kept & _ONE != _ZERO:
             kept += _ONE
-    return math.ldexp(float(kept), exponent + drop)
+    return math.ldexp(float(kept), int(exponent + drop))
 
 
 @register_jitable
