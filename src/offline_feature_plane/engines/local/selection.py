@@ -1,6 +1,6 @@
 """Which events become rows, with which target, split and marks: the dispositions in their order (`decisions.md` D13, D17–D19, D24, D25).
 
-Everything here is counting and masks over many events at once; only sampling looks at single units.
+Everything here is counting and masks over many events at once.
 """
 
 from __future__ import annotations
@@ -8,26 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from offline_feature_plane.domain.accounting import check_accounting
-from offline_feature_plane.domain.rows import DISPOSITIONS, Sampling, Target, Task
-from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, weight
+from offline_feature_plane.domain.rows import DISPOSITIONS, Target, Task
 from offline_feature_plane.domain.windows import warm_from
-from offline_feature_plane.engines.local.events import Events, History, Values
+from offline_feature_plane.engines.local.events import Events, History
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
-from offline_feature_plane.engines.local.row_access import BLOCK, fields_at, pick
+from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
+from offline_feature_plane.engines.local.sampled import UNKNOWN, sample
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 
 __all__ = ["UNKNOWN", "Keeping", "Selected", "select_rows"]
 
-UNKNOWN = -1  # a target that is null
 _RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
 
 Bools = npt.NDArray[np.bool_]
@@ -162,7 +159,7 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
         left.drop("cold", rows.cold)
         rows = rows.take(~rows.cold)
     if task.sampling is not None:
-        kept, weights = _sample(events, rows.positions, rows.target, task)
+        kept, weights = sample(events, rows.positions, rows.target, task)
         left.drop("sampled_out", ~kept)
         rows = replace(rows, weight=weights).take(kept)
     tallies.take(rows, events.ts[rows.positions])
@@ -258,44 +255,6 @@ def _warm_from(history: History, task: Task) -> int | None:
         if start is not None:  # else no event: there is no history that a window could miss
             found += [warm for window, delay_us in depths.get(source.name, ()) if (warm := warm_from(window, delay_us, start)) is not None]
     return max(found, default=None)
-
-
-def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:
-    """Which rows the sample keeps, and what each represents."""
-    sampling = task.sampling
-    kept, weights = np.ones(len(rows), dtype=np.bool_), np.ones(len(rows), dtype=np.float64)
-    if sampling is None:
-        return kept, weights
-    rates = dict(sampling.rates)
-    for code, name in ((0, "negative"), (1, "positive"), (UNKNOWN, "unlabeled")):
-        rate = rates.get(name)
-        mine = np.flatnonzero(target == code)
-        if rate is None or not len(mine):
-            continue
-        weights[mine] = weight(rate)
-        kept[mine] = _keeps(events, rows[mine], rate, sampling, task.subject)
-    return kept, weights
-
-
-def _keeps(events: Events, rows: Int64s, rate: str, sampling: Sampling, subject: str) -> Bools:
-    """Does the sample keep the unit of each row? Values of `by:` are drawn for once each."""
-    if sampling.by is None:
-        units = pc.cast(pc.cast(events.ids.slice(0, events.n).take(pa.array(rows)), pa.string()), pa.binary())
-        texts = (unit for chunk in units.chunks for unit in chunk.to_pylist())
-        return np.fromiter(keeps_each(sampling.seed, texts, rate), np.bool_, len(rows))
-    values = pick(fields_at(events, subject, (sampling.by,), slice(None))[sampling.by], rows)
-    distinct, back = np.unique(values.data, return_inverse=True)
-    drawn = keeps_each(sampling.seed, map(str.encode, _unit_texts(values, distinct)), rate)
-    found: Bools = np.fromiter(drawn, np.bool_, len(distinct))[back]
-    if values.valid is not None:
-        found = np.where(values.valid, found, keeps(sampling.seed, unit_text(None, values.type), rate))
-    return found
-
-
-def _unit_texts(values: Values, units: npt.NDArray[Any]) -> list[str]:
-    if values.dictionary is None:
-        return [unit_text(one, values.type) for one in units.tolist()]
-    return ["" if code < 0 else values.dictionary[int(code)].as_py() for code in units]
 
 
 def _count_splits(task: Task, rows: Selected) -> dict[str, dict[str, int]]:
