@@ -26,6 +26,7 @@ _STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_ra
            "mode": 16, "top_k": 16, "entropy": 16, "trend": 64, "ewma": 72}
 _STATE, _FLOATS = 12, 48      # of a function over one of a group's columns, and of an exact sum of floats more
 _WINDOW = {"mode": 16, "top_k": 16, "entropy": 4}   # of each of its windows more
+_LISTED = 33                  # of a value in a list: its place, and its text
 _SUMS = {"sum", "sum_if", "mean", "stddev", "ratio", "trend", "ewma"}
 
 
@@ -46,7 +47,7 @@ def group_bytes(closure: Closure, group: Group, visibility: Visibility = "event_
 
 def staging_bytes(closure: Closure, block: int, rows: int) -> int:
     """Of rows that are finished and not yet written, if blocks of so many go from hand to hand; there are at most so many `rows`."""
-    parts = sum(9 * (feature.aggregation.most or 0) for group in closure.groups for feature in group.features)
+    parts = sum(_LISTED * (feature.aggregation.most or 0) for group in closure.groups for feature in group.features)
     row = 64 + parts + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
     return row * (_CHUNKS * min(block, rows) + _WRITER_TIMES * min(_WRITER_ROWS, rows))
 
