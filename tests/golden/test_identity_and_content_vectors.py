@@ -10,7 +10,7 @@ import pytest
 
 from offline_feature_plane.arrow_types import arrow_type, decimal_array
 from offline_feature_plane.contracts.profile import read_profile
-from offline_feature_plane.corridor.leaves import chunks_of, leaves_of, settle
+from offline_feature_plane.leaves import chunks_of, leaves_of, settle
 from offline_feature_plane.domain import identity
 from offline_feature_plane.domain.canonical import canonical_bytes, digest, load_json
 from offline_feature_plane.domain.closure_documents import closure_from, describe

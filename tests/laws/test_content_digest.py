@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type, decimal_array
-from offline_feature_plane.corridor.leaves import ColumnsBroken, chunks_of, leaves_of, settle
+from offline_feature_plane.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import (
     Difference,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_feature_plane.corridor.leaves import leaves_of, settle
+from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse

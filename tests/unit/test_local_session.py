@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from offline_feature_plane.arrow_types import arrow_type
-from offline_feature_plane.corridor.leaves import settle
+from offline_feature_plane.leaves import settle
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse

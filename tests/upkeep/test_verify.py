@@ -17,7 +17,7 @@ from offline_feature_plane.contracts.facts import DatasetPointer, Vow
 from offline_feature_plane.contracts.manifest import Part
 from offline_feature_plane.corridor.damage import count_pages, inspect
 from offline_feature_plane.corridor.facts import parse_fact
-from offline_feature_plane.corridor.leaves import CHUNK_ROWS
+from offline_feature_plane.leaves import CHUNK_ROWS
 from offline_feature_plane.corridor.pages import chunks_by_footer, chunks_by_writer, walk
 from offline_feature_plane.corridor.stage import stage
 from offline_feature_plane.corridor.verify import check_artifacts, columns_of

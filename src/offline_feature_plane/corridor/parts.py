@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_schema
-from offline_feature_plane.corridor.leaves import CHUNK_ROWS
+from offline_feature_plane.leaves import CHUNK_ROWS
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, StorageIoFailure
 

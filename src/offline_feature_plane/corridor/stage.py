@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.corridor.leaves import ColumnsBroken, chunks_of, leaves_of, settle
+from offline_feature_plane.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 from offline_feature_plane.corridor.parts import PART_ROWS, PartWriter, StagedPart, read_parts
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column

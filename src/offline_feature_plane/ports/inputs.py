@@ -94,6 +94,9 @@ class RecordLog(Protocol):
     def lanes(self) -> tuple[Lane, ...]:
         """Its partitions, as far as the ranges touch them."""
 
+    def by_partition(self) -> Sequence[RecordLog]:
+        """The same records in pieces, one for each partition in their order, each of which can be pickled and read elsewhere."""
+
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> Mapping[str, int]:
         """Read everything once, in the order of partitions and offsets, and hold it against its pins.
 
