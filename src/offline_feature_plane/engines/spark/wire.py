@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.columns import ColumnType
@@ -104,7 +105,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, kind: Any = np.int64) -> tuple[n
 
 def flags(column: pa.ChunkedArray | pa.Array) -> Bools:
     """A column of truth values; null is False."""
-    return as_numpy(whole(column).fill_null(value=False).cast(pa.uint8()), np.uint8).view(np.bool_)
+    return as_numpy(pc.fill_null(whole(column), pa.scalar(value=False)).cast(pa.uint8()), np.uint8).view(np.bool_)
 
 
 def one_value(column: pa.ChunkedArray, kind: ColumnType) -> Values:
