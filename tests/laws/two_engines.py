@@ -34,6 +34,7 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
             said["columns"] = session.columns()
             batches = list(session.rows())
             said["hidden"] = session.rows_with_hidden_events()
+            digested = session.leaves()
     except OfsError as wrong:
         return {"error": wrong.code}
     if not batches:
@@ -42,6 +43,7 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
     batch = settle(said["columns"], settled)
     said["rows"] = [{name: repr(value) for name, value in row.items()} for row in batch.to_pylist()]
     said["leaves"] = leaves_of(said["columns"], batch)
+    assert digested is None or list(digested) == said["leaves"]
     return said
 
 

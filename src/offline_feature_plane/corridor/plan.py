@@ -182,7 +182,7 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
     """What the user should know before building."""
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
-    if limit is not None and memory_bytes(limit) < cost.memory_bytes:
+    if settings.engine.name == "local" and limit is not None and memory_bytes(limit) < cost.memory_bytes:
         found.append(f"this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}, "
                      "and the events of a build are kept in memory.")
     return found

@@ -87,6 +87,9 @@ class LocalSession:
                 yield builder.build(chunk)
                 self._tell("rows", chunk.rows.stop, len(positions))
 
+    def leaves(self) -> None:
+        """Whoever takes the rows digests them."""
+
     def rows_with_hidden_events(self) -> int:
         """Of the rows that were given so far, how many have an event in a window that arrived after them."""
         return self._hidden

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ def assemble(how: Assembling, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
     for batch in batches:
         number = numbers(batch.column(batch.schema.get_field_index("row_no")))[0] // LEAF_ROWS
         cuts = [0, *(np.flatnonzero(number[1:] != number[:-1]) + 1).tolist(), len(number)]
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             if end == start:
                 continue
             if leaf is not None and number[start] != leaf:

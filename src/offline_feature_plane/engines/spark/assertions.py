@@ -101,8 +101,9 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
     values = texts_of([table["value"]])[0]
     told = () if values.dictionary is None else tuple(values.dictionary.to_pylist())
     large = {name: whole(table[name]).cast(pa.large_string()) for name in ("aid", "sup")}
-    columns = AssertionColumns(len(table), numbers(ids)[0] if how.id_type.is_integer else ids.cast(pa.large_string()), values.data.astype(np.int32),
-                               told, found.observed, found.effective, None, numbers(table["source"], np.int32)[0].astype(np.int8),
+    subjects = numbers(ids)[0] if how.id_type.is_integer else ids.cast(pa.large_string())
+    columns = AssertionColumns(len(table), subjects, values.data.astype(np.int32), told, found.observed, found.effective, None,
+                               numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
     events = Events(n, numbers(table["ts"])[0][first], np.zeros(n, np.int8), pa.chunked_array([ids.take(pa.array(first))]), how.id_type, {})
     kept = keep_in_order(found, columns, n)

@@ -15,7 +15,7 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.spark.assertions import resolved_from
 from offline_feature_plane.engines.spark.remote import told
-from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, numbers, read_events
+from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, read_events
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports import ReplayFacts
 

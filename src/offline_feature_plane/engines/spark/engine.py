@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class SparkEngine:
         spark: the user's session; None: the one that is active in this process, else a new one, which is stopped in the end.
         master: of a new session, such as `spark://host:7077`; None: this machine.
         conf: settings of a new session.
-        java: is there a Java for a new session?
+        has_java: is there a Java for a new session?
         kernels: where tasks keep compiled kernels, on whatever machine they run; None: nowhere.
         sizes: how work is cut; None: as it is best.
 
@@ -42,7 +42,7 @@ class SparkEngine:
     spark: SparkSession | None = None
     master: str | None = None
     conf: Mapping[str, str] = field(default_factory=dict)
-    java: bool = True
+    has_java: bool = True
     kernels: Path | None = None
     sizes: Sizes | None = None
 
@@ -93,11 +93,10 @@ class SparkEngine:
         if (given := self.spark or SparkSession.getActiveSession()) is not None:
             yield given
             return
-        if not self.java:
+        if not self.has_java:
             raise RequestCommandUnsupported("the engine is Spark, and no Java was found.", path="engine.name",
                                             fix="Install Java 17 or newer, and set JAVA_HOME if `java` is not on the PATH.")
-        settings = {"spark.ui.enabled": "false", "spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable,
-                    "spark.sql.session.timeZone": "UTC"}
+        settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
         if self.master is None or self.master.startswith("local"):
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         if memory_limit is not None:
@@ -107,7 +106,9 @@ class SparkEngine:
         for name, value in {**settings, **self.conf}.items():
             builder = builder.config(name, value)
         try:
-            made = builder.getOrCreate()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of pandas 3, which batches of Arrow never meet
+                made = builder.getOrCreate()
         except (PySparkException, OSError) as wrong:
             raise EngineUnavailable(f"Spark does not start: {wrong}.", path="engine.master",
                                     fix="Check `engine.master`, `engine.conf` and the Java that JAVA_HOME names.") from wrong

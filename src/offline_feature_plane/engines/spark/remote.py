@@ -85,7 +85,8 @@ def answers(doing: str) -> Iterator[None]:
     """Turn what Spark raises into OFS errors; `doing` says what was going on.
 
     Raises:
-        OfsError: as a task refused. ResourceExceeded: out of memory or disk. EngineUnavailable: Spark was lost. EngineFailed: anything else.
+        OfsError: as a task refused. ResourceExceeded: out of memory or disk. EngineUnavailable: Spark was lost.
+        EngineFailed: anything else.
     """
     from py4j.protocol import Py4JError  # noqa: PLC0415 - an extra
     from pyspark.errors import PySparkException  # noqa: PLC0415

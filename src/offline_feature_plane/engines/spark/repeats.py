@@ -69,7 +69,7 @@ def _rows(batch: Batch, names: list[str], at: npt.NDArray[np.int64]) -> list[tup
 
 
 def _values(column: pa.Array | list[Any], at: npt.NDArray[np.int64]) -> list[Any]:
-    """Values that are equal as Python says iff they are equal in the file: numbers of a machine by their bits, so that NaN equals itself."""
+    """Values that are equal as Python says iff they are equal in the file: floats by their bits, so that NaN equals itself."""
     if isinstance(column, list):
         return [column[row] for row in at.tolist()]
     taken = plain(column).take(as_arrow(at))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as sql
@@ -33,8 +33,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Replayed:
-    """All admitted events: a frame of `pos` (0 … n − 1 in the total order), `ts`, `src`, `num`, `id`, the fields, and, where arrival counts,
-    `arr` and `arrived` (the place in the order of arrival); how many, their facts, and when each source's first event was.
+    """All `n` admitted events, their facts, and when the first one of each source was.
+
+    `frame` holds `pos` (0 … n − 1 in the total order), `ts`, `src`, `num`, `id`, the fields, and, where arrival counts, `arr` and
+    `arrived`, the place in the order of arrival.
     """
 
     frame: DataFrame
@@ -46,57 +48,57 @@ class Replayed:
 def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed:
     """Read every input of a build. Raises as `engines.local.reading.read_events`."""
     ordered = sorted(inputs, key=lambda one: one.topic.encode())
-    sources = [_source_of(item, task) if isinstance(item, PlainTable) else None for item in ordered]
     left_out: Counter[str] = Counter()
-    for item, source in zip(ordered, sources, strict=True):
-        if isinstance(item, PlainTable):
-            if source is None:
-                left_out["other_scope"] += item.rows
-            else:
-                item.check_columns(task.closure.sources[source])
-    used = [(place, item, source) for place, (item, source) in enumerate(zip(ordered, sources, strict=True))
-            if source is not None or not isinstance(item, PlainTable)]
-    whole = all(isinstance(item, PlainTable) and item.id_column is not None and item.id_type.is_integer for _, item, _ in used)
-    reading = Reading(replace(task, token_key=None), shares_of(used), whole)
+    used = [(place, item, source) for place, item in enumerate(ordered) if (source := _source_of(item, task, left_out)) is not None]
+    tables = {place: item for place, item, _ in used if isinstance(item, PlainTable)}
+    logs = {place: item for place, item, _ in used if not isinstance(item, PlainTable)}
+    whole = not logs and all(table.id_column is not None and table.id_type.is_integer for table in tables.values())
+    reading = Reading(task, shares_of(used), whole)
     if not reading.shares:
         raise _empty(inputs)
-    made = frames.keep(frames.mapped(frames.spark.range(0, len(reading.shares), 1, len(reading.shares)), "shares.read", reading,
-                                     events_shape(task)))
-    _read_notes(made, left_out)
+    shares = frames.spark.range(0, len(reading.shares), 1, len(reading.shares))
+    made = frames.keep(frames.mapped(shares, "shares.read", reading, events_shape(task)))
+    read = _read_notes(made, left_out)
     rows = made.where("note IS NULL").drop("note")
-    logs = [(place, item) for place, item, _ in used if not isinstance(item, PlainTable)]
-    kept = _without_repeated_records(frames, rows, [item.topic for item in ordered], left_out) if logs else rows
-    records = {place: _records_digests(frames, kept, place, item, task) for place, item in logs}
-    by_source = {row[0]: (row[1], row[2], row[3]) for row in kept.groupBy("src").agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()}
-    left_out["other_scope"] += by_source.pop(OUT_OF_SCOPE, (0, 0, 0))[0]
-    if not by_source:
+    if logs:
+        rows = _without_repeated_records(frames, rows, read, [item.topic for item in ordered], left_out)
+    records = {place: _records_digests(frames, rows, place, log, task) for place, log in logs.items()}
+    told = {source: facts for source, *facts in rows.groupBy("src").agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()}
+    left_out["other_scope"] += told.pop(OUT_OF_SCOPE, [0])[0]
+    if not told:
         raise _empty(inputs)
-    kept = kept.where(sql.col("src") >= 0)
-    tables = [(place, item) for place, item, _ in used if isinstance(item, PlainTable) and item.id_column is not None]
-    repeats = _repeated_rows(frames, kept, reading, tables) if tables else None
-    n = sum(count for count, _, _ in by_source.values())
-    if repeats is not None:
-        kept = kept.join(repeats, ["inp", "row"], "left_anti")
+    n = sum(count for count, _, _ in told.values())
+    rows = rows.where(sql.col("src") >= 0)
+    named = {place: table for place, table in tables.items() if table.id_column is not None}
+    if named and (repeats := _repeated_rows(frames, rows, n, reading, named)) is not None:
+        rows = frames.without(rows, repeats, n, "inp", "row")
         left_out["duplicate"] += (gone := repeats.count())
         n -= gone
-    events = _numbered(frames, kept, n, task)
+    events = _numbered(frames, rows, n, task)
     frames.release(made)
     facts = ReplayFacts(
         events_read=n + left_out.total(), events_admitted=n,
         dispositions={reason: count for reason, count in left_out.items() if count},
         events_digest=_events_digest(inputs, ordered, records, task),
-        first_ts_us=min(first for _, first, _ in by_source.values()), last_ts_us=max(last for _, _, last in by_source.values()),
+        first_ts_us=min(first for _, first, _ in told.values()), last_ts_us=max(last for _, _, last in told.values()),
         id_type=ColumnType("int64" if whole else "string"))
-    return Replayed(events, n, facts, {source: first for source, (_, first, _) in by_source.items()})
+    return Replayed(events, n, facts, {source: first for source, (_, first, _) in told.items()})
 
 
-def _source_of(table: PlainTable, task: Task) -> int | None:
-    found = [index for index, source in enumerate(task.closure.sources) if table.topic in source.event_types]
+def _source_of(item: EventInput, task: Task, left_out: Counter[str]) -> int | None:
+    """The source of a table's events, 0 for a log, whose records say it themselves; None: there is none, so its rows are out of scope."""
+    if not isinstance(item, PlainTable):
+        return 0
+    found = [index for index, source in enumerate(task.closure.sources) if item.topic in source.event_types]
     if len(found) > 1:
         names = ", ".join(task.closure.sources[index].name for index in found)
-        raise FeatureProfileInvalid(f"the event type {table.topic} belongs to several sources: {names}.", path="sources",
+        raise FeatureProfileInvalid(f"the event type {item.topic} belongs to several sources: {names}.", path="sources",
                                     fix="Let each event type belong to one source.")
-    return found[0] if found else None
+    if not found:
+        left_out["other_scope"] += item.rows
+        return None
+    item.check_columns(task.closure.sources[found[0]])
+    return found[0]
 
 
 def _empty(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
@@ -104,36 +106,42 @@ def _empty(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
                              fix="Check `event_types` in the profile and the replay basis.")
 
 
-def _read_notes(made: DataFrame, left_out: Counter[str]) -> None:
-    """Add up what the shares left out; raise what the first of them refused."""
+def _read_notes(made: DataFrame, left_out: Counter[str]) -> int:
+    """Add up what the shares left out, and return how many rows they gave; raise what the first of them refused."""
     notes = sorted((json.loads(row[0]) for row in made.where("note IS NOT NULL").select("note").collect()), key=lambda note: note["share"])
     for note in notes:
         if note["refused"] is not None:
             raise understood(note["refused"])
         left_out.update(note["left_out"])
+    return sum(note["rows"] for note in notes)
 
 
-def _without_repeated_records(frames: Frames, rows: DataFrame, topics: Sequence[str], left_out: Counter[str]) -> DataFrame:
+def _without_repeated_records(frames: Frames, rows: DataFrame, n: int, topics: Sequence[str], left_out: Counter[str]) -> DataFrame:
     """Records whose id stands at several coordinates: the first one is the event. Raises ReplayEventIdConflict: they differ."""
     place = sql.struct("inp", "part", "off")
-    ids = frames.keep(rows.where("kind IS NOT NULL").groupBy("kind", "id").agg(
-        sql.count("*").alias("times"), sql.min(place).alias("first"), sql.countDistinct("said").alias("contents")).where("times > 1"))
-    times = ids.agg(sql.sum(sql.col("times") - 1), sql.max("contents")).collect()[0]
-    if not times[0]:
+    records = rows.where("kind IS NOT NULL")
+    counted = frames.grouped(records, n, "kind", "id").agg(
+        sql.count("*").alias("times"), sql.min(place).alias("first"), (sql.min("said") != sql.max("said")).alias("differ"))
+    ids = frames.keep(counted.where("times > 1"))
+    again = ids.agg(sql.sum(sql.col("times") - 1)).collect()[0][0] or 0
+    if not again:
         frames.release(ids)
         return rows
-    if times[1] > 1:
-        kind, name = ids.where("contents > 1").orderBy("first").select("kind", "id").first()
-        held = rows.where((sql.col("kind") == kind) & (sql.col("id") == name)).orderBy("inp", "part", "off").select(
-            "inp", "part", "off", "said").collect()
-        first, other = held[0], next(row for row in held if row[3] != held[0][3])
-        named = [f"{topics[row[0]]}/{row[1]}@{row[2][3:]}" for row in (first, other)]
-        raise ReplayEventIdConflict(f"{kind} {name} has one content at {named[0]} and another at {named[1]}.", path=named[1],
-                                    fix="Find out which of the two is true; a producer must not reuse an event id.")
-    left_out["duplicate"] += times[0]
-    again = rows.where("kind IS NOT NULL").join(ids.select("kind", "id", "first"), ["kind", "id"]).where(place > sql.col("first")).select(
-        "inp", "part", "off")
-    return rows.join(again, ["inp", "part", "off"], "left_anti")
+    if (worst := ids.where("differ").orderBy("first").first()) is not None:
+        raise _records_conflict(records.where((sql.col("kind") == worst["kind"]) & (sql.col("id") == worst["id"])), topics)
+    left_out["duplicate"] += again
+    later = records.join(ids.select("kind", "id", "first"), ["kind", "id"]).where(place > sql.col("first"))
+    return frames.keep(frames.without(rows, later.select("inp", "part", "off"), n, "inp", "part", "off"))
+
+
+def _records_conflict(held: DataFrame, topics: Sequence[str]) -> ReplayEventIdConflict:
+    """The error about the records of one id."""
+    by_place = held.orderBy("inp", "part", "off")
+    first = by_place.first()
+    other = by_place.where(sql.col("said") != first["said"]).first()
+    named = [f"{topics[row['inp']]}/{row['part']}@{row['off'][3:]}" for row in (first, other)]
+    return ReplayEventIdConflict(f"{first['kind']} {first['id']} has one content at {named[0]} and another at {named[1]}.", path=named[1],
+                                 fix="Find out which of the two is true; a producer must not reuse an event id.")
 
 
 def _records_digests(frames: Frames, rows: DataFrame, place: int, log: RecordLog, task: Task) -> dict[int, str]:
@@ -142,7 +150,8 @@ def _records_digests(frames: Frames, rows: DataFrame, place: int, log: RecordLog
     found = {}
     for source in range(len(task.closure.sources)):
         mine = rows.where((sql.col("inp") == place) & (sql.col("src") == source)).select("part", "off", "said")
-        told = frames.mapped(mine.repartition(1).sortWithinPartitions("part", "off"), "streams.hash_lines", Lines(begins), DIGESTED).collect()
+        ordered = mine.repartition(1).sortWithinPartitions("part", "off")
+        told = frames.mapped(ordered, "streams.hash_lines", Lines(begins), DIGESTED).collect()
         found[source] = told[0][0] if told else Lines(begins).of_nothing
     return found
 
@@ -155,14 +164,14 @@ def _events_digest(inputs: Sequence[EventInput], ordered: Sequence[EventInput], 
     return digest(EVENTS_RECIPE, sorted(tables, key=lambda entry: entry["topic"].encode()) + said)
 
 
-def _repeated_rows(frames: Frames, rows: DataFrame, reading: Reading, tables: Sequence[tuple[int, PlainTable]]) -> DataFrame | None:
+def _repeated_rows(frames: Frames, rows: DataFrame, n: int, reading: Reading, tables: Mapping[int, PlainTable]) -> DataFrame | None:
     """The rows (`inp`, `row`) of plain tables that say again what an earlier row of their id says; None if there are none.
 
     Raises:
         ReplayEventIdConflict: one id with two contents.
     """
-    named = rows.where(sql.col("inp").isin([place for place, _ in tables]))
-    ids = frames.keep(named.groupBy("inp", "num", "id").agg(sql.count("*").alias("times")).where("times > 1"))
+    named = rows.where(sql.col("inp").isin(list(tables)))
+    ids = frames.keep(frames.grouped(named, n, "inp", "num", "id").agg(sql.count("*").alias("times")).where("times > 1"))
     count = ids.agg(sql.sum("times")).collect()[0][0] or 0
     if not count:
         frames.release(ids)
@@ -174,7 +183,7 @@ def _repeated_rows(frames: Frames, rows: DataFrame, reading: Reading, tables: Se
     compared = frames.keep(frames.mapped(by_id, "repeats.compare", None, COMPARED))
     unlike = compared.where("differs >= 0").groupBy("inp").agg(sql.min("differs")).orderBy("inp").collect()
     if unlike:
-        raise _conflict(compared, unlike[0], dict(tables)[unlike[0][0]])
+        raise _conflict(compared, unlike[0], tables[unlike[0][0]])
     return compared.select("inp", "row")
 
 

@@ -143,7 +143,8 @@ class SparkEngineSession:
                 raise understood(note["refused"])
         counts = {note["part"]: note["rows"] for note in notes}
         facts = summed([note["counted"] for note in notes])
-        accounting = {name: replayed.facts.dispositions.get(name, 0) + facts["accounting"].get(name, 0) for name in DISPOSITIONS}
+        accounting: dict[str, int] = {name: replayed.facts.dispositions.get(name, 0) + facts["accounting"].get(name, 0)
+                                      for name in DISPOSITIONS}
         check_accounting(accounting, replayed.facts.events_read)
         rows = sum(counts.values())
         numbered = made.where("note IS NULL").drop("note").withColumn("row_no", sql.col("rank") + started(sql.col("part_"), counts))
@@ -164,7 +165,7 @@ class SparkEngineSession:
         made: list[tuple[str, str, ColumnType]] = []
         hidden = []
         for place, group in enumerate(task.closure.groups):
-            how = self._windowing(group, place, every, labelled, len(made))
+            how = self._windowing(group, every, labelled, len(made))
             computed = self._group(chosen.frame, how, wanted).repartition(parts, "row_no").withColumnRenamed("hidden", f"hidden{place}")
             rows = rows.join(computed, "row_no", "left")
             made += [(feature.column, column, feature.type) for feature, (column, _) in zip(group.features, how.made, strict=True)]
@@ -174,7 +175,7 @@ class SparkEngineSession:
         assembling = Assembling(task, labelled.types, replayed.facts.id_type, fields, tuple(made), tuple(hidden))
         return frames.mapped(by_leaf.drop("leaf_").sortWithinPartitions("row_no"), "assembling.assemble", assembling, LEAF)
 
-    def _windowing(self, group: Group, place: int, every: dict[Key, tuple[str, ColumnType]], labelled: Labelled, first: int) -> Windowing:
+    def _windowing(self, group: Group, every: dict[Key, tuple[str, ColumnType]], labelled: Labelled, first: int) -> Windowing:
         read = {feature.aggregation.argument for feature in group.features} | (group.where.names() if group.where else frozenset())
         fields = {key: column for key, column in every.items() if key[0] == group.source and key[1] in read}
         made = tuple((f"c{first + number}", kind_of(feature.type)) for number, feature in enumerate(group.features))

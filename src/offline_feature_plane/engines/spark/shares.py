@@ -1,6 +1,6 @@
 """What one task reads of the inputs: a file of a plain table, or a partition of a log; typed by the laws of `domain.extraction`.
 
-    share ──▶ batches ──▶ lowered ──▶ rows of EVENTS, then a note: what was left out, or why the share is refused
+share ──▶ batches ──▶ lowered ──▶ rows of EVENTS, then a note: what was left out, or why the share is refused
 """
 
 from __future__ import annotations
@@ -82,14 +82,15 @@ def read(reading: Reading, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         for number in batch.column(0).to_pylist():
             share = reading.shares[number]
             left_out: Counter[str] = Counter()
-            refused = None
+            refused, count = None, 0
             try:
                 rows = _read_table(share, reading) if isinstance(share, TableShare) else _read_log(share, reading, left_out)
                 for n, columns in rows:
                     yield make_batch(shape, n, {"inp": share.place, "share": number, "part": 0, "off": "", "num": 0, "id": "", **columns})
+                    count += n
             except OfsError as wrong:
                 refused = told(wrong)
-            yield make_batch(shape, 1, {"note": json.dumps({"share": number, "left_out": left_out, "refused": refused})})
+            yield make_batch(shape, 1, {"note": json.dumps({"share": number, "rows": count, "left_out": left_out, "refused": refused})})
 
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -246,14 +247,14 @@ def _pulled(work: Callable[[Callable[[Any], None]], None]) -> Iterator[Any]:
             thread.join(0.01)
 
 
-def shares_of(places: Sequence[tuple[int, PlainTable | RecordLog, int | None]]) -> tuple[TableShare | LogShare, ...]:
+def shares_of(places: Sequence[tuple[int, PlainTable | RecordLog, int]]) -> tuple[TableShare | LogShare, ...]:
     """Inputs in shares: (place in the order of topics, input, source of a table)."""
     found: list[TableShare | LogShare] = []
     for place, item, source in places:
         if isinstance(item, PlainTable):
             row = 0
             for number, file in enumerate(item.files):
-                found.append(TableShare(len(found), place, item, source or 0, number, row))
+                found.append(TableShare(len(found), place, item, source, number, row))
                 row += file.rows
         else:
             found += [LogShare(len(found) + at, place, piece) for at, piece in enumerate(item.by_partition())]

@@ -12,7 +12,7 @@ from pyspark.sql import functions as sql
 from offline_feature_plane.engines.spark.remote import mapped
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, GroupedData, SparkSession
 
     from offline_feature_plane.engines.spark.wire import Shape
 
@@ -57,9 +57,18 @@ class Frames:
         """Forget all frames."""
         self.release(*self._kept)
 
+    def without(self, frame: DataFrame, gone: DataFrame, rows: int, *keys: str) -> DataFrame:
+        """The rows, about so many, whose keys are not among others."""
+        parts = self.parts(rows)
+        return frame.repartition(parts, *keys).join(gone.repartition(parts, *keys), list(keys), "left_anti")
+
     def parts(self, rows: int) -> int:
         """In how many parts so many rows are worked on."""
         return max(1, -(-rows // self.sizes.task_rows))
+
+    def grouped(self, frame: DataFrame, rows: int, *keys: str) -> GroupedData:
+        """The frame by some columns, of about so many rows; in as many parts as everything else, whatever the session's default is."""
+        return frame.repartition(self.parts(rows), *keys).groupBy(*keys)
 
     def numbered(self, frame: DataFrame, name: str, rows: int, order: Sequence[str]) -> DataFrame:
         """The frame with the number of each row in an order that has no ties, from 0; kept. `rows`: about how many there are."""

@@ -34,7 +34,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Windowing:
-    """One group of a task: the place of its source, the columns of its key and of its fields, what its columns are called, a slab's rows."""
+    """One group of a task: the place of its source, the columns of its key and its fields, what its own are called, a slab's rows."""
 
     task: Task
     group: Group
