@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long lint bench handbook docs schemas lock clean
+.PHONY: demo test test-long lint bench bench-peers bench-limits handbook docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -22,6 +22,19 @@ lint: $(VENV)/ready                     ## style, types, floors
 
 bench: $(VENV)/ready                    ## floor, OFS and window SQL on 1 and 10 million simulated events
 	$(BIN)/python benchmarks/bench.py
+
+bench-peers: $(VENV)/ready .venv-peers/ready  ## the same features by Polars, pandas, PySpark and Feast beside OFS
+	$(BIN)/python benchmarks/bench.py --events 100000 1000000 10000000 --repeats 3 --peers polars pandas spark feast
+
+bench-limits: $(VENV)/ready             ## builds within limits of memory beside unlimited ones: 10 and 100 million events
+	$(BIN)/python benchmarks/bench.py --events 10000000 --repeats 3 --limits 1GB 4GB
+	$(BIN)/python benchmarks/bench.py --events 100000000 --repeats 1 --limits 4GB
+
+# PySpark and Feast want an older pandas, so they have an environment of their own; PySpark needs Java 17.
+.venv-peers/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers/requirements.txt
+	touch $@
 
 handbook: $(VENV)/ready                 ## build the published handbook slice and compare: make handbook DATA=DIR
 	$(BIN)/python examples/handbook/build.py --data $(DATA)
@@ -43,4 +56,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .bench
+	rm -rf $(VENV) .venv-peers demo .bench

@@ -1,8 +1,11 @@
-"""Floor, OFS and window SQL on simulated worlds: whole processes, side by side, medians and ratios.
+"""Floor, OFS, window SQL and, if they are asked for, its peers on simulated worlds: whole processes, side by side, medians and ratios.
 
-    python benchmarks/bench.py [--events 1000000 10000000] [--repeats 5] [--profile features.yaml]
+    python benchmarks/bench.py [--events 1000000 10000000] [--repeats 5] [--profile features.yaml] [--peers polars pandas spark feast]
+                               [--limits 1GB]
 
-Results go to `benchmarks/results/<profile>.json` with the facts of the machine, and are printed as a Markdown table.
+With limits, builds that may take only so much memory stand beside the unlimited one, and must make the same rows.
+Results go to `benchmarks/results/<profile>.json`, `peers.json` or `limits.json`, with the facts of the machine, beside those of other
+sizes that were measured on it, and are printed as a Markdown table.
 """
 
 from __future__ import annotations
@@ -16,18 +19,29 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from offline_feature_plane.arrow_types import settled_schema
+from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.corridor.verify import columns_of
 from offline_feature_plane.key_file import make_key
+from offline_feature_plane.leaves import settle
 from offline_feature_plane.simulation import World, write_files
 
 HERE = Path(__file__).parent
 SCRATCH = HERE.parent / ".bench"
+PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
+# Beyond, they would take many minutes, or more memory or disk than most machines have.
+MOST_EVENTS = {"floor": 10_000_000, "window_sql": 10_000_000, "polars": 10_000_000, "pandas": 1_000_000, "spark": 1_000_000,
+               "feast": 100_000}
 
 
 @dataclass(frozen=True)
@@ -39,10 +53,11 @@ class Timing:
     peak_mb: float
 
 
-def timed(command: list[str], cwd: Path) -> Timing:
-    """Run a command to its end and measure it with its children."""
+def timed(command: list[str], cwd: Path, environment: Mapping[str, str] | None = None) -> Timing:
+    """Run a command to its end and measure it with its children; `environment` adds to ours."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env={**os.environ, **(environment or {})})
     output = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
@@ -63,44 +78,80 @@ def prepare(events: int) -> Path:
     return folder
 
 
-def build(folder: Path, profile: str) -> Timing:
-    """`ofs build` from an empty store."""
+def build(folder: Path, profile: str, limit: str | None = None) -> Timing:
+    """`ofs build` from an empty store, within a limit of memory if there is one."""
     for name in ("store", "ledger.sqlite"):
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     intent = (HERE / "profile" / "intent.yaml").read_text().replace("features.yaml", profile)
     (folder / "intent.yaml").write_text(intent)
-    return timed([sys.executable, "-m", "offline_feature_plane", "build", "intent.yaml", "--json"], folder)
+    within = {} if limit is None else {"OFS_ENGINE__MEMORY_LIMIT": limit}
+    return timed([sys.executable, "-m", "offline_feature_plane", "build", "intent.yaml", "--json"], folder, within)
+
+
+def content_of(folder: Path) -> str:
+    """The content digest of the dataset of the last build."""
+    manifest = json.loads(next(folder.glob("store/*/ofs/manifests/*.json")).read_bytes())
+    return str(manifest["core"]["content_digest"])
 
 
 def finished(folder: Path) -> Path:
-    """The finished table of the last build as an uncompressed Arrow file, for the floor."""
+    """The finished table of the last build as an uncompressed Arrow file, as it is before it is written, for the floor."""
     target = folder / "finished.arrow"
-    parts = sorted(folder.glob("store/*/ofs/datasets/*/*/*.parquet"))
-    with pq.ParquetFile(parts[0]) as first, pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, first.schema_arrow) as out:
-        for part in parts:
+    (manifest,) = folder.glob("store/*/ofs/manifests/*.json")
+    columns = columns_of(DatasetManifest.model_validate_json(manifest.read_bytes()))
+    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, settled_schema(columns)) as out:
+        for part in sorted(folder.glob("store/*/ofs/datasets/*/*/*.parquet")):
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(131_072):
-                    out.write_batch(batch)
+                    out.write_batch(settle(columns, pa.Table.from_batches([batch])))
     return target
 
 
-def measure(events: int, repeats: int, profile: str) -> dict[str, Timing]:
+def peer(name: str, folder: Path) -> Timing:
+    """The same features by another library, in the environment that has it; Feast gets finished ones, which it joins."""
+    if name == "feast":
+        script, made = str(HERE / "peers" / "feast_join.py"), folder / "feast"
+        if not made.exists():
+            made.mkdir()
+            timed([str(PEERS_PYTHON), script, "cut", "transactions.parquet", "finished.arrow", "feast"], folder)
+        return timed([str(PEERS_PYTHON), script, "join", "transactions.parquet", "feast", "feast.parquet"], folder)
+    python = PEERS_PYTHON if name == "spark" else Path(sys.executable)
+    return timed([str(python), str(HERE / "peers" / f"{name}_windows.py"), "transactions.parquet", "chargebacks.parquet",
+                  f"{name}.parquet"], folder)
+
+
+def measure(events: int, repeats: int, profile: str, peers: Sequence[str], limits: Sequence[str]) -> dict[str, Timing]:
     """Medians of every subject; the subjects take turns so that a slow moment of the machine hits all of them."""
     folder = prepare(events)
     build(folder, profile)  # compiles what is not compiled yet
-    table, manifest = finished(folder), folder / "manifest.json"
-    shutil.copy(next(folder.glob("store/*/ofs/manifests/*.json")), manifest)
-    found: dict[str, list[Timing]] = {}
+    content = content_of(folder)
+    subjects: dict[str, Callable[[], Timing]] = {}
+    if events <= MOST_EVENTS["floor"]:
+        table, manifest = finished(folder), folder / "manifest.json"
+        shutil.copy(next(folder.glob("store/*/ofs/manifests/*.json")), manifest)
+        subjects["floor"] = lambda: timed([sys.executable, str(HERE / "floor.py"), "transactions.parquet", str(table), str(manifest),
+                                           "floor"], folder)
+    subjects["ofs"] = lambda: build(folder, profile)
+    subjects |= {f"ofs within {limit}": partial(build_alike, folder, profile, limit, content) for limit in limits}
+    if profile == "features.yaml" and not limits and events <= MOST_EVENTS["window_sql"]:
+        subjects["window_sql"] = lambda: timed([sys.executable, str(HERE / "window_sql.py"), "transactions.parquet", "chargebacks.parquet",
+                                                "sql.parquet"], folder)
+    subjects |= {name: partial(peer, name, folder) for name in peers if events <= MOST_EVENTS[name]}
+    found: dict[str, list[Timing]] = {name: [] for name in subjects}
     for _ in range(repeats):
-        shutil.rmtree(folder / "floor", ignore_errors=True)
-        found.setdefault("floor", []).append(
-            timed([sys.executable, str(HERE / "floor.py"), "transactions.parquet", str(table), str(manifest), "floor"], folder))
-        found.setdefault("ofs", []).append(build(folder, profile))
-        if profile == "features.yaml":
-            found.setdefault("window_sql", []).append(
-                timed([sys.executable, str(HERE / "window_sql.py"), "transactions.parquet", "chargebacks.parquet", "sql.parquet"], folder))
+        for name, run in subjects.items():
+            shutil.rmtree(folder / "floor", ignore_errors=True)
+            found[name].append(run())
     return {name: middle(runs) for name, runs in found.items()}
+
+
+def build_alike(folder: Path, profile: str, limit: str, content: str) -> Timing:
+    """`ofs build` within a limit, which must make the rows that are made without."""
+    found = build(folder, profile, limit)
+    if content_of(folder) != content:
+        sys.exit(f"within {limit} the rows are others")
+    return found
 
 
 def middle(runs: list[Timing]) -> Timing:
@@ -117,27 +168,45 @@ def machine() -> dict[str, str]:
             **{name: version(name) for name in ("duckdb", "pyarrow", "numba", "numpy")}}
 
 
+def name_of(chosen: argparse.Namespace) -> str:
+    """What the results are called."""
+    return "limits" if chosen.limits else "peers" if chosen.peers else Path(chosen.profile).stem
+
+
 def main() -> None:
     """Measure, print, write down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--profile", default="features.yaml", choices=["features.yaml", "labelled.yaml"])
+    parser.add_argument("--peers", nargs="*", default=[], choices=["polars", "pandas", "spark", "feast"])
+    parser.add_argument("--limits", nargs="*", default=[])
     chosen = parser.parse_args()
-    result: dict[str, object] = {"machine": machine(), "profile": chosen.profile, "repeats": chosen.repeats, "sizes": {}}
+    here = HERE / "results" / f"{name_of(chosen)}.json"
+    result: dict[str, Any] = {"machine": machine(), "profile": chosen.profile, "sizes": {}}
+    known = json.loads(here.read_bytes()) if here.exists() else {}
+    if {**known, "sizes": {}} == result:
+        result = known  # more sizes, measured on the same machine
     print("| events | subject | wall s | CPU s | peak MB | ÷ floor |\n|---:|---|---:|---:|---:|---:|")
     for events in chosen.events:
-        timings = measure(events, chosen.repeats, chosen.profile)
-        floor = timings["floor"].wall_s
-        ratios = {"ofs_over_floor": timings["ofs"].wall_s / floor}
-        if "window_sql" in timings:
-            ratios["duckdb_sql_over_ofs"] = timings["window_sql"].wall_s / timings["ofs"].wall_s
-        result["sizes"] |= {str(events): {"timings": {name: asdict(timing) for name, timing in timings.items()}, "ratios": ratios}}  # type: ignore[operator]
+        timings = measure(events, chosen.repeats, chosen.profile, chosen.peers, chosen.limits)
+        result["sizes"][str(events)] = {"repeats": chosen.repeats, "timings": {name: asdict(one) for name, one in timings.items()},
+                                        "ratios": ratios(timings)}
+        floor = timings.get("floor")
         for name, timing in timings.items():
             print(f"| {events:,} | {name} | {timing.wall_s:.1f} | {timing.cpu_s:.1f} | {timing.peak_mb:,.0f} "
-                  f"| {timing.wall_s / floor:.2f} |")
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / f"{Path(chosen.profile).stem}.json").write_text(json.dumps(result, indent=2) + "\n")
+                  f"| {'' if floor is None else f'{timing.wall_s / floor.wall_s:.2f}'} |")
+    here.parent.mkdir(exist_ok=True)
+    here.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def ratios(timings: Mapping[str, Timing]) -> dict[str, float]:
+    """Wall times against each other."""
+    ours = timings["ofs"].wall_s
+    over_floor = {"ofs_over_floor": ours / timings["floor"].wall_s} if "floor" in timings else {}
+    called = {"window_sql": "duckdb_sql"}
+    return over_floor | {f"{called.get(name, name.replace(' ', '_'))}_over_ofs": one.wall_s / ours
+                         for name, one in timings.items() if name not in {"floor", "ofs"}}
 
 
 if __name__ == "__main__":

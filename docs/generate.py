@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from plot import plot
 
 from offline_feature_plane.cli.commands import every_command
 from offline_feature_plane.contracts.schemas import schema_texts, without_citations
@@ -108,7 +110,7 @@ def pages() -> dict[str, str]:
              f"{REFERENCE}/codes.md": codes(), f"{REFERENCE}/aggregations.md": aggregations(), f"{REFERENCE}/label-rules.md": rules(),
              f"{REFERENCE}/dispositions.md": dispositions(), f"{REFERENCE}/contracts.md": contracts(),
              "docs/mutants.md": mutants(),
-             "docs/benchmarks.md": between(ROOT / "docs/benchmarks.md", TABLE, results())}
+             "docs/benchmarks.md": between(ROOT / "docs/benchmarks.md", TABLE, results()), "docs/benchmarks.svg": results_plot()}
     return found | {f"src/offline_feature_plane/contracts/schemas/{name}": text for name, text in schema_texts().items()}
 
 
@@ -261,19 +263,36 @@ def _kind(spec: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one return per kin
 
 
 def results() -> str:
-    """The benchmark results as tables, one for each profile."""
+    """The benchmark results as tables, one for each file of them."""
     lines: list[str] = []
-    for path in sorted((ROOT / "benchmarks/results").glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+    for found in measured():
         facts = ", ".join(f"{name} {value}" for name, value in found["machine"].items())
-        lines += [f"### Profile `{found['profile']}`\n", f"Medians of {found['repeats']} runs. {facts}.\n",
-                  "| events | subject | wall s | CPU s | peak MB | ÷ floor |", "|---:|---|---:|---:|---:|---:|"]
+        lines += [f"### {found['title']}\n", f"{facts}.\n", "| events | subject | wall s | CPU s | peak MB | ÷ floor |",
+                  "|---:|---|---:|---:|---:|---:|"]
         for events, size in found["sizes"].items():
-            floor = size["timings"]["floor"]["wall_s"]
+            floor = size["timings"].get("floor", {}).get("wall_s", math.nan)
             lines += [f"| {int(events):,} | {subject} | {one['wall_s']:.1f} | {one['cpu_s']:.1f} | {one['peak_mb']:,.0f} "
-                      f"| {one['wall_s'] / floor:.2f} |" for subject, one in size["timings"].items()]
-        lines.append("")
+                      f"| {one['wall_s'] / floor:.2f} |".replace("nan", "") for subject, one in size["timings"].items()]
+        runs = sorted({size["repeats"] for size in found["sizes"].values()})
+        lines.append(f"\nMedians of {' or '.join(map(str, runs))} run{'s' if runs != [1] else ''}.\n")
     return "\n".join(lines) or "There are no results here yet: run `make bench`, then `make docs`.\n"
+
+
+def measured() -> list[dict[str, Any]]:
+    """What `benchmarks/bench.py` has written, each with a title."""
+    titles = {"features": "Floor, OFS and window SQL", "labelled": "With label rates", "peers": "Beside others", "limits": "Within limits"}
+    files = sorted((ROOT / "benchmarks/results").glob("*.json"))
+    return [json.loads(path.read_bytes()) | {"title": titles.get(path.stem, path.stem)} for path in files]
+
+
+def results_plot() -> str:
+    """Time over events of every subject that was measured with the usual profile."""
+    lines: dict[str, dict[float, float]] = {}
+    for found in measured():
+        for events, size in found["sizes"].items() if found["profile"] == "features.yaml" else ():
+            for subject, one in size["timings"].items():
+                lines.setdefault(subject, {}).setdefault(float(events), one["wall_s"])
+    return plot({name: sorted(points.items()) for name, points in lines.items()}, "events", "seconds")
 
 
 def between(path: Path, marks: tuple[str, str], text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import sys
 import time
@@ -18,11 +19,13 @@ from offline_feature_plane.ledger.postgres.address import address_from, is_addre
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.plain_files import is_private
-from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore
+from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Spent
 from offline_feature_plane.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_IO = Path("/proc/self/io")
 
 
 class SystemClock:
@@ -35,6 +38,16 @@ class SystemClock:
     def sleep_us(self, span_us: int) -> None:
         """Wait."""
         time.sleep(span_us / 1e6)
+
+
+def spent() -> Spent:
+    """What this process has used, as Linux counts it; elsewhere CPU time and memory only."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    counts: dict[str, int] = {}
+    with suppress(OSError, ValueError):
+        counts = {name: int(count) for name, count in (line.split(": ") for line in _IO.read_text().splitlines())}
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return Spent(int((usage.ru_utime + usage.ru_stime) * 1e6), usage.ru_maxrss * unit, counts.get("rchar", 0), counts.get("wchar", 0))
 
 
 def open_ledger(place: str, clock: Clock) -> Ledger:

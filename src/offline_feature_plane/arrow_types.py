@@ -68,6 +68,22 @@ def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema([pa.field(column.name, arrow_type(column.type), nullable=column.nullable) for column in columns])
 
 
+def settled_type(kind: ColumnType) -> pa.DataType:
+    """What carries a column on its way through a build: the type of `arrow_type`, but decimals in 64 bits, as data files have them."""
+    return pa.decimal64(kind.precision, kind.scale) if kind.kind == "decimal" else _PLAIN[kind.kind]
+
+
+def settled_schema(columns: Sequence[Column]) -> pa.Schema:
+    """The schema of a dataset's columns on their way through a build."""
+    return pa.schema([pa.field(column.name, settled_type(column.type), nullable=column.nullable) for column in columns])
+
+
+def settled_decimals(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Scaled integers as a decimal64 array, without a copy; arguments as `decimal_array`."""
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(settled_type(kind), len(scaled), [bitmap, pa.py_buffer(scaled)])
+
+
 def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Scaled integers as a decimal128 array, without a Python object per value.
 

@@ -1,7 +1,7 @@
 """From Arrow record batches of any shape to leaf digests: batches become settled chunks of our own types, chunks become leaves.
 
 An engine may hand over slices, dictionaries, large or view strings, instants of any unit and zone, or wider integers; one dataset has one
-Arrow type per column (`arrow_types`), and the declared type decides (`decisions.md` F). What cannot be carried exactly is refused.
+type per column (`arrow_types.settled_type`), and the declared type decides (`decisions.md` F). What cannot be carried exactly is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_schema, arrow_type, scaled_integers
+from offline_feature_plane.arrow_types import settled_schema, settled_type
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
 from offline_feature_plane.kernels import leafhash
@@ -51,13 +51,13 @@ def chunks_of(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], rows
 
 
 def settle(columns: Sequence[Column], chunk: pa.Table) -> pa.RecordBatch:
-    """One chunk as contiguous arrays of exactly the declared Arrow types.
+    """One chunk as contiguous arrays of exactly the types of `settled_type`.
 
     Raises:
         ColumnsBroken: a type that cannot carry the declared one, a value that does not fit, or a null in a column that has none.
     """
     arrays = [_settled(column, chunk.column(index)) for index, column in enumerate(columns)]
-    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
+    return pa.RecordBatch.from_arrays(arrays, schema=settled_schema(columns))
 
 
 def leaves_of(columns: Sequence[Column], chunk: pa.RecordBatch, leaf_rows: int = LEAF_ROWS) -> list[Leaf]:
@@ -78,7 +78,7 @@ def _joined(columns: Sequence[Column], held: list[pa.RecordBatch]) -> pa.Table:
 
 
 def _settled(column: Column, values: pa.ChunkedArray) -> pa.Array:
-    wanted = arrow_type(column.type)
+    wanted = settled_type(column.type)
     if not _carries(column.type, values.type):
         raise ColumnsBroken(f"column {column.name} came as {values.type}; {column.type} is declared")
     try:
@@ -110,7 +110,7 @@ def _carries(kind: ColumnType, given: pa.DataType) -> bool:
         return bool(pa.types.is_decimal(given))
     if kind.kind == "timestamp":
         return bool(pa.types.is_timestamp(given))
-    return bool(given == arrow_type(kind))
+    return bool(given == settled_type(kind))
 
 
 def _digest(column: Column, values: pa.Array) -> str:
@@ -119,7 +119,7 @@ def _digest(column: Column, values: pa.Array) -> str:
         if kind == "string":
             return leafhash.hash_strings(*_text_buffers(values), valid)
         if kind == "decimal":
-            return leafhash.hash_decimals(_scaled(values, valid), column.type.precision, valid)
+            return leafhash.hash_decimals(_numbers(values, np.int64), column.type.precision, valid)
         if kind == "float64":
             return leafhash.hash_floats(_numbers(values, np.float64), valid)
         if kind == "bool":
@@ -141,14 +141,6 @@ def _bits(buffer: pa.Buffer, offset: int, n: int) -> npt.NDArray[np.bool_]:
 
 def _numbers(values: pa.Array, kind: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.frombuffer(values.buffers()[1], dtype=kind)[values.offset:values.offset + len(values)]
-
-
-def _scaled(values: pa.Array, valid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.int64]:
-    low, high = scaled_integers(values), np.frombuffer(values.buffers()[1], dtype=np.int64)[1::2][values.offset:values.offset + len(values)]
-    unlike = high != low >> 63
-    if (unlike if valid is None else unlike & valid).any():
-        raise ValueError("a decimal has more than 18 digits")
-    return low
 
 
 def _text_buffers(values: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:

@@ -48,7 +48,8 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
         budget, names = _budget(path, stream), set(_names(stream))
         if missing := [name for name in (*columns, *dictionary) if name not in names]:
             raise ValueError(f"it has no column {missing[0]}")
-        with pq.ParquetFile(stream, read_dictionary=_codable(stream, dictionary), pre_buffer=True) as file:
+        # what is buffered ahead would stay until the file is closed: all of it
+        with pq.ParquetFile(stream, read_dictionary=_codable(stream, dictionary), pre_buffer=False) as file:
             rows = _FIRST_ROWS
             for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=True):
                 found: dict[str, Any] = {name: batch.column(name) for name in columns}

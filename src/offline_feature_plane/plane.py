@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store
+from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
@@ -33,6 +31,7 @@ from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import keep_plan
 from offline_feature_plane.corridor.rebuilding import Rebuilding, rebuild
+from offline_feature_plane.corridor.receipts import StepCost
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
@@ -44,10 +43,11 @@ from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
-from offline_feature_plane.corridor.workfolders import collect_work
+from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
+    DatasetNotFound,
     OfsError,
     RunNotFound,
     RunScopeInvalid,
@@ -67,7 +67,6 @@ Intent = str | Path | Mapping[str, Any]
 Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
-_LOOKS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class Plane:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
         machine = self._machine(hear, is_needed=True)
-        with self._scratch() as folder:
+        with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
     def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None) -> Built:
@@ -174,14 +173,14 @@ class Plane:
             raise
         ready = self.clock.now_us()
         machine = self._machine(hear, is_needed=recompute or not self.inputs.is_published(planned.platform_run_id, planned.dm_id))
-        before = {"plan": (ready - began) / 1e6, "kernels": (self.clock.now_us() - ready) / 1e6}
+        before = {"plan": StepCost((ready - began) / 1e6), "kernels": StepCost((self.clock.now_us() - ready) / 1e6)}
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and self.inputs.is_published(planned.platform_run_id, planned.dm_id):
-            with self._scratch() as folder:
+            with look(Path(self.settings.work)) as folder:
                 built = compute_again(planned, ports, machine, folder, hear)
         else:
             built = build_dataset(planned, ports, machine, self._worker(), hear)
-        return replace(built, timings={**before, **built.timings})
+        return replace(built, costs={**before, **built.costs})
 
     # --- operating ------------------------------------------------------------------------------------------
 
@@ -283,7 +282,7 @@ class Plane:
             DatasetNotFound: no such dataset. DatasetRetired: its data has expired.
             DigestMismatch: a file is gone, or not the published one.
         """
-        opened = open_published(self.manifest(ref), self.store, Path(self.settings.work) / "copies")
+        opened = open_published(self.manifest(ref), self.store, hold_copies(Path(self.settings.work), self.store))
         for notice in opened.notices:
             warnings.warn(notice, stacklevel=2)
         return opened
@@ -291,7 +290,7 @@ class Plane:
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
         raw, key = find_manifest(ref, self.store, self.settings.run_scope)
-        with self._scratch() as folder:
+        with look(Path(self.settings.work)) as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
     # --- keeping --------------------------------------------------------------------------------------------
@@ -300,12 +299,16 @@ class Plane:
         """Retire a dataset: its meaning is not built again, and with `expire_data` its data may be collected. Neither can be taken back.
 
         Raises:
-            DatasetNotFound: no such dataset. ManifestInvalid, DigestMismatch: it is not the one that was published.
-            SchemaInvalid: a blank reason.
+            DatasetNotFound: no such dataset, or only the beginning of its id. ManifestInvalid, DigestMismatch: it is not the one that was
+                published. SchemaInvalid: a reason that is not a line of text.
         """
         raw, key = find_manifest(ref, self.store, self.settings.run_scope)
+        manifest = authenticate(raw, key, self.store)
+        if Path(ref).stem != manifest.dataset_manifest_id:  # a slip of the hand must not retire another one
+            raise DatasetNotFound(f"{ref!a} is only the beginning of {manifest.dataset_manifest_id}, and what is retired stays retired.",
+                                  fix="Give the whole id.")
         name, source = self.inputs.actor
-        return retire_dataset(authenticate(raw, key, self.store), raw, self.store, self.clock, Actor(name=name, source=source),
+        return retire_dataset(manifest, raw, self.store, self.clock, Actor(name=name, source=source),
                               reason=reason, expire_data=expire_data)
 
     def collect(self, *, apply: bool, progress: Progress | None = None) -> Collection:
@@ -315,7 +318,8 @@ class Plane:
             StorageIoFailure: the store failed; what was removed before is gone.
         """
         found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
-        return replace(found, items=(*found.items, *collect_work(Path(self.settings.work), apply=apply)))
+        work = Path(self.settings.work)
+        return replace(found, items=(*found.items, *collect_work(work, apply=apply), *collect_copies(work, apply=apply)))
 
     def check_ledger(self, *, progress: Progress | None = None) -> LedgerReport:
         """Check every run's history, and hold the runs of this plane's scope against their commit records. Nothing is written.
@@ -371,24 +375,11 @@ class Plane:
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
         return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
-                       library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19])
+                       library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
 
     def _worker(self) -> Worker:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
-
-    @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """A name for a work folder, created when needed; removed afterwards, with every new empty folder above it."""
-        folder = Path(self.settings.work) / f"look-{os.getpid()}-{next(_LOOKS)}"
-        missing = [one for one in folder.parents if not one.exists()]
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # somebody else works there by now
-                for parent in missing:
-                    parent.rmdir()
 
 
 def warm_kernels() -> float:

@@ -45,7 +45,7 @@ class Spread(AggregationKind):
 class SpreadReducer(Reducer[None]):
     """Looks at every slot of every window."""
 
-    needs_integers = True
+    needs_numbers = True
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:
         """Greatest − least of the marked slots."""

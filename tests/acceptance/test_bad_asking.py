@@ -163,7 +163,7 @@ SHORT = [
     Case("blank profile", 2, "FEATURE_PROFILE_UNRESOLVED", setting("intent", "features", ""), ("$.features",)),
     # the profile
     Case("aggregation that does not exist", 2, "AGGREGATION_UNSUPPORTED",
-         setting("profile", "groups.customer.features.n", "median(amount)"), ("median",)),
+         setting("profile", "groups.customer.features.n", "geometric_mean(amount)"), ("geometric_mean",)),
     Case("mean of text", 2, "AGGREGATION_UNSUPPORTED",
          setting("profile", "groups.customer.features.n", "mean(terminal_id)"),
          ("features.yaml:", "$.groups.customer.features.n", "string")),

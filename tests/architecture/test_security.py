@@ -172,6 +172,8 @@ OPENERS = {
     "corridor/parts.py": "the build's own new files; published ones after they were hashed",
     "corridor/stage.py": "the build's own new file",
     "key_file.py": "a new key, exclusively",
+    "engines/local/history/places.py": "the build's own files in its work folder",
+    "engines/local/sizes.py": "what the kernel says of this container's memory", "adapters.py": "what the kernel counts of this process",
     "cli/showing.py": "a new pin, exclusively",
     "cli/starting.py": "the new files of a plane, exclusively",
     "cli/output.py": "the null device", "__main__.py": "the null device",

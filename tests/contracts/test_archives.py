@@ -17,7 +17,9 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.reading import read_events
+from offline_feature_plane.engines.local.history.places import Memory
+from offline_feature_plane.engines.local.history.storing import store_events
+from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import (
     EventSchemaMissingFields,
     RefScopeInvalid,
@@ -52,6 +54,12 @@ def task(*sources):
 def pin(root, topic="transaction"):
     """Pin an archive's topic."""
     return ArchiveSource({topic: ArchiveMapping(root)}).pin(topic)
+
+
+def read_events(connection, inputs, wanted):
+    """All events of some inputs in memory, and what is told of them."""
+    history, facts = store_events(connection, inputs, wanted, Memory(), fit(wanted, 0, 10**9))
+    return replace(history.window(0, history.n), ids=history.ids.slice(0, history.n)), facts
 
 
 def read(root, ranges=None, sources=(TX,), scenarios=()):

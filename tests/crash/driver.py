@@ -174,12 +174,14 @@ def watch(pid: int, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve() -> None:
-    """Answer orders, one JSON document a line, until nobody asks any more."""
+    """Answer orders, one JSON document a line, until nobody asks any more; processes that nobody waited for end then."""
     plane.warm_kernels()
+    started: set[int] = set()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
             answer = os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])
+            started.discard(order["wait"])
         else:
             answer = os.fork()
             if answer == 0 and "disk_kb" in order:
@@ -188,7 +190,11 @@ def serve() -> None:
                 begin(order)
             if "trace" in order:
                 answer = watch(answer, order)
+            else:
+                started.add(answer)
         print(json.dumps(answer), flush=True)  # noqa: T201 - the answer
+    for pid in started:
+        os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_a_publication_that_ends_at_any_call_is_finished(processes: Processes, p
 def test_a_build_that_ends_at_any_call_is_finished(processes: Processes, place: Path, origin: Origin, stride: int) -> None:
     """A whole `ofs build`: at each of its calls, with each ending; failures are typed, and the same command ends well (R4, R5)."""
     wrongs = list[str]()
-    assert len(origin.calls) > 500
+    assert len(origin.calls) > 450
     for at, ending in every(len(origin.calls), stride):
         case = origin.copy(place / "case")
         found = processes.stopped(case, *BUILD, under="disk", at=at, ending=ending)
@@ -116,6 +116,37 @@ def test_a_disk_that_cannot_be_read_accuses_nobody(processes: Processes, place: 
             wrongs.append(f"{command} at {found.calls[at:at + 1]}: {found.code} {words} {(case / 'stderr.build').read_text()}: {wrong}")
         shutil.rmtree(case)
     shutil.rmtree(built)
+    assert not wrongs, "\n".join(wrongs)
+
+
+@pytest.mark.parametrize("stride", [1_291, pytest.param(5, marks=pytest.mark.long)])
+def test_a_build_over_files_that_ends_at_any_call_is_finished(processes: Processes, place: Path, origin: Origin, stride: int) -> None:
+    """As above, with events in files of the work folder: at each call that changes them or reads them, and nothing of them stays."""
+    def small(folder: Path) -> Path:
+        settings = origin.copy(folder) / "plane.yaml"
+        settings.write_text(settings.read_text().replace("engine:\n", "engine:\n  memory_limit: 100MB\n"))
+        return folder
+    undisturbed = small(place / "undisturbed")
+    changing = processes.stopped(undisturbed, *BUILD, under="disk").calls
+    assert any("/scratch/events" in call for call in changing)
+    shutil.rmtree(undisturbed)
+    reading = processes.stopped(small(undisturbed), *BUILD, under="disk", reading=True).calls
+    shutil.rmtree(undisturbed)
+    cases = [*((at, ending, False) for at, ending in every(len(changing), 1)), *((at, "EIO", True) for at in range(len(reading)))]
+    wrongs = list[str]()
+    for at, ending, reads in cases[::stride]:
+        case = small(place / "case")
+        found = processes.stopped(case, *BUILD, under="disk", at=at, ending=ending, reading=reads)
+        words = (case / "stdout.build").read_text()
+        try:
+            check_ending(found.code, ending, words)
+            assert processes.call(case, *BUILD, name="again") == 0, (case / "stdout.again").read_text()
+            assert check_order(case) == {"DONE": 1, "manifests": 1}
+            assert core_of(case) == origin.core
+            assert list((case / "disk/work").iterdir()) == []
+        except (AssertionError, OfsError) as wrong:
+            wrongs.append(f"{ending} at {(reading if reads else changing)[at]}: {found.code} {words}: {wrong}")
+        shutil.rmtree(case)
     assert not wrongs, "\n".join(wrongs)
 
 

@@ -73,6 +73,8 @@ PROFILE = {
          "windows": ["30d"], "features": {
             "bad": "label_count(fraud, YES)", "rate": {"agg": "label_rate(fraud, YES, 'MAY BE')", "empty": 0},
             "sure": "label_rate(fraud, YES, of: resolved)"}},
+        {"name": "kinds", "version": "v1", "source": "payment", "key": ["card"], "features": {"n": "count()"}, "windows": [
+            "last_5", "calendar(day, Europe/Paris)", "calendar(week, UTC)", "tumbling(1d)", "session(30m, max: 12h)"]},
         {"name": "logins", "version": "v1", "source": "login", "key": ["card"], "where": "ok", "windows": ["1h"],
          "features": {"tries": {"agg": "sum(tries)", "meaning": "How often someone tried."}}}],
     "row_features": {"night": "hour(ts, 'Europe/Paris') < 6", "place": "coalesce(city, 'none')", "wait": "seconds_between(ts, since)"},
@@ -80,6 +82,7 @@ PROFILE = {
                 "whose": "spend.first_lifetime"},
     "feature_sets": [{"id": "all", "version": "v3", "groups": ["spend@v1", "shop@v2", "logins@v1"],
                       "row_features": ["night", "place", "wait"], "derived": ["share", "much", "whose"]},
+                     {"id": "windows", "version": "v1", "groups": ["kinds@v1"]},
                      {"id": "few", "version": "v1", "groups": ["logins@v1"], "row_features": ["place"]}],
 }
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from offline_feature_plane.domain.resolution import RULES, Assertion, eligible, 
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.events import Events
-from offline_feature_plane.engines.local.labels import STATUSES, ResolvedLabels, resolve_labels
+from offline_feature_plane.engines.local.labels import STATUSES, resolve_labels
 from offline_feature_plane.errors import (
     LabelPolicyInvalid,
     LabelStoreUnavailable,
@@ -80,11 +81,12 @@ def write(folder: Path, assertions, name="labels.parquet", *, chunk=None):
     return path
 
 
-def run(folder: Path, raw, events, task) -> ResolvedLabels:
-    """Pin and resolve a label file the way a build does."""
+def run(folder: Path, raw, events, task):
+    """Pin and resolve a label file the way a build does: facts, and what holds of every event."""
     table = pin_labels(mapping_from(raw, "chargeback"), folder)
     with open_connection(folder) as connection:
-        return resolve_labels(connection, [table], events, task)
+        resolved = resolve_labels(connection, [table], events, task)
+    return SimpleNamespace(facts=resolved.facts, types=resolved.over(0, events.n))
 
 
 def answer(found, position):

@@ -19,8 +19,8 @@ from offline_feature_plane.testing.drawing import draw_world
 
 INT = ColumnType("int64")
 EXPRESSION = Expression("1", Literal(1, INT))
-CALL = Aggregation("f", "x", "label", ("A",), of_resolved=True, version="v2")
-FEATURE = Feature("g__f_1d", CALL, Window("sliding", "1d", 5), INT, "0", "card", "words", "approximate")
+CALL = Aggregation("f", "x", "label", ("A",), of_resolved=True, version="v2", condition=EXPRESSION, share="0.5")
+FEATURE = Feature("g__f_1d", CALL, Window("session", "1d", 5, 7, "day", "UTC", 2), INT, "0", "card", "words", "approximate")
 GROUP = Group("g", "v1", "s", ("x",), EXPRESSION, False, 3, "group", (FEATURE,))
 SOURCE = Source("s", ("s",), (Field("x", INT, ("a", "x"), True, "1", "half_even", "card"),))
 FULL = Closure("p", "r", "set", "v1", (SOURCE,), (GROUP,), (Computed("c", EXPRESSION, INT, "card", "words"),), ())
@@ -79,6 +79,9 @@ def test_later_members_are_left_out_at_their_default():
     """Closures from before a member existed keep their bytes."""
     told = describe(changed(FULL, "v1", "exact"))["groups"][0]["features"][0]
     assert "numeric_class" not in told
+    window = replace(FEATURE, window=Window("sliding", "1d", 5))
+    assert describe(replace(FULL, groups=(replace(GROUP, features=(window,)),)))["groups"][0]["features"][0]["window"] == {
+        "kind": "sliding", "label": "1d", "length_us": 5}
     assert "version" not in told["aggregation"]
 
 

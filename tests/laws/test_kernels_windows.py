@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane.domain.aggregations import nearest_root
 from offline_feature_plane.kernels import grouprun
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
+from offline_feature_plane.kernels.windows import Latest, Session, Since, Sliding, Tumbling, Window
 
 GREATEST = 2**63 - 1
 
@@ -28,7 +31,7 @@ class World:
     is_row: list[bool]
     current: bool
     delay: int
-    windows: list[int | None]
+    windows: list[Window]
     numbers: list[int | None]
     floats: list[float | None]
     changes: list[tuple[int, int, int, int]]
@@ -36,18 +39,47 @@ class World:
     block: int = 1 << 15
 
 
-def window_of(world: World, row: int, length: int | None, *, own: bool = True) -> list[int]:
-    """The positions of a row's window by the definition: T − d − w < ts ≤ T − d, before the row if d = 0, itself iff `current`."""
-    found = []
-    for i, ts in enumerate(world.ts):
-        if not world.is_event[i] or world.key[i] != world.key[row]:
-            continue
-        late_enough = length is None or ts > world.ts[row] - world.delay - length
-        early_enough = ts <= world.ts[row] - world.delay
-        before = world.delay > 0 or i < row or (i == row and world.current and own)
-        if late_enough and early_enough and before:
-            found.append(i)
-    return found
+def window_of(world: World, row: int, window: Window) -> list[int]:
+    """The positions of a row's window by the definition: of what it sees, ts ≤ T − d, before the row if d = 0, itself iff `current`."""
+    upper = world.ts[row] - world.delay
+    seen = [i for i, ts in enumerate(world.ts) if world.is_event[i] and world.key[i] == world.key[row] and ts <= upper
+            and (world.delay > 0 or i < row or (i == row and world.current))]
+    return [seen[place] for place in places_of(window, upper, [world.ts[i] for i in seen])]
+
+
+def places_of(window: Window, upper: int, seen: list[int]) -> list[int]:
+    """Which of the instants seen up to T − d a window holds, each judged by itself."""
+    match window:
+        case Sliding(length_us=length):
+            return [i for i, ts in enumerate(seen) if length is None or ts > upper - length]
+        case Latest(events=events):
+            return [i for i in range(len(seen)) if len(seen) - i <= events]
+        case Since(starts=starts):
+            start = max((at for at in starts.tolist() if at <= upper), default=None)
+            return [i for i, ts in enumerate(seen) if start is None or ts >= start]
+        case Tumbling(length_us=length):
+            end = next(at for at in range(upper, upper - length, -1) if at % length == 0)
+            return [i for i, ts in enumerate(seen) if end - length <= ts < end]
+        case Session(gap_us=gap, most_us=most):
+            pauses = [later - ts for ts, later in itertools.pairwise([*seen, upper])]
+            return [i for i, ts in enumerate(seen) if ts > upper - most and max(pauses[i:]) < gap]
+
+
+def deviation(values: list[Fraction]) -> float | None:
+    """The root of the sample variance, which is rounded to 53 bits whatever its size."""
+    if len(values) < 2:
+        return None
+    mean = sum(values) / len(values)
+    return nearest_root(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def quantile(ordered: list[Fraction], share: Fraction, unit: int) -> float | None:
+    """The value at place (n − 1) · share, between two of them in proportion."""
+    if not ordered:
+        return None
+    place = share * (len(ordered) - 1)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return float((low + (place - math.floor(place)) * (high - low)) / unit)
 
 
 def status_at(world: World, event: int, instant: int) -> tuple[int, int]:
@@ -61,17 +93,23 @@ def expect(world: World, row: int, request: FeatureRequest, values: list[Any] | 
     """The value of one feature for one row, or None."""
     if world.key[row] < 0:
         return None
-    length = world.windows[request.window]
-    inside = window_of(world, row, length)
-    before = window_of(world, row, length, own=False)
+    inside = window_of(world, row, world.windows[request.window])
+    before = [i for i in inside if i != row]
     present = [values[i] for i in inside if values[i] is not None] if values is not None else inside
-    statuses = [status_at(world, i, world.ts[row]) for i in inside]
+    statuses = [status_at(world, i, world.ts[row]) for i in inside] if request.label is not None else []
     matched, resolved = sum(status[0] for status in statuses), sum(status[1] for status in statuses)
     divisor = resolved if request.of_resolved else len(inside)
     seconds = lambda i: float(Fraction(world.ts[row] - world.ts[i], 10**6))  # noqa: E731 - one expression, used twice below
+    is_real = request.function in ("sum", "mean", "stddev", "median", "quantile")  # exact numbers are slow: only where they are asked for
+    exact = sorted(map(Fraction, present)) if is_real else []
+    total = sum(exact, Fraction())
     answers = {
-        "count": lambda: len(present), "distinct": lambda: len(set(present)), "sum": lambda: sum(present),
-        "mean": lambda: float(Fraction(sum(present), len(present) * 10**scale)) if present else None,
+        "count": lambda: len(present), "distinct": lambda: len(set(present)),
+        "sum": lambda: float(total) if request.values is not None and request.values.dtype == np.float64 else int(total),
+        "mean": lambda: float(total / (len(present) * 10**scale)) if present else None,
+        "stddev": lambda: deviation([value / 10**scale for value in exact]), "median": lambda: quantile(exact, Fraction(1, 2), 10**scale),
+        "quantile": lambda: quantile(exact, Fraction(request.share), 10**scale),
+        "ratio": lambda: len(present) / len(inside) if inside else None,
         "min": lambda: min(present, default=None), "max": lambda: max(present, default=None),
         "first": lambda: values[inside[0]] if inside else None, "last": lambda: values[inside[-1]] if inside else None,
         "previous": lambda: values[before[-1]] if before else None,
@@ -97,7 +135,11 @@ def requests_of(world: World) -> list[tuple[FeatureRequest, list[Any] | None]]:
         found += [(FeatureRequest(function, window), None) for function in ("count", "seconds_since_first", "seconds_since_last")]
         found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers)
                   for function in ("count", "distinct", "sum", "mean", "min", "max", "first", "last", "previous")]
-        found += [(FeatureRequest(function, window, *floats), world.floats) for function in ("distinct", "min", "max", "last")]
+        found += [(FeatureRequest(function, window, *numbers, scale=2), world.numbers) for function in ("stddev", "median", "ratio")]
+        found += [(FeatureRequest("quantile", window, *numbers, scale=2, share=share), world.numbers) for share in ("0.3", "0.9999", "1")]
+        found += [(FeatureRequest(function, window, *floats), world.floats)
+                  for function in ("distinct", "min", "max", "last", "sum", "mean", "stddev", "median")]
+        found += [(FeatureRequest("quantile", window, *floats, share=share), world.floats) for share in ("0", "0.75")]
         if all(value is None or abs(value) < 2**31 for value in world.numbers):
             found += [(FeatureRequest(function, window, codes, numbers[1]), world.numbers) for function in ("max", "previous", "distinct")]
         found += [(FeatureRequest("label_count", window, label="fraud"), None), (FeatureRequest("label_rate", window, label="fraud"), None),
@@ -139,6 +181,15 @@ def check(world: World) -> None:
         assert got == wanted, (request.function, world.windows[request.window], request.values)
 
 
+def kinds_of_windows(base: int) -> st.SearchStrategy[Window]:
+    """Windows of every kind whose ends touch instants around `base`."""
+    starts = st.lists(st.integers(base - 60, base + 80), max_size=6, unique=True)
+    gaps = st.tuples(st.sampled_from([1, 2, 3, 8]), st.sampled_from([0, 1, 4, 40]))
+    return st.one_of(st.sampled_from([1, 2, 5, 8, 60, 2**62, None]).map(Sliding), st.sampled_from([1, 2, 3, 50]).map(Latest),
+                     starts.map(lambda found: Since(np.array(sorted(found), np.int64))),
+                     st.sampled_from([1, 2, 7, 40]).map(Tumbling), gaps.map(lambda pair: Session(pair[0], pair[0] + pair[1])))
+
+
 @st.composite
 def worlds(draw: st.DrawFn, most: int = 24) -> World:
     """Worlds with ties, idle keys, null keys, rows that are no events, nulls, reversals and early or late labels."""
@@ -156,7 +207,7 @@ def worlds(draw: st.DrawFn, most: int = 24) -> World:
                             max_size=16)) if n else []
     return World(ts=ts, key=key, is_event=[True] * n if everything else several(st.booleans()),
                  is_row=[True] * n if everything else several(st.booleans()), current=delay == 0 and draw(st.booleans()), delay=delay,
-                 windows=draw(st.lists(st.sampled_from([1, 2, 5, 8, 60, 2**62, None]), min_size=1, max_size=3)),
+                 windows=draw(st.lists(kinds_of_windows(base), min_size=1, max_size=4)),
                  numbers=several(numbers), floats=several(floats), changes=[(i, at, *both) for i, at, both in changes],
                  cuts=draw(st.lists(st.integers(0, n), max_size=3)), block=draw(st.sampled_from([1, 2, 5, 1 << 15])))
 
@@ -231,8 +282,8 @@ def test_an_idle_key_forgets_what_left_its_window() -> None:
     """
     ts = [0, *range(10, 20), 100, 101]
     n = len(ts)
-    world = World(ts=ts, key=[0, *[1] * 10, 0, 0], is_event=[True] * n, is_row=[True] * n, current=False, delay=0, windows=[5, None],
-                  numbers=list(range(n)), floats=[float(i) for i in range(n)], changes=[(0, 3, 1, 1)])
+    world = World(ts=ts, key=[0, *[1] * 10, 0, 0], is_event=[True] * n, is_row=[True] * n, current=False, delay=0,
+                  windows=[Sliding(5), Sliding(None)], numbers=list(range(n)), floats=[float(i) for i in range(n)], changes=[(0, 3, 1, 1)])
     check(world)
     assert [compute(world, [FeatureRequest("count", 0)])[0][i] for i in (0, 11, 12)] == [0, 0, 1]
 
@@ -249,16 +300,35 @@ def test_a_label_is_known_from_its_instant_and_before_its_event_enters() -> None
     ```
     """
     ts = [0, 4, 5, 7, 8, 11, 12]
-    world = World(ts=ts, key=[0] * 7, is_event=[True] + [False] * 6, is_row=[False] + [True] * 6, current=False, delay=5, windows=[7],
-                  numbers=[1] * 7, floats=[1.0] * 7, changes=[(0, 8, 0, 1), (0, 3, 1, 1)])
+    world = World(ts=ts, key=[0] * 7, is_event=[True] + [False] * 6, is_row=[False] + [True] * 6, current=False, delay=5,
+                  windows=[Sliding(7)], numbers=[1] * 7, floats=[1.0] * 7, changes=[(0, 8, 0, 1), (0, 3, 1, 1)])
     check(world)
     assert compute(world, [FeatureRequest("label_count", 0, label="fraud"), FeatureRequest("label_rate", 0, label="fraud")]) == [
         [0, 1, 1, 0, 0, 0], [None, 1.0, 1.0, 0.0, 0.0, None]]
 
 
+@pytest.mark.parametrize(("current", "delay"), [(False, 0), (True, 0), (False, 1), (False, 5)])
+def test_every_kind_ends_exactly_at_its_edges(current: bool, delay: int) -> None:
+    """Law: a pause of the gap ends a session, a boundary begins a period, a length ago is out; an instant nearer is not.
+
+    ```
+     events     ●0  ●3  ●8  ●12  ●16  ●20          ●40  ●45  ●49          gap 5: 3 to 8 and 40 to 45 are as long
+     rows        each event, and an instant before and after it
+    ```
+    """
+    events = (0, 3, 8, 12, 16, 20, 40, 45, 49)
+    ts = sorted([*events, *(at + shift for at in events for shift in (-1, 1, 4, 5, 6))])
+    n, first = len(ts), [place for place, at in enumerate(ts) if at in events and ts.index(at) == place]
+    check(World(ts=ts, key=[0] * n, is_event=[place in first for place in range(n)], is_row=[True] * n, current=current, delay=delay,
+                windows=[Session(5, 5), Session(5, 12), Session(4, 9), Tumbling(4), Tumbling(5), Since(np.array([0, 8, 16, 41])), Latest(2),
+                         Sliding(5)],
+                numbers=list(range(n)), floats=[float(place) for place in range(n)], changes=[(first[2], 12, 1, 1)], block=16))
+
+
 def test_one_hot_key_and_all_different_keys_agree_with_the_definition() -> None:
     """Law: one key with every event and one key per event are the same law (windows (T − 9, T])."""
-    for keys in ([0] * 200, list(range(200))):
-        check(World(ts=[i // 3 for i in range(200)], key=keys, is_event=[True] * 200, is_row=[True] * 200, current=True, delay=0,
-                    windows=[9, 30], numbers=[(i * 37) % 11 - 5 for i in range(200)], floats=[(i * 31) % 7 / 4 for i in range(200)],
-                    changes=[(i, i // 3 + 4, 1, 1) for i in range(0, 200, 3)], cuts=[7, 100], block=64))
+    for keys in ([0] * 150, list(range(150))):
+        check(World(ts=[i // 3 for i in range(150)], key=keys, is_event=[True] * 150, is_row=[True] * 150, current=True, delay=0,
+                    windows=[Sliding(9), Sliding(30), Latest(4), Tumbling(7), Session(3, 8), Since(np.arange(0, 60, 6))],
+                    numbers=[(i * 37) % 11 - 5 for i in range(150)], floats=[(i * 31) % 7 / 4 for i in range(150)],
+                    changes=[(i, i // 3 + 4, 1, 1) for i in range(0, 150, 3)], cuts=[7, 100], block=64))

@@ -20,7 +20,9 @@ from offline_feature_plane.domain.expressions import Compare, Expression, Name
 from offline_feature_plane.domain.extraction import extract
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.reading import read_events
+from offline_feature_plane.engines.local.history.places import Memory
+from offline_feature_plane.engines.local.history.storing import store_events
+from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import (
     EngineFailed,
     EventSchemaMissingFields,
@@ -48,6 +50,12 @@ def task(*sources, where=None):
 def source(name="tx", /, **types):
     """A source whose fields are the columns of the same names."""
     return Source(name, (name,), tuple(Field(field, ColumnType.parse(kind), (field,)) for field, kind in types.items()))
+
+
+def read_events(connection, inputs, wanted):
+    """All events of some inputs in memory, and what is told of them."""
+    history, facts = store_events(connection, inputs, wanted, Memory(), fit(wanted, 0, 10**9))
+    return replace(history.window(0, history.n), ids=history.ids.slice(0, history.n)), facts
 
 
 def read(tmp_path, tables, wanted):

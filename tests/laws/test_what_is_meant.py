@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 from whole_worlds import DAY, RELEASE, START, draw_world, open_world, text_of
@@ -122,7 +123,7 @@ MEANT = {
     "identifiers": {"mode": "raw", "reason": "because"}, "identifiers/key_id": None,
     "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2",
     "correction": "again", "join_scope": {"required_output_ids": ["arrivals", "sites"]}, "policy_revision": "p2", "config_revision": "c2",
-    "non_training_allowed": True}
+    "non_training_allowed": True, "visibility": "arrival"}  # tables here do not say when events arrived: a test of its own
 NOT_MEANT = {
     "request_id": "request-0001", "label_basis/store": {"fraud": "another log", "dispute": "yet another"},
     "feature_definition_set/profile_ref": "copy.yaml", "feature_definition_set/profile_digest": None, "actor/name": "somebody",
@@ -146,7 +147,8 @@ def test_every_field_of_an_intent_is_spoken_of_here():
         "RangeBasis": {"topic", "partition", "offset_kind", "start_offset", "end_offset", "log_id"}}
 
 
-LATER = {"platform_run_id", "scenario_run_ids", "identifiers/key_id", "subject/source", "target", "label_basis/label_types"}  # below
+LATER = {"platform_run_id", "scenario_run_ids", "identifiers/key_id", "subject/source", "target", "label_basis/label_types",  # below
+         "visibility"}
 
 
 @pytest.mark.parametrize("path", [name for name in MEANT if name not in LATER])
@@ -155,6 +157,11 @@ def test_each_field_that_means_something_changes_the_fingerprint(tables, path):
     whole = put(tables.intent, "coverage_policy/answered_min", {"fraud": "1", "dispute": "0.5"})  # as `refuse` demands it
     before = whole if path == "target/unlabeled" else tables.intent
     assert tables.fingerprint(put(before, path, MEANT[path])) != tables.fingerprint(before)
+
+
+def test_what_rows_see_is_meant(archives):
+    """Rows that see what had arrived are other rows."""
+    assert archives.fingerprint(archives.intent | {"visibility": "arrival"}) != archives.fingerprint()
 
 
 def test_the_scenarios_are_meant_where_there_are_some(archives, tables):
@@ -209,6 +216,18 @@ def test_each_end_of_a_range_is_meant(archives, change):
     assert archives.fingerprint(archives.intent | {"replay_basis": basis}) != archives.fingerprint()
 
 
+@pytest.mark.parametrize(("window", "named"), [("7d", False), ("calendar(day, UTC)", False), ("calendar(day, Asia/Tokyo)", True)])
+def test_the_zone_rules_are_meant_where_a_window_names_a_zone(tmp_path, window, named):
+    """The version of the zone rules is identity if a calendar window is of a zone other than UTC, and of no plan otherwise (D11)."""
+    world = draw_world(7)
+    world.profile |= {"row_features": {}, "derived": {}, "feature_groups": [
+        {"name": "g", "version": "v1", "source": "tx", "key": "customer", "windows": [window], "features": {"n": "count()"}}]}
+    world.profile["feature_sets"] = [{"id": "all", "version": "v1", "groups": ["g@v1"]}]
+    path = world.write(tmp_path / "w")
+    pins = open_world(path).plan(path.parent / "intent.yaml").pins
+    assert pins.identity["tzdata"] == (version("tzdata") if named else None)
+
+
 def test_fewer_partitions_or_topics_are_another_history(archives):
     """Leaving a range out is another meaning; a selector that resolves to all of the log is the log."""
     assert archives.fingerprint(archives.intent | {"replay_basis": archives.intent["replay_basis"][1:]}) != archives.fingerprint()
@@ -233,6 +252,7 @@ SETTINGS_MEANT = {
 SETTINGS_NOT_MEANT = {
     "store": "elsewhere/store", "ledger": "elsewhere.sqlite", "work": "elsewhere/work", "engine/name": "oracle",
     "engine/memory_limit": "3GB", "engine/threads": 7, "roots": [".", "more"], "events/tx/format": "parquet",
+    "events/tx/arrival": "since",
     "labels/fraud/format": "parquet", "strict": True, "s3/endpoint": "http://elsewhere:1", "s3/region": "elsewhere",
     "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",

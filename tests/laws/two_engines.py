@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
@@ -18,6 +17,7 @@ from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.sources.files import TableMapping, pin_table
 
 

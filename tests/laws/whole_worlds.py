@@ -56,6 +56,9 @@ GROUPS: list[dict[str, Any]] = [
     {"name": "risk", "version": "v1", "source": "tx", "key": "customer", "delay": "1d", "windows": ["4d", "lifetime"],
      "features": {"rate": "label_rate(fraud, FRAUD)", "known": "label_rate(fraud, FRAUD, LEGIT, of: resolved)",
                   "won": "label_count(dispute, WON)"}},
+    {"name": "kinds", "version": "v1", "source": "tx", "key": "customer", "current": "included",
+     "windows": ["last_2", "tumbling(1d)", "session(6h, max: 2d)", "calendar(day, Asia/Kathmandu)"],
+     "features": {"n": "count()", "total": "sum(amount)", "prev": "previous(city)", "bad": "label_count(fraud, FRAUD)"}},
     {"name": "entry", "version": "v1", "source": "login", "key": "customer", "windows": ["1d", "lifetime"],
      "features": {"n": "count()", "kinds": "distinct(device)", "gap": "seconds_since_last()"}},
 ]

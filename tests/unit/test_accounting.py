@@ -19,7 +19,7 @@ from offline_feature_plane.domain.accounting import (
     split_of,
     target_of,
 )
-from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.closure import Closure, Window
 from offline_feature_plane.domain.resolution import CONFLICT, NOT_FOUND, Resolution
 from offline_feature_plane.domain.rows import DISPOSITIONS, LabelTask, Split, Target, Task
 from offline_feature_plane.errors import RowAccountingBroken
@@ -110,9 +110,10 @@ def test_a_row_is_cold_if_any_source_was_not_known_deep_enough():
 
     history   20├────────────────▶ pay        row at 30: reach 10 → from 20: warm      row at 29: from 19: cold
     """
-    assert [is_cold(ts, {"pay": 10}, {"pay": 20}) for ts in (29, 30)] == [True, False]
-    assert is_cold(30, {"pay": 10, "login": 25}, {"pay": 20, "login": 6})
-    assert not is_cold(30, {"login": 25}, {"login": None})
+    ten, twenty_five = (((Window("sliding", "w", length), 0),) for length in (10, 25))
+    assert [is_cold(ts, {"pay": ten}, {"pay": 20}) for ts in (29, 30)] == [True, False]
+    assert is_cold(30, {"pay": ten, "login": twenty_five}, {"pay": 20, "login": 6})
+    assert not is_cold(30, {"login": twenty_five}, {"login": None})
     assert not is_cold(-10**18, {}, {"pay": 20})
 
 

@@ -30,7 +30,7 @@ def test_columns_are_named_by_group_feature_and_window():
     found = closure({"n": "count()", "top": "max(amount)"})
     assert [one.name for one in found.columns()] == ["use__n_1d", "use__n_lifetime", "use__top_1d", "use__top_lifetime"]
     assert found.groups[0].features[1].window.length_us is None
-    assert found.reach_us() == {"payment": 86_400_000_000}
+    assert found.depths() == {"payment": ((found.groups[0].features[0].window, 0), (found.groups[0].features[1].window, 0))}
 
 
 @pytest.mark.parametrize(("call", "kind"), [

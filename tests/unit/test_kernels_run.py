@@ -16,6 +16,7 @@ import pytest
 from offline_feature_plane import kernels as kernels_package
 from offline_feature_plane.kernels.compiling import warm
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges
+from offline_feature_plane.kernels.windows import Latest, Session, Since, Sliding, Tumbling
 
 WARM = """
 import json, sys
@@ -34,7 +35,7 @@ def run(**changes: Any) -> GroupRun:
     """A run over four events of two keys, with changes."""
     given: dict[str, Any] = {
         "ts": np.array([1, 2, 2, 5]), "key": np.array([0, 1, 0, 0], np.int32), "n_keys": 2, "is_event": np.ones(4, np.bool_),
-        "is_row": np.ones(4, np.bool_), "current": False, "delay_us": 0, "windows": [10], "label_changes": {},
+        "is_row": np.ones(4, np.bool_), "current": False, "delay_us": 0, "windows": [Sliding(10)], "label_changes": {},
         "features": [FeatureRequest("count", 0)]}
     return GroupRun(**{**given, **changes})
 
@@ -51,8 +52,8 @@ def warm_elsewhere(folder: Path, **environment: str) -> list[Any]:
 @pytest.mark.parametrize("changes", [
     {"ts": np.array([2, 1, 2, 5])}, {"ts": np.array([1, 2, 2, 2**60])}, {"key": np.array([0, 2, 0, 0], np.int32)},
     {"key": np.array([0, -2, 0, 0], np.int32)}, {"is_row": np.ones(3, np.bool_)}, {"delay_us": -1}, {"current": True, "delay_us": 1},
-    {"windows": [0]}, {"features": [FeatureRequest("median", 0)]}, {"features": [FeatureRequest("count", 1)]},
-    {"features": [FeatureRequest("sum", 0)]}, {"features": [FeatureRequest("mean", 0, np.ones(4))]},
+    {"features": [FeatureRequest("geometric_mean", 0)]}, {"features": [FeatureRequest("count", 1)]},
+    {"features": [FeatureRequest("sum", 0)]}, {"features": [FeatureRequest("median", 0)]},
     {"features": [FeatureRequest("max", 0)]},
     {"features": [FeatureRequest("label_count", 0, label="unknown")]}, {"features": [FeatureRequest("mean", 0, np.arange(4), scale=19)]},
 ])
@@ -60,6 +61,15 @@ def test_nonsense_is_refused(changes: dict[str, Any]) -> None:
     """Law: kernels check no bounds, so a run refuses what would read outside of them."""
     with pytest.raises(ValueError):
         run(**changes)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Sliding(0), lambda: Sliding(-1), lambda: Latest(0), lambda: Latest(2**31), lambda: Tumbling(0), lambda: Tumbling(2**62),
+    lambda: Session(0, 5), lambda: Session(5, 4), lambda: Since(np.array([3, 3])), lambda: Since(np.array([3, 2]))])
+def test_windows_that_hold_nothing_are_refused(make: Any) -> None:
+    """Law: a window without length, events or gap, a session that ends before its first pause, and boundaries out of order are none."""
+    with pytest.raises(ValueError, match="no such window"):
+        make()
 
 
 def test_chunks_follow_each_other() -> None:

@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from offline_feature_plane.arrow_types import arrow_type
-from offline_feature_plane.leaves import settle
+from offline_feature_plane.arrow_types import settled_type
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
@@ -15,6 +14,7 @@ from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.features import compute_features
 from offline_feature_plane.engines.local.record_batches import arrow_array
 from offline_feature_plane.errors import EngineFailed, NumericOverflow
+from offline_feature_plane.leaves import settle
 from offline_feature_plane.ports import Engine
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
 
@@ -128,7 +128,7 @@ def test_chunks_do_not_show(tmp_path):
     with LocalEngine().session(world.task, work=tmp_path) as session:
         session.replay(events)
         session.labels(labels)
-        history = session._events
+        history = session._history.window(0, 11)
     positions = np.array([0, 3, 4, 5, 10])
     seen = []
     for block in (1, 2, 3, 7, 11, 100):
@@ -163,5 +163,16 @@ def test_every_type_leaves_as_its_arrow_type(tmp_path):
         (batch,) = session.rows()
         for column, found in zip(session.columns(), batch.schema, strict=True):
             assert found.name == column.name
-            assert (found.type.value_type if pa.types.is_dictionary(found.type) else found.type) == arrow_type(column.type)
+            assert (found.type.value_type if pa.types.is_dictionary(found.type) else found.type) == settled_type(column.type)
         assert [str(value) for value in batch["cents"].to_pylist()] == ["-1.05", "None"]
+
+
+def test_a_session_leaves_the_allocators_as_it_found_them(tmp_path):
+    """While a build in memory goes on, what it frees is kept; afterwards Arrow allocates as before, and holds nothing of ours."""
+    world = make_world([{"amount": 5}])
+    events, _ = world.write(tmp_path)
+    before = pa.default_memory_pool().backend_name
+    with LocalEngine().session(world.task, work=tmp_path) as session:
+        session.replay(events)
+        assert pa.default_memory_pool().backend_name == "jemalloc"
+    assert pa.default_memory_pool().backend_name == before != "jemalloc"

@@ -1,6 +1,7 @@
 """Which events become rows: dispositions in their order, targets, coverage, splits, cold rows, samples."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,8 @@ from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task
 from offline_feature_plane.domain.sampling import keeps
 from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.engines.local.history.places import Memory
+from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.selection import UNKNOWN, select_rows
 from offline_feature_plane.errors import RowAccountingBroken
@@ -51,7 +54,9 @@ def make_labels(text):
 def select(events, task, labels=None, **dropped):
     """Select with labels in short; every event resolved L if none are given."""
     facts = ReplayFacts(events.n + sum(dropped.values()), events.n, dropped, "", None, None, INT)
-    return select_rows(events, task, make_labels(labels or "L" * events.n), facts)
+    kept = KeptRows(Memory(), events.n)
+    counts = select_rows(events, task, lambda *_: make_labels(labels or "L" * events.n), facts, kept)
+    return SimpleNamespace(facts=counts, **vars(kept.within(0, events.n)))
 
 
 def counted(selected):
@@ -84,7 +89,7 @@ def test_accounting_that_does_not_add_up_is_refused():
     """An engine never reports rows that it cannot account for."""
     facts = ReplayFacts(5, 2, {"duplicate": 1}, "", None, None, INT)
     with pytest.raises(RowAccountingBroken, match="3 dispositions were counted for 5"):
-        select_rows(make_events([0, 1]), TASK, make_labels("LL"), facts)
+        select_rows(make_events([0, 1]), TASK, lambda *_: make_labels("LL"), facts, KeptRows(Memory(), 2))
 
 
 @pytest.mark.parametrize(("unlabeled", "negative", "targets"), [

@@ -1,14 +1,13 @@
 """Whatever ends a pipeline, wherever it stands then: the first error arrives, no thread stays, and nobody waits for ever."""
 
-import functools
 import sys
 import tempfile
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -19,8 +18,9 @@ from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine, session
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.duplicates import repeated_rows
-from offline_feature_plane.engines.local.reading import _ahead
+from offline_feature_plane.engines.local.duplicates import marks_of
+from offline_feature_plane.engines.local.reading import ahead
+from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
 
@@ -122,7 +122,7 @@ def run_engine(world, use, threads):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Chunks of three positions."""
-    monkeypatch.setattr(session, "compute_features", functools.partial(session.compute_features, block=3))
+    monkeypatch.setattr(session, "fit", lambda *given: replace(fit(*given), block=3))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -164,12 +164,12 @@ def test_reading_ahead_ends_with_its_reader(at):
             yield {"x": [number]}
 
     def leave(batches):
-        for batch in _ahead(batches):
+        for batch in ahead(batches):
             if batch["x"] == [at]:
                 raise KeyError(at)
 
     with pytest.raises(ReplayEventInvalid):
-        within(lambda: list(_ahead(broken())))
+        within(lambda: list(ahead(broken())))
     with pytest.raises(KeyError):
         within(lambda: leave(iter([{"x": [number]} for number in range(4)])))
 
@@ -181,10 +181,10 @@ def test_many_inputs_hash_their_ids_at_once(tmp_path):
 
     def ask():
         with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(lambda ids: repeated_rows(connection, ids), inputs))
+            return list(pool.map(lambda ids: marks_of(connection, ids), inputs))
 
     for _ in range(3):
-        for place, rows in enumerate(within(ask)):
-            twice = np.arange(10 - place)
-            assert rows.tolist() == [*twice, *(twice + 90 + place)]
+        for place, marks in enumerate(within(ask)):
+            assert (marks[:10 - place] == marks[90 + place:]).all()
+            assert len(set(marks.tolist())) == 90 + place
     connection.close()

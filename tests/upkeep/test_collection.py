@@ -1,6 +1,5 @@
 """Collecting: only what ended runs staged in vain goes, and what a second fact gave up (`decisions.md` D2, D7, R6)."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -128,6 +127,22 @@ def test_what_each_kind_of_run_left_is_judged_by_its_end(shelf):
     assert fates(shelf.collect()) == {(run_key("request-running"), "kept", "its run has not ended")}
 
 
+@pytest.mark.parametrize("expire", [False, True])
+def test_what_a_published_dataset_does_not_name_goes(shelf, expire):
+    """An attempt on another engine or release staged other files of the same rows, and died; the attempt that published left them there."""
+    key = shelf.publish("request-published")
+    shelf.store.put_new(data_key(key, b"rows in another file"), b"rows in another file")
+    if expire:
+        shelf.retire(expire=True)
+    found = shelf.collect()
+    assert {item.key: item.why.partition(" on ")[0] for item in found.items} == {
+        data_key(key, b"rows in another file"): f"{DM} was retired" if expire else "its run published without it",
+        **({data_key(key): f"{DM} was retired"} if expire else {})}
+    left = {one.rpartition("/")[2] for one in shelf.store.objects if "/datasets/" in one}
+    assert left == {"manifest.json", "column-digests.json", *([] if expire else [data_key(key).rpartition("/")[2]])}
+    assert shelf.collect().items == ()
+
+
 def test_a_vow_that_is_still_to_be_kept_keeps_its_data(shelf):
     """Between vow and manifest the data is what the run will publish."""
     shelf.stage("request-vowed")
@@ -185,7 +200,7 @@ def test_what_cannot_be_believed_is_left_alone(shelf, doubt):
     shelf.bury("request-other")
     DOUBTS[doubt](shelf)
     found = shelf.collect()
-    assert found.of("doubtful")
+    assert len({(item.key, item.why) for item in found.of("doubtful")}) == len(found.of("doubtful")) > 0  # one for a run and a reason
     assert not found.of("garbage")
 
 
@@ -306,16 +321,17 @@ def test_what_to_do_is_said(plane, capsys, words):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from offline_feature_plane.corridor.workfolders import scratch
+from offline_feature_plane.corridor.workfolders import look, scratch
 from offline_feature_plane.objects.asides import new_aside
 import os
-with scratch(Path(sys.argv[1])) as folder:
+with scratch(Path(sys.argv[1])) as folder, look(folder.parent) as looked:
     (folder / "spill").write_bytes(b"spilled")
+    (looked / "copy").write_bytes(b"mine")
     staging = Path(sys.argv[2])
     staging.mkdir(parents=True, exist_ok=True)
     descriptor = new_aside("1-1", os.open(staging, os.O_RDONLY))
     os.write(descriptor, b"half")
-    print("held", flush=True)
+    print(looked.name, flush=True)
     time.sleep(600)
 """
 
@@ -326,8 +342,8 @@ def test_what_a_dead_process_left_is_told_from_what_a_live_one_holds(plane, caps
     work, staging = plane.folder / f"work/{'0' * 32}.abc.1", plane.folder / "store" / STAGING
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(work), str(staging)], stdout=subprocess.PIPE, text=True)
     try:
-        assert holder.stdout.readline() == "held\n"
-        for name in ("mine.txt", "look-1", "copies/x", f"look-{os.getpid()}-1/x", f"look-{holder.pid}-1/x"):
+        looked = work.parent / holder.stdout.readline().strip()
+        for name in ("mine.txt", "look-1", "copies/x"):
             (plane.folder / "work" / name).parent.mkdir(exist_ok=True)
             (plane.folder / "work" / name).write_text("mine")
         for stop in (None, signal.SIGSTOP):
@@ -340,8 +356,40 @@ def test_what_a_dead_process_left_is_told_from_what_a_live_one_holds(plane, caps
         holder.stdout.close()
     _, report, _ = say(plane, capsys, "gc", "--dry-run")
     assert {(item["key"], item["size_bytes"], item["removed"]) for item in report["items"]} == {
-        (f"{STAGING}/1-1", 4, False), (str(work), 7, False), (str(work.parent / f"look-{holder.pid}-1"), 4, False)}
+        (f"{STAGING}/1-1", 4, False), (str(work), 7, False), (str(looked), 4, False)}
     assert say(plane, capsys, "gc", "--apply")[0] == 0
     assert not work.exists()
     assert list(staging.iterdir()) == []
-    assert sorted(path.name for path in work.parent.iterdir()) == ["copies", "look-1", f"look-{os.getpid()}-1", "mine.txt"]
+    assert sorted(path.name for path in work.parent.iterdir()) == ["copies", "look-1", "mine.txt"]
+
+
+LOOKER = """
+import sys
+from pathlib import Path
+from offline_feature_plane.corridor.workfolders import look
+with look(Path(sys.argv[1])) as folder:
+    (folder / "copy").write_bytes(sys.argv[2].encode())
+    print(folder.name, flush=True)
+    sys.stdin.readline()
+    print((folder / "copy").read_bytes().decode(), flush=True)
+"""
+
+
+def test_processes_of_one_number_look_in_folders_of_their_own(plane, capsys):
+    """Containers share a work folder, and each has a process 1: neither takes the other's folder, nor collects what it cannot see live."""
+    work = plane.folder / "work"
+    apart = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let us make process namespaces")
+    lookers = [subprocess.Popen([*apart, sys.executable, "-c", LOOKER, str(work), words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True) for words in ("one", "two")]
+    try:
+        names = [looker.stdout.readline().strip() for looker in lookers]
+        assert sorted(names) == ["look-1-0", "look-1-1"]
+        assert say(plane, capsys, "gc", "--apply")[1]["items"] == []
+        assert [looker.communicate("go on\n")[0] for looker in lookers] == ["one\n", "two\n"]
+    finally:
+        for looker in lookers:
+            looker.kill()
+            looker.wait()
+    assert not work.exists() or list(work.iterdir()) == []  # whoever made it and ends last takes it along

@@ -6,8 +6,10 @@ ledger  ──▶ lost        store: plans, commit records, manifests, receipts 
 import json
 import sqlite3
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from small_asking import build, dataset, opened, say, tell
@@ -94,8 +96,6 @@ def test_a_lost_ledger_comes_back_from_the_store(plane, monkeypatch, capsys):
         assert (new.run_key, new.payload_digest, dict(new.payload)) == (old.run_key, old.payload_digest, dict(old.payload))
         if old.state in TERMINAL:
             assert (new.state, new.reason_code, new.result) == (old.state, old.reason_code, old.result), request_id
-        elif request_id == "request-unpointed":
-            assert new.state == "DONE"  # its manifest is visible; who asks next writes the pointer
         else:
             assert (new.state, new.reason_code, new.result) == ("QUEUED", None, None)
         assert new.attempt >= old.attempt - 1
@@ -126,12 +126,28 @@ def test_work_goes_on_with_a_rebuilt_ledger(plane, monkeypatch, capsys):
     assert sorted(name.rsplit(":", 1)[1] for name in runs_of(plane) if name.startswith("auto:")) == ["1", "1", "2"]
     plane.intent["label"] = target
     ended = {one.request_id: one.outcome for one in opened(plane).work(once=True)}
-    assert ended == {"request-waiting": "PUBLISHED", "request-unvowed": "PUBLISHED", "request-vowed": "PUBLISHED"}
+    assert ended == {"request-waiting": "PUBLISHED", "request-unvowed": "PUBLISHED", "request-vowed": "PUBLISHED",
+                     "request-unpointed": "PUBLISHED"}
     assert {run.state for run in runs_of(plane).values()} <= TERMINAL
     assert build(plane, "before its pointer", request_id="request-unpointed").outcome == "ALREADY_PUBLISHED"
     assert say(plane, capsys, "ledger", "verify")[0] == 0
     for path in plane.manifests():
         assert opened(plane).verify(path.stem).intact
+
+
+@pytest.mark.parametrize("stop", ["by_id/", "/supersession/", "/run.json"])
+def test_what_a_run_was_about_to_state_is_stated_by_a_worker(plane, monkeypatch, capsys, stop):
+    """Between its manifest and its receipt a run still owes the pointer and the link: the rebuilt run is queued and states them (D8)."""
+    old = dataset(plane, "old", request_id="request-older")
+    interrupted(plane, monkeypatch, stop, "new", old=old, request_id="request-newer")
+    lose(plane)
+    assert say(plane, capsys, "ledger", "rebuild")[0] == 0
+    assert {name: run.state for name, run in runs_of(plane).items()} == {"request-older": "DONE", "request-newer": "QUEUED"}
+    assert [one.outcome for one in opened(plane).work(once=True)] == ["PUBLISHED"]
+    (new,) = (path.stem for path in plane.manifests() if path.stem != old)
+    assert [fact.supersedes for fact in opened(plane).standing(new).supersedes] == [old]
+    assert opened(plane).verify(new).intact
+    assert say(plane, capsys, "ledger", "verify")[0] == 0
 
 
 def test_a_rebuilt_ledger_remembers_what_revisions_mean(plane, capsys):
@@ -143,6 +159,34 @@ def test_a_rebuilt_ledger_remembers_what_revisions_mean(plane, capsys):
     plane.profile["groups"]["customer"]["windows"] = ["1d", "14d"]
     with pytest.raises(FeatureProfileDrift):
         opened(plane).plan(plane.intent_path)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_of_rebuilds_at_once_one_is_taken(plane, request, monkeypatch, capsys, kind):
+    """Four at once give a new ledger every run once; the others are refused, and workers go on with what it says."""
+    if kind == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        plane.plane["ledger"] = postgres.new_ledger()
+    dataset(plane, request_id="request-published")
+    interrupted(plane, monkeypatch, "/manifests/", "vowed", request_id="request-vowed")
+    if kind == "postgres":
+        plane.plane["ledger"] = postgres.new_ledger()
+    else:
+        lose(plane)
+    start, planes = Barrier(4), [opened(plane) for _ in range(4)]
+
+    def rebuilt(one):
+        start.wait()
+        try:
+            return len(one.rebuild_ledger(apply=True).runs)
+        except OfsError as refused:
+            return refused.code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(map(str, pool.map(rebuilt, planes))) == ["2", *["LEDGER_NOT_EMPTY"] * 3]
+    assert say(plane, capsys, "ledger", "verify")[0] == 0
+    assert [one.outcome for one in opened(plane).work(once=True)] == ["PUBLISHED"]
+    assert {name: run.state for name, run in runs_of(plane).items()} == {"request-published": "DONE", "request-vowed": "DONE"}
 
 
 def test_a_run_that_lost_its_vow_comes_back_as_failed(plane, capsys):

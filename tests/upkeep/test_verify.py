@@ -17,13 +17,13 @@ from offline_feature_plane.contracts.facts import DatasetPointer, Vow
 from offline_feature_plane.contracts.manifest import Part
 from offline_feature_plane.corridor.damage import count_pages, inspect
 from offline_feature_plane.corridor.facts import parse_fact
-from offline_feature_plane.leaves import CHUNK_ROWS
 from offline_feature_plane.corridor.pages import chunks_by_footer, chunks_by_writer, walk
 from offline_feature_plane.corridor.stage import stage
 from offline_feature_plane.corridor.verify import check_artifacts, columns_of
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, read_column_digests
 from offline_feature_plane.errors import IntegrityError, ManifestInvalid, OfsError
+from offline_feature_plane.leaves import CHUNK_ROWS
 from offline_feature_plane.parquet_footers import footer_start
 
 
@@ -403,3 +403,16 @@ def test_an_odd_file_in_the_place_of_data_is_no_defect(plane, capsys):
     with pytest.raises(OfsError):
         opened(plane).dataset(dm_id)
     shutil.rmtree(path)
+
+
+def test_the_dataset_that_was_asked_for_is_not_intact(plane, capsys):
+    """Where another's manifest stands at its place, the verdict names the dataset that was asked for, not the one that is intact."""
+    asked, other = dataset(plane, "a"), dataset(plane, "b")
+    manifests = plane.folder / "store/cards/ofs/manifests"
+    data = (manifests / f"{other}.json").read_bytes()
+    (manifests / f"{asked}.json").unlink()
+    (manifests / f"{asked}.json").write_bytes(data)
+    status, report, _ = say(plane, capsys, "verify", asked)
+    assert (status, report["dataset_manifest_id"], report["intact"]) == (6, asked, False)
+    assert f"{asked} is NOT INTACT" in tell(plane, capsys, "verify", asked)[1]
+    assert tell(plane, capsys, "verify", other)[0] == 0

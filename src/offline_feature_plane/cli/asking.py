@@ -124,16 +124,20 @@ def features(asked: str, plane_path: Path | None, as_json: bool) -> None:
 @ofs.command(short_help="Build and publish the dataset that an intent asks for.")
 @intent_argument
 @click.option("--recompute", is_flag=True, help="Compute again even if this dataset is published, and compare.")
+@click.option("--profile", is_flag=True, help="Show what each step took: rows, bytes, seconds, CPU, peak memory.")
 @plane_option
 @as_json_option
-@example("ofs build intent.yaml")
-def build(intent: Path, recompute: bool, plane_path: Path | None, as_json: bool) -> None:
+@example("ofs build intent.yaml --profile")
+def build(intent: Path, recompute: bool, profile: bool, plane_path: Path | None, as_json: bool) -> None:
     """Build and publish the dataset that INTENT asks for. The same command resumes a build that was killed."""
     from offline_feature_plane.cli import showing
 
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         built = plane.build(intent, recompute=recompute, progress=progress)
-    emit_json(built.document()) if as_json else say(showing.built(built))
+    if as_json:
+        emit_json(built.document() | ({"profile": built.profile()} if profile else {}))
+    else:
+        say(showing.built(built, profile=profile))
 
 
 @ofs.command(short_help="List the runs in the ledger.")

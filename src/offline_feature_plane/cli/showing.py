@@ -74,8 +74,8 @@ def preview(seen: Preview) -> str:
                       f"{len(rows)} of {seen.rows_in_dataset:,} rows. A preview: nothing was published."])
 
 
-def built(answer: Built) -> str:
-    """The manifest ref, counts, digests, and where the time went."""
+def built(answer: Built, *, profile: bool = False) -> str:
+    """The manifest ref, counts, digests, and where the time went; with `profile` in a table."""
     manifest, core = answer.manifest, answer.manifest.core
     words = {"PUBLISHED": "published", "ALREADY_PUBLISHED": "already published, nothing computed", "REPRODUCED": "computed again, equal"}
     lines = [f"{style('✓', 'green')} {style(manifest.dataset_manifest_id, 'bold')}  {words[answer.outcome]}",
@@ -85,9 +85,22 @@ def built(answer: Built) -> str:
                     "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}),
              "", splits_table(manifest)]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in (*core.warnings, *answer.notices)]
-    if answer.timings:
+    if profile:
+        lines += ["", profile_table(answer)]
+    elif answer.timings:
         lines += ["", "time: " + " · ".join(f"{step} {seconds(took)}" for step, took in answer.timings.items())]
     return "\n".join(lines)
+
+
+def profile_table(answer: Built) -> str:
+    """What each step took; memory is the most that the process had had by its end."""
+    lines = []
+    for step, cost in answer.costs.items():
+        used = cost.used
+        lines.append([step, *(["", "", ""] if used is None else ["" if used.rows is None else used.rows, size(used.bytes_read),
+                                                                size(used.bytes_written)]),
+                      seconds(cost.seconds), *(["", ""] if used is None else [seconds(used.cpu_ms / 1000), size(used.peak_memory_bytes)])])
+    return table(["step", "rows", "read", "written", "wall", "CPU", "peak memory"], lines, right=frozenset(range(1, 7)))
 
 
 def splits_table(manifest: DatasetManifest) -> str:

@@ -54,6 +54,8 @@ def ledger_report(report: LedgerReport) -> str:
              for one in report.findings]
     runs = f"{report.runs:,} run{'' if report.runs == 1 else 's'}"
     verdict = style("sound", "green") if report.sound else style("NOT SOUND", "red")
+    if report.findings and not report.runs:
+        lines.append("a ledger that was lost is made anew from the store: `ofs ledger rebuild`")
     return "\n".join([*lines, f"the ledger is {verdict}: {runs}, {report.compared:,} held against the store"])
 
 

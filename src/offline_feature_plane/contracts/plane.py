@@ -137,8 +137,8 @@ class EngineChoice(Contract):
         "local", description="`local` (DuckDB, compiled kernels), `spark` (the same kernels in a Spark session) or `oracle` (slow, obvious "
                              "Python).")
     memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(
-        None, description="Memory that the engine should use, such as 4GB. It binds DuckDB; a plan that needs more for its arrays says so. "
-                          "Of Spark: the heap of each process that a new session starts.")
+        None, description="Memory that a build may take, such as 4GB: what needs more goes over files in the work folder. "
+                          "Default: three quarters of the machine's. Of Spark: the heap of each process that a new session starts.")
     threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use on this machine.")
     master: Text | None = Field(None, description="Where a new Spark session runs, such as `spark://host:7077`; default: on this machine.")
     conf: dict[Text, str] = Field({}, description="Settings of a new Spark session, by their Spark names.")

@@ -151,7 +151,9 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
 
 
 def _about_quotes(problem: Problem) -> Problem:
-    """In a YAML line in braces, a comma ends a value: what follows it becomes a name without a value."""
+    """In a YAML line in braces, a comma ends a value: what follows it becomes a name without a value; a colon makes a name of a window."""
+    if re.search(r"\.windows\[\d+\]$", problem.path) and "mapping" in problem.sentence:
+        return Problem(problem.path, problem.code, f"{problem.sentence}; put quotes around a window that has a colon")
     if not problem.sentence.endswith("not null") or not re.search(r"\.(features|row_features|derived)\b", problem.path):
         return problem
     return Problem(problem.path, problem.code, f"{problem.sentence}; put quotes around a call that has commas")

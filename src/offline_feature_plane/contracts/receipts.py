@@ -65,8 +65,21 @@ class QuarantineReceipt(Contract):
     found_at: str
 
 
+class PhaseCost(Contract):
+    """What a phase used: rows that went through, bytes that were read and written, CPU time of all threads.
+
+    `peak_memory_bytes` is the most memory that the process had had at once by its end.
+    """
+
+    rows: int | None
+    bytes_read: int
+    bytes_written: int
+    cpu_ms: int
+    peak_memory_bytes: int
+
+
 class PhaseReceipt(Contract):
-    """One phase of one attempt: the pinned input it worked from, what it found, how long it took.
+    """One phase of one attempt: the pinned input it worked from, what it found, how long it took and what it used.
 
     `status` is COMPLETE or FAILED; a failed phase writes its receipt before the run ends (`domain.md` §1.4).
     """
@@ -83,4 +96,5 @@ class PhaseReceipt(Contract):
     started_at: str
     finished_at: str
     duration_ms: int
+    cost: PhaseCost | None = None
     facts: dict[str, JsonValue]

@@ -12,7 +12,9 @@ from offline_feature_plane.corridor.dataset import open_published
 from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
+from offline_feature_plane.corridor.receipts import Costs, StepCost
 from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.workfolders import hold_copies
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch
 from offline_feature_plane.ports import Ports, Run
@@ -20,7 +22,7 @@ from offline_feature_plane.ports import Ports, Run
 
 @dataclass(frozen=True)
 class Built:
-    """The answer to a build: what is published, the run that answered, and where the time went (seconds per step).
+    """The answer to a build: what is published, the run that answered, and where time and memory went, by step.
 
     `notices` say what the user should know beside the manifest's own warnings.
     """
@@ -29,8 +31,18 @@ class Built:
     manifest: DatasetManifest
     manifest_ref: str
     run: Run | None
-    timings: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, StepCost] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Wall seconds by step."""
+        return {step: cost.seconds for step, cost in self.costs.items()}
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Where time and memory went, a line per step; of what is no phase of a run only the time is known."""
+        return [{"step": step, "seconds": round(cost.seconds, 3)} | ({} if cost.used is None else cost.used.model_dump())
+                for step, cost in self.costs.items()]
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
@@ -43,7 +55,7 @@ class Built:
                 "seconds": {step: round(took, 3) for step, took in self.timings.items()}}
 
 
-def answer(planned: Planned, ports: Ports, machine: Machine, published: Published | None, run: Run, seconds: dict[str, float]) -> Built:
+def answer(planned: Planned, ports: Ports, machine: Machine, published: Published | None, run: Run, costs: Costs) -> Built:
     """What is published. Whatever was not stored by this very call is authenticated and hashed again (`decisions.md` D5)."""
     key = manifest_key(planned.platform_run_id, planned.dm_id)
     raw = find_published(ports.store, planned.platform_run_id, planned.dm_id)
@@ -53,10 +65,10 @@ def answer(planned: Planned, ports: Ports, machine: Machine, published: Publishe
                              path=key, fix="Restore the store from a copy, or build the dataset again with a new request_id.")
     manifest = authenticate(raw, key, ports.store)
     is_new = published is not None and published.outcome == "PUBLISHED"
-    if not (is_new and "publication" in seconds):
-        open_published(manifest, ports.store, machine.work / "copies")
+    if not (is_new and "publication" in costs):
+        open_published(manifest, ports.store, hold_copies(machine.work, ports.store))
     notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
-    return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, seconds, tuple(notices))
+    return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, costs, tuple(notices))
 
 
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from offline_feature_plane.corridor.dataset import open_dataset
 from offline_feature_plane.corridor.drift import remember_set
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Manifest, Published, read_vow
-from offline_feature_plane.corridor.receipts import write_failure_receipt, write_run_receipt
+from offline_feature_plane.corridor.receipts import Costs, write_failure_receipt, write_run_receipt
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.supersession import claim_link, link_superseded
 from offline_feature_plane.corridor.verify import check_artifacts
@@ -31,7 +31,7 @@ MakePlan = Callable[[], Planned]
 class Attempt:
     """One attempt of one claimed run.
 
-    `heed` raises once this process was told to stop, `is_ours` once the claim was lost; `seconds` collects where the time goes.
+    `heed` raises once this process was told to stop, `is_ours` once the claim was lost; `costs` collects where time and memory go.
     """
 
     run: Run
@@ -42,7 +42,7 @@ class Attempt:
     heed: Callable[[], None]
     is_ours: Callable[[], None]
     progress: Progress
-    seconds: dict[str, float]
+    costs: Costs
 
     @cached_property
     def pins(self) -> Pins:

@@ -21,7 +21,7 @@ from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
-from offline_feature_plane.corridor.receipts import Receipts
+from offline_feature_plane.corridor.receipts import Costs, Receipts
 from offline_feature_plane.corridor.settlement import settle
 from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
@@ -44,16 +44,16 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
     if run.state in {"FAILED", "CANCELLED"}:
         raise RunEnded(f"the run of request {run.request_id} ended {run.state} ({run.reason_code}).",
                        fix="Use a new request_id, or leave it out.", run_key=run.run_key, reason_code=run.reason_code)
-    seconds: dict[str, float] = {}
+    costs: Costs = {}
     published: Published | None = None
     while published is None and (run := claim(run, ports.ledger, ports.clock, worker, progress)).state != "DONE":
-        published = work_on(run, lambda: planned, ports, machine, worker, progress, seconds)
+        published = work_on(run, lambda: planned, ports, machine, worker, progress, costs)
     machine.sweep(run.run_key, before=run.attempt + 1)
-    return answer(planned, ports, machine, published, ports.ledger.run(run.run_key), seconds)
+    return answer(planned, ports, machine, published, ports.ledger.run(run.run_key), costs)
 
 
 def work_on(run: Run, plan: MakePlan, ports: Ports, machine: Machine, worker: Worker, progress: Progress,
-            seconds: dict[str, float]) -> Published | None:
+            costs: Costs) -> Published | None:
     """Bring a claimed run to its end from wherever it is; None if it went back to the queue, to be claimed again in full.
 
     Raises:
@@ -61,7 +61,7 @@ def work_on(run: Run, plan: MakePlan, ports: Ports, machine: Machine, worker: Wo
     """
     machine.sweep(run.run_key, before=run.attempt)
     with held(run, ports.ledger, worker) as lease, scratch(machine.folder(run.run_key, run.attempt)) as folder:
-        attempt = Attempt(run, plan, ports, machine, folder, worker.heed, lease.check, progress, seconds)
+        attempt = Attempt(run, plan, ports, machine, folder, worker.heed, lease.check, progress, costs)
         return settle(ports.store, ports.ledger, run, dm_id=str(run.payload.get("dataset_manifest_id")),
                       work=partial(make_dataset, attempt), verify=attempt.verify_staged, close=attempt.close, tell=attempt.tell,
                       heed=worker.heed)
@@ -75,7 +75,8 @@ def make_dataset(attempt: Attempt) -> bytes:
         open_published(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
         attempt.claim_link(planned.dm_id)
         return standing
-    receipts = Receipts(attempt.ports.clock, attempt.seconds, attempt.check).kept(store, run, planned.dm_id, plan.digest, attempt.note)
+    receipts = Receipts(attempt.ports.clock, attempt.machine.meter, attempt.costs, attempt.check).kept(
+        store, run, planned.dm_id, plan.digest, attempt.note)
     computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)
     files = store_files(computed.staged, planned.dm_id, run, store, receipts, attempt.progress)
     manifest = write_manifest(plan, planned, computed, files, receipts.written, attempt.machine, run, attempt.ledger_head())

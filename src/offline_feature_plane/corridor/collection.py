@@ -3,7 +3,8 @@
     run's commit record            visible manifest of the dataset      what the run staged is
     none                           any                                  kept: the run has not ended
     vow                            none yet                             kept: its manifest is still to come
-    vow                            this run's, not expired              read: it is the dataset
+    vow                            this run's, not expired              read: it is the dataset; but for data that the manifest
+                                                                        does not name, from an attempt that another one overtook
     vow                            this run's, data expired             garbage, but for the digests of its columns
     vow                            of another run                       garbage: adopted it, or lost to it
     tombstone                      any but this run's                   garbage: it never publishes
@@ -68,11 +69,23 @@ class Collection:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What becomes of all that one run staged for one dataset. `companions` are judged apart: those of expired data stay."""
+    """What becomes of all that one run staged for one dataset. `companions` are judged apart: those of expired data stay.
+
+    `named` are the data files of a dataset that is read; what else its run staged is garbage.
+    """
 
     fate: Fate
     why: str
     companions: Fate
+    named: frozenset[str] = frozenset()
+
+    def of(self, key: str) -> tuple[Fate, str]:
+        """What becomes of one object, and why."""
+        if key.rpartition("/")[2] in _COMPANIONS:
+            return self.companions, self.why
+        if self.fate == "read" and key not in self.named:
+            return "garbage", "its run published without it"
+        return self.fate, self.why
 
 
 def collect(store: ObjectStore, platform_run_id: str, progress: Progress, *, apply: bool) -> Collection:
@@ -98,18 +111,18 @@ def collect(store: ObjectStore, platform_run_id: str, progress: Progress, *, app
 
 def _judged(store: ObjectStore, platform_run_id: str, key: str, verdicts: dict[tuple[str, str], _Verdict]) -> Item | None:
     """An object and what becomes of it; None if it is a dataset's, or gone by now."""
-    place = _PLACE.fullmatch(key)
-    if place is None or not (_DATA.fullmatch(place["name"]) or place["name"] in _COMPANIONS):
+    place = _staged_at(key)
+    if place is None:
         verdict = _Verdict("doubtful", "no run stages a file of this name", "doubtful")
     elif (of := (place["dm_id"], place["run_key"])) in verdicts:
         verdict = verdicts[of]
     else:
         verdict = verdicts[of] = _judge(store, platform_run_id, *of)
-    fate = verdict.companions if place is not None and place["name"] in _COMPANIONS else verdict.fate
+    fate, why = verdict.of(key)
     if fate == "read":
         return None
     try:
-        return Item(key, store.size(key), fate, verdict.why)
+        return Item(key, store.size(key), fate, why)
     except RefNotFound:  # another collection was quicker
         return None
 
@@ -126,7 +139,8 @@ def _judge(store: ObjectStore, platform_run_id: str, dm_id: str, run_key: str) -
         fate, why = _fate(vow, dm_id, run_key, manifest)
         if fate == "read" and raw is not None and (expired := _expired(store, platform_run_id, dm_id, raw)) is not None:
             return _Verdict("garbage", expired, "read")
-        return _Verdict(fate, why, fate)
+        named = frozenset(part.key for part in manifest.evidence.parts) if fate == "read" and manifest is not None else frozenset()
+        return _Verdict(fate, why, fate, named)
     except OutsideError:
         raise
     except OfsError as doubt:
@@ -169,10 +183,10 @@ def _removed(store: ObjectStore, platform_run_id: str, item: Item) -> Item:
 
 
 def _leftovers(store: ObjectStore, platform_run_id: str, *, apply: bool) -> Iterator[Item]:
-    """What dead writers left beside the objects."""
+    """What dead writers left beside the objects. Of a run that published, too: all that its dataset needs is there (R5)."""
     def is_over(key: str) -> bool:
         place = _PLACE.fullmatch(key)
-        return place is not None and _judge(store, platform_run_id, place["dm_id"], place["run_key"]).fate == "garbage"
+        return place is not None and _judge(store, platform_run_id, place["dm_id"], place["run_key"]).fate in {"garbage", "read"}
 
     for found in list(store.leftovers(datasets_prefix(platform_run_id), is_over)):
         removed = apply and store.remove_leftover(found)
@@ -180,13 +194,21 @@ def _leftovers(store: ObjectStore, platform_run_id: str, *, apply: bool) -> Iter
 
 
 def _gathered(items: list[Item], platform_run_id: str) -> Iterator[Item]:
-    """The items, those that are kept as one for each run: nobody decides about them one by one."""
-    kept: dict[str, Item] = {}
+    """The items, those of one run that are kept, or doubtful for one reason, as one: nobody decides about them one by one."""
+    together: dict[tuple[str, Fate, str], Item] = {}
     for item in items:
-        place = _PLACE.fullmatch(item.key)
-        if item.fate == "kept" and place is not None:
+        place = _staged_at(item.key)
+        if item.fate in {"kept", "doubtful"} and place is not None:
             folder = f"{data_prefix(platform_run_id, place['dm_id'], place['run_key'])}/"
-            kept[folder] = replace(item, key=folder, size_bytes=item.size_bytes + (kept[folder].size_bytes if folder in kept else 0))
+            before = together.get((folder, item.fate, item.why))
+            together[folder, item.fate, item.why] = replace(item, key=folder,
+                                                            size_bytes=item.size_bytes + (before.size_bytes if before else 0))
         else:
             yield item
-    yield from kept.values()
+    yield from together.values()
+
+
+def _staged_at(key: str) -> re.Match[str] | None:
+    """Where in the store a key is, if runs stage files of this name."""
+    place = _PLACE.fullmatch(key)
+    return place if place is not None and (_DATA.fullmatch(place["name"]) or place["name"] in _COMPANIONS) else None

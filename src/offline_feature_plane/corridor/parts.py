@@ -18,13 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offline_feature_plane.arrow_types import arrow_schema
+from offline_feature_plane.arrow_types import arrow_schema, settled_schema
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, StorageIoFailure
 from offline_feature_plane.leaves import CHUNK_ROWS
 
 # Rows of one part at most: 64 leaves.
 PART_ROWS = 32 * CHUNK_ROWS
+_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class _OpenPart:
         self.rows = 0
         self._tee = _Tee(path)
         try:
-            self._writer = pq.ParquetWriter(pa.PythonFile(self._tee, mode="w"), arrow_schema(columns), **_writer_settings(columns))
+            self._stream = pa.BufferedOutputStream(pa.PythonFile(self._tee, mode="w"), _BUFFER)
+            self._writer = pq.ParquetWriter(self._stream, settled_schema(columns), **_writer_settings(columns))
         except BaseException:
             self._tee.abandon()
             with suppress(OSError):
@@ -131,6 +133,7 @@ class _OpenPart:
 
     def close(self) -> tuple[str, int]:
         self._writer.close()
+        self._stream.close()
         return self._tee.settle()
 
     def abandon(self) -> None:

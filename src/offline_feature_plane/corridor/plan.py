@@ -148,7 +148,7 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
                                 outputs=intent.join_scope.required_output_ids, visibility=intent.visibility)
     meant = identity(intent, ranges=proof.ranges, closure=closure, config_digest=config_digest(meaningful),
                      run_facts_digest=proof.granted.run_facts_digest, world_inputs=proof.granted.inputs,
-                     tzdata=inputs.tzdata if _names_zone(closure, task) else None)
+                     tzdata=inputs.tzdata if closure.zones() or (task.where and task.where.zones()) else None)
     fingerprint = dataset_fingerprint(meant)
     described = describe(closure)
     profile = pinned.profile
@@ -163,16 +163,11 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
         refs_from=Path(os.path.relpath(folder.resolve(), inputs.folder.resolve())).as_posix())
 
 
-def _names_zone(closure: Closure, task: Task) -> bool:
-    wheres = [group.where for group in closure.groups if group.where is not None] + ([task.where] if task.where is not None else [])
-    return any(one.zones() for one in (*wheres, *(item.expression for item in (*closure.row_features, *closure.derived))))
-
-
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:
     """The pins, where everything comes from, and about what it will cost."""
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
                *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
-    cost = estimate(sources, closure)
+    cost = estimate(sources, closure, pins.intent["visibility"])
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost,
                      warnings=[*_warn(pinned.profile, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
@@ -183,8 +178,8 @@ def _warn(profile: FeatureProfile, cost: Estimate, settings: Settings) -> list[s
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
     if settings.engine.name == "local" and limit is not None and memory_bytes(limit) < cost.memory_bytes:
-        found.append(f"this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}, "
-                     "and the events of a build are kept in memory.")
+        found.append(f"in memory this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}: what does not "
+                     "fit goes over files in the work folder.")
     return found
 
 

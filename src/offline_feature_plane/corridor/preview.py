@@ -33,7 +33,7 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
     Args:
         planned: what would be built.
         machine: brings the engine.
-        folder: a name for scratch files; it is made and removed.
+        folder: for scratch files.
         rows: how many rows to return at most.
         keys: column name → value as text.
         progress: called as (step, done, total).
@@ -41,7 +41,7 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
     Raises:
         SourceColumnUnknown: no column of this name.
     """
-    with scratch(folder) as spill, machine.session(planned.task, spill, progress) as session:
+    with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
         session.replay(planned.events)
         session.labels(planned.labels)
         total = session.select().accounting.get("row", 0)

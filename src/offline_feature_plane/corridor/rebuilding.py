@@ -97,6 +97,8 @@ def _rebuilt(store: ObjectStore, platform_run_id: str, run_key: str, now_us: int
     if ending.vow is not None and ending.vow.dm_id not in {None, pins.dataset_manifest_id}:
         raise _doubt(run_key, f"its commit record names {ending.vow.dm_id}, its plan is for {pins.dataset_manifest_id}")
     told = _Receipts(store, platform_run_id, run_key)
+    if ending.state == "DONE" and not told.has("run"):  # stopped before its pointer, its link or its receipt: a worker states them
+        ending = Ending("QUEUED", ending.vow)
     ended = told.last_end() if ending.state != "QUEUED" else {}
     return Rebuilt(
         request_id=_request(run_key, pins, payload, ending), payload_digest=payload, platform_run_id=platform_run_id, payload=plan,
@@ -144,6 +146,10 @@ class _Receipts:
     def attempts(self) -> list[int]:
         """The attempts that left a receipt."""
         return [attempt for attempt, _, _ in self._found]
+
+    def has(self, name: str) -> bool:
+        """Is there a receipt of this name?"""
+        return any(found == name for _, found, _ in self._found)
 
     def instants(self, name: str, field: str) -> Iterator[int]:
         """When, by all receipts of this name."""

@@ -11,22 +11,32 @@ from typing import Any
 
 from offline_feature_plane.contracts.manifest import ArtifactRef
 from offline_feature_plane.contracts.plan import Pins, pins_digest
-from offline_feature_plane.contracts.receipts import FailureReceipt, Phase, PhaseReceipt, QuarantineReceipt, RunReceipt
+from offline_feature_plane.contracts.receipts import FailureReceipt, Phase, PhaseCost, PhaseReceipt, QuarantineReceipt, RunReceipt
 from offline_feature_plane.corridor.layout import receipt_key
 from offline_feature_plane.corridor.publish import Published
 from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.ports import Clock, ObjectStore, Run
+from offline_feature_plane.ports import Clock, Meter, ObjectStore, Run, Spent
 
-Write = Callable[[Phase, str, int, int, Mapping[str, Any]], None]
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step took: wall seconds, and if it is a phase of a run, what else it used."""
+
+    seconds: float
+    used: PhaseCost | None = None
+
+
+Costs = dict[str, StepCost]
+Write = Callable[[Phase, str, int, int, Mapping[str, Any], PhaseCost], None]
 
 
 def _nobody_asks() -> None:
     """There is no claim, so none can be lost."""
 
 
-def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
+def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
     """Write nothing."""
 
 
@@ -82,11 +92,13 @@ def _keep_new(store: ObjectStore, platform_run_id: str, run_key: str, attempt: i
 class Receipts:
     """Measures the phases of an attempt; those of a run are also kept in its store and in the ledger (`kept`).
 
-    `check` is called before each phase, and by long ones in between; it raises Fenced once the claim was lost.
+    `check` is called before each phase, and by long ones in between; it raises Fenced once the claim was lost. `costs` collects where time
+    and memory go.
     """
 
     clock: Clock
-    seconds: dict[str, float]
+    meter: Meter
+    costs: Costs
     check: Callable[[], None] = _nobody_asks
     write: Write = _write_nowhere
     written: list[ArtifactRef] = field(default_factory=list)
@@ -95,24 +107,24 @@ class Receipts:
         """The same, writing each receipt into the store and noting it in the ledger."""
         written: list[ArtifactRef] = []
 
-        def write(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any]) -> None:
+        def write(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
             receipt = PhaseReceipt.model_validate({
                 "phase": phase, "status": status, "run_key": run.run_key, "request_id": run.request_id,
                 "platform_run_id": run.platform_run_id, "dataset_manifest_id": dm_id, "attempt": run.attempt,
                 "pins_digest": pins_digest, "started_at": format_instant(began), "finished_at": format_instant(ended),
-                "duration_ms": (ended - began) // 1000, "facts": storable(facts)})
+                "duration_ms": (ended - began) // 1000, "cost": cost, "facts": storable(facts)})
             data = canonical_bytes(receipt.model_dump(mode="json"))
             key = _put_new(store, run, phase, data)
             written.append(ArtifactRef(name=f"{phase} receipt", key=key, sha256=sha256_of(data)))
             note(f"PHASE_{status}", written[-1])
 
-        return Receipts(self.clock, self.seconds, self.check, write, written)
+        return Receipts(self.clock, self.meter, self.costs, self.check, write, written)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[dict[str, Any]]:
-        """Run a phase; what it puts into the mapping is the receipt's `facts`."""
+        """Run a phase; what it puts into the mapping is the receipt's `facts`, and `rows` of them its size."""
         self.check()
-        began, facts = self.clock.now_us(), dict[str, Any]()
+        began, facts = (self.clock.now_us(), self.meter()), dict[str, Any]()
         try:
             yield facts
         except OfsError as error:
@@ -121,10 +133,13 @@ class Receipts:
             raise
         self._ended(name, "COMPLETE", began, facts)
 
-    def _ended(self, name: Phase, status: str, began: int, facts: Mapping[str, Any]) -> None:
-        ended = self.clock.now_us()
-        self.seconds[name] = self.seconds.get(name, 0.0) + (ended - began) / 1e6
-        self.write(name, status, began, ended, facts)
+    def _ended(self, name: Phase, status: str, began: tuple[int, Spent], facts: dict[str, Any]) -> None:
+        ended, before, now = self.clock.now_us(), began[1], self.meter()
+        cost = PhaseCost(rows=facts.pop("rows", None), bytes_read=now.read_bytes - before.read_bytes,
+                         bytes_written=now.written_bytes - before.written_bytes, cpu_ms=(now.cpu_us - before.cpu_us) // 1000,
+                         peak_memory_bytes=now.peak_bytes)
+        self.costs[name] = StepCost((ended - began[0]) / 1e6, cost)
+        self.write(name, status, began[0], ended, facts, cost)
 
 
 def storable(value: Any) -> Any:

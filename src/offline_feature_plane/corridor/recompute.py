@@ -12,7 +12,7 @@ from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import write_core
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import find_published
-from offline_feature_plane.corridor.receipts import Receipts
+from offline_feature_plane.corridor.receipts import Costs, Receipts
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.errors import LabelHistoryChanged, NondeterminismDetected, RefNotFound, ReplayBasisMismatch
@@ -20,7 +20,7 @@ from offline_feature_plane.ports import Ports, Progress
 
 
 def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, progress: Progress) -> Built:
-    """Compute a published dataset again in a folder that is made and removed, and compare; nothing else is written.
+    """Compute a published dataset again in a work folder, and compare; nothing else is written.
 
     Raises:
         ReplayBasisMismatch: the events are not the ones of the published dataset.
@@ -32,10 +32,10 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
     if raw is None:
         raise RefNotFound(f"{planned.dm_id} is not published.", path=key, fix="Build it without --recompute.")
     standing = authenticate(raw, key, ports.store)
-    open_published(standing, ports.store, folder)
-    seconds: dict[str, float] = {}
-    with scratch(folder):
-        computed = compute(planned, machine, folder, Receipts(ports.clock, seconds), progress)
+    with scratch(folder / "published") as copies:
+        open_published(standing, ports.store, copies)
+    costs: Costs = {}
+    computed = compute(planned, machine, folder, Receipts(ports.clock, machine.meter, costs), progress)
     core = standing.core
     if computed.replayed.events_digest != core.events_digest:
         raise ReplayBasisMismatch(f"the events of {planned.dm_id} had digest {core.events_digest}, now {computed.replayed.events_digest}.")
@@ -48,4 +48,4 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
         named = ", ".join(name for name in type(core).model_fields if getattr(again, name) != getattr(core, name))
         raise NondeterminismDetected(f"{planned.dm_id} has content {core.content_digest}, computed again {again.content_digest}; "
                                      f"of the core differ: {named}.", fix="Report this as a defect, with both digests.")
-    return Built("REPRODUCED", standing, ports.store.uri(key), None, seconds)
+    return Built("REPRODUCED", standing, ports.store.uri(key), None, costs)

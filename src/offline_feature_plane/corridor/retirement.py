@@ -72,11 +72,12 @@ def retire(manifest: DatasetManifest, raw: bytes, store: ObjectStore, clock: Clo
         expire_data: also give up its data; this cannot be taken back.
 
     Raises:
-        SchemaInvalid: the reason is blank. DigestMismatch: a fact that was stated before is damaged. StorageIoFailure.
+        SchemaInvalid: the reason says nothing. DigestMismatch: a fact that was stated before is damaged. StorageIoFailure.
     """
     words = unicodedata.normalize("NFC", reason).strip()
-    if not words:
-        raise SchemaInvalid("the reason is blank.", path="reason", fix="Say why, for those who meet the dataset later.")
+    if not words.isprintable() or not words:
+        raise SchemaInvalid("the reason is blank, or not one line of text.", path="reason",
+                            fix="Say why, for those who meet the dataset later.")
     dm_id, now = manifest.dataset_manifest_id, format_instant(clock.now_us())
     said: dict[str, Any] = {"dataset_manifest_id": dm_id, "manifest_digest": sha256_of(raw), "reason": words, "actor": actor}
     stated = DatasetRetirement(retired_at=now, **said)

@@ -17,14 +17,14 @@ from offline_feature_plane.corridor.stage import Staged, stage
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.ports import Engine, EngineSession, LabelFacts, Progress, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import Engine, EngineSession, LabelFacts, Meter, Progress, ReplayFacts, SelectionFacts, Spent
 
 
 @dataclass(frozen=True)
 class Machine:
     """What this machine brings to a build: the engine and its limits, a work folder, and the versions of the libraries that count.
 
-    `ledger_name` tells the runs of planes apart that share a work folder.
+    `ledger_name` tells the runs of planes apart that share a work folder; `meter` tells what this process has used.
     """
 
     engine: Engine
@@ -33,6 +33,7 @@ class Machine:
     threads: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
     ledger_name: str = ""
+    meter: Meter = Spent
 
     def folder(self, run_key: str, attempt: int) -> Path:
         """Where an attempt works. Planes that share a work folder do not share runs: the ledger that counts attempts is in the name."""
@@ -61,7 +62,8 @@ def replay(session: EngineSession, planned: Planned, receipts: Receipts) -> Repl
     with receipts.phase("replay") as facts:
         replayed = session.replay(planned.events)
         facts.update(events_read=replayed.events_read, events_admitted=replayed.events_admitted, dispositions=dict(replayed.dispositions),
-                     events_digest=replayed.events_digest, completeness=planned.receipt)
+                     events_digest=replayed.events_digest, completeness=planned.receipt, rows=replayed.events_read,
+                     execution=dict(session.execution()))
     return replayed
 
 
@@ -69,7 +71,8 @@ def resolve_labels(session: EngineSession, planned: Planned, receipts: Receipts)
     """Read the label timelines and resolve them as of the cut."""
     with receipts.phase("labels") as facts:
         labelled = session.labels(planned.labels)
-        facts.update(assertions_read=labelled.assertions_read, assertions_eligible=labelled.assertions_eligible,
+        facts.update(rows=labelled.assertions_read,
+                     assertions_read=labelled.assertions_read, assertions_eligible=labelled.assertions_eligible,
                      slice_digest=labelled.slice_digest, per_type={name: dict(one) for name, one in labelled.per_type.items()})
     return labelled
 
@@ -85,7 +88,8 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
         selection = session.select()
         check_accounting(selection.accounting, replayed.events_read)
         gates = judge(planned, replayed, labelled, selection)
-        facts.update(accounting=dict(selection.accounting), coverage={name: dict(one) for name, one in selection.coverage.items()},
+        facts.update(rows=selection.accounting["row"],
+                     accounting=dict(selection.accounting), coverage={name: dict(one) for name, one in selection.coverage.items()},
                      splits={name: dict(one) for name, one in selection.splits.items()}, gates=[gate.describe() for gate in gates])
         refuse_failed(planned, gates, labelled, selection)
     return Selected(selection, gates)
@@ -97,7 +101,7 @@ def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Stag
         digested = None if session.leaves() is None else lambda: session.leaves() or ()
         staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder, digested=digested)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts),
-                     rows_with_hidden_events=session.rows_with_hidden_events())
+                     execution=dict(session.execution()), rows_with_hidden_events=session.rows_with_hidden_events())
     return staged
 
 

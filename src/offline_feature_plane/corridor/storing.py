@@ -73,7 +73,7 @@ def store_files(staged: Staged, dm_id: str, run: Run, store: ObjectStore, receip
             progress("publish", done, len(parts))
         digests = ArtifactRef(name="column digests", key=f"{prefix}/{COLUMN_DIGESTS_NAME}", sha256=staged.content.column_digests_digest)
         _put(store, digests.key, staged.column_digests_path, digests.sha256)
-        facts.update(parts=len(parts), prefix=f"{prefix}/")
+        facts.update(rows=staged.rows, parts=len(parts), prefix=f"{prefix}/")
     return StoredFiles(parts, digests)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from offline_feature_plane.contracts.manifest import ArtifactRef, DatasetManifest, Part
@@ -42,7 +42,8 @@ class FileReport:
 class Verification:
     """Every check of one dataset, in order; every data file, page by page; and the leaves whose rows are others than the promised ones.
 
-    Of a dataset whose data has expired, only what is kept was checked.
+    `dataset_manifest_id` is the one that was asked for: another's manifest may stand at its place. Of a dataset whose data has expired,
+    only what is kept was checked.
     """
 
     dataset_manifest_id: str
@@ -73,7 +74,7 @@ def verify(raw: bytes, key: str, store: ObjectStore, work: Path, progress: Progr
         raw: the manifest's stored bytes.
         key: where it is stored.
         store: where its artifacts are.
-        work: a name of a folder for local copies of remote files, and for writing a damaged file again.
+        work: a folder for local copies of remote files, and for writing a damaged file again; made if it is needed.
         progress: called as (step, done, total).
 
     Raises:
@@ -101,7 +102,7 @@ def verify(raw: bytes, key: str, store: ObjectStore, work: Path, progress: Progr
         if len(paths) == len(files):
             found, differences = _rows(manifest, paths, known, progress)
             checks.append(found)
-    return Verification(manifest.dataset_manifest_id, manifest.core.row_count, manifest.core.leaves, tuple(checks), tuple(files),
+    return Verification(PurePosixPath(key).stem, manifest.core.row_count, manifest.core.leaves, tuple(checks), tuple(files),
                         differences, retirement)
 
 

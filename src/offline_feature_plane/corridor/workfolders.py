@@ -5,9 +5,12 @@ Each is held for as long as its process lives (`process_locks`), so that what a 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
+import stat
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,10 +18,14 @@ from typing import Final
 
 from offline_feature_plane.corridor.collection import Item
 from offline_feature_plane.errors import StorageIoFailure
-from offline_feature_plane.process_locks import hold, seize
+from offline_feature_plane.ports import ObjectStore
+from offline_feature_plane.process_locks import hold, seize, share
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-(?P<process>[0-9]+)-[0-9]+")
+_COPY: Final = re.compile(r"[0-9a-f]{64}(?:\.[A-Za-z0-9_-]+)?|\.[0-9]+-[0-9]+")  # by its digest, or still on its way
+_READING: Final[dict[Path, int]] = {}  # folders of copies that this process holds
+_OPENING: Final = threading.Lock()
+_OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-[0-9]+-[0-9]+")
 
 
 def make_fresh(folder: Path) -> None:
@@ -44,29 +51,86 @@ def scratch(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def hold_copies(work: Path, store: ObjectStore) -> Path:
+    """The folder for copies of remote files. This process reads there until it ends: readers hand out paths, and nobody gives them back.
+
+    Raises:
+        StorageIoFailure: it cannot be made.
+    """
+    folder = work / "copies"
+    with _OPENING, _mapped(folder):
+        while store.name != "local" and not _is_held(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if folder in _READING:  # it was removed by hand
+                os.close(_READING.pop(folder))
+            with suppress(FileNotFoundError):
+                _READING[folder] = os.open(folder, _FOLDER)
+                share(_READING[folder])
+    return folder
+
+
+@contextmanager
+def look(work: Path) -> Iterator[Path]:
+    """A new folder of a process that only looks, held during the block; afterwards it is gone, with every new empty folder above it.
+
+    Where none can be made it is only a name: whoever needs it fails then. Process ids alone are no names: containers share folders.
+    """
+    missing = [one for one in (work, *work.parents) if not one.exists()]
+    folder, lock = _new_look(work)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+        with suppress(OSError):  # somebody else works there by now
+            for parent in missing:
+                parent.rmdir()
+
+
+def _new_look(work: Path) -> tuple[Path, int | None]:
+    for number in itertools.count():
+        folder = work / f"look-{os.getpid()}-{number}"
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+            lock = _held(folder)
+        except FileExistsError:
+            continue
+        except (OSError, StorageIoFailure):
+            return folder, None
+        if lock is not None:  # or it was collected in between
+            return folder, lock
+    raise AssertionError("unreachable")
+
+
+def _is_held(folder: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return folder in _READING and os.path.samestat(os.fstat(_READING[folder]), folder.stat())
+    return False
+
+
+def collect_copies(work: Path, *, apply: bool) -> Iterator[Item]:
+    """Copies of remote files, unless a process reads there; with `apply` they are removed. Whoever wants one fetches it again."""
+    with _orphan(work / "copies") as is_unread:
+        for copy in sorted((work / "copies").iterdir()) if is_unread else ():
+            if _COPY.fullmatch(copy.name) and stat.S_ISREG((found := copy.lstat()).st_mode):
+                with suppress(OSError):
+                    copy.unlink() if apply else None
+                yield Item(str(copy), found.st_size, "garbage", "a copy of a remote file, and no process reads here",
+                           removed=not copy.exists())
+
+
 def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
     """The folders below `work` whose processes are gone; with `apply` they are removed. What others keep there is left alone."""
     for folder in sorted(work.iterdir()) if work.is_dir() else ():
-        if (named := _OURS.fullmatch(folder.name)) and not _lives(named["process"]):
+        if _OURS.fullmatch(folder.name):
             with _orphan(folder) as is_orphan:
                 if is_orphan:
                     size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
                     if apply:
                         shutil.rmtree(folder, ignore_errors=True)
                     yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=not folder.exists())
-
-
-def _lives(process: str | None) -> bool:
-    """Is there a process of the number that a look's folder is named after? Copies of remote files may stand in it before it is held."""
-    if process is None:
-        return False
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def _held(folder: Path) -> int | None:

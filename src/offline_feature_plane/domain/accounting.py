@@ -7,11 +7,13 @@ read ─▶ admitted? ─▶ a subject? ─▶ in a split? ─▶ mature? ─▶
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from offline_feature_plane.domain.closure import Window
 from offline_feature_plane.domain.resolution import Resolution
 from offline_feature_plane.domain.rows import DISPOSITIONS, Disposition, LabelTask, Split, Target, Task
+from offline_feature_plane.domain.windows import begin
 from offline_feature_plane.errors import RowAccountingBroken
 
 __all__ = ["EventFacts", "check_accounting", "count_dispositions", "dispose", "is_cold", "is_mature", "sampling_class", "split_of",
@@ -86,16 +88,17 @@ def is_mature(ts_us: int, labels: LabelTask) -> bool:
     return labels.maturity_us is None or ts_us <= labels.asof_us - labels.maturity_us
 
 
-def is_cold(ts_us: int, reach_us: Mapping[str, int], history_start_us: Mapping[str, int | None]) -> bool:
-    """Does the deepest finite window of a row begin before the known history of its source (`decisions.md` D19)?
+def is_cold(ts_us: int, depths: Mapping[str, Sequence[tuple[Window, int]]], history_start_us: Mapping[str, int | None]) -> bool:
+    """Does a window of a row begin before the known history of its source (`decisions.md` D19)?
 
     Args:
         ts_us: the row's instant.
-        reach_us: per source, delay + longest finite window (`Closure.reach_us`).
+        depths: per source its windows, each with its delay in µs (`Closure.depths`).
         history_start_us: per source, from when on it is complete; None: the source has no event, so nothing is missing.
     """
-    starts = ((reach, history_start_us.get(source)) for source, reach in reach_us.items())
-    return any(start is not None and ts_us - reach < start for reach, start in starts)
+    begins = [(begin(window, ts_us - delay_us), history_start_us.get(source))
+              for source, windows in depths.items() for window, delay_us in windows]
+    return any(at is not None and start is not None and at < start for at, start in begins)
 
 
 def count_dispositions(found: Iterable[Disposition]) -> dict[str, int]:

@@ -31,6 +31,7 @@ Result = Value | _NoEvidence
 class WindowEvent:
     """One event of a window: its instant, whether it is the row's own, the argument's value, and its label as known to the row.
 
+    Where the call has a condition that is not true, the value is None; where it has no argument, the value of a true one is True.
     `label` is the resolved value of the aggregation's label type; None while it is NOT_FOUND or CONFLICT.
     """
 
@@ -70,6 +71,10 @@ class AggregationKind(ABC):
     #: What nulls of the argument do.
     null_rule: ClassVar[str] = "Null values are ignored."
     argument: ClassVar[Literal["none", "optional", "field", "label"]] = "field"
+    #: Ends with a condition over the fields of the group's source, as in `count_if(amount > 100)`.
+    takes_condition: ClassVar[bool] = False
+    #: Ends with a share, as in `quantile(amount, 0.9)`.
+    takes_share: ClassVar[bool] = False
     #: May be asked to divide by resolved events only, by `of: resolved`; for those with a `label` argument.
     takes_of_resolved: ClassVar[bool] = False
     #: Gives 0 for an empty window, so `empty:` has nothing to replace.

@@ -7,6 +7,7 @@ the same values faster: `kernels.catalog` names the reducer of each. `@register`
 from __future__ import annotations
 
 import difflib
+import math
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -67,6 +68,32 @@ class Count(AggregationKind):
 
 
 @register
+class CountIf(AggregationKind):
+    """`count_if(condition)` is the number of events for which the condition is true."""
+
+    name, argument, takes_condition, zero_when_empty, gives = "count_if", "none", True, True, INT64
+    null_rule = "A condition that is unknown is not true."
+    algebra = "A sum of matches; subtractable."
+
+    def meaning(self, window: WindowContents) -> Result:
+        """How many are true."""
+        return len(window.values)
+
+
+@register
+class Ratio(AggregationKind):
+    """`ratio(condition)` is the share of the window's events for which the condition is true."""
+
+    name, argument, takes_condition, gives = "ratio", "none", True, FLOAT64
+    null_rule = "A condition that is unknown is not true; its event divides."
+    algebra = "A sum of matches and a count; subtractable. One correctly rounded division."
+
+    def meaning(self, window: WindowContents) -> Result:
+        """Matches ÷ n, rounded once."""
+        return float(Fraction(len(window.values), len(window.events))) if window.events else NO_EVIDENCE
+
+
+@register
 class Distinct(AggregationKind):
     """`distinct(x)` is the number of different non-null values of x."""
 
@@ -79,29 +106,30 @@ class Distinct(AggregationKind):
 
 
 class _Summing(AggregationKind):
-    """Adds values up, which only integers and decimals allow without rounding."""
+    """Adds values up exactly; whatever must be rounded is rounded once, at the end (`decisions.md` D27, D28)."""
 
     is_arithmetic = True
 
     def output(self, argument: ColumnType | None) -> ColumnType:
-        """What it gives, or else int64 of integers, decimal(18, s) of decimals."""
+        """What it gives, or else int64 of integers, decimal(18, s) of decimals, float64 of floats."""
         if argument is not None and argument.is_exact_number:
             return self.gives or (ColumnType("decimal", MAX_DECIMAL_DIGITS, argument.scale) if _is_decimal(argument) else INT64)
         if argument is not None and argument.kind == "float64":
-            raise AggregationUnsupported(f"{self.name} over float64 would depend on the order of additions.",
-                                         fix="Declare decimal(p, s) for the field.")
-        raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes integers and decimals.")
+            return FLOAT64
+        raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
 
 
 @register
 class Sum(_Summing):
-    """`sum(x)` is the exact sum of integers or decimals; 0 over no values. Beyond int64 or 18 digits it is NUMERIC_OVERFLOW."""
+    """`sum(x)` is the exact sum; 0 over no values. Of floats it is rounded once. Beyond int64, 18 digits or float64: NUMERIC_OVERFLOW."""
 
     name, zero_when_empty = "sum", True
-    algebra = "An exact integer sum in more than 64 bits; subtractable. Only the final value must fit."
+    algebra = "An exact sum, as an integer of as many bits as it needs; subtractable. Only the final value must fit."
 
     def meaning(self, window: WindowContents) -> Result:
         """The sum; scaled for decimals."""
+        if _is_float(window.argument):
+            return _rounded(sum(map(Fraction, window.values), Fraction()), window)
         total: int = sum(window.values)
         fits = abs(total) < 10**MAX_DECIMAL_DIGITS if _is_decimal(window.argument) else -2**63 <= total < 2**63
         if not fits:
@@ -112,8 +140,23 @@ class Sum(_Summing):
 
 
 @register
+class SumIf(Sum):
+    """`sum_if(x, condition)` is the sum of x over the events for which the condition is true."""
+
+    name, takes_condition = "sum_if", True
+    null_rule = "Null values are ignored, as are events whose condition is false or unknown."
+
+
+def _rounded(total: Fraction, window: WindowContents) -> float:
+    try:
+        return float(total)
+    except OverflowError:
+        raise NumericOverflow(f"{window.call.text} is beyond float64.", fix="Use a shorter window, or mean.") from None
+
+
+@register
 class Mean(_Summing):
-    """`mean(x)` is the correctly rounded float64 quotient of the exact sum and the number of non-null values."""
+    """`mean(x)` is the float64 nearest to the exact sum divided by the number of non-null values."""
 
     name, gives = "mean", FLOAT64
     algebra = "An exact sum and a count; subtractable. One correctly rounded division at the end."
@@ -122,7 +165,70 @@ class Mean(_Summing):
         """Σ / (n · 10^scale), rounded once."""
         values = window.values
         scale = window.argument.scale if window.argument else 0
-        return float(Fraction(sum(values), len(values) * 10**scale)) if values else NO_EVIDENCE
+        return float(sum(map(Fraction, values)) / (len(values) * 10**scale)) if values else NO_EVIDENCE
+
+
+@register
+class Stddev(_Summing):
+    """`stddev(x)` is the sample standard deviation of the non-null values: the exact variance, rounded once, then its root."""
+
+    name, gives = "stddev", FLOAT64
+    null_rule = "Null values are ignored; null for fewer than two."
+    algebra = "Exact sums of the values and of their squares, and a count; subtractable. (n · Σx² − (Σx)²) ÷ (n · (n − 1)) at the end."
+
+    def meaning(self, window: WindowContents) -> Result:
+        """√((n · Σx² − (Σx)²) ÷ (n · (n − 1)))."""
+        scale = window.argument.scale if window.argument else 0
+        values = [Fraction(value) / 10**scale for value in window.values]
+        n = len(values)
+        if n < 2:
+            return NO_EVIDENCE
+        return nearest_root((n * sum(value * value for value in values) - sum(values) ** 2) / (n * (n - 1)))
+
+
+def nearest_root(square: Fraction) -> float:
+    """The root of a number that was rounded to 53 bits, whatever its size.
+
+    >>> nearest_root(Fraction(9, 4)), nearest_root(Fraction(4) ** 700) == 2.0**700
+    (1.5, True)
+    """
+    if not square:
+        return 0.0
+    half = (square.numerator.bit_length() - square.denominator.bit_length()) // 2
+    return math.ldexp(math.sqrt(float(square / Fraction(4) ** half)), half)
+
+
+@register
+class Quantile(AggregationKind):
+    """`quantile(x, q)` is the value below which the share q of the non-null values lies, between two of them in proportion."""
+
+    name, takes_share, is_arithmetic, gives = "quantile", True, True, FLOAT64
+    algebra = "A multiset of values; subtractable by rank. The exact value at place (n − 1) · q is rounded once."
+
+    def output(self, argument: ColumnType | None) -> ColumnType:
+        """float64 of numbers."""
+        if argument is None or not (argument.is_exact_number or argument.kind == "float64"):
+            raise AggregationUnsupported(f"{self.name} over {argument} is not defined.", fix="It takes numbers.")
+        return FLOAT64
+
+    def meaning(self, window: WindowContents) -> Result:
+        """x₍ₖ₎ + (h − k) · (x₍ₖ₊₁₎ − x₍ₖ₎) with h = (n − 1) · q and k = ⌊h⌋."""
+        ordered = sorted(map(Fraction, window.values))
+        if not ordered:
+            return NO_EVIDENCE
+        place = (len(ordered) - 1) * Fraction(window.call.share or "0.5")
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        exact = ordered[below] + (place - below) * (ordered[above] - ordered[below])
+        return float(exact / 10**(window.argument.scale if window.argument else 0))
+
+
+@register
+class Median(Quantile):
+    """`median(x)` is the middle one of the non-null values, or the mean of the two in the middle."""
+
+    name, takes_share = "median", False
+    algebra = "quantile(x, 0.5)."
 
 
 class _Extreme(AggregationKind):
@@ -256,6 +362,10 @@ class LabelRate(AggregationKind):
 
 def _order(value: Any) -> Any:
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+
+
+def _is_float(argument: ColumnType | None) -> bool:
+    return argument is not None and argument.kind == "float64"
 
 
 def _is_decimal(argument: ColumnType | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from offline_feature_plane.domain.columns import Column, ColumnType, NumericClass
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.instants import format_duration
+from offline_feature_plane.domain.periods import Period
 
 WITH_THE_ROW: Final = "with the row's event"
 
@@ -54,11 +55,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Window:
-    """Which part of a key's history counts: `sliding` has a length in µs, `lifetime` has none."""
+    """Which part of a key's history counts; `label` is how the names of its columns end. What a kind does not need is None.
 
-    kind: Literal["sliding", "lifetime"]
+    `sliding` and `tumbling` have a length in µs, `lifetime` has none; `last` has the number of events that it holds at most, `calendar` a
+    period and a zone; a `session` ends by a pause of `gap_us`, and reaches back `length_us` at most.
+    """
+
+    kind: Literal["sliding", "lifetime", "last", "calendar", "tumbling", "session"]
     label: str
     length_us: int | None = None
+    count: int | None = None
+    period: Period | None = None
+    zone: str | None = None
+    gap_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class Aggregation:
     """A call such as `mean(amount)` or `label_rate(chargeback, CHARGEBACK, of: resolved)`, parsed and typed.
 
     `argument` is a field name of the group's source or None; label aggregations carry `label_type`, the label `values` that
-    count, and whether they divide by resolved events only. `version` is that of the aggregation's meaning.
+    count, and whether they divide by resolved events only. `condition` says which events count, over the fields of the group's source;
+    `share` is the decimal text of a quantile's place. `version` is that of the aggregation's meaning.
     """
 
     function: str
@@ -75,11 +85,14 @@ class Aggregation:
     values: tuple[str, ...] = ()
     of_resolved: bool = False
     version: str = "v1"
+    condition: Expression | None = None
+    share: str | None = None
 
     @property
     def text(self) -> str:
         """The call as a profile spells it."""
-        said = [self.argument] if self.argument else [self.label_type, *self.values] if self.label_type else []
+        condition = None if self.condition is None else self.condition.text
+        said = [one for one in (self.argument, self.label_type, *self.values, condition, self.share) if one is not None]
         return f"{self.function}({', '.join([*map(str, said), *(['of: resolved'] if self.of_resolved else [])])})"
 
 
@@ -115,6 +128,16 @@ class Group:
     delay_us: int
     null_key: Literal["skip", "group"]
     features: tuple[Feature, ...]
+
+    def conditions(self) -> tuple[Expression, ...]:
+        """What is asked of every event of its source: `where`, then the conditions of its calls."""
+        asked = [self.where, *(feature.aggregation.condition for feature in self.features)]
+        return tuple(dict.fromkeys(one for one in asked if one is not None))
+
+    def reads(self) -> frozenset[str]:
+        """What it reads of its source's events beside the key: fields, and `ts` if a condition does."""
+        arguments = (feature.aggregation.argument for feature in self.features)
+        return frozenset(one for one in arguments if one is not None).union(*(one.names() for one in self.conditions()))
 
 
 @dataclass(frozen=True)
@@ -183,23 +206,26 @@ class Closure:
         return tuple(sorted({feature.aggregation.label_type for group in self.groups for feature in group.features
                              if feature.aggregation.label_type}))
 
-    def reach_us(self) -> dict[str, int]:
-        """Per source the longest finite reach of its groups into the past in µs, delay included (`decisions.md` D19).
+    def zones(self) -> frozenset[str]:
+        """Every zone other than UTC that it names, in an expression or a window (`decisions.md` D11)."""
+        conditions = [one for group in self.groups for one in group.conditions()]
+        said = [one.zones() for one in (*conditions, *(computed.expression for computed in (*self.row_features, *self.derived)))]
+        windows = {feature.window.zone for group in self.groups for feature in group.features if feature.window.zone}
+        return frozenset().union(*said, windows - {"UTC"})
 
-        A lifetime window has no beginning that could lie before the known history, so it does not count.
-        """
-        reach: dict[str, int] = {}
+    def depths(self) -> dict[str, tuple[tuple[Window, int], ...]]:
+        """Per source its different windows, each with its group's delay in µs: what decides which rows are cold (`decisions.md` D19)."""
+        found: dict[str, dict[tuple[Window, int], None]] = {}
         for group in self.groups:
-            for feature in group.features:
-                if feature.window.length_us is not None:
-                    reach[group.source] = max(reach.get(group.source, 0), group.delay_us + feature.window.length_us)
-        return reach
+            found.setdefault(group.source, {}).update(((feature.window, group.delay_us), None) for feature in group.features)
+        return {source: tuple(windows) for source, windows in found.items()}
 
 
 def _lineage(group: Group, feature: Feature) -> str:
     """What a feature is made from: its group, and the fields and labels that it reads."""
     call = feature.aggregation
-    read = [*group.key, *filter(None, [call.argument]), *(sorted(group.where.names()) if group.where else ())]
+    conditions = [one for one in (group.where, call.condition) if one is not None]
+    read = [*group.key, *filter(None, [call.argument]), *(name for one in conditions for name in sorted(one.names()))]
     fields = dict.fromkeys(read)
     labels = f", labels {call.label_type}" if call.label_type else ""
     return f"{group.name}@{group.version} over {group.source}({', '.join(fields)}){labels}"
@@ -212,13 +238,29 @@ def _meaning(group: Group, feature: Feature) -> str:
     >>> _meaning(spend, Feature("spend__n_7d", Aggregation("count"), Window("sliding", "7d", 7), ColumnType("int64")))
     'count() of payment events of the same card in the 7d before the row'
     """
-    window = "all the time" if feature.window.length_us is None else f"the {feature.window.label}"
-    span = f"{window} that end{'s' if feature.window.length_us is None else ''} {format_duration(group.delay_us)} before the row" \
-        if group.delay_us else f"{window} before the row"
+    span = _span(feature.window, group.delay_us)
     condition = f", where {group.where.text}" if group.where else ""
     own = ", the row's own event included" if group.current else ""
     empty = "" if feature.empty is None else f"; {feature.empty} if there is none"
-    return f"{feature.aggregation.text} of {group.source} events of the same {', '.join(group.key)} in {span}{condition}{own}{empty}"
+    return f"{feature.aggregation.text} of {group.source} events of the same {', '.join(group.key)} {span}{condition}{own}{empty}"
+
+
+def _span(window: Window, delay_us: int) -> str:
+    """Where a window lies, in words."""
+    end = f"{format_duration(delay_us)} before the row" if delay_us else "the row"
+    match window.kind:
+        case "lifetime":
+            return f"in all the time that ends {end}" if delay_us else "in all the time before the row"
+        case "last":
+            return f"among the latest {window.count} up to {end}"
+        case "calendar":
+            return f"in the local {window.period} ({window.zone}) up to {end}"
+        case "tumbling":
+            return f"in the last whole {format_duration(window.length_us or 0)}, counted from 1970, up to {end}"
+        case "session":
+            gap, most = (format_duration(us or 0) for us in (window.gap_us, window.length_us))
+            return f"in the session up to {end} (every pause below {gap}, at most {most})"
+    return f"in the {window.label} that end {end}" if delay_us else f"in the {window.label} before the row"
 
 
 def _availability(group: Group, feature: Feature) -> str:
@@ -229,7 +271,8 @@ def _availability(group: Group, feature: Feature) -> str:
     >>> _availability(risk, Feature("risk__n_7d", known, Window("sliding", "7d", 7), ColumnType("int64")))
     "1m before the row's event, labels as known at the row"
     """
-    before = f"{format_duration(group.delay_us)} before" if group.delay_us else "with" if group.current else "before"
+    holds_own = group.current and feature.window.kind != "tumbling"
+    before = f"{format_duration(group.delay_us)} before" if group.delay_us else "with" if holds_own else "before"
     return f"{before} the row's event" + (", labels as known at the row" if feature.aggregation.label_type else "")
 
 

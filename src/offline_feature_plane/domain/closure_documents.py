@@ -83,11 +83,15 @@ def _feature(feature: Feature) -> Document:
 def _aggregation(call: Aggregation) -> Document:
     told = {"function": call.function, "argument": call.argument, "label_type": call.label_type, "values": list(call.values),
             "of_resolved": call.of_resolved}
-    return told if call.version == "v1" else {**told, "version": call.version}
+    later = {"version": None if call.version == "v1" else call.version, "share": call.share,
+             "condition": None if call.condition is None else call.condition.text}
+    return {**told, **{name: said for name, said in later.items() if said is not None}}
 
 
 def _window(window: Window) -> Document:
-    return {"kind": window.kind, "label": window.label, "length_us": window.length_us}
+    told = {"kind": window.kind, "label": window.label, "length_us": window.length_us}
+    later = {"count": window.count, "period": window.period, "zone": window.zone, "gap_us": window.gap_us}
+    return told | {name: value for name, value in later.items() if value is not None}
 
 
 def _computed(item: Computed) -> Document:
@@ -109,21 +113,24 @@ def _read_field(told: Document) -> Field:
 def _read_group(told: Document, scope: Mapping[str, ColumnType]) -> Group:
     where = None if told["where"] is None else parse(told["where"], scope, longest=sys.maxsize)
     return Group(told["name"], told["version"], told["source"], tuple(told["key"]), where, told["current"], told["delay_us"],
-                 told["null_key"], tuple(_read_feature(one) for one in told["features"]))
+                 told["null_key"], tuple(_read_feature(one, scope) for one in told["features"]))
 
 
-def _read_feature(told: Document) -> Feature:
-    return Feature(told["column"], _read_aggregation(told["aggregation"]), _read_window(told["window"]), ColumnType.parse(told["type"]),
-                   told["empty"], told["identifier"], numeric_class=told.get("numeric_class", "exact"))
+def _read_feature(told: Document, scope: Mapping[str, ColumnType]) -> Feature:
+    call, window, kind = _read_aggregation(told["aggregation"], scope), _read_window(told["window"]), ColumnType.parse(told["type"])
+    return Feature(told["column"], call, window, kind, told["empty"], told["identifier"],
+                   numeric_class=told.get("numeric_class", "exact"))
 
 
-def _read_aggregation(told: Document) -> Aggregation:
+def _read_aggregation(told: Document, scope: Mapping[str, ColumnType]) -> Aggregation:
+    condition = parse(told["condition"], scope, longest=sys.maxsize) if "condition" in told else None
     return Aggregation(told["function"], told["argument"], told["label_type"], tuple(told["values"]), told["of_resolved"],
-                       told.get("version", "v1"))
+                       told.get("version", "v1"), condition, told.get("share"))
 
 
 def _read_window(told: Document) -> Window:
-    return Window(told["kind"], told["label"], told["length_us"])
+    return Window(told["kind"], told["label"], told["length_us"], told.get("count"), told.get("period"), told.get("zone"),
+                  told.get("gap_us"))
 
 
 def _read_computed(told: Document, scope: Mapping[str, ColumnType]) -> Computed:

@@ -116,8 +116,7 @@ def _used(groups: Iterable[Group], subject: str, row_features: Sequence[Computed
     used = {(subject, name) for name in also}
     for group in groups:
         used |= {(group.source, name) for name in group.key} | {(subject, name) for name in group.key}
-        used |= {(group.source, name) for name in (group.where.names() if group.where else ())}
-        used |= {(group.source, feature.aggregation.argument) for feature in group.features if feature.aggregation.argument}
+        used |= {(group.source, name) for name in group.reads()}
     for one in row_features:
         used |= {(subject, name) for name in one.expression.names()}
     columns = {one.column for one in (*row_features, *derived)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from offline_feature_plane.domain.extraction import convert, missing_value
 from offline_feature_plane.domain.grammar import KEYWORDS, TIMESTAMP, parse, read_names
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.sampling import unit_text
+from offline_feature_plane.domain.window_texts import parse_window
 from offline_feature_plane.errors import (
     AggregationUnsupported,
     ExpressionInvalid,
@@ -200,22 +201,27 @@ class Definitions:
         found: list[Window] = []
         if not 0 < len(spelled) <= MAX_WINDOWS:
             self.note(path, FeatureProfileInvalid, f"a group has 1 to {MAX_WINDOWS} windows, not {len(spelled)}")
+        meant: dict[Window, str] = {}
+        endings: dict[str, str] = {}
         for place, text in enumerate(spelled[:MAX_WINDOWS]):
-            length = None if text == "lifetime" else self.attempt(f"{path}[{place}]", lambda text=text: parse_duration(text))  # type: ignore[misc]
-            if length is None and text != "lifetime":
+            window = self.attempt(f"{path}[{place}]", lambda text=text: parse_window(text))  # type: ignore[misc]
+            if window is None:
                 continue
-            window = Window("lifetime" if length is None else "sliding", text, length)
-            twin = next((other.label for other in found if other.length_us == length), None)
-            if twin is not None:
-                self.note(f"{path}[{place}]", FeatureProfileInvalid, f"the window {text} appears twice, as {twin}")
+            meaning = replace(window, label="")
+            if meaning in meant:
+                self.note(f"{path}[{place}]", FeatureProfileInvalid, f"the window {text} appears twice, as {meant[meaning]}")
+            elif window.label in endings:
+                self.note(f"{path}[{place}]", FeatureProfileInvalid, f"the columns of {text} and of {endings[window.label]} would "
+                          f"both end in _{window.label}; give one of them a group of its own")
             else:
+                meant[meaning] = endings[window.label] = text
                 found.append(window)
         return found
 
     def _features(self, path: str, group: str, name: str, spec: Mapping[str, Any], windows: Sequence[Window],
                   source: Source) -> list[Feature]:
         self.name(path, name, ())
-        call = self.attempt(path, lambda: parse_aggregation(spec["agg"]), AggregationUnsupported)
+        call = self.attempt(path, lambda: parse_aggregation(spec["agg"], scope_of(source)), AggregationUnsupported)
         kind = None if call is None else self._call_type(path, call, source)
         if call is None or kind is None:
             return []

@@ -13,8 +13,8 @@ from offline_feature_plane.errors import SettingsInvalid
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
 
-_CYCLE_US = 146_097 * US_PER_DAY  # 400 years, after which days of months and weeks repeat
-_MARGIN_US = 3 * 366 * US_PER_DAY
+CYCLE_US = 146_097 * US_PER_DAY  # 400 years, after which days of months and weeks repeat
+MARGIN_US = 3 * 366 * US_PER_DAY
 
 
 @cache
@@ -46,10 +46,10 @@ def wall_at(at_us: int, zone: str) -> datetime:
     >>> wall_at(LATEST_US, "Asia/Tokyo").isoformat()
     '9600-01-01T08:59:59.999999+09:00'
     """
-    if at_us > LATEST_US - _MARGIN_US:
-        at_us -= _CYCLE_US
-    elif at_us < EARLIEST_US + _MARGIN_US:
-        at_us += _CYCLE_US
+    if at_us > LATEST_US - MARGIN_US:
+        at_us -= CYCLE_US
+    elif at_us < EARLIEST_US + MARGIN_US:
+        at_us += CYCLE_US
     return (_epoch() + timedelta(microseconds=at_us)).astimezone(named_zone(zone))
 
 

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["has", "modules", "names", "reducer", "register", "unregister"]
 
 _CLASSES: dict[str, str | type[Reducer[Any]]] = {
-    "count": "exact.CountReducer",
+    "count": "summing.CountReducer",
     "distinct": "distinct.DistinctReducer",
-    "sum": "exact.SumReducer",
-    "mean": "exact.MeanReducer",
+    "sum": "summing.SumReducer",
+    "mean": "summing.MeanReducer",
+    "stddev": "summing.StddevReducer",
+    "count_if": "summing.CountReducer",
+    "sum_if": "summing.SumReducer",
+    "ratio": "summing.RatioReducer",
+    "quantile": "ranks.QuantileReducer",
+    "median": "ranks.QuantileReducer",
     "min": "extremes.MinReducer",
     "max": "extremes.MaxReducer",
     "first": "ends.FirstReducer",

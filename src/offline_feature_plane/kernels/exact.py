@@ -17,8 +17,6 @@ from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
-from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, Int32s, Int64s
 
 LEAST, GREATEST = -2**63, 2**63 - 1
@@ -99,7 +97,7 @@ def sum_ranges(low: Any, high: Any, hi: Any, lo: Any, least: Any, greatest: Any,
 
 
 @register_jitable
-def _divide(above: Any, below: Any, count: Any, unit: Any) -> Any:
+def divide_wide(above: Any, below: Any, count: Any, unit: Any) -> Any:
     """The float64 nearest to (above · 2⁶⁴ + below) ÷ (count · unit), for a magnitude below 2¹²⁷ and 0 < count < 2³¹, unit < 2⁶⁰."""
     if above == 0 and below == _ZERO:
         return 0.0
@@ -147,7 +145,7 @@ def mean_ranges(low: Any, high: Any, counts: Any, hi: Any, lo: Any, unit: Any, o
         valid[r] = count > 0
         if count > 0:
             above, below = _between(low, high, hi[r], lo[r])
-            out[r] = _divide(above, below, np.uint64(count), np.uint64(unit))
+            out[r] = divide_wide(above, below, np.uint64(count), np.uint64(unit))
         else:
             out[r] = 0.0
 
@@ -156,7 +154,7 @@ def mean_ranges(low: Any, high: Any, counts: Any, hi: Any, lo: Any, unit: Any, o
 def divide_each(above: Any, below: Any, count: Any, unit: Any, out: Any) -> None:
     """The float64 nearest to each (above · 2⁶⁴ + below) ÷ (count · unit); `below` holds unsigned bits, 0 < count < 2³¹."""
     for r in range(above.shape[0]):
-        out[r] = _divide(above[r], np.uint64(below[r]), np.uint64(count[r]), np.uint64(unit))
+        out[r] = divide_wide(above[r], np.uint64(below[r]), np.uint64(count[r]), np.uint64(unit))
 
 
 class Sums:
@@ -185,62 +183,3 @@ class Sums:
     def mean(self, hi: Int32s, lo: Int32s, counts: Int32s, scale: int, out: npt.NDArray[np.float64], valid: Bools) -> None:
         """Write each range's mean of values scaled by 10**`scale`."""
         mean_ranges(self.low, self.high, counts, hi, lo, 10**scale, out, valid)
-
-
-def _count(argument: Argument) -> Int32s:
-    """Prefix counts of the slots that have a value; empty if all have."""
-    if not argument.marks.size:
-        return np.empty(0, np.int32)
-    counts = np.empty(argument.marks.shape[0] + 1, np.int32)
-    count_up(argument.marks, counts)
-    return counts
-
-
-def _sum(argument: Argument) -> Sums:
-    return Sums(argument.passing_values(), argument.slots.fullest)
-
-
-class CountReducer(Reducer[None]):
-    """Events of a window, or those that have a value."""
-
-    result, never_null = np.int64, True
-
-    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - one shape for all
-        """A difference of two prefix counts, or of two places."""
-        counts, window = inputs.argument.once(_count), feature.window
-
-        def count(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
-            count_ranges(counts, rows.hi, rows.lo[window, :rows.n], out)
-        return count
-
-
-class SumReducer(Reducer[None]):
-    """Exact sums; one beyond the limit is an overflow."""
-
-    result, never_null, needs_integers = np.int64, True, True
-
-    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
-        """A difference of two prefix sums."""
-        sums, window, limit = inputs.argument.once(_sum), feature.window, feature.limit
-
-        def add(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> Overflow | None:
-            lo = rows.lo[window, :rows.n]
-            row = sums.sum(rows.hi, lo, limit, out)
-            if row < 0:
-                return None
-            return Overflow(row, sums.total(int(rows.hi[row]), int(lo[row])), GREATEST if limit is None else limit)
-        return add
-
-
-class MeanReducer(Reducer[None]):
-    """Exact sums divided by counts, rounded once."""
-
-    result, needs_integers = np.float64, True
-
-    def answer(self, inputs: Inputs, feature: FeatureRequest, state: None, line: int) -> Answer:  # noqa: ARG002 - same
-        """Two differences and one division."""
-        sums, counts, window, scale = inputs.argument.once(_sum), inputs.argument.once(_count), feature.window, feature.scale
-
-        def average(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
-            sums.mean(rows.hi, rows.lo[window, :rows.n], counts, scale, out, valid)
-        return average

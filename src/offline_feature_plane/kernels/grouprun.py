@@ -1,6 +1,6 @@
 """One feature group over all events: the object that engines call (`features.md`, How it is computed).
 
-    run = GroupRun(ts=ts, key=key, n_keys=n, is_event=is_event, is_row=is_row, current=False, delay_us=0, windows=[day, None],
+    run = GroupRun(ts=ts, key=key, n_keys=n, is_event=is_event, is_row=is_row, current=False, delay_us=0, windows=[Sliding(day), Latest(5)],
                    label_changes={}, features=[FeatureRequest("count", 0), FeatureRequest("sum", 1, amounts)])
     for start, stop in chunks:
         columns = run.advance(start, stop)
@@ -21,8 +21,9 @@ from offline_feature_plane.kernels import catalog
 from offline_feature_plane.kernels.exact import GREATEST, SumOverflow
 from offline_feature_plane.kernels.labelled import LabelChanges
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer, State
-from offline_feature_plane.kernels.sliding import FARTHEST_US, Located, Locator
+from offline_feature_plane.kernels.sliding import FARTHEST_US
 from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s, Slots, build_slots, freeze
+from offline_feature_plane.kernels.windows import Located, Window, Windows
 
 __all__ = ["FeatureRequest", "GroupRun", "LabelChanges", "SumOverflow"]
 
@@ -41,7 +42,7 @@ class GroupRun:
         is_row: bool[N], the positions to output.
         current: whether a row's own event, if it is one of the group, is inside its windows.
         delay_us: how long before the row's instant windows end.
-        windows: lengths in µs; None = lifetime.
+        windows: of any kind that `kernels.windows` knows.
         label_changes: per handle how labels of events become known; already cut at the label as-of.
         features: the columns to compute.
 
@@ -51,17 +52,17 @@ class GroupRun:
     """
 
     def __init__(self, *, ts: Int64s, key: Int32s, n_keys: int, is_event: Bools, is_row: Bools, current: bool, delay_us: int,
-                 windows: Sequence[int | None], label_changes: Mapping[Any, LabelChanges], features: Sequence[FeatureRequest]) -> None:
+                 windows: Sequence[Window], label_changes: Mapping[Any, LabelChanges], features: Sequence[FeatureRequest]) -> None:
         reducers = [catalog.reducer(feature.function) for feature in features]
-        _refuse_nonsense(ts, (key, is_event, is_row), current=current, delay_us=delay_us, windows=windows)
+        _refuse_nonsense(ts, (key, is_event, is_row), current=current, delay_us=delay_us)
         for feature, reducer in zip(features, reducers, strict=True):
             _refuse_feature(feature, reducer, ts, len(windows))
         self._ts, self._key, self._is_event, self._is_row = freeze(ts), freeze(key), freeze(is_event), freeze(is_row)
         self._next = 0
         self._shapes = [(reducer.dtype(feature), reducer.never_null) for feature, reducer in zip(features, reducers, strict=True)]
         slots = build_slots(self._ts, self._key, self._is_event, n_keys)
-        self._locator = Locator(slots, current=current, delay_us=delay_us, windows=windows, block=_BLOCK)
-        self._jobs = _plan(slots, self._key, label_changes, list(zip(features, reducers, strict=True)))
+        self._windows = Windows(slots, current=current, delay_us=delay_us, windows=windows, block=_BLOCK)
+        self._jobs = _plan(slots, self._key, label_changes, self._windows.ends, list(zip(features, reducers, strict=True)))
 
     def advance(self, start: int, stop: int) -> list[Column]:
         """The columns of the rows among positions start … stop - 1, in order: values, and which are valid (None = all).
@@ -80,35 +81,37 @@ class GroupRun:
         at = 0
         for low in range(start, stop, _BLOCK):
             part = slice(low, min(low + _BLOCK, stop))
-            located = self._locator.locate(self._ts[part], self._key[part], self._is_event[part], self._is_row[part])
-            block = slice(at, at + located.n)
-            np.greater_equal(located.key, 0, out=known[block])
+            located = self._windows.locate(self._ts[part], self._key[part], self._is_event[part], self._is_row[part])
+            rows = located[0].n
+            block = slice(at, at + rows)
+            np.greater_equal(located[0].key, 0, out=known[block])
             outs = [(values[block], valid[block]) for values, valid in columns]
             overflows = [found for job in self._jobs for found in job(located, outs)]
             if overflows:
                 row, feature, total, limit = min(overflows)
                 raise SumOverflow(feature, low + int(np.flatnonzero(self._is_row[part])[row]), total, limit)
-            at += located.n
+            at += rows
         self._next = stop
         return [(values, None if valid.all() else valid) for values, valid in columns]
 
 
 Out = tuple[npt.NDArray[Any], Bools]
-Job = Callable[[Located, Sequence[Out]], Sequence[tuple[int, int, int, int]]]   # row within the block, feature, exact total, limit
+Job = Callable[[Sequence[Located], Sequence[Out]], Sequence[tuple[int, int, int, int]]]  # row of the block, feature, exact total, limit
 
 
-def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges],
+def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges], ends: Sequence[int],
           features: Sequence[tuple[FeatureRequest, Reducer[Any]]]) -> list[Job]:
-    """One job per state, then one per feature without; features that share an argument and a state share the job."""
+    """One job per state, then one per feature without; features that share an argument, an upper end and a state share the job."""
     arguments: dict[Any, Argument] = {}
     shared: dict[tuple[Any, ...], list[int]] = {}
     for index, (feature, reducer) in enumerate(features):
         same = (id(feature.values), id(feature.valid))
         arguments.setdefault(same, Argument(slots, feature.values, feature.valid))
-        group = (reducer.state, same, feature.label) if reducer.state is not None else (None, same, index)
-        shared.setdefault(group, []).append(index)
+        end = ends[feature.window]
+        alike = (feature.label, feature.share) if reducer.state is not None else index
+        shared.setdefault((reducer.state, same, end, alike), []).append(index)
     jobs = []
-    for (_, same, _), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):
+    for (_, same, end, _), indexes in sorted(shared.items(), key=lambda item: item[0][0] is None):
         windows = sorted({features[index][0].window for index in indexes})
         inputs = Inputs(slots, key, arguments[same], label_changes, _BLOCK)
         first, opener = features[indexes[0]]
@@ -116,13 +119,14 @@ def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges],
         for index in indexes:
             feature, reducer = features[index]
             answers.append((index, reducer.answer(inputs, feature, state, windows.index(feature.window))))
-        jobs.append(_job(state, answers))
+        jobs.append(_job(end, state, answers))
     return jobs
 
 
-def _job(state: State | None, answers: Sequence[tuple[int, Answer]]) -> Job:
+def _job(end: int, state: State | None, answers: Sequence[tuple[int, Answer]]) -> Job:
     """Advance one state, if there is one, and let its features answer while the block is in the cache."""
-    def work(rows: Located, outs: Sequence[Out]) -> Sequence[tuple[int, int, int, int]]:
+    def work(located: Sequence[Located], outs: Sequence[Out]) -> Sequence[tuple[int, int, int, int]]:
+        rows = located[end]
         if state is not None:
             state.advance(rows)
         beyond = [(index, found) for index, answer in answers if (found := answer(rows, *outs[index])) is not None]
@@ -130,14 +134,13 @@ def _job(state: State | None, answers: Sequence[tuple[int, Answer]]) -> Job:
     return work
 
 
-def _refuse_nonsense(ts: Int64s, arrays: Sequence[npt.NDArray[Any]], *, current: bool, delay_us: int,
-                     windows: Sequence[int | None]) -> None:
+def _refuse_nonsense(ts: Int64s, arrays: Sequence[npt.NDArray[Any]], *, current: bool, delay_us: int) -> None:
     """Raise ValueError for what no caller may ask: kernels check no bounds."""
     _refuse_lengths(ts, arrays)
     if ts.shape[0] and (bool((ts[1:] < ts[:-1]).any()) or not -FARTHEST_US < int(ts[0]) <= int(ts[-1]) < FARTHEST_US):
         raise ValueError("instants must not decrease, nor exceed ±2⁶⁰ µs")
-    if delay_us < 0 or (current and delay_us) or any(length is not None and length <= 0 for length in windows):
-        raise ValueError(f"no window has delay {delay_us} with current={current} and lengths {list(windows)}")
+    if delay_us < 0 or (current and delay_us):
+        raise ValueError(f"no window has delay {delay_us} with current={current}")
 
 
 def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, windows: int) -> None:
@@ -145,8 +148,8 @@ def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, 
     _refuse_lengths(ts, [array for array in (feature.values, feature.valid) if array is not None])
     if not 0 <= feature.window < windows:
         raise ValueError(f"there is no {feature.function} over window {feature.window} of {windows}")
-    if reducer.needs_integers and (feature.values is None or feature.values.dtype == np.float64):
-        raise ValueError(f"{feature.function} needs integer values")
+    if reducer.needs_numbers and feature.values is None:
+        raise ValueError(f"{feature.function} needs values")
     if not 0 <= feature.scale <= 18 or not 0 <= (feature.limit or 0) <= GREATEST:
         raise ValueError(f"scale {feature.scale} or limit {feature.limit} is out of range")
 

@@ -40,6 +40,7 @@ class FeatureRequest:
     `values` int64, float64 or int32[N] and `valid` bool[N] or None (all valid) are the argument over all positions. Requests that pass
     the same array objects share their state. `scale`: decimal digits of `values`. `limit`: greatest allowed magnitude of a result that
     may overflow, int64 if None. `label` names one of the run's label changes; `of_resolved` divides by resolved events.
+    `share` is the decimal text of a quantile's place.
     """
 
     function: str
@@ -50,6 +51,7 @@ class FeatureRequest:
     of_resolved: bool = False
     scale: int = 0
     limit: int | None = None
+    share: str | None = None
 
 
 class Overflow(NamedTuple):
@@ -129,8 +131,8 @@ class Reducer(ABC, Generic[Carried]):
     never_null: ClassVar[bool] = False
     #: Features whose reducers name the same state share one, if they have the argument and the labels in common; None: there is none.
     state: ClassVar[str | None] = None
-    #: Calculates with values: they must be there, and integers.
-    needs_integers: ClassVar[bool] = False
+    #: Calculates with values: they must be there.
+    needs_numbers: ClassVar[bool] = False
 
     def dtype(self, feature: FeatureRequest) -> np.dtype[Any]:
         """The type of a feature's results."""

@@ -176,7 +176,7 @@ def mapped(wrong: Exception, path: Path) -> OfsError:
                                  fix="Wait for them to finish and run again; look for a hanging process.")
     if kind in _NO_LEDGER:
         return LedgerUnavailable(f"the file is not a readable ledger ({wrong}).", path=str(path),
-                                 fix="Point the ledger setting at another file, or restore this one from a copy.")
+                                 fix="Restore it from a copy, or move it aside and run `ofs ledger rebuild`.")
     if kind in _NO_ACCESS:
         return LedgerUnavailable(f"the ledger cannot be opened or written ({wrong}).", path=str(path),
                                  fix="Check that it exists, and that its folder can be written.")

@@ -114,7 +114,13 @@ class LedgerVerbs:
             _only_one(tx, changed, run_key, attempt)
 
     def note(self, run_key: str, *, attempt: int, kind: str, details: Mapping[str, Any]) -> None:
-        """Append an event to a RUNNING run. Raises Fenced, RunNotFound, LedgerUnavailable; SchemaInvalid for a kind of the ledger's own."""
+        """Append an event to a RUNNING run.
+
+        Asked again after an unknown outcome it may stand there twice: these events tell, and decide nothing.
+
+        Raises:
+            Fenced, RunNotFound, LedgerUnavailable. SchemaInvalid: a kind of the ledger's own.
+        """
         if kind in chain.STATE_KINDS:
             raise SchemaInvalid(f"an event of kind {kind} is written by the ledger only.", fix="Use another kind.", path="kind")
         with self._connector.writing() as tx:

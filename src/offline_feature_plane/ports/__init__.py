@@ -37,6 +37,24 @@ class Clock(Protocol):
         """Wait."""
 
 
+# --- meter --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What this process has used since it began; 0 where the system does not tell.
+
+    `peak_bytes` is the most memory it ever had at once; `read_bytes` and `written_bytes` went through calls of the system.
+    """
+
+    cpu_us: int = 0
+    peak_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+Meter = Callable[[], Spent]
+
 # --- object store -------------------------------------------------------------------------------------------
 
 PutOutcome = Literal["created", "exists"]
@@ -377,6 +395,9 @@ class EngineSession(Protocol):
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
+
+    def execution(self) -> Mapping[str, Any]:
+        """How the work is done on this machine, and why so, as far as it is known: evidence for receipts."""
 
     def rows_with_hidden_events(self) -> int:
         """Of the rows that were given so far, how many have an event in a window that arrived after them; 0 under `event_time` (D21)."""

@@ -97,6 +97,10 @@ class RecordLog(Protocol):
     def by_partition(self) -> Sequence[RecordLog]:
         """The same records in pieces, one for each partition in their order, each of which can be pickled and read elsewhere."""
 
+    @property
+    def rows(self) -> int:
+        """How many records the files hold that have them: not less than will be read."""
+
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> Mapping[str, int]:
         """Read everything once, in the order of partitions and offsets, and hold it against its pins.
 

@@ -176,6 +176,11 @@ class ArchivedRecords:
                              ranges=tuple(one for one in self.ranges if one.partition == partition))
                      for partition in sorted({one.evidence.partition for one in self.segments}))
 
+    @property
+    def rows(self) -> int:
+        """All records of the segments that are read."""
+        return sum(one.file.rows for one in self.segments)
+
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> dict[str, int]:
         """Hand out the events by source, in batches, and return how many coordinates gave none, by reason."""
         left_out: dict[str, int] = {}

@@ -17,6 +17,8 @@ from offline_feature_plane.domain.aggregations import AggregationKind, aggregati
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
+from offline_feature_plane.domain.instants import parse_instant
+from offline_feature_plane.domain.periods import PERIODS
 from offline_feature_plane.domain.resolution import RULES, SOURCES
 from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id
@@ -60,13 +62,21 @@ _EXTREMES: dict[str, tuple[Any, ...]] = {
     "whole": (3 * 10**17, 3 * 10**17, 10**18 - 1, -(10**18) + 1, 0, None)}
 _OFTEN_AGAIN, _OFTEN_REPLACED = 0.1, 0.25
 _HALF, _SELDOM = 0.5, 0.25
-_WINDOWS = (Window("sliding", "2s", 2 * SECOND), Window("sliding", "4s", 4 * SECOND), Window("sliding", "7s", 7 * SECOND),
-                            Window("lifetime", "lifetime"))
+_ZONES = ("UTC", "UTC", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns")
+_LENGTHS = (*(Window("sliding", f"{length}s", length * SECOND) for length in (2, 4, 7)), Window("lifetime", "lifetime"))
+_WINDOWS: tuple[tuple[Window, ...], ...] = (
+    _LENGTHS, _LENGTHS,
+    tuple(Window("last", f"last{count}", count=count) for count in (1, 2, 3)),
+    tuple(Window("tumbling", f"tumbling{length}s", length * SECOND) for length in (1, 2, 3)),
+    tuple(Window("session", f"session{gap}s", most * SECOND, gap_us=gap * SECOND) for gap, most in ((1, 2), (2, 2), (2, 9))),
+    tuple(Window("calendar", period, period=period, zone=zone) for period in PERIODS for zone in _ZONES))
 _UNLABELED: tuple[Literal["exclude", "refuse", "negative_when_mature"], ...] = (
     "negative_when_mature", "negative_when_mature", "negative_when_mature", "exclude", "refuse")
 _FORMS: tuple[Form, ...] = ("parquet", "parquet", "csv", "jsonl")
 _SEGMENTS: tuple[SegmentForm, ...] = ("jsonl", "parquet", "jsonl.gz")
-_ORIGINS = (START, START, START, 0, -8 * SECOND, -(2**55))  # also before and around 1970, and long ago
+# Also before and around 1970, and long ago; at a Monday, and where clocks skip midnight, a day, or have midnight twice.
+_ORIGINS = (START, START, START - 4 * SECOND, 0, -8 * SECOND, -(2**55), *(parse_instant(text) - 4 * SECOND for text in (
+    "2026-03-30T00:00:00Z", "2018-11-04T03:00:00Z", "2011-12-30T10:00:00Z", "2006-10-29T02:30:00Z", "2006-10-29T03:30:00Z")))
 _HOLDERS: tuple[tuple[str, ...], ...] = (
     ("int",), ("int",), ("text",), ("int", "text"), ("int", "archive"), ("archive",), ("int", "none"), ("none", "archive", "text"))
 
@@ -287,9 +297,14 @@ def _features(rng: Random, column: str, source: str) -> Feature:
     elif kind.argument == "field" or (kind.argument == "optional" and rng.random() < _HALF):
         argument = rng.choice([name for name, one in FIELDS[source].items() if _accepts(kind, one)])
         call = Aggregation(kind.name, argument)
+    if kind.takes_condition:
+        call = replace(call, condition=parse(rng.choice(_WHERES[source]), {**FIELDS[source], "ts": TIME}))
+    if kind.takes_share:
+        call = replace(call, share=rng.choice(("0", "1", "0.5", "0.25", "0.9", "0.3333", "0.9999")))
     output = kind.output(FIELDS[source][argument] if argument else None)
     empty = None if kind.zero_when_empty else rng.choice([None, *_EMPTY[output.kind]])
-    return Feature(column, call, rng.choice(_WINDOWS), output, empty, IDENTIFIERS.get(argument or "") if kind.keeps_values else None)
+    window = rng.choice(rng.choice(_WINDOWS))
+    return Feature(column, call, window, output, empty, IDENTIFIERS.get(argument or "") if kind.keeps_values else None)
 
 
 def _accepts(kind: AggregationKind, argument: ColumnType) -> bool:

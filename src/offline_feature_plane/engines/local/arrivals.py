@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.closure import Group
+from offline_feature_plane.domain.windows import reach_us
 from offline_feature_plane.engines.local.events import Arrivals, Events, Values
-from offline_feature_plane.engines.local.groups import GroupColumns
+from offline_feature_plane.engines.local.groups import GroupColumns, in_numbers
 from offline_feature_plane.engines.local.keys import Codes
 from offline_feature_plane.engines.local.label_steps import Steps
 from offline_feature_plane.engines.local.labels import ResolvedType
@@ -50,11 +51,12 @@ class ArrivedColumns:
         self._asof = asof_us
         self._all: GroupColumns | None = GroupColumns(events, group, place, keys, is_row, labels)
         self._arrivals = arrivals
-        windows = list(dict.fromkeys(feature.window.length_us for feature in group.features))
+        windows = list(dict.fromkeys(feature.window for feature in group.features))
         self._latest = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=self._all.is_event, is_row=is_row,
-                                current=group.current, delay_us=group.delay_us, windows=windows, label_changes={},
+                                current=group.current, delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
+                                label_changes={},
                                 features=[FeatureRequest("max", window, arrivals.place) for window in range(len(windows))])
-        self._reach = None if None in windows else max(length for length in windows if length is not None) + group.delay_us
+        self._reach = reach_us(group)
         at = np.flatnonzero(self._all.is_event & (keys[0] >= 0))
         self._slots = at[np.argsort(keys[0][at], kind="stable")]
         self._order = _pair(keys[0][self._slots], self._slots, events.n)
@@ -170,7 +172,7 @@ def _pair(owner: npt.NDArray[Any], part: Int64s, most: int) -> Int64s:
 
 def _taken(events: Events, group: Group, position: Int64s) -> Events:
     """Some positions as events of their own, with the fields that the group reads."""
-    read = {feature.aggregation.argument for feature in group.features} | (group.where.names() if group.where else frozenset())
+    read = group.reads()
     fields = {(source, name): pick(values, position) for (source, name), values in events.fields.items()
               if source == group.source and name in read}
     return replace(events, n=len(position), ts=events.ts[position], source=events.source[position], fields=fields)

@@ -1,4 +1,4 @@
-"""What calendars and clocks show, for whole columns of instants: `domain.evaluation.read_clock` of each."""
+"""What calendars and clocks show, for whole columns of instants: `domain.evaluation.read_clock` and `domain.periods` of each."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from offline_feature_plane.domain.periods import Period, first_day, first_instant, next_day
 from offline_feature_plane.domain.zones import offset_at
 
-__all__ = ["read_clocks"]
+__all__ = ["boundaries", "read_clocks"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -43,6 +44,20 @@ def read_clocks(function: str, at_us: Ints, zone: str, valid: npt.NDArray[np.boo
         return months.astype(np.int64) % 12 + 1
     since_first: Ints = (days - months.astype("datetime64[D]")).astype(np.int64)
     return since_first + 1
+
+
+def boundaries(at_us: Ints, period: Period, zone: str) -> Ints:
+    """Where the local periods that hold one of these instants begin and end, and some around them; both ascend, µs.
+
+    Between an instant in none of these periods and the last of them before it there is thus a boundary.
+    No zone is a whole day from UTC, so the local day of an instant is that of UTC or one beside it. A zone is asked once per day.
+    """
+    days = at_us // _DAY_US
+    last = np.append(days[1:] != days[:-1], np.ones(min(1, len(days)), np.bool_))
+    near = {int(day) + shift for day in days[last] for shift in (-1, 0, 1)}
+    first = {first_day(day, period) for day in near}
+    first |= {next_day(day, period) for day in first}
+    return np.unique(np.array([first_instant(day, zone) for day in sorted(first)], dtype=np.int64))
 
 
 def _offsets(at_us: Ints, zone: str) -> Ints:

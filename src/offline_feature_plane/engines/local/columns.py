@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +21,24 @@ from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.ports.inputs import PlainTable
 
 Integers = npt.NDArray[np.int64]
+IdColumn: TypeAlias = Integers | pa.ChunkedArray
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One input in memory, in the order in which it was read.
+    """One input, or a piece of it, in memory, in the order in which it was read.
 
     `ids` int64 or text; `partition` and `offset` None for plain tables; `fields` by name: numbers with
-    their mask, or text; `find_duplicates` gives the rows that repeat others; `records_digest` is over the records of a log.
+    their mask, or text; `records_digest` is over the records of a log.
     """
 
     topic: str
     source: int
     ts: Integers
-    ids: Integers | pa.ChunkedArray
+    ids: IdColumn
     partition: Integers | None
     offset: npt.NDArray[Any] | None  # Python integers where one is beyond int64
     fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
-    find_duplicates: Callable[[], Integers]
     records_digest: str | None
     arrival: Integers | None = None
 
@@ -153,7 +153,7 @@ def name_offender(table: PlainTable, field: Field) -> OfsError:
                         f"the first is {where}: {first.what}", fix=first.fix, path=table.column_of(field), count=count, first=where)
 
 
-def as_text(ids: Integers | pa.ChunkedArray) -> pa.ChunkedArray:
+def as_text(ids: IdColumn) -> pa.ChunkedArray:
     """Ids as text."""
     return ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([as_arrow(ids).cast(pa.string())])
 

@@ -24,31 +24,30 @@ Rows = npt.NDArray[np.int64]
 _SHOWN = 5
 
 
-def repeated_rows(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> Rows:
-    """The rows (ascending) whose id may also be on another row; texts are compared by a 64-bit hash, so a few may be single."""
-    marks: npt.NDArray[Any]
-    if isinstance(ids, pa.ChunkedArray):
-        with foreign_errors("hashing event ids"), connection.cursor() as own:  # several inputs look for theirs at once
-            own.register("ofs_ids", pa.table({"id": ids}))
-            marks = own.execute("SELECT hash(id) AS mark FROM ofs_ids").fetchnumpy()["mark"]
-    else:
-        marks = ids
-    if len(marks) < 2 or (marks[1:] > marks[:-1]).all():
-        return np.empty(0, np.int64)
-    ordered = np.sort(marks)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(marks, np.unique(twice))) if len(twice) else np.empty(0, np.int64)
+def marks_of(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """64 bits for each id, the same for equal ids: integers themselves, a hash of texts."""
+    if isinstance(ids, np.ndarray):
+        return ids
+    with foreign_errors("hashing event ids"), connection.cursor() as own:  # several inputs look for theirs at once
+        own.register("ofs_ids", pa.table({"id": ids}))
+        marks: npt.NDArray[Any] = own.execute("SELECT hash(id) AS mark FROM ofs_ids").fetchnumpy()["mark"]
+        return marks
 
 
 def rows_to_drop(table: PlainTable, ids: npt.NDArray[np.int64] | pa.ChunkedArray, suspects: Rows) -> Rows:
     """Of the rows that share an id, all but the first, if they are equal in every column of the file.
+
+    Args:
+        table: where they stand.
+        ids: those of the suspects.
+        suspects: rows that may share an id, ascending.
 
     Raises:
         ReplayEventIdConflict: two rows of one id differ.
     """
     if not len(suspects):
         return suspects
-    keys = ranks(ids.take(as_arrow(suspects))) if isinstance(ids, pa.ChunkedArray) else ids[suspects]
+    keys = ranks(ids) if isinstance(ids, pa.ChunkedArray) else ids
     order = np.lexsort((suspects, keys))
     starts = np.concatenate(([True], keys[order][1:] != keys[order][:-1]))
     first_of = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
@@ -59,7 +58,7 @@ def rows_to_drop(table: PlainTable, ids: npt.NDArray[np.int64] | pa.ChunkedArray
         same = _equal(values, firsts, others)
         if not same.all():
             unlike = np.sort(others[~same])
-            where = suspects[unlike[np.sort(np.unique(keys[unlike], return_index=True)[1])]][:_SHOWN]  # one row of each id
+            where = unlike[np.sort(np.unique(keys[unlike], return_index=True)[1])][:_SHOWN]  # one row of each id
             shown = ids.take(as_arrow(where)).to_pylist() if isinstance(ids, pa.ChunkedArray) else ids[where].tolist()
             texts = [str(value) for value in shown]
             count = len(np.unique(keys[unlike]))

@@ -12,15 +12,23 @@ from offline_feature_plane.kernels import catalog
 
 if TYPE_CHECKING:
     from offline_feature_plane.engines.local.session import LocalSession
+    from offline_feature_plane.engines.local.sizes import Sizes
 
 __all__ = ["LocalEngine"]
 
 
 class LocalEngine:
-    """Opens sessions on this machine."""
+    """Opens sessions on this machine.
+
+    Args:
+        sizes: how every build is cut, whatever its limit.
+    """
 
     name = "local"
     version = "1"
+
+    def __init__(self, sizes: Sizes | None = None) -> None:
+        self._sizes = sizes
 
     def supports(self, function: str) -> bool:
         """Is there a reducer of this name?"""
@@ -34,7 +42,7 @@ class LocalEngine:
         Args:
             task: what to compute.
             work: an existing folder of this build.
-            memory_limit: DuckDB's, such as `2GB`.
+            memory_limit: such as `2GB`; what needs more goes over files in `work`. None: three quarters of the machine's memory.
             threads: how many to use; None: as many as there are processors.
             progress: called with `(step, done, total)`.
 
@@ -43,5 +51,5 @@ class LocalEngine:
         """
         from offline_feature_plane.engines.local.session import open_session  # noqa: PLC0415 - planning asks, but computes nothing
 
-        with open_session(task, work, memory_limit, threads, progress) as opened:
+        with open_session(task, work, memory_limit, threads, progress, self._sizes) as opened:
             yield opened

@@ -1,15 +1,22 @@
-"""All admitted events of a build as columns in the total order: what reading hands to selection and features."""
+"""Events as columns in the total order: what reading hands to labels, selection and features.
+
+A `History` is all admitted events of a build, in memory (`Events`) or in files (`spilled.events.EventFiles`); a window of it is `Events`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import ColumnType
+
+Int64s = npt.NDArray[np.int64]
+Key = tuple[str, str]  # the names of a source and of its field
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,45 @@ class Values:
     valid: npt.NDArray[np.bool_] | None = None
     dictionary: pa.Array | None = None
 
+    def slice(self, start: int, stop: int) -> Values:
+        """Some neighbouring rows; nothing is copied."""
+        return replace(self, data=self.data[start:stop], valid=None if self.valid is None else self.valid[start:stop])
+
+
+class Ids(Protocol):
+    """Event ids by position."""
+
+    def slice(self, offset: int, length: int) -> pa.ChunkedArray:
+        """Those of some neighbouring events, int64 or string."""
+
+
+class History(Protocol):
+    """`n` deduplicated events in the total order."""
+
+    @property
+    def n(self) -> int:
+        """How many."""
+
+    @property
+    def id_type(self) -> ColumnType:
+        """The type of the dataset's `event_id`: int64 or string."""
+
+    @property
+    def ids(self) -> Ids:
+        """Their ids."""
+
+    def window(self, start: int, stop: int, fields: Collection[Key] | None = None) -> Events:
+        """The events at positions `start … stop − 1`; with some fields, or all."""
+
+    def position_after(self, at_us: int) -> int:
+        """How many events are not later than an instant."""
+
+    def instants_at(self, positions: Int64s) -> Int64s:
+        """The instants of some events, whatever their order."""
+
+    def first_instant(self, source: int) -> int | None:
+        """When the first event of a source happened; None if there is none."""
+
 
 @dataclass(frozen=True)
 class Arrivals:
@@ -34,23 +80,46 @@ class Arrivals:
     at: npt.NDArray[np.int64]
     place: npt.NDArray[np.int64]
 
-    def take(self, positions: npt.NDArray[np.int64]) -> Arrivals:
+    def take(self, positions: slice | Int64s | npt.NDArray[np.bool_]) -> Arrivals:
         """Those of some positions."""
         return Arrivals(self.at[positions], self.place[positions])
 
 
 @dataclass(frozen=True)
 class Events:
-    """`n` deduplicated events in the total order.
+    """`n` deduplicated events in the total order, in memory.
 
     `ts` int64 µs; `source` int8 index into `closure.sources`; `ids` an Arrow chunked array of int64 or string (the dataset's `event_id`);
     `fields[(source name, field name)]`. `arrivals` is known only where the task asks for it.
     """
 
     n: int
-    ts: npt.NDArray[np.int64]
+    ts: Int64s
     source: npt.NDArray[np.int8]
-    ids: pa.ChunkedArray
+    ids: Ids
     id_type: ColumnType
-    fields: Mapping[tuple[str, str], Values]
+    fields: Mapping[Key, Values]
     arrivals: Arrivals | None = None
+
+    def window(self, start: int, stop: int, fields: Collection[Key] | None = None) -> Events:
+        """As `History.window`; nothing is copied."""
+        wanted = self.fields if fields is None else fields
+        if (start, stop) == (0, self.n) and fields is None:
+            return self
+        return Events(stop - start, self.ts[start:stop], self.source[start:stop], self.ids.slice(start, stop - start), self.id_type,
+                      {key: self.fields[key].slice(start, stop) for key in wanted},
+                      None if self.arrivals is None else self.arrivals.take(slice(start, stop)))
+
+    def position_after(self, at_us: int) -> int:
+        """As `History.position_after`."""
+        return int(np.searchsorted(self.ts, at_us, "right"))
+
+    def instants_at(self, positions: Int64s) -> Int64s:
+        """As `History.instants_at`."""
+        return self.ts[positions]
+
+    def first_instant(self, source: int) -> int | None:
+        """As `History.first_instant`."""
+        own = self.source == source
+        first = int(np.argmax(own)) if self.n else 0
+        return int(self.ts[first]) if self.n and own[first] else None

@@ -5,9 +5,10 @@ Chunks are runs of positions in the total order. Groups advance side by side, on
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.errors import NumericOverflow
 
-__all__ = ["Chunk", "compute_features"]
+__all__ = ["Advancing", "Chunk", "Elsewhere", "compute_features", "open_group", "place_of"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -44,17 +45,37 @@ class Chunk:
     hidden: int
 
 
+class Advancing(Protocol):
+    """One group's columns for one run of positions after the other.
+
+    `hidden` tells of the rows of the last one which have an event in a window that arrived after them; None where arrival does not count.
+    """
+
+    @property
+    def hidden(self) -> Bools | None:
+        """Which rows."""
+
+    def advance(self, start: int, stop: int) -> dict[str, Values]:
+        """Those of the rows among the next positions, by name. Raises NumericOverflow."""
+
+
+Elsewhere = Mapping[str, Callable[[Events, Bools], Advancing]]
+"""By group: what gives its columns for the rows, as a mask, among some events, if they are computed elsewhere."""
+
+
 def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapping[str, ResolvedType], threads: int,
-                     block: int = BLOCK) -> Generator[Chunk, None, None]:
+                     block: int = BLOCK, *, first: int = 0, elsewhere: Elsewhere | None = None) -> Generator[Chunk, None, None]:
     """Every feature column of the rows at `positions`, in chunks of at most `block` rows, in the total order.
 
     Args:
-        events: the whole history.
+        events: the whole history, or all that the rows' windows reach.
         task: its closure says what is computed.
         positions: the chosen rows, ascending.
         labels: the resolved types, with their changes where features look at them.
         threads: how many groups advance at once.
         block: how many positions a chunk spans.
+        first: no row stands before this position.
+        elsewhere: groups whose columns are only fetched.
 
     Raises:
         NumericOverflow: a sum or an expression leaves its type; the path names the column.
@@ -62,24 +83,16 @@ def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapp
     is_row = np.zeros(events.n, dtype=np.bool_)
     is_row[positions] = True
     last = int(positions[-1]) + 1 if len(positions) else 0
-    spans = [(start, min(start + block, last)) for start in range(0, last, block)]
+    spans = [(start, min(start + block, last)) for start in range(first, last, block)]
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="ofs-group") as pool:
-        keys: dict[tuple[str, tuple[str, ...], str], Future[tuple[Codes, int]]] = {}
-        for group in task.closure.groups:
-            same = _key_id(group)
-            if same not in keys:
-                keys[same] = pool.submit(encode_keys, events, group, _place(task, group.source), task.subject)
-        made = [pool.submit(_open_group, events, group, task, keys[_key_id(group)].result(), is_row, labels)
-                for group in task.closure.groups]
-        groups = [one.result() for one in made]
-        keys.clear()
+        groups = _open_groups(pool, events, task, is_row, labels, elsewhere or {}, first if spans else 0)
         ahead = [pool.submit(group.advance, *spans[0]) for group in groups] if spans else []
         done = 0
         for number, (start, stop) in enumerate(spans):
             columns: dict[str, Values] = {}
             for one in ahead:
                 columns |= one.result()
-            marks = [group.hidden for group in groups if isinstance(group, ArrivedColumns)]
+            marks = [group.hidden for group in groups if group.hidden is not None]
             hidden = int(np.count_nonzero(np.any(marks, axis=0))) if marks else 0
             ahead = [pool.submit(group.advance, *spans[number + 1]) for group in groups] if number + 1 < len(spans) else []
             rows = slice(done, done + int(np.count_nonzero(is_row[start:stop])))
@@ -89,19 +102,41 @@ def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapp
                 yield Chunk(start, stop, rows, mine, complete(columns, events, task, mine, start, stop), hidden)
 
 
-def _open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int], is_row: Bools,
-                labels: Mapping[str, ResolvedType]) -> GroupColumns | ArrivedColumns:
-    place = _place(task, group.source)
+def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int], is_row: Bools,
+               labels: Mapping[str, ResolvedType]) -> GroupColumns | ArrivedColumns:
+    """One group over some events, by `visibility`. Raises NumericOverflow: a condition leaves its type."""
+    place = place_of(task, group.source)
     if events.arrivals is None:
         return GroupColumns(events, group, place, keys, is_row, labels)
     return ArrivedColumns(events, group, place, keys, is_row, labels, events.arrivals, task.labels.asof_us)
+
+
+def _open_groups(pool: ThreadPoolExecutor, events: Events, task: Task, is_row: Bools, labels: Mapping[str, ResolvedType],
+                 elsewhere: Elsewhere, first: int) -> list[Advancing]:
+    """All groups, ready to go on from position `first`."""
+    keys: dict[tuple[str, tuple[str, ...], str], Future[tuple[Codes, int]]] = {}
+    here = [group for group in task.closure.groups if group.name not in elsewhere]
+    for group in here:
+        same = _key_id(group)
+        if same not in keys:
+            keys[same] = pool.submit(encode_keys, events, group, place_of(task, group.source), task.subject)
+
+    def start(group: Group, codes: tuple[Codes, int]) -> Advancing:
+        columns = open_group(events, group, task, codes, is_row, labels)
+        if first:
+            columns.advance(0, first)
+        return columns
+
+    made = [pool.submit(start, group, keys[_key_id(group)].result()) for group in here]
+    return [*(one.result() for one in made), *(fetch(events, is_row) for fetch in elsewhere.values())]
 
 
 def _key_id(group: Group) -> tuple[str, tuple[str, ...], str]:
     return group.source, group.key, group.null_key
 
 
-def _place(task: Task, source: str) -> int:
+def place_of(task: Task, source: str) -> int:
+    """The index of a source in the closure."""
     return [one.name for one in task.closure.sources].index(source)
 
 

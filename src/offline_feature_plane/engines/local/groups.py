@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.aggregations import aggregation_kind
-from offline_feature_plane.domain.closure import Feature, Group
-from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS
+from offline_feature_plane.domain.closure import Feature, Group, Window
+from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
+from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.extraction import Value, convert
+from offline_feature_plane.engines.local.calendars import boundaries
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.keys import Codes
@@ -21,13 +23,15 @@ from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.texts import find_text, insert_text
 from offline_feature_plane.errors import NumericOverflow
+from offline_feature_plane.kernels import windows as kinds
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 
-__all__ = ["GroupColumns"]
+__all__ = ["GroupColumns", "in_numbers"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
 _RESOLVED = STATUSES.index("RESOLVED")
+_Argument = tuple[str | None, Expression | None]  # a field, and the condition under which it counts
 
 
 class GroupColumns:
@@ -43,18 +47,24 @@ class GroupColumns:
 
     Raises:
         NumericOverflow: `where` leaves its type.
+
+    `hidden` is None: what arrived later is seen as well.
     """
 
     def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
                  labels: Mapping[str, ResolvedType]) -> None:
         self._group, self._codes, self._is_row = group, keys[0], is_row
-        is_event = self.is_event = _find_events(events, group, place)
-        self._arguments: dict[str, Values] = {}
-        for feature in group.features:
-            name = feature.aggregation.argument
-            if name is not None and name not in self._arguments:
-                self._arguments[name] = _forget_strangers(events.fields[group.source, name], is_event)
-        windows = list(dict.fromkeys(feature.window.length_us for feature in group.features))
+        self.hidden: Bools | None = None
+        is_event = self.is_event = _find_true(events, group.source, place, group.where)
+        chosen: dict[Expression | None, Bools | None] = {
+            one: _find_true(events, group.source, place, one) for one in group.conditions() if one != group.where}
+        chosen |= {None: None, group.where: None}  # what all of the group's events are asked chooses none of them
+        self._arguments: dict[_Argument, Values] = {}
+        for call in (feature.aggregation for feature in group.features):
+            if (call.argument, call.condition) not in self._arguments:
+                values = _counted(events) if call.argument is None else events.fields[group.source, call.argument]
+                self._arguments[call.argument, call.condition] = _only(_forget_strangers(values, is_event), chosen[call.condition])
+        windows = list(dict.fromkeys(feature.window for feature in group.features))
         requests = [self._request(feature, windows) for feature in group.features]
         # Where `empty:` must tell a null value from no event at all, one more column says whether there was an event.
         self._evidence: dict[int, int] = {}
@@ -62,12 +72,13 @@ class GroupColumns:
             witness = aggregation_kind(feature.aggregation.function).witness
             if feature.empty is not None and witness is not None:
                 self._evidence[index] = len(requests)
-                requests.append(FeatureRequest(witness, windows.index(feature.window.length_us)))
+                requests.append(FeatureRequest(witness, windows.index(feature.window)))
         handles = {_handle(feature): _label_changes(labels[feature.aggregation.label_type], feature.aggregation.values)
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
         self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
-                             delay_us=group.delay_us, windows=windows, label_changes=handles, features=requests)
+                             delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
+                             label_changes=handles, features=requests)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """The group's columns, by name, for the rows of the next positions.
@@ -92,19 +103,20 @@ class GroupColumns:
             columns[feature.column] = values
         return columns
 
-    def _request(self, feature: Feature, windows: list[int | None]) -> FeatureRequest:
-        call, window = feature.aggregation, windows.index(feature.window.length_us)
+    def _request(self, feature: Feature, windows: list[Window]) -> FeatureRequest:
+        call, window = feature.aggregation, windows.index(feature.window)
         if call.label_type is not None:
             return FeatureRequest(call.function, window, label=_handle(feature), of_resolved=call.of_resolved)
-        if call.argument is None:
+        if call.argument is None and call.condition is None:
             return FeatureRequest(call.function, window)
-        argument = self._arguments[call.argument]
+        argument = self._arguments[call.argument, call.condition]
         limit = 10**MAX_DECIMAL_DIGITS - 1 if feature.type.kind == "decimal" else None
-        return FeatureRequest(call.function, window, argument.data, argument.valid, scale=argument.type.scale, limit=limit)
+        return FeatureRequest(call.function, window, argument.data, argument.valid, scale=argument.type.scale, limit=limit,
+                              share=call.share)
 
     def _texts(self, feature: Feature) -> pa.Array | None:
-        name = feature.aggregation.argument
-        return self._arguments[name].dictionary if name is not None and feature.type.kind == "string" else None
+        call = feature.aggregation
+        return self._arguments[call.argument, call.condition].dictionary if feature.type.kind == "string" else None
 
     def _stand_in(self, feature: Feature) -> Value | tuple[int, pa.Array | None]:
         """What `empty:` says, in the inner form; a text as its place, with a dictionary that has it if the argument's has not."""
@@ -136,24 +148,49 @@ class GroupColumns:
     def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
         feature = self._group.features[wrong.feature]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
-        call = f"{feature.aggregation.function}({feature.aggregation.argument})"
-        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, which exceeds {digits}.",
-                               fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
+        call = feature.aggregation.text
+        said = "is beyond float64" if feature.type.kind == "float64" else f"is {wrong.total}, which exceeds {digits}"
+        return NumericOverflow(f"{feature.column}: {call} {said}.", fix="Use a shorter window, a smaller scale, or mean.",
+                               path=feature.column)
 
 
-def _find_events(events: Events, group: Group, place: int) -> Bools:
-    """Which positions are events of a group: of its source, and its `where` is True. Its keys are the kernels' business."""
+def in_numbers(window: Window, events: Events) -> kinds.Window:
+    """A window as the kernels know it: zones become instants."""
+    match window:
+        case Window(kind="last", count=int(count)):
+            return kinds.Latest(count)
+        case Window(kind="calendar", period=str(period), zone=str(zone)):
+            return kinds.Since(boundaries(events.ts, period, zone))
+        case Window(kind="tumbling", length_us=int(length_us)):
+            return kinds.Tumbling(length_us)
+        case Window(kind="session", gap_us=int(gap_us), length_us=int(most_us)):
+            return kinds.Session(gap_us, most_us)
+    return kinds.Sliding(window.length_us)
+
+
+def _find_true(events: Events, source: str, place: int, condition: Expression | None) -> Bools:
+    """The positions of a source's events for which a condition is True; all of them without one. Keys are the kernels' business."""
     found: Bools = np.empty(events.n, dtype=np.bool_)
     np.equal(events.source, place, out=found)
-    if group.where is None:
+    if condition is None:
         return found
     for start in range(0, events.n, BLOCK):
         own = found[start:start + BLOCK]
         count = int(np.count_nonzero(own))
         at: slice | Int64s = slice(start, start + len(own)) if count == len(own) else start + np.flatnonzero(own)
         if count:
-            own[own] = find_true(group.where, fields_at(events, group.source, group.where.names(), at), count)
+            own[own] = find_true(condition, fields_at(events, source, condition.names(), at), count)
     return found
+
+
+def _counted(events: Events) -> Values:
+    """The argument of a call that has none: an event counts for one."""
+    return Values(ColumnType("int64"), np.ones(events.n, np.int64))
+
+
+def _only(values: Values, chosen: Bools | None) -> Values:
+    """An argument at the chosen events, null elsewhere."""
+    return values if chosen is None else replace(values, valid=chosen if values.valid is None else values.valid & chosen)
 
 
 def _forget_strangers(values: Values, is_event: Bools) -> Values:

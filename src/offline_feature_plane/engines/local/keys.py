@@ -12,10 +12,11 @@ from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.texts import share_dictionary
 
-__all__ = ["Codes", "encode_keys"]
+__all__ = ["Codes", "encode_keys", "parts_of"]
 
 Codes = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+_MIX, _NULL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
 _SPARSE = 4  # a table of places is worth its memory up to so many places per value
 
 
@@ -29,15 +30,15 @@ def encode_keys(events: Events, group: Group, place: int, subject: str) -> tuple
         int32[N] codes, and a number that all of them are below.
     """
     nulls_count = group.null_key == "group"
-    codes, count = _encode(_key_field(events, group, place, subject, group.key[0]), nulls_count=nulls_count)
+    codes, count = _encode(key_field(events, group, place, subject, group.key[0]), nulls_count=nulls_count)
     for name in group.key[1:]:
-        more, size = _encode(_key_field(events, group, place, subject, name), nulls_count=nulls_count)
+        more, size = _encode(key_field(events, group, place, subject, name), nulls_count=nulls_count)
         wide = codes.astype(np.int64) * max(size, 1) + more
         codes, count = _condense(wide, (codes >= 0) & (more >= 0))
     return codes, count
 
 
-def _key_field(events: Events, group: Group, place: int, subject: str, name: str) -> Values:
+def key_field(events: Events, group: Group, place: int, subject: str, name: str) -> Values:
     """One field of the key: the group's at its own events, the subject's elsewhere."""
     own = events.fields[group.source, name]
     if subject == group.source:
@@ -50,6 +51,20 @@ def _key_field(events: Events, group: Group, place: int, subject: str, name: str
     everywhere: Bools = np.ones(events.n, dtype=np.bool_)
     known = np.where(here, everywhere if own.valid is None else own.valid, everywhere if asked.valid is None else asked.valid)
     return Values(own.type, np.where(here, mine, theirs), known, texts)
+
+
+def parts_of(events: Events, group: Group, place: int, subject: str, parts: int) -> npt.NDArray[np.uint64]:
+    """The part of the keys, of so many, that the key of every event or row belongs to, whatever events stand beside it."""
+    mixed = np.zeros(events.n, dtype=np.uint64)
+    for name in group.key:
+        values = key_field(events, group, place, subject, name)
+        plain = values.data + 0.0 if values.data.dtype == np.float64 else values.data.astype(np.int64)
+        bits = plain.view(np.uint64)
+        if values.valid is not None:
+            bits = np.where(values.valid, bits, _NULL)
+        mixed = (mixed ^ bits) * _MIX
+        mixed ^= mixed >> np.uint64(32)
+    return mixed % np.uint64(parts)
 
 
 def _codes(values: Values) -> Codes:

@@ -14,8 +14,9 @@ rank so far, and starts anew with each event by itself.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.label_slice import TypeSlice
 from offline_feature_plane.domain.resolution import SOURCES, Assertion, Rule, status_changes
-from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.label_columns import AssertionColumns
 from offline_feature_plane.kernels.leafhash import hash_fixed, hash_strings
 
@@ -34,6 +34,7 @@ Int64s = npt.NDArray[np.int64]
 
 NOT_FOUND, RESOLVED, CONFLICT = 0, 1, 2
 _STEP = ("position", "at", "status", "value", "observed", "assertion")
+_FEW = 8  # labels are few if there are so many times more events
 _MISSING = np.int64(2**62)  # a missing id sorts last
 
 
@@ -71,14 +72,23 @@ class Steps:
     assertion: npt.NDArray[np.int32]
 
     def take(self, places: Any) -> Steps:
-        """Some of them, chosen by a mask or by places."""
+        """Some of them, chosen by a slice, a mask or by places."""
         return Steps(*(getattr(self, name)[places] for name in _STEP))
+
+
+def joined_steps(parts: Sequence[Steps]) -> Steps:
+    """Steps of events that follow each other, as one."""
+    return Steps(*(np.concatenate([getattr(part, name) for part in parts]) for name in _STEP))
 
 
 def keep_in_order(found: Eligible, columns: AssertionColumns, n: int) -> Eligible:
     """Each distinct assertion once, in slice order: by event, then as `domain.label_slice.slice_order`."""
     if (found.position[1:] > found.position[:-1]).all():
         return found
+    if _FEW * len(found.position) < n:  # what follows takes memory per event, so count the labelled ones only
+        positions, dense = np.unique(found.position, return_inverse=True)
+        kept = keep_in_order(replace(found, position=dense), columns, len(positions))
+        return replace(kept, position=positions[kept.position])
     place = np.full(n, -1, np.int32)
     place[found.position] = np.arange(len(found.row), dtype=np.int32)
     hidden = place[found.position] != np.arange(len(found.row), dtype=np.int32)
@@ -98,7 +108,7 @@ def keep_in_order(found: Eligible, columns: AssertionColumns, n: int) -> Eligibl
     return found.take(np.insert(alone, np.searchsorted(found.position[alone], found.position[many]), many))
 
 
-def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, events: Events, rule: Rule, asof_us: int) -> Steps:
+def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
     """The resolution of every event as a step function of the cut, up to the as-of.
 
     Raises:
@@ -116,11 +126,11 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, ev
     if ranked.any():
         alone = _merge(alone, _ranked_steps(kept.take(ranked), columns, rule))
     if one_by_one.any():
-        alone = _merge(alone, _lawful_steps(label_type, kept.take(one_by_one), columns, events, rule, asof_us))
+        alone = _merge(alone, _lawful_steps(label_type, kept.take(one_by_one), columns, rule, asof_us))
     return alone
 
 
-def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, events: Events) -> TypeSlice:
+def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, id_type: ColumnType) -> TypeSlice:
     """`domain.label_slice.slice_of` over columns; the texts are never Python objects."""
     integer = isinstance(columns.subjects, np.ndarray)
     framed = pa.array([len(text.encode()).to_bytes(4, "little") + text.encode() for text in columns.values], pa.binary())
@@ -131,7 +141,7 @@ def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, event
                 pool.submit(hash_fixed, kept.observed), pool.submit(hash_fixed, kept.effective),
                 pool.submit(_hash_coded, sources, columns.source[kept.row]),
                 pool.submit(_hash_texts, columns.ids, kept.row), pool.submit(_hash_texts, columns.supersedes, kept.row)]
-        return TypeSlice(label_type, len(kept.row), ColumnType("int64") if integer else events.id_type, tuple(job.result() for job in jobs))
+        return TypeSlice(label_type, len(kept.row), ColumnType("int64") if integer else id_type, tuple(job.result() for job in jobs))
 
 
 def _telling(keys: list[Int64s]) -> list[Int64s]:
@@ -201,11 +211,11 @@ def _ranked_steps(many: Eligible, columns: AssertionColumns, rule: Rule) -> Step
                  np.where(answered, many.observed[winner], 0), np.where(answered, many.row[winner], -1).astype(np.int32))
 
 
-def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, events: Events, rule: Rule, asof_us: int) -> Steps:
+def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
     """Steps of events whose assertions go one by one through the law itself."""
     rows = pa.array(few.row)
     texts = [[None] * len(few.row) if ids is None else ids.take(rows).to_pylist() for ids in (columns.ids, columns.supersedes)]
-    subjects = events.ids.take(pa.array(few.position)).to_pylist()
+    subjects = columns.subjects[few.row].tolist() if isinstance(columns.subjects, np.ndarray) else columns.subjects.take(rows).to_pylist()
     code = {text: place for place, text in enumerate(columns.values)}
     said: dict[int, dict[Assertion, int]] = {}
     for place, (position, row) in enumerate(zip(few.position.tolist(), few.row.tolist(), strict=True)):

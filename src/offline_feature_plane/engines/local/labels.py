@@ -6,8 +6,9 @@ repeated ids go one by one through `domain.resolution`, whose law this is; the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import duckdb
@@ -15,20 +16,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.arrow_types import arrow_type
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
 from offline_feature_plane.domain.label_slice import slice_digest
 from offline_feature_plane.domain.resolution import Rule, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.connection import foreign_errors
-from offline_feature_plane.engines.local.events import Events
+from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, keep_in_order, resolve_steps
+from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, joined_steps, keep_in_order, resolve_steps
 from offline_feature_plane.errors import LabelTypeScopeUnresolved
 from offline_feature_plane.ports import LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
 
 Int64s = npt.NDArray[np.int64]
 
+_PIECE = 1 << 20
 STATUSES = ("NOT_FOUND", "RESOLVED", "CONFLICT")  # what the status codes mean
 
 
@@ -54,14 +57,56 @@ class ResolvedType:
 
 
 @dataclass(frozen=True)
+class LabelSteps:
+    """One label type, resolved, at the events that have labels: how each of them changed, and as a mask, which step is its last.
+
+    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`.
+    """
+
+    label_type: str
+    steps: Steps
+    last: npt.NDArray[np.bool_]
+    values: pa.Array
+    assertion_ids: pa.Array
+    stepped: bool
+
+    def over(self, start: int, stop: int) -> ResolvedType:
+        """What holds of the events at positions `start … stop − 1`, counted from there."""
+        steps, last = self.steps_within(start, stop), self.last[self._between(start, stop)]
+        return _spread(self, steps, steps if last.all() else steps.take(last), stop - start)
+
+    def steps_within(self, start: int, stop: int) -> Steps:
+        """The changes of the events at positions `start … stop − 1`, counted from there."""
+        steps = self.steps.take(self._between(start, stop))
+        return replace(steps, position=steps.position - start) if start else steps
+
+    def only_changes(self, changes: Sequence[Steps]) -> ResolvedType:
+        """The type as features look at it, over events that have these changes; without what holds of each event."""
+        nothing = np.empty(0, np.int64)
+        return ResolvedType(self.label_type, nothing.astype(np.int8), nothing.astype(np.int32), self.values, nothing,
+                            nothing.astype(np.int32), self.assertion_ids, joined_steps(changes))
+
+    def _between(self, start: int, stop: int) -> slice:
+        return slice(*np.searchsorted(self.steps.position, (start, stop)).tolist())
+
+
+@dataclass(frozen=True)
 class ResolvedLabels:
     """All label types of a task, resolved, and what was used for it."""
 
-    types: Mapping[str, ResolvedType]
+    types: Mapping[str, LabelSteps]
     facts: LabelFacts
 
+    def over(self, start: int, stop: int) -> dict[str, ResolvedType]:
+        """What holds of the events at positions `start … stop − 1`, counted from there."""
+        return {name: one.over(start, stop) for name, one in self.types.items()}
 
-def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[LabelTable], events: Events, task: Task) -> ResolvedLabels:
+    def changes(self, start: int, stop: int) -> dict[str, ResolvedType]:
+        """The types that features look at, without what holds of each event."""
+        return {name: one.only_changes([one.steps_within(start, stop)]) for name, one in self.types.items() if one.stepped}
+
+
+def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[LabelTable], events: History, task: Task) -> ResolvedLabels:
     """Resolve every label type that the task's rows or features need.
 
     Args:
@@ -91,8 +136,8 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         columns = read_assertions(table, events.id_type)
         found, facts = _find_eligible(connection, table, columns, events, task.labels.asof_us)
         kept = keep_in_order(found, columns, events.n)
-        slices.append(hash_slice(label_type, kept, columns, events))
-        types[label_type], resolved = _resolve_type(label_type, kept, columns, events, rule, task.labels.asof_us,
+        slices.append(hash_slice(label_type, kept, columns, events.id_type))
+        types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us,
                                                     stepped=label_type in stepped)
         per_type[label_type] = {
             **facts, "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
@@ -103,7 +148,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         slice_digest=slice_digest(slices), per_type=per_type))
 
 
-def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: Events,
+def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: History,
                    asof_us: int) -> tuple[Eligible, dict[str, Any]]:
     """The assertions about events of the basis that are eligible at the as-of, and what became of the others."""
     rows, inside = _meet(connection, columns.subjects, events)
@@ -114,7 +159,7 @@ def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, col
         observed = of(columns.observed)
         effective = observed if columns.effective is None else of(columns.effective)
     else:
-        effective = events.ts[inside] if columns.event_time is None else of(columns.event_time)
+        effective = events.instants_at(inside) if columns.event_time is None else of(columns.event_time)
         observed = effective + (table.observed_after_us or 0)
     entry = observed if effective is observed else np.maximum(observed, effective)
     known = entry <= asof_us
@@ -125,7 +170,7 @@ def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, col
     return (found if known.all() else found.take(known)), facts
 
 
-def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: Events) -> tuple[Int64s, Int64s]:
+def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History) -> tuple[Int64s, Int64s]:
     """Every pair of an assertion and an event that it is about: row and position, sorted by row, then position.
 
     An assertion is about every event that carries its id, in whatever source; mostly that is one.
@@ -133,78 +178,99 @@ def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, ev
     none = np.empty(0, np.int64)
     if not len(subjects) or not events.n:
         return none, none
-    if isinstance(subjects, np.ndarray):
-        ids = events.ids.to_numpy()
-        low, high = int(ids.min()), int(ids.max())
-        if high - low < 4 * events.n + 1_000_000:  # ids that were counted up: a table of places beats any hash
-            places = np.full(high - low + 1, -1, np.int32)
-            places[ids - low] = np.arange(events.n, dtype=np.int32)
-            inside = np.flatnonzero((subjects >= low) & (subjects <= high))
-            if (places >= 0).sum() < events.n:
-                return _meet_many(inside, subjects[inside], ids)
-            found = places[subjects[inside] - low]
-            met = found >= 0
-            return (inside, found.astype(np.int64)) if met.all() else (inside[met], found[met].astype(np.int64))
-        left: Any = pa.array(ids)
-        right: Any = pa.array(subjects)
-    else:
-        left, right = events.ids, subjects
-    with foreign_errors("joining labels to events"):
-        connection.register("ofs_events", pa.table({"id": left, "position": pa.array(np.arange(events.n, dtype=np.int32))}))
-        connection.register("ofs_subjects", pa.table({"id": right, "row": pa.array(np.arange(len(subjects), dtype=np.int32))}))
+    found = _meet_counted_up(subjects, events) if isinstance(subjects, np.ndarray) else None
+    return _meet_by_join(connection, subjects, events) if found is None else found
+
+
+def _meet_counted_up(subjects: Int64s, events: History) -> tuple[Int64s, Int64s] | None:
+    """As `_meet`, for ids that were counted up: a table of places beats any hash. None if they were not, or several events share one."""
+    least, most = int(subjects.min()), int(subjects.max())
+    if most - least >= 4 * events.n + 1_000_000:
+        return None
+    places = np.full(most - least + 1, -1, np.int32)
+    for start, ids in _ids_of(events):
+        numbers = ids.to_numpy()
+        inside = np.flatnonzero((numbers >= least) & (numbers <= most))
+        at = numbers[inside] - least
+        position = (start + inside).astype(np.int32)
+        taken = places[at]
+        places[at] = position
+        if (taken >= 0).any() or (places[at] != position).any():
+            return None
+    found = places[subjects - least]
+    met = found >= 0
+    return (np.arange(len(subjects)), found.astype(np.int64)) if met.all() else (np.flatnonzero(met), found[met].astype(np.int64))
+
+
+def _meet_by_join(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History) -> tuple[Int64s, Int64s]:
+    """As `_meet`, whatever ids look like."""
+    kind = arrow_type(events.id_type)
+    schema = pa.schema([("id", kind), ("position", pa.int32())])
+    batches = (pa.record_batch([chunk.cast(kind), pa.array(np.arange(at, at + len(chunk), dtype=np.int32))], schema)
+               for start, ids in _ids_of(events) for at, chunk in _numbered(ids, start))
+    rows = pa.table({"id": subjects, "row": pa.array(np.arange(len(subjects), dtype=np.int32))})
+    with foreign_errors("joining labels to events"), closing(pa.RecordBatchReader.from_batches(schema, batches)) as reader:
+        connection.register("ofs_events", reader)
+        connection.register("ofs_subjects", rows)
         pairs = connection.execute("SELECT s.row, e.position FROM ofs_events e JOIN ofs_subjects s ON e.id = s.id").fetchnumpy()
         connection.unregister("ofs_events")
         connection.unregister("ofs_subjects")
     position = np.full(len(subjects), -1, np.int64)
     position[pairs["row"]] = pairs["position"]
     if (position[pairs["row"]] == pairs["position"]).all():
-        rows = np.flatnonzero(position >= 0)
-        return rows, position[rows]
+        met = np.flatnonzero(position >= 0)
+        return met, position[met]
     order = np.lexsort((pairs["position"], pairs["row"]))
     return pairs["row"][order].astype(np.int64), pairs["position"][order].astype(np.int64)
 
 
-def _meet_many(rows: Int64s, subjects: Int64s, ids: Int64s) -> tuple[Int64s, Int64s]:
-    """As `_meet`, where several events share an id."""
-    order = np.argsort(ids, kind="stable")
-    first, last = (np.searchsorted(ids, subjects, side, order) for side in ("left", "right"))
-    many = last - first
-    into = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
-    return np.repeat(rows, many), order[np.repeat(first, many) + into]
+def _ids_of(events: History) -> Iterator[tuple[int, pa.ChunkedArray]]:
+    """All ids, in pieces, each with its first position."""
+    for start in range(0, events.n, _PIECE):
+        yield start, events.ids.slice(start, min(_PIECE, events.n - start))
+
+
+def _numbered(ids: pa.ChunkedArray, start: int) -> Iterator[tuple[int, pa.Array]]:
+    for chunk in ids.chunks:
+        yield start, chunk
+        start += len(chunk)
 
 
 def _count_distinct(ordered: Int64s) -> int:
     return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
 
-def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, events: Events, rule: Rule, asof_us: int, *,
-                  stepped: bool) -> tuple[ResolvedType, dict[str, Any]]:
-    steps = resolve_steps(label_type, kept, columns, events, rule, asof_us)
+def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int, *,
+                  stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
+    steps = resolve_steps(label_type, kept, columns, rule, asof_us)
     last = np.ones(len(steps.position), np.bool_)
     last[:-1] = steps.position[1:] != steps.position[:-1]
-    final = steps if last.all() else steps.take(last)
-    status, value = np.zeros(events.n, np.int8), np.full(events.n, -1, np.int32)
-    observed, assertion = np.zeros(events.n, np.int64), np.full(events.n, -1, np.int32)
-    status[final.position], value[final.position], observed[final.position] = final.status, final.value, final.observed
-    ids = pa.array([], pa.large_string())
-    if columns.ids is not None:
-        ids = columns.ids
-        named = final.assertion
-        if ids.null_count:
-            has_id = ids.is_valid().to_numpy(zero_copy_only=False)
-            named = np.where((named >= 0) & has_id[named], named, -1)
-        assertion[final.position] = named
-    counts = np.bincount(final.value + 1, minlength=len(columns.values) + 1)
-    by_status = np.bincount(final.status, minlength=3)
+    ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
+    status, value = steps.status[last], steps.value[last]
+    counts = np.bincount(value + 1, minlength=len(columns.values) + 1)
+    by_status = np.bincount(status, minlength=3)
     facts = {"subjects_resolved": int(by_status[1]), "subjects_in_conflict": int(by_status[2]),
              "values": {text: int(count) for text, count in zip(columns.values, counts[1:], strict=True) if count}}
-    return ResolvedType(label_type, status, value, pa.array(columns.values, pa.string()), observed, assertion, ids,
-                        steps if stepped else None), facts
+    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped), facts
 
 
-def _measure_lag(kept: Eligible, events: Events, min_lag_us: int | None) -> dict[str, Any]:
+def _spread(of: LabelSteps, changes: Steps, final: Steps, n: int) -> ResolvedType:
+    """Steps of n events as columns over all of them."""
+    status, value = np.zeros(n, np.int8), np.full(n, -1, np.int32)
+    observed, assertion = np.zeros(n, np.int64), np.full(n, -1, np.int32)
+    status[final.position], value[final.position], observed[final.position] = final.status, final.value, final.observed
+    if len(of.assertion_ids):
+        named = final.assertion
+        if of.assertion_ids.null_count:
+            has_id = of.assertion_ids.is_valid().to_numpy(zero_copy_only=False)
+            named = np.where((named >= 0) & has_id[named], named, -1)
+        assertion[final.position] = named
+    return ResolvedType(of.label_type, status, value, of.values, observed, assertion, of.assertion_ids, changes if of.stepped else None)
+
+
+def _measure_lag(kept: Eligible, events: History, min_lag_us: int | None) -> dict[str, Any]:
     """`coverage.measure_lag` over the slice, column-wise."""
-    lags = kept.observed - events.ts[kept.position]
+    lags = kept.observed - events.instants_at(kept.position)
     count = len(lags)
     sooner = int((lags < min_lag_us if min_lag_us is not None else lags <= PROMPT_US).sum())
     if not count:

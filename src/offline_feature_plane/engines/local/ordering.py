@@ -1,13 +1,17 @@
-"""The total order of events: (ts, topic, partition, offset, event id) (`decisions.md` D14, `features.md`)."""
+"""The total order of events: (ts, topic, partition, offset, event id), after ts by arrival if that counts (`decisions.md` D14, D21)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
-Integers = npt.NDArray[np.int64]
+from offline_feature_plane.engines.local.columns import Integers, Loaded
+from offline_feature_plane.engines.local.dictionaries import ranks
+from offline_feature_plane.engines.local.lowering import as_arrow
+
+__all__ = ["inverse", "order_keys", "tie_keys", "total_order", "whole_arrival"]
 
 
 def total_order(ts: Integers, tie_keys: Callable[[Integers], Sequence[Integers]]) -> Integers | None:
@@ -30,10 +34,65 @@ def total_order(ts: Integers, tie_keys: Callable[[Integers], Sequence[Integers]]
     tied[:-1] |= same
     places = np.flatnonzero(tied)
     rows = places if order is None else order[places]
-    settled = rows[np.lexsort([*reversed(tie_keys(rows)), ts[places]])]
+    keys = [ts[places], *(key for key in tie_keys(rows) if (key != key[0]).any())]
+    if _ascend(keys):
+        return order
     if order is None:
-        if (settled == rows).all():
-            return None
         order = np.arange(len(ts), dtype=np.int64)
-    order[places] = settled
+    order[places] = rows[np.lexsort(keys[::-1])]
     return order
+
+
+def order_keys(loaded: Sequence[Loaded], starts: Integers, arrival: Integers | None, rows: Integers) -> list[Integers]:
+    """What orders rows of one instant, the strongest key first: their arrival, if it counts, then `tie_keys`."""
+    return [*([] if arrival is None else [arrival[rows]]), *tie_keys(loaded, starts, rows)]
+
+
+def whole_arrival(loaded: Sequence[Loaded]) -> Integers | None:
+    """When every row arrived; None if that does not count."""
+    known = [one.arrival for one in loaded if one.arrival is not None]
+    return np.concatenate(known) if len(known) == len(loaded) else None
+
+
+def inverse(order: Integers | None, total: int) -> Integers:
+    """The place of every row in an order."""
+    places = np.arange(total)
+    if order is None:
+        return places
+    found = np.empty(total, np.int64)
+    found[order] = places
+    return found
+
+
+def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:
+    """Topic, partition, offset and id rank of some rows of several inputs side by side, each from its start on."""
+    topics = {name: rank for rank, name in enumerate(sorted({one.topic for one in loaded}, key=str.encode))}
+    keys = [np.zeros(len(rows), np.int64) for _ in range(4)]
+    texts = []
+    for one, start in zip(loaded, starts.tolist(), strict=False):
+        if len(loaded) == 1:
+            mine, local = np.arange(len(rows)), rows
+        else:
+            mine = np.flatnonzero((rows >= start) & (rows < start + one.n))
+            local = rows[mine] - start
+        keys[0][mine] = topics[one.topic]
+        if one.partition is not None and one.offset is not None:
+            keys[1][mine], keys[2][mine] = one.partition[local], one.offset[local]
+        if isinstance(one.ids, pa.ChunkedArray):
+            texts.append((mine, one.ids.take(as_arrow(local))))
+        else:
+            keys[3][mine] = one.ids[local]
+    if texts:
+        keys[3][np.concatenate([mine for mine, _ in texts])] = ranks(pa.chunked_array(
+            [chunk for _, ids in texts for chunk in ids.chunks], pa.string()))
+    return keys
+
+
+def _ascend(keys: Sequence[Integers]) -> bool:
+    """Are rows in the order of their keys already, the strongest first? Sorting is stable, so those of a well-kept log are."""
+    equal = np.ones(len(keys[0]) - 1, np.bool_)
+    for key in keys:
+        if (equal & (key[1:] < key[:-1])).any():
+            return False
+        equal &= key[1:] == key[:-1]
+    return True

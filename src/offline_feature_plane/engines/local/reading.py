@@ -1,4 +1,4 @@
-"""Events of all inputs as columns in the total order: read, typed, deduplicated, sorted once (`features.md`, `decisions.md` D14, D18)."""
+"""Events of all inputs as they are read: typed, in pieces, with what gave no event counted (`decisions.md` D14, D18)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -17,10 +16,11 @@ import pyarrow as pa
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import digest
-from offline_feature_plane.domain.closure import Closure, Source
+from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import (
+    IdColumn,
     Integers,
     Loaded,
     NumberFill,
@@ -32,53 +32,48 @@ from offline_feature_plane.engines.local.columns import (
     raw_of,
     refuse_types,
 )
-from offline_feature_plane.engines.local.duplicates import repeated_rows, rows_to_drop
-from offline_feature_plane.engines.local.events import Events
+from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
-from offline_feature_plane.engines.local.merging import merge
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
-from offline_feature_plane.filesets import Batch, read_pinned
+from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, RecordLog
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
+Item = TypeVar("Item")
 
 
-def read_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task) -> tuple[Events, ReplayFacts]:
-    """Read every input of a build.
+def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
+    """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `history.storing.store_events`.
 
-    Args:
-        connection: from `open_connection`; hashes text ids.
-        inputs: plain tables and logs of records.
-        task: its closure says which fields are read and how.
-
-    Raises:
-        ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
-        SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared: a column is not what the profile or the settings say.
-        EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their count.
-        ReplayEventIdConflict: one id with two contents.
-        ReplayEventsEmpty: no event at all.
+    What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out.
     """
-    loaded: list[Loaded] = []
-    left_out: Counter[str] = Counter()
     admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):
-            left_out.update(_load_log(item, task, admission, loaded))
+            records: list[Loaded] = []
+            left_out.update(_load_log(item, task, admission, records))
+            yield from ((item, one) for one in _with_comparable_offsets(records))
         elif (source := _source_of(item, task.closure)) is None:
             left_out["other_scope"] += item.rows
         else:
-            loaded.append(_load_table(connection, item, source, task))
-    if not any(one.n for one in loaded):
-        raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
-                                fix="Check `event_types` in the profile and the replay basis.")
-    events, drops = merge(_with_comparable_offsets(loaded), task)
-    left_out["duplicate"] += sum(map(len, drops))
-    return events, ReplayFacts(
-        events_read=events.n + left_out.total(), events_admitted=events.n,
+            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, most))
+
+
+def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
+    """The error of a basis that holds nothing."""
+    return ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
+                             fix="Check `event_types` in the profile and the replay basis.")
+
+
+def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], left_out: Counter[str]) -> ReplayFacts:
+    """What was read, from what it has become."""
+    first, last = history.instants_at(np.array([0, history.n - 1])).tolist()
+    return ReplayFacts(
+        events_read=history.n + left_out.total(), events_admitted=history.n,
         dispositions={reason: count for reason, count in left_out.items() if count}, events_digest=_events_digest(inputs, loaded),
-        first_ts_us=int(events.ts[0]), last_ts_us=int(events.ts[-1]), id_type=events.id_type)
+        first_ts_us=first, last_ts_us=last, id_type=history.id_type)
 
 
 def _source_of(table: PlainTable, closure: Closure) -> int | None:
@@ -90,46 +85,59 @@ def _source_of(table: PlainTable, closure: Closure) -> int | None:
     return found[0] if found else None
 
 
-def _load_table(connection: duckdb.DuckDBPyConnection, table: PlainTable, index: int, task: Task) -> Loaded:
-    source, own = task.closure.sources[index], marks(table, task.visibility)
+def load_table(table: PlainTable, index: int, source: Source, task: Task, most: int) -> Iterator[Loaded]:
+    """A plain table in the order of its rows, typed, in pieces of at most `most` rows; an empty table is one empty piece."""
+    most = max(most, 1)
+    own = marks(table, task.visibility)
     fields = (*own, *source.fields)
     table.check_columns(source)
-    rows = table.rows
-    fills = [fill_for(field, rows) for field in fields]
     columns = sorted({table.column_of(field) for field in fields})
-    for batch in _ahead(read_pinned(table.files, table.form, columns)):
+    left, first = table.rows, 0
+    fills = [fill_for(field, min(left, most)) for field in fields]
+    held = 0
+    for batch in ahead(read_pinned(table.files, table.form, columns)):
         refuse_types(batch, fields, table)
-        for fill in fills:
-            try:
-                fill.put(raw_of(batch[table.column_of(fill.field)], fill.field), table.zone)
-            except Suspect:
-                raise name_offender(table, fill.field) from None
+        count, at = len(next(iter(batch.values()))), 0
+        while at < count:
+            taken = min(count - at, most - held)
+            piece = batch if taken == count else {name: values[at:at + taken] for name, values in batch.items()}
+            for fill in fills:
+                try:
+                    fill.put(raw_of(piece[table.column_of(fill.field)], fill.field), table.zone)
+                except Suspect:
+                    raise name_offender(table, fill.field) from None
+            at, held = at + taken, held + taken
+            if held == most < left:
+                yield _piece(table, index, source, task, own, fills, first)
+                left, first, held = left - most, first + most, 0
+                fills = [fill_for(field, min(left, most)) for field in fields]
+    yield _piece(table, index, source, task, own, fills, first)
+
+
+def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Sequence[Field], fills: Sequence[NumberFill | TextFill],
+           first: int) -> Loaded:
     filled = [fill.done() for fill in fills]
     marked = {field.name: one for field, one in zip(own, filled, strict=False)}
     ts = _numbers(marked[table.time_column])
-    ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, rows)
+    ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, first, first + len(ts))
     arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
-
-    def find_duplicates() -> Integers:
-        return np.empty(0, np.int64) if table.id_column is None else rows_to_drop(table, ids, repeated_rows(connection, ids))
-
     named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, find_duplicates, None, arrival)
+    return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival)
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, the next one read on a second thread while the caller works on this one."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, batches, None)
-        while (batch := waiting.result()) is not None:
-            waiting = pool.submit(next, batches, None)
-            yield batch
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one made on a second thread while the caller works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ofs-ahead") as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
 
 
-def _row_ids(log_id: str, rows: int) -> pa.ChunkedArray:
+def _row_ids(log_id: str, first: int, stop: int) -> pa.ChunkedArray:
     prefix = row_id(log_id, 0)[:-1]
-    return pa.chunked_array([pa.array([f"{prefix}{row}" for row in range(start, min(start + _SLICE, rows))], pa.string())
-                             for start in range(0, rows, _SLICE)], pa.string())
+    return pa.chunked_array([pa.array([f"{prefix}{row}" for row in range(start, min(start + _SLICE, stop))], pa.string())
+                             for start in range(first, stop, _SLICE)], pa.string())
 
 
 def _numbers(filled: Any) -> Integers:
@@ -137,7 +145,7 @@ def _numbers(filled: Any) -> Integers:
     return values
 
 
-def _ids(filled: Any) -> Integers | pa.ChunkedArray:
+def _ids(filled: Any) -> IdColumn:
     return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
 
 
@@ -169,7 +177,7 @@ def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[
     ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
     said = _records_digest(heads, log.lanes, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))
     return Loaded(log.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
-                  lambda: np.empty(0, np.int64), said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
+                  said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
 
 
 _HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string(),
@@ -182,21 +190,14 @@ def _offsets(texts: list[str]) -> npt.NDArray[Any]:
     return np.array(numbers, np.int64 if not numbers or max(numbers) < 1 << 63 else object)
 
 
-def _with_comparable_offsets(loaded: Sequence[Loaded]) -> list[Loaded]:
+def _with_comparable_offsets(records: Sequence[Loaded]) -> list[Loaded]:
     """Long offsets become ranks among all slices of their topic, whose events of several sources share partitions."""
-    found = []
-    for one in loaded:
-        if one.offset is not None and any(other.offset is not None and other.offset.dtype == object for other in _lanes(loaded, one)):
-            numbers = sorted({number for other in _lanes(loaded, one) if other.offset is not None for number in other.offset.tolist()})
-            place = {number: rank for rank, number in enumerate(numbers)}
-            found.append(replace(one, offset=np.array([place[number] for number in one.offset.tolist()], np.int64)))
-        else:
-            found.append(one)
-    return found
-
-
-def _lanes(loaded: Sequence[Loaded], one: Loaded) -> list[Loaded]:
-    return [other for other in loaded if other.topic == one.topic]
+    offsets = [one.offset for one in records if one.offset is not None]
+    if all(one.dtype != object for one in offsets):
+        return list(records)
+    place = {number: rank for rank, number in enumerate(sorted({number for one in offsets for number in one.tolist()}))}
+    return [one if one.offset is None else replace(one, offset=np.array([place[number] for number in one.offset.tolist()], np.int64))
+            for one in records]
 
 
 def _records_digest(heads: dict[str, pa.ChunkedArray], lanes: Sequence[Lane], order: npt.NDArray[np.int64]) -> str:

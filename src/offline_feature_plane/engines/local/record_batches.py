@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_type, decimal_array
+from offline_feature_plane.arrow_types import arrow_type, settled_decimals
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.domain.sampling import unit_text
@@ -26,27 +26,28 @@ __all__ = ["BatchBuilder", "arrow_array"]
 
 Bools = npt.NDArray[np.bool_]
 _TOKEN = 32  # characters
+_REMEMBERED = 1 << 20  # tokens of numbers
 
 
 class BatchBuilder:
     """Turns chunks into record batches; remembers the tokens it made."""
 
-    def __init__(self, events: Events, task: Task, selected: Selected, labels: Mapping[str, ResolvedType]) -> None:
-        self._events, self._task, self._selected, self._labels = events, task, selected, labels
-        self._columns = row_columns(task, events.id_type)
+    def __init__(self, task: Task, id_type: ColumnType) -> None:
+        self._task, self._id_type = task, id_type
+        self._columns = row_columns(task, id_type)
         self._splits = pa.array([split.name for split in task.splits] or ["all"], pa.string())
         self._tokens = {column.name: _Tokens(task.token_key.secret, column.identifier)
                         for column in task.closure.columns() if column.identifier is not None and task.token_key is not None}
 
-    def build(self, chunk: Chunk) -> pa.RecordBatch:
-        """The chunk's rows, with every column of the dataset."""
-        selected, rows = self._selected, chunk.rows
-        arrays: dict[str, pa.Array] = {"event_id": self._ids(chunk), "ts": _instants(self._events.ts[chunk.positions])}
+    def build(self, chunk: Chunk, events: Events, selected: Selected, labels: Mapping[str, ResolvedType]) -> pa.RecordBatch:
+        """The chunk's rows, with every column of the dataset; `events` and `labels` are those of the chunk's positions only."""
+        rows, positions = chunk.rows, chunk.positions - chunk.start
+        arrays: dict[str, pa.Array] = {"event_id": self._ids(positions, events), "ts": _instants(events.ts[positions])}
         for column in self._task.closure.columns():
             values = chunk.columns[column.name]
             arrays[column.name] = self._tokens[column.name].of(values) if column.name in self._tokens else arrow_array(values)
         for name in self._task.labels.types:
-            arrays |= _label_arrays(name, self._labels[name], chunk.positions)
+            arrays |= _label_arrays(name, labels[name], positions)
         target = selected.target[rows]
         arrays["target"] = pa.array(target, mask=target == UNKNOWN)
         arrays["split"] = pa.DictionaryArray.from_arrays(selected.split[rows].astype(np.int32), self._splits)
@@ -55,13 +56,12 @@ class BatchBuilder:
             arrays["weight"] = pa.array(selected.weight[rows])
         return pa.RecordBatch.from_pydict({column.name: arrays[column.name] for column in self._columns})
 
-    def _ids(self, chunk: Chunk) -> pa.Array:
-        """Sliced before they are taken: taking from a chunked array would look at all of it."""
-        near = self._events.ids.slice(chunk.start, chunk.stop - chunk.start)
-        if len(chunk.positions) < len(near):
-            near = near.take(pa.array(chunk.positions - chunk.start))
-        near = near.cast(arrow_type(self._events.id_type))
-        return near.chunk(0) if near.num_chunks == 1 else near.combine_chunks()
+    def _ids(self, positions: npt.NDArray[np.int64], events: Events) -> pa.Array:
+        found = events.ids.slice(0, events.n)
+        if len(positions) < events.n:
+            found = found.take(pa.array(positions))
+        found = found.cast(arrow_type(self._id_type))
+        return found.chunk(0) if found.num_chunks == 1 else found.combine_chunks()
 
 
 def arrow_array(values: Values) -> pa.Array:
@@ -72,7 +72,7 @@ def arrow_array(values: Values) -> pa.Array:
     """
     kind, null = values.type, None if values.valid is None else ~values.valid
     if kind.kind == "decimal":
-        return decimal_array(values.data.astype(np.int64, copy=False), kind, values.valid)
+        return settled_decimals(values.data.astype(np.int64, copy=False), kind, values.valid)
     if kind.kind == "string":
         texts = pa.array([], pa.string()) if values.dictionary is None else values.dictionary
         return pa.DictionaryArray.from_arrays(pa.array(values.data.astype(np.int32, copy=False), mask=null), texts, safe=False)
@@ -91,10 +91,21 @@ def _label_arrays(name: str, resolved: ResolvedType, positions: npt.NDArray[np.i
     status = resolved.status[positions]
     unresolved = status != STATUSES.index("RESOLVED")
     value, assertion = resolved.value[positions], resolved.assertion[positions]
+    named = assertion >= 0
     return {f"{name}__value": pa.DictionaryArray.from_arrays(pa.array(value, mask=unresolved), resolved.values, safe=False),
-            f"{name}__status": pa.DictionaryArray.from_arrays(status.astype(np.int32), pa.array(STATUSES, pa.string())),
+            f"{name}__status": pa.DictionaryArray.from_arrays(status, pa.array(STATUSES, pa.string())),
             f"{name}__observed_time": _instants(resolved.observed[positions], unresolved),
-            f"{name}__assertion_id": resolved.assertion_ids.take(pa.array(assertion, mask=assertion < 0)).cast(pa.string())}
+            f"{name}__assertion_id": _spread(resolved.assertion_ids.take(pa.array(assertion[named])).cast(pa.string()), named)}
+
+
+def _spread(texts: pa.Array, there: Bools) -> pa.Array:
+    """Texts at the places where one is, null elsewhere."""
+    _, offsets, characters = texts.buffers()
+    lengths = np.zeros(len(there) + 1, np.int32)
+    if len(texts):
+        lengths[1:][there] = np.diff(np.frombuffer(offsets, np.int32)[:len(texts) + 1])
+    bitmap = pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(there), [bitmap, pa.py_buffer(np.cumsum(lengths, dtype=np.int32)), characters])
 
 
 class _Tokens:
@@ -136,6 +147,8 @@ class _Tokens:
         return self._table
 
     def _by_value(self, distinct: pa.Array, kind: ColumnType) -> npt.NDArray[np.uint8]:
+        if len(self._made) > _REMEMBERED:
+            self._made.clear()
         texts = [unit_text(value, kind) for value in distinct.to_pylist()]
         fresh = [text for text in texts if text not in self._made]
         self._made.update(zip(fresh, (made.encode() for made in tokens(self._secret, self._entity, fresh)), strict=True))
@@ -149,6 +162,6 @@ def _rows(joined: bytes) -> npt.NDArray[np.uint8]:
 def _fixed_texts(characters: npt.NDArray[np.uint8], valid: Bools | None) -> pa.Array:
     """Texts of equal length from their characters."""
     offsets = np.arange(len(characters) + 1, dtype=np.int32) * np.int32(_TOKEN)
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
     buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
     return pa.Array.from_buffers(pa.string(), len(characters), buffers)

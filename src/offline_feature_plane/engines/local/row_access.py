@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.footprint import BLOCK
 from offline_feature_plane.engines.local.events import Events, Values
 
 __all__ = ["BLOCK", "Rows", "fields_at", "pick"]
 
 Rows = slice | npt.NDArray[np.int64]
-BLOCK = 1 << 18  # what is worked on at once: four leaves
 _TIME = "ts"
 
 

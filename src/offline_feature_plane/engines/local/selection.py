@@ -1,13 +1,14 @@
 """Which events become rows, with which target, split and marks: the dispositions in their order (`decisions.md` D13, D17–D19, D24, D25).
 
-Everything here is counting and masks over all events at once; only sampling looks at single units.
+Everything here is counting and masks over many events at once; only sampling looks at single units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,14 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.rows import DISPOSITIONS, Sampling, Target, Task
 from offline_feature_plane.domain.sampling import keeps, keeps_each, unit_text, weight
-from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.domain.windows import warm_from
+from offline_feature_plane.engines.local.events import Events, History, Values
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at, pick
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 
-__all__ = ["UNKNOWN", "Selected", "select_rows"]
+__all__ = ["UNKNOWN", "Keeping", "Selected", "select_rows"]
 
 UNKNOWN = -1  # a target that is null
 _RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
@@ -35,9 +37,8 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Selected:
-    """The chosen rows: `positions` among the events, ascending, and per row its target (UNKNOWN = null), split, marks and weight."""
+    """The chosen rows among some neighbouring events, by `positions`, ascending: target (UNKNOWN = null), split, marks and weight."""
 
-    facts: SelectionFacts
     positions: Int64s
     target: Int8s
     split: npt.NDArray[np.int16]
@@ -45,20 +46,99 @@ class Selected:
     cold: Bools
     weight: npt.NDArray[np.float64] | None
 
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return len(self.positions)
 
-def select_rows(events: Events, task: Task, labels: Mapping[str, ResolvedType], replayed: ReplayFacts) -> Selected:
+    def take(self, rows: slice | Bools, shift: int = 0) -> Selected:
+        """Some of them, with positions counted from `shift`."""
+        positions = self.positions[rows]
+        return Selected(positions - shift if shift else positions, self.target[rows], self.split[rows], self.mature[rows], self.cold[rows],
+                        None if self.weight is None else self.weight[rows])
+
+
+Over = Callable[[int, int], Mapping[str, ResolvedType]]
+
+
+class Keeping(Protocol):
+    """Where chosen rows are kept until they are computed."""
+
+    def keep(self, rows: Selected, stop: int) -> None:
+        """Take the rows of the next events, up to the one before position `stop`."""
+
+    def within(self, start: int, stop: int) -> Selected:
+        """The rows among the events at positions `start … stop − 1`, counted from `start`."""
+
+    def positions(self, start: int, stop: int) -> Int64s:
+        """Their positions alone, counted from `start`."""
+
+
+def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFacts, keeping: Keeping,
+                block: int = BLOCK) -> SelectionFacts:
     """Decide for every event what becomes of it; the first disposition that applies wins.
 
     Args:
-        events: all admitted events.
+        history: all admitted events.
         task: what decides.
-        labels: per label type what holds at the as-of.
+        labels: per label type what holds at the as-of of the events at positions `start … stop − 1`.
         replayed: what reading left out, for the accounting.
+        keeping: takes the rows.
+        block: how many events are looked at at once.
 
     Raises:
         NumericOverflow: `subject.where` leaves its type.
         RowAccountingBroken: the dispositions do not sum to the events read.
     """
+    warm = _warm_from(history, task)
+    wanted = {(task.subject, field.name) for field in task.closure.source(task.subject).fields if field.name in _looks_at(task)}
+    left_out, tallies = Counter(replayed.dispositions), _Tallies(task)
+    for start in range(0, history.n, block):
+        stop = min(start + block, history.n)
+        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies)
+        left_out.update(dropped)
+        keeping.keep(rows.take(slice(None), -start), stop)
+    counts: dict[str, int] = {name: left_out[name] for name in DISPOSITIONS}
+    counts["row"] = tallies.rows
+    check_accounting(counts, replayed.events_read)
+    return SelectionFacts(counts, tallies.coverage, tallies.splits, tallies.beyond)
+
+
+def _looks_at(task: Task) -> frozenset[str]:
+    """The fields that decide."""
+    by = task.sampling.by if task.sampling is not None else None
+    return (frozenset() if task.where is None else frozenset(task.where.names())) | ({by} if by is not None else set())
+
+
+class _Tallies:
+    """The counts that gates judge, summed over the events seen so far."""
+
+    def __init__(self, task: Task) -> None:
+        self.rows, self.beyond = 0, 0
+        self._task = task
+        self.coverage: dict[str, dict[str, int]] = {}
+        self.splits: dict[str, dict[str, int]] = {}
+
+    def cover(self, name: str, states: ResolvedType, mature: Int64s) -> None:
+        """Count the states of mature subject rows."""
+        _add(self.coverage.setdefault(name, {}), _covered(states, mature))
+
+    def take(self, rows: Selected, ts: Int64s) -> None:
+        """Count chosen rows."""
+        self.rows += rows.n
+        self.beyond += int(np.count_nonzero(ts > self._task.labels.asof_us))
+        for name, found in _count_splits(self._task, rows).items():
+            _add(self.splits.setdefault(name, {}), found)
+
+
+def _add(to: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        to[name] = to.get(name, 0) + count
+
+
+def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None,
+            tallies: _Tallies) -> tuple[Selected, dict[str, int]]:
+    """The rows among some neighbouring events, and how many each disposition took."""
     left = _Remaining(events, task)
     left.drop("context", events.source[left.rows] != _index(task))
     left.drop_where()
@@ -66,7 +146,8 @@ def select_rows(events: Events, task: Task, labels: Mapping[str, ResolvedType], 
     split = split[~outside]
     left.drop("outside_splits", outside)
     mature = _is_mature(events.ts[left.rows], task)
-    coverage = {name: _covered(labels[name], left.rows[mature]) for name in task.labels.types}
+    for name in task.labels.types:
+        tallies.cover(name, labels[name], left.rows[mature])
     if task.labels.maturity_us is not None and task.labels.immature == "exclude":
         split = split[mature]
         left.drop("immature", ~mature)
@@ -75,19 +156,17 @@ def select_rows(events: Events, task: Task, labels: Mapping[str, ResolvedType], 
     gone = unlabeled | conflicting
     split, mature, target = split[~gone], mature[~gone], target[~gone]
     left.drop("unlabeled", unlabeled, "label_conflict", conflicting)
-    cold = _is_cold(events, left.rows, task)
+    ts = events.ts[left.rows]
+    rows = Selected(left.rows, target, split, mature, ts < warm if warm is not None else np.zeros(len(ts), np.bool_), None)
     if task.cold_rows == "exclude":
-        split, mature, target = split[~cold], mature[~cold], target[~cold]
-        left.drop("cold", cold)
-        cold = cold[~cold]
-    weights = None
+        left.drop("cold", rows.cold)
+        rows = rows.take(~rows.cold)
     if task.sampling is not None:
-        kept, weights = _sample(events, left.rows, target, task)
-        split, mature, target, cold, weights = split[kept], mature[kept], target[kept], cold[kept], weights[kept]
+        kept, weights = _sample(events, rows.positions, rows.target, task)
         left.drop("sampled_out", ~kept)
-    facts = SelectionFacts(_account(left, replayed), coverage, _count_splits(task, split, target, cold),
-                           int(np.count_nonzero(events.ts[left.rows] > task.labels.asof_us)))
-    return Selected(facts, left.rows, target, split, mature, cold, weights)
+        rows = replace(rows, weight=weights).take(kept)
+    tallies.take(rows, events.ts[rows.positions])
+    return rows, left.counts
 
 
 class _Remaining:
@@ -168,23 +247,17 @@ def _targets(rows: Int64s, mature: Bools, target: Target | None, labels: Mapping
     return found, (found == UNKNOWN) & mature & ~conflicting, conflicting
 
 
-def _is_cold(events: Events, rows: Int64s, task: Task) -> Bools:
-    """Does the deepest finite window of a row, delay included, begin before the known history of its source? (`decisions.md` D19)."""
-    declared = dict(task.history_start_us)
-    warm_from = None
+def _warm_from(history: History, task: Task) -> int | None:
+    """From when on every window of a row begins in the known history of its source; None: from the beginning (`decisions.md` D19)."""
+    declared, depths = dict(task.history_start_us), task.closure.depths()
+    found: list[int] = []
     for place, source in enumerate(task.closure.sources):
-        reach = task.closure.reach_us().get(source.name)
-        if reach is None:
-            continue
         start = declared.get(source.name)
         if start is None:
-            own = events.source == place
-            first = int(np.argmax(own)) if events.n else 0
-            if not events.n or not own[first]:
-                continue  # no event of this source: there is no history that a window could miss
-            start = int(events.ts[first])
-        warm_from = start + reach if warm_from is None else max(warm_from, start + reach)
-    return events.ts[rows] < warm_from if warm_from is not None else np.zeros(len(rows), dtype=np.bool_)
+            start = history.first_instant(place)
+        if start is not None:  # else no event: there is no history that a window could miss
+            found += [warm for window, delay_us in depths.get(source.name, ()) if (warm := warm_from(window, delay_us, start)) is not None]
+    return max(found, default=None)
 
 
 def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bools, npt.NDArray[np.float64]]:
@@ -207,7 +280,7 @@ def _sample(events: Events, rows: Int64s, target: Int8s, task: Task) -> tuple[Bo
 def _keeps(events: Events, rows: Int64s, rate: str, sampling: Sampling, subject: str) -> Bools:
     """Does the sample keep the unit of each row? Values of `by:` are drawn for once each."""
     if sampling.by is None:
-        units = pc.cast(pc.cast(events.ids.take(pa.array(rows)), pa.string()), pa.binary())
+        units = pc.cast(pc.cast(events.ids.slice(0, events.n).take(pa.array(rows)), pa.string()), pa.binary())
         texts = (unit for chunk in units.chunks for unit in chunk.to_pylist())
         return np.fromiter(keeps_each(sampling.seed, texts, rate), np.bool_, len(rows))
     values = pick(fields_at(events, subject, (sampling.by,), slice(None))[sampling.by], rows)
@@ -225,19 +298,12 @@ def _unit_texts(values: Values, units: npt.NDArray[Any]) -> list[str]:
     return ["" if code < 0 else values.dictionary[int(code)].as_py() for code in units]
 
 
-def _account(left: _Remaining, replayed: ReplayFacts) -> dict[str, int]:
-    counts: dict[str, int] = {name: replayed.dispositions.get(name, 0) + left.counts.get(name, 0) for name in DISPOSITIONS}
-    counts["row"] = len(left.rows)
-    check_accounting(counts, replayed.events_read)
-    return counts
-
-
-def _count_splits(task: Task, split: npt.NDArray[np.int16], target: Int8s, cold: Bools) -> dict[str, dict[str, int]]:
+def _count_splits(task: Task, rows: Selected) -> dict[str, dict[str, int]]:
     names = [one.name for one in task.splits] or ["all"]
     found = {}
     for place, name in enumerate(names):
-        mine = split == place
-        targets = np.bincount(target[mine].astype(np.int64) + 1, minlength=3)
+        mine = rows.split == place
+        targets = np.bincount(rows.target[mine].astype(np.int64) + 1, minlength=3)
         found[name] = {"rows": int(np.count_nonzero(mine)), "positive": int(targets[2]), "negative": int(targets[1]),
-                       "unknown": int(targets[0]), "cold": int(np.count_nonzero(cold & mine))}
+                       "unknown": int(targets[0]), "cold": int(np.count_nonzero(rows.cold & mine))}
     return found

@@ -1,12 +1,15 @@
-"""A session of the local engine: DuckDB reads and joins, numpy selects, kernels compute (`features.md`, How it is computed)."""
+"""A session of the local engine: Arrow reads, DuckDB joins, numpy selects, kernels compute (`features.md`, How it is computed).
+
+Events are kept in memory if they fit within the limit, else in files: then rows are computed slice by slice (`docs/decisions/0026`).
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -14,12 +17,18 @@ import pyarrow as pa
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.events import Events
-from offline_feature_plane.engines.local.features import compute_features
+from offline_feature_plane.engines.local.features import Elsewhere, compute_features
+from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.keys import compute_by_keys
+from offline_feature_plane.engines.local.history.memory import give_back, keep_freed
+from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
+from offline_feature_plane.engines.local.history.rows import KeptRows
+from offline_feature_plane.engines.local.history.slices import Slice, slice_history
+from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_labels
-from offline_feature_plane.engines.local.reading import read_events
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
-from offline_feature_plane.engines.local.selection import Selected, select_rows
+from offline_feature_plane.engines.local.selection import select_rows
+from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
@@ -31,61 +40,77 @@ Value = TypeVar("Value")
 
 
 @contextmanager
-def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None,
-                 progress: Progress | None) -> Iterator[LocalSession]:
-    """Open a session; see `LocalEngine.session`."""
+def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None, progress: Progress | None,
+                 sizes: Sizes | None = None) -> Iterator[LocalSession]:
+    """Open a session; see `LocalEngine.session`. With `sizes`, it is cut as they say."""
     workers = threads or os.cpu_count() or 1
-    with closing(open_connection(work, memory_limit, threads)) as connection:
-        yield LocalSession(task, connection, workers, progress)
+    with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection, ExitStack() as until_end:
+        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end)
 
 
 class LocalSession:
-    """One build's work, in order: replay, labels, select, rows. Everything lives in memory until it is no longer needed."""
+    """One build's work, in order: replay, labels, select, rows."""
 
-    def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, threads: int, progress: Progress | None) -> None:
-        self._task, self._connection, self._threads = task, connection, threads
-        self._progress = progress
-        self._events: Events | None = None
+    def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, work: Path, limit: int, threads: int,
+                 progress: Progress | None, sizes: Sizes | None, until_end: ExitStack) -> None:
+        self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
+        self._progress, self._sizes, self._until_end = progress, sizes, until_end
+        self._place: Place = Memory()
+        self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
         self._resolved: ResolvedLabels | None = None
-        self._selected: Selected | None = None
+        self._rows: KeptRows | None = None
+        self._selection: SelectionFacts | None = None
+        self._execution: dict[str, Any] = {}
         self._hidden = 0
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
-        """Read, type, deduplicate and order all events. Raises as `read_events`."""
-        self._events, self._replayed = read_events(self._connection, inputs, self._task)
+        """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
+        events = sum(item.rows for item in inputs)
+        sizes = self._sizes = self._sizes or fit(self._task, events, self._limit)
+        self._place = Folder(self._work) if sizes.in_files else Memory()
+        if not sizes.in_files:
+            self._until_end.enter_context(keep_freed())
+        self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes)
+        self._execution = {"way": "files" if sizes.in_files else "memory", "needed_bytes": needed_bytes(self._task, events),
+                           "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         return self._replayed
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them. Raises as `resolve_labels`."""
-        self._resolved = resolve_labels(self._connection, inputs, self._need(self._events, "replay"), self._task)
+        self._resolved = resolve_labels(self._connection, inputs, self._need(self._history, "replay"), self._task)
         self._tell("labels", self._resolved.facts.assertions_read, self._resolved.facts.assertions_read)
         return self._resolved.facts
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as `select_rows`."""
-        events, resolved = self._need(self._events, "replay"), self._need(self._resolved, "labels")
-        self._selected = select_rows(events, self._task, resolved.types, self._need(self._replayed, "replay"))
-        self._tell("select", events.n, events.n)
-        return self._selected.facts
+        history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
+        self._rows = KeptRows(self._place.inside("rows"), history.n)
+        self._selection = select_rows(history, self._task, resolved.over, self._need(self._replayed, "replay"), self._rows,
+                                      self._need(self._sizes, "replay").block)
+        self._tell("select", history.n, history.n)
+        return self._selection
 
     def rows(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
         """Finished rows in the total order, with the columns of `columns`; only the first `limit` of them if it is given.
 
         Raises:
             NumericOverflow: a sum or an expression leaves its type; the path names the column.
+            StorageIoFailure: the work folder fails.
         """
-        events, resolved = self._need(self._events, "replay"), self._need(self._resolved, "labels")
-        selected = self._need(self._selected, "select")
-        positions = selected.positions if limit is None else selected.positions[:limit]
-        builder = BatchBuilder(events, self._task, selected, resolved.types)
-        self._tell("rows", 0, len(positions))
-        with closing(compute_features(events, self._task, positions, resolved.types, self._threads)) as chunks:
-            for chunk in chunks:
-                self._hidden += chunk.hidden
-                yield builder.build(chunk)
-                self._tell("rows", chunk.rows.stop, len(positions))
+        history = self._need(self._history, "replay")
+        total = self._need(self._selection, "select").accounting["row"]
+        wanted = total if limit is None else min(limit, total)
+        builder, done = BatchBuilder(self._task, history.id_type), 0
+        self._tell("rows", 0, wanted)
+        slices, elsewhere = self._cut()
+        for piece in slices:
+            if done < wanted or limit is None:
+                for batch in self._rows_of(piece, elsewhere, builder, wanted - done):
+                    done += batch.num_rows
+                    yield batch
+                    self._tell("rows", done, wanted)
 
     def leaves(self) -> None:
         """Whoever takes the rows digests them."""
@@ -96,7 +121,42 @@ class LocalSession:
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
-        return row_columns(self._task, self._need(self._events, "replay").id_type)
+        return row_columns(self._task, self._need(self._history, "replay").id_type)
+
+    def execution(self) -> dict[str, Any]:
+        """Whether events are in memory or in files, what was needed and what is allowed, and how many pieces there were."""
+        return dict(self._execution)
+
+    def _cut(self) -> tuple[Sequence[Slice], Elsewhere]:
+        """The slices of time to go through, and the groups that were computed by their keys."""
+        history, sizes = self._need(self._history, "replay"), self._need(self._sizes, "replay")
+        resolved, rows = self._need(self._resolved, "labels"), self._need(self._rows, "select")
+        slicing = slice_history(history, self._task, sizes)
+        kept = {group.name: compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
+                for place, group in enumerate(slicing.by_keys)}
+        self._execution |= {"slices": len(slicing.slices), "events_laid_out": sum(one.stop - one.warm for one in slicing.slices),
+                            "parts_of_keys": {name: one.parts for name, one in kept.items()},
+                            "kept_bytes": sum(one.size_bytes for one in kept.values())}
+        return slicing.slices, {name: one.among for name, one in kept.items()}
+
+    def _rows_of(self, piece: Slice, elsewhere: Elsewhere, builder: BatchBuilder, most: int) -> Iterator[pa.RecordBatch]:
+        """The first rows of a slice; what it holds is let go of when it is through."""
+        sizes = self._need(self._sizes, "replay")
+        if sizes.in_files:
+            give_back()
+        history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
+        rows = self._need(self._rows, "select").within(piece.start, piece.stop)
+        if most < rows.n:
+            rows = rows.take(slice(most))
+        first = piece.start - piece.warm
+        with closing(compute_features(
+                history.window(piece.warm, piece.stop), self._task, rows.positions + first if first else rows.positions,
+                resolved.changes(piece.warm, piece.stop), self._threads, sizes.block,
+                first=first, elsewhere=elsewhere)) as chunks:
+            for chunk in chunks:
+                self._hidden += chunk.hidden
+                span = piece.warm + chunk.start, piece.warm + chunk.stop
+                yield builder.build(chunk, history.window(*span, ()), rows, resolved.over(*span))
 
     def _tell(self, step: str, done: int, total: int) -> None:
         if self._progress is not None:

@@ -21,7 +21,7 @@ from offline_feature_plane.domain.accounting import (
     target_of,
 )
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
-from offline_feature_plane.domain.closure import Feature, Group
+from offline_feature_plane.domain.closure import Aggregation, Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.evaluation import evaluate, is_true
 from offline_feature_plane.domain.extraction import Value, convert
@@ -30,7 +30,7 @@ from offline_feature_plane.domain.rows import Disposition, Task
 from offline_feature_plane.domain.sampling import keeps, unit_text, weight
 from offline_feature_plane.domain.tokens import token
 from offline_feature_plane.domain.visibility import Visibility
-from offline_feature_plane.domain.windows import Place, contains
+from offline_feature_plane.domain.windows import Place, choose, sees
 
 __all__ = ["AssumedAssertion", "Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key", "speaks_of"]
 
@@ -117,7 +117,8 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
     for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
         for event in ordered:
             if event.source == group.source:
-                is_true(group.where, event.scope())
+                for condition in group.conditions():
+                    is_true(condition, event.scope())
     world = _World(tuple(ordered), tuple(assertions), task)
     judged = [world.facts(event) for event in ordered]
     dispositions = tuple(dispose(facts, task) for facts in judged)
@@ -150,7 +151,7 @@ class _World:
         label = self.label(event, target.label_type, task.labels.asof_us) if target else None
         mature = is_mature(event.ts_us, task.labels)
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(label, mature=mature))
-        cold = is_cold(event.ts_us, task.closure.reach_us(), self._history_start())
+        cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits), mature=mature,
                           label=label, cold=cold, kept_by_sampling=kept)
 
@@ -177,10 +178,17 @@ class _World:
     def hides_from(self, rank: int) -> bool:
         """Is there an event in a window of this row that had not arrived when the row did?"""
         row = self.events[rank]
-        return self.task.visibility == "arrival" and any(
-            arrival_place(event) > arrival_place(row) and contains(group, feature.window, Place(row.ts_us, rank), Place(event.ts_us, place))
-            for group in self.task.closure.groups if (key := _key(row, group)) is not None
-            for place, event in enumerate(self.events) if _is_of(event, group, key) for feature in group.features)
+        if self.task.visibility != "arrival":
+            return False
+        for group in self.task.closure.groups:
+            key = _key(row, group)
+            seen = [event for place, event in enumerate(self.events) if key is not None and _is_of(event, group, key)
+                    and sees(group, Place(row.ts_us, rank), Place(event.ts_us, place))]
+            for feature in group.features:
+                inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
+                if any(arrival_place(event) > arrival_place(row) for event in inside):
+                    return True
+        return False
 
     def coverage(self, judged: Iterable[tuple[Event, EventFacts]]) -> dict[str, dict[str, int]]:
         """Per label type, how many mature subject rows have an answer, before any is dropped for its label (`decisions.md` D24)."""
@@ -206,7 +214,7 @@ class _World:
     def _history_start(self) -> dict[str, int | None]:
         declared = dict(self.task.history_start_us)
         first = {source: min((event.ts_us for event in self.events if event.source == source), default=None)
-                 for source in self.task.closure.reach_us()}
+                 for source in self.task.closure.depths()}
         return {source: declared[source] if declared.get(source) is not None else at for source, at in first.items()}
 
     def _rate(self, label: Resolution | None, *, mature: bool) -> str:
@@ -256,14 +264,22 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
     for place, event in enumerate(events):
         if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):
             continue
-        if contains(group, feature.window, Place(row.ts_us, rank), Place(event.ts_us, place)):
+        if sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
             label = world.label(event, call.label_type, cut).value if call.label_type else None
-            seen.append(WindowEvent(event.ts_us, place == rank, event.values[call.argument] if call.argument else None, label))
+            seen.append(WindowEvent(event.ts_us, place == rank, _value(event, call), label))
+    inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
     argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
-    found = aggregation_kind(call.function).meaning(WindowContents(seen, call, argument, row.ts_us))
+    found = aggregation_kind(call.function).meaning(WindowContents(inside, call, argument, row.ts_us))
     if found is NO_EVIDENCE:
         return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
     return found  # type: ignore[return-value]  # it is not NO_EVIDENCE here
+
+
+def _value(event: Event, call: Aggregation) -> Value:
+    """What an event brings to a call: its argument, where its condition is true."""
+    if call.condition is not None and not is_true(call.condition, event.scope()):
+        return None
+    return event.values[call.argument] if call.argument else call.condition is not None or None
 
 
 def _key(row: Event, group: Group) -> list[Value] | None:

@@ -132,6 +132,10 @@ class OracleSession:
     def leaves(self) -> None:
         """Whoever takes the rows digests them."""
 
+    def execution(self) -> dict[str, Any]:
+        """There is one way."""
+        return {"way": "memory"}
+
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`."""
         return row_columns(self._task, self._facts().id_type)

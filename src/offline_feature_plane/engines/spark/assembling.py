@@ -21,11 +21,9 @@ from offline_feature_plane.engines.spark.assertions import resolved_from
 from offline_feature_plane.engines.spark.wire import Key, Shape, flags, make_batch, numbers, one_value, read_events
 from offline_feature_plane.errors import DigestMismatch, EngineFailed
 from offline_feature_plane.leaves import ColumnsBroken, leaves_of, settle
-from offline_feature_plane.ports import SelectionFacts
 
 # A leaf: its number, its rows, how many of them have hidden events, its column digests, its rows as an Arrow stream, and that one's digest.
 LEAF: Shape = (("leaf", "long"), ("n", "long"), ("hidden", "long"), ("digests", "array<string>"), ("stream", "binary"), ("sha", "binary"))
-_NO_FACTS = SelectionFacts({}, {}, {}, 0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Assembling:
 def assemble(how: Assembling, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Rows sorted by `row_no`, whole leaves of them, as rows of LEAF."""
     held: list[pa.RecordBatch] = []
-    leaf = None
+    leaf, builder = None, BatchBuilder(how.task, how.id_type)
     for batch in batches:
         number = numbers(batch.column(batch.schema.get_field_index("row_no")))[0] // LEAF_ROWS
         cuts = [0, *(np.flatnonzero(number[1:] != number[:-1]) + 1).tolist(), len(number)]
@@ -51,15 +49,15 @@ def assemble(how: Assembling, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.
             if end == start:
                 continue
             if leaf is not None and number[start] != leaf:
-                yield _leaf(how, leaf, held)
+                yield _leaf(how, builder, leaf, held)
                 held = []
             leaf = int(number[start])
             held.append(batch.slice(start, end - start))
     if leaf is not None:
-        yield _leaf(how, leaf, held)
+        yield _leaf(how, builder, leaf, held)
 
 
-def _leaf(how: Assembling, number: int, held: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _leaf(how: Assembling, builder: BatchBuilder, number: int, held: list[pa.RecordBatch]) -> pa.RecordBatch:
     table = pa.Table.from_batches(held)
     task, n = how.task, len(table)
     at = np.arange(n, dtype=np.int64)
@@ -68,12 +66,12 @@ def _leaf(how: Assembling, number: int, held: list[pa.RecordBatch]) -> pa.Record
     events = read_events(table, how.fields, task, how.id_type)
     columns = {name: one_value(table[column], kind) for name, column, kind in how.made}
     weight = None if task.sampling is None else numbers(table["weight"], np.float64)[0]
-    selected = Selected(_NO_FACTS, at, _targets(table["target"]), numbers(table["split"], np.int32)[0].astype(np.int16),
+    selected = Selected(at, _targets(table["target"]), numbers(table["split"], np.int32)[0].astype(np.int16),
                         flags(table["mature"]), flags(table["cold"]), weight)
     labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
     hidden = int(np.count_nonzero(np.any([flags(table[column]) for column in how.hidden], axis=0))) if how.hidden else 0
     chunk = Chunk(0, n, slice(0, n), at, complete(columns, events, task, at, 0, n), hidden)
-    batch = BatchBuilder(events, task, selected, labels).build(chunk)
+    batch = builder.build(chunk, events, selected, labels)
     dataset = row_columns(task, how.id_type)
     try:
         settled = settle(dataset, pa.Table.from_batches([batch]))

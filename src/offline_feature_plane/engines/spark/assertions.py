@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.resolution import SOURCES, find_rule
-from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
 from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
@@ -105,15 +104,14 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
     columns = AssertionColumns(len(table), subjects, values.data.astype(np.int32), told, found.observed, found.effective, None,
                                numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
-    events = Events(n, numbers(table["ts"])[0][first], np.zeros(n, np.int8), pa.chunked_array([ids.take(pa.array(first))]), how.id_type, {})
     kept = keep_in_order(found, columns, n)
-    steps = resolve_steps(how.label_type, kept, columns, events, find_rule(how.rule), how.asof_us)
+    steps = resolve_steps(how.label_type, kept, columns, find_rule(how.rule), how.asof_us)
     names = np.array(SOURCES, object)
     yield make_batch(RESOLVED, len(kept.row), {
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
         "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
-        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - events.ts[kept.position]})
+        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - numbers(table["ts"])[0][first][kept.position]})
     yield _final(how, steps, places, told, large["aid"])
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import pyarrow as pa
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.history.places import Memory
+from offline_feature_plane.engines.local.history.rows import KeptRows
+from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.spark.assertions import resolved_from
 from offline_feature_plane.engines.spark.remote import told
@@ -53,9 +57,11 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             part, n = table["part_"][0].as_py(), len(table)
             events = read_events(table, wanted, task, how.id_type)
             labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
-            selected = select_rows(events, task, labels, ReplayFacts(n, n, {}, "", None, None, how.id_type))
-            counted.append(asdict(selected.facts))
-            at, rows = selected.positions, len(selected.positions)
+            kept = KeptRows(Memory(), n)
+            counted.append(asdict(select_rows(events, task, partial(_of_one_block, labels),
+                                              ReplayFacts(n, n, {}, "", None, None, how.id_type), kept, block=n)))
+            selected = kept.within(0, n)
+            at, rows = selected.positions, selected.n
             is_row = np.zeros(n, np.bool_)
             is_row[at] = True
 
@@ -74,6 +80,10 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         return
     if part is not None:
         yield make_batch(shape, 1, {"note": json.dumps({"part": part, "rows": rank, "counted": summed(counted), "refused": None})})
+
+
+def _of_one_block(labels: Mapping[str, ResolvedType], _start: int, _stop: int) -> Mapping[str, ResolvedType]:
+    return labels
 
 
 def summed(counted: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A session of the Spark engine: frames from step to step, their rows by the functions of the local engine (`docs/decisions/0024`).
+"""A session of the Spark engine: frames from step to step, their rows by the functions of the local engine (`docs/decisions/0027`).
 
 replay ──▶ labels ──▶ select ──▶ rows
 replaying  labelling  choosing   windows, assembling     what the tasks run: shares, repeats, assertions, choosing, windows, assembling
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 from pyspark.sql import functions as sql
@@ -114,6 +114,15 @@ class SparkEngineSession:
         """Of the rows that were given so far, how many have an event in a window that arrived after them."""
         return self._hidden
 
+    def execution(self) -> dict[str, Any]:
+        """In how many parts events and rows are worked on, once there are some."""
+        found: dict[str, Any] = {"way": "spark"}
+        if self._replayed is not None:
+            found["parts_of_events"] = self._frames.parts(self._replayed.n)
+        if self._chosen is not None:
+            found["parts_of_rows"] = self._frames.parts(self._chosen.rows)
+        return found
+
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
         return row_columns(self._task, self._need(self._replayed, "replay").facts.id_type)
@@ -176,7 +185,7 @@ class SparkEngineSession:
         return frames.mapped(by_leaf.drop("leaf_").sortWithinPartitions("row_no"), "assembling.assemble", assembling, LEAF)
 
     def _windowing(self, group: Group, every: dict[Key, tuple[str, ColumnType]], labelled: Labelled, first: int) -> Windowing:
-        read = {feature.aggregation.argument for feature in group.features} | (group.where.names() if group.where else frozenset())
+        read = group.reads()
         fields = {key: column for key, column in every.items() if key[0] == group.source and key[1] in read}
         made = tuple((f"c{first + number}", kind_of(feature.type)) for number, feature in enumerate(group.features))
         source = [one.name for one in self._task.closure.sources].index(group.source)

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.domain.windows import reach_us
 from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 from offline_feature_plane.engines.local.events import Arrivals
 from offline_feature_plane.engines.local.groups import GroupColumns
@@ -44,12 +45,6 @@ class Windowing:
     types: tuple[str, ...]
     made: Shape
     rows: int
-
-    @property
-    def reach_us(self) -> int | None:
-        """How far before a row its windows can reach, exclusive; None: there is no bound."""
-        lengths = [feature.window.length_us for feature in self.group.features]
-        return None if None in lengths else max(length for length in lengths if length is not None) + self.group.delay_us
 
 
 def compute(how: Windowing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -93,9 +88,10 @@ def _starts(table: pa.Table, keys: tuple[str, ...]) -> npt.NDArray[np.int64]:
 def _reached(how: Windowing, table: pa.Table) -> pa.Table:
     """The events of one key that windows of later rows may hold, as tables of their own memory."""
     wanted = numbers(table["src"], np.int32)[0] == how.place
-    if how.reach_us is not None:
+    reach = reach_us(how.group)
+    if reach is not None:
         ts = numbers(table["ts"])[0]
-        wanted &= ts > ts[-1] - how.reach_us
+        wanted &= ts > ts[-1] - reach
     return table.filter(pa.array(wanted))
 
 

@@ -1,4 +1,4 @@
-"""Columns on their way through Spark: values in the inner form, under names of our own (`docs/decisions/0024`).
+"""Columns on their way through Spark: values in the inner form, under names of our own (`docs/decisions/0027`).
 
     long     bool 0/1, integers, scaled decimals, µs        double    float64
     string   texts, UTF-8                                   f0, f1 …  the fields of all sources, in the closure's order

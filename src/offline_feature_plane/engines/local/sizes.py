@@ -1,0 +1,77 @@
+"""How large a build may be in memory, and the sizes of its pieces if it is larger (`docs/decisions/0026`)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from offline_feature_plane.contracts.plane import memory_bytes
+from offline_feature_plane.domain.footprint import BLOCK, PROCESS_BYTES, held_bytes, staging_bytes
+from offline_feature_plane.domain.rows import Task
+
+__all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
+
+_LEAST_DATA = 16 << 20
+_LEAST_BLOCK = 1 << 16
+_INDEX = 1 << 16
+_HELD_RUN = 1 << 20  # in memory that is used again and again: what is fresh is slow
+_ENDLESS = 1 << 62
+_MOST_RUN = 1 << 22  # larger runs only take memory: hundreds are merged at once
+_LEAST_DUCKDB = 64 << 20
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How a build is cut, and whether its events are `in_files` or in memory.
+
+    `block` rows of the output; `run_rows` events of a sorted run; `ids` compared at once; `merge_total` rows at hand while runs are merged;
+    `index` positions between two entries of an index; `data` bytes are for the events of one slice and their kernels.
+    """
+
+    block: int
+    run_rows: int
+    ids: int
+    merge_total: int
+    index: int
+    data: int
+    in_files: bool = True
+
+    def merge_rows(self, runs: int) -> int:
+        """Rows at hand of each of so many runs."""
+        return max(1, min(1 << 17, self.merge_total // runs))
+
+
+def limit_bytes(memory_limit: str | None) -> int:
+    """The limit of a build in bytes; without one, three quarters of what this machine, or this container, has."""
+    if memory_limit is not None:
+        return memory_bytes(memory_limit)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        memory = min(memory, int(_CGROUP.read_text()))
+    return memory * 3 // 4
+
+
+def duckdb_limit(memory_limit: str | None) -> str | None:
+    """DuckDB's share of a limit: it joins sparse ids and hashes texts, while nothing else is going on."""
+    return None if memory_limit is None else f"{max(_LEAST_DUCKDB, memory_bytes(memory_limit) // 4)}B"
+
+
+def needed_bytes(task: Task, events: int) -> int:
+    """What a build needs if it keeps its events in memory."""
+    return held_bytes(task.closure, events, 0, task.visibility)
+
+
+def fit(task: Task, events: int, limit: int) -> Sizes:
+    """The sizes of a build within a limit in bytes, or the smallest that make sense: in memory if everything fits, as one slice."""
+    if needed_bytes(task, events) <= limit:
+        return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False)
+    block = BLOCK
+    while block > _LEAST_BLOCK and 4 * staging_bytes(task.closure, block) > limit - PROCESS_BYTES:
+        block //= 2
+    data = max(_LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block))
+    raw = 24 + sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
+    return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data)
+
