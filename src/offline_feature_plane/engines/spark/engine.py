@@ -110,7 +110,7 @@ class SparkEngine:
                 warnings.simplefilter("ignore", FutureWarning)  # of pandas 3, which batches of Arrow never meet
                 made = builder.getOrCreate()
         except (PySparkException, OSError) as wrong:
-            raise EngineUnavailable(f"Spark does not start: {wrong}.", path="engine.master",
+            raise EngineUnavailable(f"no Spark session starts: {wrong}.", path="engine.master",
                                     fix="Check `engine.master`, `engine.conf` and the Java that JAVA_HOME names.") from wrong
         try:
             yield made

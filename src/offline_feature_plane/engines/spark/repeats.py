@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.engines.local.lowering import as_arrow, plain
+from offline_feature_plane.engines.spark.row_texts import row_text, row_values
 from offline_feature_plane.engines.spark.shares import Reading, TableShare
 from offline_feature_plane.engines.spark.wire import Shape, gather, make_batch, numbers
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.filesets import Batch, read_pinned
 
-RAW: Shape = (("inp", "int"), ("num", "long"), ("id", "string"), ("row", "long"), ("said", "binary"))
+RAW: Shape = (("inp", "int"), ("num", "long"), ("id", "string"), ("row", "long"), ("said", "string"))
 COMPARED: Shape = (("inp", "int"), ("num", "long"), ("id", "string"), ("row", "long"), ("differs", "int"))
 _ROWS = 1 << 14
 
@@ -33,7 +33,7 @@ def fetch(reading: Reading, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Re
         for batch in read_pinned((share.table.files[share.file],), share.table.form, names):
             count = len(next(iter(batch.values())))
             for found in wanted.take(number, start + count):
-                said = [pickle.dumps(row) for row in _rows(batch, names, numbers(found["row"])[0] - start)]
+                said = [row_text(row) for row in _rows(batch, names, numbers(found["row"])[0] - start)]
                 yield make_batch(RAW, len(said), {**{name: found[name] for name in ("inp", "num", "id", "row")}, "said": said})
             start += count
 
@@ -88,7 +88,7 @@ def compare(_: None, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBat
     for batch in batches:
         kept, differs = [], []
         for place, (*key, _row, said) in enumerate(zip(*(column.to_pylist() for column in batch.columns), strict=True)):
-            row = pickle.loads(said)  # noqa: S301 - our own bytes, from `fetch`
+            row = row_values(said)
             if tuple(key) != first:
                 first, told = tuple(key), row
                 continue
