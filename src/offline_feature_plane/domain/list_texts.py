@@ -9,7 +9,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.domain.usual_json import quoted
 
-__all__ = ["list_text"]
+__all__ = ["item_text", "list_text"]
 
 
 def list_text(values: Sequence[Any], kind: ColumnType) -> str:
@@ -22,10 +22,11 @@ def list_text(values: Sequence[Any], kind: ColumnType) -> str:
     >>> list_text([2**60, 1], ColumnType("int64")), list_text([0.1, -0.0], ColumnType("float64")), list_text([True], ColumnType("bool"))
     ('[1152921504606846976,1]', '[0.1,0.0]', '[true]')
     """
-    return f"[{','.join(_item(value, kind) for value in values)}]"
+    return f"[{','.join(item_text(value, kind) for value in values)}]"
 
 
-def _item(value: Any, kind: ColumnType) -> str:
+def item_text(value: Any, kind: ColumnType) -> str:
+    """One value as it stands in such a list."""
     if kind.kind == "float64":
         return repr(value + 0.0)  # −0.0 becomes 0.0
     text = unit_text(value, kind)

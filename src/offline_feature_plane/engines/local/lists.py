@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.aggregations import aggregation_kind
 from offline_feature_plane.domain.closure import Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.list_texts import list_text
+from offline_feature_plane.domain.list_texts import item_text
 from offline_feature_plane.engines.local.events import Values
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy
 from offline_feature_plane.engines.local.texts import find_text, insert_text
@@ -58,7 +58,7 @@ def fill(values: Values, empty: Bools, stand_in: tuple[int, pa.Array | None]) ->
 
 
 def _spelled(parts: Sequence[Values]) -> Values:
-    """Each row's values, up to the first null, as one text; null where there are none. Every list is spelled once."""
+    """Each row's values, up to the first null, as one text; null where there are none. Every list is joined once."""
     rows = len(parts[0].data)
     lists = np.zeros(rows, np.int32)
     for part in parts:
@@ -69,10 +69,7 @@ def _spelled(parts: Sequence[Values]) -> Values:
     lists, count = _encode(lists)
     row = np.empty(count, np.int64)
     row[lists[::-1]] = np.arange(rows - 1, -1, -1)
-    places = [_values_at(part, row) for part in parts]
-    kind = parts[0].type
-    told = [[value for value in values if value is not None] for values in zip(*places, strict=True)]
-    texts = pa.array([list_text(values, kind) for values in told], pa.string())
+    texts = _joined(parts, row)
     order = as_numpy(pc.sort_indices(texts), np.uint64).view(np.int64)
     rank = np.empty(count, np.int32)
     rank[order] = np.arange(count, dtype=np.int32)
@@ -85,11 +82,14 @@ def _encode(numbers: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], int]:
     return as_numpy(found.indices, np.int32), len(found.dictionary)
 
 
-def _values_at(part: Values, rows: npt.NDArray[np.int64]) -> list[object]:
-    """The values of some rows as Python has them, None where null."""
-    known = np.ones(len(rows), np.bool_) if part.valid is None else part.valid[rows]
-    found: list[object] = part.data[rows].tolist()
-    if part.type.kind == "string":
-        texts = pa.array([], pa.string()) if part.dictionary is None else part.dictionary
-        found = texts.take(pa.array(part.data[rows].astype(np.int64), mask=~known)).to_pylist()
-    return [value if there else None for value, there in zip(found, known.tolist(), strict=True)]
+def _joined(parts: Sequence[Values], rows: npt.NDArray[np.int64]) -> pa.Array:
+    """The lists of some rows as texts, as `list_text` spells them; every value is spelled once."""
+    known = [np.ones(len(rows), np.bool_) if part.valid is None else part.valid[rows] for part in parts]
+    values = pa.array(np.concatenate([part.data[rows] for part in parts]), mask=~np.concatenate(known)).dictionary_encode()
+    kind, texts = parts[0].type, parts[0].dictionary
+    distinct = values.dictionary if texts is None else texts.take(values.dictionary)
+    items = pa.array([item_text(value, kind) for value in distinct.to_pylist()], pa.string()).take(values.indices)
+    first, *others = (items.slice(place * len(rows), len(rows)) for place in range(len(parts)))
+    # Arrow leaves out a row of nothing but nulls.
+    inside = pc.binary_join_element_wise(first.fill_null(""), *others, ",", null_handling="skip")
+    return pc.binary_join_element_wise("[", inside, "]", "")
