@@ -48,7 +48,7 @@ class GroupColumns:
     Raises:
         NumericOverflow: `where` leaves its type.
 
-    `hidden` is None: what arrived later is seen as well.
+    `hidden` is None: what arrived later is seen as well. `windows`, `requests` and `label_changes` are the group in the kernels' words.
     """
 
     def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
@@ -76,9 +76,9 @@ class GroupColumns:
         handles = {_handle(feature): _label_changes(labels[feature.aggregation.label_type], feature.aggregation.values)
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
+        self.requests, self.label_changes, self.windows = requests, handles, [in_numbers(one, events) for one in windows]
         self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
-                             delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
-                             label_changes=handles, features=requests)
+                             delay_us=group.delay_us, windows=self.windows, label_changes=handles, features=requests)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """The group's columns, by name, for the rows of the next positions.
@@ -89,9 +89,15 @@ class GroupColumns:
         try:
             found = self._run.advance(start, stop)
         except SumOverflow as wrong:
-            raise self._overflow(wrong) from wrong
+            raise self.overflow(wrong) from wrong
+        return self.named(dict(enumerate(found)), self._codes[start:stop][self._is_row[start:stop]])
+
+    def named(self, found: Mapping[int, tuple[npt.NDArray[Any], Bools | None]], codes: Codes) -> dict[str, Values]:
+        """Columns by name, from what was found for some requests (by their places) and rows (by the codes of their keys)."""
         columns = {}
         for place, feature in enumerate(self._group.features):
+            if place not in found or self._evidence.get(place, place) not in found:
+                continue
             data, valid = found[place]
             values = Values(feature.type, data, valid, self._texts(feature))
             if feature.empty is not None and (valid is not None or self._widens(place)):
@@ -99,7 +105,7 @@ class GroupColumns:
                 if place in self._evidence:
                     seen = found[self._evidence[place]][1]
                     no_event = np.zeros(len(data), dtype=np.bool_) if seen is None else ~seen
-                values = self._filled(values, no_event & (self._codes[start:stop][self._is_row[start:stop]] >= 0), self._stand_ins[place])
+                values = self._filled(values, no_event & (codes >= 0), self._stand_ins[place])
             columns[feature.column] = values
         return columns
 
@@ -145,7 +151,8 @@ class GroupColumns:
         stand_in = self._stand_ins[place]
         return isinstance(stand_in, tuple) and stand_in[1] is not None
 
-    def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
+    def overflow(self, wrong: SumOverflow) -> NumericOverflow:
+        """What a sum beyond its limit means."""
         feature = self._group.features[wrong.feature]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
         call = feature.aggregation.text
