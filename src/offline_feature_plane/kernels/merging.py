@@ -1,8 +1,8 @@
 """What an aggregation over a union of events is made of: parts that other kernels compute over its pieces, and how they come together.
 
 ```
-   mean over A ∪ B        sum(A) + sum(B)  ÷  count(A) + count(B)
-   last over A ∪ B        the value at the greater of the last places of A and of B
+   mean over A and B      sum(A) + sum(B)  ÷  count(A) + count(B)
+   last over A and B      the value at the greater of the last places of A and of B
 ```
 
 Pieces hold different events of one key. Whatever is not here (distinct values, places among values, sums of floats) has no parts of fixed
@@ -68,7 +68,7 @@ def resolved_of(changes: LabelChanges) -> LabelChanges:
     return replace(changes, matched=changes.resolved)
 
 
-def take_apart(request: FeatureRequest, position: Int64s, is_event: Bools) -> Merged | None:
+def take_apart(request: FeatureRequest, position: Int64s, is_event: Bools) -> Merged | None:  # noqa: PLR0911 - one for each kind
     """How a request follows from parts; None: it does not.
 
     Args:

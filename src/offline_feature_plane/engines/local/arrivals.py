@@ -225,7 +225,8 @@ def _pair(owner: npt.NDArray[Any], part: Int64s, most: int) -> Int64s:
 def _ranges(low: Int64s, high: Int64s) -> Int64s:
     """The numbers low … high − 1 of each pair, one after the other."""
     counts = high - low
-    return np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts - low, counts)
+    found: Int64s = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts - low, counts)
+    return found
 
 
 def _taken(events: Events, group: Group, position: Int64s) -> Events:

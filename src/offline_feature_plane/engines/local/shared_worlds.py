@@ -106,7 +106,8 @@ class SharedWorlds:
         return self._finished(merging, Sought(rows, self._walked.ts))
 
     def _finished(self, merging: _Merging, sought: Sought) -> dict[int, Column]:
-        columns, beyond = {}, []
+        columns: dict[int, Column] = {}
+        beyond = []
         for index, merged in self._merged.items():
             try:
                 columns[index] = merged.finish([merging.columns[self._places[_same(part)]] for part in merged.parts], sought)
@@ -153,8 +154,8 @@ class _Merging:
             if own and part.past_only:
                 continue
             more = slice(None) if known is None else known
-            where, values = at[more], values[more]
-            data[where] = np.where(valid[where], _MERGES[part.merge](data[where], values), values)
+            where, new = at[more], values[more]
+            data[where] = np.where(valid[where], _MERGES[part.merge](data[where], new), new)
             valid[where] = True
 
 
