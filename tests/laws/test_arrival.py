@@ -87,6 +87,26 @@ def test_events_of_one_instant_stand_in_the_order_of_their_arrival(tmp_path):
     assert found["hidden"] == 0
 
 
+def test_numbers_of_a_table_order_as_numbers_beside_texts_of_another(tmp_path):
+    """Of events that happen and arrive together the lower number comes first: 9 before 10, also where a second table has texts for ids.
+
+    ```
+     happened      ──9·10────▶       9 sees nothing, 10 sees 9
+     arrived       ──9·10────▶       (as texts "10" would come before "9")
+    ```
+    """
+    task = task_of(call("n", LIFETIME, "count"))
+    (source,) = task.closure.sources
+    task = replace(task, closure=replace(task.closure, sources=(replace(source, event_types=("tx", "other")),)))
+    whole = table_of(*[(1, 2, number) for number in range(10)])
+    numbers = replace(whole, rows=whole.rows[-2:])
+    texts = replace(whole, name="other", columns={**whole.columns, "event_id": TEXT}, id_type=TEXT,
+                    rows=({**whole.rows[0], "event_id": "x", "who": "b"},))
+    found = both_say(World(task, (numbers, texts), ()), tmp_path)
+    assert {row["event_id"]: row["g__n"] for row in found["rows"]} == {"'x'": "0", "'9'": "0", "'10'": "1"}
+    assert found["hidden"] == 0
+
+
 @pytest.mark.parametrize(("arrived", "known"), [(4, "0"), (6, "1")])
 def test_labels_are_those_known_when_the_row_arrived(tmp_path, arrived, known):
     """A label that becomes known between a row's instant and its arrival counts; online it was there."""
