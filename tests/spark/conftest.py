@@ -40,7 +40,10 @@ def spark():
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF", "spark.driver.memory": "1g",
                 "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2",
-                "spark.sql.session.timeZone": "Asia/Kathmandu"}  # no result may depend on a session's zone
+                "spark.sql.session.timeZone": "Asia/Kathmandu",  # no result may depend on a session's zone
+                # Compiling takes longer than what is compiled for tables of a few rows.
+                "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1", "spark.sql.codegen.wholeStage": "false",
+                "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
     builder = SparkSession.builder.master("local[2]")
     for name, value in settings.items():
         builder = builder.config(name, value)

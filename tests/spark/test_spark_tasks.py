@@ -19,16 +19,19 @@ from offline_feature_plane.errors import DigestMismatch, NumericOverflow, Replay
 from offline_feature_plane.sources.files import TableMapping, pin_table
 
 INT, TEXT = ColumnType("int64"), ColumnType("string")
-LENGTHS = (3, 7, None)
+HOURS = 3_600_000_000
+SIX = 6 * HOURS
+WINDOWS = (Window("sliding", "18h", 3 * SIX), Window("sliding", "42h", 7 * SIX), Window("lifetime", "lifetime"),
+           Window("last", "last3", count=3), Window("calendar", "day", period="day", zone="Asia/Kathmandu"),
+           Window("tumbling", "tumbling12h", 2 * SIX), Window("session", "session13h", 9 * SIX, gap_us=13 * HOURS))
 
 
-def task_of(*lengths):
-    """Rows of `tx` with a count, a sum and a distinct count by `who` over each window; None is lifetime."""
+def task_of(*windows, delay_us=0):
+    """Rows of `tx` with a count, a sum and a distinct count by `who` over each window."""
     fields = (Field("who", TEXT, ("who",), nullable=True), Field("units", INT, ("units",), nullable=True))
-    features = tuple(Feature(f"g__{function}_{length}", Aggregation(function, argument), Window("sliding" if length else "lifetime",
-                                                                                              str(length), length), INT)
-                     for length in lengths for function, argument in (("count", None), ("sum", "units"), ("distinct", "units")))
-    group = Group("g", "v1", "tx", ("who",), None, False, 0, "group", features)
+    features = tuple(Feature(f"g__{function}_{window.label}", Aggregation(function, argument), window, INT)
+                     for window in windows for function, argument in (("count", None), ("sum", "units"), ("distinct", "units")))
+    group = Group("g", "v1", "tx", ("who",), None, False, delay_us, "group", features)
     closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), fields),), (group,), (), ())
     return Task("run", (), closure, "tx", None, (), LabelTask(0, "latest_observed.v1", ()), None, None, "allow", (), None)
 
@@ -55,18 +58,19 @@ def windowed(task, events, slab, batch):
     return found
 
 
-@settings(max_examples=60, deadline=None)
-@given(events=st.lists(st.tuples(st.sampled_from([None, "a", "a", "a", "b"]), st.integers(0, 20), st.sampled_from([None, 1, 2, -5])),
-                       min_size=1, max_size=40),
-       lengths=st.sets(st.sampled_from(LENGTHS), min_size=1), slab=st.integers(1, 12), batch=st.integers(1, 9))
-def test_a_window_does_not_depend_on_slabs(events, lengths, slab, batch):
+@settings(max_examples=150, deadline=None)
+@given(events=st.lists(st.tuples(st.sampled_from([None, "a", "a", "a", "b"]), st.integers(0, 14).map(SIX.__mul__),
+                                 st.sampled_from([None, 1, 2, -5])), min_size=12, max_size=40),
+       windows=st.lists(st.sampled_from(WINDOWS), unique=True, min_size=1, max_size=2), delay_us=st.sampled_from([0, SIX, 3 * SIX]),
+       slab=st.integers(1, 5), batch=st.integers(1, 5))
+def test_a_window_does_not_depend_on_slabs(events, windows, delay_us, slab, batch):
     """Each row's columns are those of its whole key at once, wherever slabs and batches end.
 
     ```
        a a a a a a a a a a a a │ b b        slab ──┘└── what windows reach is laid out again
     ```
     """
-    task = task_of(*lengths)
+    task = task_of(*windows, delay_us=delay_us)
     assert windowed(task, events, slab, batch) == windowed(task, events, 10**6, 10**6)
 
 
@@ -79,10 +83,10 @@ def test_a_hot_key_needs_the_memory_of_its_windows(tmp_path):
         from offline_feature_plane.kernels.compiling import prepare_cache
         from offline_feature_plane.adapters import cache_folder
         prepare_cache(cache_folder())
-        from test_spark_tasks import task_of
+        from test_spark_tasks import Window, task_of
         from offline_feature_plane.engines.spark.windows import Windowing, compute
         from offline_feature_plane.engines.spark.wire import field_columns
-        task = task_of(3_600_000_000)
+        task = task_of(Window("sliding", "1h", 3_600_000_000))
         group = task.closure.groups[0]
         fields = {key: column for key, column in field_columns(task.closure).items() if key[1] == "units"}
         how = Windowing(task, group, 0, ("k0",), fields, (), tuple((f"c{place}", "long") for place in range(3)), 1 << 16)
