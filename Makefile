@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long lint bench bench-peers bench-limits handbook docs schemas lock clean
+.PHONY: demo test test-long test-spark lint bench bench-peers bench-limits handbook docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -14,6 +14,17 @@ test: $(VENV)/ready lint                ## everything that every change must pas
 
 test-long: $(VENV)/ready                ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
+
+test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns
+	.venv-spark/bin/python -m pytest -q tests/spark src/offline_feature_plane/engines/spark $(if $(LONG),-m long)
+
+# pyspark is 456 MB, so that it has an environment of its own; it needs Java 17.
+.venv-spark/ready: requirements.lock requirements-spark.lock pyproject.toml
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
+	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 lint: $(VENV)/ready                     ## style, types, floors
 	$(BIN)/ruff check .
@@ -46,7 +57,9 @@ docs: $(VENV)/ready                     ## regenerate the generated pages and th
 lock:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  --all-extras --group dev --output-file requirements.lock pyproject.toml
+	  --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
+	echo 'pyspark>=4.1,<5' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  --output-file requirements-spark.lock -
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …")'
@@ -56,4 +69,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers demo .bench
+	rm -rf $(VENV) .venv-peers .venv-spark demo .bench

@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import settled_schema
 from offline_feature_plane.contracts.manifest import DatasetManifest
-from offline_feature_plane.corridor.leaves import settle
 from offline_feature_plane.corridor.verify import columns_of
 from offline_feature_plane.key_file import make_key
+from offline_feature_plane.leaves import settle
 from offline_feature_plane.simulation import World, write_files
 
 HERE = Path(__file__).parent

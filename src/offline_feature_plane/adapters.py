@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import shutil
+import sys
 import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.errors import RequestCommandUnsupported
 from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
@@ -17,6 +21,9 @@ from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.plain_files import is_private
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Spent
 from offline_feature_plane.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
 
@@ -76,15 +83,25 @@ def open_store(settings: Settings, clock: Clock) -> ObjectStore:
     return S3Store(place_from(settings.store, settings.s3), clock)
 
 
-def make_engine(name: str) -> Engine:
-    """The engine of this name."""
-    if name == "oracle":
+def make_engine(chosen: EngineChoice, spark: SparkSession | None = None) -> Engine:
+    """The engine that settings choose; `spark` is the session to use, if the user brings one. Raises RequestCommandUnsupported."""
+    if chosen.name == "oracle":
         from offline_feature_plane.engines.oracle import OracleEngine
 
         return OracleEngine()
+    if chosen.name == "spark":
+        from offline_feature_plane.engines.spark import SparkEngine
+
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # a new session asks nobody else which Python its tasks are to use
+        return SparkEngine(spark, chosen.master, chosen.conf, has_java=_has_java(), kernels=cache_folder())
     from offline_feature_plane.engines.local import LocalEngine
 
     return LocalEngine()
+
+
+def _has_java() -> bool:
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which("java", path=str(Path(home) / "bin") if home else None) is not None
 
 
 def cache_folder() -> Path | None:
@@ -96,7 +113,7 @@ def cache_folder() -> Path | None:
     return folder if is_private(folder) else None
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(engine: str) -> dict[str, str]:
     """The versions of everything that computes or writes."""
-    return {"python": platform.python_version(), **{name: version(name) for name in
-                                                    ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata")}}
+    names = ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata", *(["pyspark"] if engine == "spark" else []))
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

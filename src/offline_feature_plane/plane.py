@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
 from offline_feature_plane.contracts.intent import Actor
@@ -60,6 +60,9 @@ from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.stopping import heed
 from offline_feature_plane.worker_identity import has_died, this_worker
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 Intent = str | Path | Mapping[str, Any]
 Trouble = Callable[[OfsError], None]
 
@@ -88,27 +91,29 @@ class RunHistory:
     events: tuple[LedgerEvent, ...]
 
 
-def open_plane(path: str | Path = "plane.yaml", **overrides: Any) -> Plane:
+def open_plane(path: str | Path = "plane.yaml", *, spark: SparkSession | None = None, **overrides: Any) -> Plane:
     """Open the plane that a `plane.yaml` describes.
 
     Args:
         path: the file.
+        spark: the session that `engine: {name: spark}` computes in; None: the active one, else a new one for each build.
         overrides: settings that win over file and environment, by dotted name: `open_plane("plane.yaml", **{"engine.threads": 2})`.
 
     Raises:
         SettingsInvalid: with every problem, file and line. RefNotFound: no such file.
     """
-    return Plane(load_settings(Path(path), os.environ, overrides), Path(path).resolve().parent)
+    return Plane(load_settings(Path(path), os.environ, overrides), Path(path).resolve().parent, spark=spark)
 
 
 class Plane:
     """One plane: ask it to plan, preview, build, show and verify. Use it as a context, or just let it go."""
 
-    def __init__(self, settings: Settings, folder: Path, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, clock: Clock | None = None, spark: SparkSession | None = None) -> None:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine.name))
+        self._spark = spark
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -369,8 +374,8 @@ class Plane:
         if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
             warm()  # before a lease begins: the compiler holds the interpreter
-        return Machine(make_engine(chosen.name), Path(self.settings.work), chosen.memory_limit, chosen.threads, library_versions(),
-                       sha256_of(str(self.settings.ledger).encode())[7:19], spent)
+        return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
+                       library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
 
     def _worker(self) -> Worker:
         ledger = self.ledger

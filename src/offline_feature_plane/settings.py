@@ -29,6 +29,7 @@ PREFIX = "OFS_"
 NOT_SETTINGS = frozenset({"OFS_PLANE", "OFS_DEBUG"})  # which plane.yaml to read; show tracebacks of defects
 
 _SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
+_SPARK_SECRET = re.compile(r"secret|password|token|credential|access\.key|account\.key", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _PATHS = (("store",), ("ledger",), ("work",), ("tokens", "key_file"), ("run_facts",))
 
@@ -227,6 +228,12 @@ def _secret_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     for name in access if isinstance(access, Mapping) else ():
         if _SECRET.search(str(name)):
             yield Problem(json_path(("s3", str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
+    engine = document.get("engine")
+    conf = engine.get("conf") if isinstance(engine, Mapping) else None
+    for name in conf if isinstance(conf, Mapping) else ():
+        if _SPARK_SECRET.search(str(name)):
+            yield Problem(json_path(("engine", "conf", str(name))), SettingsInvalid.code,
+                          "credentials never stand in settings; give them to Spark in its own spark-defaults.conf, or pass your session")
 
 
 def _at(document: Any, steps: Sequence[str]) -> Any:

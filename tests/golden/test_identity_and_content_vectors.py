@@ -10,12 +10,12 @@ import pytest
 
 from offline_feature_plane.arrow_types import arrow_type, decimal_array
 from offline_feature_plane.contracts.profile import read_profile
-from offline_feature_plane.corridor.leaves import chunks_of, leaves_of, settle
 from offline_feature_plane.domain import identity
 from offline_feature_plane.domain.canonical import canonical_bytes, digest, load_json
 from offline_feature_plane.domain.closure_documents import closure_from, describe
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, column_digest, content_digest, content_root, merkle_root
+from offline_feature_plane.leaves import chunks_of, leaves_of, settle
 
 HERE = Path(__file__).parent
 IDENTITY = json.loads((HERE / "identity" / "vectors.json").read_text(encoding="utf-8"))

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type, decimal_array
-from offline_feature_plane.corridor.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import (
     Difference,
@@ -28,6 +27,7 @@ from offline_feature_plane.domain.content import (
     write_column_digests,
 )
 from offline_feature_plane.errors import ManifestInvalid
+from offline_feature_plane.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 
 TYPES = [ColumnType.parse(text) for text in ("bool", "int8", "int16", "int32", "int64", "float64", "decimal(5,2)", "decimal(18,0)",
                                             "decimal(18,18)", "string", "timestamp")]

@@ -251,8 +251,8 @@ SETTINGS_MEANT = {
     "gate_map/gate.world/outputs": ["sites"], "gate_map/gate.world/upstream": [], "deny_outputs": ["s4_*", "s5_*"]}
 SETTINGS_NOT_MEANT = {
     "store": "elsewhere/store", "ledger": "elsewhere.sqlite", "work": "elsewhere/work", "engine/name": "oracle",
-    "engine/memory_limit": "3GB", "engine/threads": 7, "roots": [".", "more"], "events/tx/format": "parquet",
-    "events/tx/arrival": "since",
+    "engine/memory_limit": "3GB", "engine/threads": 7, "engine/master": "local", "engine/conf": {"a": "b"},
+    "roots": [".", "more"], "events/tx/format": "parquet", "events/tx/arrival": "since",
     "labels/fraud/format": "parquet", "strict": True, "s3/endpoint": "http://elsewhere:1", "s3/region": "elsewhere",
     "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",

@@ -117,9 +117,9 @@ def test_a_dataset_that_does_not_come_out_again_is_told(tmp_path, monkeypatch):
     from offline_feature_plane.corridor import steps as building
     honest = building.stage
 
-    def twice_the_last(columns, batches, work):
+    def twice_the_last(columns, batches, work, **more):
         held = list(batches)
-        return honest(columns, [*held[:-1], held[-1].slice(0, held[-1].num_rows - 1)], work)
+        return honest(columns, [*held[:-1], held[-1].slice(0, held[-1].num_rows - 1)], work, **more)
 
     monkeypatch.setattr(building, "stage", twice_the_last)
     with pytest.raises(NondeterminismDetected):

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_feature_plane.corridor.leaves import leaves_of, settle
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
@@ -18,6 +17,7 @@ from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.sources.files import TableMapping, pin_table
 
 
@@ -34,6 +34,7 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
             said["columns"] = session.columns()
             batches = list(session.rows())
             said["hidden"] = session.rows_with_hidden_events()
+            digested = session.leaves()
     except OfsError as wrong:
         return {"error": wrong.code}
     if not batches:
@@ -42,6 +43,7 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
     batch = settle(said["columns"], settled)
     said["rows"] = [{name: repr(value) for name, value in row.items()} for row in batch.to_pylist()]
     said["leaves"] = leaves_of(said["columns"], batch)
+    assert digested is None or list(digested) == said["leaves"]
     return said
 
 

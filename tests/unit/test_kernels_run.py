@@ -54,7 +54,8 @@ def warm_elsewhere(folder: Path, **environment: str) -> list[Any]:
     {"key": np.array([0, -2, 0, 0], np.int32)}, {"is_row": np.ones(3, np.bool_)}, {"delay_us": -1}, {"current": True, "delay_us": 1},
     {"features": [FeatureRequest("geometric_mean", 0)]}, {"features": [FeatureRequest("count", 1)]},
     {"features": [FeatureRequest("sum", 0)]}, {"features": [FeatureRequest("median", 0)]},
-    {"features": [FeatureRequest("max", 0)]},
+    {"features": [FeatureRequest("max", 0)]}, {"features": [FeatureRequest("top_k", 0, np.arange(4), most=2, place=2)]},
+    {"features": [FeatureRequest("ewma", 0, np.arange(4), half_life_us=2**47)]},
     {"features": [FeatureRequest("label_count", 0, label="unknown")]}, {"features": [FeatureRequest("mean", 0, np.arange(4), scale=19)]},
 ])
 def test_nonsense_is_refused(changes: dict[str, Any]) -> None:

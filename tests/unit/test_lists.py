@@ -18,7 +18,8 @@ TEXTS = ["", '"', "\\", "a\nb", "\u00e9", "e\u0301", "\U0001f600", "\u2028", "nu
 
 @pytest.mark.parametrize(("spelled", "values"), [
     ("string", list(range(len(TEXTS)))), ("int64", [-2**63, 2**63 - 1, 0, 7]), ("bool", [0, 1]),
-    ("timestamp", [-1, 0, 1_800_000_000_000_000]), ("decimal(18,18)", [10**18 - 1, -1, 0]), ("decimal(12,2)", [-150, 5]), ("float64", [1e308, 5e-324, -0.0, 0.0, 0.1])])
+    ("timestamp", [-1, 0, 1_800_000_000_000_000]),
+    ("decimal(18,18)", [10**18 - 1, -1, 0]), ("decimal(12,2)", [-150, 5]), ("float64", [1e308, 5e-324, 0.0, 0.1])])
 def test_lists_are_spelled_as_the_law_spells_them(spelled: str, values: list[float]) -> None:
     """Lists of every type and length are texts by `list_text`, over a dictionary that is sorted and has each text once."""
     profile = read_profile({"fields": {"card": "string", "x": spelled}, "groups": {"g": {

@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 
 from offline_feature_plane.arrow_types import settled_type
-from offline_feature_plane.corridor.leaves import settle
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
@@ -16,6 +15,7 @@ from offline_feature_plane.engines.local.features import compute_features
 from offline_feature_plane.engines.local.history.memory import keep_freed
 from offline_feature_plane.engines.local.record_batches import arrow_array
 from offline_feature_plane.errors import EngineFailed, NumericOverflow
+from offline_feature_plane.leaves import settle
 from offline_feature_plane.ports import Engine
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from offline_feature_plane.domain.fading import POWERS, fading_weight
 from offline_feature_plane.domain.logarithms import POINT, log2_of
 from offline_feature_plane.kernels.entropies import _quotient, tabulate_steps
+from offline_feature_plane.kernels.fading import powers
 from offline_feature_plane.kernels.quotients import WIDEST, WORK, ratio
 
 MOST = 2 ** (32 * WIDEST) - 1
@@ -79,10 +80,11 @@ def test_logarithms_are_right_to_two_units(number):
 
 @pytest.mark.parametrize("part", range(4))
 def test_powers_of_two_are_rounded_down(part):
-    """Every entry of the table is the greatest integer below 2^62 · 2^(b ÷ 256^(k+1))."""
+    """Every entry of either table, the definition's and the kernels', is the greatest integer up to 2^62 · 2^(b ÷ 256^(k+1))."""
     with localcontext(prec=60):
         for byte in range(256):
-            assert POWERS[256 * part + byte] == int(Decimal(2) ** (62 + Decimal(byte) / 256 ** (part + 1)))
+            exact = int(Decimal(2) ** (62 + Decimal(byte) / 256 ** (part + 1)))
+            assert POWERS[256 * part + byte] == powers()[256 * part + byte] == exact
 
 
 @settings(max_examples=100, deadline=None)

@@ -148,7 +148,7 @@ engine: {threads: 0, memory_limit: lots}
 archives: {t: {path: x}}
 """
     with pytest.raises(SettingsInvalid) as caught:
-        read(bad, {"OFS_ENGIN__NAME": "x", "OFS_ENGINE__NAME": "spark", "OFS_ENGINE__THREADS": "many"})
+        read(bad, {"OFS_ENGIN__NAME": "x", "OFS_ENGINE__NAME": "sparkle", "OFS_ENGINE__THREADS": "many"})
     told = {problem.path: problem.sentence for problem in caught.value.problems}
     assert set(told) >= {"$.plane", "$.event", "$.events.t.time", "$.events.t.tme", "$.events.t.zone", "$.labels.fraud.event",
                          "$.labels.fraud.observed", "$.labels.fraud.value", "$.labels.fraud.min_lag", "OFS_ENGINE__THREADS",
@@ -233,7 +233,7 @@ def test_every_setting_is_described():
     rows = describe_settings()
     assert len({name for name, *_ in rows}) == len(rows) > 30
     assert all(kind and sentence.endswith(".") for _, kind, _, sentence in rows)
-    assert ("engine.threads", "integer", "", "How many threads the engine may use.") in rows
+    assert ("engine.threads", "integer", "", "How many threads the engine may use on this machine.") in rows
     assert next(default for name, _, default, _ in rows if name == "ledger") == ".ofs/ledger.sqlite"
 
 

@@ -17,13 +17,13 @@ from offline_feature_plane.contracts.facts import DatasetPointer, Vow
 from offline_feature_plane.contracts.manifest import Part
 from offline_feature_plane.corridor.damage import count_pages, inspect
 from offline_feature_plane.corridor.facts import parse_fact
-from offline_feature_plane.corridor.leaves import CHUNK_ROWS
 from offline_feature_plane.corridor.pages import chunks_by_footer, chunks_by_writer, walk
 from offline_feature_plane.corridor.stage import stage
 from offline_feature_plane.corridor.verify import check_artifacts, columns_of
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, read_column_digests
 from offline_feature_plane.errors import IntegrityError, ManifestInvalid, OfsError
+from offline_feature_plane.leaves import CHUNK_ROWS
 from offline_feature_plane.parquet_footers import footer_start
 
 

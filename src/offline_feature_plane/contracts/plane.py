@@ -135,11 +135,15 @@ class S3Access(Contract):
 class EngineChoice(Contract):
     """Which engine computes, and what it may use. Never part of a dataset's meaning."""
 
-    name: Literal["local", "oracle"] = Field("local", description="`local` (DuckDB, compiled kernels) or `oracle` (slow, obvious Python).")
+    name: Literal["local", "spark", "oracle"] = Field(
+        "local", description="`local` (DuckDB, compiled kernels), `spark` (the same kernels in a Spark session) or `oracle` (slow, obvious "
+                             "Python).")
     memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(
         None, description="Memory that a build may take, such as 4GB: what needs more goes over files in the work folder. "
-                          "Default: three quarters of the machine's.")
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use.")
+                          "Default: three quarters of the machine's. Of Spark: the heap of each process that a new session starts.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use on this machine.")
+    master: Text | None = Field(None, description="Where a new Spark session runs, such as `spark://host:7077`; default: on this machine.")
+    conf: dict[Text, str] = Field({}, description="Settings of a new Spark session, by their Spark names.")
 
 
 class GateRule(Contract):

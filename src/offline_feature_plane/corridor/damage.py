@@ -21,13 +21,13 @@ import pyarrow.parquet as pq
 from offline_feature_plane.arrow_types import arrow_schema
 from offline_feature_plane.compact_thrift import Malformed
 from offline_feature_plane.contracts.manifest import Part
-from offline_feature_plane.corridor.leaves import CHUNK_ROWS, ColumnsBroken, chunks_of, leaves_of, settle
 from offline_feature_plane.corridor.pages import Chunk, Page, chunks_by_footer, chunks_by_writer, walk
 from offline_feature_plane.corridor.parts import PartWriter, read_parts
 from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
 from offline_feature_plane.errors import OfsError, ResourceExceeded
+from offline_feature_plane.leaves import CHUNK_ROWS, ColumnsBroken, chunks_of, leaves_of, settle
 from offline_feature_plane.parquet_files import parquet_batches
 from offline_feature_plane.parquet_footers import MAGIC, footer_start
 from offline_feature_plane.plain_files import open_in_place, resolved

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from offline_feature_plane.compact_thrift import Fields, Malformed, read_struct
-from offline_feature_plane.corridor.leaves import CHUNK_ROWS
+from offline_feature_plane.leaves import CHUNK_ROWS
 from offline_feature_plane.parquet_footers import (
     CHUNK,
     CHUNKS,

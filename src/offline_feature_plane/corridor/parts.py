@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_schema, settled_schema
-from offline_feature_plane.corridor.leaves import CHUNK_ROWS
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, StorageIoFailure
+from offline_feature_plane.leaves import CHUNK_ROWS
 
 # Rows of one part at most: 64 leaves.
 PART_ROWS = 32 * CHUNK_ROWS

@@ -178,7 +178,7 @@ def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: S
     """What the user should know before building."""
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
-    if limit is not None and memory_bytes(limit) < cost.memory_bytes:
+    if settings.engine.name == "local" and limit is not None and memory_bytes(limit) < cost.memory_bytes:
         found.append(f"in memory this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}: what does not "
                      "fit goes over files in the work folder.")
         if memory_bytes(limit) < (least := min(least_bytes(closure, cost.events), cost.memory_bytes)):

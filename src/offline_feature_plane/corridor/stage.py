@@ -4,6 +4,7 @@
                                                                     └▶ leaf digests ─┘
 
 The engine runs on while one thread writes and one hashes the same chunk; both release the interpreter. Two chunks wait at most.
+An engine that digests leaves where it computes them brings them along.
 `digest_parts` is the way back: it reads data files and must reach the same content digest.
 """
 
@@ -20,12 +21,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.corridor.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 from offline_feature_plane.corridor.parts import PART_ROWS, PartWriter, StagedPart, read_parts
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf, NamedType, content_root, write_column_digests
 from offline_feature_plane.errors import DigestMismatch, EngineFailed, StorageIoFailure
+from offline_feature_plane.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 
 COLUMN_DIGESTS_NAME = "column-digests.json"
 _WAITING = 2
@@ -72,7 +73,7 @@ class Staged:
 
 
 def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Path, *, part_rows: int = PART_ROWS,
-          leaf_rows: int = LEAF_ROWS) -> Staged:
+          leaf_rows: int = LEAF_ROWS, digested: Callable[[], Sequence[Leaf]] | None = None) -> Staged:
     """Write the rows of `batches` as data files into the folder `work` and digest them.
 
     Args:
@@ -81,15 +82,16 @@ def stage(columns: Sequence[Column], batches: Iterable[pa.RecordBatch], work: Pa
         work: an empty folder, or the name of one to make; on an error everything written is removed again.
         part_rows: a part ends with the chunk that reaches this many rows.
         leaf_rows: rows of a leaf; anything but the default is for tests.
+        digested: gives the leaves of all rows in the end, if whoever computed these has digested them; None: they are digested here.
 
     Raises:
-        EngineFailed: the batches are not what `columns` declares.
+        EngineFailed: the batches are not what `columns` declares, or the leaves not those of so many rows.
         StorageIoFailure: `work` cannot be written.
         Exception: whatever the iterator raises, unchanged.
     """
     with _writing(work):
         work.mkdir(exist_ok=True)
-    tally = _Tally(columns, leaf_rows)
+    tally = _Tally(columns, leaf_rows, digested)
     writer = PartWriter(columns, work, part_rows=part_rows)
 
     def take(chunk: pa.Table) -> None:
@@ -130,23 +132,29 @@ def digest_parts(columns: Sequence[Column], paths: Sequence[Path], *, leaf_rows:
 class _Tally:
     """Leaves and split counts of the chunks seen so far."""
 
-    def __init__(self, columns: Sequence[Column], leaf_rows: int) -> None:
+    def __init__(self, columns: Sequence[Column], leaf_rows: int, digested: Callable[[], Sequence[Leaf]] | None = None) -> None:
         self._columns = columns
-        self._leaf_rows = leaf_rows
+        self._leaf_rows, self._digested, self._rows = leaf_rows, digested, 0
         self._leaves: list[Leaf] = []
         self._splits: Counter[str] = Counter()
         self._split_at = next((index for index, column in enumerate(columns) if column.role == "split"), None)
 
     def add(self, chunk: pa.RecordBatch) -> None:
-        self._leaves += leaves_of(self._columns, chunk, self._leaf_rows)
+        self._rows += chunk.num_rows
+        if self._digested is None:
+            self._leaves += leaves_of(self._columns, chunk, self._leaf_rows)
         if self._split_at is not None:
             for counted in pc.value_counts(chunk.column(self._split_at)).to_pylist():
                 self._splits[counted["values"]] += counted["counts"]
 
     def content(self) -> Content:
         named: list[NamedType] = [(column.name, column.type) for column in self._columns]
-        return Content(sum(leaf.n for leaf in self._leaves), content_root(named, self._leaves), tuple(self._leaves),
-                       write_column_digests(named, self._leaves, leaf_rows=self._leaf_rows), dict(sorted(self._splits.items())))
+        leaves = tuple(self._leaves if self._digested is None else self._digested())
+        full, rest = divmod(self._rows, self._leaf_rows)
+        if [leaf.n for leaf in leaves] != [self._leaf_rows] * full + [rest] * (rest > 0):
+            raise ColumnsBroken(f"{self._rows} rows came with leaves of {sum(leaf.n for leaf in leaves)}")
+        return Content(self._rows, content_root(named, leaves), leaves,
+                       write_column_digests(named, leaves, leaf_rows=self._leaf_rows), dict(sorted(self._splits.items())))
 
 
 def _follow(chunks: Iterable[pa.Table], take: Callable[[pa.Table], None]) -> None:

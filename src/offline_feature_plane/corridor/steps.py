@@ -98,7 +98,8 @@ def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts,
 def stage_rows(session: EngineSession, folder: Path, receipts: Receipts) -> Staged:
     """Compute the rows, write them as data files into a new folder, and digest them."""
     with receipts.phase("staging") as facts:
-        staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder)
+        digested = None if session.leaves() is None else lambda: session.leaves() or ()
+        staged = stage(session.columns(), _while_wanted(session.rows(), receipts.check), folder, digested=digested)
         facts.update(rows=staged.rows, content_digest=staged.content_digest, parts=len(staged.parts),
                      execution=dict(session.execution()), rows_with_hidden_events=session.rows_with_hidden_events())
     return staged

@@ -15,7 +15,7 @@ __all__ = ["item_text", "list_text"]
 def list_text(values: Sequence[Any], kind: ColumnType) -> str:
     r"""The values as JSON without spaces, one text for each list of a type.
 
-    Integers, floats and booleans stand bare, all else quoted: texts, instants, and decimals with all their digits.
+    Numbers and booleans stand bare, all else quoted: texts, instants, and decimals with all their digits.
 
     >>> list_text(["a", 'é"'], ColumnType("string")), list_text([-150, 0], ColumnType("decimal", 12, 2))
     ('["a","é\\""]', '["-1.50","0.00"]')
@@ -26,7 +26,7 @@ def list_text(values: Sequence[Any], kind: ColumnType) -> str:
 
 
 def item_text(value: Any, kind: ColumnType) -> str:
-    """How a list spells one of its values."""
+    """One value as it stands in such a list."""
     if kind.kind == "float64":
         return repr(value + 0.0)  # −0.0 becomes 0.0
     text = unit_text(value, kind)

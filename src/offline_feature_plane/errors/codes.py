@@ -365,6 +365,12 @@ class LedgerUnavailable(OutsideError):
     """The run ledger cannot be opened or written."""
 
 
+class EngineUnavailable(OutsideError):
+    """Spark cannot be reached, or was lost while it worked."""
+
+    fix = "Check the cluster and its logs, then run again."
+
+
 class PublishRetryExhausted(OutsideError):
     """All publish retries are used up."""
 

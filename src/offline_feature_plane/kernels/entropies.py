@@ -18,7 +18,6 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import register_jitable
 
-from offline_feature_plane.domain.logarithms import POINT
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.distinct import numbers_of
 from offline_feature_plane.kernels.limbs import times
@@ -26,11 +25,11 @@ from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequ
 from offline_feature_plane.kernels.sliding import Located, prefetch
 from offline_feature_plane.kernels.slots import INT32S, INT64S, Bools, Int64s
 
-_MANTISSA = 62
+_POINT, _MANTISSA = 56, 62   # bits after the point of a logarithm, and of a mantissa
 _ZERO, _ONE, _TWO, _KEPT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(_MANTISSA)
 _HALF, _LIMB, _TOP, _THIRTY_ONE = np.uint64(32), np.uint64(64), np.uint64(63), np.uint64(31)
 _LOW = np.uint64(2**32 - 1)
-_WHOLE, _UNIT = np.int64(2**POINT), 2.0**-POINT
+_WHOLE, _UNIT = np.int64(2**_POINT), 2.0**-_POINT
 
 
 @register_jitable
@@ -40,7 +39,7 @@ def _log2(number: Any) -> Any:
     while number >> (whole + 1) > 0:
         whole += 1
     mantissa, found = np.uint64(number) << np.uint64(_MANTISSA - whole), whole
-    for _ in range(POINT):
+    for _ in range(_POINT):
         high, low = times(mantissa, mantissa)
         mantissa = (high << _TWO) | (low >> _KEPT)
         found <<= 1
@@ -52,7 +51,7 @@ def _log2(number: Any) -> Any:
 
 @compiled(types.void(INT64S))
 def tabulate_steps(steps: Any) -> None:
-    """Write by how much c · log₂ c is greater than (c − 1) · log₂ (c − 1), in units of 2^-`POINT`."""
+    """Write by how much c · log₂ c is greater than (c − 1) · log₂ (c − 1), in units of 2^-56."""
     for c in range(1, steps.shape[0]):  # first the logarithms
         steps[c] = steps[c >> 1] + _WHOLE if c & 1 == 0 else _log2(c)
     before = np.int64(0)

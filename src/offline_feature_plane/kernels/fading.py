@@ -13,6 +13,8 @@ at most, and prefix sums need only the exponent within its block: their width do
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,6 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import register_jitable
 
-from offline_feature_plane.domain.fading import FADED, POWERS
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.limbs import UINT64S, UInt64s, bits_of, positive, subtract, times
 from offline_feature_plane.kernels.limbsums import LimbSums, Parts, parts_of
@@ -30,7 +31,7 @@ from offline_feature_plane.kernels.sliding import Located, prefetch
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, Int32s
 from offline_feature_plane.kernels.summing import is_float
 
-_POWERS: UInt64s = np.array(POWERS, np.uint64)
+_FADED = 64                    # half-lives after which an event weighs nothing
 _MANTISSA, _HIGHEST = 32, 63   # bits of a mantissa, and the greatest exponent within a block
 _ZERO, _ONE, _TOP = np.uint64(0), np.uint64(1), np.uint64(63)
 
@@ -57,7 +58,7 @@ def weigh(ts: Any, marks: Any, first: Any, half_life: Any, powers: Any, mantissa
                 mantissa[slot], shift[slot] = np.int64(product >> np.uint64(31)), np.int32(exponent & _HIGHEST)
                 if (ts[block] // half_life) >> 6 != exponent >> 6:
                     block = np.int32(slot)
-                while ts[earliest] <= ts[slot] - FADED * half_life:
+                while ts[earliest] <= ts[slot] - _FADED * half_life:
                     earliest += np.int32(1)
             start[slot], middle[slot] = earliest, block
 
@@ -110,6 +111,20 @@ def round_faded(weights: Any, w: Any, products: Any, wx: Any, least: Any, unit: 
         out[r] = -mean if negative and mean != 0.0 else mean
 
 
+@cache
+def powers() -> UInt64s:
+    """⌊2^62 · 2^(b ÷ 256^(k+1))⌋ at place 256 · k + b, as `domain.fading` has them: products of roots of 2 with 128 bits."""
+    found, root = [1 << 128], 2 << 128
+    table: list[int] = []
+    for bit in range(32):
+        root = isqrt(root << 128)
+        found = [power * factor >> 128 for power in found for factor in (1 << 128, root)]
+        if bit % 8 == 7:
+            table += [power >> 66 for power in found]
+            found = [1 << 128]
+    return np.array(table, np.uint64)
+
+
 @dataclass(frozen=True)
 class _Faded:
     """Prefix sums of weights, and of values times weights, and where each slot's window may start and changes its block."""
@@ -130,7 +145,7 @@ def _fade(argument: Argument, half_life_us: int, *, floats: bool) -> _Faded:
     slots = argument.slots
     mantissa = np.empty(slots.n, np.int64)
     shift, start, middle = (np.empty(slots.n, np.int32) for _ in range(3))
-    weigh(slots.ts, argument.marks, slots.first, half_life_us, _POWERS, mantissa, shift, start, middle)
+    weigh(slots.ts, argument.marks, slots.first, half_life_us, powers(), mantissa, shift, start, middle)
     weight = Parts(mantissa, shift, 0, _MANTISSA + _HIGHEST)
     value = parts_of(argument, floats=floats)
     return _Faded(LimbSums(weight, slots.fullest), LimbSums(value, slots.fullest, by=weight), start, middle)

@@ -28,6 +28,7 @@ from offline_feature_plane.kernels.windows import Located, Window, Windows
 __all__ = ["FeatureRequest", "GroupRun", "LabelChanges", "SumOverflow"]
 
 Column = tuple[npt.NDArray[Any], Bools | None]
+_LONGEST_HALF_LIFE = 1 << 47   # µs: parts of one are counted in 16 more bits
 _BLOCK = 1 << 15   # rows that pass through all features while they are in the cache
 
 
@@ -152,6 +153,8 @@ def _refuse_feature(feature: FeatureRequest, reducer: Reducer[Any], ts: Int64s, 
         raise ValueError(f"{feature.function} needs values")
     if not 0 <= feature.place < feature.most:
         raise ValueError(f"there is no place {feature.place} among {feature.most} values")
+    if not 0 <= feature.half_life_us < _LONGEST_HALF_LIFE:
+        raise ValueError(f"a half-life of {feature.half_life_us} µs is out of range")
     if not 0 <= feature.scale <= 18 or not 0 <= (feature.limit or 0) <= GREATEST:
         raise ValueError(f"scale {feature.scale} or limit {feature.limit} is out of range")
 

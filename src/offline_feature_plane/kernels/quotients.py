@@ -48,7 +48,8 @@ def _lead(limbs: Any, at: Any, size: Any, bits: Any, digits: Any, work: Any, to:
 @register_jitable
 def _guess(above: Any, lead: Any, second: Any, third: Any) -> Any:
     """A digit of the quotient from the leading two digits of the rest and the divisor's first and second; at most one too great."""
-    digit, left = above // lead, above % lead
+    digit = above // lead
+    left = above - digit * lead
     while digit >= _BASE or digit * second > ((left << _HALF) | third):
         digit -= _ONE
         left += lead

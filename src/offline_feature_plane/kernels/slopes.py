@@ -45,7 +45,7 @@ def round_slopes(times: Any, t: Any, squares: Any, tt: Any, values: Any, x: Any,
                  counts: Any, hi: Any, lo: Any, scratch: Any, work: Any, out: Any, valid: Any) -> Any:
     """Each range's slope times `up` ÷ `down`; null for fewer than two different instants. Returns the first row beyond float64, or -1.
 
-    `t`, `tt`, `x` and `tx` are the limbs of the sums before them, values are in units of 2^`least`. `scratch` has room for `slope_limbs`.
+    `t`, `tt`, `x` and `tx` are the limbs of the sums before them, values are in units of 2^`least`. `scratch` is that of `_Moments`.
     """
     offender: Any = np.int64(-1)
     below_size, above_size = max(2 * t, tt + 1) + 1, max(tx + 1, t + x) + 2

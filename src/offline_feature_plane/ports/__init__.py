@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.content import Leaf
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.runstates import Mode, State
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
@@ -388,6 +389,9 @@ class EngineSession(Protocol):
 
     def rows(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
         """Finished rows in the total order with exactly the columns of `columns`, in batches of any size."""
+
+    def leaves(self) -> Sequence[Leaf] | None:
+        """The leaves of the rows that were given so far, if the engine digests them where it computes them; None: their taker does."""
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""

@@ -95,6 +95,9 @@ class RecordLog(Protocol):
     def lanes(self) -> tuple[Lane, ...]:
         """Its partitions, as far as the ranges touch them."""
 
+    def by_partition(self) -> Sequence[RecordLog]:
+        """The same records in pieces, one for each partition in their order, each of which can be pickled and read elsewhere."""
+
     @property
     def rows(self) -> int:
         """How many records the files hold that have them: not less than will be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -170,6 +170,12 @@ class ArchivedRecords:
         """The partitions of the segments that are read."""
         return tuple(dict.fromkeys(Lane(*one.lane[1:]) for one in self.segments))
 
+    def by_partition(self) -> tuple[ArchivedRecords, ...]:
+        """One piece for each partition."""
+        return tuple(replace(self, segments=tuple(one for one in self.segments if one.evidence.partition == partition),
+                             ranges=tuple(one for one in self.ranges if one.partition == partition))
+                     for partition in sorted({one.evidence.partition for one in self.segments}))
+
     @property
     def rows(self) -> int:
         """All records of the segments that are read."""
@@ -206,9 +212,13 @@ class _Typing:
     """Records of one source as typed batches; each field's extraction is compiled once."""
 
     def __init__(self, source: Source, zone: str | None) -> None:
-        self.name = source.name
+        self.name, self._made_of = source.name, (source, zone)
         self._fields: tuple[tuple[Field, Extractor], ...] = tuple((one, extractor(one, zone)) for one in source.fields)
         self._schema = pa.schema([*_HEAD, *((one.name, arrow_type(one.type)) for one in source.fields)])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Compiled extraction is compiled again elsewhere."""
+        return _Typing, self._made_of
 
     def batch(self, records: Sequence[Record], arrived: Sequence[int]) -> pa.RecordBatch:
         """One row per record. Raises what extraction raises, with the coordinate of the first record that it refuses."""

@@ -61,7 +61,7 @@ class Distinct(AggregationKind):
 
 @register
 class Streak(AggregationKind):
-    """`streak(condition)` is how many of the window's latest events, one after the other, the condition is true for."""
+    """`streak(condition)` counts the latest events of the window for which the condition is true, up to the first for which it is not."""
 
     name, argument, takes, zero_when_empty, gives = "streak", "none", "condition", True, INT64
     null_rule = "A condition that is unknown is not true; it ends the streak."

@@ -5,11 +5,12 @@
                  latest arrival in each   ──▶ rows with hidden events ─┐
                  labels known between row and arrival ─────────────────┤
                                                                        ▼
-                                    each of these rows again, in a world of its own
+                              each of these rows again, from worlds in which nothing is hidden
 ```
 
 A world of its own is what one row can see: the visible events of its key, under a key that no other row has, and then the row. The same
-kernels compute it, so every aggregation means the same; what it costs is the events of these rows' windows.
+kernels compute it, so every aggregation means the same; what it costs is the events of these rows' windows. Where that is much, worlds are
+shared (`shared_worlds`) for all that can be put together from parts, and only what cannot is computed row by row.
 """
 
 from __future__ import annotations
@@ -24,19 +25,22 @@ import numpy.typing as npt
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.windows import reach_us
 from offline_feature_plane.engines.local.events import Arrivals, Events, Values
-from offline_feature_plane.engines.local.groups import GroupColumns, in_numbers
+from offline_feature_plane.engines.local.groups import GroupColumns
 from offline_feature_plane.engines.local.keys import Codes
 from offline_feature_plane.engines.local.label_steps import Steps
 from offline_feature_plane.engines.local.labels import ResolvedType
-from offline_feature_plane.engines.local.row_access import pick
+from offline_feature_plane.engines.local.row_access import BLOCK, pick
+from offline_feature_plane.engines.local.shared_worlds import SharedWorlds, Walked
 from offline_feature_plane.errors import NumericOverflow
-from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun
+from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, SumOverflow
 
 __all__ = ["ArrivedColumns"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
-_MOST = 1 << 22  # events of worlds that are computed at once
+_MOST = 1 << 22    # events of worlds that are computed at once
+_BYTES = 1 << 26   # of merged parts that are held at once
+_WORTH = 1         # so many times larger are worlds of their own where worlds are shared
 
 
 class ArrivedColumns:
@@ -49,38 +53,88 @@ class ArrivedColumns:
                  labels: Mapping[str, ResolvedType], arrivals: Arrivals, asof_us: int) -> None:
         self._events, self._group, self._place, self._key, self._is_row, self._labels = events, group, place, keys[0], is_row, labels
         self._asof = asof_us
-        self._all: GroupColumns | None = GroupColumns(events, group, place, keys, is_row, labels)
+        self._whole = GroupColumns(events, group, place, keys, is_row, labels)
         self._arrivals = arrivals
-        windows = list(dict.fromkeys(feature.window for feature in group.features))
-        self._latest = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=self._all.is_event, is_row=is_row,
-                                current=group.current, delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
-                                label_changes={},
-                                features=[FeatureRequest("max", window, arrivals.place) for window in range(len(windows))])
         self._reach = reach_us(group)
-        at = np.flatnonzero(self._all.is_event & (keys[0] >= 0))
+        at = np.flatnonzero(self._whole.is_event & (keys[0] >= 0))
         self._slots = at[np.argsort(keys[0][at], kind="stable")]
         self._order = _pair(keys[0][self._slots], self._slots, events.n)
         types = dict.fromkeys(name for feature in group.features if (name := feature.aggregation.label_type) is not None)
         self._histories = {name: _History(labels[name], steps, keys[0]) for name in types if (steps := labels[name].changes) is not None}
+        self._late = self._find_late(keys[1])
+        self._again, self._is_spent = self._late, False
+        self._shared: SharedWorlds | None = None
+        self._ahead: tuple[Int64s, dict[str, Values]] = np.zeros(0, np.int64), {}
         self.hidden: Bools = np.zeros(0, np.bool_)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """The group's columns, by name, for the rows of the next positions. Raises NumericOverflow: a sum leaves its type."""
         rows = start + np.flatnonzero(self._is_row[start:stop])
-        self.hidden = np.zeros(len(rows), np.bool_)
-        for latest, valid in self._latest.advance(start, stop):
-            self.hidden |= (latest > self._arrivals.place[rows]) & (valid if valid is not None else True)
-        again, columns = self.hidden | self._learns(rows), {}
+        self.hidden = self._late[rows]
+        columns: dict[str, Values] = {}
         try:
-            columns = self._all.advance(start, stop) if self._all is not None else {}
+            columns = {} if self._is_spent else self._whole.advance(start, stop)
         except NumericOverflow:  # perhaps only with what is hidden; the run is spent
-            self._all = None
-        if self._all is None:
-            again = np.ones(len(rows), np.bool_)
-        for some in self._batches(rows, np.flatnonzero(again)):
-            mine = self._worlds(rows[some])
-            columns = {name: _put(columns.get(name), values, some, len(rows)) for name, values in mine.items()}
+            self._is_spent, self._again = True, self._is_row
+        again, learns = self._again[rows], self._learns(rows)
+        some, shared = np.flatnonzero(again & (self._key[rows] >= 0)), self._find_shared(start, stop)
+        columns |= {name: _put(columns.get(name), values, some, len(rows)) for name, values in shared.items()}
+        alone = [feature for feature in self._group.features if feature.column not in shared]
+        labelled = [feature for feature in self._group.features if feature.column in shared and feature.aggregation.label_type is not None]
+        for features, wanted in ((alone, again | learns), (labelled, learns)):
+            for some in self._batches(rows, np.flatnonzero(wanted)) if features else ():
+                mine = self._worlds(rows[some], replace(self._group, features=tuple(features)))
+                columns |= {name: _put(columns.get(name), values, some, len(rows)) for name, values in mine.items()}
         return columns
+
+    def _find_late(self, n_keys: int) -> Bools:
+        """Per position: is it a row which has an event in a window that arrived after it?"""
+        found, whole = np.zeros(self._events.n, np.bool_), self._whole
+        latest = GroupRun(ts=self._events.ts, key=self._key, n_keys=n_keys, is_event=whole.is_event, is_row=self._is_row,
+                          current=self._group.current, delay_us=self._group.delay_us, windows=whole.windows, label_changes={},
+                          features=[FeatureRequest("max", window, self._arrivals.place) for window in range(len(whole.windows))])
+        for start in range(0, self._events.n, BLOCK):
+            stop = min(start + BLOCK, self._events.n)
+            rows = start + np.flatnonzero(self._is_row[start:stop])
+            for place, valid in latest.advance(start, stop):
+                found[rows] |= (place > self._arrivals.place[rows]) & (valid if valid is not None else True)
+        return found
+
+    def _find_shared(self, start: int, stop: int) -> dict[str, Values]:
+        """Columns of the rows with a key that are computed again, as far as shared worlds hold them and are the cheaper ones."""
+        wanted = start + np.flatnonzero(self._again[start:stop] & (self._key[start:stop] >= 0))
+        if not len(wanted) or (self._shared is not None and not self._shared.holds):
+            return {}
+        rows, columns = self._ahead
+        if not len(rows) or not rows[0] <= wanted[0] <= wanted[-1] <= rows[-1]:
+            rows = self._next_rows(wanted)
+            columns = self._share(rows)
+            self._ahead = rows, columns
+        low, high = np.searchsorted(rows, (start, stop)).tolist()
+        return {name: values.slice(low, high) for name, values in columns.items()}
+
+    def _next_rows(self, wanted: Int64s) -> Int64s:
+        """The wanted rows and those after them, so many at once that the passed history is not walked for few of them."""
+        most = _BYTES // max(1, self._shared.row_bytes) if self._shared is not None else len(wanted)
+        rows = int(wanted[0]) + np.flatnonzero(self._again[wanted[0]:] & (self._key[wanted[0]:] >= 0))
+        return rows[:max(most, len(wanted))]
+
+    def _share(self, rows: Int64s) -> dict[str, Values]:
+        """What shared worlds hold of some rows; nothing where worlds of their own are smaller."""
+        low, high = self._spans(rows)
+        order = np.argsort(self._key[rows], kind="stable")
+        ends = np.flatnonzero(np.diff(self._key[rows][order], append=-1))
+        low, high, volume = low[order][np.concatenate([[0], ends[:-1] + 1])], high[order][ends], int((high - low + 1).sum())
+        if volume <= _WORTH * (int((high - low).sum()) + len(rows)) * int((high - low).max()).bit_length():
+            return {}
+        if self._shared is None:
+            whole = self._whole
+            self._shared = SharedWorlds(Walked(self._events.ts, self._key, self._arrivals.place, whole.is_event, self._group.current,
+                                               self._group.delay_us, whole.windows, whole.label_changes), whole.requests)
+        try:
+            return self._whole.named(self._shared.columns(rows, self._slots[_ranges(low, high)]), self._key[rows])
+        except SumOverflow as wrong:
+            raise self._whole.overflow(wrong) from wrong
 
     def _learns(self, rows: Int64s) -> Bools:
         """Did a label of the row's key change between its instant and its arrival?"""
@@ -107,13 +161,11 @@ class ArrivedColumns:
             yield wanted[at:end]
             at = end
 
-    def _worlds(self, rows: Int64s) -> dict[str, Values]:
-        """The columns of some rows (ascending), each from its own world."""
+    def _worlds(self, rows: Int64s, group: Group) -> dict[str, Values]:
+        """A group's columns of some rows (ascending), each from its own world."""
         low, high = self._spans(rows)
-        counts = high - low
-        world = np.repeat(np.arange(len(rows)), counts)
-        slots = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(low, counts)
-        seen = self._slots[slots]
+        world = np.repeat(np.arange(len(rows)), high - low)
+        seen = self._slots[_ranges(low, high)]
         visible = self._arrivals.place[seen] < self._arrivals.place[rows][world]
         position, world = np.concatenate([seen[visible], rows]), np.concatenate([world[visible], np.arange(len(rows))])
         order = np.argsort(position, kind="stable")
@@ -121,9 +173,9 @@ class ArrivedColumns:
         position, world = position[order], world[order]
         key = np.where(self._key[rows][world] < 0, -1, world).astype(np.int32)
         cut = np.minimum(self._arrivals.at[rows], self._asof)
-        events = _taken(self._events, self._group, position)
+        events = _taken(self._events, group, position)
         labels = {name: history.as_of(position, events.ts, cut[world]) for name, history in self._histories.items()}
-        columns = GroupColumns(events, self._group, self._place, (key, len(rows)), is_row, {**self._labels, **labels})
+        columns = GroupColumns(events, group, self._place, (key, len(rows)), is_row, {**self._labels, **labels})
         return columns.advance(0, len(position))
 
 
@@ -167,6 +219,13 @@ class _History:
 def _pair(owner: npt.NDArray[Any], part: Int64s, most: int) -> Int64s:
     """Two numbers as one that orders as they do; `part` is 0 … `most`."""
     found: Int64s = owner.astype(np.int64) * (most + 1) + part
+    return found
+
+
+def _ranges(low: Int64s, high: Int64s) -> Int64s:
+    """The numbers low … high − 1 of each pair, one after the other."""
+    counts = high - low
+    found: Int64s = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts - low, counts)
     return found
 
 

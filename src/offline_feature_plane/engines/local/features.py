@@ -100,7 +100,8 @@ def compute_features(events: Events, task: Task, positions: Int64s, labels: Mapp
             done = rows.stop
             if rows.stop > rows.start:
                 mine = positions[rows]
-                yield Chunk(start, stop, rows, mine, _complete(columns, events, task, mine, start, stop), hidden)
+                yield Chunk(start, stop, rows, mine, complete(spell_lists(columns, task.closure.groups), events, task, mine, start, stop),
+                            hidden)
 
 
 def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int], is_row: Bools,
@@ -141,9 +142,8 @@ def place_of(task: Task, source: str) -> int:
     return [one.name for one in task.closure.sources].index(source)
 
 
-def _complete(columns: dict[str, Values], events: Events, task: Task, positions: Int64s, start: int, stop: int) -> dict[str, Values]:
-    """Lists as texts, row features over the subject's fields, derived columns over these and all columns before them."""
-    columns = spell_lists(columns, task.closure.groups)
+def complete(columns: dict[str, Values], events: Events, task: Task, positions: Int64s, start: int, stop: int) -> dict[str, Values]:
+    """Row features over the subject's fields, derived columns over these and all columns before them."""
     at: slice | Int64s = slice(start, stop) if len(positions) == stop - start else positions
     for computed in (*task.closure.row_features, *task.closure.derived):
         names = computed.expression.names()

@@ -50,7 +50,7 @@ class GroupColumns:
     Raises:
         NumericOverflow: `where` leaves its type.
 
-    `hidden` is None: what arrived later is seen as well.
+    `hidden` is None: what arrived later is seen as well. `windows`, `requests` and `label_changes` are the group in the kernels' words.
     """
 
     def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
@@ -83,9 +83,9 @@ class GroupColumns:
         handles = {_handle(feature): _label_changes(labels[feature.aggregation.label_type], feature.aggregation.values)
                    for feature in group.features if feature.aggregation.label_type is not None}
         self._stand_ins = [self._stand_in(feature) for feature in group.features]
+        self.requests, self.label_changes, self.windows = requests, handles, [in_numbers(one, events) for one in windows]
         self._run = GroupRun(ts=events.ts, key=keys[0], n_keys=keys[1], is_event=is_event, is_row=is_row, current=group.current,
-                             delay_us=group.delay_us, windows=[in_numbers(one, events) for one in windows],
-                             label_changes=handles, features=requests)
+                             delay_us=group.delay_us, windows=self.windows, label_changes=handles, features=requests)
 
     def advance(self, start: int, stop: int) -> dict[str, Values]:
         """The group's columns, by name, for the rows of the next positions.
@@ -96,21 +96,26 @@ class GroupColumns:
         try:
             found = self._run.advance(start, stop)
         except SumOverflow as wrong:
-            raise self._overflow(wrong) from wrong
-        columns: dict[str, Values] = {}
+            raise self.overflow(wrong) from wrong
+        return self.named(dict(enumerate(found)), self._codes[start:stop][self._is_row[start:stop]])
+
+    def named(self, found: Mapping[int, tuple[npt.NDArray[Any], Bools | None]], codes: Codes) -> dict[str, Values]:
+        """Columns by name, from what was found for some requests (by their places) and rows (by the codes of their keys)."""
+        has_key, columns = codes >= 0, dict[str, Values]()
         for index, feature in enumerate(self._group.features):
             place = self._places[index]
+            if place not in found or self._evidence.get(index, place) not in found:
+                continue
             data, valid = found[place]
             if is_list(feature):
-                columns |= self._parts(feature, found[place:place + (feature.aggregation.most or 0)])
+                columns |= self._parts(feature, [found[place + number] for number in range(feature.aggregation.most or 0)])
                 if feature.empty is not None:
-                    empty = self._empty(valid, len(data), start, stop)
-                    columns[part_name(feature, EMPTY)] = Values(ColumnType("bool"), empty.astype(np.int64))
+                    columns[part_name(feature, EMPTY)] = Values(ColumnType("bool"), _unseen(valid, has_key).astype(np.int64))
                 continue
             values = Values(feature.type, data, valid, self._texts(feature))
             if feature.empty is not None and (valid is not None or self._widens(index)):
                 seen = found[self._evidence[index]][1] if index in self._evidence else valid
-                values = self._filled(values, self._empty(seen, len(data), start, stop), self._stand_ins[index])
+                values = self._filled(values, _unseen(seen, has_key), self._stand_ins[index])
             columns[feature.column] = values
         return columns
 
@@ -118,11 +123,6 @@ class GroupColumns:
         """The values of a list, a column for each place, until `lists.spell_lists` makes one of them."""
         argument = self._arguments[feature.aggregation.argument, feature.aggregation.condition]
         return {part_name(feature, place): replace(argument, data=data, valid=valid) for place, (data, valid) in enumerate(found)}
-
-    def _empty(self, seen: Bools | None, rows: int, start: int, stop: int) -> Bools:
-        """The rows of a key whose window gave nothing."""
-        unseen = np.zeros(rows, np.bool_) if seen is None else ~seen
-        return unseen & (self._codes[start:stop][self._is_row[start:stop]] >= 0)
 
     def _request(self, feature: Feature, windows: list[Window]) -> FeatureRequest:
         call, window = feature.aggregation, windows.index(feature.window)
@@ -163,7 +163,8 @@ class GroupColumns:
         stand_in = self._stand_ins[place]
         return isinstance(stand_in, tuple) and stand_in[1] is not None
 
-    def _overflow(self, wrong: SumOverflow) -> NumericOverflow:
+    def overflow(self, wrong: SumOverflow) -> NumericOverflow:
+        """What a sum beyond its limit means."""
         feature = self._group.features[bisect_right(self._places, wrong.feature) - 1]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
         call = feature.aggregation.text
@@ -171,6 +172,11 @@ class GroupColumns:
         return NumericOverflow(f"{feature.column}: {call} {said}.", fix="Use a shorter window, a smaller scale, or mean.",
                                path=feature.column)
 
+
+
+def _unseen(seen: Bools | None, has_key: Bools) -> Bools:
+    """The rows with a key whose window gave nothing."""
+    return np.zeros(len(has_key), np.bool_) if seen is None else has_key & ~seen
 
 def in_numbers(window: Window, events: Events) -> kinds.Window:
     """A window as the kernels know it: zones become instants."""

@@ -58,41 +58,38 @@ def fill(values: Values, empty: Bools, stand_in: tuple[int, pa.Array | None]) ->
 
 
 def _spelled(parts: Sequence[Values]) -> Values:
-    """Each row's values, up to the first null, as one text; null where there are none. Every value and every list is spelled once."""
-    rows, kind = len(parts[0].data), parts[0].type
-    known = np.array([np.ones(rows, np.bool_) if part.valid is None else part.valid for part in parts])
-    data = np.array([part.data for part in parts])
-    codes, values = _encode((data + 0.0 if kind.kind == "float64" else data)[known])  # −0.0 becomes 0.0
-    held = np.full(known.shape, -1, np.int32)
-    held[known] = codes
+    """Each row's values, up to the first null, as one text; null where there are none. Every list is joined once."""
+    rows = len(parts[0].data)
     lists = np.zeros(rows, np.int32)
-    for place in held:
-        lists, found = _encode(lists.astype(np.int64) << 32 | (place.astype(np.int64) + 1))
-    row = np.empty(len(found), np.int64)
+    for part in parts:
+        data = part.data if part.valid is None else np.where(part.valid, part.data, 0)
+        known = np.ones(rows, np.bool_) if part.valid is None else part.valid
+        codes, _ = _encode(data.view(np.int64) if data.dtype == np.float64 else data)
+        lists, _ = _encode(lists.astype(np.int64) << 32 | (codes.astype(np.int64) << 1 | known))
+    lists, count = _encode(lists)
+    row = np.empty(count, np.int64)
     row[lists[::-1]] = np.arange(rows - 1, -1, -1)
-    texts = _joined(held[:, row].T, _items(values, kind, parts[0].dictionary))
+    texts = _joined(parts, row)
     order = as_numpy(pc.sort_indices(texts), np.uint64).view(np.int64)
-    rank = np.empty(len(texts), np.int32)
-    rank[order] = np.arange(len(texts), dtype=np.int32)
+    rank = np.empty(count, np.int32)
+    rank[order] = np.arange(count, dtype=np.int32)
     return Values(ColumnType("string"), rank[lists], parts[0].valid, texts.take(as_arrow(order)))
 
 
-def _encode(numbers: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], pa.Array]:
-    """Codes in the order of first occurrence, and what they stand for."""
+def _encode(numbers: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], int]:
+    """Codes in the order of first occurrence, and how many there are."""
     found = pa.array(numbers).dictionary_encode()
-    return as_numpy(found.indices, np.int32), found.dictionary
+    return as_numpy(found.indices, np.int32), len(found.dictionary)
 
 
-def _items(values: pa.Array, kind: ColumnType, dictionary: pa.Array | None) -> pa.Array:
-    """How a list spells each of some values; texts are places in a dictionary."""
-    if kind.kind == "string" and dictionary is not None:
-        values = dictionary.take(values)
-    return pa.array([item_text(value, kind) for value in values.to_pylist()], pa.string())
-
-
-def _joined(places: npt.NDArray[np.int32], items: pa.Array) -> pa.Array:
-    """A text for each line of places among the items, −1 being none."""
-    inside = places >= 0
-    ends = np.concatenate([[0], np.cumsum(np.count_nonzero(inside, axis=1))]).astype(np.int32)
-    lists = pa.ListArray.from_arrays(pa.array(ends), items.take(pa.array(places[inside])))
-    return pc.binary_join_element_wise("[", pc.binary_join(lists, ","), "]", "")
+def _joined(parts: Sequence[Values], rows: npt.NDArray[np.int64]) -> pa.Array:
+    """The lists of some rows as texts, as `list_text` spells them; every value is spelled once."""
+    known = [np.ones(len(rows), np.bool_) if part.valid is None else part.valid[rows] for part in parts]
+    values = pa.array(np.concatenate([part.data[rows] for part in parts]), mask=~np.concatenate(known)).dictionary_encode()
+    kind, texts = parts[0].type, parts[0].dictionary
+    distinct = values.dictionary if texts is None else texts.take(values.dictionary)
+    items = pa.array([item_text(value, kind) for value in distinct.to_pylist()], pa.string()).take(values.indices)
+    first, *others = (items.slice(place * len(rows), len(rows)) for place in range(len(parts)))
+    # Arrow leaves out a row of nothing but nulls.
+    inside = pc.binary_join_element_wise(first.fill_null(""), *others, ",", null_handling="skip")
+    return pc.binary_join_element_wise("[", inside, "]", "")

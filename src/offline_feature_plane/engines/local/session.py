@@ -113,6 +113,9 @@ class LocalSession:
                     yield batch
                     self._tell("rows", done, wanted)
 
+    def leaves(self) -> None:
+        """Whoever takes the rows digests them."""
+
     def rows_with_hidden_events(self) -> int:
         """Of the rows that were given so far, how many have an event in a window that arrived after them."""
         return self._hidden

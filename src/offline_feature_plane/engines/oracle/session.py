@@ -129,6 +129,9 @@ class OracleSession:
             arrays = [arrow_values([row[column.name] for row in part], column.type) for column in columns]
             yield pa.RecordBatch.from_arrays(arrays, schema=arrow_schema(columns))
 
+    def leaves(self) -> None:
+        """Whoever takes the rows digests them."""
+
     def execution(self) -> dict[str, Any]:
         """There is one way."""
         return {"way": "memory"}

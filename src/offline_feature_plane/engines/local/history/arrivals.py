@@ -32,6 +32,7 @@ class ArrivalColumns:
 
     def __init__(self, place: Place, topics: Mapping[str, int], most: int) -> None:
         self._topics = topics
+        self._counted: set[int] = set()  # topics whose ids are integers, and are ordered as such
         self._at, self._place, self._topic, self._partition, self._offset = (
             place.numbers(name, np.int64, most) for name in ("arrival", "place", "topic", "partition", "offset"))
 
@@ -42,6 +43,7 @@ class ArrivalColumns:
 
     def append(self, pieces: Pieces, kept: npt.NDArray[np.bool_] | None) -> None:
         """Add those of the next events. Raises StorageIoFailure."""
+        self._counted.update(self._topics[one.topic] for one in pieces.loaded if isinstance(one.ids, np.ndarray))
         columns: dict[Numbers, list[npt.NDArray[Any] | None]] = {
             self._at: [one.arrival for one in pieces.loaded],
             self._topic: [np.full(one.n, self._topics[one.topic], np.int64) for one in pieces.loaded],
@@ -56,7 +58,8 @@ class ArrivalColumns:
         n = self._at.n
 
         def ties(rows: Int64s) -> list[Int64s]:
-            return [*(column.read(0, n)[rows] for column in (self._topic, self._partition, self._offset)), _id_ranks(ids, rows, n)]
+            topic, partition, offset = (column.read(0, n)[rows] for column in (self._topic, self._partition, self._offset))
+            return [topic, partition, offset, _id_ranks(ids, rows, n, np.isin(topic, list(self._counted)))]
 
         self._place.append(inverse(total_order(self._at.read(0, n), ties), n))
 
@@ -65,8 +68,11 @@ class ArrivalColumns:
         return Arrivals(self._at.read(start, stop), self._place.read(start, stop))
 
 
-def _id_ranks(ids: Ids, rows: Int64s, n: int) -> Int64s:
-    """Numbers that order as the ids of some events do; every part of the file is read once."""
+def _id_ranks(ids: Ids, rows: Int64s, n: int, counted: npt.NDArray[np.bool_]) -> Int64s:
+    """Numbers that order as the ids of some events do among those of one topic; every part of the file is read once.
+
+    Where `counted`, ids are integers, though they may be written as texts beside the ids of other topics.
+    """
     order = np.argsort(rows, kind="stable")
     wanted = rows[order]
     chunks = []
@@ -76,5 +82,10 @@ def _id_ranks(ids: Ids, rows: Int64s, n: int) -> Int64s:
             chunks += ids.slice(start, min(_PIECE, n - start)).take(as_arrow(wanted[low:high] - start)).chunks
     taken = pa.chunked_array(chunks)
     found = np.empty(len(rows), np.int64)
-    found[order] = taken.to_numpy() if pa.types.is_integer(taken.type) else ranks(taken)
+    if pa.types.is_integer(taken.type):
+        found[order] = taken.to_numpy()
+        return found
+    numbers, texts = np.flatnonzero(counted[order]), np.flatnonzero(~counted[order])
+    found[order[numbers]] = taken.take(as_arrow(numbers)).cast(pa.int64()).to_numpy()
+    found[order[texts]] = ranks(taken.take(as_arrow(texts)))
     return found

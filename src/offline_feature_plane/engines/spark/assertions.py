@@ -1,0 +1,166 @@
+"""Labels in tasks: assertions read file by file, and every event's assertions resolved (`decisions.md` D22)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.resolution import SOURCES, find_rule
+from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
+from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_steps
+from offline_feature_plane.engines.local.labels import ResolvedType
+from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
+from offline_feature_plane.ports.inputs import LabelTable
+
+_ROWS = 1 << 16
+
+ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
+                     ("source", "int"), ("aid", "string"), ("sup", "string"))
+# Of every event with a label one row, `kept` null: what holds at the as-of, and the steps on the way there; and one row for each of its
+# assertions that count, numbered by `kept` in the order of the slice.
+RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
+                   ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
+                   ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"))
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A label table and the type of the event ids."""
+
+    table: LabelTable
+    id_type: ColumnType
+
+
+@dataclass(frozen=True)
+class Resolving:
+    """How a type's assertions are resolved; `stepped`: its steps are wanted too."""
+
+    label_type: str
+    rule: str
+    asof_us: int
+    id_type: ColumnType
+    stepped: bool
+
+
+def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Each row of `batches` names a file of the table. Instants that the table does not say are null; `arow` numbers the assertions."""
+    table = timeline.table
+    starts = np.cumsum([0, *(file.rows for file in table.files)]).tolist()
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            found = read_assertions(replace(table, files=(table.files[number],)), timeline.id_type)
+            values = np.array([*found.values, ""], object)
+            for start in range(0, found.n, _ROWS):
+                rows = slice(start, min(start + _ROWS, found.n))
+                subjects = found.subjects[rows] if isinstance(found.subjects, np.ndarray) else found.subjects[rows.start:rows.stop]
+                effective = found.effective if found.observed is not None else found.event_time
+                yield make_batch(ASSERTIONS, rows.stop - rows.start, {
+                    "num" if isinstance(subjects, np.ndarray) else "id": subjects,
+                    "arow": np.arange(rows.start, rows.stop) + starts[number], "value": values[found.value[rows]].tolist(),
+                    "observed": None if found.observed is None else found.observed[rows],
+                    "effective": None if effective is None else effective[rows], "source": found.source[rows].astype(np.int32),
+                    "aid": None if found.ids is None else found.ids[rows.start:rows.stop],
+                    "sup": None if found.supersedes is None else found.supersedes[rows.start:rows.stop]})
+
+
+def resolve(how: Resolving, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Eligible assertions with `pos`, `ts`, `entry` of their event, sorted by `pos`, as rows of RESOLVED."""
+    held: list[pa.RecordBatch] = []
+    count, most = 0, _ROWS
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        if count < most:
+            continue
+        table = pa.Table.from_batches(held)
+        position = numbers(table["pos"])[0]
+        cut = int(np.searchsorted(position, position[-1]))
+        if cut:
+            yield from _resolve(how, table.slice(0, cut))
+            held, count = table.slice(cut).to_batches(), len(table) - cut
+        most = max(_ROWS, 2 * count)  # of one event: it is not looked at again before it has doubled
+    if count:
+        yield from _resolve(how, pa.Table.from_batches(held))
+
+
+def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
+    places, position = np.unique(numbers(table["pos"])[0], return_inverse=True)
+    n = len(places)
+    first = np.searchsorted(numbers(table["pos"])[0], places)
+    found = Eligible(np.arange(len(table), dtype=np.int64), position.astype(np.int64), *(numbers(table[name])[0] for name in (
+        "observed", "effective", "entry")))
+    ids = whole(table["num" if how.id_type.is_integer else "id"])
+    values = texts_of([table["value"]])[0]
+    told = () if values.dictionary is None else tuple(values.dictionary.to_pylist())
+    large = {name: whole(table[name]).cast(pa.large_string()) for name in ("aid", "sup")}
+    subjects = numbers(ids)[0] if how.id_type.is_integer else ids.cast(pa.large_string())
+    columns = AssertionColumns(len(table), subjects, values.data.astype(np.int32), told, found.observed, found.effective, None,
+                               numbers(table["source"], np.int32)[0].astype(np.int8),
+                               *(None if one.null_count == len(one) else one for one in large.values()))
+    kept = keep_in_order(found, columns, n)
+    steps = resolve_steps(how.label_type, kept, columns, find_rule(how.rule), how.asof_us)
+    names = np.array(SOURCES, object)
+    yield make_batch(RESOLVED, len(kept.row), {
+        "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
+        "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
+        "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
+        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - numbers(table["ts"])[0][first][kept.position]})
+    yield _final(how, steps, places, told, large["aid"])
+
+
+def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
+    """One row for each event that has steps."""
+    last = np.ones(len(steps.position), np.bool_)
+    last[:-1] = steps.position[1:] != steps.position[:-1]
+    final = steps.take(last)
+    columns: dict[str, Any] = {
+        "pos": places[final.position], "status": final.status.astype(np.int32), "value": _told(told, final.value),
+        "observed": final.observed, "aid": ids.take(pa.array(final.assertion, mask=final.assertion < 0))}
+    if how.stepped:
+        offsets = pa.array(np.concatenate([[0], np.flatnonzero(last) + 1]), pa.int32())
+        lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value)}
+        columns |= {name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}
+    return make_batch(RESOLVED, len(final.position), columns)
+
+
+def _told(texts: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
+    """Codes as their texts, null below 0."""
+    return pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
+
+
+def resolved_from(table: pa.Table, label_type: str, number: int, *, stepped: bool) -> ResolvedType:
+    """One label type of events that travelled with what `resolve` said of them, in the columns of `carried`."""
+    n = len(table)
+    prefix = f"l{number}_"
+    values = texts_of([table[f"{prefix}value"]])[0]
+    dictionary = pa.array([], pa.string()) if values.dictionary is None else values.dictionary
+    changes = None
+    status = numbers(table[f"{prefix}status"], np.int32)[0].astype(np.int8)
+    if stepped:
+        at = whole(table[f"{prefix}at"])
+        counts = pc.list_value_length(at).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        step_values = texts_of([pa.chunked_array([whole(table[f"{prefix}step_values"]).flatten()])])[0]
+        changes = Steps(np.repeat(np.arange(n), counts), numbers(at.flatten())[0],
+                        numbers(whole(table[f"{prefix}statuses"]).flatten(), np.int32)[0].astype(np.int8),
+                        step_values.data.astype(np.int32), np.zeros(int(counts.sum()), np.int64), np.full(int(counts.sum()), -1, np.int32))
+        dictionary = pa.array([], pa.string()) if step_values.dictionary is None else step_values.dictionary
+        return ResolvedType(label_type, status, np.full(n, -1, np.int32), dictionary, np.zeros(n, np.int64), np.full(n, -1, np.int32),
+                            pa.array([], pa.large_string()), changes)
+    ids = whole(table[f"{prefix}aid"])
+    known = ids.is_valid().to_numpy(zero_copy_only=False)
+    return ResolvedType(label_type, status, values.data.astype(np.int32), dictionary, numbers(table[f"{prefix}observed"])[0],
+                        np.where(known, np.arange(n), -1).astype(np.int32), ids.cast(pa.large_string()), None)
+
+
+def carried(number: int, *, stepped: bool) -> Shape:
+    """The columns in which events carry a label type: what holds at the as-of, or the steps."""
+    held = (("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>")) if stepped else (
+        ("status", "int"), ("value", "string"), ("observed", "long"), ("aid", "string"))
+    return tuple((f"l{number}_{name}", kind) for name, kind in held)

@@ -1,0 +1,95 @@
+"""Selection in tasks: `engines.local.selection.select_rows` over parts of the total order, counted in notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.history.places import Memory
+from offline_feature_plane.engines.local.history.rows import KeptRows
+from offline_feature_plane.engines.local.labels import ResolvedType
+from offline_feature_plane.engines.local.selection import select_rows
+from offline_feature_plane.engines.spark.assertions import resolved_from
+from offline_feature_plane.engines.spark.remote import told
+from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, read_events
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.ports import ReplayFacts
+
+# What selection says of an event: its number among the rows of its part (null: it is none), the part, target, split, marks, weight.
+CHOSEN: Shape = (("rank", "long"), ("part_", "int"), ("target", "int"), ("split", "int"), ("mature", "boolean"), ("cold", "boolean"),
+                 ("weight", "double"))
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """The task, with the first instant of each source as its history's start where none is declared; label types by their place."""
+
+    task: Task
+    types: tuple[str, ...]
+    id_type: ColumnType
+    carried: Shape
+    rows: int
+
+
+def choice_shape(how: Choosing) -> Shape:
+    """The columns of `choose`."""
+    return (*how.carried, *CHOSEN, *NOTE)
+
+
+def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Events of one part in the total order (`part_` is its number), with what becomes of them; then a note with the counts."""
+    task = how.task
+    shape = choice_shape(how)
+    names = {name for expression in (task.where,) if expression is not None for name in expression.names()}
+    names |= {task.sampling.by} if task.sampling is not None and task.sampling.by is not None else set()
+    wanted = {key: column for key, column in field_columns(task.closure).items() if key[0] == task.subject and key[1] in names}
+    rank, counted, part = 0, [], None
+    try:
+        for table in gather(batches, how.rows):
+            part, n = table["part_"][0].as_py(), len(table)
+            events = read_events(table, wanted, task, how.id_type)
+            labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
+            kept = KeptRows(Memory(), n)
+            counted.append(asdict(select_rows(events, task, partial(_of_one_block, labels),
+                                              ReplayFacts(n, n, {}, "", None, None, how.id_type), kept, block=n)))
+            selected = kept.within(0, n)
+            at, rows = selected.positions, selected.n
+            is_row = np.zeros(n, np.bool_)
+            is_row[at] = True
+
+            def spread(values: Any, kind: Any, at: Any = at, n: int = n, is_row: Any = is_row) -> pa.Array:
+                found = np.zeros(n, kind)
+                found[at] = values
+                return pa.array(found, mask=~is_row)
+            made = {"rank": spread(np.arange(rank, rank + rows), np.int64), "part_": part, "target": spread(selected.target, np.int32),
+                    "split": spread(selected.split, np.int32), "mature": spread(selected.mature, np.bool_),
+                    "cold": spread(selected.cold, np.bool_),
+                    "weight": None if selected.weight is None else spread(selected.weight, np.float64)}
+            rank += rows
+            yield make_batch(shape, n, {**{name: table[name] for name, _ in how.carried}, **made})
+    except OfsError as wrong:
+        yield make_batch(shape, 1, {"note": json.dumps({"part": part, "refused": told(wrong)})})
+        return
+    if part is not None:
+        yield make_batch(shape, 1, {"note": json.dumps({"part": part, "rows": rank, "counted": summed(counted), "refused": None})})
+
+
+def _of_one_block(labels: Mapping[str, ResolvedType], _start: int, _stop: int) -> Mapping[str, ResolvedType]:
+    return labels
+
+
+def summed(counted: list[dict[str, Any]]) -> dict[str, Any]:
+    """Facts added up, whatever their depth."""
+    found: dict[str, Any] = {}
+    for facts in counted:
+        for name, value in facts.items():
+            found[name] = summed([found.get(name, {}), value]) if isinstance(value, dict) else found.get(name, 0) + value
+    return found

@@ -1,0 +1,115 @@
+"""Spark and the other engines, one meaning: the same facts, rows and leaf digests, bit for bit (R10)."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from test_oracle import GOLDEN, world_of
+from two_engines import tell
+from whole_worlds import build
+from whole_worlds import draw_world as draw_whole_world
+
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.oracle import OracleEngine
+from offline_feature_plane.testing.drawing import draw_late_world, draw_world
+from offline_feature_plane.testing.worlds import INT, TEXT, Labels, Table, World
+
+
+def hold_together(world, engine, *, judge=None):
+    """Spark says of a world what the local engine says of it, leaf digests included; and what the oracle says, if it is asked."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        events, labels = world.write(folder)
+        expected, found = (tell(one, world.task, events, labels, folder) for one in (judge or LocalEngine(), engine))
+    for part in expected | found:
+        assert found.get(part) == expected.get(part), part
+
+
+def golden_world(path):
+    """A golden world as files."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    events, assertions, task = world_of(document)
+    ids = TEXT if any(isinstance(one.event_id, str) for one in events) else INT
+    tables = []
+    for source in task.closure.sources:
+        rows = tuple({"event_id": one.event_id, "at": one.ts_us, **one.values} for one in events if one.source == source.name)
+        kinds = {field.name: field.type for field in source.fields}
+        if rows:
+            tables.append(Table(source.event_types[0], "parquet", {"event_id": ids, "at": TIME, **kinds}, rows, ids))
+    kinds = {"event": INT, "value": TEXT, "observed": TIME, "effective": TIME, "source": TEXT, "id": TEXT, "supersedes": TEXT}
+    labels = [Labels(name, Table(name, "parquet", kinds, tuple(
+        {"event": one.subject, "value": one.value, "observed": one.observed_us, "effective": one.effective_us, "source": one.source,
+         "id": one.assertion_id, "supersedes": one.supersedes} for one in assertions if one.label_type == name)))
+        for name in task.labels.types]
+    return World(task, tuple(tables), tuple(labels))
+
+
+TIME = ColumnType("timestamp")
+
+
+@pytest.mark.parametrize("seed", [8])
+def test_spark_is_the_local_engine(engine, seed):
+    """Parts, slabs and shuffles of Spark are not to be seen in anything that is said of a world: tables, archives, labels, repeats."""
+    hold_together(draw_world(seed), engine)
+
+
+def test_spark_is_the_oracle(engine):
+    """And what is said is what the naive reading of the laws gives."""
+    hold_together(draw_world(2), engine, judge=OracleEngine())
+
+
+def test_rows_see_what_had_arrived(engine):
+    """Under `visibility: arrival` too, with the count of rows that have hidden events."""
+    hold_together(draw_late_world(5), engine)
+
+
+def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
+    """The same documents with `engine: {name: spark}` give the same dataset id and content digest, through the whole corridor."""
+    world = draw_whole_world(4)
+    here = build(world.write(tmp_path / "local"))
+    there = build(world.write(tmp_path / "spark"), **{"engine.name": "spark", "spark": spark})
+    assert there.manifest.core == here.manifest.core
+    assert there.manifest.evidence.model_dump_json().count("pyspark") == 1
+
+
+@pytest.mark.long
+def test_a_cluster_of_two_workers(cluster, tmp_path):
+    """A master that settings name is used from the command line, and what two worker processes compute is the same dataset."""
+    world = draw_whole_world(7)
+    here = build(world.write(tmp_path / "local"))
+    path = world.write(tmp_path / "cluster")
+    document = yaml.safe_load(path.read_text())
+    document["engine"] = {"name": "spark", "master": cluster.master,
+                          "conf": {"spark.executor.memory": "512m", "spark.cores.max": "2",
+                                   "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}}
+    path.write_text(yaml.safe_dump(document))
+    done = subprocess.run([sys.executable, "-m", "offline_feature_plane", "build", path.parent / "intent.yaml", "--json"], check=False,
+                          cwd=path.parent, env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert yaml.safe_load(done.stdout)["content_digest"] == here.manifest.core.content_digest
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_worlds(engine, path):
+    """Every world whose values were derived by hand."""
+    hold_together(golden_world(path), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5_000, 5_200))
+def test_spark_is_the_local_engine_at_length(engine, seed):
+    """Two hundred other worlds."""
+    hold_together(draw_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5_000, 5_050))
+def test_rows_see_what_had_arrived_at_length(engine, seed):
+    """Fifty other worlds of late events."""
+    hold_together(draw_late_world(seed), engine)
