@@ -68,7 +68,8 @@ def parse_aggregation(text: str, scope: Mapping[str, ColumnType] | None = None) 
         return Aggregation(kind.name, label_type=arguments[0], values=tuple(sorted(arguments[1:])), of_resolved=option is not None,
                            version=kind.version)
     if len(arguments) not in {"none": (0,), "optional": (0, 1), "field": (1,)}[kind.argument]:
-        raise AggregationUnsupported(f"{_said(text)} has {len(arguments)} arguments.", fix=f"Write {_form(kind)}.")
+        found = "names no field" if kind.argument == "field" and not arguments else f"has {len(arguments)} arguments"
+        raise AggregationUnsupported(f"{_said(text)} {found}.", fix=f"Write {_form(kind)}.")
     return Aggregation(kind.name, arguments[0] if arguments else None, version=kind.version, condition=condition, share=share,
                        half_life_us=half_life_us, most=most)
 
@@ -132,7 +133,7 @@ def _most(kind: AggregationKind, inside: str, whole: str) -> tuple[str, int]:
     """What stands before the number of values, and the number."""
     first, _, text = inside.rpartition(",")
     if not _MOST.fullmatch(text.strip()) or int(text) > MOST_VALUES:
-        raise AggregationUnsupported(f"{_said(whole)} needs a number from 1 to {MOST_VALUES}.", fix=f"Write {_form(kind)}.")
+        raise AggregationUnsupported(f"{_said(whole)} needs a whole number from 1 to {MOST_VALUES}.", fix=f"Write {_form(kind)}.")
     return first, int(text)
 
 

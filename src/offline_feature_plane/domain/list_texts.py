@@ -15,7 +15,7 @@ __all__ = ["item_text", "list_text"]
 def list_text(values: Sequence[Any], kind: ColumnType) -> str:
     r"""The values as JSON without spaces, one text for each list of a type.
 
-    Numbers and booleans stand bare, all else quoted: texts, instants, and decimals with all their digits.
+    Integers, floats and booleans stand bare, all else quoted: texts, instants, and decimals with all their digits.
 
     >>> list_text(["a", 'é"'], ColumnType("string")), list_text([-150, 0], ColumnType("decimal", 12, 2))
     ('["a","é\\""]', '["-1.50","0.00"]')

@@ -43,7 +43,8 @@ class Mode(AggregationKind):
 class TopK(AggregationKind):
     """`top_k(x, k)` is a JSON list of the k most frequent non-null values of x, as a text; of equally frequent ones the last seen first.
 
-    k is at most 20. There are fewer where the window has fewer different values.
+    k is at most 20. There are fewer where the window has fewer different values. Integers, floats and booleans stand bare; decimals with
+    all their digits, instants and texts are quoted: `["10.00","7.25"]`.
     """
 
     name, takes, spells_values, gives = "top_k", "most", True, ColumnType("string")

@@ -53,12 +53,16 @@ class SumIf(Sum):
     null_rule = "Null values are ignored, as are events whose condition is false or unknown."
 
 
+#: What to do about a sum or a slope that no float64 holds.
+BEYOND_FLOATS = "Leave values of that size out by the group's `where`, or use mean or median, which never leave float64."
+
+
 def rounded(total: Fraction, window: WindowContents) -> float:
     """The nearest float64. Raises NumericOverflow: it is beyond all of them."""
     try:
         return float(total)
     except OverflowError:
-        raise NumericOverflow(f"{window.call.text} is beyond float64.", fix="Use a shorter window, or mean.") from None
+        raise NumericOverflow(f"{window.call.text} is beyond float64.", fix=BEYOND_FLOATS) from None
 
 
 @register

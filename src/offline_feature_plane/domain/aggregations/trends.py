@@ -13,7 +13,10 @@ from offline_feature_plane.domain.instants import US_PER_DAY
 
 @register
 class Trend(Summing):
-    """`trend(x)` is the slope, per day, of the least-squares line through the non-null values at their instants."""
+    """`trend(x)` is the slope, per day, of the least-squares line through the non-null values at their instants.
+
+    A day is 86,400 s. A slope beyond float64: NUMERIC_OVERFLOW.
+    """
 
     name, gives = "trend", FLOAT64
     null_rule = "Null values are ignored; null for fewer than two different instants."
@@ -34,7 +37,8 @@ class Trend(Summing):
 class Ewma(Summing):
     """`ewma(x, half_life: h)` is the mean of the non-null values, an event h older than another weighing half as much.
 
-    What is 64 half-lives older than the latest value, or more, has no weight.
+    h is from 1s to 1000d. Ages count from the latest value, so nothing changes while no event comes. What is 64 half-lives older than that
+    value, or more, has no weight. Weights are integers, the same on every machine, off from 2^(−age ÷ h) at the tenth digit.
     """
 
     name, takes, gives = "ewma", "half_life", FLOAT64

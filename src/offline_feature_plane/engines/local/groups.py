@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.aggregations import aggregation_kind
+from offline_feature_plane.domain.aggregations.summing import BEYOND_FLOATS
 from offline_feature_plane.domain.closure import Feature, Group, Window
 from offline_feature_plane.domain.columns import MAX_DECIMAL_DIGITS, ColumnType
 from offline_feature_plane.domain.expressions import Expression
@@ -168,15 +169,16 @@ class GroupColumns:
         feature = self._group.features[bisect_right(self._places, wrong.feature) - 1]
         digits = "18 digits" if feature.type.kind == "decimal" else "int64"
         call = feature.aggregation.text
-        said = "is beyond float64" if feature.type.kind == "float64" else f"is {wrong.total}, which exceeds {digits}"
-        return NumericOverflow(f"{feature.column}: {call} {said}.", fix="Use a shorter window, a smaller scale, or mean.",
-                               path=feature.column)
-
+        if feature.type.kind == "float64":
+            return NumericOverflow(f"{feature.column}: {call} is beyond float64.", fix=BEYOND_FLOATS, path=feature.column)
+        return NumericOverflow(f"{feature.column}: {call} is {wrong.total}, which exceeds {digits}.",
+                               fix="Use a shorter window, a smaller scale, or mean.", path=feature.column)
 
 
 def _unseen(seen: Bools | None, has_key: Bools) -> Bools:
     """The rows with a key whose window gave nothing."""
     return np.zeros(len(has_key), np.bool_) if seen is None else has_key & ~seen
+
 
 def in_numbers(window: Window, events: Events) -> kinds.Window:
     """A window as the kernels know it: zones become instants."""
