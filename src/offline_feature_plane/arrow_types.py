@@ -84,8 +84,12 @@ def settled_schema(columns: Sequence[Column]) -> pa.Schema:
 
 def settled_decimals(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Scaled integers as a decimal64 array, without a copy; arguments as `decimal_array`."""
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(settled_type(kind), len(scaled), [bitmap, pa.py_buffer(scaled)])
+    return pa.Array.from_buffers(settled_type(kind), len(scaled), [bitmap(valid), pa.py_buffer(scaled)])
+
+
+def bitmap(valid: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    """What an Arrow array keeps of where it is not null; None if it is nowhere."""
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
@@ -99,8 +103,7 @@ def decimal_array(scaled: npt.NDArray[np.int64], kind: ColumnType, valid: npt.ND
     words = np.empty((len(scaled), 2), dtype=np.int64)
     words[:, 0] = scaled
     words[:, 1] = scaled >> 63
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
-    return pa.Array.from_buffers(pa.decimal128(kind.precision, kind.scale), len(scaled), [bitmap, pa.py_buffer(words)])
+    return pa.Array.from_buffers(pa.decimal128(kind.precision, kind.scale), len(scaled), [bitmap(valid), pa.py_buffer(words)])
 
 
 def scaled_integers(decimals: pa.Array) -> npt.NDArray[np.int64]:

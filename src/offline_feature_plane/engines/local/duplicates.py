@@ -122,8 +122,9 @@ def _equal(values: pa.Array | list[Any], firsts: Rows, others: Rows) -> npt.NDAr
             return as_numpy(both.cast(pa.uint8()), np.uint8).view(np.bool_)
         values = values.to_pylist()
     pairs = zip(firsts.tolist(), others.tolist(), strict=True)
-    return np.fromiter((_alike(values[one], values[other]) for one, other in pairs), np.bool_, len(firsts))
+    return np.fromiter((are_alike(values[one], values[other]) for one, other in pairs), np.bool_, len(firsts))
 
 
-def _alike(one: Any, other: Any) -> bool:
+def are_alike(one: Any, other: Any) -> bool:
+    """Are two values of a column the same, as Python has them?"""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)  # in Python 1 == True

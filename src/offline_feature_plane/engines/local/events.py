@@ -1,6 +1,6 @@
 """Events as columns in the total order: what reading hands to labels, selection and features.
 
-A `History` is all admitted events of a build, in memory (`Events`) or in files (`spilled.events.EventFiles`); a window of it is `Events`.
+A `History` is all admitted events of a build, in memory (`Events`) or in files (`history.events.StoredEvents`); a window of it is `Events`.
 """
 
 from __future__ import annotations

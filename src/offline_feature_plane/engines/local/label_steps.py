@@ -75,6 +75,12 @@ class Steps:
         """Some of them, chosen by a slice, a mask or by places."""
         return Steps(*(getattr(self, name)[places] for name in _STEP))
 
+    def are_last(self) -> npt.NDArray[np.bool_]:
+        """Which of them is the last one of its event, as a mask."""
+        last = np.ones(len(self.position), np.bool_)
+        last[:-1] = self.position[1:] != self.position[:-1]
+        return last
+
 
 def joined_steps(parts: Sequence[Steps]) -> Steps:
     """Steps of events that follow each other, as one."""

@@ -245,8 +245,7 @@ def _count_distinct(ordered: Int64s) -> int:
 def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int, *,
                   stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
     steps = resolve_steps(label_type, kept, columns, rule, asof_us)
-    last = np.ones(len(steps.position), np.bool_)
-    last[:-1] = steps.position[1:] != steps.position[:-1]
+    last = steps.are_last()
     ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
     status, value = steps.status[last], steps.value[last]
     counts = np.bincount(value + 1, minlength=len(columns.values) + 1)

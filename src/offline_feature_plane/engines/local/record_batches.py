@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_type, settled_decimals
+from offline_feature_plane.arrow_types import arrow_type, bitmap, settled_decimals
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.domain.sampling import unit_text
@@ -104,8 +104,7 @@ def _spread(texts: pa.Array, there: Bools) -> pa.Array:
     lengths = np.zeros(len(there) + 1, np.int32)
     if len(texts):
         lengths[1:][there] = np.diff(np.frombuffer(offsets, np.int32)[:len(texts) + 1])
-    bitmap = pa.py_buffer(np.packbits(there, bitorder="little"))
-    return pa.Array.from_buffers(pa.string(), len(there), [bitmap, pa.py_buffer(np.cumsum(lengths, dtype=np.int32)), characters])
+    return pa.Array.from_buffers(pa.string(), len(there), [bitmap(there), pa.py_buffer(np.cumsum(lengths, dtype=np.int32)), characters])
 
 
 class _Tokens:
@@ -162,6 +161,5 @@ def _rows(joined: bytes) -> npt.NDArray[np.uint8]:
 def _fixed_texts(characters: npt.NDArray[np.uint8], valid: Bools | None) -> pa.Array:
     """Texts of equal length from their characters."""
     offsets = np.arange(len(characters) + 1, dtype=np.int32) * np.int32(_TOKEN)
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
+    buffers = [bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(characters))]
     return pa.Array.from_buffers(pa.string(), len(characters), buffers)

@@ -6,10 +6,10 @@ Events are kept in memory if they fit within the limit, else in files: then rows
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -29,14 +29,12 @@ from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_l
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
-from offline_feature_plane.errors import EngineFailed
+from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["LocalSession", "open_session"]
 
-Progress = Callable[[str, int, int], None]
-Value = TypeVar("Value")
 
 
 @contextmanager
@@ -54,7 +52,7 @@ class LocalSession:
     def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, work: Path, limit: int, threads: int,
                  progress: Progress | None, sizes: Sizes | None, until_end: ExitStack) -> None:
         self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
-        self._progress, self._sizes, self._until_end = progress, sizes, until_end
+        self._tell, self._sizes, self._until_end = progress or unheard, sizes, until_end
         self._place: Place = Memory()
         self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
@@ -79,17 +77,17 @@ class LocalSession:
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them. Raises as `resolve_labels`."""
-        self._resolved = resolve_labels(self._connection, inputs, self._need(self._history, "replay"), self._task,
-                                        self._need(self._sizes, "replay").data)
+        self._resolved = resolve_labels(self._connection, inputs, need(self._history, "replay"), self._task,
+                                        need(self._sizes, "replay").data)
         self._tell("labels", self._resolved.facts.assertions_read, self._resolved.facts.assertions_read)
         return self._resolved.facts
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as `select_rows`."""
-        history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
+        history, resolved = need(self._history, "replay"), need(self._resolved, "labels")
         self._rows = KeptRows(self._place.inside("rows"), history.n)
-        self._selection = select_rows(history, self._task, resolved.over, self._need(self._replayed, "replay"), self._rows,
-                                      self._need(self._sizes, "replay").block)
+        self._selection = select_rows(history, self._task, resolved.over, need(self._replayed, "replay"), self._rows,
+                                      need(self._sizes, "replay").block)
         self._tell("select", history.n, history.n)
         return self._selection
 
@@ -100,8 +98,8 @@ class LocalSession:
             NumericOverflow: a sum or an expression leaves its type; the path names the column.
             StorageIoFailure: the work folder fails.
         """
-        history = self._need(self._history, "replay")
-        total = self._need(self._selection, "select").accounting["row"]
+        history = need(self._history, "replay")
+        total = need(self._selection, "select").accounting["row"]
         wanted = total if limit is None else min(limit, total)
         builder, done = BatchBuilder(self._task, history.id_type), 0
         self._tell("rows", 0, wanted)
@@ -122,7 +120,7 @@ class LocalSession:
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
-        return row_columns(self._task, self._need(self._history, "replay").id_type)
+        return row_columns(self._task, need(self._history, "replay").id_type)
 
     def execution(self) -> dict[str, Any]:
         """Whether events are in memory or in files, what was needed and what is allowed, and how many pieces there were."""
@@ -130,8 +128,8 @@ class LocalSession:
 
     def _cut(self) -> tuple[Sequence[Slice], Elsewhere]:
         """The slices of time to go through, and the groups that were computed by their keys."""
-        history, sizes = self._need(self._history, "replay"), self._need(self._sizes, "replay")
-        resolved, rows = self._need(self._resolved, "labels"), self._need(self._rows, "select")
+        history, sizes = need(self._history, "replay"), need(self._sizes, "replay")
+        resolved, rows = need(self._resolved, "labels"), need(self._rows, "select")
         slicing = slice_history(history, self._task, sizes)
         kept = {group.name: compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
                 for place, group in enumerate(slicing.by_keys)}
@@ -142,11 +140,11 @@ class LocalSession:
 
     def _rows_of(self, piece: Slice, elsewhere: Elsewhere, builder: BatchBuilder, most: int) -> Iterator[pa.RecordBatch]:
         """The first rows of a slice; what it holds is let go of when it is through."""
-        sizes = self._need(self._sizes, "replay")
+        sizes = need(self._sizes, "replay")
         if sizes.in_files:
             give_back()
-        history, resolved = self._need(self._history, "replay"), self._need(self._resolved, "labels")
-        rows = self._need(self._rows, "select").within(piece.start, piece.stop)
+        history, resolved = need(self._history, "replay"), need(self._resolved, "labels")
+        rows = need(self._rows, "select").within(piece.start, piece.stop)
         if most < rows.n:
             rows = rows.take(slice(most))
         first = piece.start - piece.warm
@@ -158,13 +156,3 @@ class LocalSession:
                 self._hidden += chunk.hidden
                 span = piece.warm + chunk.start, piece.warm + chunk.stop
                 yield builder.build(chunk, history.window(*span, ()), rows, resolved.over(*span))
-
-    def _tell(self, step: str, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress(step, done, total)
-
-    @staticmethod
-    def _need(value: Value | None, step: str) -> Value:
-        if value is None:
-            raise EngineFailed(f"the session was used before `{step}` was done.", fix="Please report this.")
-        return value

@@ -117,8 +117,7 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
 
 def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
     """One row for each event that has steps."""
-    last = np.ones(len(steps.position), np.bool_)
-    last[:-1] = steps.position[1:] != steps.position[:-1]
+    last = steps.are_last()
     final = steps.take(last)
     columns: dict[str, Any] = {
         "pos": places[final.position], "status": final.status.astype(np.int32), "value": _told(told, final.value),

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offline_feature_plane.contracts.plane import memory_bytes
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import EngineUnavailable, RequestCommandUnsupported
 from offline_feature_plane.kernels import catalog
@@ -100,7 +101,7 @@ class SparkEngine:
         if self.master is None or self.master.startswith("local"):
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         if memory_limit is not None:
-            heap = f"{_mebibytes(memory_limit)}m"
+            heap = f"{memory_bytes(memory_limit) >> 20}m"
             settings |= {"spark.driver.memory": heap, "spark.executor.memory": heap}
         builder = SparkSession.builder.appName("offline-feature-plane").master(self.master or f"local[{threads or '*'}]")
         for name, value in {**settings, **self.conf}.items():
@@ -116,14 +117,3 @@ class SparkEngine:
             yield made
         finally:
             made.stop()
-
-
-def _mebibytes(text: str) -> int:
-    """An amount of memory as settings write it.
-
-    >>> _mebibytes("2GB"), _mebibytes("1.5 GiB")
-    (1907, 1536)
-    """
-    unit = text.lstrip("0123456789. ")
-    scale = {"K": 1, "M": 2, "G": 3, "T": 4}[unit[0]]
-    return int(float(text[:-len(unit)]) * (1024 if unit.endswith("iB") else 1000) ** scale) >> 20

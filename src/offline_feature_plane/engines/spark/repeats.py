@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.engines.local.duplicates import are_alike
 from offline_feature_plane.engines.local.lowering import as_arrow, plain
 from offline_feature_plane.engines.spark.row_texts import row_text, row_values
 from offline_feature_plane.engines.spark.shares import Reading, TableShare
@@ -93,12 +94,9 @@ def compare(_: None, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBat
                 first, told = tuple(key), row
                 continue
             kept.append(place)
-            differs.append(next((column for column, (one, other) in enumerate(zip(told, row, strict=True)) if not _alike(one, other)), -1))
+            unlike = (column for column, (one, other) in enumerate(zip(told, row, strict=True)) if not are_alike(one, other))
+            differs.append(next(unlike, -1))
         if kept:
             some = batch.take(pa.array(kept, pa.int64()))
             yield make_batch(COMPARED, len(kept), {**{name: some.column(name) for name in ("inp", "num", "id", "row")},
                                                    "differs": np.array(differs, np.int32)})
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)  # in Python 1 == True

@@ -7,9 +7,9 @@ replaying  labelling  choosing   windows, assembling     what the tasks run: sha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.sql import functions as sql
@@ -28,6 +28,7 @@ from offline_feature_plane.engines.spark.replaying import Replayed, replay
 from offline_feature_plane.engines.spark.tables import Frames, started
 from offline_feature_plane.engines.spark.windows import Windowing, made_shape
 from offline_feature_plane.engines.spark.wire import Key, Shape, field_columns, kind_of
+from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
@@ -35,8 +36,6 @@ from offline_feature_plane.ports.inputs import EventInput, LabelTable
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-Progress = Callable[[str, int, int], None]
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class SparkEngineSession:
     """One build's work, in order: replay, labels, select, rows. What is kept in Spark goes when the session is closed."""
 
     def __init__(self, task: Task, frames: Frames, progress: Progress | None) -> None:
-        self._task, self._frames, self._progress = task, frames, progress
+        self._task, self._frames, self._tell = task, frames, progress or unheard
         self._open = replace(task, token_key=None)  # what every task but the last may know
         self._replayed: Replayed | None = None
         self._labelled: Labelled | None = None
@@ -70,15 +69,15 @@ class SparkEngineSession:
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them. Raises as the local engine, and as `remote.answers`."""
         with answers("resolving labels"):
-            self._labelled = resolve_labels(self._frames, inputs, self._need(self._replayed, "replay"), self._open)
+            self._labelled = resolve_labels(self._frames, inputs, need(self._replayed, "replay"), self._open)
         self._tell("labels", self._labelled.facts.assertions_read, self._labelled.facts.assertions_read)
         return self._labelled.facts
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as the local engine, and as `remote.answers`."""
-        replayed = self._need(self._replayed, "replay")
+        replayed = need(self._replayed, "replay")
         with answers("selecting rows"):
-            self._chosen = self._choose(replayed, self._need(self._labelled, "labels"))
+            self._chosen = self._choose(replayed, need(self._labelled, "labels"))
         self._tell("select", replayed.n, replayed.n)
         return self._chosen.facts
 
@@ -88,7 +87,7 @@ class SparkEngineSession:
         Raises:
             NumericOverflow: a sum or an expression leaves its type. DigestMismatch: a leaf arrived damaged. As `remote.answers`.
         """
-        chosen = self._need(self._chosen, "select")
+        chosen = need(self._chosen, "select")
         wanted = chosen.rows if limit is None else min(limit, chosen.rows)
         self._leaves, self._hidden = [], 0
         self._tell("rows", 0, wanted)
@@ -125,7 +124,7 @@ class SparkEngineSession:
 
     def columns(self) -> tuple[Column, ...]:
         """The schema of `rows`, known after `replay`."""
-        return row_columns(self._task, self._need(self._replayed, "replay").facts.id_type)
+        return row_columns(self._task, need(self._replayed, "replay").facts.id_type)
 
     def _choose(self, replayed: Replayed, labelled: Labelled) -> _Chosen:
         task, frames = self._open, self._frames
@@ -162,7 +161,7 @@ class SparkEngineSession:
     def _finished(self, chosen: _Chosen, wanted: int) -> DataFrame:
         """The rows as leaves, one of them in each part."""
         task, frames = self._task, self._frames
-        replayed, labelled = self._need(self._replayed, "replay"), self._need(self._labelled, "labels")
+        replayed, labelled = need(self._replayed, "replay"), need(self._labelled, "labels")
         parts = frames.parts(chosen.rows)
         every = field_columns(task.closure)
         names = frozenset[str]().union(*(one.expression.names() for one in (*task.closure.row_features, *task.closure.derived)))
@@ -208,21 +207,9 @@ class SparkEngineSession:
             *(key.alias(name) for key, name in zip(keys, how.keys, strict=True)), *(column for column, _ in how.fields.values()), *labels)
         if group.null_key == "skip":
             held = held.dropna("any", subset=list(how.keys))
-        parts = self._frames.parts(self._need(self._replayed, "replay").n)
+        parts = self._frames.parts(need(self._replayed, "replay").n)
         return self._frames.mapped(held.repartition(parts, *how.keys).sortWithinPartitions(*how.keys, "pos"), "windows.compute", how,
                                    made_shape(how))
 
     def _arrival(self) -> Shape:
         return (("arr", "long"), ("arrived", "long")) if self._task.visibility == "arrival" else ()
-
-    def _tell(self, step: str, done: int, total: int) -> None:
-        if self._progress is not None:
-            self._progress(step, done, total)
-
-    @staticmethod
-    def _need(value: Value | None, step: str) -> Value:
-        if value is None:
-            raise EngineFailed(f"the session was used before `{step}` was done.", fix="Please report this.")
-        return value
-
-
