@@ -27,7 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         listen()
         _hold_standard_streams()
         os.umask(os.umask(0o022) | 0o002)  # what is made here cannot be written by every user, whatever the caller left open
-        os.umask(os.umask(0o022) | 0o002)  # what is made here cannot be written by every user, whatever the caller left open
         status = run(sys.argv[1:] if arguments is None else arguments)
     except (KeyboardInterrupt, Terminated) as stop:  # before the command began, or while its answer was written
         status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
