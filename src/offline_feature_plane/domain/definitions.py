@@ -125,8 +125,8 @@ class Definitions:
             for event_type in one["event_types"]:
                 if owner.setdefault(event_type, name) != name:
                     self.note(f"{path}.event_types", FeatureProfileInvalid,
-                              f"the event type {event_type!r} already belongs to {owner[event_type]}; map its file a second time in "
-                              f"plane.yaml, and name that here")
+                              f"the event type {event_type!r} already belongs to {owner[event_type]}; map its file or its archive a "
+                              f"second time in plane.yaml under another name, and name that here")
             fields = [self._field(f"{path}.fields.{key}", key, spec, key in keys) for key, spec in one["fields"].items()]
             found[name] = Source(name, tuple(one["event_types"]), tuple(item for item in fields if item is not None))
         return found
