@@ -120,7 +120,7 @@ def _compute(how: Windowing, table: pa.Table, starts: npt.NDArray[np.int64], don
     if isinstance(run, ArrivedColumns):
         made["hidden"] = run.hidden
     for (name, _), feature in zip(how.made, how.group.features, strict=True):
-        made[name] = travelling(columns[feature.column])
+        made[name] = travelling(feature.column, columns[feature.column])
     return make_batch(made_shape(how), int(np.count_nonzero(is_row)), made)
 
 
