@@ -58,6 +58,11 @@ def test_spark_is_the_local_engine(engine, seed):
     hold_together(draw_world(seed), engine)
 
 
+def test_what_is_wrong_with_events_is_said_without_a_row(engine):
+    """A condition that leaves its type is NUMERIC_OVERFLOW also where no event becomes a row."""
+    hold_together(draw_world(5_109), engine)
+
+
 def test_spark_is_the_oracle(engine):
     """And what is said is what the naive reading of the laws gives."""
     hold_together(draw_world(2), engine, judge=OracleEngine())

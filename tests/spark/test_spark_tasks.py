@@ -1,9 +1,11 @@
 """What runs in one task: a key's events in slabs, whole leaves, repeats, refusals. No session is needed."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.spark.remote import told, understood
 from offline_feature_plane.errors import DigestMismatch, NumericOverflow, ReplayEventIdConflict
@@ -138,6 +141,31 @@ def test_a_refusal_comes_back_as_it_was():
     wrong = NumericOverflow("g__sum is 2⁶³.", fix="Use a shorter window.", path="g__sum", total=2**63)
     back = understood(told(wrong))
     assert (type(back), back.describe()) == (NumericOverflow, wrong.describe())
+
+
+def test_a_condition_overflows_on_whatever_event():
+    """A group's condition that leaves its type is told of events that have no key and are no row, and of the first such condition."""
+    from offline_feature_plane.engines.spark.choosing import Choosing, choose
+    from offline_feature_plane.engines.spark.wire import field_columns, kind_of
+
+    scope = {"units": INT, "ts": ColumnType("timestamp")}
+    task = task_of(Window("sliding", "18h", 3 * SIX))
+    group = replace(task.closure.groups[0], null_key="skip")
+    groups = (replace(group, where=parse("units > 0", scope)), replace(group, name="h", where=parse("units * 3 > 0", scope)))
+    task = replace(task, closure=replace(task.closure, groups=groups))
+    held = (("pos", "long"), ("ts", "long"), ("src", "int"), ("num", "long"), ("id", "string"),
+            *((column, kind_of(kind)) for column, kind in field_columns(task.closure).values()))
+
+    def note(*units):
+        n = len(units)
+        made = {"part_": [0] * n, "pos": list(range(n)), "ts": list(range(n)), "src": pa.array([0] * n, pa.int32()), "num": list(range(n)),
+                "id": [""] * n, "f0": pa.nulls(n, pa.string()), "f1": pa.array(units, pa.int64())}
+        batches = pa.table(made).to_batches(max_chunksize=1)
+        return json.loads(list(choose(Choosing(task, (), INT, held, 1), iter(batches)))[-1]["note"][0].as_py())
+
+    assert note(1, 2, None)["overflow"] is None
+    number, said = note(1, 2**62, 2**61)["overflow"]
+    assert (number, type(understood(said))) == (1, NumericOverflow)
 
 
 def replayed(spark, folder, **tables):
