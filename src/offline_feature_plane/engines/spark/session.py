@@ -88,7 +88,8 @@ class SparkEngineSession:
         """Finished rows in the total order, leaf by leaf; only the first `limit` of them if it is given.
 
         Raises:
-            NumericOverflow: a sum, a condition or an expression leaves its type. DigestMismatch: a leaf arrived damaged. As `remote.answers`.
+            NumericOverflow: a sum, a condition or an expression leaves its type. DigestMismatch: a leaf arrived damaged.
+            As `remote.answers`.
         """
         chosen = need(self._chosen, "select")
         if chosen.overflow is not None:
