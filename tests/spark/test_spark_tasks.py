@@ -29,12 +29,12 @@ WINDOWS = (Window("sliding", "18h", 3 * SIX), Window("sliding", "42h", 7 * SIX),
            Window("tumbling", "tumbling12h", 2 * SIX), Window("session", "session13h", 9 * SIX, gap_us=13 * HOURS))
 
 
-def task_of(*windows, delay_us=0):
-    """Rows of `tx` with a count, a sum and a distinct count by `who` over each window."""
+def task_of(*windows, delay_us=0, where=None):
+    """Rows of `tx` with a count, a sum and a distinct count by `who` over each window, of events that pass `where`."""
     fields = (Field("who", TEXT, ("who",), nullable=True), Field("units", INT, ("units",), nullable=True))
     features = tuple(Feature(f"g__{function}_{window.label}", Aggregation(function, argument), window, INT)
                      for window in windows for function, argument in (("count", None), ("sum", "units"), ("distinct", "units")))
-    group = Group("g", "v1", "tx", ("who",), None, False, delay_us, "group", features)
+    group = Group("g", "v1", "tx", ("who",), where, False, delay_us, "group", features)
     closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), fields),), (group,), (), ())
     return Task("run", (), closure, "tx", None, (), LabelTask(0, "latest_observed.v1", ()), None, None, "allow", (), None)
 
@@ -65,20 +65,20 @@ def windowed(task, events, slab, batch):
 @given(events=st.lists(st.tuples(st.sampled_from([None, "a", "a", "a", "b"]), st.integers(0, 14).map(SIX.__mul__),
                                  st.sampled_from([None, 1, 2, -5])), min_size=12, max_size=40),
        windows=st.lists(st.sampled_from(WINDOWS), unique=True, min_size=1, max_size=2), delay_us=st.sampled_from([0, SIX, 3 * SIX]),
-       slab=st.integers(1, 5), batch=st.integers(1, 5))
-def test_a_window_does_not_depend_on_slabs(events, windows, delay_us, slab, batch):
+       where=st.sampled_from([None, parse("units > 0", {"units": INT})]), slab=st.integers(1, 5), batch=st.integers(1, 5))
+def test_a_window_does_not_depend_on_slabs(events, windows, delay_us, where, slab, batch):
     """Each row's columns are those of its whole key at once, wherever slabs and batches end.
 
     ```
        a a a a a a a a a a a a │ b b        slab ──┘└── what windows reach is laid out again
     ```
     """
-    task = task_of(*windows, delay_us=delay_us)
+    task = task_of(*windows, delay_us=delay_us, where=where)
     assert windowed(task, events, slab, batch) == windowed(task, events, 10**6, 10**6)
 
 
 def test_a_hot_key_needs_the_memory_of_its_windows(tmp_path):
-    """Three million events of one key through one task, an hour in the window: memory grows by what a slab takes, not by the key."""
+    """Three million events of one key through one task, an hour and five events in the windows: memory grows by a slab, not by the key."""
     script = """
         import resource, sys
         import numpy as np, pyarrow as pa
@@ -89,10 +89,10 @@ def test_a_hot_key_needs_the_memory_of_its_windows(tmp_path):
         from test_spark_tasks import Window, task_of
         from offline_feature_plane.engines.spark.windows import Windowing, compute
         from offline_feature_plane.engines.spark.wire import field_columns
-        task = task_of(Window("sliding", "1h", 3_600_000_000))
+        task = task_of(Window("sliding", "1h", 3_600_000_000), Window("last", "last5", count=5))
         group = task.closure.groups[0]
         fields = {key: column for key, column in field_columns(task.closure).items() if key[1] == "units"}
-        how = Windowing(task, group, 0, ("k0",), fields, (), tuple((f"c{place}", "long") for place in range(3)), 1 << 16)
+        how = Windowing(task, group, 0, ("k0",), fields, (), tuple((f"c{place}", "long") for place in range(6)), 1 << 16)
         def batches(n, size=10_000):
             for start in range(0, n, size):
                 at = np.arange(start, start + size, dtype=np.int64)
