@@ -95,13 +95,14 @@ def make_engine(chosen: EngineChoice, spark: SparkSession | None = None) -> Engi
 
         # A new session asks nobody else which Python its tasks are to use.
         os.environ.setdefault("PYSPARK_PYTHON", chosen.conf.get("spark.pyspark.python", sys.executable))
-        return SparkEngine(spark, chosen.master, chosen.conf, has_java=_has_java(), kernels=cache_folder(), release=installed_release)
+        return SparkEngine(spark, chosen.master, chosen.conf, has_java=has_java(), kernels=cache_folder(), release=installed_release)
     from offline_feature_plane.engines.local import LocalEngine
 
     return LocalEngine()
 
 
-def _has_java() -> bool:
+def has_java() -> bool:
+    """Is there a Java where Spark looks for one?"""
     home = os.environ.get("JAVA_HOME")
     return shutil.which("java", path=str(Path(home) / "bin") if home else None) is not None
 
