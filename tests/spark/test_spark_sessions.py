@@ -150,7 +150,7 @@ def test_a_session_that_was_stopped(tmp_path):
                 with SparkEngine(session, "local[1]", conf).session(field_task(Field("who", TEXT, ("who",))), work=Path(".")):
                     return "opened"
             except OfsError as wrong:
-                return f"{{wrong.code}} {{wrong.fix}}"
+                return f"{{wrong.code}} {{wrong.what}} {{wrong.fix}}"
         session = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
         session.stop()
         print([opened(session), opened(None)])

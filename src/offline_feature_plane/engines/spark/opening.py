@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -84,5 +83,7 @@ def _start(master: str | None, conf: Mapping[str, str], memory_limit: str | None
                                 fix="Check `engine.master`, `engine.conf` and the Java that JAVA_HOME names: 17 or newer.") from wrong
 
 
-def _said(wrong: Any) -> str:
-    return str(wrong).strip().split("\n")[0].rstrip(".") or type(wrong).__name__
+def _said(wrong: Exception) -> str:
+    """What an exception says, and that of Java within it rather than where it was called."""
+    lines = str(wrong).strip().splitlines() or [type(wrong).__name__]
+    return next((line.removeprefix(": ") for line in lines if line.startswith(": ")), lines[0]).rstrip(".:")
