@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.errors import RequestCommandUnsupported
-from offline_feature_plane.ledger.postgres.address import address_from, is_address
+from offline_feature_plane.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.plain_files import is_private

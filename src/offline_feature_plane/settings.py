@@ -19,7 +19,7 @@ from offline_feature_plane.contracts.plane import S3Access, Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
-from offline_feature_plane.ledger.postgres.address import address_from, is_address
+from offline_feature_plane.postgres.address import address_from, is_address
 from offline_feature_plane.objects.s3.place import BY_REFERENCE, is_bucket, place_from
 from offline_feature_plane.plain_files import resolved
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from offline_feature_plane.ledger.postgres.address import Address
+from offline_feature_plane.postgres.address import Address
 
 KEPT: Final = 4  # a worker and its heartbeat need two
 
@@ -54,12 +54,14 @@ class Connections:
 
     Args:
         address: where.
-        patience_s: how long opening one, and each statement on it, may take.
+        patience_s: how long opening one, and waiting for a lock, may take.
+        statement_s: how long each statement may take, and each piece of what one streams; None: as long.
     """
 
-    def __init__(self, address: Address, patience_s: float) -> None:
+    def __init__(self, address: Address, patience_s: float, statement_s: float | None = None) -> None:
         self._address = address
         self._patience_s = patience_s
+        self._statement_s = patience_s if statement_s is None else statement_s
         self._idle: dict[int, list[PatientConnection]] = {}  # by process: a fork must not speak on its parent's connections
         weakref.finalize(self, _close_idle, self._idle)
 
@@ -93,9 +95,10 @@ class Connections:
         """
         connection.execute(
             """SELECT set_config('search_path', %(path)s, true), set_config('lock_timeout', %(wait)s, true),
-                      set_config('statement_timeout', %(wait)s, true), set_config('idle_in_transaction_session_timeout', %(wait)s, true),
+                      set_config('statement_timeout', %(long)s, true), set_config('idle_in_transaction_session_timeout', %(long)s, true),
                       set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)""",
-            {"path": f"{self._address.schema}, pg_temp", "wait": f"{math.ceil(self._patience_s * 1000)}ms"})
+            {"path": f"{self._address.schema}, pg_temp", "wait": _milliseconds(self._patience_s),
+             "long": _milliseconds(self._statement_s)})
 
     def _take(self) -> tuple[PatientConnection, bool]:
         with suppress(KeyError, IndexError):
@@ -110,7 +113,7 @@ class Connections:
                 tcp_user_timeout=math.ceil(self._patience_s * 1000))
         except UnicodeError as wrong:  # what no resolver takes for a host's name
             raise psycopg.OperationalError(str(wrong)) from wrong
-        connection.patience_s = self._patience_s + _GRACE_S
+        connection.patience_s = self._statement_s + _GRACE_S
         return connection
 
     def _put_back(self, connection: PatientConnection) -> None:
@@ -123,6 +126,10 @@ class Connections:
             idle.append(connection)
         else:
             connection.close()
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{math.ceil(seconds * 1000)}ms"
 
 
 def _close_idle(idle: dict[int, list[PatientConnection]]) -> None:
