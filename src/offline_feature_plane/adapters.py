@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.errors import RequestCommandUnsupported
-from offline_feature_plane.postgres.address import address_from, is_address
+from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.plain_files import is_private
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Spent
+from offline_feature_plane.ports.inputs import LabelStore
+from offline_feature_plane.postgres.address import address_from, is_address
 from offline_feature_plane.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,9 +68,25 @@ def open_ledger(place: str, clock: Clock) -> Ledger:
     try:
         from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
     except ImportError as missing:
-        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
-                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
+        raise _no_driver("the ledger is a PostgreSQL database") from missing
     return PostgresLedger(address_from(place))
+
+
+def open_label_stores(settings: Settings) -> tuple[LabelStore, ...]:
+    """The label stores of a plane: its files, and if it has any, its databases. Raises RequestCommandUnsupported."""
+    files = FileLabelStore.of(settings)
+    if all(one.store is None for one in settings.labels.values()):
+        return (files,)
+    try:
+        from offline_feature_plane.labelstores.postgres.store import PostgresLabelStore
+    except ImportError as missing:
+        raise _no_driver("labels are in a PostgreSQL database") from missing
+    return files, PostgresLabelStore.of(settings)
+
+
+def _no_driver(what: str) -> RequestCommandUnsupported:
+    return RequestCommandUnsupported(f"{what}, and its driver is not installed.",
+                                     fix="Run `pip install 'offline-feature-plane[postgres]'`.")
 
 
 def open_store(settings: Settings, clock: Clock) -> ObjectStore:

@@ -12,7 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
+from offline_feature_plane.adapters import (
+    SystemClock,
+    cache_folder,
+    library_versions,
+    make_engine,
+    open_label_stores,
+    open_ledger,
+    open_store,
+    spent,
+)
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built
@@ -113,7 +122,8 @@ class Plane:
         self.folder = folder
         self.clock = clock or SystemClock()
         self._spark = spark
-        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
+                                  lambda: open_label_stores(settings))
 
     def __enter__(self) -> Self:
         """The plane itself."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from offline_feature_plane.postgres.address import is_schema
 from offline_feature_plane.ledger.postgres.schema import rights
+from offline_feature_plane.postgres.address import is_schema
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "security"))
 
