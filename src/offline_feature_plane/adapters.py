@@ -8,24 +8,28 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.contracts.plane import EngineChoice
-from offline_feature_plane.errors import RequestCommandUnsupported
+from offline_feature_plane.errors import RequestCommandUnsupported, SettingsInvalid
 from offline_feature_plane.labelstores.files import FileLabelStore
+from offline_feature_plane.labelstores.incoming import find_incoming
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.plain_files import is_private
-from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Spent
+from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Progress, Spent
 from offline_feature_plane.ports.inputs import LabelStore
-from offline_feature_plane.postgres.address import address_from, is_address
+from offline_feature_plane.postgres.address import LABEL_SCHEMA, address_from, is_address
 from offline_feature_plane.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 _IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
 
@@ -82,6 +86,21 @@ def open_label_stores(settings: Settings) -> tuple[LabelStore, ...]:
     except ImportError as missing:
         raise _no_driver("labels are in a PostgreSQL database") from missing
     return files, PostgresLabelStore.of(settings)
+
+
+def load_labels(settings: Settings, place: str | None, paths: Sequence[Path], progress: Progress) -> Loaded:
+    """Append the assertions of files to a label store, by default that of a plane's labels. Raises as `Plane.load_labels`."""
+    places = {one.store for one in settings.labels.values() if one.store is not None}
+    if place is None and len(places) != 1:
+        raise SettingsInvalid(f"plane.yaml names {len(places) or 'no'} label stores.", path="$.labels",
+                              fix="Say which one is meant with --store, or give a label type its `store:`.")
+    if place is not None and not is_address(place):
+        raise SettingsInvalid("a label store is a PostgreSQL database.", fix="Write postgresql://user@host:5432/database.")
+    try:
+        from offline_feature_plane.labelstores.postgres.loading import load
+    except ImportError as missing:
+        raise _no_driver("labels are in a PostgreSQL database") from missing
+    return load(find_incoming(paths), address_from(place or places.pop(), LABEL_SCHEMA), progress)
 
 
 def _no_driver(what: str) -> RequestCommandUnsupported:

@@ -12,6 +12,7 @@ from offline_feature_plane.errors import SettingsInvalid
 
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_SCHEMA: Final = "ofs"
+LABEL_SCHEMA: Final = "ofs_labels"  # of a label store: beside a ledger, for others may own it
 
 _SECRETS: Final = frozenset({"password", "sslpassword"})
 _PARAMETERS: Final = (

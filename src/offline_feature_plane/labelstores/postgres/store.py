@@ -13,9 +13,7 @@ from offline_feature_plane.filesets import pin_files
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
 from offline_feature_plane.labelstores.postgres.reading import changes_since, measure, write_file
 from offline_feature_plane.ports.inputs import LabelChanges, LabelColumns, LabelTable
-from offline_feature_plane.postgres.address import Address, address_from
-
-DEFAULT_SCHEMA = "ofs_labels"
+from offline_feature_plane.postgres.address import LABEL_SCHEMA, Address, address_from
 
 
 class PostgresLabelStore:
@@ -30,7 +28,7 @@ class PostgresLabelStore:
     @classmethod
     def of(cls, settings: Settings) -> PostgresLabelStore:
         """The store of those of a plane's `labels:` that name one."""
-        return cls({label_type: (mapping_from(one.document(), label_type), address_from(one.store, DEFAULT_SCHEMA))
+        return cls({label_type: (mapping_from(one.document(), label_type), address_from(one.store, LABEL_SCHEMA))
                     for label_type, one in settings.labels.items() if one.store is not None})
 
     @property
