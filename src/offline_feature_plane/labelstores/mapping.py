@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offline_feature_plane.contracts.plane import STORED_COLUMNS
+from offline_feature_plane.contracts.plane import STORED_COLUMNS, LabelTimeline
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.zones import named_zone
@@ -107,8 +107,8 @@ def _placed(raw: Mapping[str, Any], blame: Blame) -> Mapping[str, Any]:
     for key, value in raw.items():
         if key == "path" and value is not None:
             blame("path", "labels are in files or in a store; leave one of them out")
-        elif key not in {"store", "min_lag", "path"} and value not in (None, STORED_COLUMNS.get(key)):
-            blame(str(key), "a label store knows its own columns; leave this out")
+        elif key in LabelTimeline.model_fields.keys() - {"path", "store", "min_lag"} and value not in (None, STORED_COLUMNS.get(key)):
+            blame(key, "a label store knows its own columns; leave this out")
     return {**STORED_COLUMNS, **raw}
 
 
