@@ -204,7 +204,8 @@ def test_positions_become_visible_in_their_order(postgres, store):
     """
     schema, told = address_from(store).schema, []
     insert = """INSERT INTO label_assertions
-                (label_assertion_id, label_type, event_id, label_value, observed_time, effective_time, source_type) VALUES (%s, 'fraud', '1', 'FRAUD', '2026-01-01Z', '2026-01-01Z', 'AUTO') RETURNING label_assertion_id"""
+                (label_assertion_id, label_type, event_id, label_value, observed_time, effective_time, source_type)
+                VALUES (%s, 'fraud', '1', 'FRAUD', '2026-01-01Z', '2026-01-01Z', 'AUTO') RETURNING label_assertion_id"""
 
     def append_second():
         with postgres.connection(user=APP, schema=schema) as connection:

@@ -31,14 +31,18 @@ class PatientConnection(psycopg.Connection[dict[str, Any]]):
 
     def wait(self, gen: Generator[Any, Any, Answer], *args: Any, **kwargs: Any) -> Answer:
         """Wait as the driver does. Raises psycopg.OperationalError when patience is at its end."""
-        return super().wait(_bounded(gen, self.patience_s), *args, **kwargs)
+        try:
+            wanted = next(gen)
+        except StopIteration as end:  # it is here already, as nearly every row is of those that are streamed
+            answer: Answer = end.value
+            return answer
+        return super().wait(_bounded(gen, wanted, self.patience_s), *args, **kwargs)
 
 
-def _bounded(waits: Generator[Any, Any, Answer], patience_s: float) -> Generator[Any, Any, Answer]:
+def _bounded(waits: Generator[Any, Any, Answer], wanted: Any, patience_s: float) -> Generator[Any, Any, Answer]:
     """The driver's waits one by one, until they have taken too long; the driver looks up at least every tenth of a second."""
     until = time.monotonic() + patience_s
     try:
-        wanted = next(waits)
         while True:
             ready = yield wanted
             if not ready and time.monotonic() > until:

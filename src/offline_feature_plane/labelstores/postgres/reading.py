@@ -129,7 +129,7 @@ def _write(connection: PatientConnection, label_type: str, asof_us: int, marker:
     return rows
 
 
-def _pieces(connection: PatientConnection, label_type: str, asof_us: int, marker: StoreMarker) -> Generator[bytes]:
+def _pieces(connection: PatientConnection, label_type: str, asof_us: int, marker: StoreMarker) -> Generator[bytearray]:
     """The rows as CSV, in pieces of whole rows, in the order in which the table has them."""
     connection.execute("SET LOCAL timezone = 'UTC'")
     connection.execute("SET LOCAL datestyle = 'ISO'")
@@ -137,22 +137,20 @@ def _pieces(connection: PatientConnection, label_type: str, asof_us: int, marker
     connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")  # several would only wait for this one reader
     statement = """COPY (SELECT event_id, label_value, observed_time, effective_time, source_type, label_assertion_id, supersedes
                    FROM label_assertions WHERE {as_of} AND position <= {position}) TO STDOUT (FORMAT csv)"""
-    lines: list[bytes | bytearray | memoryview] = []
-    size = 0
+    piece = bytearray()
     with connection.cursor() as cursor, cursor.copy(_as_of(statement, label_type, asof_us, marker.position)) as copy:
         for line in copy:  # the protocol sends whole rows
-            lines.append(line)
-            size += len(line)
-            if size >= _PIECE:
-                yield b"".join(lines)
-                lines, size = [], 0
-    if lines:
-        yield b"".join(lines)
+            piece += line
+            if len(piece) >= _PIECE:
+                yield piece
+                piece = bytearray()
+    if piece:
+        yield piece
 
 
-def _read(piece: bytes) -> pa.Table:
+def _read(piece: bytearray) -> pa.Table:
     try:
-        return pa.csv.read_csv(pa.BufferReader(piece), _READ, _PARSE, _CONVERT)
+        return pa.csv.read_csv(pa.BufferReader(pa.py_buffer(piece)), _READ, _PARSE, _CONVERT)
     except pa.ArrowInvalid as wrong:
         raise LabelStoreUnavailable("the label store holds what is not text in UTF-8, or not an instant of the years 1 to 9999.",
                                     fix="Use a database with ENCODING 'UTF8', made by what `ofs label-store schema` prints.") from wrong
