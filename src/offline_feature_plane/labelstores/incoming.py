@@ -187,7 +187,7 @@ class _Piece:
         found_here = [known[one if isinstance(one, str | None) else repr(one)] for one in values]
         for code in (SchemaInvalid, TimeZoneUndeclared):
             self._blame(name, np.array([isinstance(one, code) for one in found_here], np.bool_), code,
-                        lambda row: getattr(found_here[row], "what", ""))
+                        lambda row: getattr(found_here[row], "what", "").rstrip("."))
         return pa.array([None if isinstance(one, OfsError) else one for one in found_here], pa.int64()).cast(_INSTANT)
 
 
@@ -195,9 +195,9 @@ def _instant(text: str, name: str) -> int | OfsError:
     try:
         return to_instant(text, None, name)
     except TimeZoneUndeclared:
-        return TimeZoneUndeclared(f"{shown(text)} carries no zone; write times such as 2026-01-31T23:59:59Z")
+        return TimeZoneUndeclared(f"{shown(text)} carries no zone; write times such as 2026-01-31T23:59:59Z.")
     except OfsError as wrong:
-        return SchemaInvalid(wrong.what.rstrip("."))
+        return SchemaInvalid(wrong.what)
 
 
 def _written(raw: pa.Array) -> list[Any]:
