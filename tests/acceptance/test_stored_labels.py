@@ -13,6 +13,7 @@ from small_plane import START, chargebacks, make_plane, transactions
 import offline_feature_plane as ofs
 from offline_feature_plane.__main__ import run as command
 from offline_feature_plane.errors import LabelHistoryChanged, LabelStoreUnavailable, OfsError, RequestCommandUnsupported, SettingsInvalid
+from offline_feature_plane.labelstores.postgres import reading
 from offline_feature_plane.postgres.address import address_from
 
 AS_FILES = {"path": "assertions.parquet", "event": "event_id", "observed": "observed_time", "effective": "effective_time",
@@ -115,7 +116,9 @@ def test_what_appears_below_the_as_of_is_named(place, postgres):
     dataset = plane.build(made.intent_path).manifest.dataset_manifest_id
     rows = [assertion(2, "2026-02-01T00:00:00Z", "BACKDATED"), assertion(3, "2026-04-01T00:00:00Z", "LATER")]
     (place / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert plane.build(made.intent_path).notices == ()
     plane.load_labels([place / "more.jsonl"])
+    assert any("labels are in another state" in notice for notice in plane.build(made.intent_path).notices)
     with pytest.raises(LabelHistoryChanged, match=r"1 chargeback assertions appeared .*: cb-2-BACKDATED \(event 2 ") as refused:
         plane.build(made.intent_path, recompute=True)
     changes = refused.value.fields["changes"]["chargeback"]
@@ -178,6 +181,25 @@ def test_a_store_that_is_away_is_told_and_nothing_is_half_done(place, postgres):
     made.plane["labels"]["chargeback"]["store"] = here
     made.documents()
     assert open_plane(made).build(made.intent_path).outcome == "PUBLISHED"
+
+
+def test_a_server_that_dies_while_labels_are_read_is_trouble_that_may_pass(place, postgres, monkeypatch):
+    """The run goes back to the queue, nothing half read stays, and the same command then publishes."""
+    made = stored_plane(place / "p", postgres)
+    write = reading._write
+
+    def breaking(*asked):
+        postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{APP}'")
+        return write(*asked)
+
+    monkeypatch.setattr(reading, "_write", breaking)
+    plane = open_plane(made)
+    with pytest.raises(LabelStoreUnavailable, match="cannot be reached"):
+        plane.build(made.intent_path)
+    monkeypatch.setattr(reading, "_write", write)
+    assert [run.state for run in plane.runs()] == ["QUEUED"]
+    assert made.leftovers() == []
+    assert plane.build(made.intent_path).outcome == "PUBLISHED"
 
 
 def test_an_administrator_makes_the_store_that_others_load_and_read(place, postgres, capsys):

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -362,6 +364,31 @@ def test_a_server_that_dies_while_it_is_read_is_told(postgres, store, tmp_path, 
         read(store, tmp_path)
     monkeypatch.setattr(reading, "_read", piece_read)
     assert read(store, tmp_path).num_rows == 30_000
+
+
+def test_a_server_that_hangs_while_it_is_read_is_given_up(postgres, store, tmp_path, monkeypatch):
+    """A session that stops sending: LABEL_STORE_UNAVAILABLE in bounded time, not for ever."""
+    load(store, written(tmp_path, [one(n) for n in range(30_000)]))
+    monkeypatch.setattr(reading, "_PIECE", 20_000)
+    monkeypatch.setattr(reading, "SILENCE_S", 1.0)
+    piece_read, stopped = reading._read, set()
+
+    def hanging(piece):
+        for (pid,) in postgres.sql(f"SELECT pid FROM pg_stat_activity WHERE usename = '{APP}'"):
+            stopped.add(pid)
+            os.kill(pid, signal.SIGSTOP)
+        return piece_read(piece)
+
+    monkeypatch.setattr(reading, "_read", hanging)
+    began = time.monotonic()
+    try:
+        with pytest.raises(LabelStoreUnavailable, match="no answer within 1 s"):
+            read(store, tmp_path)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert stopped
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("after", [False, True])

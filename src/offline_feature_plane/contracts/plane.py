@@ -105,10 +105,12 @@ class LabelTimeline(Contract):
     path: Text | None = Field(None, description="A Parquet, CSV or JSON Lines file, or a folder of them; else say `store`.")
     store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
                                                  "with a password. Its columns are known, so besides only `min_lag` may be said.")
-    event: Text = Field(description="The column with the id of the labelled event.")
-    observed: str | dict[Text, str] = Field(description="The column that says when a label became known, or `{after_event: 30d}` if that "
-                                                        "must be assumed.")
-    value: str | dict[Text, str] = Field(description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`.")
+    event: Text | None = Field(None, description="The column with the id of the labelled event; required with `path`.")
+    observed: str | dict[Text, str] | None = Field(
+        None, description="The column that says when a label became known, or `{after_event: 30d}` if that must be assumed; required with "
+                          "`path`.")
+    value: str | dict[Text, str] | None = Field(
+        None, description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`; required with `path`.")
     effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed.")
     source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
     id: Text | None = Field(None, description="The column that identifies an assertion.")

@@ -27,6 +27,7 @@ from offline_feature_plane.postgres.address import Address
 from offline_feature_plane.postgres.connections import PatientConnection
 
 SHOWN: Final = 20  # assertions that are named, of those that appeared
+SILENCE_S: Final = 120.0  # before a stream that does not go on is given up
 
 _PIECE: Final = 8_000_000  # bytes of CSV
 _INSTANT: Final = pa.timestamp("us", "UTC")
@@ -135,6 +136,8 @@ def _pieces(connection: PatientConnection, label_type: str, asof_us: int, marker
     connection.execute("SET LOCAL datestyle = 'ISO'")
     connection.execute("SET LOCAL synchronize_seqscans = off")
     connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")  # several would only wait for this one reader
+    connection.execute("SET LOCAL statement_timeout = 0")  # the whole stream may take as long as it takes
+    connection.patience_s = SILENCE_S
     statement = """COPY (SELECT event_id, label_value, observed_time, effective_time, source_type, label_assertion_id, supersedes
                    FROM label_assertions WHERE {as_of} AND position <= {position}) TO STDOUT (FORMAT csv)"""
     piece = bytearray()

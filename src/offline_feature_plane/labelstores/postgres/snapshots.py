@@ -17,7 +17,8 @@ from offline_feature_plane.postgres.failures import Database, said, state_of
 
 OLDEST_SERVER: Final = 14_00_00
 PATIENCE_S: Final = 10.0  # to connect, and for a lock
-STATEMENT_S: Final = 900.0  # for a statement that looks at every assertion
+READ_S: Final = 900.0  # for a statement that looks at every assertion
+LOAD_S: Final = 7_200.0  # for one that appends any number of them
 
 COLUMNS: Final = {
     "position": "bigint", "label_assertion_id": "text", "label_type": "text", "event_id": "text", "label_value": "text",
@@ -37,7 +38,7 @@ def begun(address: Address, *, reads: bool) -> Iterator[PatientConnection]:
         SourceColumnUnknown, SourceTypeMismatch: its table is not the one that `ofs label-store schema` makes.
     """
     try:
-        with Connections(address, PATIENCE_S, STATEMENT_S).begun(reads=reads) as connection:
+        with Connections(address, PATIENCE_S, READ_S if reads else LOAD_S).begun(reads=reads) as connection:
             _check(connection, address)
             yield connection
     except (psycopg.Error, psycopg.Warning) as wrong:
@@ -45,12 +46,14 @@ def begun(address: Address, *, reads: bool) -> Iterator[PatientConnection]:
 
 
 def mapped(wrong: Exception, address: Address) -> OfsError:
-    """The error of ours that an error of the driver is. What the server says of rows is not repeated: it may quote them."""
+    """The error of ours that an error of the driver is; a run that meets one goes back to the queue, unless it is the data's."""
     if isinstance(wrong, psycopg.IntegrityError | psycopg.DataError):
         return LabelStoreUnavailable(f"the label store refused a change ({said(wrong)}).", path=address.text,
                                      fix="Report this as a defect.", **state_of(wrong))
     what, fix = _STORE.explain(wrong)
-    return LabelStoreUnavailable(f"{what} ({said(wrong)}).", path=address.text, fix=fix, **state_of(wrong))
+    error = LabelStoreUnavailable(f"{what} ({said(wrong)}).", path=address.text, fix=fix, **state_of(wrong))
+    error.transient = True
+    return error
 
 
 def _check(connection: PatientConnection, address: Address) -> None:
