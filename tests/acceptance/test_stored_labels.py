@@ -116,7 +116,7 @@ def test_what_appears_below_the_as_of_is_named(place, postgres):
     dataset = plane.build(made.intent_path).manifest.dataset_manifest_id
     rows = [assertion(2, "2026-02-01T00:00:00Z", "BACKDATED"), assertion(3, "2026-04-01T00:00:00Z", "LATER")]
     (place / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert plane.build(made.intent_path).notices == ()
+    assert not any("another state" in notice for notice in plane.build(made.intent_path).notices)
     plane.load_labels([place / "more.jsonl"])
     assert any("labels are in another state" in notice for notice in plane.build(made.intent_path).notices)
     with pytest.raises(LabelHistoryChanged, match=r"1 chargeback assertions appeared .*: cb-2-BACKDATED \(event 2 ") as refused:

@@ -23,7 +23,7 @@ def label_store() -> None:
 @click.option("--loader-role", help="The role that loads: it may append and read, and no more.")
 @click.option("--reader-role", help="The role that builds connect as: it may read, and no more.")
 @as_json_option
-@example("ofs label-store schema --loader-role ofs_loader --reader-role ofs_worker | psql -v ON_ERROR_STOP=1 DATABASE")
+@example("ofs label-store schema --loader-role ofs_loader --reader-role ofs_worker | psql DATABASE")
 def schema(name: str, loader_role: str | None, reader_role: str | None, as_json: bool) -> None:
     """Print the SQL that makes the tables of a label store on PostgreSQL, or brings older ones up to date.
 
