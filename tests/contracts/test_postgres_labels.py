@@ -132,6 +132,15 @@ def test_one_bad_row_and_nothing_is_loaded(postgres, store, tmp_path, change, co
     assert stored(postgres, store) == [one(0)]
 
 
+def test_one_id_on_every_row_is_told_at_once(store, tmp_path):
+    """Each row is compared with the first of its id, not with every other: a constant id column costs no more than a sound one."""
+    began = time.monotonic()
+    with pytest.raises(OfsError, match="an id stands for two assertions") as refused:
+        load(store, written(tmp_path, [one(n, label_assertion_id="same") for n in range(50_000)]))
+    assert len(refused.value.fields["assertions"]) == 5
+    assert time.monotonic() - began < 60
+
+
 def test_all_bad_rows_are_told_in_their_order_up_to_twenty(store, tmp_path):
     """Problems of different columns stand in the order of the rows, and far too many are cut."""
     bad = [one(n, source_type="human" if n % 2 else "AUTO", label_value="" if n % 2 == 0 else "FRAUD") for n in range(300)]

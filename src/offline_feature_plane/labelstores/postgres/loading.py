@@ -95,16 +95,17 @@ def _refuse_clashes(connection: PatientConnection, incoming: Incoming) -> None:
                incoming.source_type, incoming.actor_id, incoming.supersedes, incoming.evidence_ref)
               IS DISTINCT FROM (stored.label_type, stored.event_id, stored.label_value, stored.observed_time, stored.effective_time,
                                 stored.source_type, stored.actor_id, stored.supersedes, stored.evidence_ref)
-        ORDER BY incoming.row""").fetchmany(SHOWN)
+        ORDER BY incoming.row LIMIT %(shown)s""", {"shown": SHOWN}).fetchall()
     found = found or connection.execute("""
+        WITH first AS (SELECT DISTINCT ON (label_assertion_id) * FROM pg_temp.incoming ORDER BY label_assertion_id, incoming.row)
         SELECT second.row, label_assertion_id, first.row AS other
-        FROM pg_temp.incoming AS first JOIN pg_temp.incoming AS second USING (label_assertion_id)
+        FROM first JOIN pg_temp.incoming AS second USING (label_assertion_id)
         WHERE first.row < second.row
           AND (first.label_type, first.event_id, first.label_value, first.observed_time, first.effective_time, first.source_type,
                first.actor_id, first.supersedes, first.evidence_ref)
               IS DISTINCT FROM (second.label_type, second.event_id, second.label_value, second.observed_time, second.effective_time,
                                 second.source_type, second.actor_id, second.supersedes, second.evidence_ref)
-        ORDER BY second.row""").fetchmany(SHOWN)
+        ORDER BY second.row LIMIT %(shown)s""", {"shown": SHOWN}).fetchall()
     if found:
         told = "; ".join(f"{row['label_assertion_id']!r} in {incoming.place(row['row'])} is another one in "
                          f"{'the store' if row['other'] is None else incoming.place(row['other'])}" for row in found)
@@ -117,7 +118,8 @@ def _refuse_strange_links(connection: PatientConnection, incoming: Incoming) -> 
     found = connection.execute("""
         SELECT incoming.row, incoming.label_assertion_id, incoming.supersedes
         FROM pg_temp.incoming JOIN label_assertions AS stored ON stored.label_assertion_id = incoming.supersedes
-        WHERE (incoming.label_type, incoming.event_id) <> (stored.label_type, stored.event_id) ORDER BY incoming.row""").fetchmany(SHOWN)
+        WHERE (incoming.label_type, incoming.event_id) <> (stored.label_type, stored.event_id)
+        ORDER BY incoming.row LIMIT %(shown)s""", {"shown": SHOWN}).fetchall()
     if found:
         told = "; ".join(f"{row['label_assertion_id']!r} in {incoming.place(row['row'])} supersedes {row['supersedes']!r}" for row in found)
         raise _inconsistent(f"an assertion supersedes one about another event or of another type: {told}.",
