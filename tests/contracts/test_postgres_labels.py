@@ -101,6 +101,7 @@ def test_a_label_holds_from_when_it_was_observed_unless_said_otherwise(postgres,
 
 @pytest.mark.parametrize(("change", "code", "words"), [
     ({"label_assertion_id": None}, "SCHEMA_INVALID", "in.jsonl row 3, label_assertion_id: this is missing"),
+    ({"label_assertion_id": "x" * 1_001}, "SCHEMA_INVALID", "row 3, label_assertion_id: an id has at most 1000 bytes, not 1,001"),
     ({"event_id": ""}, "SCHEMA_INVALID", "row 3, event_id: this is missing"),
     ({"label_value": True}, "SCHEMA_INVALID", "row 3, label_value: text is expected, not true"),
     ({"event_id": 1.5}, "SCHEMA_INVALID", "row 3, event_id: text is expected"),
@@ -256,11 +257,12 @@ def test_what_had_been_observed_at_the_cut_is_read_and_nothing_else(store, tmp_p
     assert measure(address_from(store), "fraud", CUT).assertions == 2
 
 
-def test_everything_comes_back_as_it_was_loaded(store, tmp_path):
-    """Quotes, line ends, what looks like nothing, far instants: texts and microseconds are the ones that were loaded."""
-    texts = ["NULL", "\\N", '"', "a\nb", "a\r\nb", " x ", ",", "—❄", "''", "\\.", "\u00e9", "e\u0301"]
+def test_everything_comes_back_as_it_was_loaded(store, tmp_path, monkeypatch):
+    """Quotes, line ends, what looks like nothing, long texts, far instants: texts and microseconds are the ones that were loaded."""
+    monkeypatch.setattr(reading, "_PIECE", 300)  # some rows a piece, and a row that is more
+    texts = ["NULL", "\\N", '"', "a\nb", "a\r\nb", " x ", ",", "—❄", "''", "\\.", "\u00e9", "e\u0301", "x" * 100_000]
     moments = [datetime(1, 1, 1, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), NOON.replace(microsecond=100_000), NOON]
-    rows = [one(n, label_assertion_id=f"{text}{n}", event_id=text, label_value=text, supersedes=None if n % 3 else f"{text}?",
+    rows = [one(n, label_assertion_id=f"{text[:900]}{n}", event_id=text, label_value=text, supersedes=None if n % 3 else f"{text}?",
                 observed_time=moments[n % 4], effective_time=moments[-(n % 4)]) for n, text in enumerate(texts)]
     load(store, written(tmp_path, rows))
     found = read(store, tmp_path, cut=CUT + 100_000).to_pylist()

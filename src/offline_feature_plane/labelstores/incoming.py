@@ -37,6 +37,7 @@ NEEDED: Final = ("label_assertion_id", "label_type", "event_id", "label_value", 
 OPTIONAL: Final = ("effective_time", "actor_id", "supersedes", "evidence_ref")
 INSTANTS: Final = frozenset({"observed_time", "effective_time"})
 MOST_PROBLEMS: Final = 20
+LONGEST_ID: Final = 1_000  # bytes; the table checks it too, for no index holds much longer ones
 
 _INSTANT: Final = pa.timestamp("us", "UTC")
 _TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")  # what `labels:` in plane.yaml can name
@@ -137,6 +138,9 @@ class _Piece:
                     lambda row: f"{shown(sources[row].as_py())} is not a label source; known are {', '.join(SOURCES)}")
         self._blame("label_type", _is_other(types, lambda text: _TYPE.fullmatch(text) is not None), LabelPolicyInvalid,
                     lambda row: f"{shown(types[row].as_py())} is not a name for a label type; use up to 128 letters, digits, `_`, `.`, `-`")
+        lengths = pc.binary_length(found["label_assertion_id"])
+        self._blame("label_assertion_id", _holds(pc.greater(lengths, LONGEST_ID)), SchemaInvalid,
+                    lambda row: f"an id has at most {LONGEST_ID} bytes, not {lengths[row].as_py():,}")
         self._blame("actor_id", _holds(pc.equal(sources, "HUMAN")) & ~_present(found["actor_id"]), LabelPolicyInvalid,
                     lambda _: "a HUMAN assertion names its actor")
         self._blame("supersedes", _holds(pc.equal(found["supersedes"], found["label_assertion_id"])), LabelPolicyInvalid,

@@ -36,7 +36,6 @@ _SCHEMA: Final = pa.schema([
     ("source_type", pa.string()), ("label_assertion_id", pa.string()), ("supersedes", pa.string())])
 _AS_OF: Final = SQL("label_type = {type} AND observed_time <= {cut}")
 _STORE_ID: Final = SQL("(SELECT store_id::text FROM label_store LIMIT 1) AS store_id")
-_READ: Final = pa.csv.ReadOptions(column_names=_SCHEMA.names, use_threads=False, block_size=4 * _PIECE)
 _PARSE: Final = pa.csv.ParseOptions(newlines_in_values=True)
 _CONVERT: Final = pa.csv.ConvertOptions(column_types=_SCHEMA, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
 
@@ -152,8 +151,9 @@ def _pieces(connection: PatientConnection, label_type: str, asof_us: int, marker
 
 
 def _read(piece: bytearray) -> pa.Table:
+    whole = pa.csv.ReadOptions(column_names=_SCHEMA.names, use_threads=False, block_size=len(piece))
     try:
-        return pa.csv.read_csv(pa.BufferReader(pa.py_buffer(piece)), _READ, _PARSE, _CONVERT)
+        return pa.csv.read_csv(pa.BufferReader(pa.py_buffer(piece)), whole, _PARSE, _CONVERT)
     except pa.ArrowInvalid as wrong:
         raise LabelStoreUnavailable("the label store holds what is not text in UTF-8, or not an instant of the years 1 to 9999.",
                                     fix="Use a database with ENCODING 'UTF8', made by what `ofs label-store schema` prints.") from wrong

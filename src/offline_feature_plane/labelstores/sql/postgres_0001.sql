@@ -6,7 +6,7 @@ INSERT INTO label_store (version, store_id) VALUES (1, gen_random_uuid());
 CREATE TABLE label_assertions (
     position           bigint GENERATED ALWAYS AS IDENTITY,
     recorded_at        timestamptz NOT NULL DEFAULT now(),
-    label_assertion_id text COLLATE "C" PRIMARY KEY CHECK (label_assertion_id <> ''),
+    label_assertion_id text COLLATE "C" PRIMARY KEY CHECK (octet_length(label_assertion_id) BETWEEN 1 AND 1000),
     label_type         text COLLATE "C" NOT NULL CHECK (label_type <> ''),
     event_id           text COLLATE "C" NOT NULL CHECK (event_id <> ''),
     label_value        text COLLATE "C" NOT NULL CHECK (label_value <> ''),
