@@ -12,7 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
+from offline_feature_plane.adapters import (
+    SystemClock,
+    cache_folder,
+    library_versions,
+    load_labels,
+    make_engine,
+    open_label_stores,
+    open_ledger,
+    open_store,
+    spent,
+)
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.receipts import PhaseReceipt
@@ -65,6 +75,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from offline_feature_plane.domain.closure import Closure
+    from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 Intent = str | Path | Mapping[str, Any]
 Trouble = Callable[[OfsError], None]
@@ -116,7 +127,8 @@ class Plane:
         self.folder = folder
         self.clock = clock or SystemClock()
         self._spark = spark
-        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
+                                  lambda: open_label_stores(settings))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -243,6 +255,20 @@ class Plane:
         """
         run = cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
         return run if run.state == "CANCELLED" else end_cancelled(run, self.ledger, self._worker())
+
+    def load_labels(self, paths: Sequence[str | Path], *, store: str | None = None, progress: Progress | None = None) -> Loaded:
+        """Append the assertions of some files to a label store: all that it does not have yet, or none.
+
+        Args:
+            paths: Parquet, CSV or JSON Lines files with the columns of a store, or folders of them.
+            store: its address; None: the one store that `labels:` in plane.yaml names.
+            progress: is told of each step.
+
+        Raises:
+            SettingsInvalid: no store is named, or several. RequestCommandUnsupported: the driver is not installed.
+            OfsError: a row is wrong, or the store is not there (`labelstores.postgres.loading.load`); nothing was loaded.
+        """
+        return load_labels(self.settings, store, [Path(path) for path in paths], progress or _silent)
 
     # --- looking --------------------------------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ class _Columns:
 
     def texts(self, name: str, *, nullable: bool = False) -> pa.Array:
         """An id column as text; integers as their decimal text."""
-        parts = []
+        parts = [pa.nulls(0, pa.large_string())]  # a timeline of which nothing was known yet has no batch
         for part in self.batches(name, nullable=nullable):
             if isinstance(part, list):
                 try:
