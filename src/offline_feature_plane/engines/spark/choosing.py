@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from offline_feature_plane.engines.spark.remote import told
 from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, read_events
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports import ReplayFacts
+from offline_feature_plane.ports.cohorts import add_up
 
 # What selection says of an event: its number among the rows of its part (null: it is none), the part, target, split, marks, weight.
 CHOSEN: Shape = (("rank", "long"), ("part_", "int"), ("target", "int"), ("split", "int"), ("mature", "boolean"), ("cold", "boolean"),
@@ -51,15 +52,17 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     names = {name for expression in (task.where,) if expression is not None for name in expression.names()}
     names |= {task.sampling.by} if task.sampling is not None and task.sampling.by is not None else set()
     wanted = {key: column for key, column in field_columns(task.closure).items() if key[0] == task.subject and key[1] in names}
-    rank, counted, part = 0, [], None
+    rank, counted, cohorts, part = 0, list[dict[str, Any]](), list[pa.Table](), None
     try:
         for table in gather(batches, how.rows):
             part, n = table["part_"][0].as_py(), len(table)
             events = read_events(table, wanted, task, how.id_type)
             labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
             kept = KeptRows(Memory(), n)
-            counted.append(asdict(select_rows(events, task, partial(_of_one_block, labels),
-                                              ReplayFacts(n, n, {}, "", None, None, how.id_type), kept, block=n)))
+            facts = select_rows(events, task, partial(_of_one_block, labels), ReplayFacts(n, n, {}, "", None, None, how.id_type), kept,
+                                block=n)
+            cohorts.append(facts.cohorts)
+            counted.append({name: value for name, value in vars(facts).items() if name != "cohorts"})
             selected = kept.within(0, n)
             at, rows = selected.positions, selected.n
             is_row = np.zeros(n, np.bool_)
@@ -79,7 +82,8 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         yield make_batch(shape, 1, {"note": json.dumps({"part": part, "refused": told(wrong)})})
         return
     if part is not None:
-        yield make_batch(shape, 1, {"note": json.dumps({"part": part, "rows": rank, "counted": summed(counted), "refused": None})})
+        note = {"part": part, "rows": rank, "counted": summed(counted), "cohorts": add_up(cohorts).to_pydict(), "refused": None}
+        yield make_batch(shape, 1, {"note": json.dumps(note)})
 
 
 def _of_one_block(labels: Mapping[str, ResolvedType], _start: int, _stop: int) -> Mapping[str, ResolvedType]:

@@ -31,6 +31,7 @@ from offline_feature_plane.engines.spark.wire import Key, Shape, field_columns, 
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.cohorts import COHORTS, add_up
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ class SparkEngineSession:
         check_accounting(accounting, replayed.facts.events_read)
         rows = sum(counts.values())
         numbered = made.where("note IS NULL").drop("note").withColumn("row_no", sql.col("rank") + started(sql.col("part_"), counts))
-        return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"]))
+        cohorts = add_up(pa.Table.from_pydict(note["cohorts"], COHORTS) for note in notes)
+        return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"], cohorts))
 
     def _finished(self, chosen: _Chosen, wanted: int) -> DataFrame:
         """The rows as leaves, one of them in each part."""
