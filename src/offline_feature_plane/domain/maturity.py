@@ -18,8 +18,9 @@ from fractions import Fraction
 from offline_feature_plane.domain.coverage import PERCENTILES, nearest_rank
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, US_PER_DAY
 
-__all__ = ["Choice", "LagDays", "days_between", "measure_days", "settled_by", "weigh"]
+__all__ = ["ENOUGH", "LONGEST_MATURITY_DAYS", "Choice", "LagDays", "days_between", "measure_days", "settled_by", "weigh"]
 
+LONGEST_MATURITY_DAYS = 36_500
 ENOUGH = 100  # so many answers before a 99 % point is one of them
 
 

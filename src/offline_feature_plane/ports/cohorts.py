@@ -16,8 +16,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 # Subject events that pass `where`, by label type; `split` is null for events in none, `day` is in days since 1970-01-01 UTC. Events of one
-# day may be on both sides of the maturity cut. Only a RESOLVED event has a lag: whole days, rounded up, from the event to when the assertion
-# that holds became known; 0 or less if that was not after the event.
+# day may be on both sides of the maturity cut. Only a RESOLVED event has a lag: whole days, rounded up, from the event to when the
+# assertion that holds became known; 0 or less if that was not after the event.
 COHORTS = pa.schema([("label_type", pa.string()), ("split", pa.string()), ("day", pa.int32()), ("mature", pa.bool_()),
                      ("status", pa.string()), ("lag_days", pa.int32()), ("events", pa.int64())])
 KEYS = COHORTS.names[:-1]
@@ -26,5 +26,5 @@ KEYS = COHORTS.names[:-1]
 def add_up(parts: Iterable[pa.Table]) -> pa.Table:
     """Cells of several parts as one table: each key once, in one order, so that equal counts are equal tables."""
     every = pa.concat_tables([COHORTS.empty_table(), *parts])
-    counted = every.group_by(KEYS).aggregate([("events", "sum")]).rename_columns(COHORTS.names)
-    return counted.sort_by([(name, "ascending") for name in KEYS]).combine_chunks().cast(COHORTS)
+    counted = every.group_by(KEYS).aggregate([("events", "sum")]).select([*KEYS, "events_sum"]).rename_columns(COHORTS.names)
+    return counted.sort_by([(name, "ascending") for name in KEYS]).combine_chunks()
