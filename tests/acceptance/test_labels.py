@@ -117,7 +117,7 @@ def test_slow_labels_are_measured_where_they_had_time_to_come(plane: SmallPlane,
 
 
 def test_labels_about_other_events_are_counted_and_told(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
-    """Assertions about events outside the basis decide nothing, and are no secret; those after the as-of, and repeated ones, are counted."""
+    """Assertions about events outside the basis decide nothing, and are told; those after the as-of, and repeated ones, are counted too."""
     told = chargebacks()
     plane.labels({"tx_id": [*told["tx_id"], 9_001, 9_002, 1, 6], "outcome": [*told["outcome"], *["CHARGEBACK"] * 4],
                   "reported_at": [*told["reported_at"], *[START] * 2, told["reported_at"][0], START + timedelta(days=300)]})

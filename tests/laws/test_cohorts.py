@@ -76,7 +76,8 @@ def test_a_period_is_told_apart_by_split_and_maturity():
     found = cells(cell(0, lag=3, events=2), cell(4, "CONFLICT"), cell(4, lag=1, split="test"),
                   cell(5, "NOT_FOUND", split=None, mature=False, events=7))
     weeks = add_cohorts(found, "fraud", "week")
-    assert [(one.start, one.split, one.mature, one.found.resolved, one.found.not_found, one.found.conflict, one.lag.p99) for one in weeks] == [
+    assert [(one.start, one.split, one.mature, one.found.resolved, one.found.not_found, one.found.conflict, one.lag.p99)
+            for one in weeks] == [
         ("1969-12-29", "train", True, 2, 0, 0, 3), ("1970-01-05", "train", True, 0, 0, 1, None), ("1970-01-05", "test", True, 1, 0, 0, 1),
         ("1970-01-05", None, False, 0, 7, 0, None)]
     assert [one.split for one in add_cohorts(found, "fraud")] == ["train", "test", None]

@@ -49,7 +49,7 @@ def test_days_are_settled_when_their_slow_labels_had_time():
 
 
 def test_maturities_say_when_a_split_must_end_and_the_as_of_may_be():
-    """A maturity of m days: splits end by as-of − m, or the as-of is at the split's end + m; equal maturities are one, with both reasons."""
+    """A maturity of m days: splits end by as-of − m, or the as-of is at the split's end + m; equal ones are one, with both reasons."""
     found = weigh({1: 89, 20: 10, 70: 1}, [(20, "intent"), (90, "asked")], asof_us=200 * US_PER_DAY, end_us=150 * US_PER_DAY)
     assert [(one.days, one.why, one.known, one.last_end_us // US_PER_DAY, (one.earliest_asof_us or 0) // US_PER_DAY) for one in found] == [
         (20, ("p90", "p99", "intent"), Fraction(99, 100), 180, 170), (90, ("asked",), Fraction(1), 110, 240)]

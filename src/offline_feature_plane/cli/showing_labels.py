@@ -39,7 +39,7 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
     said = ", ".join(f"{value} {count:,}" for value, count in facts["values"].items()) or "nothing"
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
-                    "say": said})]
+                    "resolve to": said})]
     if not one.splits:
         return lines
     return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
