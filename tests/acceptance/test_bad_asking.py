@@ -273,7 +273,7 @@ SHORT = [
          lambda plane: plane.labels({"tx_id": chargebacks()["tx_id"] * 2, "reported_at": chargebacks()["reported_at"] * 2,
                                      "outcome": ["CHARGEBACK"] * 40 + ["NONE"] * 40}), ("conflict",)),
     Case("as-of before any label", 4, "LABEL_SCOPE_EMPTY",
-         several(setting("intent", "label.as_of", "2026-01-02T00:00:00Z"), setting("intent", "label.maturity_days", 0),
+         several(setting("intent", "label.as_of", "2026-01-03T00:00:00Z"), setting("intent", "label.maturity_days", 1),
                  without("intent", "splits")), ("as-of",)),
     Case("coverage too low", 4, "COVERAGE_POLICY_VIOLATION",
          several(setting("intent", "label.unlabeled", "exclude"), setting("intent", "label.coverage", "0.9")), ("0.9",)),
