@@ -1,15 +1,25 @@
 """Cohorts add up: to the coverage that gates judge, to the accounting, whatever the pieces they were counted in (`ports.cohorts`)."""
 
 import tempfile
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from two_engines import label_task
 
 from offline_feature_plane.corridor.cohorts import CORE_MONTHS, add_cohorts, core_cohorts, count_lags
+from offline_feature_plane.domain.accounting import is_mature, split_of
+from offline_feature_plane.domain.instants import US_PER_DAY
+from offline_feature_plane.domain.maturity import days_between
 from offline_feature_plane.domain.periods import PERIODS
+from offline_feature_plane.domain.rows import LabelTask, Split
 from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.local.cohorts import count_cohorts
+from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.ports.cohorts import COHORTS, KEYS, add_up
 from offline_feature_plane.testing.drawing import draw_world
 
@@ -98,3 +108,27 @@ def test_a_core_tells_a_bounded_number_of_months():
     assert len(told["months"]) == CORE_MONTHS + 1
     assert told["months"][0]["from"] is None
     assert sum(one["subjects"] for one in told["months"]) == CORE_MONTHS + 40 == told["splits"][0]["subjects"]
+
+
+@pytest.mark.parametrize("reach_days", [3, 40, 3_000_000])
+def test_columns_are_counted_as_one_would_by_hand(reach_days):
+    """However far lags reach, before the event too, counting columns gives what asking each event gives.
+
+    ──●──●──────●┤ split │●──●───────┤ maturity cut │●──●──▶   observed anywhere within the reach
+    """
+    random, n = np.random.default_rng(reach_days), 400
+    ts = np.sort(random.integers(0, 12 * US_PER_DAY, n))
+    observed = ts + random.integers(-reach_days * US_PER_DAY, reach_days * US_PER_DAY, n)
+    status, rows = random.integers(0, 3, n + 5).astype(np.int8), np.arange(5, n + 5)
+    splits = (Split("train", US_PER_DAY, 4 * US_PER_DAY), Split("test", 5 * US_PER_DAY, 9 * US_PER_DAY + 7))
+    task = replace(label_task(), splits=splits, labels=LabelTask(30 * US_PER_DAY, "latest_observed.v1", ("fraud",), 20 * US_PER_DAY + 5))
+    codes = np.array([next((place for place, one in enumerate(splits) if one.start_us <= at < one.end_us), -1) for at in ts], np.int16)
+    mature = ts <= 10 * US_PER_DAY - 5
+    known = np.concatenate([np.zeros(5, np.int64), observed])
+    states = ResolvedType("fraud", status, status, pa.array([]), known, status, pa.array([]), None)
+    expected = Counter(
+        ("fraud", split_of(at, splits), at // US_PER_DAY, is_mature(at, task.labels), STATUSES[code],
+         days_between(at, seen) if STATUSES[code] == "RESOLVED" else None)
+        for at, seen, code in zip(ts.tolist(), observed.tolist(), status[5:].tolist(), strict=True))
+    found = add_up(count_cohorts(ts, rows, codes, mature, task, {"fraud": states}))
+    assert dict(zip(zip(*(found[name].to_pylist() for name in KEYS), strict=True), found["events"].to_pylist(), strict=True)) == expected

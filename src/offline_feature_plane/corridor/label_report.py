@@ -165,9 +165,10 @@ def _notice(one: TypeReport) -> list[str]:
         found.append(f"fewer than {ENOUGH} {one.label_type} labels are about events old enough for slow labels: how long labels take is "
                      f"measured over all {one.lag.answers:,}, and flatters.")
     own = next((choice for choice in one.choices if "intent" in choice.why), None)
-    if one.unlabeled == "negative_when_mature" and own is not None and own.known is not None and own.known * 100 < 99:
-        found.append(f"maturity_days {own.days} is short: {format_share(1 - own.known)} of the {one.label_type} labels come later, and "
-                     "until then silence is taken for a negative.")
+    if own is not None and own.known is not None and own.known * 100 < 99:
+        meant = "silence is taken for a negative" if one.unlabeled == "negative_when_mature" else "only the quick ones are in"
+        found.append(f"maturity_days {own.days} is short: {int(one.measured.answers * (1 - own.known)):,} of {one.measured.answers:,} "
+                     f"{one.label_type} labels came later, and until then {meant}.")
     return found
 
 

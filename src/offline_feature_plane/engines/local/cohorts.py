@@ -16,6 +16,7 @@ from offline_feature_plane.ports.cohorts import COHORTS
 Int64s = npt.NDArray[np.int64]
 
 _RESOLVED = STATUSES.index("RESOLVED")
+_TABLE = 1 << 22  # so many counters are quicker than sorting
 
 
 def count_cohorts(ts: Int64s, rows: Int64s, split: npt.NDArray[np.int16], mature: npt.NDArray[np.bool_], task: Task,
@@ -45,22 +46,31 @@ def count_cohorts(ts: Int64s, rows: Int64s, split: npt.NDArray[np.int16], mature
 def _cells(label_type: str, runs: Mapping[str, pa.Array], first: Int64s, ts: Int64s, status: npt.NDArray[np.int8], observed: Int64s,
            rows: Int64s) -> pa.Table:
     """One label type: an answer by its lag, anything else by its status alone."""
-    counted = []
+    counted: list[tuple[Int64s, Int64s | None, Int64s, str]] = []
     for code, name in enumerate(STATUSES):
         if code != _RESOLVED:
             events = np.add.reduceat((status == code).astype(np.int64), first)
             counted.append((np.flatnonzero(events), None, events[events > 0], name))
     answered = np.flatnonzero(status == _RESOLVED)
-    run = np.searchsorted(first, answered, "right") - 1
-    pairs = pa.table({"run": run, "lag": _days_between(ts[answered], observed[rows[answered]])})
-    found = pairs.group_by(["run", "lag"]).aggregate([([], "count_all")])
-    counted.append((found["run"].to_numpy(), found["lag"].to_numpy(), found["count_all"].to_numpy(), STATUSES[_RESOLVED]))
+    if len(answered):
+        run = np.repeat(np.arange(len(first)), np.diff(first, append=len(ts)))[answered]
+        lag = -((ts[answered] - observed[rows[answered]]) // US_PER_DAY)  # `maturity.days_between`; instants are within 9,999 years
+        counted.append((*_count_pairs(run, lag), STATUSES[_RESOLVED]))
     return pa.concat_tables([pa.table({
         "label_type": pa.repeat(label_type, len(run)), **{key: values.take(pa.array(run)) for key, values in runs.items()},
         "status": pa.repeat(name, len(run)), "lag_days": pa.nulls(len(run), pa.int32()) if lag is None else pa.array(lag.astype(np.int32)),
         "events": pa.array(events, pa.int64())}, COHORTS) for run, lag, events, name in counted])
 
 
-def _days_between(start: Int64s, end: Int64s) -> Int64s:
-    """`maturity.days_between`, column-wise: the instants may lie too far apart for a difference in µs."""
-    return end // US_PER_DAY - start // US_PER_DAY + (end % US_PER_DAY > start % US_PER_DAY)
+def _count_pairs(run: Int64s, lag: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """How often each run and lag meet: runs, lags, counts. Runs lie close together; lags mostly do."""
+    least = int(lag.min())
+    span = int(lag.max()) - least + 1
+    code = run * span + (lag - least)
+    if span * (int(run[-1]) + 1) <= _TABLE:
+        counts = np.bincount(code)
+        found = np.flatnonzero(counts)
+        counts = counts[found]
+    else:
+        found, counts = np.unique(code, return_counts=True)
+    return found // span, found % span + least, counts
