@@ -155,6 +155,30 @@ def test_where_no_label_is_known_yet_that_is_said(plane: SmallPlane, capsys: pyt
     assert "No label is known of any of these events" in capsys.readouterr().out
 
 
+def test_each_label_type_is_told_for_what_it_is(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """Types that become columns have cohorts beside the target's; of a type that only features look at, its assertions are told."""
+    for name in ("dispute", "alarm"):
+        plane.plane["labels"][name] = {**plane.plane["labels"]["chargeback"], "value": name.upper()}
+    plane.intent["labels"] = ["dispute"]
+    plane.profile["groups"]["terminal"]["features"]["alarms"] = "label_count(alarm, ALARM)"
+    told = {one["label_type"]: one for one in look(plane, capsys)["types"]}
+    assert {name: one["role"] for name, one in told.items()} == {"alarm": "features", "chargeback": "target", "dispute": "column"}
+    assert (told["alarm"]["splits"], told["alarm"]["assertions"]["assertions_eligible"]) == ([], 40)
+    assert [one["answered"] for one in told["dispute"]["splits"]] == ["0.194444", "0.204545", "0.197368"]
+    assert run(["labels", str(plane.intent_path)]) == 0
+    assert "alarm  (only features look at it)" in capsys.readouterr().out
+
+
+def test_where_no_event_is_left_that_is_said(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """A `where` that no event passes gives an answer with empty tables, and the gates say why nothing can be built."""
+    plane.intent |= {"where": "amount > 5000"}
+    told = look(plane, capsys)
+    assert (told["types"][0]["splits"], told["types"][0]["role"]) == ([], "target")
+    assert {gate["gate"] for gate in told["gates"] if gate["verdict"] == "FAIL"} == {"coverage", "target"}
+    assert run(["labels", str(plane.intent_path)]) == 0
+    assert "No label is known of any of these events" in capsys.readouterr().out
+
+
 def test_the_library_says_what_the_command_says(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
     """`plane.labels` gives the typed answer of which the command prints the document; what it cannot cut or weigh, it refuses."""
     opened = open_plane(plane.folder / "plane.yaml")

@@ -32,7 +32,7 @@ def labels(report: LabelReport) -> str:
 
 def _type(one: TypeReport, report: LabelReport) -> list[str]:
     facts = one.assertions
-    what = f"target, unlabeled: {one.unlabeled}" if one.unlabeled is not None else "a column" if one.splits else "only features look at it"
+    what = {"target": f"target, unlabeled: {one.unlabeled}", "column": "a column", "features": "only features look at it"}[one.role]
     counted = [(facts["assertions_read"], "read"), (facts["assertions_outside_basis"], "outside the basis"),
                (facts["assertions_after_asof"], "after the as-of"), (facts["assertions_repeated"], "repeated"),
                (facts["assertions_eligible"], "eligible")]
@@ -40,7 +40,7 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
                     "resolve to": said})]
-    if not one.splits:
+    if one.role == "features":
         return lines
     return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
 

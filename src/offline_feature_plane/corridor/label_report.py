@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +38,7 @@ class TypeReport:
 
     Attributes:
         label_type: its name.
+        role: is it the target's, one of the dataset's columns, or only looked at by features?
         unlabeled: the target's rule for silence, if this is the target's type.
         assertions: how many were read, left out and why, what they say, and their own lag in µs (`decisions.md` D26).
         splits: what holds of the events of each split, and of those in none.
@@ -49,6 +50,7 @@ class TypeReport:
     """
 
     label_type: str
+    role: Literal["target", "column", "features"]
     unlabeled: Unlabeled | None
     assertions: Mapping[str, Any]
     splits: tuple[Cohort, ...]
@@ -60,7 +62,7 @@ class TypeReport:
 
     def document(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {"label_type": self.label_type, "is_target": self.unlabeled is not None, "assertions": storable(self.assertions),
+        return {"label_type": self.label_type, "role": self.role, "assertions": storable(self.assertions),
                 "splits": [self._cohort(one) for one in self.splits], "periods": [self._cohort(one) for one in self.periods],
                 "lag_days": _lag(self.lag), "measured": {**_lag(self.measured), "settled": self.settled},
                 "maturities": [{"maturity_days": one.days, "why": list(one.why),
@@ -146,9 +148,10 @@ def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, peri
     old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us))
     settled = sum(old.values()) >= ENOUGH
     measured = old if settled else every
-    is_target = task.target is not None and task.target.label_type == name
+    target = task.target if task.target is not None and task.target.label_type == name else None
     return TypeReport(
-        name, task.target.unlabeled if task.target is not None and is_target else None, labelled.per_type[name],
+        name, "target" if target is not None else "column" if name in task.labels.types else "features",
+        None if target is None else target.unlabeled, labelled.per_type[name],
         add_cohorts(cells, name), add_cohorts(cells, name, period), measure_days(every), measure_days(measured), settled,
         weigh(measured, maturities, asof_us=task.labels.asof_us, end_us=end_us) if name in task.labels.types else ())
 
