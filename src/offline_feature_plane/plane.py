@@ -35,6 +35,7 @@ from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.feature_catalog import CataloguedFeature, planned_features
+from offline_feature_plane.corridor.label_report import LabelReport, check_wishes, report_labels
 from offline_feature_plane.corridor.ledger_check import LedgerReport, check_ledger
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
@@ -57,6 +58,7 @@ from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry
 from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.canonical import sha256_of
+from offline_feature_plane.domain.periods import Period
 from offline_feature_plane.errors import (
     DatasetNotFound,
     OfsError,
@@ -171,6 +173,28 @@ class Plane:
         machine = self._machine(hear, is_needed=True, closure=planned.task.closure)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
+
+    def labels(self, intent: Intent, *, by: Period = "month", maturity_days: Sequence[int] = (),
+               progress: Progress | None = None) -> LabelReport:
+        """How far an intent's labels are: coverage over time, how long they take, and what follows for maturity, splits and the as-of.
+
+        Nothing is written, and gates that fail are told, not raised.
+
+        Args:
+            intent: what would be built.
+            by: how event time is cut.
+            maturity_days: maturities that are weighed beside the intent's own.
+            progress: is told of each step.
+
+        Raises:
+            LabelPolicyInvalid: another period, or a maturity that is not a number of days from 1 on.
+            OfsError: as `preview`.
+        """
+        check_wishes(by, maturity_days)
+        planned, hear = self._planned(intent), progress or _silent
+        machine = self._machine(hear, is_needed=False)  # no window is computed
+        with look(Path(self.settings.work)) as folder:
+            return report_labels(planned, machine, folder, period=by, wanted=maturity_days, progress=hear)
 
     def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None, costs: Costs | None = None) -> Built:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
@@ -398,7 +422,7 @@ class Plane:
         return run
 
     def _planned(self, intent: Intent) -> Planned:
-        return make_plan(self._asked(intent), self.inputs)
+        return make_plan(self._asked(intent), self.inputs, now_us=self.clock.now_us())
 
     def _buildable(self, intent: Intent) -> Planned:
         planned = self._planned(intent)

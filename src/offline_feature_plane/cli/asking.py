@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import complain, emit_json, say, show_error
 from offline_feature_plane.cli.progress import shown
 from offline_feature_plane.errors import OfsError
+
+if TYPE_CHECKING:
+    from offline_feature_plane.domain.periods import Period
 
 
 @ofs.command(short_help="Start a plane from your files, or from a demo world.")
@@ -82,6 +86,24 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         seen = plane.preview(intent, rows=rows, keys=showing.parse_keys(keys), progress=progress)
     emit_json(showing.preview_document(seen)) if as_json else say(showing.preview(seen))
+
+
+@ofs.command(short_help="Show how far the labels of an intent are, and which as-of is safe.")
+@intent_argument
+@click.option("--by", type=click.Choice(["day", "week", "month"]), default="month", show_default=True,
+              help="How event time is cut.")
+@click.option("--maturity", "maturities", type=click.IntRange(1, 36_500), multiple=True, metavar="DAYS",
+              help="Also weigh this maturity; may be given several times.")
+@plane_option
+@as_json_option
+@example("ofs labels intent.yaml --by week --maturity 60")
+def labels(intent: Path, by: Period, maturities: tuple[int, ...], plane_path: Path | None, as_json: bool) -> None:
+    """Show the labels of INTENT before it is built: coverage over time, how long labels take, what the gates say. Writes nothing."""
+    from offline_feature_plane.cli import showing_labels
+
+    with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
+        report = plane.labels(intent, by=by, maturity_days=maturities, progress=progress)
+    emit_json(report.document()) if as_json else say(showing_labels.labels(report))
 
 
 @ofs.command(short_help="Write out the full contract of a short intent.")

@@ -18,6 +18,7 @@ from offline_feature_plane.contracts.model import Contract, Text, broken, shown
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
 from offline_feature_plane.domain.coverage import parse_share
 from offline_feature_plane.domain.instants import format_duration, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.maturity import LONGEST_MATURITY_DAYS
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
@@ -160,7 +161,7 @@ class LabelBasis(Contract):
 
     label_asof_utc: Instant
     resolution_rule: Annotated[str, AfterValidator(_rule)]
-    maturity_days: Annotated[int, Field(ge=0, le=36_500)] | None
+    maturity_days: Annotated[int, Field(ge=1, le=LONGEST_MATURITY_DAYS)] | None
     immature: Literal["exclude", "mark"] = "exclude"
     label_types: TextSet
     store: dict[Text, Text]

@@ -34,9 +34,9 @@ from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.footprint import least_bytes
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
-from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.instants import format_instant, parse_instant
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.errors import ArrivalUnknown, OfsError
+from offline_feature_plane.errors import ArrivalUnknown, LeakagePolicyViolation, OfsError
 from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels
 
 __all__ = ["Planned", "SubmittedIntent", "plan"]
@@ -90,8 +90,13 @@ class Planned:
                            files=[file.path for file in source.files], marker=source.marker) for source in self.plan.sources]
 
 
-def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
+def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | None = None) -> Planned:
     """Resolve, validate and pin an intent.
+
+    Args:
+        submitted: as it was written.
+        inputs: what the plane offers.
+        now_us: the time, for who asks anew; None for a run that was asked for before.
 
     Raises:
         OfsError: whatever prevents the plan, with its place in the intent, the profile or the plane.
@@ -99,6 +104,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
     try:
         pinned = pin_inputs(submitted, inputs)
         expanded = write_out(submitted, pinned, inputs)
+        _check_asof(expanded.intent, now_us)
         _check_arrival(expanded.intent, pinned)
         proof = prove(expanded, pinned, submitted, inputs)
         histories = _histories(expanded.closure, inputs.event_sources)
@@ -126,6 +132,15 @@ def _located(error: OfsError, document: Document) -> OfsError:
     elif error.path is not None:
         error.path = as_long(error.path)
     return document.locate(error)
+
+
+def _check_asof(intent: BuildIntent, now_us: int | None) -> None:
+    """Labels that will be observed before an as-of in the future are not there yet, and would change it. Raises LeakagePolicyViolation."""
+    asof = intent.label_basis.label_asof_utc
+    if now_us is not None and parse_instant(asof) > now_us:
+        raise LeakagePolicyViolation(f"the as-of {asof} lies in the future: it is {format_instant(now_us)} now, and labels that will be "
+                                     "observed until then are not there yet.", path="$.label_basis.label_asof_utc",
+                                     fix="State an instant that has passed, for example midnight after the last export of labels.")
 
 
 def _check_arrival(intent: BuildIntent, pinned: PinnedInputs) -> None:
