@@ -22,6 +22,7 @@ from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
 from offline_feature_plane.corridor.claims import Worker, end_cancelled, submit
 from offline_feature_plane.corridor.collection import Collection, collect
+from offline_feature_plane.corridor.croissant import describe
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.feature_catalog import CataloguedFeature, planned_features
@@ -289,6 +290,14 @@ class Plane:
         for notice in opened.notices:
             warnings.warn(notice, stacklevel=2)
         return opened
+
+    def croissant(self, ref: str, *, license_: str | None = None) -> dict[str, Any]:
+        """A dataset's metadata in the Croissant 1.0 format, a JSON-LD document; what a manifest does not know, its license, is said here.
+
+        Raises:
+            DatasetNotFound, ManifestInvalid, DigestMismatch: as `manifest`, or its publication receipt is not the one that it names.
+        """
+        return describe(self.manifest(ref), self.store, license_=license_)
 
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
