@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/docs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 import running
 
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/hand-over.md"
 NEEDED = sorted({needed for block in running.read_blocks(PAGE.read_text(encoding="utf-8")) if (needed := block.named("needs"))})
 PINNED = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements-recipes.txt").read_text(encoding="utf-8"), re.MULTILINE))
