@@ -157,7 +157,10 @@ class Dataset:
 
     def xy_batches(self, split: str, *, groups: str | None = None, features: Sequence[str] | None = None, form: Form = "numpy",
                    text: Text = "refuse", unknown: Unknown = "refuse") -> Iterator[XY]:
-        """The same, batch by batch; memory does not grow with the dataset. Arguments and errors are those of `to_xy`."""
+        """The same, batch by batch; memory does not grow with the dataset. Arguments and errors are those of `to_xy`.
+
+        With `unknown="exclude"`, a batch of which no row has a target comes without rows, only with their number.
+        """
         self._known(split)
         return stream_xy(self, split, want(self, groups=groups, features=features, form=form, text=text), unknown)
 

@@ -101,8 +101,8 @@ def want(dataset: Dataset, *, groups: str | None, features: Sequence[str] | None
     columns = {column.name: column for column in dataset.manifest.core.columns}
     if groups is not None and groups not in columns:
         raise SourceColumnUnknown(f"dataset {dataset.id} has no column {groups} to group its rows by.", path="groups",
-                                  fix=f"Its columns: {', '.join(columns)}. To group by an entity, name its key under `row_features:` in "
-                                      "the profile.")
+                                  fix="To group by an entity, name its key under `row_features:` in the profile and build again. "
+                                      f"Columns that are there: {', '.join(columns)}.")
     target = _of_role("target", columns)
     if target is None:
         raise SourceColumnUnknown(f"dataset {dataset.id} has no target: its intent says nothing about what is to be predicted.",
@@ -112,8 +112,8 @@ def want(dataset: Dataset, *, groups: str | None, features: Sequence[str] | None
     if refused := [name for name in names if columns[name].type == "timestamp" or (name in texts and text == "refuse")]:
         raise SourceTypeMismatch(f"dataset {dataset.id} has features that are no numbers: "
                                  f"{', '.join(f'{name} ({columns[name].type})' for name in refused)}.", path="features",
-                                 fix='Name the other ones as features=[…], or say text="category" for texts and `seconds_since_last` or '
-                                     "an hour in the profile for instants.")
+                                 fix='Name the other ones as features=[…], group by one with groups=…, say text="category" for texts, or '
+                                     "give the profile what is a number of an instant, such as hour(ts).")
     if texts and form == "numpy":
         raise SchemaInvalid(f"a matrix of numbers has no categories, and {', '.join(texts)} would be some.", path="form",
                             fix='Say form="pandas".')
