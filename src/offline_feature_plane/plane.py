@@ -296,6 +296,7 @@ class Plane:
 
         Raises:
             DatasetNotFound, ManifestInvalid, DigestMismatch: as `manifest`, or its publication receipt is not the one that it names.
+            DatasetRetired: its data has expired.
         """
         return describe(self.manifest(ref), self.store, license_=license_)
 

@@ -140,3 +140,18 @@ def test_a_date_is_not_taken_from_a_changed_receipt(built_once: SmallPlane, plac
     check_answer(ask(capsys, "show", "dm_", "--croissant"), 6, "DIGEST_MISMATCH", ("publication receipt",))
     receipt.unlink()
     check_answer(ask(capsys, "show", "dm_", "--croissant"), 6, "DIGEST_MISMATCH", ("publication receipt",))
+
+
+def test_a_retired_dataset_says_so_and_an_expired_one_is_not_described(built_once: SmallPlane, place: Path,
+                                                                       capsys: pytest.CaptureFixture[str],
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its data is kept, the description says that it was retired and why; without data there is nothing to describe."""
+    shutil.copytree(built_once.folder, place / "p")
+    monkeypatch.chdir(place / "p")
+    plane = open_plane("plane.yaml")
+    dm_id = plane.manifest("dm_").dataset_manifest_id
+    plane.retire(dm_id, reason="labels of the wrong year")
+    assert "It was retired on " in plane.croissant(dm_id)["description"]
+    assert "labels of the wrong year" in plane.croissant(dm_id)["description"]
+    plane.retire(dm_id, reason="labels of the wrong year", expire_data=True)
+    check_answer(ask(capsys, "show", dm_id, "--croissant"), 5, "DATASET_RETIRED", ("labels of the wrong year",))

@@ -17,7 +17,9 @@ from typing import Any
 from offline_feature_plane.contracts.manifest import DatasetManifest, Part, SchemaColumn
 from offline_feature_plane.contracts.model import validate
 from offline_feature_plane.contracts.receipts import PhaseReceipt
+from offline_feature_plane.corridor.dataset import refuse_expired
 from offline_feature_plane.corridor.layout import manifest_key
+from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import DigestMismatch, RefNotFound
@@ -51,9 +53,11 @@ def describe(manifest: DatasetManifest, store: ObjectStore, *, license_: str | N
         license_: under what it may be used, best as an address; a manifest does not say it.
 
     Raises:
+        DatasetRetired: its data has expired, so that there are no files to describe.
         DigestMismatch: the receipt that says when it was published is gone, or not the one that the manifest names.
     """
     core, dm_id = manifest.core, manifest.dataset_manifest_id
+    retirement = refuse_expired(read_retirement(store, manifest.platform_run_id, dm_id), manifest)
     single = len(manifest.evidence.parts) == 1
     return {
         "@context": CONTEXT,
@@ -61,7 +65,7 @@ def describe(manifest: DatasetManifest, store: ObjectStore, *, license_: str | N
         "conformsTo": CONFORMS_TO,
         "@id": dm_id,
         "name": dm_id,
-        "description": _about(manifest),
+        "description": _about(manifest, retirement),
         "version": "1.0.0",  # a dataset never changes: another one has another id
         "identifier": [dm_id, manifest.dataset_fingerprint, core.content_digest],
         "url": store.uri(manifest_key(manifest.platform_run_id, dm_id)),
@@ -77,9 +81,11 @@ def describe(manifest: DatasetManifest, store: ObjectStore, *, license_: str | N
     }
 
 
-def _about(manifest: DatasetManifest) -> str:
+def _about(manifest: DatasetManifest, retirement: Retirement | None) -> str:
     core, labels = manifest.core, manifest.label_basis
     fit = "It is eligible for training." if core.eligibility.training_ready else "It is not for training."
+    if retirement is not None:
+        fit = f"It was {retirement}."
     return (f"A point-in-time dataset of {core.row_count:,} rows and {sum(one.role == 'feature' for one in core.columns)} features of "
             f"{manifest.feature_definition_set['feature_set_id']}@{manifest.feature_definition_set['feature_set_version']}. "
             f"Each row sees only what was known at its own instant; labels are as of {labels['label_asof_utc']} by the rule "

@@ -190,16 +190,17 @@ def open_published(manifest: DatasetManifest, store: ObjectStore, scratch: Path)
         DatasetRetired: its data has expired. DigestMismatch: a file is gone, or not the published one.
     """
     where = (store, manifest.platform_run_id, manifest.dataset_manifest_id)
-    retirement = _kept(read_retirement(*where), manifest)
+    retirement = refuse_expired(read_retirement(*where), manifest)
     try:
         opened = open_dataset(manifest, store, scratch)
     except DigestMismatch:
-        _kept(read_retirement(*where), manifest)  # the data may have been given up meanwhile
+        refuse_expired(read_retirement(*where), manifest)  # the data may have been given up meanwhile
         raise
     return opened if retirement is None else replace(opened, notices=(f"{opened.id} was {retirement}.",))
 
 
-def _kept(retirement: Retirement | None, manifest: DatasetManifest) -> Retirement | None:
+def refuse_expired(retirement: Retirement | None, manifest: DatasetManifest) -> Retirement | None:
+    """The retirement of a dataset whose data is kept, if it was retired. Raises DatasetRetired: its data has expired."""
     if retirement is not None and retirement.expiry is not None:
         raise DatasetRetired(f"{manifest.dataset_manifest_id} was {retirement}.", dataset_manifest_id=manifest.dataset_manifest_id,
                              fix="Its manifest, plan and receipts remain: `ofs show` shows them.")
