@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import dataset as arrow_dataset
 
 from offline_feature_plane.arrow_types import arrow_type, decimals_as_floats
 from offline_feature_plane.contracts.manifest import DatasetManifest, Part
@@ -121,7 +120,7 @@ class Dataset:
 
         DuckDB reads the files when it is asked, only the columns and row groups that a query needs; no table is held in memory.
         """
-        duck = need("duckdb")
+        duck, arrow_dataset = need("duckdb"), need("pyarrow.dataset")
         one_of("decimals", decimals, Decimals)
         self._known(split)
         checked_pages = arrow_dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
