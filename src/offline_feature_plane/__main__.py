@@ -5,16 +5,19 @@ Everything heavy is loaded when a command runs, so that a stop in the first mome
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
 import sys
+import threading
 
 from offline_feature_plane.stopping import Terminated, listen, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from offline_feature_plane.errors import OfsError
 
@@ -23,16 +26,23 @@ USAGE, OUTSIDE, INTERRUPTED, TERMINATED, OURS = 2, 7, 130, 143, 70
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `ofs` with these arguments (default: the process's own) and exit with the family's status."""
+    gc.set_threshold(100_000, 20)  # modules make many objects that stay: to look through them again and again is a fifth of a start
     try:
         listen()
         _hold_standard_streams()
-        os.umask(os.umask(0o022) | 0o002)  # what is made here cannot be written by every user, whatever the caller left open
         os.umask(os.umask(0o022) | 0o002)  # what is made here cannot be written by every user, whatever the caller left open
         status = run(sys.argv[1:] if arguments is None else arguments)
     except (KeyboardInterrupt, Terminated) as stop:  # before the command began, or while its answer was written
         status = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     for number, code in ((signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED), (signal.SIGALRM, status)):
         signal.signal(number, lambda *_, code=code: os._exit(code))  # the work is over: nothing is left to be said or corrected
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process. All is written and closed by now: to take the interpreter apart, object by object, would take 0.3 s more."""
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        os._exit(status)
     sys.exit(status)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.errors import RequestCommandUnsupported
+from offline_feature_plane.installation import installed_release
 from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
@@ -92,14 +93,16 @@ def make_engine(chosen: EngineChoice, spark: SparkSession | None = None) -> Engi
     if chosen.name == "spark":
         from offline_feature_plane.engines.spark import SparkEngine
 
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # a new session asks nobody else which Python its tasks are to use
-        return SparkEngine(spark, chosen.master, chosen.conf, has_java=_has_java(), kernels=cache_folder())
+        # A new session asks nobody else which Python its tasks are to use.
+        os.environ.setdefault("PYSPARK_PYTHON", chosen.conf.get("spark.pyspark.python", sys.executable))
+        return SparkEngine(spark, chosen.master, chosen.conf, has_java=has_java(), kernels=cache_folder(), release=installed_release)
     from offline_feature_plane.engines.local import LocalEngine
 
     return LocalEngine()
 
 
-def _has_java() -> bool:
+def has_java() -> bool:
+    """Is there a Java where Spark looks for one?"""
     home = os.environ.get("JAVA_HOME")
     return shutil.which("java", path=str(Path(home) / "bin") if home else None) is not None
 
@@ -115,5 +118,10 @@ def cache_folder() -> Path | None:
 
 def library_versions(engine: str) -> dict[str, str]:
     """The versions of everything that computes or writes."""
-    names = ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata", *(["pyspark"] if engine == "spark" else []))
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    names = ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata")
+    found = {"python": platform.python_version(), **{name: version(name) for name in names}}
+    if engine == "spark":
+        import pyspark  # that of a cluster may be no installed package
+
+        found["pyspark"] = pyspark.__version__
+    return found

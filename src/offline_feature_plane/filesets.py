@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
 from offline_feature_plane.budgets import MOST_COLUMNS
-from offline_feature_plane.errors import OfsError, RefScopeInvalid, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
+from offline_feature_plane.found_files import find_files, form_of, told
 from offline_feature_plane.parquet_files import describe_parquet, parquet_batches, parquet_members
-from offline_feature_plane.plain_files import as_found, open_in_place, resolved
+from offline_feature_plane.plain_files import as_found, open_in_place
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
 
 Batch = dict[str, pa.Array | list[Any]]
-Answer = TypeVar("Answer")
 
-_SUFFIXES: tuple[tuple[str, Form], ...] = (
-    (".parquet", "parquet"), (".pq", "parquet"), (".csv", "csv"), (".csv.gz", "csv"),
-    (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".ndjson", "jsonl"), (".ndjson.gz", "jsonl"))
 _BLOCK = 1 << 20
 _JSON_ROWS = 16_384
 
@@ -63,12 +59,12 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
     found = find_files(path)
-    forms = {_form_of(file, form) for _, file in found}
+    forms = {form_of(file, form) for _, file in found}
     if len(forms) > 1:
         raise SourceUnreadable(f"{as_found(path)} holds files of several formats: {', '.join(sorted(forms))}.", path=as_found(path),
                                fix="Keep one format in a folder, or map each format separately.")
     (kind,) = forms
-    begun = [_told(file.stat, file) for _, file in found]
+    begun = [told(file.stat, file) for _, file in found]
     for stat, (_, file) in zip(begun, found, strict=True):
         if not stat.st_size:
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
@@ -163,79 +159,6 @@ def first_value(files: FileSet, column: str) -> Any:
                 if value is not None:
                     return value
     return None
-
-
-def _told(question: Callable[[], Answer], path: Path) -> Answer:
-    """The answer of the file system, which may refuse a name as such."""
-    try:
-        return question()
-    except OSError as wrong:
-        unreadable(path, wrong)
-
-
-def find_files(path: Path) -> list[tuple[str, Path]]:
-    """The files at `path`, each with its listed name and, links followed, its place. Raises as `pin_files`, but looks into none."""
-    if _told(path.is_file, path):
-        return [(_listed(Path(path.name)), _told(lambda: resolved(path), path))]
-    if not _told(path.is_dir, path):
-        if not _told(path.exists, path):
-            raise SourceUnreadable(f"there is no file at {as_found(path)}.", path=as_found(path), fix="Check the path.")
-        raise SourceUnreadable(f"{as_found(path)} is a pipe, a socket or a device.", path=as_found(path), fix="Write the data into a file.")
-    root = _told(lambda: resolved(path), path)
-    found: list[tuple[str, Path]] = []
-    for folder, folders, names in os.walk(root, onerror=lambda wrong: unreadable(path, wrong)):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        for name in folders:
-            if (Path(folder) / name).is_symlink():
-                raise RefScopeInvalid(f"{Path(folder) / name} is a symbolic link to a folder.", path=as_found(path),
-                                      fix="Copy the files into the folder, or map the linked folder directly.")
-        for name in names:
-            if not _is_hidden(name):
-                file = Path(folder) / name
-                found.append((_listed(file.relative_to(root)), _member(file, root, path)))
-    if not found:
-        raise SourceUnreadable(f"{as_found(path)} holds no files.",
-                               path=as_found(path), fix="Name a file, or a folder with data files.")
-    return sorted(found, key=lambda item: item[0].encode())
-
-
-def _member(file: Path, root: Path, path: Path) -> Path:
-    """One file of a folder, its links followed."""
-    place = _told(lambda: resolved(file), file)
-    if not place.is_relative_to(root):
-        raise RefScopeInvalid(f"{as_found(file)} is a link that points outside of {as_found(path)}.",
-                              path=as_found(path), fix="Copy the file into the folder, or map it directly.")
-    if _told(place.exists, file) and not _told(place.is_file, file):
-        raise SourceUnreadable(f"{as_found(file)} is a pipe, a socket or a device.", path=as_found(file), fix="Remove it from the data.")
-    return place
-
-
-def _listed(path: Path) -> str:
-    """The name under which a file is listed: composed (NFC), so that copying it between systems does not rename it."""
-    name = unicodedata.normalize("NFC", path.as_posix())
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise SourceUnreadable(f"the file name {name!a} is not UTF-8.", path=ascii(name), fix="Rename the file.") from None
-    return name
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "_"))
-
-
-def _form_of(path: Path, form: str | None) -> Form:
-    if form is None:
-        found = next((kind for suffix, kind in _SUFFIXES if path.name.lower().endswith(suffix)), None)
-        if found is None:
-            raise SourceUnreadable(
-                f"the name of {as_found(path)} does not show its format.", path=as_found(path),
-                fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
-        return found
-    stated = next((kind for _, kind in _SUFFIXES if kind == form), None)
-    if stated is None:
-        raise SourceUnreadable(f"{form!r} is not a known file format.", path=as_found(path), fix="Known formats: parquet, csv, jsonl.")
-    return stated
 
 
 # By path: the digest that a file was last found to have, and which file it was then. What is read must be what was hashed, although

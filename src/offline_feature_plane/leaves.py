@@ -16,10 +16,12 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import settled_schema, settled_type
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
+from offline_feature_plane.errors import ResourceExceeded
 from offline_feature_plane.kernels import leafhash
 
 # Two leaves: what is settled, hashed and written at once, and a row group of a data file.
 CHUNK_ROWS = 2 * LEAF_ROWS
+MOST_TEXT_BYTES = 2**31 - 2  # in a column of a chunk: what 32-bit offsets reach
 
 
 class ColumnsBroken(ValueError):
@@ -55,9 +57,23 @@ def settle(columns: Sequence[Column], chunk: pa.Table) -> pa.RecordBatch:
 
     Raises:
         ColumnsBroken: a type that cannot carry the declared one, a value that does not fit, or a null in a column that has none.
+        ResourceExceeded: as `refuse_long_texts`.
     """
     arrays = [_settled(column, chunk.column(index)) for index, column in enumerate(columns)]
     return pa.RecordBatch.from_arrays(arrays, schema=settled_schema(columns))
+
+
+def refuse_long_texts(name: str, values: pa.ChunkedArray) -> None:
+    """Refuse texts, plain or over a dictionary, that are too many bytes for one array.
+
+    Raises:
+        ResourceExceeded: with the column's name.
+    """
+    needed = sum(_text_bytes(chunk) for chunk in values.chunks)
+    if needed > MOST_TEXT_BYTES:
+        raise ResourceExceeded(f"the texts of {name} take {needed:,} bytes in {len(values):,} rows; the most that so many rows may have is "
+                               f"{MOST_TEXT_BYTES:,}.", path=name,
+                               fix="Shorten the texts before, let a list have fewer values, or leave the column out of the feature set.")
 
 
 def leaves_of(columns: Sequence[Column], chunk: pa.RecordBatch, leaf_rows: int = LEAF_ROWS) -> list[Leaf]:
@@ -81,6 +97,8 @@ def _settled(column: Column, values: pa.ChunkedArray) -> pa.Array:
     wanted = settled_type(column.type)
     if not _carries(column.type, values.type):
         raise ColumnsBroken(f"column {column.name} came as {values.type}; {column.type} is declared")
+    if column.type.kind == "string":
+        refuse_long_texts(column.name, values)
     try:
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
@@ -92,8 +110,6 @@ def _settled(column: Column, values: pa.ChunkedArray) -> pa.Array:
         settled = carried.chunk(0) if carried.num_chunks == 1 else carried.combine_chunks()  # one piece is never copied
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as wrong:
         raise ColumnsBroken(f"column {column.name} cannot be carried as {column.type}: {wrong}") from wrong
-    if isinstance(settled, pa.ChunkedArray):  # more text than 32-bit offsets can address
-        raise ColumnsBroken(f"column {column.name} holds more than 2 GiB of text in {len(values):,} rows")
     if settled.null_count and not column.nullable:
         raise ColumnsBroken(f"column {column.name} holds {settled.null_count} nulls; it is declared without")
     return settled
@@ -111,6 +127,32 @@ def _carries(kind: ColumnType, given: pa.DataType) -> bool:
     if kind.kind == "timestamp":
         return bool(pa.types.is_timestamp(given))
     return bool(given == settled_type(kind))
+
+
+def _text_bytes(values: pa.Array) -> int:
+    """Of an array's texts, each as often as it occurs; exact where it may matter."""
+    if not pa.types.is_dictionary(values.type):
+        return _span(values)
+    texts, n = values.dictionary, len(values)
+    if n * _span(texts) <= MOST_TEXT_BYTES:  # each row the whole dictionary
+        return n * _span(texts)
+    ends, codes = _offsets(texts), _numbers(values.indices.drop_null().cast(pa.int64()), np.int64)
+    return int((ends[codes + 1] - ends[codes]).sum(dtype=np.int64))
+
+
+def _span(texts: pa.Array) -> int:
+    """From the first byte of an array's texts to the last."""
+    if pa.types.is_string_view(texts.type):
+        texts = texts.cast(pa.large_string())
+    if not len(texts):
+        return 0
+    ends = _offsets(texts)
+    return int(ends[-1]) - int(ends[0])
+
+
+def _offsets(texts: pa.Array) -> npt.NDArray[Any]:
+    kind = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    return np.frombuffer(texts.buffers()[1], kind)[texts.offset:texts.offset + len(texts) + 1]
 
 
 def _digest(column: Column, values: pa.Array) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
+from offline_feature_plane.contracts.receipts import PhaseReceipt
 from offline_feature_plane.corridor.answer import Built
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
@@ -35,7 +36,7 @@ from offline_feature_plane.corridor.preview import Preview
 from offline_feature_plane.corridor.preview import preview as make_preview
 from offline_feature_plane.corridor.publish import keep_plan
 from offline_feature_plane.corridor.rebuilding import Rebuilding, rebuild
-from offline_feature_plane.corridor.receipts import StepCost
+from offline_feature_plane.corridor.receipts import Costs, StepCost, read_phases
 from offline_feature_plane.corridor.recompute import recompute as compute_again
 from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
@@ -66,6 +67,8 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from offline_feature_plane.domain.closure import Closure
 
 Intent = str | Path | Mapping[str, Any]
 Trouble = Callable[[OfsError], None]
@@ -157,18 +160,25 @@ class Plane:
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
-        machine = self._machine(hear, is_needed=True)
+        machine = self._machine(hear, is_needed=True, closure=planned.task.closure)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
-    def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None) -> Built:
+    def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None, costs: Costs | None = None) -> Built:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
+
+        Args:
+            intent: what is asked for.
+            recompute: compute it again even if it is published.
+            progress: is told of each step.
+            costs: a dictionary that is emptied, and filled with what each step took; the answer has it too, an error does not.
 
         Raises:
             OfsError: whatever stood in the way; the ledger has it if a run began. A basis that is refused as incomplete opens no run,
                 but its receipt is kept in the store.
         """
-        hear, began = progress or _silent, self.clock.now_us()
+        hear, began, costs = progress or _silent, self.clock.now_us(), {} if costs is None else costs
+        costs.clear()
         try:
             planned = self._buildable(intent)  # whether it was retired is asked by its run, which may have to end first
         except OfsError as refused:
@@ -176,15 +186,15 @@ class Plane:
                 keep_refusal(refused, self.store)
             raise
         ready = self.clock.now_us()
-        machine = self._machine(hear, is_needed=recompute or not self.inputs.is_published(planned.platform_run_id, planned.dm_id))
-        before = {"plan": StepCost((ready - began) / 1e6), "kernels": StepCost((self.clock.now_us() - ready) / 1e6)}
+        costs["plan"] = StepCost((ready - began) / 1e6)
+        is_published = self.inputs.is_published(planned.platform_run_id, planned.dm_id)
+        machine = self._machine(hear, is_needed=recompute or not is_published, closure=planned.task.closure)
+        costs["kernels"] = StepCost((self.clock.now_us() - ready) / 1e6)
         ports = Ports(self.store, self.ledger, self.clock)
-        if recompute and self.inputs.is_published(planned.platform_run_id, planned.dm_id):
+        if recompute and is_published:
             with look(Path(self.settings.work)) as folder:
-                built = compute_again(planned, ports, machine, folder, hear)
-        else:
-            built = build_dataset(planned, ports, machine, self._worker(), hear)
-        return replace(built, costs={**before, **built.costs})
+                return compute_again(planned, ports, machine, folder, hear, costs)
+        return build_dataset(planned, ports, machine, self._worker(), hear, costs)
 
     # --- operating ------------------------------------------------------------------------------------------
 
@@ -248,6 +258,14 @@ class Plane:
         """A run and its history, by run key, an unambiguous beginning of it, or request id. Raises RunNotFound."""
         found = self._run(name)
         return RunHistory(found, tuple(self.ledger.events(found.run_key)))
+
+    def phases(self, name: str) -> tuple[PhaseReceipt, ...]:
+        """What each phase of a run took and found, attempt by attempt, whoever worked on it and however it ended.
+
+        Raises:
+            RunNotFound. RefNotFound, DigestMismatch: a receipt is gone, or is not what was written. StorageIoFailure.
+        """
+        return read_phases(self.store, self.run(name).events)
 
     def quarantined(self) -> Sequence[Quarantined]:
         """The runs that no worker may take, because their record in the ledger cannot be believed."""
@@ -400,13 +418,13 @@ class Plane:
         path = Path(intent)
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
-    def _machine(self, progress: Progress, *, is_needed: bool) -> Machine:
-        """What computes; compiled kernels only if something will be computed."""
+    def _machine(self, progress: Progress, *, is_needed: bool, closure: Closure | None = None) -> Machine:
+        """What computes; compiled kernels only if something will be computed: those of a closure, or all."""
         chosen = self.settings.engine
         prepare_cache(cache_folder())
         if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
-            warm()  # before a lease begins: the compiler holds the interpreter
+            warm(None if closure is None else closure.functions())  # before a lease begins: the compiler holds the interpreter
         return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
                        library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
 

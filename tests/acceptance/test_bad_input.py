@@ -14,6 +14,7 @@ from answers import FOREIGN, ask, ask_once, check_answer, check_nothing_left
 from archive_plane import make_archive_plane
 from small_plane import SmallPlane, chargebacks, make_plane
 
+from offline_feature_plane import leaves
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.plane import open_plane
 
@@ -251,3 +252,18 @@ def test_a_long_form_is_told_its_own_places(built: SmallPlane, capsys: pytest.Ca
     capsys.readouterr()
     assert run(("plan", "pinned.yaml")) == 2
     assert "$.feature_definition_set.profile_ref" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("call", "most"), [("top_k(terminal_id, 3)", 1_900), ("mode(terminal_id)", 200)])
+def test_a_column_of_too_much_text_is_refused_by_name(call: str, most: int, place: Path, capsys: pytest.CaptureFixture[str],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one array cannot hold (2 GiB, here less) is a refusal that names the column, and nothing is left of the build."""
+    plane = make_plane(place / "p")
+    plane.profile["fields"]["terminal_id"] = {"type": "string", "identifier": "none"}
+    plane.profile["groups"] = {"customer": {"key": "customer_id", "windows": "lifetime", "features": {"seen": call}}}
+    plane.documents()
+    monkeypatch.setattr(leaves, "MOST_TEXT_BYTES", most)
+    said = ask(capsys, "build", str(plane.intent_path))
+    check_answer(said, 4, "RESOURCE_EXCEEDED", ("customer__seen_lifetime", f"{most:,}", "164 rows"))
+    assert said.error["path"] == "customer__seen_lifetime"
+    check_nothing_left(plane, said)

@@ -28,6 +28,15 @@ def test_the_front_door_is_light(statement):
     assert not loaded_by(statement) & HEAVY
 
 
+def test_a_command_loads_no_frame_library(tmp_path):
+    """Looking at rows needs no pandas, which pyarrow would import where it is installed; a frame can be had afterwards all the same."""
+    plane = str(tmp_path / "plane")
+    assert "pandas" not in loaded_by(f"from offline_feature_plane.__main__ import run; assert run(['init', {plane!r}, '--demo']) == 0")
+    looks = f"from offline_feature_plane.__main__ import run; assert run(['preview', {plane + '/intent.yaml'!r}]) == 0"
+    assert "pandas" not in loaded_by(looks)
+    assert "pandas" in loaded_by(f"{looks}; import pyarrow; assert list(pyarrow.table({{'a': [1]}}).to_pandas().a) == [1]")
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_is_a_country(module):
     """No module is longer than 500 lines, and none has a name that says nothing."""

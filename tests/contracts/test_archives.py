@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -311,6 +312,46 @@ def test_a_topic_of_several_sources_is_decoded_once_and_counted_once(tmp_path):
         assert {name: ids.to_pylist() for name, ids in found} == {"tx": ["e0", "e2"], "login": ["e1"]}
         assert left_out == {"other_scope": 1}
     assert log.lanes == (Lane(0, "kafka_offset", "log1"),)
+
+
+def test_a_topic_read_under_another_name_gives_events_of_their_own(tmp_path):
+    """The events of one type, by the fields of their own source; each coordinate of both readings is counted once.
+
+    offset           0    1      2 (of another run)   3 (a deletion)   4     5 (the event of 4 once more)
+    transaction      tx   login                                       tx
+    again            tx   other scope                                 tx
+    """
+    again = Source("back", ("again",), (Field("who", ColumnType("string"), ("to",)),))
+    write_archive(tmp_path, [
+        record(0, payload={"card": {"who": "a"}, "to": "b"}), record(1, event_type="login", payload={"who": "w"}),
+        record(2, platform_run_id="run2"), record(3, payload=None), record(4, payload={"card": {"who": "b"}, "to": "a"}),
+        record(5, event_id="e4", ts_us=4000, payload={"card": {"who": "b"}, "to": "a"})])
+    source = ArchiveSource({"transaction": ArchiveMapping(tmp_path), "again": ArchiveMapping(tmp_path, topic="transaction")})
+    assert (source.mixes_types("transaction"), source.mixes_types("again")) == (True, False)
+    pinned = [source.pin(topic) for topic in source.topics]
+    assert [{one.topic for one in topic.ranges()} for topic in pinned] == [{"transaction"}, {"again"}]
+    assert pinned[0].log_ids == pinned[1].log_ids
+    sources = (TX, LOGIN, again)
+    logs = [one.reading(one.ranges(), sources) for one in pinned]
+    with open_connection(tmp_path) as connection:
+        travelled = [pickle.loads(pickle.dumps(piece)) for log in logs for piece in log.by_partition()]  # noqa: S301 - our own
+        events, facts = read_events(connection, travelled, task(*sources))
+    assert [(name, events.fields[name, "who"].dictionary[code].as_py()) for name, code in (
+        (sources[place].name, events.fields[sources[place].name, "who"].data[at]) for at, place in enumerate(events.source))] == [
+            ("back", "b"), ("tx", "a"), ("login", "w"), ("back", "a"), ("tx", "b")]
+    assert events.ids.to_pylist() == ["e0", "e0", "e1", "e4", "e4"]
+    assert facts.dispositions == {"foreign_run": 2, "null_value": 2, "duplicate": 2, "other_scope": 1}
+    assert facts.events_read == 12
+
+
+def test_one_type_of_a_topic_is_taken_by_its_name(tmp_path):
+    """`event_type` says which; the one that is named like the topic is then left out with all others."""
+    back = Source("back", ("visit",), (Field("who", ColumnType("string"), ("who",)),))
+    write_archive(tmp_path, [record(0), record(1, event_type="login", payload={"who": "w"})])
+    archive = ArchiveSource({"visit": ArchiveMapping(tmp_path, topic="transaction", event_type="login")}).pin("visit")
+    with open_connection(tmp_path) as connection:
+        events, facts = read_events(connection, [archive.reading(archive.ranges(), (TX, back))], task(TX, back))
+    assert (events.ids.to_pylist(), facts.dispositions) == (["e1"], {"other_scope": 1})
 
 
 def test_one_id_in_two_topics_is_one_event(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane import leaves
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type, decimal_array
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import (
@@ -26,7 +27,7 @@ from offline_feature_plane.domain.content import (
     read_column_digests,
     write_column_digests,
 )
-from offline_feature_plane.errors import ManifestInvalid
+from offline_feature_plane.errors import ManifestInvalid, ResourceExceeded
 from offline_feature_plane.leaves import ColumnsBroken, chunks_of, leaves_of, settle
 
 TYPES = [ColumnType.parse(text) for text in ("bool", "int8", "int16", "int32", "int64", "float64", "decimal(5,2)", "decimal(18,0)",
@@ -199,6 +200,22 @@ def test_what_cannot_be_carried_is_refused(kind, array):
     column = Column("c", ColumnType.parse(kind), "feature")
     with pytest.raises(ColumnsBroken, match="column c"):
         _fast([column], [pa.RecordBatch.from_arrays([array], names=["c"])], 10)
+
+
+@pytest.mark.parametrize("form", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()),
+                                  pa.dictionary(pa.int32(), pa.large_string())], ids=str)
+def test_texts_that_no_array_holds_are_refused_by_name(form, monkeypatch):
+    """The bytes of a column's texts in a chunk are bounded, however they come and wherever they are cut; the bound itself is allowed."""
+    monkeypatch.setattr(leaves, "MOST_TEXT_BYTES", 10)
+    column = Column("c", ColumnType("string"), "feature")
+    texts = pa.array(["ééé", "", None, "abcd", "abcd"], pa.string())
+    array = texts.dictionary_encode().cast(form) if pa.types.is_dictionary(form) else texts.cast(form)
+    whole, part = (pa.RecordBatch.from_arrays([some], names=["c"]) for some in (array, array.slice(0, 4)))
+    assert _fast([column], [part], 4) == [Leaf(4, (column_digest(column.type, ["ééé", "", None, "abcd"]),))]
+    assert _fast([column], [whole], 2)[2] == Leaf(1, (column_digest(column.type, ["abcd"]),))
+    with pytest.raises(ResourceExceeded, match="texts of c take 14 bytes in 5 rows") as refused:
+        _fast([column], [whole], 5)
+    assert refused.value.path == "c"
 
 
 def test_promised_columns_are_kept():

@@ -90,14 +90,17 @@ def test_a_run_that_found_its_dataset_says_so_and_claims_no_work(plane):
 
 
 def test_a_run_that_failed_claims_no_dataset(plane):
-    """No run receipt where no manifest is: the failed phase says why, and a failure receipt that the run is over."""
+    """No run receipt where no manifest is: the failed phase says why, and a failure receipt that the run is over, naming the phases."""
     plane.intent["label"]["positive"] = ["STOLEN"]
     with pytest.raises(OfsError):
         opened(plane).build(plane.intent_path)
     (run,) = opened(plane).runs()
     left = receipts(plane, run)
     assert set(left) == {"replay", "labels", "selection", "failure"}
-    assert FailureReceipt.model_validate(load_json(left["failure"].read_bytes())).error["code"] == run.reason_code
+    told = FailureReceipt.model_validate(load_json(left["failure"].read_bytes()))
+    assert told.error["code"] == run.reason_code
+    assert {ref.name: ref.sha256 for ref in told.receipts} == {f"{phase} receipt": sha256_of(left[phase].read_bytes())
+                                                               for phase in ("replay", "labels", "selection")}
     assert PhaseReceipt.model_validate(load_json(left["selection"].read_bytes())).status == "FAILED"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from offline_feature_plane.adapters import cache_folder
+from offline_feature_plane.adapters import cache_folder, has_java
 from offline_feature_plane.engines.spark import SparkEngine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "laws"))  # what engines say of one task is theirs
 
 MISSING = "pyspark is not installed: `make test-spark` brings it" if find_spec("pyspark") is None else (
-    "there is no Java" if shutil.which("java") is None else None)
+    None if has_java() else "there is no Java")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

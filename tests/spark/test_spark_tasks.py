@@ -1,9 +1,11 @@
 """What runs in one task: a key's events in slabs, whole leaves, repeats, refusals. No session is needed."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.spark.remote import told, understood
 from offline_feature_plane.errors import DigestMismatch, NumericOverflow, ReplayEventIdConflict
@@ -26,12 +29,12 @@ WINDOWS = (Window("sliding", "18h", 3 * SIX), Window("sliding", "42h", 7 * SIX),
            Window("tumbling", "tumbling12h", 2 * SIX), Window("session", "session13h", 9 * SIX, gap_us=13 * HOURS))
 
 
-def task_of(*windows, delay_us=0):
-    """Rows of `tx` with a count, a sum and a distinct count by `who` over each window."""
+def task_of(*windows, delay_us=0, where=None):
+    """Rows of `tx` with a count, a sum and a distinct count by `who` over each window, of events that pass `where`."""
     fields = (Field("who", TEXT, ("who",), nullable=True), Field("units", INT, ("units",), nullable=True))
     features = tuple(Feature(f"g__{function}_{window.label}", Aggregation(function, argument), window, INT)
                      for window in windows for function, argument in (("count", None), ("sum", "units"), ("distinct", "units")))
-    group = Group("g", "v1", "tx", ("who",), None, False, delay_us, "group", features)
+    group = Group("g", "v1", "tx", ("who",), where, False, delay_us, "group", features)
     closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), fields),), (group,), (), ())
     return Task("run", (), closure, "tx", None, (), LabelTask(0, "latest_observed.v1", ()), None, None, "allow", (), None)
 
@@ -62,20 +65,20 @@ def windowed(task, events, slab, batch):
 @given(events=st.lists(st.tuples(st.sampled_from([None, "a", "a", "a", "b"]), st.integers(0, 14).map(SIX.__mul__),
                                  st.sampled_from([None, 1, 2, -5])), min_size=12, max_size=40),
        windows=st.lists(st.sampled_from(WINDOWS), unique=True, min_size=1, max_size=2), delay_us=st.sampled_from([0, SIX, 3 * SIX]),
-       slab=st.integers(1, 5), batch=st.integers(1, 5))
-def test_a_window_does_not_depend_on_slabs(events, windows, delay_us, slab, batch):
+       where=st.sampled_from([None, parse("units > 0", {"units": INT})]), slab=st.integers(1, 5), batch=st.integers(1, 5))
+def test_a_window_does_not_depend_on_slabs(events, windows, delay_us, where, slab, batch):
     """Each row's columns are those of its whole key at once, wherever slabs and batches end.
 
     ```
        a a a a a a a a a a a a │ b b        slab ──┘└── what windows reach is laid out again
     ```
     """
-    task = task_of(*windows, delay_us=delay_us)
+    task = task_of(*windows, delay_us=delay_us, where=where)
     assert windowed(task, events, slab, batch) == windowed(task, events, 10**6, 10**6)
 
 
 def test_a_hot_key_needs_the_memory_of_its_windows(tmp_path):
-    """Three million events of one key through one task, an hour in the window: memory grows by what a slab takes, not by the key."""
+    """Three million events of one key through one task, an hour and five events in the windows: memory grows by a slab, not by the key."""
     script = """
         import resource, sys
         import numpy as np, pyarrow as pa
@@ -86,10 +89,10 @@ def test_a_hot_key_needs_the_memory_of_its_windows(tmp_path):
         from test_spark_tasks import Window, task_of
         from offline_feature_plane.engines.spark.windows import Windowing, compute
         from offline_feature_plane.engines.spark.wire import field_columns
-        task = task_of(Window("sliding", "1h", 3_600_000_000))
+        task = task_of(Window("sliding", "1h", 3_600_000_000), Window("last", "last5", count=5))
         group = task.closure.groups[0]
         fields = {key: column for key, column in field_columns(task.closure).items() if key[1] == "units"}
-        how = Windowing(task, group, 0, ("k0",), fields, (), tuple((f"c{place}", "long") for place in range(3)), 1 << 16)
+        how = Windowing(task, group, 0, ("k0",), fields, (), tuple((f"c{place}", "long") for place in range(6)), 1 << 16)
         def batches(n, size=10_000):
             for start in range(0, n, size):
                 at = np.arange(start, start + size, dtype=np.int64)
@@ -138,6 +141,31 @@ def test_a_refusal_comes_back_as_it_was():
     wrong = NumericOverflow("g__sum is 2⁶³.", fix="Use a shorter window.", path="g__sum", total=2**63)
     back = understood(told(wrong))
     assert (type(back), back.describe()) == (NumericOverflow, wrong.describe())
+
+
+def test_a_condition_overflows_on_whatever_event():
+    """A group's condition that leaves its type is told of events that have no key and are no row, and of the first such condition."""
+    from offline_feature_plane.engines.spark.choosing import Choosing, choose
+    from offline_feature_plane.engines.spark.wire import field_columns, kind_of
+
+    scope = {"units": INT, "ts": ColumnType("timestamp")}
+    task = task_of(Window("sliding", "18h", 3 * SIX))
+    group = replace(task.closure.groups[0], null_key="skip")
+    groups = (replace(group, where=parse("units > 0", scope)), replace(group, name="h", where=parse("units * 3 > 0", scope)))
+    task = replace(task, closure=replace(task.closure, groups=groups))
+    held = (("pos", "long"), ("ts", "long"), ("src", "int"), ("num", "long"), ("id", "string"),
+            *((column, kind_of(kind)) for column, kind in field_columns(task.closure).values()))
+
+    def note(*units):
+        n = len(units)
+        made = {"part_": [0] * n, "pos": list(range(n)), "ts": list(range(n)), "src": pa.array([0] * n, pa.int32()), "num": list(range(n)),
+                "id": [""] * n, "f0": pa.nulls(n, pa.string()), "f1": pa.array(units, pa.int64())}
+        batches = pa.table(made).to_batches(max_chunksize=1)
+        return json.loads(list(choose(Choosing(task, (), INT, held, 1), iter(batches)))[-1]["note"][0].as_py())
+
+    assert note(1, 2, None)["overflow"] is None
+    number, said = note(1, 2**62, 2**61)["overflow"]
+    assert (number, type(understood(said))) == (1, NumericOverflow)
 
 
 def replayed(spark, folder, **tables):

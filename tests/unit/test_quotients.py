@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.domain.fading import POWERS, fading_weight
 from offline_feature_plane.domain.logarithms import POINT, log2_of
-from offline_feature_plane.kernels.entropies import _quotient, tabulate_steps
+from offline_feature_plane.kernels.entropies import _quotient, spread_evenly, tabulate_steps
 from offline_feature_plane.kernels.fading import powers
 from offline_feature_plane.kernels.quotients import WIDEST, WORK, ratio
 
@@ -103,3 +103,51 @@ def test_weights_halve_with_age(ts_us, half_life_us):
         exact = Decimal(2) ** (31 + Decimal(ts_us - exponent * half_life_us) / half_life_us)
         assert -2 < mantissa - exact <= 0
     assert mantissa.bit_length() == 32
+
+
+@pytest.fixture(scope="module")
+def step_table(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Room for the steps of every count that there can be, in a file of holes: only the pages that a test writes take any."""
+    return np.memmap(tmp_path_factory.mktemp("steps") / "steps", np.int64, "w+", shape=(2**31,)).view(np.ndarray)
+
+
+MOST_VALUES = 2**31 - 1
+
+
+@st.composite
+def held_counts(draw: st.DrawFn) -> tuple[int, int, int]:
+    """How often a window holds each of three values; two more fit."""
+    bits = draw(st.integers(1, 31))
+    n = draw(st.integers(2 ** (bits - 1), min(2**bits, MOST_VALUES) - 2 + (bits < 31)))
+    one = draw(st.one_of(st.integers(0, n), st.integers(max(0, n - 3), n)))
+    other = draw(st.integers(0, n - one))
+    return one, other, n - one - other
+
+
+@settings(max_examples=150, deadline=None)
+@example((2**28 + 5, 1, 0))  # from 2²⁸ on, a step may be less than one before it: 2²⁸ + 7 has such a one
+@example((2**30 - 1, 1, 0))
+@example((MOST_VALUES - 2, 0, 0))
+@example((1, MOST_VALUES - 3, 0))
+@example((0, 0, MOST_VALUES - 2))
+@given(held_counts())
+def test_an_entropy_of_any_counts_is_exact(step_table, counts):
+    """A value enters, another one enters, the first one leaves: each time the state is the law's integer, whatever is held beside them."""
+    held = list(counts)
+
+    def expected() -> tuple[list[int], float]:
+        n = sum(held)
+        dividend = n * log2_of(n) - sum(count * log2_of(count) for count in held if count)
+        return [n, *np.array(limbs(dividend, 2), np.uint64).view(np.int64).tolist()], float(Fraction(dividend, n << POINT))
+
+    for count in range(1, 3):
+        for most in (sum(held) + count, held[0] + count, held[1] + count, max(held[0], 1), max(held[1], 1), sum(held)):
+            step_table[most] = most * log2_of(most) - (most - 1) * log2_of(max(1, most - 1))
+    state, found = np.array([0, 0, *expected()[0]], np.int64), np.array([held], np.int32)
+    out, valid = np.empty((1, 1)), np.empty((1, 1), np.bool_)
+    for hi, lo, value, change in ((1, 0, 0, 1), (2, 0, 1, 1), (2, 1, 0, -1)):
+        spread_evenly(np.zeros(1, np.int32), np.array([hi], np.int32), np.array([[lo]], np.int32), np.zeros(1, np.int64),
+                      np.array([0, 1], np.int32), np.array([0, 3], np.int32), step_table, state, found, out, valid)
+        held[value] += change
+        assert found[0].tolist() == held
+        assert (state[2:].tolist(), out[0, 0]) == expected()

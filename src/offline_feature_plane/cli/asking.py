@@ -9,8 +9,9 @@ import click
 
 from offline_feature_plane.cli.group import as_json_option, example, intent_argument, named, ofs, plane_option, this_plane_option
 from offline_feature_plane.cli.opening import open_plane
-from offline_feature_plane.cli.output import emit_json, say, show_error
+from offline_feature_plane.cli.output import complain, emit_json, say, show_error
 from offline_feature_plane.cli.progress import shown
+from offline_feature_plane.errors import OfsError
 
 
 @ofs.command(short_help="Start a plane from your files, or from a demo world.")
@@ -131,9 +132,18 @@ def features(asked: str, plane_path: Path | None, as_json: bool) -> None:
 def build(intent: Path, recompute: bool, profile: bool, plane_path: Path | None, as_json: bool) -> None:
     """Build and publish the dataset that INTENT asks for. The same command resumes a build that was killed."""
     from offline_feature_plane.cli import showing
+    from offline_feature_plane.corridor.receipts import Costs, profile_lines
 
-    with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
-        built = plane.build(intent, recompute=recompute, progress=progress)
+    costs: Costs = {}
+    try:
+        with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
+            built = plane.build(intent, recompute=recompute, progress=progress, costs=costs)
+    except BaseException as ended:
+        if profile and costs and not as_json:
+            complain(showing.profile_table(costs))
+        elif profile and isinstance(ended, OfsError):
+            ended.fields["profile"] = profile_lines(costs)
+        raise
     if as_json:
         emit_json(built.document() | ({"profile": built.profile()} if profile else {}))
     else:
@@ -161,16 +171,21 @@ def runs(limit: int, plane_path: Path | None, as_json: bool) -> None:
 
 @ofs.command("run", short_help="Show one run and its history.")
 @click.argument("run_key", callback=named)
+@click.option("--profile", is_flag=True, help="Show what each phase took, in every attempt: rows, bytes, seconds, CPU, peak memory.")
 @this_plane_option
 @as_json_option
-@example("ofs run 5f1c9e0d")
-def run_(run_key: str, plane_path: Path | None, as_json: bool) -> None:
+@example("ofs run 5f1c9e0d --profile")
+def run_(run_key: str, profile: bool, plane_path: Path | None, as_json: bool) -> None:
     """Show one run: its history, attempts and receipts. RUN_KEY may be any unambiguous beginning, or a request id."""
     from offline_feature_plane.cli import showing_runs
 
     with open_plane(plane_path) as plane:
         found = plane.run(run_key)
-    emit_json(showing_runs.run_document(found.run, found.events)) if as_json else say(showing_runs.run(found.run, found.events))
+        phases = plane.phases(run_key) if profile else None
+    if as_json:
+        emit_json(showing_runs.run_document(found.run, found.events, phases))
+    else:
+        say(showing_runs.run(found.run, found.events, phases))
 
 
 @ofs.command(short_help="List the published datasets.")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.feature_catalog import CataloguedFeature
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
+    from offline_feature_plane.corridor.receipts import StepCost
     from offline_feature_plane.corridor.standing import Standing
 
 
@@ -91,18 +92,19 @@ def built(answer: Built, *, profile: bool = False) -> str:
              "", splits_table(manifest)]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in (*core.warnings, *answer.notices)]
     if profile:
-        lines += ["", profile_table(answer)]
+        lines += ["", profile_table(answer.costs)]
     elif answer.timings:
         lines += ["", "time: " + " · ".join(f"{step} {seconds(took)}" for step, took in answer.timings.items())]
     return "\n".join(lines)
 
 
-def profile_table(answer: Built) -> str:
+def profile_table(costs: Mapping[str, StepCost]) -> str:
     """What each step took; memory is the most that the process had had by its end."""
     lines = []
-    for step, cost in answer.costs.items():
+    for step, cost in costs.items():
         used = cost.used
-        lines.append([step, *(["", "", ""] if used is None else ["" if used.rows is None else used.rows, size(used.bytes_read),
+        named = step if cost.status == "COMPLETE" else f"{step} (failed)"
+        lines.append([named, *(["", "", ""] if used is None else ["" if used.rows is None else used.rows, size(used.bytes_read),
                                                                 size(used.bytes_written)]),
                       seconds(cost.seconds), *(["", ""] if used is None else [seconds(used.cpu_ms / 1000), size(used.peak_memory_bytes)])])
     return table(["step", "rows", "read", "written", "wall", "CPU", "peak memory"], lines, right=frozenset(range(1, 7)))

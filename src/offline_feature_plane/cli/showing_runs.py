@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from offline_feature_plane.cli.output import headline, pairs, style, table
+from offline_feature_plane.cli.showing import profile_table
+from offline_feature_plane.corridor.receipts import Costs, StepCost, profile_lines
 
 if TYPE_CHECKING:
+    from offline_feature_plane.contracts.receipts import PhaseReceipt
     from offline_feature_plane.corridor.worker import Ended
     from offline_feature_plane.ports import LedgerEvent, Quarantined, Run, Submitted
 
 
-def run_document(run: Run, events: Sequence[LedgerEvent] = ()) -> dict[str, Any]:
-    """A run and its history, JSON-ready."""
+def run_document(run: Run, events: Sequence[LedgerEvent] = (), phases: Sequence[PhaseReceipt] | None = None) -> dict[str, Any]:
+    """A run and its history, JSON-ready; with `phases`, what each of them took."""
     found: dict[str, Any] = {"run_key": run.run_key, "request_id": run.request_id, "state": run.state, "mode": run.mode,
              "attempt": run.attempt,
              "full_run_attempts": run.full_run_attempts, "publish_retry_attempts": run.publish_retry_attempts,
@@ -24,6 +28,8 @@ def run_document(run: Run, events: Sequence[LedgerEvent] = ()) -> dict[str, Any]
     if events:
         found["events"] = [{"seq": event.seq, "at": _instant(event.at_us), "kind": event.kind, "attempt": event.attempt,
                             "details": dict(event.details), "digest": event.digest} for event in events]
+    if phases is not None:
+        found["profile"] = [{"attempt": attempt, **line} for attempt, costs in _by_attempt(phases) for line in profile_lines(costs)]
     return found
 
 
@@ -36,14 +42,25 @@ def runs(found: Sequence[Run]) -> str:
                  right=frozenset({3}))
 
 
-def run(found: Run, events: Sequence[LedgerEvent]) -> str:
-    """One run and its history."""
-    return "\n".join([f"{style('run', 'bold')} {found.run_key}  {found.state}",
+def run(found: Run, events: Sequence[LedgerEvent], phases: Sequence[PhaseReceipt] | None = None) -> str:
+    """One run and its history; with `phases`, what each of them took."""
+    lines = [f"{style('run', 'bold')} {found.run_key}  {found.state}",
                       pairs({"request": found.request_id, "outcome": _outcome(found), "attempts": found.attempt,
                              "full runs": found.full_run_attempts, "publish retries": found.publish_retry_attempts}), "",
                       table(["#", "at", "event", "attempt", "details"],
                             [[event.seq, _instant(event.at_us), event.kind, event.attempt, _details(event)] for event in events],
-                            right=frozenset({0, 3}))])
+                            right=frozenset({0, 3}))]
+    if phases is not None and not phases:
+        lines += ["", "No phase of this run has left a receipt."]
+    for attempt, costs in _by_attempt(phases or ()):
+        lines += ["", f"attempt {attempt}", profile_table(costs)]
+    return "\n".join(lines)
+
+
+def _by_attempt(phases: Sequence[PhaseReceipt]) -> list[tuple[int, Costs]]:
+    """What the phases took, by attempt."""
+    return [(attempt, {one.phase: StepCost(one.duration_ms / 1000, one.cost, one.status) for one in ones})
+            for attempt, ones in groupby(phases, lambda one: one.attempt)]
 
 
 def quarantined(found: Sequence[Quarantined]) -> str:

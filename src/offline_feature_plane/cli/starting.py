@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from offline_feature_plane.cli.opening import open_plane
+from offline_feature_plane.cli.opening import look_past_pandas, open_plane
 from offline_feature_plane.cli.output import emit_json, pairs, say, style
 from offline_feature_plane.errors import SettingsInvalid, SourceUnreadable, StorageIoFailure
 
@@ -30,6 +30,7 @@ def init(directory: Path, *, events: Path | None, labels: Path | None, demo: boo
         SourceUnreadable, SourceColumnUnknown, LabelTypeScopeUnresolved: the data cannot be described; nothing was written.
         StorageIoFailure: the folder cannot be written; what was written is removed again.
     """
+    look_past_pandas()
     if demo:
         if events is not None or labels is not None:
             raise click.UsageError("--demo simulates its own data; omit --events and --labels.")
@@ -83,6 +84,7 @@ def demo(directory: Path, *, events: int, seed: int, as_json: bool) -> None:
     Raises:
         SettingsInvalid: the folder holds something else, or another world.
     """
+    look_past_pandas()
     from offline_feature_plane.cli.touring import tour
 
     tour(directory, events=events, seed=seed, as_json=as_json)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from offline_feature_plane.contracts.intent import Instant, RunId
 from offline_feature_plane.contracts.model import Contract, Text, shown
@@ -86,11 +86,20 @@ class EventTable(Contract):
 
 
 class ArchiveFolder(Contract):
-    """An archive of event records of one topic."""
+    """An archive of event records of one topic. With `topic`, it is mapped a second time under a name of its own."""
 
     path: Text = Field(description="The folder with `index.json` and the segments it lists.")
     zone: Zone | None = Field(None, description="The zone of times in payloads that carry no offset.")
     history_start: Instant | None = Field(None, description="The instant from which the archive is complete; default: its first event.")
+    topic: Text | None = Field(None, description="The topic in the archive, if it is not of this entry's name. Its events of one type "
+                                                 "become events of a type of this name; all others are left out.")
+    event_type: Text | None = Field(None, description="Which type that is, with `topic` only; default: the one named like that topic.")
+
+    @model_validator(mode="after")
+    def _of_a_topic(self) -> ArchiveFolder:
+        if self.event_type is not None and self.topic is None:
+            raise ValueError("event_type says what is taken from another topic; add `topic:`, or leave it out")
+        return self
 
 
 class LabelTimeline(Contract):

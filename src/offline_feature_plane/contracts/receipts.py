@@ -10,6 +10,7 @@ from offline_feature_plane.contracts.manifest import ArtifactRef
 from offline_feature_plane.contracts.model import Contract
 
 Phase = Literal["replay", "labels", "selection", "staging", "publication"]
+PhaseStatus = Literal["COMPLETE", "FAILED"]
 
 
 class RunReceipt(Contract):
@@ -40,7 +41,8 @@ class RunReceipt(Contract):
 class FailureReceipt(Contract):
     """Why a run ended without a dataset: the attempt that ended it, and the error as `--json` shows it.
 
-    Written once the tombstone stands and before the ledger says FAILED or CANCELLED.
+    Written once the tombstone stands and before the ledger says FAILED or CANCELLED. `receipts` are those of the phases that the attempt
+    came to, the one that failed among them.
     """
 
     schema_version: Literal["learning.ofs_failure_receipt.v1"] = "learning.ofs_failure_receipt.v1"
@@ -52,6 +54,7 @@ class FailureReceipt(Contract):
     publish_retry_attempts: int
     worker: str | None
     error: dict[str, JsonValue]
+    receipts: list[ArtifactRef]
     finished_at: str
 
 
@@ -86,7 +89,7 @@ class PhaseReceipt(Contract):
 
     schema_version: Literal["learning.ofs_phase_receipt.v1"] = "learning.ofs_phase_receipt.v1"
     phase: Phase
-    status: Literal["COMPLETE", "FAILED"]
+    status: PhaseStatus
     run_key: str
     request_id: str
     platform_run_id: str

@@ -12,7 +12,7 @@ from offline_feature_plane.corridor.dataset import open_published
 from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
-from offline_feature_plane.corridor.receipts import Costs, StepCost
+from offline_feature_plane.corridor.receipts import Costs, StepCost, profile_lines
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.workfolders import hold_copies
 from offline_feature_plane.domain.canonical import sha256_of
@@ -41,8 +41,7 @@ class Built:
 
     def profile(self) -> list[dict[str, Any]]:
         """Where time and memory went, a line per step; of what is no phase of a run only the time is known."""
-        return [{"step": step, "seconds": round(cost.seconds, 3)} | ({} if cost.used is None else cost.used.model_dump())
-                for step, cost in self.costs.items()]
+        return profile_lines(self.costs)
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +31,8 @@ MakePlan = Callable[[], Planned]
 class Attempt:
     """One attempt of one claimed run.
 
-    `heed` raises once this process was told to stop, `is_ours` once the claim was lost; `costs` collects where time and memory go.
+    `heed` raises once this process was told to stop, `is_ours` once the claim was lost; `costs` collects where time and memory go,
+    `receipts` what the phases left.
     """
 
     run: Run
@@ -43,6 +44,7 @@ class Attempt:
     is_ours: Callable[[], None]
     progress: Progress
     costs: Costs
+    receipts: list[ArtifactRef] = field(default_factory=list)
 
     @cached_property
     def pins(self) -> Pins:
@@ -105,4 +107,4 @@ class Attempt:
 
     def tell(self, error: OfsError) -> None:
         """State why the run ends without a dataset."""
-        write_failure_receipt(self.ports.store, self.ports.clock, self.run, error)
+        write_failure_receipt(self.ports.store, self.ports.clock, self.run, error, self.receipts)

@@ -31,10 +31,11 @@ from offline_feature_plane.errors import RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
 
 
-def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, progress: Progress) -> Built:
+def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, progress: Progress, costs: Costs) -> Built:
     """Bring the run of this intent to its end and answer with the published dataset.
 
     The same intent again returns the finished run, resumes a crashed one, and opens a new one after a failure (`decisions.md` D6).
+    `costs` collects where time and memory go, however it ends.
 
     Raises:
         RunEnded: a stated request id whose run failed. RunBusy: another worker has it.
@@ -44,7 +45,6 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
     if run.state in {"FAILED", "CANCELLED"}:
         raise RunEnded(f"the run of request {run.request_id} ended {run.state} ({run.reason_code}).",
                        fix="Use a new request_id, or leave it out.", run_key=run.run_key, reason_code=run.reason_code)
-    costs: Costs = {}
     published: Published | None = None
     while published is None and (run := claim(run, ports.ledger, ports.clock, worker, progress)).state != "DONE":
         published = work_on(run, lambda: planned, ports, machine, worker, progress, costs)
@@ -75,7 +75,7 @@ def make_dataset(attempt: Attempt) -> bytes:
         open_published(authenticate(standing, manifest_key(planned.platform_run_id, planned.dm_id), store), store, attempt.folder)
         attempt.claim_link(planned.dm_id)
         return standing
-    receipts = Receipts(attempt.ports.clock, attempt.machine.meter, attempt.costs, attempt.check).kept(
+    receipts = Receipts(attempt.ports.clock, attempt.machine.meter, attempt.costs, attempt.check, written=attempt.receipts).kept(
         store, run, planned.dm_id, plan.digest, attempt.note)
     computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)
     files = store_files(computed.staged, planned.dm_id, run, store, receipts, attempt.progress)

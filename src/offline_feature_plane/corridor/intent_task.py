@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.definitions import scope_of
+from offline_feature_plane.domain.definitions.sources import scope_of
 from offline_feature_plane.domain.grammar import parse_condition, read_names
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey

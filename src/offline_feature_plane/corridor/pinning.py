@@ -123,7 +123,7 @@ def _only_set(profile: FeatureProfile) -> str:
 
 def _topics_of(closure: Closure, owners: Mapping[str, EventSource], profile: Document) -> Sequence[str]:
     """Where the events of a closure's sources are: topics of their event types' names; else any topic that mixes types may hold them."""
-    mixed = [topic for topic, source in owners.items() if source.mixes_types]
+    mixed = [topic for topic, source in owners.items() if source.mixes_types(topic)]
     found: list[str] = []
     for source, event_type in ((one, event_type) for one in closure.sources for event_type in one.event_types):
         if event_type not in owners and not mixed:

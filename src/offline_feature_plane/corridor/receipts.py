@@ -4,39 +4,55 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from offline_feature_plane.contracts.manifest import ArtifactRef
+from offline_feature_plane.contracts.model import validate
 from offline_feature_plane.contracts.plan import Pins, pins_digest
-from offline_feature_plane.contracts.receipts import FailureReceipt, Phase, PhaseCost, PhaseReceipt, QuarantineReceipt, RunReceipt
+from offline_feature_plane.contracts.receipts import (
+    FailureReceipt,
+    Phase,
+    PhaseCost,
+    PhaseReceipt,
+    PhaseStatus,
+    QuarantineReceipt,
+    RunReceipt,
+)
 from offline_feature_plane.corridor.layout import receipt_key
 from offline_feature_plane.corridor.publish import Published
-from offline_feature_plane.domain.canonical import canonical_bytes, sha256_of
+from offline_feature_plane.domain.canonical import canonical_bytes, load_json, sha256_of
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.errors import OfsError
-from offline_feature_plane.ports import Clock, Meter, ObjectStore, Run, Spent
+from offline_feature_plane.errors import DigestMismatch, OfsError
+from offline_feature_plane.ports import Clock, LedgerEvent, Meter, ObjectStore, Run, Spent
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step took: wall seconds, and if it is a phase of a run, what else it used."""
+    """What a step took: wall seconds, and if it is a phase of a run, what else it used, and how it ended."""
 
     seconds: float
     used: PhaseCost | None = None
+    status: PhaseStatus = "COMPLETE"
 
 
 Costs = dict[str, StepCost]
-Write = Callable[[Phase, str, int, int, Mapping[str, Any], PhaseCost], None]
+Write = Callable[[Phase, PhaseStatus, int, int, Mapping[str, Any], PhaseCost], None]
+
+
+def profile_lines(costs: Mapping[str, StepCost]) -> list[dict[str, Any]]:
+    """A JSON-ready line per step; of what is no phase of a run only the time is known."""
+    return [{"step": step, "status": cost.status, "seconds": round(cost.seconds, 3)} | ({} if cost.used is None else cost.used.model_dump())
+            for step, cost in costs.items()]
 
 
 def _nobody_asks() -> None:
     """There is no claim, so none can be lost."""
 
 
-def _write_nowhere(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
+def _write_nowhere(phase: Phase, status: PhaseStatus, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
     """Write nothing."""
 
 
@@ -60,12 +76,12 @@ def write_run_receipt(store: ObjectStore, clock: Clock, run: Run, published: Pub
     _put_new(store, run, "run", canonical_bytes(receipt.model_dump(mode="json")))
 
 
-def write_failure_receipt(store: ObjectStore, clock: Clock, run: Run, error: OfsError) -> None:
-    """State why a run ended without a dataset; whatever its request holds."""
+def write_failure_receipt(store: ObjectStore, clock: Clock, run: Run, error: OfsError, phases: Sequence[ArtifactRef]) -> None:
+    """State why a run ended without a dataset, whatever its request holds; `phases` are the receipts of the attempt that ended it."""
     receipt = FailureReceipt.model_validate({
         **{name: getattr(run, name) for name in ("run_key", "request_id", "platform_run_id", "attempt", "full_run_attempts",
                                                  "publish_retry_attempts", "worker")},
-        "error": storable(error.describe()), "finished_at": format_instant(clock.now_us())})
+        "error": storable(error.describe()), "receipts": phases, "finished_at": format_instant(clock.now_us())})
     _put_new(store, run, "failure", canonical_bytes(receipt.model_dump(mode="json")))
 
 
@@ -105,9 +121,9 @@ class Receipts:
 
     def kept(self, store: ObjectStore, run: Run, dm_id: str, pins_digest: str, note: Callable[[str, ArtifactRef], None]) -> Receipts:
         """The same, writing each receipt into the store and noting it in the ledger."""
-        written: list[ArtifactRef] = []
+        written = self.written
 
-        def write(phase: Phase, status: str, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
+        def write(phase: Phase, status: PhaseStatus, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
             receipt = PhaseReceipt.model_validate({
                 "phase": phase, "status": status, "run_key": run.run_key, "request_id": run.request_id,
                 "platform_run_id": run.platform_run_id, "dataset_manifest_id": dm_id, "attempt": run.attempt,
@@ -133,13 +149,30 @@ class Receipts:
             raise
         self._ended(name, "COMPLETE", began, facts)
 
-    def _ended(self, name: Phase, status: str, began: tuple[int, Spent], facts: dict[str, Any]) -> None:
+    def _ended(self, name: Phase, status: PhaseStatus, began: tuple[int, Spent], facts: dict[str, Any]) -> None:
         ended, before, now = self.clock.now_us(), began[1], self.meter()
         cost = PhaseCost(rows=facts.pop("rows", None), bytes_read=now.read_bytes - before.read_bytes,
                          bytes_written=now.written_bytes - before.written_bytes, cpu_ms=(now.cpu_us - before.cpu_us) // 1000,
                          peak_memory_bytes=now.peak_bytes)
-        self.costs[name] = StepCost((ended - began[0]) / 1e6, cost)
+        self.costs[name] = StepCost((ended - began[0]) / 1e6, cost, status)
         self.write(name, status, began[0], ended, facts, cost)
+
+
+def read_phases(store: ObjectStore, events: Iterable[LedgerEvent]) -> tuple[PhaseReceipt, ...]:
+    """The receipts of a run's phases that its history names, attempt by attempt, in the order in which they ended.
+
+    Raises:
+        RefNotFound, DigestMismatch: one is gone, or is not what was written. StorageIoFailure.
+    """
+    return tuple(_read_phase(store, event.details) for event in events if event.kind in {"PHASE_COMPLETE", "PHASE_FAILED"})
+
+
+def _read_phase(store: ObjectStore, ref: Mapping[str, Any]) -> PhaseReceipt:
+    data = store.get(ref["key"])
+    if sha256_of(data) != ref["sha256"]:
+        raise DigestMismatch(f"the ledger remembers a {ref['name']} of {ref['sha256']}; the store has {sha256_of(data)}.", path=ref["key"],
+                             fix="Restore it from a copy of the store.")
+    return validate(PhaseReceipt, load_json(data, name=ref["key"]), default=DigestMismatch)
 
 
 def storable(value: Any) -> Any:

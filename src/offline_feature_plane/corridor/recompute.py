@@ -19,8 +19,8 @@ from offline_feature_plane.errors import LabelHistoryChanged, NondeterminismDete
 from offline_feature_plane.ports import Ports, Progress
 
 
-def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, progress: Progress) -> Built:
-    """Compute a published dataset again in a work folder, and compare; nothing else is written.
+def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, progress: Progress, costs: Costs) -> Built:
+    """Compute a published dataset again in a work folder, and compare; nothing else is written. `costs` collects where the time goes.
 
     Raises:
         ReplayBasisMismatch: the events are not the ones of the published dataset.
@@ -34,7 +34,6 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
     standing = authenticate(raw, key, ports.store)
     with scratch(folder / "published") as copies:
         open_published(standing, ports.store, copies)
-    costs: Costs = {}
     computed = compute(planned, machine, folder, Receipts(ports.clock, machine.meter, costs), progress)
     core = standing.core
     if computed.replayed.events_digest != core.events_digest:

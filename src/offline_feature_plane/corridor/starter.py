@@ -13,7 +13,7 @@ from typing import Any
 from offline_feature_plane.corridor.guessing import EventGuess, LabelGuess, guess_events, guess_labels, guess_own_labels, snake, why_no_id
 from offline_feature_plane.corridor.naming import singular
 from offline_feature_plane.documents import write_yaml
-from offline_feature_plane.domain.definitions import MARKS, RESERVED
+from offline_feature_plane.domain.definitions.diagnostics import MARKS, RESERVED
 from offline_feature_plane.domain.instants import US_PER_DAY, format_instant
 from offline_feature_plane.domain.summaries import ColumnSummary, LabelProbe, TableSummary
 from offline_feature_plane.errors import LabelTypeScopeUnresolved, SourceColumnUnknown

@@ -176,6 +176,10 @@ class Closure:
                 return source
         raise KeyError(name)
 
+    def functions(self) -> frozenset[str]:
+        """The names of the aggregations that it uses."""
+        return frozenset(feature.aggregation.function for group in self.groups for feature in group.features)
+
     def columns(self) -> tuple[Column, ...]:
         """The feature columns of a dataset in their final order.
 

@@ -11,7 +11,11 @@ from typing import Any
 
 from offline_feature_plane.domain.closure import Closure, Computed, Group, Source
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.definitions import Definitions, field_names, scope_of
+from offline_feature_plane.domain.definitions.computed import resolve_computed
+from offline_feature_plane.domain.definitions.diagnostics import Diagnostics
+from offline_feature_plane.domain.definitions.groups import GroupResolver, check_fit, group_refs
+from offline_feature_plane.domain.definitions.sets import check_sets
+from offline_feature_plane.domain.definitions.sources import field_names, resolve_sources, scope_of
 from offline_feature_plane.errors import FeatureProfileInvalid, FeatureProfileUnresolved, Problem, refuse
 
 __all__ = ["compile_closure", "find_problems", "source_scope"]
@@ -43,20 +47,21 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
         known = ", ".join(f"{one['id']}@{one['version']}" for one in profile["feature_sets"])
         raise FeatureProfileUnresolved(f"the profile has no feature set {set_ref!r}.", fix=f"It has {known or 'none'}.",
                                        path="$.feature_sets")
-    compiler = Definitions(profile, label_types)
-    sources = compiler.sources()
+    said = Diagnostics()
+    sources = resolve_sources(profile, said)
     if subject not in sources:
         raise FeatureProfileUnresolved(f"the profile has no source {subject!r} to take rows from.", fix=f"It has {', '.join(sources)}.",
                                        path="$.sources")
-    groups = compiler.groups(sources, chosen["groups"])
-    compiler.sets(groups=compiler.group_refs())
-    row_features, derived = compiler.computed(sources, subject, tuple(groups.values()), chosen)
+    groups = GroupResolver(profile, sources, said, label_types).resolve(chosen["groups"])
+    check_sets(profile, group_refs(profile), said)
+    check_fit(profile, sources[subject], sources, groups.values(), said)
+    row_features, derived = resolve_computed(profile, sources[subject], groups.values(), chosen, said)
     also = list(also)
     for name in also:
         if name != "ts" and name not in field_names(sources[subject]):
-            compiler.note(f"$.sources.{subject}.fields", FeatureProfileInvalid, f"the subject has no field {name!r}")
-    if compiler.problems:
-        raise refuse(compiler.problems)
+            said.note(f"$.sources.{subject}.fields", FeatureProfileInvalid, f"the subject has no field {name!r}")
+    if said.problems:
+        raise refuse(said.problems)
     used = _used(groups.values(), subject, row_features, derived, also)
     narrowed = tuple(Source(one.name, one.event_types, tuple(item for item in one.fields if (one.name, item.name) in used))
                      for one in sources.values() if one.name == subject or any(group.source == one.name for group in groups.values()))
@@ -67,32 +72,33 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
 def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None,
                   supports: Callable[[str], bool] | None = None) -> list[Problem]:
     """Every problem of a whole profile, whatever set is chosen; row features must make sense for at least one source."""
-    compiler = Definitions(profile, label_types, supports)
-    sources = compiler.sources()
-    groups = compiler.groups(sources, compiler.group_refs())
-    compiler.sets(groups=compiler.group_refs())
+    said, refs = Diagnostics(), group_refs(profile)
+    sources = resolve_sources(profile, said)
+    groups = GroupResolver(profile, sources, said, label_types, supports).resolve(refs)
+    check_sets(profile, refs, said)
     everything = {"id": "", "version": "", "groups": list(groups), "row_features": list(profile["row_features"]),
                   "derived": list(profile["derived"])}
     chosen = list(profile["feature_sets"])
     if any(all(name not in one[kind] for one in chosen) for kind in ("row_features", "derived") for name in profile[kind]):
         chosen.append(everything)  # a definition that no set uses is judged too
     if (checks := len(sources) * sum(len(one["row_features"]) + len(one["derived"]) for one in chosen)) > MAX_CHECKS:
-        compiler.note("$.feature_sets", FeatureProfileInvalid,
-                      f"{len(sources)} sources and {len(chosen)} sets make {checks:,} columns to check; the limit is {MAX_CHECKS:,}")
-        return compiler.problems
-    has_gaps = any(problem.path.startswith("$.feature_groups") for problem in compiler.problems)
+        said.note("$.feature_sets", FeatureProfileInvalid,
+                  f"{len(sources)} sources and {len(chosen)} sets make {checks:,} columns to check; the limit is {MAX_CHECKS:,}")
+        return said.problems
+    has_gaps = any(problem.path.startswith("$.feature_groups") for problem in said.problems)
     for one in chosen:
         attempts: list[list[Problem]] = []
         listed = frozenset(one["groups"])
         for subject in sources:
-            attempt = Definitions(profile, label_types)
-            attempt.computed(sources, subject, tuple(group for ref, group in groups.items() if ref in listed), one)
+            attempt, mine = Diagnostics(), [group for ref, group in groups.items() if ref in listed]
+            check_fit(profile, sources[subject], sources, mine, attempt)
+            resolve_computed(profile, sources[subject], mine, one, attempt)
             attempts.append(attempt.problems)
         attempts.sort(key=len)
         # A column of a group that does not compile is not there to be read: its name is known all the same.
-        compiler.problems += [problem for problem in (attempts[0] if attempts else ())
-                              if not (has_gaps and problem.path.startswith("$.derived") and problem.sentence.startswith("unknown name"))]
-    return list(dict.fromkeys(compiler.problems))
+        said.problems.extend(problem for problem in (attempts[0] if attempts else ())
+                             if not (has_gaps and problem.path.startswith("$.derived") and problem.sentence.startswith("unknown name")))
+    return list(dict.fromkeys(said.problems))
 
 
 def source_scope(profile: Mapping[str, Any], source: str) -> dict[str, ColumnType]:
@@ -101,13 +107,13 @@ def source_scope(profile: Mapping[str, Any], source: str) -> dict[str, ColumnTyp
     Raises:
         FeatureProfileUnresolved: no such source. FeatureProfileInvalid: its fields are malformed.
     """
-    compiler = Definitions(profile, None)
-    sources = compiler.sources()
+    said = Diagnostics()
+    sources = resolve_sources(profile, said)
     if source not in profile["sources"]:
         raise FeatureProfileUnresolved(f"the profile has no source {source!r}.", fix=f"It has {', '.join(profile['sources'])}.",
                                        path="$.sources")
-    if compiler.problems:
-        raise refuse(compiler.problems)
+    if said.problems:
+        raise refuse(said.problems)
     return scope_of(sources[source])
 
 

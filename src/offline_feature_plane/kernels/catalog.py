@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from offline_feature_plane.kernels.reducing import Reducer
 
 __all__ = ["has", "modules", "names", "reducer", "register", "unregister"]
@@ -53,9 +55,10 @@ def names() -> tuple[str, ...]:
     return tuple(_CLASSES)
 
 
-def modules() -> tuple[str, ...]:
-    """The kernel modules that contain the reducers of this package."""
-    return tuple(dict.fromkeys(where.partition(".")[0] for where in _CLASSES.values() if isinstance(where, str)))
+def modules(functions: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The kernel modules of this package that contain the reducers of these functions, or of all."""
+    found = (_CLASSES.get(name) for name in (_CLASSES if functions is None else functions))
+    return tuple(dict.fromkeys(where.partition(".")[0] for where in found if isinstance(where, str)))
 
 
 def reducer(name: str) -> Reducer[Any]:

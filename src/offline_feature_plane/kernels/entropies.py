@@ -5,6 +5,13 @@
 ```
 
 Logarithms are integers, so the sum is the same whatever entered and left before. A slot enters and leaves once, each in one step.
+
+No bound is left to luck, for a key has less than 2³¹ slots (`windows`, `slots`), and a logarithm in units of 2^-56 is below 31 · 2⁵⁶ and
+less than two units off:
+
+    step(c)                    between 0 and 2⁶², though c · log₂ c is not: differences are right modulo 2⁶⁴
+    step(n) − step(c), c ≤ n   below 2⁶²; never negative up to n = 2²⁷, but it can be beyond, by up to 2n + 2c units: it has a sign
+    n · log₂ n − Σ c · log₂ c  between 0 and 2⁹²: the state
 """
 
 from __future__ import annotations
@@ -29,7 +36,7 @@ _POINT, _MANTISSA = 56, 62   # bits after the point of a logarithm, and of a man
 _ZERO, _ONE, _TWO, _KEPT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(_MANTISSA)
 _HALF, _LIMB, _TOP, _THIRTY_ONE = np.uint64(32), np.uint64(64), np.uint64(63), np.uint64(31)
 _LOW = np.uint64(2**32 - 1)
-_WHOLE, _UNIT = np.int64(2**_POINT), 2.0**-_POINT
+_WHOLE, _UNIT, _SIGN = np.int64(2**_POINT), 2.0**-_POINT, np.int64(63)
 
 
 @register_jitable
@@ -119,8 +126,9 @@ def spread_evenly(key: Any, hi: Any, lo: Any, windows: Any, number: Any, first: 
             for slot in range(state[place], min(start, entered)):
                 one = number[slot]
                 if one >= 0:
-                    less = np.uint64(steps[n] - steps[counts[j, one]])
-                    high -= 1 if low < less else 0
+                    change = steps[n] - steps[counts[j, one]]
+                    less = np.uint64(change)
+                    high -= (change >> _SIGN) + (1 if low < less else 0)
                     low -= less
                     n -= 1
                     counts[j, one] -= 1
@@ -129,9 +137,10 @@ def spread_evenly(key: Any, hi: Any, lo: Any, windows: Any, number: Any, first: 
                 if one >= 0:
                     n += 1
                     counts[j, one] += 1
-                    more = np.uint64(steps[n] - steps[counts[j, one]])
+                    change = steps[n] - steps[counts[j, one]]
+                    more = np.uint64(change)
                     low += more
-                    high += 1 if low < more else 0
+                    high += (change >> _SIGN) + (1 if low < more else 0)
             state[place], state[place + 1], state[place + 2], state[place + 3] = start, n, np.int64(low), high
             valid[j, r] = n > 0
             out[j, r] = _quotient(np.uint64(high), low, np.uint64(n)) * _UNIT if n > 0 else 0.0

@@ -20,7 +20,8 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.filesets import FileSet, find_files, first_value, pin_files
+from offline_feature_plane.filesets import FileSet, first_value, pin_files
+from offline_feature_plane.found_files import find_files
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
 from offline_feature_plane.ports.inputs import LabelColumns, LabelTable
 

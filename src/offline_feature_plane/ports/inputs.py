@@ -219,11 +219,13 @@ class EventSource(Protocol):
 
     name: str
     version: str
-    mixes_types: bool  # may a topic hold events of any type, or only of the one that it is named after?
 
     @property
     def topics(self) -> Collection[str]:
         """The topics that plane.yaml maps to this source."""
+
+    def mixes_types(self, topic: str) -> bool:
+        """May the topic hold events of any type, or only of the one that it is named after?"""
 
     def history_start_us(self, topic: str) -> int | None:
         """From when on the topic is declared complete (`decisions.md` D19); None: from its first event."""

@@ -10,24 +10,20 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from offline_feature_plane.arrow_types import arrow_type, decimal_array
-from offline_feature_plane.contracts.archive_index import IndexedSegment, read_index
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
-from offline_feature_plane.contracts.model import shown
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.admission import Admission, Record
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
-from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.extractors import Extractor, extractor
-from offline_feature_plane.domain.instants import parse_instant, parse_offset_instant
-from offline_feature_plane.domain.path_texts import path_fault
+from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.domain.visibility import ArrivalClock
-from offline_feature_plane.errors import OfsError, RefInvalid, RefScopeInvalid, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.plain_files import open_in_place, read_small, resolved
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.ports.inputs import Lane, PinnedFile
+from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.segments import Segment, read_in_order
 from offline_feature_plane.sources.selectors import resolve_selector
 
@@ -37,11 +33,16 @@ _HEAD = tuple(zip(RECORD_COLUMNS, (pa.string(), pa.int64(), pa.int32(), pa.strin
 
 @dataclass(frozen=True)
 class ArchiveMapping:
-    """How plane.yaml maps an archive: its folder, and in which zone payload times without offset were written."""
+    """How plane.yaml maps an archive: its folder, and in which zone payload times without offset were written.
+
+    With `topic`, the topic of that name is mapped under another one, and its events of one type are those of that name.
+    """
 
     path: Path
     zone: str | None = None
     history_start_us: int | None = None
+    topic: str | None = None
+    event_type: str | None = None
 
 
 class ArchiveSource:
@@ -49,7 +50,6 @@ class ArchiveSource:
 
     name = "archive"
     version = "1"
-    mixes_types = True
 
     def __init__(self, mappings: Mapping[str, ArchiveMapping]) -> None:
         self._mappings = mappings
@@ -57,13 +57,18 @@ class ArchiveSource:
     @classmethod
     def of(cls, settings: Settings) -> ArchiveSource:
         """The source of a plane's `archives:`."""
-        return cls({topic: ArchiveMapping(Path(one.path), one.zone, None if one.history_start is None else parse_instant(one.history_start))
+        return cls({topic: ArchiveMapping(Path(one.path), one.zone, None if one.history_start is None else parse_instant(one.history_start),
+                                          one.topic, one.event_type)
                     for topic, one in settings.archives.items()})
 
     @property
     def topics(self) -> Collection[str]:
         """The topics that are mapped."""
         return self._mappings.keys()
+
+    def mixes_types(self, topic: str) -> bool:
+        """An archive holds events of any type, but one that is mapped under another name only those that are taken from it."""
+        return self._mappings[topic].topic is None
 
     def history_start_us(self, topic: str) -> int | None:
         """From when on the archive is declared complete."""
@@ -77,32 +82,22 @@ class ArchiveSource:
             RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
         """
         mapping = self._mappings[topic]
-        place = mapping.path / "index.json"
-        try:
-            data = read_small(_beneath(mapping.path, place.name), MAX_DOCUMENT_BYTES, open_in_place)
-            index = read_index(load_json(data, name=str(place)), str(place))
-        except OSError as wrong:
-            raise SourceUnreadable(f"{place} cannot be read: {wrong.strerror or wrong}.", path=str(place),
-                                   fix="An archive is a folder with index.json.") from wrong
-        except SchemaInvalid as wrong:
-            raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Generate the index again from the segments.") from wrong
-        mine = sorted((one for one in index.segments if one.topic == topic),
-                      key=lambda one: (one.partition, int(one.first_offset), one.path))
-        if not mine:
-            known = ", ".join(sorted({one.topic for one in index.segments})) or "none"
-            raise SourceUnreadable(f"{place} has no segment of {topic}; its topics: {known}.", path=f"events.{topic}",
-                                   fix="Check the topic's name.")
-        return PinnedArchive(topic, mapping.zone, tuple(
-            Segment(_pinned(mapping.path, one), _claimed(one), _log_times(one, str(place))) for one in mine))
+        stored = mapping.topic or topic
+        return PinnedArchive(topic, mapping.zone, read_segments(mapping.path, stored, topic),
+                             None if mapping.topic is None else mapping.event_type or stored)
 
 
 @dataclass(frozen=True)
 class PinnedArchive:
-    """One topic of an archive, pinned: its segments with what the index claims of each."""
+    """One topic of an archive, pinned: its segments with what the index claims of each.
+
+    `taken` is the event type whose events are read as events of the type `topic`; None: all, as they are.
+    """
 
     topic: str
     zone: str | None
     segments: tuple[Segment, ...]
+    taken: str | None = None
     names_events: ClassVar[bool] = True
     knows_arrival: ClassVar[bool] = True
     table_files: ClassVar[tuple[Path, ...]] = ()
@@ -139,7 +134,8 @@ class PinnedArchive:
             if (size := _size(one.file)) != one.file.size:
                 raise ReplayBasisMismatch(f"the segment {one.file.relative} has {size} bytes; the index says {one.file.size}.",
                                           path=one.file.relative)
-        return ArchivedRecords(self.topic, self._touched(mine), mine, tuple(_Typing(source, self.zone) for source in sources))
+        return ArchivedRecords(self.topic, self._touched(mine), mine, tuple(_Typing(source, self.zone) for source in sources),
+                               self.taken)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch."""
@@ -164,6 +160,7 @@ class ArchivedRecords:
     segments: tuple[Segment, ...]
     ranges: tuple[Range, ...]
     typings: tuple[_Typing, ...]
+    taken: str | None = None
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -189,7 +186,8 @@ class ArchivedRecords:
         clock = ArrivalClock()
         typings = {one.name: one for one in self.typings}
         judge = admission.judge
-        for record in read_in_order(self.segments, self.ranges):
+        records = read_in_order(self.segments, self.ranges)
+        for record in records if self.taken is None else map(self._named, records):
             reason, source = judge(record)
             arrival = clock.read(record.partition, record.log_us) if record is not None else 0
             if reason is not None:
@@ -206,6 +204,13 @@ class ArchivedRecords:
             if rest:
                 take(source, typings[source].batch(rest, arrived[source]))
         return left_out
+
+    def _named(self, record: Record | None) -> Record | None:
+        """A record as one of this topic: of its type if it is taken, else of a type that stays apart from all others."""
+        if record is None:
+            return None
+        kind = self.topic if record.event_type == self.taken else f"{self.topic}/{record.event_type}"
+        return record._replace(topic=self.topic, event_type=kind)
 
 
 class _Typing:
@@ -251,27 +256,6 @@ def _column(values: list[Any], kind: ColumnType) -> pa.Array:
     return decimal_array(scaled.fill_null(0).to_numpy(), kind, valid)
 
 
-def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
-    if (fault := path_fault(one.path)) is not None:
-        raise RefInvalid(f"{shown(one.path)} is not a valid segment path: {fault}.", path=str(root / "index.json"),
-                         fix="Name the segments by paths relative to the folder of their index.")
-    try:
-        path = _beneath(root, one.path)
-    except OSError as wrong:
-        raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong.strerror or wrong}.", path=one.path,
-                               fix="Restore the segment.") from wrong
-    return PinnedFile(one.path, path, one.sha256, one.record_count, one.size)
-
-
-def _beneath(root: Path, name: str) -> Path:
-    """The place of a file of the archive, links followed. Raises RefScopeInvalid: it is outside of the archive. OSError: there is none."""
-    path = resolved(root / name, strict=True)
-    if not path.is_relative_to(resolved(root)) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise RefScopeInvalid(f"{name} is outside of the archive {root}.", path=name,
-                              fix="Move the segments below the folder of their index.")
-    return path
-
-
 def _size(file: PinnedFile) -> int:
     try:
         return file.path.stat().st_size
@@ -279,17 +263,3 @@ def _size(file: PinnedFile) -> int:
         raise SourceUnreadable(f"the segment {file.relative} cannot be found: {wrong.strerror or wrong}.", path=file.relative,
                                fix="Restore the segment.") from wrong
 
-
-def _claimed(one: IndexedSegment) -> SegmentEvidence:
-    return SegmentEvidence(one.topic, one.partition, one.offset_kind, one.log_id, one.path, one.first_offset, one.last_offset,
-                           one.next_offset, one.record_count, one.sha256, tuple(sorted(one.dispositions.items())))
-
-
-def _log_times(one: IndexedSegment, place: str) -> tuple[int, int] | None:
-    if one.first_log_time_utc is None or one.last_log_time_utc is None:
-        return None
-    try:
-        return parse_offset_instant(one.first_log_time_utc), parse_offset_instant(one.last_log_time_utc)
-    except ValueError as wrong:
-        raise SourceUnreadable(f"{place}: {one.path}: {wrong}.", path=one.path,
-                               fix="Generate the index again from the segments.") from wrong

@@ -55,7 +55,6 @@ class PlainTableSource:
 
     name = "files"
     version = "1"
-    mixes_types = False
 
     def __init__(self, mappings: Mapping[str, TableMapping]) -> None:
         self._mappings = mappings
@@ -71,6 +70,10 @@ class PlainTableSource:
     def topics(self) -> Collection[str]:
         """The event types that are mapped."""
         return self._mappings.keys()
+
+    def mixes_types(self, topic: str) -> bool:  # noqa: ARG002 - every table is alike
+        """A table holds the events of the type that it is named after."""
+        return False
 
     def history_start_us(self, topic: str) -> int | None:
         """From when on the table is declared complete."""

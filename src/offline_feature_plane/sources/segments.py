@@ -29,11 +29,15 @@ _PAYLOAD = STORED_COLUMNS.index("payload")
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment file and what the index claims of it; `log_times` of its first and last record, None where it has none."""
+    """One segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
+
+    Its ranges may count under another name than `topic`, which is what its records say.
+    """
 
     file: PinnedFile
     evidence: SegmentEvidence
     log_times: tuple[int, int] | None
+    topic: str
 
     @property
     def lane(self) -> tuple[str, int, str, str]:
@@ -101,7 +105,7 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
     evidence = segment.evidence
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
-    topic, partition, offset_kind, _ = segment.lane
+    topic, (_, partition, offset_kind, _) = segment.topic, segment.lane
     for record in _records(segment.file):
         count += 1
         if count > evidence.record_count:

@@ -29,7 +29,7 @@ from offline_feature_plane.errors import NumericOverflow
 from offline_feature_plane.kernels import windows as kinds
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 
-__all__ = ["GroupColumns", "in_numbers"]
+__all__ = ["GroupColumns", "find_matching", "in_numbers"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -58,9 +58,9 @@ class GroupColumns:
                  labels: Mapping[str, ResolvedType]) -> None:
         self._group, self._codes, self._is_row = group, keys[0], is_row
         self.hidden: Bools | None = None
-        is_event = self.is_event = _find_true(events, group.source, place, group.where)
+        is_event = self.is_event = find_matching(events, group.source, place, group.where)
         chosen: dict[Expression | None, Bools | None] = {
-            one: _find_true(events, group.source, place, one) for one in group.conditions() if one != group.where}
+            one: find_matching(events, group.source, place, one) for one in group.conditions() if one != group.where}
         chosen |= {None: None, group.where: None}  # what all of the group's events are asked chooses none of them
         self._arguments: dict[_Argument, Values] = {}
         for call in (feature.aggregation for feature in group.features):
@@ -194,8 +194,12 @@ def in_numbers(window: Window, events: Events) -> kinds.Window:
     return kinds.Sliding(window.length_us)
 
 
-def _find_true(events: Events, source: str, place: int, condition: Expression | None) -> Bools:
-    """The positions of a source's events for which a condition is True; all of them without one. Keys are the kernels' business."""
+def find_matching(events: Events, source: str, place: int, condition: Expression | None) -> Bools:
+    """The positions of a source's events for which a condition is True; all of them without one. Keys are the kernels' business.
+
+    Raises:
+        NumericOverflow: the condition leaves its type, of whatever event of the source.
+    """
     found: Bools = np.empty(events.n, dtype=np.bool_)
     np.equal(events.source, place, out=found)
     if condition is None:
@@ -210,8 +214,8 @@ def _find_true(events: Events, source: str, place: int, condition: Expression | 
 
 
 def _counted(events: Events) -> Values:
-    """The argument of a call that has none: an event counts for one."""
-    return Values(ColumnType("int64"), np.ones(events.n, np.int64))
+    """The argument of a call that has none: an event counts for one. One number stands for all, for who counts reads none."""
+    return Values(ColumnType("int64"), np.broadcast_to(np.int64(1), events.n))
 
 
 def _only(values: Values, chosen: Bools | None) -> Values:

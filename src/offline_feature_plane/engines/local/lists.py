@@ -1,4 +1,7 @@
-"""Columns of lists, from a column for each of their places, as texts over a dictionary of their own."""
+"""Columns of lists, from a column for each of their places, as texts over a dictionary of their own.
+
+That dictionary has wide offsets: the distinct lists of one block may take more than 2 GiB, though a column of a leaf may not.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +91,12 @@ def _joined(parts: Sequence[Values], rows: npt.NDArray[np.int64]) -> pa.Array:
     values = pa.array(np.concatenate([part.data[rows] for part in parts]), mask=~np.concatenate(known)).dictionary_encode()
     kind, texts = parts[0].type, parts[0].dictionary
     distinct = values.dictionary if texts is None else texts.take(values.dictionary)
-    items = pa.array([item_text(value, kind) for value in distinct.to_pylist()], pa.string()).take(values.indices)
+    items = pa.array([item_text(value, kind) for value in distinct.to_pylist()], pa.large_string()).take(values.indices)
     first, *others = (items.slice(place * len(rows), len(rows)) for place in range(len(parts)))
     # Arrow leaves out a row of nothing but nulls.
-    inside = pc.binary_join_element_wise(first.fill_null(""), *others, ",", null_handling="skip")
-    return pc.binary_join_element_wise("[", inside, "]", "")
+    inside = pc.binary_join_element_wise(first.fill_null(""), *others, _wide(","), null_handling="skip")
+    return pc.binary_join_element_wise(_wide("["), inside, _wide("]"), _wide(""))
+
+
+def _wide(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.large_string())

@@ -15,6 +15,7 @@ __all__ = ["find_text", "insert_text", "rank_texts", "share_dictionary"]
 Codes = npt.NDArray[np.int32]
 Ranks = npt.NDArray[np.int64] | Codes
 _NO_TEXTS = pa.array([], pa.string())
+_WIDE, _NARROW_BYTES = pa.large_string(), 2**31 - 2  # what 32-bit offsets reach
 
 
 def find_text(dictionary: pa.Array | None, text: str) -> tuple[int, bool]:
@@ -33,7 +34,7 @@ def insert_text(dictionary: pa.Array | None, at: int, text: str) -> pa.Array:
     """The dictionary with one more text, at the place where `find_text` says that it belongs."""
     if dictionary is None:
         return pa.array([text], pa.string())
-    return pa.concat_arrays([dictionary.slice(0, at), pa.array([text], pa.string()), dictionary.slice(at)])
+    return pa.concat_arrays([dictionary.slice(0, at), pa.array([text], dictionary.type), dictionary.slice(at)])
 
 
 def rank_texts(left: Codes, left_texts: pa.Array | None, right: Codes, right_texts: pa.Array | None) -> tuple[Ranks, Ranks]:
@@ -55,7 +56,10 @@ def _rank_constant(dictionary: pa.Array | None, constant: Codes, text: pa.Array)
 
 
 def share_dictionary(columns: Sequence[tuple[Codes, pa.Array | None]]) -> tuple[list[Codes], pa.Array]:
-    """The same texts, all as codes into one dictionary in UTF-8 order."""
+    """The same texts, all as codes into one dictionary in UTF-8 order; its offsets are wide if one has wide ones, or may need them."""
+    own = [texts for _, texts in columns if texts is not None]
+    if any(texts.type == _WIDE for texts in own) or sum(texts.nbytes for texts in own) > _NARROW_BYTES:
+        columns = [(codes, None if texts is None else texts.cast(_WIDE)) for codes, texts in columns]
     largest = max((texts for _, texts in columns if texts is not None), key=len, default=_NO_TEXTS)
     strange = [texts for _, texts in columns if texts is not None and texts is not largest]
     if not strange:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.events import Events
+from offline_feature_plane.engines.local.groups import find_matching
 from offline_feature_plane.engines.local.history.places import Memory
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.labels import ResolvedType
@@ -20,7 +23,7 @@ from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.spark.assertions import resolved_from
 from offline_feature_plane.engines.spark.remote import told
 from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, read_events
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import NumericOverflow, OfsError
 from offline_feature_plane.ports import ReplayFacts
 
 # What selection says of an event: its number among the rows of its part (null: it is none), the part, target, split, marks, weight.
@@ -50,12 +53,16 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     shape = choice_shape(how)
     names = {name for expression in (task.where,) if expression is not None for name in expression.names()}
     names |= {task.sampling.by} if task.sampling is not None and task.sampling.by is not None else set()
-    wanted = {key: column for key, column in field_columns(task.closure).items() if key[0] == task.subject and key[1] in names}
+    conditions = _conditions(task)
+    asked = {(task.subject, name) for name in names} | {(source, name) for source, _, one in conditions for name in one.names()}
+    wanted = {key: column for key, column in field_columns(task.closure).items() if key in asked}
     rank, counted, part = 0, [], None
+    overflow: tuple[int, str] | None = None
     try:
         for table in gather(batches, how.rows):
             part, n = table["part_"][0].as_py(), len(table)
             events = read_events(table, wanted, task, how.id_type)
+            overflow = _overflowing(conditions[:None if overflow is None else overflow[0]], events) or overflow
             labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
             kept = KeptRows(Memory(), n)
             counted.append(asdict(select_rows(events, task, partial(_of_one_block, labels),
@@ -79,7 +86,24 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         yield make_batch(shape, 1, {"note": json.dumps({"part": part, "refused": told(wrong)})})
         return
     if part is not None:
-        yield make_batch(shape, 1, {"note": json.dumps({"part": part, "rows": rank, "counted": summed(counted), "refused": None})})
+        yield make_batch(shape, 1, {"note": json.dumps({"part": part, "rows": rank, "counted": summed(counted), "refused": None,
+                                                        "overflow": overflow})})
+
+
+def _conditions(task: Task) -> list[tuple[str, int, Expression]]:
+    """Every condition that a group asks events of its source, and that source's place."""
+    places = {source.name: place for place, source in enumerate(task.closure.sources)}
+    return [(group.source, places[group.source], one) for group in task.closure.groups for one in group.conditions()]
+
+
+def _overflowing(conditions: Sequence[tuple[str, int, Expression]], events: Events) -> tuple[int, str] | None:
+    """Which condition is the first to leave its type, and how; of whatever event, for the law does not ask whether a row sees it."""
+    for number, (source, place, condition) in enumerate(conditions):
+        try:
+            find_matching(events, source, place, condition)
+        except NumericOverflow as wrong:
+            return number, told(wrong)
+    return None
 
 
 def _of_one_block(labels: Mapping[str, ResolvedType], _start: int, _stop: int) -> Mapping[str, ResolvedType]:

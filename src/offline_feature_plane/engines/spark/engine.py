@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offline_feature_plane.contracts.plane import memory_bytes
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.errors import EngineUnavailable, RequestCommandUnsupported
+from offline_feature_plane.engines.spark.versions import check_version
+from offline_feature_plane.errors import RequestCommandUnsupported
 from offline_feature_plane.kernels import catalog
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ class SparkEngine:
         conf: settings of a new session.
         has_java: is there a Java for a new session?
         kernels: where tasks keep compiled kernels, on whatever machine they run; None: nowhere.
+        release: tells the installed release of this package, which must be one here and where tasks run; None: that is not checked.
         sizes: how work is cut; None: as it is best.
 
     Raises:
-        RequestCommandUnsupported: pyspark is not installed.
+        RequestCommandUnsupported: pyspark is not installed, or too old.
     """
 
     spark: SparkSession | None = None
@@ -45,6 +46,7 @@ class SparkEngine:
     conf: Mapping[str, str] = field(default_factory=dict)
     has_java: bool = True
     kernels: Path | None = None
+    release: Callable[[], str] | None = None
     sizes: Sizes | None = None
 
     name = "spark"
@@ -55,6 +57,8 @@ class SparkEngine:
         if find_spec("pyspark") is None:
             raise RequestCommandUnsupported("the engine is Spark, and pyspark is not installed.", path="engine.name",
                                             fix="Run `pip install 'offline-feature-plane[spark]'`.")
+        with suppress(PackageNotFoundError):  # what a cluster brings along has no metadata: its session is asked
+            check_version(version("pyspark"))
 
     def supports(self, function: str) -> bool:
         """Is there a reducer of this name?"""
@@ -73,47 +77,17 @@ class SparkEngine:
             progress: called with `(step, done, total)`.
 
         Raises:
-            EngineUnavailable: Spark does not start, or has been stopped. RequestCommandUnsupported: there is no Java.
+            EngineUnavailable: Spark does not start, or has been stopped. RequestCommandUnsupported: there is no Java, or Spark is too old.
         """
-        from offline_feature_plane.engines.spark.remote import answers  # noqa: PLC0415 - planning asks, but computes nothing
+        from offline_feature_plane.engines.spark.opening import opened  # noqa: PLC0415 - planning asks, but computes nothing
+        from offline_feature_plane.engines.spark.remote import Place, answers  # noqa: PLC0415
         from offline_feature_plane.engines.spark.session import SparkEngineSession  # noqa: PLC0415
         from offline_feature_plane.engines.spark.tables import Frames, Sizes  # noqa: PLC0415
 
-        with answers("opening Spark"), self._opened(memory_limit, threads) as spark:
-            frames = Frames(spark, self.sizes or Sizes(), self.kernels)
+        with answers("opening Spark"), opened(self.spark, self.master, self.conf, has_java=self.has_java, memory_limit=memory_limit,
+                                              threads=threads) as spark:
+            frames = Frames(spark, self.sizes or Sizes(), Place(self.kernels, self.release, self.release and self.release()))
             try:
                 yield SparkEngineSession(task, frames, progress)
             finally:
                 frames.close()
-
-    @contextmanager
-    def _opened(self, memory_limit: str | None, threads: int | None) -> Iterator[SparkSession]:
-        from pyspark.errors import PySparkException  # noqa: PLC0415
-        from pyspark.sql import SparkSession  # noqa: PLC0415
-
-        if (given := self.spark or SparkSession.getActiveSession()) is not None:
-            yield given
-            return
-        if not self.has_java:
-            raise RequestCommandUnsupported("the engine is Spark, and no Java was found.", path="engine.name",
-                                            fix="Install Java 17 or newer, and set JAVA_HOME if `java` is not on the PATH.")
-        settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-        if self.master is None or self.master.startswith("local"):
-            settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        if memory_limit is not None:
-            heap = f"{memory_bytes(memory_limit) >> 20}m"
-            settings |= {"spark.driver.memory": heap, "spark.executor.memory": heap}
-        builder = SparkSession.builder.appName("offline-feature-plane").master(self.master or f"local[{threads or '*'}]")
-        for name, value in {**settings, **self.conf}.items():
-            builder = builder.config(name, value)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of pandas 3, which batches of Arrow never meet
-                made = builder.getOrCreate()
-        except (PySparkException, OSError) as wrong:
-            raise EngineUnavailable(f"no Spark session starts: {wrong}.", path="engine.master",
-                                    fix="Check `engine.master`, `engine.conf` and the Java that JAVA_HOME names.") from wrong
-        try:
-            yield made
-        finally:
-            made.stop()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +19,14 @@ from offline_feature_plane.engines.local.labels import STATUSES
 from offline_feature_plane.engines.spark.assertions import ASSERTIONS, RESOLVED, Resolving, Timeline, carried
 from offline_feature_plane.engines.spark.replaying import Replayed
 from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
-from offline_feature_plane.engines.spark.tables import Frames
+from offline_feature_plane.engines.spark.tables import Frames, collected, together
 from offline_feature_plane.errors import LabelTypeScopeUnresolved
 from offline_feature_plane.kernels.leafhash import hash_fixed
 from offline_feature_plane.ports import LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _RESOLVED, _CONFLICT = STATUSES.index("RESOLVED"), STATUSES.index("CONFLICT")
 
@@ -43,6 +44,24 @@ class Labelled:
         return self.types.index(label_type)
 
 
+@dataclass(frozen=True)
+class _Met:
+    """Pairs of an assertion and an event, assertions that met one, pairs that are known at the as-of."""
+
+    pairs: int
+    inside: int
+    known: int
+
+
+@dataclass
+class _Said:
+    """Assertions that count, those that came soon, events by status and value."""
+
+    assertions: int = 0
+    soon: int = 0
+    subjects: dict[tuple[int, str | None], int] = field(default_factory=dict)
+
+
 def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Replayed, task: Task) -> Labelled:
     """Resolve every label type that the task's rows or features need. Raises as `engines.local.labels.resolve_labels`."""
     find_rule(task.labels.rule)
@@ -52,24 +71,30 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
             raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
         by_type[table.label_type] = table
     types = tuple(sorted({*task.labels.types, *task.closure.label_types()}))
-    made, slices, per_type = [], [], {}
-    for number, label_type in enumerate(types):
+    for label_type in types:
         if label_type not in by_type:
             raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
-        held, one, per_type[label_type] = _resolve(frames, by_type[label_type], number, replayed, task)
-        made.append(held)
-        slices.append(one)
-    return Labelled(types, tuple(made), LabelFacts(
+    timelines = [by_type[label_type] for label_type in types]
+    pairs = [_pair(frames, table, replayed) for table in timelines]
+    resolved = [_resolve(frames, one, table, replayed, task) for one, table in zip(pairs, timelines, strict=True)]
+    met = _count_met(pairs, task.labels.asof_us)
+    said = _count_said(resolved, timelines)
+    frames.release(*pairs)
+    lags = _measure_lags(frames, resolved, said)
+    slices = _hash_slices(frames, resolved, timelines, said, replayed.facts.id_type)
+    per_type = dict(zip(types, map(_facts, timelines, met, said, lags), strict=True))
+    held = tuple(_carrying(frame, number, table, task) for number, (frame, table) in enumerate(zip(resolved, timelines, strict=True)))
+    return Labelled(types, held, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
         slice_digest=slice_digest(slices), per_type=per_type))
 
 
-def _resolve(frames: Frames, table: LabelTable, number: int, replayed: Replayed, task: Task) -> tuple[DataFrame, TypeSlice, dict[str, Any]]:
-    id_type, asof = replayed.facts.id_type, task.labels.asof_us
-    read = sum(file.rows for file in table.files)
-    parts = frames.parts(max(read, replayed.n))
+def _pair(frames: Frames, table: LabelTable, replayed: Replayed) -> DataFrame:
+    """The assertions of a type with the events that they are about, and when each of them counts."""
+    id_type = replayed.facts.id_type
+    parts = frames.parts(max(_rows_of(table), replayed.n))
     files = frames.spark.range(0, len(table.files), 1, len(table.files))
     told = frames.mapped(files, "assertions.read", Timeline(table, id_type), ASSERTIONS)
     name = "num" if id_type.is_integer else "id"
@@ -80,49 +105,92 @@ def _resolve(frames: Frames, table: LabelTable, number: int, replayed: Replayed,
     else:
         pairs = pairs.withColumn("effective", sql.coalesce("effective", "ts"))
         pairs = pairs.withColumn("observed", sql.col("effective") + sql.lit(table.observed_after_us or 0).cast("long"))
-    pairs = frames.keep(pairs.withColumn("entry", sql.greatest("observed", "effective")))
-    met, inside, known = pairs.agg(sql.count("*"), sql.countDistinct("arow"), sql.count(sql.when(sql.col("entry") <= asof, 1))).collect()[0]
-    stepped = table.label_type in task.closure.label_types()
+    return frames.keep(pairs.withColumn("entry", sql.greatest("observed", "effective")))
+
+
+def _resolve(frames: Frames, pairs: DataFrame, table: LabelTable, replayed: Replayed, task: Task) -> DataFrame:
+    """What `assertions.resolve` says of a type."""
+    id_type, asof = replayed.facts.id_type, task.labels.asof_us
+    parts = frames.parts(max(_rows_of(table), replayed.n))
     found = pairs.where(sql.col("entry") <= asof).drop("arow").repartition(parts, "pos").sortWithinPartitions("pos")
-    resolved = frames.keep(frames.mapped(found, "assertions.resolve", Resolving(table.label_type, task.labels.rule, asof, id_type, stepped),
-                                         RESOLVED))
-    kept = resolved.where("kept IS NOT NULL")
-    held = resolved.where("kept IS NULL")
-    lag = _measure_lag(frames, kept, table.min_lag_us)
-    counts = {(row[0], row[1]): row[2] for row in held.groupBy("status", "value").count().collect()}
-    facts = {
-        "assertions_read": read, "assertions_outside_basis": read - inside, "assertions_after_asof": met - known,
+    how = Resolving(table.label_type, task.labels.rule, asof, id_type, table.label_type in task.closure.label_types())
+    return frames.keep(frames.mapped(found, "assertions.resolve", how, RESOLVED))
+
+
+def _rows_of(table: LabelTable) -> int:
+    return sum(file.rows for file in table.files)
+
+
+def _count_met(pairs: Sequence[DataFrame], asof_us: int) -> list[_Met]:
+    """Of each type how many pairs there are, of how many assertions, and how many of them are known at the as-of."""
+    told = collected([frame.agg(sql.lit(number), sql.count("*"), sql.countDistinct("arow"),
+                                sql.count(sql.when(sql.col("entry") <= asof_us, 1))) for number, frame in enumerate(pairs)])
+    return [_Met(*counts) for _, *counts in sorted(told)]
+
+
+def _count_said(resolved: Sequence[DataFrame], timelines: Sequence[LabelTable]) -> list[_Said]:
+    """Of each type how many assertions count, how many of them came soon, and how many events have which status and value."""
+    told = collected([frame.groupBy("status", "value").agg(sql.lit(number), sql.count("*"), sql.count(sql.when(_is_soon(table), 1)))
+                      for number, (frame, table) in enumerate(zip(resolved, timelines, strict=True))])
+    found = [_Said() for _ in timelines]
+    for status, value, number, count, soon in told:
+        if status is None:
+            found[number].assertions += count
+            found[number].soon += soon
+        else:
+            found[number].subjects[status, value] = count
+    return found
+
+
+def _is_soon(table: LabelTable) -> Column:
+    return sql.col("lag") < table.min_lag_us if table.min_lag_us is not None else sql.col("lag") <= PROMPT_US
+
+
+def _facts(table: LabelTable, met: _Met, said: _Said, lag: ObservedLag) -> dict[str, Any]:
+    read = _rows_of(table)
+    resolved = {value: count for (status, value), count in said.subjects.items() if status == _RESOLVED}
+    return {
+        "assertions_read": read, "assertions_outside_basis": read - met.inside, "assertions_after_asof": met.pairs - met.known,
         "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
-        "assertions_eligible": lag.assertions, "assertions_repeated": known - lag.assertions,
-        "subjects_resolved": sum(count for (status, _), count in counts.items() if status == _RESOLVED),
-        "subjects_in_conflict": sum(count for (status, _), count in counts.items() if status == _CONFLICT),
-        "values": {value: counts[_RESOLVED, value] for value in sorted(value for status, value in counts if status == _RESOLVED)},
-        "observed_lag": asdict(lag)}
-    one = _hash_slice(frames, kept, table.label_type, lag.assertions, id_type)
-    frames.release(pairs)
-    shapes = [*carried(number, stepped=False), *(carried(number, stepped=True) if stepped else ())]
-    return held.select("pos", *(sql.col(column.partition("_")[2]).alias(column) for column, _ in shapes)), one, facts
+        "assertions_eligible": said.assertions, "assertions_repeated": met.known - said.assertions,
+        "subjects_resolved": sum(resolved.values()),
+        "subjects_in_conflict": sum(count for (status, _), count in said.subjects.items() if status == _CONFLICT),
+        "values": dict(sorted(resolved.items())), "observed_lag": asdict(lag)}
 
 
-def _hash_slice(frames: Frames, kept: DataFrame, label_type: str, count: int, id_type: ColumnType) -> TypeSlice:
-    """One sequence, so one task streams it."""
+def _carrying(resolved: DataFrame, number: int, table: LabelTable, task: Task) -> DataFrame:
+    """A type as events carry it."""
+    shapes = [*carried(number, stepped=False), *(carried(number, stepped=True) if table.label_type in task.closure.label_types() else ())]
+    return resolved.where("kept IS NULL").select("pos", *(sql.col(column.partition("_")[2]).alias(column) for column, _ in shapes))
+
+
+def _hash_slices(frames: Frames, resolved: Sequence[DataFrame], timelines: Sequence[LabelTable], said: Sequence[_Said],
+                 id_type: ColumnType) -> list[TypeSlice]:
+    """Each slice is one sequence, so one task streams it."""
     integer = id_type.is_integer
     kind = ColumnType("int64") if integer else id_type
-    if not count:
-        return TypeSlice(label_type, 0, kind, (hash_fixed(np.empty(0, np.int64)),) * len(SLICE_COLUMNS))
-    ordered = kept.repartition(1).sortWithinPartitions("pos", "kept").select(
-        *(sql.col(name).cast("long") if name == "subject" and integer else sql.col(name) for name in SLICE_COLUMNS))
-    digests = frames.mapped(ordered, "streams.hash_slice", integer, SLICED).collect()[0]
-    return TypeSlice(label_type, count, kind, tuple(digests))
+    told = []
+    for number, (frame, counts) in enumerate(zip(resolved, said, strict=True)):
+        if counts.assertions:
+            ordered = frame.where("kept IS NOT NULL").repartition(1).sortWithinPartitions("pos", "kept").select(
+                *(sql.col(name).cast("long") if name == "subject" and integer else sql.col(name) for name in SLICE_COLUMNS))
+            told.append(frames.mapped(ordered, "streams.hash_slice", integer, SLICED).select(sql.lit(number), *SLICE_COLUMNS))
+    digests = {number: tuple(of_columns) for number, *of_columns in collected(told)}
+    nothing = (hash_fixed(np.empty(0, np.int64)),) * len(SLICE_COLUMNS)
+    return [TypeSlice(table.label_type, counts.assertions, kind, digests.get(number, nothing))
+            for number, (table, counts) in enumerate(zip(timelines, said, strict=True))]
 
 
-def _measure_lag(frames: Frames, kept: DataFrame, min_lag_us: int | None) -> ObservedLag:
-    """`coverage.measure_lag` over the slice."""
-    soon = sql.col("lag") < min_lag_us if min_lag_us is not None else sql.col("lag") <= PROMPT_US
-    count, sooner = kept.agg(sql.count("*"), sql.count(sql.when(soon, 1))).collect()[0]
-    if not count:
-        return ObservedLag(0, 0, None, None, None)
-    wanted = [nearest_rank(count, percent) for percent in PERCENTILES]
-    ordered = frames.numbered(kept.select("lag"), "rank", count, ["lag"])
-    at = {row[0]: row[1] for row in ordered.where(sql.col("rank").isin(wanted)).select("rank", "lag").collect()}
-    return ObservedLag(count, sooner, *(at[place] for place in wanted))
+def _measure_lags(frames: Frames, resolved: Sequence[DataFrame], said: Sequence[_Said]) -> list[ObservedLag]:
+    """`coverage.measure_lag` over each slice: the lags of all types are numbered at once, those of one type after the other."""
+    firsts = [0, *accumulate(counts.assertions for counts in said)]
+    wanted = {(number, percent): first + nearest_rank(counts.assertions, percent)
+              for number, (counts, first) in enumerate(zip(said, firsts, strict=False)) if counts.assertions for percent in PERCENTILES}
+    at: dict[int, int] = {}
+    if wanted:
+        lags = together([frame.where("kept IS NOT NULL").select(sql.lit(number).alias("type"), "lag")
+                         for number, frame in enumerate(resolved)])
+        ordered = frames.numbered(lags, "rank", firsts[-1], ["type", "lag"])
+        at = {row[0]: row[1] for row in ordered.where(sql.col("rank").isin(sorted(set(wanted.values())))).select("rank", "lag").collect()}
+    return [ObservedLag(counts.assertions, counts.soon, *(at[wanted[number, percent]] for percent in PERCENTILES))
+            if counts.assertions else ObservedLag(0, 0, None, None, None) for number, counts in enumerate(said)]

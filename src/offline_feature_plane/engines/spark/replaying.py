@@ -17,7 +17,7 @@ from offline_feature_plane.engines.spark.remote import understood
 from offline_feature_plane.engines.spark.repeats import COMPARED, RAW
 from offline_feature_plane.engines.spark.shares import OUT_OF_SCOPE, PLACE, Reading, events_shape, shares_of
 from offline_feature_plane.engines.spark.streams import DIGESTED, Lines
-from offline_feature_plane.engines.spark.tables import Frames
+from offline_feature_plane.engines.spark.tables import Frames, collected
 from offline_feature_plane.engines.spark.wire import field_columns
 from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.ports import ReplayFacts
@@ -59,10 +59,11 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
     shares = frames.spark.range(0, len(reading.shares), 1, len(reading.shares))
     made = frames.keep(frames.mapped(shares, "shares.read", reading, events_shape(task)))
     read = _read_notes(made, left_out)
+    frames.expect(read)
     rows = made.where("note IS NULL").drop("note")
     if logs:
         rows = _without_repeated_records(frames, rows, read, [item.topic for item in ordered], left_out)
-    records = {place: _records_digests(frames, rows, place, log, task) for place, log in logs.items()}
+    records = _records_digests(frames, rows, logs, task)
     told = {source: facts for source, *facts in rows.groupBy("src").agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()}
     left_out["other_scope"] += told.pop(OUT_OF_SCOPE, [0])[0]
     if not told:
@@ -123,12 +124,13 @@ def _without_repeated_records(frames: Frames, rows: DataFrame, n: int, topics: S
     counted = frames.grouped(records, n, "kind", "id").agg(
         sql.count("*").alias("times"), sql.min(place).alias("first"), (sql.min("said") != sql.max("said")).alias("differ"))
     ids = frames.keep(counted.where("times > 1"))
-    again = ids.agg(sql.sum(sql.col("times") - 1)).collect()[0][0] or 0
+    differing = sql.when(sql.col("differ"), sql.struct("first", "kind", "id"))
+    again, worst = ids.agg(sql.sum(sql.col("times") - 1), sql.min(differing)).collect()[0]
+    if worst is not None:
+        raise _records_conflict(records.where((sql.col("kind") == worst["kind"]) & (sql.col("id") == worst["id"])), topics)
     if not again:
         frames.release(ids)
         return rows
-    if (worst := ids.where("differ").orderBy("first").first()) is not None:
-        raise _records_conflict(records.where((sql.col("kind") == worst["kind"]) & (sql.col("id") == worst["id"])), topics)
     left_out["duplicate"] += again
     later = records.join(ids.select("kind", "id", "first"), ["kind", "id"]).where(place > sql.col("first"))
     return frames.keep(frames.without(rows, later.select("inp", "part", "off"), n, "inp", "part", "off"))
@@ -144,15 +146,18 @@ def _records_conflict(held: DataFrame, topics: Sequence[str]) -> ReplayEventIdCo
                                  fix="Find out which of the two is true; a producer must not reuse an event id.")
 
 
-def _records_digests(frames: Frames, rows: DataFrame, place: int, log: RecordLog, task: Task) -> dict[int, str]:
-    """Per source the SHA-256 over the lines of a log's events in the order of coordinates: one sequence, so one task streams it."""
-    begins = {one.partition: f"{one.log_id}\t{one.partition}\t{one.offset_kind}" for one in log.lanes}
-    found = {}
-    for source in range(len(task.closure.sources)):
-        mine = rows.where((sql.col("inp") == place) & (sql.col("src") == source)).select("part", "off", "said")
-        ordered = mine.repartition(1).sortWithinPartitions("part", "off")
-        told = frames.mapped(ordered, "streams.hash_lines", Lines(begins), DIGESTED).collect()
-        found[source] = told[0][0] if told else Lines(begins).of_nothing
+def _records_digests(frames: Frames, rows: DataFrame, logs: Mapping[int, RecordLog], task: Task) -> dict[int, dict[int, str]]:
+    """Per log and source the SHA-256 over the lines of its events in the order of coordinates: one sequence, which one task streams."""
+    told, found = [], dict[int, dict[int, str]]()
+    for place, log in logs.items():
+        lines = Lines({one.partition: f"{one.log_id}\t{one.partition}\t{one.offset_kind}" for one in log.lanes})
+        found[place] = dict.fromkeys(range(len(task.closure.sources)), lines.of_nothing)
+        for source in found[place]:
+            mine = rows.where((sql.col("inp") == place) & (sql.col("src") == source)).select("part", "off", "said")
+            ordered = mine.repartition(1).sortWithinPartitions("part", "off")
+            told.append(frames.mapped(ordered, "streams.hash_lines", lines, DIGESTED).select(sql.lit(place), sql.lit(source), "digest"))
+    for place, source, digested in collected(told):
+        found[place][source] = digested
     return found
 
 

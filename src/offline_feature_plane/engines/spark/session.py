@@ -29,7 +29,7 @@ from offline_feature_plane.engines.spark.tables import Frames, started
 from offline_feature_plane.engines.spark.windows import Windowing, made_shape
 from offline_feature_plane.engines.spark.wire import Key, Shape, field_columns, kind_of
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
-from offline_feature_plane.errors import EngineFailed
+from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
@@ -37,14 +37,17 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-
 @dataclass(frozen=True)
 class _Chosen:
-    """All events with their labels and what becomes of them; `row_no` of the rows; how many rows there are."""
+    """All events with their labels and what becomes of them; `row_no` of the rows; how many rows there are.
+
+    `overflow`: the first condition of a group that leaves its type.
+    """
 
     frame: DataFrame
     rows: int
     facts: SelectionFacts
+    overflow: OfsError | None
 
 
 class SparkEngineSession:
@@ -85,9 +88,12 @@ class SparkEngineSession:
         """Finished rows in the total order, leaf by leaf; only the first `limit` of them if it is given.
 
         Raises:
-            NumericOverflow: a sum or an expression leaves its type. DigestMismatch: a leaf arrived damaged. As `remote.answers`.
+            NumericOverflow: a sum, a condition or an expression leaves its type. DigestMismatch: a leaf arrived damaged.
+            As `remote.answers`.
         """
         chosen = need(self._chosen, "select")
+        if chosen.overflow is not None:
+            raise chosen.overflow
         wanted = chosen.rows if limit is None else min(limit, chosen.rows)
         self._leaves, self._hidden = [], 0
         self._tell("rows", 0, wanted)
@@ -156,7 +162,9 @@ class SparkEngineSession:
         check_accounting(accounting, replayed.facts.events_read)
         rows = sum(counts.values())
         numbered = made.where("note IS NULL").drop("note").withColumn("row_no", sql.col("rank") + started(sql.col("part_"), counts))
-        return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"]))
+        overflow = min((note["overflow"] for note in notes if note["overflow"] is not None), default=None, key=lambda one: one[0])
+        return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"]),
+                       None if overflow is None else understood(overflow[1]))
 
     def _finished(self, chosen: _Chosen, wanted: int) -> DataFrame:
         """The rows as leaves, one of them in each part."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as sql
 
-from offline_feature_plane.engines.spark.remote import mapped
+from offline_feature_plane.engines.spark.remote import Place, mapped
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, GroupedData, SparkSession
@@ -34,12 +34,16 @@ class Frames:
 
     spark: SparkSession
     sizes: Sizes
-    kernels: Path | None
+    place: Place
     _kept: list[DataFrame] = field(default_factory=list)
+
+    def expect(self, rows: int) -> None:
+        """Let shuffles that do not say in how many parts they are be as many as so many rows are worked on in."""
+        self.spark.conf.set("spark.sql.shuffle.partitions", self.parts(rows))
 
     def mapped(self, frame: DataFrame, work: str, spec: Any, shape: Shape) -> DataFrame:
         """A frame through a function of this package, batch by batch."""
-        return mapped(frame, work, spec, shape, self.kernels)
+        return mapped(frame, work, spec, shape, self.place)
 
     def keep(self, frame: DataFrame) -> DataFrame:
         """Compute a frame once, when it is first asked for, and keep it until `release` or `close`."""
@@ -77,6 +81,16 @@ class Frames:
         counted = kept.groupBy(sql.shiftright("_at", _BITS).cast("int").alias("part_")).count().collect()
         return kept.withColumn(name, started(sql.shiftright("_at", _BITS).cast("int"), {row[0]: row[1] for row in counted})
                                + sql.col("_at").bitwiseAND(sql.lit((1 << _BITS) - 1))).drop("_at")
+
+
+def together(frames: Sequence[DataFrame]) -> DataFrame:
+    """The rows of several frames of one shape."""
+    return reduce(lambda one, other: one.union(other), frames)
+
+
+def collected(frames: Sequence[DataFrame]) -> list[Any]:
+    """The rows of several frames of one shape, by one job. They must be few."""
+    return together(frames).collect() if frames else []
 
 
 def started(part: Column, counts: dict[int, int]) -> Column:

@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.domain.windows import reach_us
+from offline_feature_plane.domain.windows import farthest
 from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 from offline_feature_plane.engines.local.events import Arrivals
-from offline_feature_plane.engines.local.groups import GroupColumns
+from offline_feature_plane.engines.local.groups import GroupColumns, find_matching
 from offline_feature_plane.engines.local.lists import spell_lists
 from offline_feature_plane.engines.spark.assertions import resolved_from
 from offline_feature_plane.engines.spark.wire import Key, Shape, flags, make_batch, numbers, read_events, travelling, whole
@@ -87,12 +87,28 @@ def _starts(table: pa.Table, keys: tuple[str, ...]) -> npt.NDArray[np.int64]:
 
 
 def _reached(how: Windowing, table: pa.Table) -> pa.Table:
-    """The events of one key that windows of later rows may hold, as tables of their own memory."""
+    """The events of one key that windows of later rows may hold, as tables of their own memory.
+
+    ```
+       ────────(───────────────────]──────────●        the last event held
+               T-d-reach          T-d         T
+          N latest of these ◀──────┘
+          └──────── kept ─────────────────────┘
+    ```
+    """
+    group, ts = how.group, numbers(table["ts"])[0]
     wanted = numbers(table["src"], np.int32)[0] == how.place
-    reach = reach_us(how.group)
-    if reach is not None:
-        ts = numbers(table["ts"])[0]
-        wanted &= ts > ts[-1] - reach
+    reaches = [farthest(feature.window) for feature in group.features if feature.window.kind != "last"]
+    counts = [feature.window.count or 0 for feature in group.features if feature.window.kind == "last"]
+    # Of what had arrived the N latest may lie anywhere: later rows do not see what arrived after them.
+    if None in reaches or (counts and how.task.visibility == "arrival"):
+        return table.filter(pa.array(wanted))
+    end = int(ts[-1]) - group.delay_us
+    wanted &= ts > end - max((reach for reach in reaches if reach is not None), default=0)
+    if counts:
+        events = read_events(table, how.fields, how.task, ColumnType("int64"))
+        seen = np.flatnonzero(find_matching(events, group.source, how.place, group.where) & (ts <= end))
+        wanted[seen[-max(counts):]] = True
     return table.filter(pa.array(wanted))
 
 
@@ -120,7 +136,7 @@ def _compute(how: Windowing, table: pa.Table, starts: npt.NDArray[np.int64], don
     if isinstance(run, ArrivedColumns):
         made["hidden"] = run.hidden
     for (name, _), feature in zip(how.made, how.group.features, strict=True):
-        made[name] = travelling(columns[feature.column])
+        made[name] = travelling(feature.column, columns[feature.column])
     return make_batch(made_shape(how), int(np.count_nonzero(is_row)), made)
 
 

@@ -22,6 +22,7 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.dictionaries import encode, shared_names
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.lowering import as_numpy, mask_of, plain
+from offline_feature_plane.leaves import refuse_long_texts
 
 Shape = tuple[tuple[str, str], ...]
 """Names and types of columns, as Spark calls these."""
@@ -76,13 +77,15 @@ def make_batch(shape: Shape, n: int, columns: Mapping[str, Any]) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(arrays, names=[name for name, _ in shape])
 
 
-def travelling(values: Values) -> pa.Array:
-    """A column of the inner form as it travels."""
+def travelling(name: str, values: Values) -> pa.Array:
+    """A column of the inner form as it travels. Raises ResourceExceeded: its texts are too many bytes for one array."""
     null = None if values.valid is None else ~values.valid
     if values.type.kind == "string":
         codes = pa.array(values.data.astype(np.int32, copy=False), mask=null)
         texts = pa.array([], pa.string()) if values.dictionary is None else values.dictionary
-        return pa.DictionaryArray.from_arrays(codes, texts, safe=False).cast(pa.string())
+        coded = pa.DictionaryArray.from_arrays(codes, texts, safe=False)
+        refuse_long_texts(name, pa.chunked_array([coded]))
+        return coded.cast(pa.string())
     if values.type.kind == "float64":
         return pa.array(values.data.astype(np.float64, copy=False), mask=null)
     return pa.array(values.data.astype(np.int64, copy=False), mask=null)

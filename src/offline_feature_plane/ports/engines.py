@@ -1,0 +1,97 @@
+"""Engines: what moves rows and computes features, step by step, and what each step found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.content import Leaf
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.ports.inputs import EventInput, LabelTable
+from offline_feature_plane.ports.process import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class ReplayFacts:
+    """What replay found: how many coordinates were read, what was left out why, and the digest of the events."""
+
+    events_read: int
+    events_admitted: int
+    dispositions: Mapping[str, int]
+    events_digest: str
+    first_ts_us: int | None
+    last_ts_us: int | None
+    id_type: ColumnType
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What label resolution used: assertions read, eligible, per type and value; the digest of the slice; observed-lag diagnostics."""
+
+    assertions_read: int
+    assertions_eligible: int
+    slice_digest: str
+    per_type: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class SelectionFacts:
+    """Which events become rows: the row accounting (`decisions.md` D18) and the counts that gates judge.
+
+    `accounting` counts every coordinate once and sums to `events_read`. `coverage` holds per label type the mature subject rows'
+    `subjects, resolved, not_found, conflict`. `splits` holds per split `rows, positive, negative, unknown, cold`.
+    """
+
+    accounting: Mapping[str, int]
+    coverage: Mapping[str, Mapping[str, int]]
+    splits: Mapping[str, Mapping[str, Any]]
+    rows_beyond_asof: int
+
+
+class EngineSession(Protocol):
+    """One build's work on one engine, in order: replay, labels, select, rows. Values live inside the session until it closes."""
+
+    def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
+        """Read, type, deduplicate and order all events. Raises the replay and source errors."""
+
+    def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
+        """Read the timelines and resolve them by the task's rule. Raises the label errors."""
+
+    def select(self) -> SelectionFacts:
+        """Decide for every event what becomes of it. Pure counting; gates are the caller's."""
+
+    def rows(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Finished rows in the total order with exactly the columns of `columns`, in batches of any size."""
+
+    def leaves(self) -> Sequence[Leaf] | None:
+        """The leaves of the rows that were given so far, if the engine digests them where it computes them; None: their taker does."""
+
+    def columns(self) -> tuple[Column, ...]:
+        """The schema of `rows`, known after `replay`."""
+
+    def execution(self) -> Mapping[str, Any]:
+        """How the work is done on this machine, and why so, as far as it is known: evidence for receipts."""
+
+    def rows_with_hidden_events(self) -> int:
+        """Of the rows that were given so far, how many have an event in a window that arrived after them; 0 under `event_time` (D21)."""
+
+
+class Engine(Protocol):
+    """Moves rows and computes features. `name` and `version` go into the evidence."""
+
+    name: str
+    version: str
+
+    def supports(self, function: str) -> bool:
+        """Does it compute the aggregation of this name? Asked while planning, so it must cost nothing to answer."""
+
+    def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
+                progress: Progress | None = None) -> AbstractContextManager[EngineSession]:
+        """Open a session whose scratch files live in `work`."""
