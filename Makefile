@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long test-spark lint bench bench-peers bench-limits handbook docs schemas lock clean
+.PHONY: demo test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -24,6 +24,17 @@ test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its cam
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+test-recipes: .venv-recipes/ready       ## the recipes of docs/hand-over.md, with the libraries that they are for
+	.venv-recipes/bin/python -m pytest -q tests/recipes
+
+# Libraries to train with are large, so that they have an environment of their own; torch says how large in the file.
+.venv-recipes/ready: requirements.lock requirements-recipes.txt pyproject.toml
+	$(PYTHON) -m venv .venv-recipes
+	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --requirement requirements-recipes.txt
+	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 lint: $(VENV)/ready                     ## style, types, floors
@@ -69,4 +80,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-spark demo .bench
+	rm -rf $(VENV) .venv-peers .venv-spark .venv-recipes demo .bench

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -32,9 +33,12 @@ from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
 from offline_feature_plane.corridor.claims import Worker, end_cancelled, submit
 from offline_feature_plane.corridor.collection import Collection, collect
+from offline_feature_plane.corridor.croissant import describe
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.feature_catalog import CataloguedFeature, planned_features
+from offline_feature_plane.corridor.intake import Admission, read_start, read_training_profile
+from offline_feature_plane.corridor.intake import admit as admit_datasets
 from offline_feature_plane.corridor.label_report import LabelReport, check_wishes, report_labels
 from offline_feature_plane.corridor.ledger_check import LedgerReport, check_ledger
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
@@ -355,11 +359,40 @@ class Plane:
             warnings.warn(notice, stacklevel=2)
         return opened
 
+    def croissant(self, ref: str, *, license_: str | None = None) -> dict[str, Any]:
+        """A dataset's metadata in the Croissant 1.0 format, a JSON-LD document; what a manifest does not know, its license, is said here.
+
+        Raises:
+            DatasetNotFound, ManifestInvalid, DigestMismatch: as `manifest`, or its publication receipt is not the one that it names.
+            DatasetRetired: its data has expired.
+        """
+        return describe(self.manifest(ref), self.store, license_=license_)
+
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
         raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         with look(Path(self.settings.work)) as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
+
+    def admit(self, *refs: str, profile: Intent | None = None, platform_run_id: str | None = None,
+              execution_start: str | datetime | None = None) -> Admission:
+        """May a training take these datasets? Answered from their manifests and from what is known of them; no data is read.
+
+        Args:
+            refs: the datasets, as for `manifest`; the same one twice is one.
+            profile: the training profile, a path or a mapping; None: the datasets need only agree with each other.
+            platform_run_id: the run that the training is for; None: this plane's.
+            execution_start: when the training starts, a UTC instant; None: now.
+
+        Raises:
+            ManifestRefMissing: no ref. SchemaInvalid: the profile or the start is malformed. DatasetNotFound, ManifestInvalid,
+                DigestMismatch: as `manifest`, or a fact about a dataset is damaged.
+        """
+        start = self.clock.now_us() if execution_start is None else read_start(execution_start)
+        wanted = None if profile is None else read_training_profile(profile if isinstance(profile, Mapping) else Path(profile))
+        manifests = [self.manifest(ref) for ref in refs]
+        offered = [(one, read_standing(self.store, one.platform_run_id, one.dataset_manifest_id)) for one in manifests]
+        return admit_datasets(offered, wanted, platform_run_id=platform_run_id or self.settings.run_scope, execution_start_us=start)
 
     # --- keeping --------------------------------------------------------------------------------------------
 

@@ -230,17 +230,24 @@ def datasets(plane_path: Path | None, as_json: bool) -> int:
 
 @ofs.command(short_help="Show a dataset's manifest.")
 @click.argument("dataset", callback=named)
+@click.option("--croissant", is_flag=True, help="Print its metadata as a Croissant 1.0 document (JSON-LD) instead.")
+@click.option("--license", "license_", help="With --croissant: under what it may be used, best as an address.")
 @this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
-def show(dataset: str, plane_path: Path | None, as_json: bool) -> int:
+def show(dataset: str, croissant: bool, license_: str | None, plane_path: Path | None, as_json: bool) -> int:
     """Show a dataset's manifest, whether it was retired, what it replaces and what replaces it.
 
     DATASET is its dm_… id (any unambiguous beginning) or the manifest's path.
     """
     from offline_feature_plane.cli import showing
 
+    if license_ is not None and not croissant:
+        raise click.UsageError("--license belongs to --croissant.")
     with open_plane(plane_path) as plane:
+        if croissant:
+            emit_json(plane.croissant(dataset, license_=license_))
+            return 0
         manifest, standing = plane.manifest(dataset), plane.standing(dataset)
     emit_json(manifest.model_dump(mode="json") | standing.document()) if as_json else say(showing.manifest(manifest, standing))
     for wrong in standing.damaged:
