@@ -87,7 +87,7 @@ def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
 def _refuse_emptiness(task: Task, labels: LabelFacts, selection: SelectionFacts) -> None:
     if task.target is not None and not labels.assertions_eligible:
         raise LabelScopeEmpty("no label assertion about these events was known at the as-of.", path=f"labels.{task.target.label_type}",
-                              fix="Check that the labels name the ids of these events, and that they were observed, and hold, before the as-of.",
+                              fix="Check that the labels name the ids of these events, and that they are observed, and hold, by the as-of.",
                               assertions_read=labels.assertions_read)
     if not selection.accounting.get("row"):
         counted = ", ".join(f"{count:,} {name}" for name, count in selection.accounting.items() if count)

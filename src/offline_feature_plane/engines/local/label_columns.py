@@ -218,16 +218,16 @@ def _read_values(table: LabelTable, column: _Columns) -> tuple[npt.NDArray[np.in
         raise LabelPolicyInvalid(f"a {table.label_type} label holds {wrong}, which cannot be a label value.",
                                  path=f"labels.{table.label_type}.value",
                                  fix="Map a column of texts, integers or truth values.") from wrong
-    wrong = [text for text in raw_texts if (text not in known if known is not None else not text or text != text.strip())]
-    if wrong:
+    unfit = [text for text in raw_texts if (text not in known if known is not None else not text or text != text.strip())]
+    if unfit:
         counts = np.bincount(codes, minlength=len(raw_texts))
-        first = int(np.argmax(np.isin(codes, [raw_texts[text] for text in wrong])))
-        count = int(sum(counts[raw_texts[text]] for text in wrong))
-        listed = ", ".join(map(repr, sorted(wrong)[:_SHOWN])) + (" …" if len(wrong) > _SHOWN else "")
+        first = int(np.argmax(np.isin(codes, [raw_texts[text] for text in unfit])))
+        count = int(sum(counts[raw_texts[text]] for text in unfit))
+        listed = ", ".join(map(repr, sorted(unfit)[:_SHOWN])) + (" …" if len(unfit) > _SHOWN else "")
         fault = "not mapped" if known is not None else "blank, or begin or end with spaces"
         raise LabelPolicyInvalid(
             f"values of {count} {table.label_type} labels are {fault}: {listed}, the first in {column.place(first)}.",
-            path=f"labels.{table.label_type}.value", values=sorted(wrong)[:_SHOWN],
+            path=f"labels.{table.label_type}.value", values=sorted(unfit)[:_SHOWN],
             fix=f"Map it in `value:` (mapped are {', '.join(known)}), or correct the file." if known else
                 "Correct the file, or map them in `value:`.")
     meanings = [known[text] if known is not None else text for text in raw_texts]
