@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -282,6 +283,33 @@ SHORT = [
     Case("only one class", 4, "TARGET_DEGENERATE", setting("intent", "label.positive", ["STOLEN"]), ("positive",)),
     Case("labels too early to be true", 4, "LABEL_LAG_IMPLAUSIBLE",
          label_columns(reported_at=[transactions()["tx_time"][i - 1] for i in chargebacks()["tx_id"]], schema=LABEL_SCHEMA), ("60",)),
+    Case("labels known before their events, whatever lag is declared", 4, "LABEL_LAG_IMPLAUSIBLE",
+         several(label_columns(reported_at=[transactions()["tx_time"][i - 1] - timedelta(days=3) for i in chargebacks()["tx_id"]],
+                               schema=LABEL_SCHEMA), setting("plane", "labels.chargeback.min_lag", "0s")),
+         ("labels.chargeback.observed", "sooner than the declared 0 s")),
+    Case("labels that hold from the future on", 4, "LABEL_SCOPE_EMPTY",
+         several(label_columns(effective=["2999-01-01T00:00:00Z"] * 40), setting("plane", "labels.chargeback.effective", "effective")),
+         ("labels.chargeback", "hold")),
+    Case("one instant in two notations, two values", 4, "COVERAGE_POLICY_VIOLATION",
+         label_columns(tx_id=[*chargebacks()["tx_id"][:38], 21, 21], outcome=["CHARGEBACK"] * 39 + ["OK"],
+                       reported_at=["2026-01-10T00:00:00Z"] * 39 + ["2026-01-10T02:00:00+02:00"]), ("in conflict",)),
+    Case("assertions that supersede each other", 6, "LABEL_TIMELINE_INCONSISTENT",
+         several(label_columns(tx_id=[1, 1, *range(2, 40)], case=[f"c{i}" for i in range(40)], replaces=["c1", "c0"] + [None] * 38),
+                 setting("plane", "labels.chargeback.id", "case"), setting("plane", "labels.chargeback.supersedes", "replaces")),
+         ("chargeback", "'c0' → 'c1' → 'c0'", "event 1")),
+    Case("one assertion id, two contents", 6, "LABEL_TIMELINE_INCONSISTENT",
+         several(label_columns(tx_id=[1, 1, *range(2, 40)], case=["c", "c", *map(str, range(38))], outcome=["CHARGEBACK"] * 39 + ["OK"]),
+                 setting("plane", "labels.chargeback.id", "case")), ("chargeback", "'c'", "two different contents")),
+    Case("a label value with spaces around", 2, "LABEL_POLICY_INVALID", label_columns(outcome=["CHARGEBACK"] * 39 + [" CHARGEBACK "]),
+         ("labels.chargeback.value", "' CHARGEBACK '", "chargebacks.parquet row 40")),
+    Case("a label value that is not mapped", 2, "LABEL_POLICY_INVALID",
+         several(label_columns(outcome=["CHARGEBACK"] * 39 + ["MAYBE"]),
+                 setting("plane", "labels.chargeback.value", {"column": "outcome", "CHARGEBACK": "CHARGEBACK"})),
+         ("labels.chargeback.value", "not mapped: 'MAYBE'", "row 40")),
+    Case("no negative at all", 4, "TARGET_DEGENERATE",
+         several(setting("intent", "label.unlabeled", "exclude"), setting("intent", "label.coverage", "0.1")), ("0 negative",)),
+    Case("splits overlap by a microsecond", 2, "SCHEMA_INVALID",
+         setting("intent", "splits.train", ["2026-01-03", "2026-02-01T00:00:00.000001Z"]), ("$.splits.test", "before train ends")),
     Case("label value is null", 3, "LABEL_STORE_UNAVAILABLE", label_columns(outcome=[None] * 40, schema=LABEL_SCHEMA), ("outcome",)),
     Case("label source nobody knows", 2, "SOURCE_COLUMN_UNKNOWN", setting("plane", "labels.chargeback.source", "GOD"),
          ("no column 'GOD'", "not one of the sources HUMAN, EXTERNAL, AUTO, SYSTEM", "Columns: tx_id")),
