@@ -65,15 +65,16 @@ def test_there_are_no_other_words(text, why):
         parse_combination(text, ["a", "b"])
 
 
-@pytest.mark.parametrize("text", ["(" * 5_000 + "a", "not " * 200 + "a or b", "(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1) + " or b"])
+@pytest.mark.parametrize("text", ["(" * 5_000 + "a", "not " * 200 + "a or b",
+                                  "(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1) + " or b"])
 def test_depth_and_length_are_bounded(text):
     """No text exhausts the stack."""
-    with pytest.raises(ValueError, match="limit|deeper"):
+    with pytest.raises(ValueError, match=r"limit|deeper"):
         parse_combination(text, ["a", "b"])
 
 
 def test_one_meaning_has_one_spelling():
-    """Of all formulas over three types, two have one canonical text iff they say the same in every case: iff they agree where all is known."""
+    """Of all formulas over three types, two have one text iff they say the same in every case: iff they agree where all is known."""
     whole, known = {}, {}
     for text, found in EVERY.items():
         whole[text] = tuple(told(found, answers) for answers in product(ANSWERS, repeat=3))
@@ -84,7 +85,7 @@ def test_one_meaning_has_one_spelling():
 
 
 def test_an_answer_is_one_however_the_rest_turns_out():
-    """Positive iff positive however silence and conflicts are settled, negative alike; else a conflict iff one could still change the answer."""
+    """Positive iff positive however the open ones are settled, negative alike; else a conflict iff one could still change the answer."""
     sides = ("negative", "positive")
     for found in CANONICAL.values():
         for answers in product(ANSWERS, repeat=3):
@@ -109,7 +110,7 @@ def test_engines_combine_as_the_law_says(rules):
     states = {name: _states(name, [row[place] for row in rows]) for place, name in enumerate(NAMES)}
     for text in ("a or b or c", "not a and (b or not c)", "(a or b) and c"):
         target = CombinedTarget(parts, parse_combination(text, NAMES))
-        expected = [answer_of({name: LABELS[sign] for name, sign in zip(NAMES, row[:3], strict=True)}, target, mature=row[3]) for row in rows]
+        expected = [answer_of(dict(zip(NAMES, map(LABELS.get, row[:3]), strict=True)), target, mature=row[3]) for row in rows]
         found, unlabeled, conflicting = find_targets(np.arange(len(rows)), mature, target, states)
         assert [None if one < 0 else one for one in found.tolist()] == [target_of(one) for one in expected]
         assert unlabeled.tolist() == [one == "unlabeled" and row[3] for one, row in zip(expected, rows, strict=True)]
