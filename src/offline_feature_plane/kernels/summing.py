@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from offline_feature_plane.kernels.exact import GREATEST, Sums, count_ranges, count_up
 from offline_feature_plane.kernels.limbs import deviation_limbs, round_deviations, round_means, round_sums
-from offline_feature_plane.kernels.limbsums import LimbSums, parts_of
+from offline_feature_plane.kernels.limbsums import LimbSums, parts_of, shifted
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
 from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import Bools, Int32s
@@ -108,7 +108,7 @@ class SumReducer(Reducer[None]):
             def add_floats(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> Overflow | None:
                 lo = rows.lo[window, :rows.n]
                 row = int(round_sums(floats.sums, floats.size, floats.least, rows.hi, lo, scratch, out))
-                return None if row < 0 else Overflow(row, floats.total(int(rows.hi[row]), int(lo[row])) << floats.least, LARGEST)
+                return None if row < 0 else Overflow(row, shifted(floats.total(int(rows.hi[row]), int(lo[row])), floats.least), LARGEST)
             return add_floats
         sums = inputs.argument.once(_sum)
 

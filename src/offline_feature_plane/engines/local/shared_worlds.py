@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
-from offline_feature_plane.kernels.merging import Merged, Part, Sought, is_told_by_time, resolved_of, take_apart
+from offline_feature_plane.kernels.merging import Merged, Part, Sought, Whole, is_told_by_time, resolved_of, take_apart
 from offline_feature_plane.kernels.slots import Bools, Int64s
 from offline_feature_plane.kernels.windows import Window
 
@@ -54,8 +54,8 @@ class SharedWorlds:
     """
 
     def __init__(self, walked: Walked, requests: Sequence[FeatureRequest]) -> None:
-        position = np.arange(len(walked.ts))
-        found = {index: take_apart(request, position, walked.is_event) for index, request in enumerate(requests)
+        whole = Whole(len(walked.ts), walked.is_event)
+        found = {index: take_apart(request, whole) for index, request in enumerate(requests)
                  if is_told_by_time(walked.windows[request.window])}
         self._merged: dict[int, Merged] = {index: merged for index, merged in found.items() if merged is not None}
         self.holds = frozenset(self._merged)
