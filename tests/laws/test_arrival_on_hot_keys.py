@@ -28,7 +28,8 @@ WINDOWS = (LIFETIME, Window("sliding", "20s", 20 * SECOND), Window("tumbling", "
 CALLS = (("count", None), ("sum", "units"), ("mean", "units"), ("min", "units"), ("max", "units"), ("first", "units"),
          ("last", "units"), ("previous", "units"), ("seconds_since_first", None), ("seconds_since_last", None),
          ("distinct", "units"), ("median", "units"), ("label_count", None), ("label_rate", None), ("stddev", "units"),
-         ("sum", "price"), ("mean", "price"), ("stddev", "price"), ("sum", "large"), ("mean", "large"), ("stddev", "large"))
+         ("sum", "price"), ("mean", "price"), ("stddev", "price"), ("sum", "large"), ("mean", "large"), ("stddev", "large"),
+         ("median", "price"), ("mode", "units"), ("entropy", "units"), ("distinct", "price"), ("streak", "units"))
 IN_FLOATS = {"mean", "median", "stddev", "label_rate", "seconds_since_first", "seconds_since_last"}
 
 
