@@ -1,6 +1,7 @@
 """Rows of one hot key by arrival: every aggregation over every window is the oracle's, at a cost that grows little faster than the events (D21)."""
 
 from random import Random
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from offline_feature_plane.testing.worlds import ARRIVED, INT, SECOND, START, TE
 TIME, FLOAT = ColumnType("timestamp"), ColumnType("float64")
 FRAUD = ("fraud", ("FRAUD",))
 LATEST = START + 10**9
-FIELDS = {"who": TEXT, "units": INT, "price": FLOAT, "large": INT}
+FIELDS = {"who": TEXT, "kind": TEXT, "units": INT, "price": FLOAT, "large": INT}
 LIFETIME = Window("lifetime", "lifetime")
 WINDOWS = (LIFETIME, Window("sliding", "20s", 20 * SECOND), Window("tumbling", "tumbling9s", 9 * SECOND),
            Window("calendar", "day", period="day", zone="Asia/Kathmandu"), Window("last", "last3", count=3),
@@ -29,15 +30,17 @@ CALLS = (("count", None), ("sum", "units"), ("mean", "units"), ("min", "units"),
          ("last", "units"), ("previous", "units"), ("seconds_since_first", None), ("seconds_since_last", None),
          ("distinct", "units"), ("median", "units"), ("label_count", None), ("label_rate", None), ("stddev", "units"),
          ("sum", "price"), ("mean", "price"), ("stddev", "price"), ("sum", "large"), ("mean", "large"), ("stddev", "large"),
-         ("median", "price"), ("mode", "units"), ("entropy", "units"), ("distinct", "price"), ("streak", "units"))
-IN_FLOATS = {"mean", "median", "stddev", "label_rate", "seconds_since_first", "seconds_since_last"}
+         ("median", "price"), ("mode", "units"), ("entropy", "units"), ("distinct", "price"), ("mode", "kind"),
+         ("top_k", "units", {"most": 3}), ("quantile", "price", {"share": "0.9"}), ("distinct", "kind"), ("trend", "units"),
+         ("ewma", "price", {"half_life_us": 5 * SECOND}))
+IN_FLOATS = {"mean", "median", "quantile", "stddev", "entropy", "trend", "ewma", "label_rate", "seconds_since_first", "seconds_since_last"}
 
 
-def call(window, function, argument=None):
+def call(window, function, argument=None, more=MappingProxyType({})):
     """One feature of the group below."""
     label_type, values = FRAUD if function.startswith("label_") else (None, ())
-    kind = FLOAT if function in IN_FLOATS else FIELDS.get(argument, INT)
-    return Feature(f"g__{function}_{argument}_{window.label}", Aggregation(function, argument, label_type, values), window, kind)
+    kind = FLOAT if function in IN_FLOATS else TEXT if function == "top_k" else INT if function == "distinct" else FIELDS.get(argument, INT)
+    return Feature(f"g__{function}_{argument}_{window.label}", Aggregation(function, argument, label_type, values, **more), window, kind)
 
 
 def group_of(features, *, current=False, delay=0):
@@ -47,7 +50,7 @@ def group_of(features, *, current=False, delay=0):
 
 def task_of(group):
     """Rows that see only what had arrived."""
-    closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), tuple(Field(name, kind, (name,)) for name, kind in FIELDS.items())),),
+    closure = Closure("p", "1", "s", "v1", (Source("tx", ("tx",), tuple(Field(name, kind, (name,), nullable=name == "kind") for name, kind in FIELDS.items())),),
                       (group,), (), ())
     return Task("worlds", (), closure, "tx", None, (), LabelTask(LATEST, "latest_observed.v1", ("fraud",)), None, None, "allow", (), None,
                 "arrival")
@@ -63,7 +66,8 @@ def hot_events(seed, n, latest):
     rows = []
     for number, at in enumerate(happened, 1):
         units = rng.randint(-3, 9)
-        rows.append({"event_id": number, "at": at, ARRIVED: at + rng.choice((0, 0, rng.randint(0, latest))), "who": "a", "units": units,
+        rows.append({"event_id": number, "at": at, ARRIVED: at + rng.choice((0, 0, rng.randint(0, latest))), "who": "a",
+                     "kind": rng.choice((None, "x", "y", "z")), "units": units,
                      "price": units * 0.1 * 10.0 ** rng.randint(-20, 20), "large": rng.choice((-1, 1)) * rng.randint(2**56, 2**59)})
     return rows
 
