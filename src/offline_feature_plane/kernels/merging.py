@@ -12,7 +12,7 @@ instead of by time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s
 from offline_feature_plane.kernels.summing import LARGEST, is_float
 from offline_feature_plane.kernels.windows import Latest, Session, Window
 
-__all__ = ["Merged", "Part", "Sought", "Whole", "is_told_by_time", "resolved_of", "take_apart"]
+__all__ = ["Merged", "Part", "Sought", "Whole", "finish_each", "is_told_by_time", "resolved_of", "take_apart"]
 
 Column = tuple[npt.NDArray[Any], Bools]
 _SAFE = 2.0**62   # sums of magnitudes up to here stay in int64, whatever is left out
@@ -60,6 +60,20 @@ class Merged:
 
     parts: tuple[Part, ...]
     finish: Callable[[Sequence[Column], Sought], Column]
+
+
+def finish_each(merged: Mapping[int, Merged], column: Callable[[Part], Column], sought: Sought) -> dict[int, Column]:
+    """The columns that follow from merged parts. Raises SumOverflow: of the earliest row, then the first feature, beyond its limits."""
+    columns, beyond = dict[int, Column](), []
+    for index, one in merged.items():
+        try:
+            columns[index] = one.finish([column(part) for part in one.parts], sought)
+        except SumOverflow as wrong:
+            beyond.append((wrong.position, index, wrong.total, wrong.limit))
+    if beyond:
+        position, index, total, limit = min(beyond)
+        raise SumOverflow(index, position, total, limit)
+    return columns
 
 
 def is_told_by_time(window: Window) -> bool:

@@ -145,7 +145,7 @@ def between_floats(below: Any, above: Any, part: Any, whole: Any, limbs: Any, ou
         out[r] = -found if negative and found != 0.0 else found
 
 
-def _ranked(argument: Argument) -> tuple[Int64s, Int32s, Int32s]:
+def ranked(argument: Argument) -> tuple[Int64s, Int32s, Int32s]:
     """The values of each key in their order, each slot's rank among them, and each slot's key."""
     slots, values = argument.slots, argument.values
     owner = np.repeat(np.arange(slots.first.shape[0] - 1, dtype=np.int32), np.diff(slots.first))
@@ -160,7 +160,7 @@ class Ranks:
 
     def __init__(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> None:
         slots = inputs.slots
-        self._ordered, self._rank, _ = inputs.argument.once(_ranked)
+        self._ordered, self._rank, _ = inputs.argument.once(ranked)
         self._first, self._marks, self._windows = slots.first, inputs.argument.marks, np.array(windows, np.int64)
         self._tree = np.zeros((len(windows), slots.n), np.int32)
         state = np.zeros((slots.first.shape[0] - 1, 2 * len(windows) + 1), np.int32)
@@ -211,7 +211,7 @@ class QuantileOneByOne:
 
     def __init__(self, inputs: Inputs, feature: FeatureRequest) -> None:
         self._feature, self._marks, self._first = feature, inputs.argument.marks, inputs.slots.first
-        self._ordered, self._rank, self._owner = inputs.argument.once(_ranked)
+        self._ordered, self._rank, self._owner = inputs.argument.once(ranked)
         self._tree, self._state = np.zeros(inputs.slots.n, np.int32), np.zeros(2, np.int64)
 
     def advance(self, edits: Edits) -> tuple[npt.NDArray[np.float64], Bools]:

@@ -12,7 +12,7 @@ is visible only grows: a tree of counts tells places among it, and runs of short
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,12 +91,21 @@ def find_lower_ends(key: Any, hi: Any, until: Any, floor: Any, since: Any, order
 
 @dataclass(frozen=True)
 class Ranges:
-    """One window of some rows: slots `lo` … `hi` − 1 of `key`, as far as they are among the slots by arrival before `until`."""
+    """One window of some rows: slots `lo` … `hi` − 1 of `key`, as far as they are among the slots by arrival before `until`.
+
+    `own`: is the row's own event, which is then the last of both, inside?
+    """
 
     key: Int32s
     lo: Int32s
     hi: Int32s
     until: Int32s
+    own: Bools
+
+    @property
+    def past(self) -> Ranges:
+        """The same without the row's own event."""
+        return replace(self, hi=self.hi - self.own, until=self.until - self.own, own=np.zeros_like(self.own))
 
 
 class Visible:
@@ -147,8 +156,12 @@ class Visible:
         self._next = stop
         key = self._key[rows]
         until = (np.searchsorted(self._places, key * np.int64(self._most) + self._arrived[rows]) + own).astype(np.int32)
-        return [Ranges(key, self._begin(window, rows, key, until, lo[line], ends[self._windows.ends[line]]),
-                       ends[self._windows.ends[line]], until) for line, window in enumerate(self._kinds)]
+        nothing = np.zeros_like(own)
+        found = []
+        for line, (window, end) in enumerate(zip(self._kinds, self._windows.ends, strict=True)):
+            begins = self._begin(window, rows, key, until, lo[line], ends[end])
+            found.append(Ranges(key, begins, ends[end], until, own if end == 0 else nothing))
+        return found
 
     def _begin(self, window: Window, rows: Int64s, key: Int32s, until: Int32s, floor: Int32s, hi: Int32s) -> Int32s:
         """Where each row's window begins."""

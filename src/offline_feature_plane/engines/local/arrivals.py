@@ -35,6 +35,7 @@ from offline_feature_plane.engines.local.row_access import BLOCK, pick
 from offline_feature_plane.engines.local.shared_worlds import SharedWorlds, Walked
 from offline_feature_plane.errors import NumericOverflow
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, SumOverflow
+from offline_feature_plane.kernels.merging import Sought, Whole
 from offline_feature_plane.kernels.visible import Ranges, Visible
 
 __all__ = ["ArrivedColumns"]
@@ -67,6 +68,7 @@ class ArrivedColumns:
         self._late = self._find_late(keys[1])
         self._again, self._is_spent = self._late, False
         self._n_keys, self._windows = keys[1], list(dict.fromkeys(feature.window for feature in group.features))
+        self._parts = Whole(events.n, self._whole.is_event)
         self._visible: Visible | None = None
         self._one_by_one: OneByOne | None = None
         self._shared: SharedWorlds | None = None
@@ -90,7 +92,7 @@ class ArrivedColumns:
         wanted = (again & bool(left)) | (learns & bool(left or labelled))
         at = np.flatnonzero(wanted & has_key)
         seen = self._look(rows[at]) if len(at) else []
-        followed = self._follow(rows[at], seen)
+        followed = self._follow(rows[at], seen, self._shared.holds if shared and self._shared is not None else frozenset())
         columns |= {name: _put(columns.get(name), values, at, len(rows)) for name, values in followed.items()}
         for features, which in ((left, wanted), (labelled, learns)):
             for window, alone in _by_window(feature for feature in features if not _is_among(feature, followed)):
@@ -110,14 +112,16 @@ class ArrivedColumns:
                                     current=self._group.current, delay_us=self._group.delay_us, windows=whole.windows)
         return self._visible.ranges(rows)
 
-    def _follow(self, rows: Int64s, seen: Sequence[Ranges]) -> dict[str, Values]:
+    def _follow(self, rows: Int64s, seen: Sequence[Ranges], shared: frozenset[int]) -> dict[str, Values]:
         """Columns of some rows which can follow single events, where that is less than worlds of their own."""
         if self._visible is None or not len(rows):
             return {}
         if self._one_by_one is None:
-            self._one_by_one = OneByOne(self._visible, self._key, self._whole.requests)
-        volumes = {window: int((one.hi - one.lo).sum(dtype=np.int64)) + len(rows) for window, one in enumerate(seen)}
-        return self._whole.named(self._one_by_one.columns(seen, volumes, _WORTH), self._key[rows])
+            self._one_by_one = OneByOne(self._visible, self._key, self._whole.requests, self._parts)
+        try:
+            return self._whole.named(self._one_by_one.columns(Sought(rows, self._events.ts), seen, _WORTH, shared), self._key[rows])
+        except SumOverflow as wrong:
+            raise self._whole.overflow(wrong) from wrong
 
     def _find_late(self, n_keys: int) -> Bools:
         """Per position: is it a row which has an event in a window that arrived after it?"""
@@ -162,7 +166,7 @@ class ArrivedColumns:
         if self._shared is None:
             whole = self._whole
             self._shared = SharedWorlds(Walked(self._events.ts, self._key, self._arrivals.place, whole.is_event, self._group.current,
-                                               self._group.delay_us, whole.windows, whole.label_changes), whole.requests)
+                                               self._group.delay_us, whole.windows, whole.label_changes), whole.requests, self._parts)
         try:
             return self._whole.named(self._shared.columns(rows, self._slots[_ranges(low, high)]), self._key[rows])
         except SumOverflow as wrong:

@@ -3,13 +3,13 @@
 ```
    rows        in an order in which each sees nearly what the one before it saw
    edits       + e7   + e9   − e2   ● a row   + e2   − e9   ● the next
-   followed    counts per value, places among values, the most frequent ones
+   followed    sums, counts per value, places among values, the most frequent ones
 ```
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ from offline_feature_plane.kernels import catalog
 from offline_feature_plane.kernels.editing import order_rows, write_edits
 from offline_feature_plane.kernels.edits import Edited
 from offline_feature_plane.kernels.grouprun import FeatureRequest
+from offline_feature_plane.kernels.merging import Merged, Part, Sought, Whole, finish_each, take_apart
 from offline_feature_plane.kernels.reducing import Argument, Inputs
-from offline_feature_plane.kernels.slots import Bools, Int32s
+from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s
 from offline_feature_plane.kernels.visible import Ranges, Visible
 
 __all__ = ["OneByOne"]
 
-Column = tuple[npt.NDArray[Any], Bools | None]
+Column = tuple[npt.NDArray[Any], Bools]
 
 
 class OneByOne:
@@ -35,58 +36,81 @@ class OneByOne:
         visible: the group's events.
         key: int32[N], the key of each position.
         requests: all of its columns.
+        whole: what parts are computed over.
     """
 
-    def __init__(self, visible: Visible, key: Int32s, requests: Sequence[FeatureRequest]) -> None:
-        self._visible, self._requests = visible, requests
+    def __init__(self, visible: Visible, key: Int32s, requests: Sequence[FeatureRequest], whole: Whole) -> None:
+        self._visible, self._key = visible, key
         self._arguments: dict[Any, Argument] = {}
-        self._inputs: dict[int, Inputs] = {}
-        for place, one in enumerate(requests):
-            same = id(one.values), id(one.valid)
-            argument = self._arguments.setdefault(same, Argument(visible.slots, one.values, one.valid))
-            self._inputs[place] = Inputs(visible.slots, key, argument, {}, 0)
-        self.holds = frozenset(place for place in self._inputs if self._open(place) is not None)
+        made = {place: take_apart(one, whole) or _by_itself(one) for place, one in enumerate(requests)}
+        self._merged = {place: one for place, one in made.items() if all(self._open(part) is not None for part in one.parts)}
+        self.holds = frozenset(self._merged)
 
-    def columns(self, ranges: Sequence[Ranges], volume: Mapping[int, int], worth: float) -> dict[int, Column]:
+    def columns(self, sought: Sought, ranges: Sequence[Ranges], worth: float, without: frozenset[int]) -> dict[int, Column]:
         """The columns of some rows, by the places of their requests.
 
         Args:
-            ranges: what the rows see, by windows.
-            volume: for each window, how many events its rows see together.
-            worth: windows are left out whose walk is so many times longer than that, or more.
+            sought: the rows.
+            ranges: what they see, by windows.
+            worth: windows are left out whose walk has so many times as many steps as their rows see events, or more.
+            without: places that are not asked for.
+
+        Raises:
+            SumOverflow: a sum leaves its limits: the earliest such row, then the first such feature.
         """
-        columns: dict[int, Column] = {}
+        wanted: dict[int, Merged] = {}
+        parts = dict[Any, Column]()
         for window, seen in enumerate(ranges):
-            places = [place for place in sorted(self.holds) if self._requests[place].window == window]
-            order = order_rows(seen) if places else None
-            if order is None or volume[window] <= worth * order.steps:
+            mine = {place: one for place, one in self._merged.items() if one.parts[0].request.window == window and place not in without}
+            volume = int((seen.hi - seen.lo).sum(dtype=np.int64)) + len(sought.rows)
+            if not mine or volume <= worth * order_rows(seen).steps:
                 continue
-            alike: dict[Any, list[int]] = {}
-            for place in places:
-                one = self._requests[place]
-                state = catalog.reducer(one.function).state
-                alike.setdefault((state, id(one.values), id(one.valid), one.share, one.most, one.scale), []).append(place)
-            followers = [(found, self._open(found[0])) for found in alike.values()]
-            parts: list[list[Column]] = [[] for _ in followers]
-            for edits in write_edits(seen, self._visible, order.rows):
-                for part, (_, follower) in zip(parts, followers, strict=True):
-                    if follower is not None:
-                        part.append(follower.advance(edits))
-            for part, (found, _) in zip(parts, followers, strict=True):
-                columns |= {place: _in_place(part, self._requests[place].place, order.rows) for place in found}
-        return columns
+            wanted |= mine
+            asked = {_same(part): part for one in mine.values() for part in one.parts}
+            for past in (False, True):
+                parts |= self._walk(seen.past if past else seen, {same: part for same, part in asked.items() if part.past_only == past})
+        return finish_each(wanted, lambda part: parts[_same(part)], sought)
 
-    def _open(self, place: int) -> Edited | None:
-        one = self._requests[place]
-        return catalog.reducer(one.function).follow(self._inputs[place], one)
+    def _walk(self, seen: Ranges, asked: dict[Any, Part]) -> Iterator[tuple[Any, Column]]:
+        """Parts of the rows of one window, each by what makes it the same as another."""
+        if not asked:
+            return
+        alike: dict[Any, list[Any]] = {}
+        for same in asked:
+            alike.setdefault(same[:-1], []).append(same)
+        order = order_rows(seen).rows
+        followers = [(found, self._open(asked[found[0]])) for found in alike.values()]
+        told: list[list[tuple[npt.NDArray[Any], Bools | None]]] = [[] for _ in followers]
+        for edits in write_edits(seen, self._visible, order):
+            for one, (_, follower) in zip(told, followers, strict=True):
+                if follower is not None:
+                    one.append(follower.advance(edits))
+        for one, (found, _) in zip(told, followers, strict=True):
+            for same in found:
+                yield same, _in_place(one, asked[same].request.place, order)
+
+    def _open(self, part: Part) -> Edited | None:
+        one = part.request
+        same = id(one.values), id(one.valid)
+        argument = self._arguments.setdefault(same, Argument(self._visible.slots, one.values, one.valid))
+        return catalog.reducer(one.function).follow(Inputs(self._visible.slots, self._key, argument, {}, 0), one)
 
 
-def _in_place(parts: Sequence[Column], line: int, rows: npt.NDArray[np.int64]) -> Column:
+def _by_itself(request: FeatureRequest) -> Merged:
+    """A column that is its only part."""
+    return Merged((Part(request),), lambda parts, _: parts[0])
+
+
+def _same(part: Part) -> tuple[Any, ...]:
+    """What tells parts apart, the place among the most frequent last."""
+    one = part.request
+    return one.function, one.window, id(one.values), id(one.valid), one.share, one.most, one.scale, part.past_only, one.place
+
+
+def _in_place(told: Sequence[tuple[npt.NDArray[Any], Bools | None]], line: int, rows: Int64s) -> Column:
     """One line of what was found, as the rows stand."""
-    data = np.empty(len(rows), parts[0][0].dtype)
-    data[rows] = np.concatenate([values[line] for values, _ in parts])
-    if parts[0][1] is None:
-        return data, None
-    valid = np.empty(len(rows), np.bool_)
-    valid[rows] = np.concatenate([known[line] for _, known in parts if known is not None])
+    data, valid = np.empty(len(rows), told[0][0].dtype), np.ones(len(rows), np.bool_)
+    data[rows] = np.concatenate([values[line] for values, _ in told])
+    if told[0][1] is not None:
+        valid[rows] = np.concatenate([known[line] for _, known in told if known is not None])
     return data, valid
