@@ -48,7 +48,7 @@ def prepare_cache(folder: Path | None) -> Path | None:
 def warm() -> Warmth:
     """Import every kernel module, which compiles or loads each kernel; idempotent and cheap the second time."""
     start = time.perf_counter()
-    for module in ("slots", "sliding", "windows", *catalog.modules()):
+    for module in ("slots", "sliding", "windows", "digits", "visible", "editing", *catalog.modules()):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

@@ -2,7 +2,7 @@
 
 ```
    value            Σ digit[d] · 2^(least + 32 · d)         all digits of a value have its sign
-   sum over A ∪ B   Σ (ΣA digit[d] + ΣB digit[d]) · 2^…     a digit's sum stays in int64, for fewer than 2³¹ events
+   sum over A and B  Σ (ΣA digit[d] + ΣB digit[d]) · 2^…     a digit's sum stays in int64, for fewer than 2³¹ events
    result           one row's limbs after those of nothing, rounded by the kernels that round differences of prefix sums
 ```
 """

@@ -99,7 +99,7 @@ class Extremes:
 @compiled(types.void(INT32S, INT64S, INT64S, BOOLS, INT32S, INT32S, INT32S, INT32S, types.boolean, INT64S, INT64S, BOOLS))
 def follow_extremes(edits: Any, ends: Any, ordered: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, least: Any, state: Any,
                     out: Any, valid: Any) -> None:
-    """Write each row's least or greatest marked value; `state` holds a key of whose slots one came or went last, and how many are inside."""
+    """Write each row's least or greatest marked value; `state` holds the key of the slot that moved last, and how many are inside."""
     k, inside, at = state[0], state[1], np.int64(0)
     for r in range(ends.shape[0]):
         while at < ends[r]:

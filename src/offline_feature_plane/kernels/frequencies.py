@@ -152,11 +152,11 @@ class Frequent:
 
 
 @compiled(types.void(INT32S, INT64S, INT32S, INT32S, BOOLS, INT32S, INT32S, INT64S, INT32S, INT32S, INT64S, INT32S, types.int32[:, ::1]))
-def follow_frequent(edits: Any, ends: Any, number: Any, before: Any, inside: Any, owner: Any,  # noqa: C901 - one walk, one kernel
+def follow_frequent(edits: Any, ends: Any, number: Any, before: Any, inside: Any, owner: Any,
                     first: Any, weight: Any, heap: Any, at: Any, state: Any, edge: Any, found: Any) -> None:
     """Write what `find_frequent` does. `inside` marks slots; of a value whose latest slot leaves, `before` leads to the latest that stays.
 
-    `state` holds a key of whose slots one came or went last.
+    `state` holds the key of the slot that came or went last.
     """
     k, done = state[0], np.int64(0)
     for r in range(ends.shape[0]):
@@ -206,8 +206,8 @@ class FrequentOneByOne:
     def advance(self, edits: Edits) -> tuple[npt.NDArray[Any], Bools]:
         """Take the values at the slots that are found."""
         found = np.empty((self._most, len(edits.ends)), np.int32)
-        follow_frequent(edits.slots, edits.ends, self._number, self._before, self._inside, self._owner, self._first, self._weight, self._heap,
-                        self._at, self._state, self._edge, found)
+        follow_frequent(edits.slots, edits.ends, self._number, self._before, self._inside, self._owner, self._first, self._weight,
+                        self._heap, self._at, self._state, self._edge, found)
         return _values_at(self._values, found, self._kind)
 
 

@@ -94,5 +94,5 @@ class LimbSums:
 
 
 def shifted(number: int, places: int) -> int:
-    """number · 2^places, rounded towards −∞ to an integer."""
+    """Number · 2^places, rounded towards −∞ to an integer."""
     return number << places if places >= 0 else number >> -places

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from offline_feature_plane.kernels.digits import Digits, Joined, digits_of, join
 from offline_feature_plane.kernels.ends import FIRST, measure_since
 from offline_feature_plane.kernels.exact import GREATEST, LEAST, SumOverflow, divide_each, mean_ranges, sum_ranges
-from offline_feature_plane.kernels.limbs import deviation_limbs, round_deviations, round_means, round_sums
 from offline_feature_plane.kernels.labelled import LabelChanges
+from offline_feature_plane.kernels.limbs import deviation_limbs, round_deviations, round_means, round_sums
 from offline_feature_plane.kernels.reducing import FeatureRequest
 from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s
 from offline_feature_plane.kernels.summing import LARGEST, is_float
@@ -118,7 +118,7 @@ class Whole:
         return np.where(counted, values, values.dtype.type(0))
 
 
-def take_apart(request: FeatureRequest, whole: Whole) -> Merged | None:  # noqa: PLR0911 - one for each kind
+def take_apart(request: FeatureRequest, whole: Whole) -> Merged | None:  # noqa: C901, PLR0911 - one for each kind
     """How a request over a window that is told by time follows from parts; None: it does not."""
     count = Part(replace(request, function="count", label=None, share=None))
     match request.function:

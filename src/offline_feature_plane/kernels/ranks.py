@@ -177,11 +177,11 @@ class Ranks:
                     self._numerator, self.whole, self.below, self.above, self.part, self.valid)
 
 
-@compiled(types.void(INT32S, INT64S, INT64S, BOOLS, INT32S, INT32S, INT32S, INT32S, types.int64, types.int64, INT64S, INT64S, INT64S, INT64S,
-                     BOOLS))
+@compiled(types.void(INT32S, INT64S, INT64S, BOOLS, INT32S, INT32S, INT32S, INT32S, types.int64, types.int64, INT64S, INT64S, INT64S,
+                     INT64S, BOOLS))
 def follow_places(edits: Any, ends: Any, ordered: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, numerator: Any,
                   denominator: Any, state: Any, below: Any, above: Any, part: Any, valid: Any) -> None:
-    """Write what `find_places` does; `state` holds a key of whose slots one came or went last, and how many are inside."""
+    """Write what `find_places` does; `state` holds the key of the slot that came or went last, and how many are inside."""
     k, inside, at = state[0], state[1], np.int64(0)
     for r in range(ends.shape[0]):
         while at < ends[r]:
@@ -220,8 +220,8 @@ class QuantileOneByOne:
         below, above, part = (np.empty(rows, np.int64) for _ in range(3))
         out, valid = np.empty(rows), np.empty(rows, np.bool_)
         numerator, whole = _place(self._feature)
-        follow_places(edits.slots, edits.ends, self._ordered, self._marks, self._rank, self._owner, self._first, self._tree, numerator, whole,
-                      self._state, below, above, part, valid)
+        follow_places(edits.slots, edits.ends, self._ordered, self._marks, self._rank, self._owner, self._first, self._tree, numerator,
+                      whole, self._state, below, above, part, valid)
         _between(self._feature, below, above, part, whole, out)
         return out[None], valid[None]
 

@@ -5,8 +5,8 @@
                         ▲lo            ▲hi           the last three of what is visible, or as far back as its pauses are short
 ```
 
-Windows that are told by time are what `kernels.windows` says, whatever is hidden. The others are found in the order of arrival, in which what
-is visible only grows: a tree of counts tells places among it, and runs of short pauses only grow together. Each takes log n steps.
+Windows that are told by time are what `kernels.windows` says, whatever is hidden. The others are found in the order of arrival, in which
+what is visible only grows: a tree of counts tells places among it, and runs of short pauses only grow together. Each takes log n steps.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.ranks import count_value, rank_at
-from offline_feature_plane.kernels.slots import INT32S, INT64S, Bools, Int32s, Int64s, Slots, build_slots, freeze
+from offline_feature_plane.kernels.slots import INT32S, INT64S, Bools, Int32s, Int64s, build_slots, freeze
 from offline_feature_plane.kernels.windows import Latest, Session, Sliding, Window, Windows
 
 __all__ = ["Ranges", "Visible"]
@@ -50,13 +49,14 @@ def _find_run(run: Any, slot: Any) -> Any:
     return begin
 
 
-@compiled(types.void(INT32S, INT32S, INT32S, INT32S, INT64S, INT64S, INT32S, INT32S, INT64S, types.int64, types.int64, INT32S, INT32S, INT32S))
+@compiled(types.void(INT32S, INT32S, INT32S, INT32S, INT64S, INT64S, INT32S, INT32S, INT64S, types.int64, types.int64, INT32S, INT32S,
+                     INT32S))
 def find_lower_ends(key: Any, hi: Any, until: Any, floor: Any, since: Any, order: Any,  # noqa: C901 - one walk, one kernel
                     first: Any, by_arrival: Any, slot_ts: Any, most: Any, gap: Any, tree: Any, run: Any, out: Any) -> None:
     """Write where the latest `most` visible slots before `hi` begin, or, if `most` is 0, those with pauses shorter than `gap`.
 
-    Rows come in `order`, by key and then `until`: how far the slots `by_arrival` have arrived. A run begins at `floor` or after; it is over if
-    its last slot is older than `since`. `tree` is 0 and `run` is each slot itself.
+    Rows come in `order`, by key and then `until`: how far the slots `by_arrival` have arrived. A run begins at `floor` or after; it is over
+    if its last slot is older than `since`. `tree` is 0 and `run` is each slot itself.
     """
     last_key, arrived = np.int32(-1), np.int64(0)
     for place in range(order.shape[0]):
@@ -136,8 +136,7 @@ class Visible:
         self.rank[self.by_arrival] = np.arange(slots.n, dtype=np.int32)
         self._most = int(arrived.max(initial=0)) + 1
         self._places = owner * np.int64(self._most) + place[self.by_arrival]
-        by_time = [Sliding(one.most_us) if isinstance(one, Session) else Sliding(None) if isinstance(one, Latest) else one for one in windows]
-        self._windows = Windows(slots, current=current, delay_us=delay_us, windows=by_time, block=_BLOCK)
+        self._windows = Windows(slots, current=current, delay_us=delay_us, windows=[_by_time(one) for one in windows], block=_BLOCK)
 
     def ranges(self, rows: Int64s) -> list[Ranges]:
         """What some rows see, by windows. Rows are ascending positions with a key, after those of the last call."""
@@ -149,8 +148,8 @@ class Visible:
             is_row[rows[slice(*np.searchsorted(rows, (start, part.stop)))] - start] = True
             located = self._windows.locate(self._ts[part], self._key[part], self._is_event[part], freeze(is_row))
             block = slice(at, at + located[0].n)
-            for end, found in zip(ends, located, strict=True):
-                end[block] = found.hi
+            for end, one in zip(ends, located, strict=True):
+                end[block] = one.hi
             lo[:, block], own[block] = located[0].lo[:, :located[0].n], located[0].own
             at = block.stop
         self._next = stop
@@ -158,9 +157,9 @@ class Visible:
         until = (np.searchsorted(self._places, key * np.int64(self._most) + self._arrived[rows]) + own).astype(np.int32)
         nothing = np.zeros_like(own)
         found = []
-        for line, (window, end) in enumerate(zip(self._kinds, self._windows.ends, strict=True)):
-            begins = self._begin(window, rows, key, until, lo[line], ends[end])
-            found.append(Ranges(key, begins, ends[end], until, own if end == 0 else nothing))
+        for line, (window, place) in enumerate(zip(self._kinds, self._windows.ends, strict=True)):
+            begins = self._begin(window, rows, key, until, lo[line], ends[place])
+            found.append(Ranges(key, begins, ends[place], until, nothing if place else own))
         return found
 
     def _begin(self, window: Window, rows: Int64s, key: Int32s, until: Int32s, floor: Int32s, hi: Int32s) -> Int32s:
@@ -178,3 +177,11 @@ class Visible:
         return out
 
 
+def _by_time(window: Window) -> Window:
+    """How far back a window may reach, whatever is visible."""
+    match window:
+        case Latest():
+            return Sliding(None)
+        case Session(most_us=most_us):
+            return Sliding(most_us)
+    return window

@@ -74,7 +74,7 @@ class SharedWorlds:
         """What the merged parts of one row take."""
         return 9 * len(self._parts)
 
-    def columns(self, rows: Int64s, seen: Int64s) -> dict[int, Column]:
+    def columns(self, rows: Int64s, seen: Int64s) -> Mapping[int, Column]:
         """The columns of some rows, by the places of their requests.
 
         Args:
