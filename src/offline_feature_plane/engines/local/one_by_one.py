@@ -63,22 +63,20 @@ class OneByOne:
         for window, seen in enumerate(ranges):
             mine = {place: one for place, one in self._merged.items() if one.parts[0].request.window == window and place not in without}
             volume = int((seen.hi - seen.lo).sum(dtype=np.int64)) + len(sought.rows)
-            if not mine or volume <= worth * order_rows(seen).steps:
+            if not mine or volume <= worth * (order := order_rows(seen)).steps:
                 continue
             wanted |= mine
             asked = {_same(part): part for one in mine.values() for part in one.parts}
-            for past in (False, True):
-                parts |= self._walk(seen.past if past else seen, {same: part for same, part in asked.items() if part.past_only == past})
+            parts |= self._walk(seen, order.rows, {same: part for same, part in asked.items() if not part.past_only})
+            before = {same: part for same, part in asked.items() if part.past_only}
+            parts |= self._walk(seen.past, order.rows, before) if before else {}   # an order that is good for one is good for both
         return finish_each(wanted, lambda part: parts[_same(part)], sought)
 
-    def _walk(self, seen: Ranges, asked: dict[Any, Part]) -> Iterator[tuple[Any, Column]]:
-        """Parts of the rows of one window, each by what makes it the same as another."""
-        if not asked:
-            return
+    def _walk(self, seen: Ranges, order: Int64s, asked: dict[Any, Part]) -> Iterator[tuple[Any, Column]]:
+        """Parts of the rows of one window, walked in some order, each by what makes it the same as another."""
         alike: dict[Any, list[Any]] = {}
         for same in asked:
             alike.setdefault(same[:-1], []).append(same)
-        order = order_rows(seen).rows
         followers = [(found, self._open(asked[found[0]])) for found in alike.values()]
         told: list[list[tuple[npt.NDArray[Any], Bools | None]]] = [[] for _ in followers]
         for edits in write_edits(seen, self._visible, order):
