@@ -42,7 +42,7 @@ __all__ = ["ArrivedColumns"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
-_MOST = 1 << 22    # events of worlds that are computed at once
+_MOST = 1 << 19    # events of worlds that are computed at once
 _BYTES = 1 << 26   # of merged parts that are held at once
 _WORTH = 1         # so many times larger are worlds of their own where worlds are shared
 
