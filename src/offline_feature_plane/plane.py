@@ -80,7 +80,7 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from offline_feature_plane.domain.closure import Closure
+    from offline_feature_plane.domain.rows import Task
     from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 Intent = str | Path | Mapping[str, Any]
@@ -174,7 +174,7 @@ class Plane:
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
-        machine = self._machine(hear, is_needed=True, closure=planned.task.closure)
+        machine = self._machine(hear, is_needed=True, task=planned.task)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
@@ -224,7 +224,7 @@ class Plane:
         ready = self.clock.now_us()
         costs["plan"] = StepCost((ready - began) / 1e6)
         is_published = self.inputs.is_published(planned.platform_run_id, planned.dm_id)
-        machine = self._machine(hear, is_needed=recompute or not is_published, closure=planned.task.closure)
+        machine = self._machine(hear, is_needed=recompute or not is_published, task=planned.task)
         costs["kernels"] = StepCost((self.clock.now_us() - ready) / 1e6)
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and is_published:
@@ -468,13 +468,13 @@ class Plane:
         path = Path(intent)
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
-    def _machine(self, progress: Progress, *, is_needed: bool, closure: Closure | None = None) -> Machine:
-        """What computes; compiled kernels only if something will be computed: those of a closure, or all."""
+    def _machine(self, progress: Progress, *, is_needed: bool, task: Task | None = None) -> Machine:
+        """What computes; compiled kernels only if something will be computed: those of a task, or all."""
         chosen = self.settings.engine
         prepare_cache(cache_folder())
         if is_needed and chosen.name == "local":
             progress("compile", 0, 0)
-            warm(None if closure is None else closure.functions())  # before a lease begins: the compiler holds the interpreter
+            warm(None if task is None or task.visibility == "arrival" else task.closure.functions())  # before a lease begins: the compiler holds the interpreter
         return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
                        library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
 
