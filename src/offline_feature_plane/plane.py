@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from offline_feature_plane.adapters import (
     SystemClock,
-    cache_folder,
-    library_versions,
     load_labels,
     make_engine,
     open_label_stores,
     open_ledger,
     open_store,
-    spent,
 )
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
@@ -61,7 +58,6 @@ from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
 from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.periods import Period
 from offline_feature_plane.errors import (
     DatasetNotFound,
@@ -69,8 +65,8 @@ from offline_feature_plane.errors import (
     RunNotFound,
     RunScopeInvalid,
 )
-from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
+from offline_feature_plane.machines import make_machine
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
@@ -469,24 +465,11 @@ class Plane:
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
     def _machine(self, progress: Progress, *, is_needed: bool, task: Task | None = None) -> Machine:
-        """What computes; compiled kernels only if something will be computed: those of a task, or all."""
-        chosen = self.settings.engine
-        prepare_cache(cache_folder())
-        if is_needed and chosen.name == "local":
-            progress("compile", 0, 0)
-            warm(None if task is None or task.visibility == "arrival" else task.closure.functions())  # before a lease begins: the compiler holds the interpreter
-        return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
-                       library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
+        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=task)
 
     def _worker(self) -> Worker:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
-
-
-def warm_kernels() -> float:
-    """Compile the window kernels, or load them; seconds."""
-    prepare_cache(cache_folder())
-    return warm().seconds
 
 
 def _silent(step: str, done: int, total: int) -> None:
