@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from offline_feature_plane.cli.group import as_json_option, example, intent_argu
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import complain, emit_json, say, show_error
 from offline_feature_plane.cli.progress import shown
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import LeakageSuspected, OfsError
 
 
 @ofs.command(short_help="Start a plane from your files, or from a demo world.")
@@ -239,6 +240,37 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
         report = plane.verify(dataset, progress=progress)
     emit_json(report.document()) if as_json else say(showing_checks.verification(report))
     return 0 if report.intact else 6
+
+
+@ofs.command(short_help="What may a dataset's columns know, and does one know too much?")
+@click.argument("dataset", callback=named)
+@click.option("--strict", is_flag=True, help="End with status 4 (LEAKAGE_SUSPECTED) if a feature is suspicious.")
+@click.option("--suspicious", type=float, default=0.95, show_default=True,
+              help="The area under the curve of one feature alone, or 1 minus it, from which on it is suspicious.")
+@click.option("--drifted", type=float, default=0.2, show_default=True, help="The distance between two splits from which on it is drift.")
+@click.option("--permutations", type=int, default=20, show_default=True,
+              help="How often to deal the target anew, to see what chance gives.")
+@click.option("--most-rows", type=int, default=1_000_000, show_default=True, help="About how many rows of a split to examine.")
+@click.option("--seed", default="1", show_default=True, help="Decides the sample and how targets are dealt.")
+@this_plane_option
+@as_json_option
+@example("ofs audit dm_0123456789abcdef0123456789abcdef --strict")
+def audit(dataset: str, plane_path: Path | None, *, strict: bool, as_json: bool, **limits: Any) -> int:
+    """What bounds each column of DATASET, and whether a feature predicts the target too well on its own or moved between splits.
+
+    A report, not a gate: builds never ask for it, and nothing is written. The files are checked against the manifest first.
+    """
+    from offline_feature_plane.cli import showing_audits
+    from offline_feature_plane.domain.suspicion import Probe
+
+    with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
+        report = plane.audit(dataset, Probe(**limits), progress=progress)
+    emit_json(report.model_dump(mode="json")) if as_json else say(showing_audits.audit(report))
+    if not (strict and report.suspicious):
+        return 0
+    if not as_json:
+        show_error(LeakageSuspected(f"of {report.dataset_manifest_id}: {', '.join(report.suspicious)}."), as_json=False)
+    return LeakageSuspected.exit_status
 
 
 @ofs.command(short_help="Compile the window kernels ahead of time.")

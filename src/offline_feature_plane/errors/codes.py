@@ -229,6 +229,12 @@ class LabelLagImplausible(RefusedError):
     fix = "Map the column that says when the label became known, or declare `min_lag` for this label."
 
 
+class LeakageSuspected(RefusedError):
+    """A feature predicts the target suspiciously well on its own; only a strict audit refuses for it."""
+
+    fix = "Find out when the values of the column became known; if that was after the event, take it out of the profile."
+
+
 class ResourceExceeded(RefusedError):
     """A document or file is larger than its budget, decodes to more than it, or needs more memory than there is."""
 
