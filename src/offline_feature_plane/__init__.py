@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from offline_feature_plane.contracts.audit import LeakageAudit
     from offline_feature_plane.contracts.manifest import DatasetManifest
     from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.collection import Collection
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.retirement import Retired
     from offline_feature_plane.corridor.standing import Standing
     from offline_feature_plane.corridor.verify import Verification
+    from offline_feature_plane.domain.suspicion import Probe
     from offline_feature_plane.errors import OfsError, Problem
     from offline_feature_plane.plane import Pinned, Plane, RunHistory
     from offline_feature_plane.plane import open_plane as open  # noqa: A004 - `ofs.open` is what people write
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Built", "Collection", "Dataset", "DatasetManifest", "LedgerEvent", "LedgerReport", "OfsError", "Pinned", "Plane", "Planned",
-           "Preview", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing", "Verification", "__version__", "open"]
+__all__ = ["Built", "Collection", "Dataset", "DatasetManifest", "LeakageAudit", "LedgerEvent", "LedgerReport", "OfsError", "Pinned", "Plane",
+           "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing", "Verification", "__version__", "open"]
 
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
           "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
@@ -40,6 +42,7 @@ _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), 
           "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.answer", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
           "Verification": ("corridor.verify", "Verification"), "Collection": ("corridor.collection", "Collection"),
+          "LeakageAudit": ("contracts.audit", "LeakageAudit"), "Probe": ("domain.suspicion", "Probe"),
           "LedgerReport": ("corridor.ledger_check", "LedgerReport"), "Rebuilding": ("corridor.rebuilding", "Rebuilding"),
           "Retired": ("corridor.retirement", "Retired"), "Standing": ("corridor.standing", "Standing")}
 

@@ -42,7 +42,8 @@ def traces(folder: Path) -> dict[str, str]:
 def looks(dataset: str, run_key: str) -> list[tuple[str, ...]]:
     """Every command that only looks."""
     return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("features", dataset),
-            ("preview", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset), ("verify", dataset)]
+            ("preview", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset), ("verify", dataset),
+            ("audit", dataset)]
 
 
 def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> None:

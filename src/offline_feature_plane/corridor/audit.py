@@ -70,7 +70,7 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
     grounds = Grounds(closure_from(core.closure, subject), subject,
                       frozenset(table["topic"] for table in identity["replay_basis"]["tables"]),
                       {name: facts["assumed_delay_us"] for name, facts in labels["per_type"].items()
-                       if facts["assumed_delay_us"] is not None},
+                       if facts.get("assumed_delay_us") is not None},
                       labels["label_asof_utc"])
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
     target = (identity.get("target") or {}).get("label_type")

@@ -11,7 +11,7 @@ happened: a declared delay of labels, or the present text of a file. It is UNPRO
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from offline_feature_plane.domain.closure import Closure, Computed, Feature, Group
@@ -66,7 +66,8 @@ def prove_features(grounds: Grounds, lineages: Mapping[str, str]) -> dict[str, P
         known[computed.column] = _computed(grounds, computed, {})
     for computed in closure.derived:
         known[computed.column] = _computed(grounds, computed, known)
-    said = {column.name: column.lineage for column in closure.columns()}
+    lawful = replace(closure, groups=tuple(replace(group, delay_us=max(group.delay_us, 0)) for group in closure.groups))
+    said = {column.name: column.lineage for column in lawful.columns()}  # columns have no words for a window that ends after its row
     return {name: known[name] if said.get(name) == lineage else
             Proof("UNPROVED", "unknown", "", None, (f"the closure does not say that it is made from {lineage or 'nothing'}",))
             for name, lineage in lineages.items()}
