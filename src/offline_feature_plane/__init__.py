@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Built", "Collection", "Dataset", "DatasetManifest", "LeakageAudit", "LedgerEvent", "LedgerReport", "OfsError", "Pinned", "Plane",
-           "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing", "Verification", "__version__", "open"]
+__all__ = ["Built", "Collection", "Dataset", "DatasetManifest", "LeakageAudit", "LedgerEvent", "LedgerReport", "OfsError", "Pinned",
+           "Plane", "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing", "Verification",
+           "__version__", "open"]
 
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
           "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),

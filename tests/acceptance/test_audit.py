@@ -18,11 +18,15 @@ from offline_feature_plane.contracts.model import validate
 from offline_feature_plane.domain.suspicion import Probe
 from offline_feature_plane.plane import Plane, open_plane
 
+LEAKS = ["its_settled", "its_state", "its_lost", "its_note"]
+
 
 def planted(place: Path) -> SmallPlane:
     """A plane whose table says of a payment, as it stands today, what became of it.
 
     settled    1 if the payment was not charged back: the target's mirror image
+    state      a code: 2 if the payment was charged back, else 1 or 3
+    lost       an amount, which only charged back payments do not have
     note       a text that only charged back payments carry
     noise      a number that says nothing
     ticket     a text of its own for every payment, which would tell them apart by heart
@@ -30,12 +34,17 @@ def planted(place: Path) -> SmallPlane:
     """
     made = make_plane(place / "p")
     fraud, draw = [row % 5 == 0 for row in range(EVENTS)], random.Random(1)
-    made.events({**transactions(), "settled": [int(not one) for one in fraud], "note": ["disputed" if one else None for one in fraud],
+    made.events({**transactions(),
+                 "settled": [int(not one) for one in fraud],
+                 "state": [2 if one else 1 + 2 * (row % 2) for row, one in enumerate(fraud)],
+                 "lost": [None if one else row + 0.5 for row, one in enumerate(fraud)],
+                 "note": ["disputed" if one else None for one in fraud],
                  "noise": [draw.randrange(1_000) for _ in fraud], "ticket": [f"t{row}" for row in range(EVENTS)],
                  "empty": pa.nulls(EVENTS, pa.int64())}, None)
-    made.profile["fields"] |= {"settled": "int64", "note": {"type": "string", "missing": None}, "noise": "int64", "ticket": "string",
+    made.profile["fields"] |= {"settled": "int64", "state": "int64", "lost": {"type": "float64", "missing": None},
+                               "note": {"type": "string", "missing": None}, "noise": "int64", "ticket": "string",
                                "empty": {"type": "int64", "missing": None}}
-    made.profile["row_features"] = {f"its_{name}": name for name in ("settled", "note", "noise", "ticket", "empty")}
+    made.profile["row_features"] = {f"its_{name}": name for name in ("settled", "state", "lost", "note", "noise", "ticket", "empty")}
     made.documents()
     return made
 
@@ -66,12 +75,13 @@ def told(report: LeakageAudit, column: str, split: str = "train") -> SplitProbe:
 
 
 def test_a_planted_leak_is_found(leaking: tuple[SmallPlane, str]) -> None:
-    """Columns that mirror the target, as a number or as a text that is only sometimes there, are suspicious in both splits; noise is not."""
+    """What mirrors the target is suspicious in both splits, as a number or as a text that is only sometimes there; noise is not."""
     made, dataset = leaking
     report = opened(made).audit(dataset)
-    assert report.suspicious == ["its_settled", "its_note"]
+    assert report.suspicious == LEAKS
     assert report.reason_codes == ["LEAKAGE_SUSPECTED"]
-    assert [told(report, "its_settled", split).area for split in ("train", "test")] == [0.0, 0.0]
+    assert [told(report, "its_settled", split).area for split in ("train", "test")] == [1.0, 1.0]
+    assert [told(report, "its_lost", split).area for split in ("train", "test")] == [0.0, 0.0]
     assert [told(report, "its_note", split).area for split in ("train", "test")] == [1.0, 1.0]
     assert not told(report, "its_noise").suspicious
 
@@ -129,7 +139,7 @@ def test_values_that_moved_are_told(place: Path) -> None:
     made.profile["fields"]["row"] = "int64"
     made.profile["row_features"] = {"grows": "row", "stays": "row * 0"}
     report = built(made)
-    assert (told(report, "grows", "test").distance, told(report, "grows").distance, told(report, "stays", "test").distance) == (1.0, None, 0.0)
+    assert [told(report, *place).distance for place in (("grows", "test"), ("grows", "train"), ("stays", "test"))] == [1.0, None, 0.0]
     assert report.reference_split == "train"
     assert "grows" in report.drifted
     assert "stays" not in report.drifted
@@ -163,7 +173,7 @@ def test_a_split_without_rows_is_no_trouble(place: Path) -> None:
         assert next(split for split in report.splits if split.name == name).examined == 0
         assert (told(report, "its_noise", name).null_share, told(report, "its_noise", name).area) == (None, None)
         assert told(report, "its_noise", "test").distance is None
-        assert report.suspicious == ["its_settled", "its_note"]
+        assert report.suspicious == LEAKS
 
 
 def test_a_sample_is_stated_and_repeats(leaking: tuple[SmallPlane, str]) -> None:
@@ -173,7 +183,7 @@ def test_a_sample_is_stated_and_repeats(leaking: tuple[SmallPlane, str]) -> None
     one, again, other = (plane.audit(dataset, Probe(most_rows=40, seed=seed)) for seed in ("1", "1", "2"))
     assert one == again != other
     assert all(20 <= split.examined <= 60 < split.rows for split in one.splits)
-    assert one.suspicious == ["its_settled", "its_note"]
+    assert one.suspicious == LEAKS
 
 
 def test_the_document_is_its_contract(leaking: tuple[SmallPlane, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,7 +206,7 @@ def test_as_text_the_worst_comes_first(leaking: tuple[SmallPlane, str], capsys: 
     said = capsys.readouterr()
     lines = said.out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("feature ") and "by chance" in line) + 1
-    assert {line.split()[0] for line in lines[first:first + 2]} == {"its_settled", "its_note"}
+    assert {line.split()[0] for line in lines[first:first + 4]} == set(LEAKS)
     assert "LEAKAGE_SUSPECTED" in said.err
     assert "88 of 88 rows of train" in lines[0]
 

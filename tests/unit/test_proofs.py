@@ -1,8 +1,4 @@
-"""What bounds a column, and what keeps it from being proved.
-
-    ──(──────────────]────────────────●──────────────────────|──▶
-      window         T − delay        T: the row             label as-of
-"""
+"""What bounds a column, and what keeps it from being proved; the timeline stands in `domain.proofs`."""
 
 from dataclasses import replace
 

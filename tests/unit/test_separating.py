@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.suspicion import ALL, Probe, area, is_suspicious, key, threshold
 from offline_feature_plane.errors import SchemaInvalid
-from offline_feature_plane.kernels.separating import below, deal, distance, doubled_wins, doubled_wins_of_text, mix
+from offline_feature_plane.kernels.separating import below, deal, distance, doubled_wins, doubled_wins_by_share, mix
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "audit" / "separation.json").read_text())
 ROWS = st.lists(st.tuples(st.none() | st.integers(-3, 3), st.integers(0, 1)), max_size=24)
@@ -29,7 +29,7 @@ def measured_area(rows):
     (positive, null_positive), (negative, null_negative) = (counts([value for value, target in rows if target == one], known)
                                                             for one in (1, 0))
     if any(isinstance(value, str) for value in known):
-        wins = doubled_wins_of_text(np.concatenate([positive, null_positive]), np.concatenate([negative, null_negative]))
+        wins = doubled_wins_by_share(np.concatenate([positive, null_positive]), np.concatenate([negative, null_negative]))
     else:
         wins = doubled_wins(positive, negative, (int(null_positive[0]), int(null_negative[0])))
     return area(wins, sum(target for _, target in rows), sum(1 - target for _, target in rows))

@@ -36,11 +36,12 @@ def _proofs(proofs: list[ColumnProof]) -> Iterator[str]:
 
 
 def _suspicions(report: LeakageAudit) -> Iterator[str]:
-    """The features that separate best alone; the rest stands in `--json`."""
+    """The features that separate best alone, beyond what chance gives; the rest stands in `--json`."""
     for split in report.splits:
         if split.unprobed:
             yield f"no feature was held against the target in {split.name}: {split.unprobed}"
-    worst = _worst(report, lambda one: None if one.area is None else (one.suspicious, abs(one.area - 0.5)))
+    worst = _worst(report, lambda one: None if one.area is None or one.area_by_chance is None else
+                   (one.suspicious, abs(one.area - 0.5) - abs(one.area_by_chance - 0.5)))
     if not worst:
         return
     limit = report.limits.suspicious

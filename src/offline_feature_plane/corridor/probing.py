@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.contracts.audit import ColumnProbe, SplitProbe
 from offline_feature_plane.corridor.dataset import Dataset
-from offline_feature_plane.domain.suspicion import Probe, area, furthest, is_suspicious, key, threshold
-from offline_feature_plane.kernels.separating import below, deal, distance, doubled_wins, doubled_wins_of_text, mix
+from offline_feature_plane.domain.suspicion import MOST_CODES, Probe, area, furthest, is_suspicious, key, threshold
+from offline_feature_plane.kernels.separating import below, deal, distance, doubled_wins, doubled_wins_by_share, mix
 
 __all__ = ["Examined", "Sample", "draw_sample", "probe_column"]
 
@@ -59,6 +59,20 @@ class Sample:
     splits: tuple[Examined, ...]
 
 
+@dataclass(frozen=True)
+class Values:
+    """One column of the sample: each row's value by its number in their order, a null as one more number; and how it is looked at."""
+
+    numbers: Int64s
+    distinct: int
+    is_text: bool
+    is_code: bool
+
+    def count(self, rows: Int64s) -> Int64s:
+        """How many of these rows have each value, nulls last."""
+        return np.bincount(self.numbers[rows], minlength=self.distinct + 1)
+
+
 def draw_sample(dataset: Dataset, probe: Probe) -> Sample:
     """Read splits and targets, and choose the rows to examine.
 
@@ -96,16 +110,15 @@ def probe_column(dataset: Dataset, name: str, sample: Sample, reference: str, pr
     Raises:
         DigestMismatch: a file changed meanwhile.
     """
-    codes, values, is_text = _read(dataset, name, sample.places)
-    counts = {split.name: np.bincount(codes[split.chosen], minlength=values + 1) for split in sample.splits}
+    values = _read(dataset, name, sample.places)
+    counts = {split.name: values.count(split.chosen) for split in sample.splits}
     found = []
     for split in sample.splits:
-        rows, here = counts[split.name], codes[split.chosen]
-        far = None if split.name == reference else distance((counts[reference][:-1], counts[reference][-1:]), (rows[:-1], rows[-1:]),
-                                                            ordered=not is_text)
-        one, by_chance = _against_target(here[split.known], split, values, is_text=is_text)
+        rows, first = counts[split.name], counts[reference]
+        far = None if split.name == reference else distance((first[:-1], first[-1:]), (rows[:-1], rows[-1:]), ordered=not values.is_text)
+        one, by_chance = _against_target(values, split)
         found.append(SplitProbe(
-            split=split.name, null_share=_told(int(rows[-1]) / len(here)) if len(here) else None, area=_told(one),
+            split=split.name, null_share=_told(int(rows[-1]) / len(split.chosen)) if len(split.chosen) else None, area=_told(one),
             area_by_chance=_told(furthest(by_chance) if by_chance else None),
             suspicious=one is not None and is_suspicious(one, by_chance, probe.suspicious),
             distance=_told(far), drifted=far is not None and far >= probe.drifted))
@@ -122,24 +135,25 @@ def _examined(name: str, chosen: Int64s, target: npt.NDArray[np.int8], probe: Pr
     return Examined(name, chosen, known, positive, dealt)
 
 
-def _against_target(codes: Int64s, split: Examined, values: int, *, is_text: bool) -> tuple[float | None, list[float]]:
+def _against_target(values: Values, split: Examined) -> tuple[float | None, list[float]]:
     """The area of a column, and its areas by chance; None without both classes."""
     if not split.positives or not split.negatives:
         return None, []
-    rows = np.bincount(codes, minlength=values + 1)
+    known = split.chosen[split.known]
+    rows = values.count(known)
 
     def _area(positive: Int64s) -> float:
-        positives = np.bincount(codes[positive], minlength=values + 1)
+        positives = values.count(known[positive])
         negatives = rows - positives
-        wins = (doubled_wins_of_text(positives, negatives) if is_text else
+        wins = (doubled_wins_by_share(positives, negatives) if values.is_code else
                 doubled_wins(positives[:-1], negatives[:-1], (int(positives[-1]), int(negatives[-1]))))
         return area(wins, split.positives, split.negatives) or 0.0
 
     return _area(split.positive), [_area(dealt) for dealt in split.dealt]
 
 
-def _read(dataset: Dataset, name: str, places: Int64s) -> tuple[Int64s, int, bool]:
-    """The examined values of a column by number in their order, a null as one more; how many values there are; and are they text?"""
+def _read(dataset: Dataset, name: str, places: Int64s) -> Values:
+    """The examined values of a column."""
     parts, first = [], 0
     for batch in dataset.batches(columns=[name]):
         begin, end = np.searchsorted(places, (first, first + batch.num_rows))
@@ -147,20 +161,19 @@ def _read(dataset: Dataset, name: str, places: Int64s) -> tuple[Int64s, int, boo
         first += batch.num_rows
     column = pa.chunked_array(parts) if parts else pa.chunked_array([], pa.int8())
     if is_text := pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        encoded = column.combine_chunks().dictionary_encode()
-        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        count = len(encoded.dictionary)
-        return pc.fill_null(encoded.indices, count).to_numpy(zero_copy_only=False).astype(np.int64), count, is_text
+        column = pa.chunked_array(column.dictionary_encode().unify_dictionaries())
+        number = len(column.chunk(0).dictionary)
+        indices = pa.chunked_array([chunk.indices for chunk in column.chunks])
+        return Values(pc.fill_null(indices, number).to_numpy().astype(np.int64), number, is_text, is_code=True)
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     elif pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     valid = column.is_valid().to_numpy()
-    known = column.drop_null().to_numpy()
-    distinct, numbers = np.unique(known, return_inverse=True)
+    distinct, numbers = np.unique(column.drop_null().to_numpy(), return_inverse=True)
     codes = np.full(len(valid), len(distinct), dtype=np.int64)
     codes[valid] = numbers
-    return codes, len(distinct), is_text
+    return Values(codes, len(distinct), is_text, is_code=pa.types.is_integer(column.type) and len(distinct) <= MOST_CODES)
 
 
 def _told(value: float | None) -> float | None:

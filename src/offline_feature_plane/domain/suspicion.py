@@ -1,8 +1,9 @@
 """When a column predicts a target suspiciously well on its own, and when its values moved between splits (`decisions.md` D26).
 
 The *area* of a column is the share of pairs of a positive and a negative row in which the positive has the larger value, ties counting
-half: 0.5 says nothing, 0 or 1 decides the target. Text is ordered by the share of positives that each value has in the same rows, so that
-its area is never below 0.5. A null is one value beyond all numbers, at the end where it separates better; among text it is one more text.
+half: 0.5 says nothing, 0 or 1 decides the target. A null is one value beyond all others, at the end where it separates better. The order of
+*codes* means nothing: text, and whole numbers of at most 100 different values. They are ordered by the share of positives that each has
+in the same rows, a null as one more of them, so that their area is never below 0.5.
 
 An area proves nothing where chance gives the same. So the target is dealt anew to the same rows, some times, and a column
 is suspicious only if no deal comes as far from 0.5.
@@ -19,9 +20,10 @@ from dataclasses import dataclass
 
 from offline_feature_plane.errors import SchemaInvalid
 
-__all__ = ["ALL", "Probe", "area", "furthest", "is_suspicious", "key", "threshold"]
+__all__ = ["ALL", "MOST_CODES", "Probe", "area", "furthest", "is_suspicious", "key", "threshold"]
 
 ALL = 2**64
+MOST_CODES = 100  # different values of a whole number that may be a code
 
 
 @dataclass(frozen=True)

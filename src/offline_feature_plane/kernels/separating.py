@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["below", "deal", "distance", "doubled_wins", "doubled_wins_of_text", "mix"]
+__all__ = ["below", "deal", "distance", "doubled_wins", "doubled_wins_by_share", "mix"]
 
 Int64s = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -55,7 +55,7 @@ def doubled_wins(positives: Int64s, negatives: Int64s, nulls: tuple[int, int] = 
     return max(lowest, highest, key=lambda wins: abs(wins - pairs))
 
 
-def doubled_wins_of_text(positives: Int64s, negatives: Int64s) -> int:
+def doubled_wins_by_share(positives: Int64s, negatives: Int64s) -> int:
     """The same, if the values are ordered by the share of positives that each has."""
     rows = positives + negatives
     order = np.argsort(np.divide(positives, rows, out=np.zeros(len(rows)), where=rows > 0), kind="stable")
