@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.cli.output import style, table
@@ -26,13 +25,16 @@ def audit(report: LeakageAudit) -> str:
 def _proofs(proofs: list[ColumnProof]) -> Iterator[str]:
     proved = sum(proof.verdict == "PROVED" for proof in proofs)
     yield f"proved      {proved} of {len(proofs)} columns depend on nothing after their row, labels on nothing after the as-of"
-    for verdict in ("UNPROVED", "ASSUMED"):
-        reasons = sorted((reason, proof.name) for proof in proofs if proof.verdict == verdict for reason in proof.rests_on)
-        for reason, found in groupby(reasons, key=lambda one: one[0]):
-            names = [name for _, name in found]
-            more = f" and {len(names) - MOST_LINES} more" if len(names) > MOST_LINES else ""
-            yield f"{style(verdict.lower(), 'red' if verdict == 'UNPROVED' else 'yellow').ljust(10)}  {reason}"
-            yield f"            {', '.join(names[:MOST_LINES])}{more}"
+    told: dict[tuple[str, str], list[str]] = {}
+    for proof in sorted(proofs, key=lambda one: one.verdict != "UNPROVED"):
+        for reason in proof.rests_on:
+            told.setdefault((proof.verdict, reason), []).append(proof.name)
+    for (verdict, reason), names in list(told.items())[:MOST_LINES]:
+        more = f" and {len(names) - MOST_LINES} more" if len(names) > MOST_LINES else ""
+        yield f"{style(verdict.lower().ljust(10), 'red' if verdict == 'UNPROVED' else 'yellow')}  {reason}"
+        yield f"            {', '.join(names[:MOST_LINES])}{more}"
+    if len(told) > MOST_LINES:
+        yield f"            and {len(told) - MOST_LINES} more reasons; `--json` lists them all"
 
 
 def _suspicions(report: LeakageAudit) -> Iterator[str]:
