@@ -325,7 +325,8 @@ class Plane:
         Raises:
             OfsError: as `dataset`; nothing that is found is raised.
         """
-        return audit_dataset(self.dataset(ref), probe or Probe(), progress or _silent)
+        opened = open_published(self.manifest(ref), self.store, hold_copies(Path(self.settings.work), self.store))
+        return audit_dataset(opened, probe or Probe(), progress or _silent)
 
     # --- keeping --------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from answers import ask, check_answer
 from small_plane import EVENTS, SmallPlane, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
+from offline_feature_plane.cli.showing_audits import refusal
 from offline_feature_plane.contracts.audit import LeakageAudit, SplitProbe
 from offline_feature_plane.contracts.model import validate
+from offline_feature_plane.corridor.audit import audit
 from offline_feature_plane.domain.suspicion import Probe
 from offline_feature_plane.plane import Plane, open_plane
 
@@ -211,6 +214,43 @@ def test_as_text_the_worst_comes_first(leaking: tuple[SmallPlane, str], capsys: 
     assert "88 of 88 rows of train" in lines[0]
 
 
+def test_a_label_from_after_the_cut_is_found_in_the_rows(leaking: tuple[SmallPlane, str]) -> None:
+    """Rows that hold a label observed after the as-of of their manifest break the proof of all columns of that label, and only of those.
+
+    as-of of the manifest ──|
+    ──────────────────────●─|─────●──▶   labels of the rows
+    """
+    made, dataset = leaking
+    found = opened(made).dataset(dataset)
+    core = found.manifest.core
+    core = core.model_copy(update={"labels": {**core.labels, "label_asof_utc": "2026-01-20T00:00:00.000000Z"}})
+    report = audit(replace(found, manifest=found.manifest.model_copy(update={"core": core})), Probe(), lambda *_: None)
+    assert {proof.role for proof in report.proofs if proof.verdict == "UNPROVED"} == {"label", "target"}
+    assert report.reason_codes == ["LEAKAGE_POLICY_VIOLATION", "LEAKAGE_SUSPECTED"]
+    assert refusal(report).code == "LEAKAGE_POLICY_VIOLATION"
+
+
+def test_a_retired_dataset_says_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A retired dataset whose data is kept can be audited; the report says why it was retired."""
+    made = make_plane(place / "p")
+    dataset = built(made).dataset_manifest_id
+    opened(made).retire(dataset, reason="labels of the wrong year")
+    assert run(["audit", dataset, "--plane", str(made.folder / "plane.yaml")]) == 0
+    assert "labels of the wrong year" in capsys.readouterr().out
+
+
+def test_identifiers_are_audited_as_tokens(place: Path) -> None:
+    """A feature whose values are identifiers is text like any other; no value of it stands in the report."""
+    made = make_plane(place / "p")
+    made.profile["groups"]["customer"]["features"]["where"] = "last(terminal_id)"
+    report = built(made)
+    assert told(report, "customer__where_7d").area is not None
+    dataset = opened(made).dataset(report.dataset_manifest_id)
+    tokens = {one for one in dataset.to_arrow(columns=["customer__where_7d"]).column(0).to_pylist() if one}
+    assert len(tokens) > 5
+    assert not any(token in report.model_dump_json() for token in tokens)
+
+
 def test_files_are_checked_first(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A dataset with a harmed file is not audited."""
     made = make_plane(place / "p")
@@ -222,7 +262,8 @@ def test_files_are_checked_first(place: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(("option", "value", "name"), [("--most-rows", "0", "most_rows"), ("--permutations", "0", "permutations"),
-                                                       ("--suspicious", "2", "suspicious"), ("--drifted", "nan", "drifted")])
+                                                       ("--suspicious", "2", "suspicious"), ("--drifted", "nan", "drifted"),
+                                                       ("--seed", "\udcff", "seed")])
 def test_limits_that_say_nothing_are_refused(leaking: tuple[SmallPlane, str], option: str, value: str, name: str,
                                              capsys: pytest.CaptureFixture[str]) -> None:
     """A limit outside its bounds is a mistake of the request, named."""

@@ -138,7 +138,8 @@ def test_chance_must_not_give_the_same():
 
 
 @pytest.mark.parametrize(("name", "value"), [("permutations", 0), ("permutations", 1_001), ("most_rows", 0), ("suspicious", 0.4),
-                                             ("suspicious", 1.1), ("suspicious", float("nan")), ("drifted", -0.1)])
+                                             ("suspicious", 1.1), ("suspicious", float("nan")), ("drifted", -0.1), ("most_rows", 2.5),
+                                             ("permutations", "20"), ("suspicious", None), ("seed", 1), ("seed", "\ud800")])
 def test_limits_that_say_nothing_are_refused(name, value):
     """A limit outside its bounds is refused by its name."""
     with pytest.raises(SchemaInvalid) as refused:

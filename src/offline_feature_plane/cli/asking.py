@@ -244,7 +244,7 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
 
 @ofs.command(short_help="What may a dataset's columns know, and does one know too much?")
 @click.argument("dataset", callback=named)
-@click.option("--strict", is_flag=True, help="End with status 4 (LEAKAGE_SUSPECTED) if a feature is suspicious.")
+@click.option("--strict", is_flag=True, help="End with status 4 if a feature is suspicious (LEAKAGE_SUSPECTED) or a proof is broken.")
 @click.option("--suspicious", type=float, default=0.95, show_default=True,
               help="The area under the curve of one feature alone, or 1 minus it, from which on it is suspicious.")
 @click.option("--drifted", type=float, default=0.2, show_default=True, help="The distance between two splits from which on it is drift.")
@@ -266,10 +266,10 @@ def audit(dataset: str, plane_path: Path | None, *, strict: bool, as_json: bool,
     with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
         report = plane.audit(dataset, Probe(**limits), progress=progress)
     emit_json(report.model_dump(mode="json")) if as_json else say(showing_audits.audit(report))
-    if not (strict and report.suspicious):
+    if not (strict and report.reason_codes):
         return 0
     if not as_json:
-        show_error(LeakageSuspected(f"of {report.dataset_manifest_id}: {', '.join(report.suspicious)}."), as_json=False)
+        show_error(showing_audits.refusal(report), as_json=False)
     return LeakageSuspected.exit_status
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.cli.output import style, table
+from offline_feature_plane.errors import LeakagePolicyViolation, LeakageSuspected, RefusedError
 
 if TYPE_CHECKING:
     from offline_feature_plane.contracts.audit import ColumnProof, LeakageAudit, SplitProbe
@@ -18,8 +19,18 @@ def audit(report: LeakageAudit) -> str:
     examined = ", ".join(f"{split.examined:,} of {split.rows:,} rows of {split.name}" for split in report.splits)
     limits = report.limits
     lines = [f"{style(report.dataset_manifest_id, 'bold')}  {examined}; seed {limits.seed}, {limits.permutations} permutations",
+             *(f"{style('warning', 'yellow')}: {notice}" for notice in report.notices),
              "", *_proofs(report.proofs), "", *_suspicions(report), "", *_drift(report)]
     return "\n".join(lines)
+
+
+def refusal(report: LeakageAudit) -> RefusedError:
+    """Why a strict audit refuses: a broken proof before a suspicion."""
+    unproved = [proof.name for proof in report.proofs if proof.verdict == "UNPROVED"]
+    if unproved:
+        return LeakagePolicyViolation(f"{', '.join(unproved)} of {report.dataset_manifest_id}: the proof does not hold.",
+                                      fix="Do not train on it: find out how it was made, and build it again.")
+    return LeakageSuspected(f"{', '.join(report.suspicious)} of {report.dataset_manifest_id} predicts the target on its own.")
 
 
 def _proofs(proofs: list[ColumnProof]) -> Iterator[str]:

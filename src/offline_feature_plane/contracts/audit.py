@@ -86,3 +86,4 @@ class LeakageAudit(Contract):
     suspicious: list[str]
     drifted: list[str]
     reason_codes: list[str]
+    notices: list[str]

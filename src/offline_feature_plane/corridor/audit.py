@@ -17,7 +17,7 @@ from offline_feature_plane.domain.closure_documents import closure_from
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.proofs import Grounds, Proof, prove_features, prove_label
 from offline_feature_plane.domain.suspicion import Probe
-from offline_feature_plane.errors import LeakageSuspected
+from offline_feature_plane.errors import LeakagePolicyViolation, LeakageSuspected
 from offline_feature_plane.ports import Progress
 
 __all__ = ["audit"]
@@ -43,14 +43,17 @@ def audit(dataset: Dataset, probe: Probe, progress: Progress) -> LeakageAudit:
         probes.append(probe_column(dataset, name, sample, reference, probe))
     progress("probe", len(names), len(names))
     suspicious = [one.name for one in probes if any(split.suspicious for split in one.splits)]
+    proofs = _proofs(dataset)
+    is_broken = any(proof.verdict == "UNPROVED" for proof in proofs)
     return LeakageAudit(
         dataset_manifest_id=manifest.dataset_manifest_id, dataset_fingerprint=manifest.dataset_fingerprint,
         content_digest=core.content_digest, label_asof_utc=str(core.labels["label_asof_utc"]), visibility=core.replay["visibility"],
         limits=AuditLimits(**vars(probe)), reference_split=reference,
         splits=[_split(facts.name, facts.rows, examined, core) for facts, examined in zip(core.splits, sample.splits, strict=True)],
-        proofs=_proofs(dataset), probes=probes, suspicious=suspicious,
+        proofs=proofs, probes=probes, suspicious=suspicious,
         drifted=[one.name for one in probes if any(split.drifted for split in one.splits)],
-        reason_codes=[LeakageSuspected.code] if suspicious else [])
+        reason_codes=[*([LeakagePolicyViolation.code] if is_broken else []), *([LeakageSuspected.code] if suspicious else [])],
+        notices=list(dataset.notices))
 
 
 def _split(name: str, rows: int, examined: Examined, core: Core) -> AuditedSplit:

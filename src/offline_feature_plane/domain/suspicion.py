@@ -23,6 +23,7 @@ from offline_feature_plane.errors import SchemaInvalid
 __all__ = ["ALL", "MOST_CODES", "Probe", "area", "furthest", "is_suspicious", "key", "threshold"]
 
 ALL = 2**64
+_FIX = "Leave it out to use the default."
 MOST_CODES = 100  # different values of a whole number that may be a code
 
 
@@ -48,11 +49,14 @@ class Probe:
     drifted: float = 0.2
 
     def __post_init__(self) -> None:
-        for name, least, most in (("permutations", 1, 1_000), ("most_rows", 1, ALL), ("suspicious", 0.5, 1), ("drifted", 0, 1)):
+        if not isinstance(self.seed, str) or not self.seed.isprintable():  # a half of a character is not printable
+            raise SchemaInvalid(f"seed is {self.seed!a}, and must be a text of printable characters.", path="seed", fix=_FIX)
+        for name, kind, least, most in (("permutations", int, 1, 1_000), ("most_rows", int, 1, ALL),
+                                        ("suspicious", float | int, 0.5, 1), ("drifted", float | int, 0, 1)):
             value = getattr(self, name)
-            if not least <= value <= most:
-                bounds = f"at least {least}" if most == ALL else f"from {least} to {most}"
-                raise SchemaInvalid(f"{name} is {value}, and must be {bounds}.", path=name, fix="Leave it out to use the default.")
+            if not isinstance(value, kind) or not least <= value <= most:
+                bounds = f"{'a whole number ' if kind is int else ''}{'of at least 1' if most == ALL else f'from {least} to {most}'}"
+                raise SchemaInvalid(f"{name} is {value!r}, and must be {bounds}.", path=name, fix=_FIX)
 
 
 def key(seed: str, purpose: str) -> int:
