@@ -14,6 +14,7 @@ from answers import ask, check_answer
 from small_plane import EVENTS, SmallPlane, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
+from offline_feature_plane.cli.showing_audits import audit as as_text
 from offline_feature_plane.cli.showing_audits import refusal
 from offline_feature_plane.contracts.audit import LeakageAudit, SplitProbe
 from offline_feature_plane.contracts.model import validate
@@ -177,6 +178,15 @@ def test_a_split_without_rows_is_no_trouble(place: Path) -> None:
         assert (told(report, "its_noise", name).null_share, told(report, "its_noise", name).area) == (None, None)
         assert told(report, "its_noise", "test").distance is None
         assert report.suspicious == LEAKS
+
+
+def test_no_rows_at_all_are_no_trouble(leaking: tuple[SmallPlane, str]) -> None:
+    """A dataset without any file is told as one without examined rows; its columns are proved all the same."""
+    made, dataset = leaking
+    report = audit(replace(opened(made).dataset(dataset), files=()), Probe(), lambda *_: None)
+    assert {(split.examined, split.unprobed) for split in report.splits} == {(0, "no row is known to be positive or negative")}
+    assert {(one.null_share, one.area, one.distance) for probe in report.probes for one in probe.splits} == {(None, None, None)}
+    assert "no feature was held against the target in train" in as_text(report)
 
 
 def test_a_sample_is_stated_and_repeats(leaking: tuple[SmallPlane, str]) -> None:
