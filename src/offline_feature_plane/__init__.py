@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.collection import Collection
     from offline_feature_plane.corridor.dataset import Dataset
+    from offline_feature_plane.corridor.intake import Admission
+    from offline_feature_plane.corridor.label_report import LabelReport
+    from offline_feature_plane.corridor.learning import XY
     from offline_feature_plane.corridor.ledger_check import LedgerReport
     from offline_feature_plane.corridor.plan import Planned
     from offline_feature_plane.corridor.preview import Preview
@@ -33,9 +36,9 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Built", "Collection", "Dataset", "DatasetManifest", "LeakageAudit", "LedgerEvent", "LedgerReport", "OfsError", "Pinned",
-           "Plane", "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing", "Verification",
-           "__version__", "open"]
+__all__ = ["XY", "Admission", "Built", "Collection", "Dataset", "DatasetManifest", "LabelReport", "LeakageAudit", "LedgerEvent",
+           "LedgerReport", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run",
+           "RunHistory", "Standing", "Verification", "__version__", "open"]
 
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
           "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
@@ -43,9 +46,11 @@ _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), 
           "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.answer", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
           "Verification": ("corridor.verify", "Verification"), "Collection": ("corridor.collection", "Collection"),
+          "LabelReport": ("corridor.label_report", "LabelReport"),
           "LeakageAudit": ("contracts.audit", "LeakageAudit"), "Probe": ("domain.suspicion", "Probe"),
           "LedgerReport": ("corridor.ledger_check", "LedgerReport"), "Rebuilding": ("corridor.rebuilding", "Rebuilding"),
-          "Retired": ("corridor.retirement", "Retired"), "Standing": ("corridor.standing", "Standing")}
+          "Retired": ("corridor.retirement", "Retired"), "Standing": ("corridor.standing", "Standing"),
+          "Admission": ("corridor.intake", "Admission"), "XY": ("corridor.learning", "XY")}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,23 +8,28 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.contracts.plane import EngineChoice
-from offline_feature_plane.errors import RequestCommandUnsupported
+from offline_feature_plane.errors import RequestCommandUnsupported, SettingsInvalid
 from offline_feature_plane.installation import installed_release
-from offline_feature_plane.ledger.postgres.address import address_from, is_address
+from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import is_bucket, place_from
 from offline_feature_plane.plain_files import is_private
-from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Spent
+from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Progress, Spent
+from offline_feature_plane.ports.inputs import LabelStore
+from offline_feature_plane.postgres.address import LABEL_SCHEMA, address_from, is_address
 from offline_feature_plane.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 _IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
 
@@ -67,9 +72,42 @@ def open_ledger(place: str, clock: Clock) -> Ledger:
     try:
         from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
     except ImportError as missing:
-        raise RequestCommandUnsupported("the ledger is a PostgreSQL database, and its driver is not installed.",
-                                        fix="Run `pip install 'offline-feature-plane[postgres]'`.") from missing
+        raise _no_driver("the ledger is a PostgreSQL database") from missing
     return PostgresLedger(address_from(place))
+
+
+def open_label_stores(settings: Settings) -> tuple[LabelStore, ...]:
+    """The label stores of a plane: its files, and if it has any, its databases. Raises RequestCommandUnsupported."""
+    files = FileLabelStore.of(settings)
+    if all(one.store is None for one in settings.labels.values()):
+        return (files,)
+    try:
+        from offline_feature_plane.labelstores.postgres.store import PostgresLabelStore
+    except ImportError as missing:
+        raise _no_driver("labels are in a PostgreSQL database") from missing
+    return files, PostgresLabelStore.of(settings)
+
+
+def load_labels(settings: Settings, place: str | None, paths: Sequence[Path], progress: Progress) -> Loaded:
+    """Append the assertions of files to a label store, by default that of a plane's labels. Raises as `Plane.load_labels`."""
+    places = {one.store for one in settings.labels.values() if one.store is not None}
+    if place is None and len(places) != 1:
+        raise SettingsInvalid(f"plane.yaml names {len(places) or 'no'} label stores.", path="$.labels",
+                              fix="Say which one is meant with --store, or give a label type its `store:`.")
+    if place is not None and not is_address(place):
+        raise SettingsInvalid("a label store is a PostgreSQL database.", fix="Write postgresql://user@host:5432/database.")
+    from offline_feature_plane.labelstores.incoming import find_incoming
+
+    try:
+        from offline_feature_plane.labelstores.postgres.loading import load
+    except ImportError as missing:
+        raise _no_driver("labels are in a PostgreSQL database") from missing
+    return load(find_incoming(paths), address_from(place or places.pop(), LABEL_SCHEMA), progress)
+
+
+def _no_driver(what: str) -> RequestCommandUnsupported:
+    return RequestCommandUnsupported(f"{what}, and its driver is not installed.",
+                                     fix="Run `pip install 'offline-feature-plane[postgres]'`.")
 
 
 def open_store(settings: Settings, clock: Clock) -> ObjectStore:

@@ -50,11 +50,12 @@ class FileSet:
         return sum(file.rows for file in self.files)
 
 
-def pin_files(path: Path, form: str | None = None) -> FileSet:
+def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False) -> FileSet:
     """Find, hash (`sha256:<hex>`), count and describe the files at `path`: a file, or a folder read recursively without hidden files.
 
     Raises:
-        SourceUnreadable: nothing there, an empty or broken file, mixed formats, different columns, no rows.
+        SourceUnreadable: nothing there, an empty or broken file, mixed formats, different columns, no rows
+            (unless there may be none).
         ResourceExceeded: it decodes to far more than is stored. ReplayBasisMismatch: it changes meanwhile.
         RefScopeInvalid: a link that leads out of the folder, or any linked folder.
     """
@@ -78,7 +79,7 @@ def pin_files(path: Path, form: str | None = None) -> FileSet:
     pinned = tuple(PinnedFile(relative, file, digest, rows, stat.st_size)
                    for (relative, file), digest, (rows, _), stat in zip(found, digests, described, begun, strict=True))
     columns = _merged_columns(kind, [(file.relative, columns) for file, (_, columns) in zip(pinned, described, strict=True)])
-    if not any(file.rows for file in pinned):
+    if not may_be_empty and not any(file.rows for file in pinned):
         raise SourceUnreadable(f"{as_found(path)} holds no rows.", path=as_found(path), fix="Name a file with at least one row.")
     is_nested = kind == "parquet" and any(text.startswith("struct<") for _, text in columns)
     return FileSet(kind, pinned, columns, _members(pinned[0].path) if is_nested else ())

@@ -7,12 +7,20 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from offline_feature_plane.adapters import SystemClock, cache_folder, library_versions, make_engine, open_ledger, open_store, spent
+from offline_feature_plane.adapters import (
+    SystemClock,
+    load_labels,
+    make_engine,
+    open_label_stores,
+    open_ledger,
+    open_store,
+)
 from offline_feature_plane.contracts.audit import LeakageAudit
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
@@ -24,9 +32,13 @@ from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
 from offline_feature_plane.corridor.claims import Worker, end_cancelled, submit
 from offline_feature_plane.corridor.collection import Collection, collect
+from offline_feature_plane.corridor.croissant import describe
 from offline_feature_plane.corridor.dataset import Dataset, open_published
 from offline_feature_plane.corridor.drift import check_drift
 from offline_feature_plane.corridor.feature_catalog import CataloguedFeature, planned_features
+from offline_feature_plane.corridor.intake import Admission, read_start, read_training_profile
+from offline_feature_plane.corridor.intake import admit as admit_datasets
+from offline_feature_plane.corridor.label_report import LabelReport, check_wishes, report_labels
 from offline_feature_plane.corridor.ledger_check import LedgerReport, check_ledger
 from offline_feature_plane.corridor.plan import Planned, SubmittedIntent
 from offline_feature_plane.corridor.plan import plan as make_plan
@@ -48,7 +60,7 @@ from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
 from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import sha256_of
+from offline_feature_plane.domain.periods import Period
 from offline_feature_plane.domain.suspicion import Probe
 from offline_feature_plane.errors import (
     DatasetNotFound,
@@ -56,8 +68,8 @@ from offline_feature_plane.errors import (
     RunNotFound,
     RunScopeInvalid,
 )
-from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
+from offline_feature_plane.machines import make_machine
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
@@ -67,7 +79,8 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from offline_feature_plane.domain.closure import Closure
+    from offline_feature_plane.domain.rows import Task
+    from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 Intent = str | Path | Mapping[str, Any]
 Trouble = Callable[[OfsError], None]
@@ -119,7 +132,8 @@ class Plane:
         self.folder = folder
         self.clock = clock or SystemClock()
         self._spark = spark
-        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark))
+        self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
+                                  lambda: open_label_stores(settings))
 
     def __enter__(self) -> Self:
         """The plane itself."""
@@ -159,9 +173,31 @@ class Plane:
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
-        machine = self._machine(hear, is_needed=True, closure=planned.task.closure)
+        machine = self._machine(hear, is_needed=True, task=planned.task)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
+
+    def labels(self, intent: Intent, *, by: Period = "month", maturity_days: Sequence[int] = (),
+               progress: Progress | None = None) -> LabelReport:
+        """How far an intent's labels are: coverage over time, how long they take, and what follows for maturity, splits and the as-of.
+
+        Nothing is written, and gates that fail are told, not raised.
+
+        Args:
+            intent: what would be built.
+            by: how event time is cut.
+            maturity_days: maturities that are weighed beside the intent's own.
+            progress: is told of each step.
+
+        Raises:
+            LabelPolicyInvalid: another period, or a maturity that is not a number of days from 1 on.
+            OfsError: as `preview`.
+        """
+        check_wishes(by, maturity_days)
+        planned, hear = self._planned(intent), progress or _silent
+        machine = self._machine(hear, is_needed=False)  # no window is computed
+        with look(Path(self.settings.work)) as folder:
+            return report_labels(planned, machine, folder, period=by, wanted=maturity_days, progress=hear)
 
     def build(self, intent: Intent, *, recompute: bool = False, progress: Progress | None = None, costs: Costs | None = None) -> Built:
         """Build and publish, or return what is published already; with `recompute`, compute it again and compare.
@@ -187,7 +223,7 @@ class Plane:
         ready = self.clock.now_us()
         costs["plan"] = StepCost((ready - began) / 1e6)
         is_published = self.inputs.is_published(planned.platform_run_id, planned.dm_id)
-        machine = self._machine(hear, is_needed=recompute or not is_published, closure=planned.task.closure)
+        machine = self._machine(hear, is_needed=recompute or not is_published, task=planned.task)
         costs["kernels"] = StepCost((self.clock.now_us() - ready) / 1e6)
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and is_published:
@@ -246,6 +282,20 @@ class Plane:
         """
         run = cancel_run(self.store, self.ledger, self._own_run(name).run_key, reason=reason)
         return run if run.state == "CANCELLED" else end_cancelled(run, self.ledger, self._worker())
+
+    def load_labels(self, paths: Sequence[str | Path], *, store: str | None = None, progress: Progress | None = None) -> Loaded:
+        """Append the assertions of some files to a label store: all that it does not have yet, or none.
+
+        Args:
+            paths: Parquet, CSV or JSON Lines files with the columns of a store, or folders of them.
+            store: its address; None: the one store that `labels:` in plane.yaml names.
+            progress: is told of each step.
+
+        Raises:
+            SettingsInvalid: no store is named, or several. RequestCommandUnsupported: the driver is not installed.
+            OfsError: a row is wrong, or the store is not there (`labelstores.postgres.loading.load`); nothing was loaded.
+        """
+        return load_labels(self.settings, store, [Path(path) for path in paths], progress or _silent)
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -308,6 +358,15 @@ class Plane:
             warnings.warn(notice, stacklevel=2)
         return opened
 
+    def croissant(self, ref: str, *, license_: str | None = None) -> dict[str, Any]:
+        """A dataset's metadata in the Croissant 1.0 format, a JSON-LD document; what a manifest does not know, its license, is said here.
+
+        Raises:
+            DatasetNotFound, ManifestInvalid, DigestMismatch: as `manifest`, or its publication receipt is not the one that it names.
+            DatasetRetired: its data has expired.
+        """
+        return describe(self.manifest(ref), self.store, license_=license_)
+
     def verify(self, ref: str, *, progress: Progress | None = None) -> Verification:
         """Hash everything again and hold it against the manifest."""
         raw, key = find_manifest(ref, self.store, self.settings.run_scope)
@@ -327,6 +386,26 @@ class Plane:
         """
         opened = open_published(self.manifest(ref), self.store, hold_copies(Path(self.settings.work), self.store))
         return audit_dataset(opened, probe or Probe(), progress or _silent)
+
+    def admit(self, *refs: str, profile: Intent | None = None, platform_run_id: str | None = None,
+              execution_start: str | datetime | None = None) -> Admission:
+        """May a training take these datasets? Answered from their manifests and from what is known of them; no data is read.
+
+        Args:
+            refs: the datasets, as for `manifest`; the same one twice is one.
+            profile: the training profile, a path or a mapping; None: the datasets need only agree with each other.
+            platform_run_id: the run that the training is for; None: this plane's.
+            execution_start: when the training starts, a UTC instant; None: now.
+
+        Raises:
+            ManifestRefMissing: no ref. SchemaInvalid: the profile or the start is malformed. DatasetNotFound, ManifestInvalid,
+                DigestMismatch: as `manifest`, or a fact about a dataset is damaged.
+        """
+        start = self.clock.now_us() if execution_start is None else read_start(execution_start)
+        wanted = None if profile is None else read_training_profile(profile if isinstance(profile, Mapping) else Path(profile))
+        manifests = [self.manifest(ref) for ref in refs]
+        offered = [(one, read_standing(self.store, one.platform_run_id, one.dataset_manifest_id)) for one in manifests]
+        return admit_datasets(offered, wanted, platform_run_id=platform_run_id or self.settings.run_scope, execution_start_us=start)
 
     # --- keeping --------------------------------------------------------------------------------------------
 
@@ -389,7 +468,7 @@ class Plane:
         return run
 
     def _planned(self, intent: Intent) -> Planned:
-        return make_plan(self._asked(intent), self.inputs)
+        return make_plan(self._asked(intent), self.inputs, now_us=self.clock.now_us())
 
     def _buildable(self, intent: Intent) -> Planned:
         planned = self._planned(intent)
@@ -402,25 +481,12 @@ class Plane:
         path = Path(intent)
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
-    def _machine(self, progress: Progress, *, is_needed: bool, closure: Closure | None = None) -> Machine:
-        """What computes; compiled kernels only if something will be computed: those of a closure, or all."""
-        chosen = self.settings.engine
-        prepare_cache(cache_folder())
-        if is_needed and chosen.name == "local":
-            progress("compile", 0, 0)
-            warm(None if closure is None else closure.functions())  # before a lease begins: the compiler holds the interpreter
-        return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
-                       library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
+    def _machine(self, progress: Progress, *, is_needed: bool, task: Task | None = None) -> Machine:
+        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=task)
 
     def _worker(self) -> Worker:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
-
-
-def warm_kernels() -> float:
-    """Compile the window kernels, or load them; seconds."""
-    prepare_cache(cache_folder())
-    return warm().seconds
 
 
 def _silent(step: str, done: int, total: int) -> None:

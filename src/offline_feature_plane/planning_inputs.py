@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent
@@ -25,7 +26,6 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.installation import current_user, installed_release, zone_rules
 from offline_feature_plane.key_file import read_key
-from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import read_ref
@@ -44,16 +44,22 @@ class PlaneInputs:
         folder: the plane's.
         store: opens the artifact store; called only if an intent refers to other datasets.
         engine: gives the engine that will compute; planning asks it what it supports.
+        label_stores: opens the label stores; called by the first plan.
     """
 
-    def __init__(self, settings: Settings, folder: Path, store: Callable[[], ObjectStore], engine: Callable[[], Engine]) -> None:
+    def __init__(self, settings: Settings, folder: Path, store: Callable[[], ObjectStore], engine: Callable[[], Engine],
+                 label_stores: Callable[[], tuple[LabelStore, ...]]) -> None:
         self.settings, self.folder = settings, folder
-        self._store, self._engine = store, engine
+        self._store, self._engine, self._label_stores = store, engine, label_stores
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
         self.tzdata = zone_rules()
         self.code_release_id = installed_release()
         self.event_sources: tuple[EventSource, ...] = tuple(opened(settings) for opened in EVENT_SOURCES)
-        self.label_store: LabelStore = FileLabelStore.of(settings)
+
+    @cached_property
+    def label_stores(self) -> tuple[LabelStore, ...]:
+        """Where label timelines come from. Raises RequestCommandUnsupported if a driver is not installed."""
+        return self._label_stores()
 
     def supports(self, function: str) -> bool:
         """Does the plane's engine compute this aggregation?"""

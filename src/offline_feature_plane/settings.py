@@ -19,9 +19,9 @@ from offline_feature_plane.contracts.plane import S3Access, Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
-from offline_feature_plane.ledger.postgres.address import address_from, is_address
 from offline_feature_plane.objects.s3.place import BY_REFERENCE, is_bucket, place_from
 from offline_feature_plane.plain_files import resolved
+from offline_feature_plane.postgres.address import address_from, is_address
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 
@@ -194,9 +194,12 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         entries = document.get(kind)
         names = list(entries) if isinstance(entries, Mapping) else []
         written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in names]
+        written += [((kind, str(name), "store"), _at(document, (kind, name, "store"))) for name in names if kind == "labels"]
     for steps, path in written:
         if isinstance(path, str) and steps == ("ledger",) and "://" in path:
             yield from _ledger_problems(path.strip())
+        elif isinstance(path, str) and steps[0] == "labels" and steps[-1] == "store":
+            yield from _label_store_problems(json_path(steps), path)
         elif isinstance(path, str) and steps == ("store",) and "://" in path:
             yield from _store_problems(path)
         elif isinstance(path, str) and "://" in path:
@@ -212,6 +215,18 @@ def _ledger_problems(address: str) -> Iterator[Problem]:
         address_from(address)
     except SettingsInvalid as wrong:
         yield Problem("$.ledger", wrong.code, f"{wrong.what} {wrong.fix}")
+
+
+def _label_store_problems(place: str, address: str) -> Iterator[Problem]:
+    """What is wrong with the address of a label store."""
+    if not is_address(address):
+        yield Problem(place, SettingsInvalid.code, "a label store is a PostgreSQL database; write postgresql://user@host:5432/database. "
+                                                   "Files are named by `path`")
+        return
+    try:
+        address_from(address)
+    except SettingsInvalid as wrong:
+        yield Problem(place, wrong.code, f"{wrong.what} {wrong.fix}")
 
 
 def _store_problems(address: str) -> Iterator[Problem]:
@@ -260,7 +275,8 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found["roots"] = [_placed(root, folder) for root in found["roots"]]
     for kind in ("events", "archives", "labels"):
         for entry in found[kind].values():
-            entry["path"] = _placed(entry["path"], folder)
+            if entry["path"] is not None:
+                entry["path"] = _placed(entry["path"], folder)
     return found
 
 

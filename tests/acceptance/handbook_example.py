@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -18,18 +18,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = PROJECT / "examples" / "handbook" / "build.py"
 
 
-def load_example() -> ModuleType:
-    """`examples/handbook/build.py`, imported under a name of its own."""
-    spec = spec_from_file_location("handbook_build", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def load_program(name: str) -> ModuleType:
+    """A module of `examples/handbook`, imported as its neighbours import it."""
+    sys.path.insert(0, str(PROGRAM.parent))
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(str(PROGRAM.parent))
 
 
-example = load_example()
+example = load_program("build")
 
 
 def check_dataset(dataset: ofs.Dataset, plane_folder: Path, events: Sequence[int]) -> None:

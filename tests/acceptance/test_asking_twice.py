@@ -40,7 +40,7 @@ def test_a_named_request_outlives_a_growing_label_log(small):
     again = ofs.open(small.folder / "plane.yaml").build(small.intent_path)
     assert again.outcome == "ALREADY_PUBLISHED"
     assert again.manifest == first.manifest
-    assert any("labels are in different files" in notice for notice in again.notices)
+    assert any("labels are in another state" in notice for notice in again.notices)
     assert ofs.open(small.folder / "plane.yaml").build(small.intent_path, recompute=True).outcome == "REPRODUCED"
 
 
@@ -58,11 +58,11 @@ def test_an_edited_label_history_is_told_on_recomputing(small):
 def test_a_pinned_intent_tells_that_the_labels_are_in_other_files_now(small):
     """A pinned intent names the label log that was at hand; plan and build say if it is another one, and only then.
 
-    pinned ──── labels grow or are edited ──── plan, build: "pinned with the chargeback labels in different files"
+    pinned ──── labels grow or are edited ──── plan, build: "pinned with another state of the chargeback labels"
     """
     pinned = ofs.open(small.folder / "plane.yaml").pin(small.intent_path)
     small.intent_path.write_text(pinned.text)
-    named = "pinned with the chargeback labels in different files"
+    named = "pinned with another state of the chargeback labels"
     plane = ofs.open(small.folder / "plane.yaml")
     assert not [one for one in plane.plan(small.intent_path).plan.warnings if named in one]
     edited = chargebacks()

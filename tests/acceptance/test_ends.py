@@ -98,10 +98,11 @@ offline_feature_plane.__main__.main(["runs"])
 
 
 def test_a_second_stop_while_the_process_ends_is_quiet():
-    """Whoever presses Ctrl-C twice is not shown how Python winds down."""
+    """Whoever presses Ctrl-C twice is not shown how Python winds down, which it does only if a thread is still at work."""
     code = """
-import atexit, os, signal, offline_feature_plane.__main__ as m
+import atexit, os, signal, threading, time, offline_feature_plane.__main__ as m
 atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+threading.Thread(target=time.sleep, args=[1]).start()
 m.main(["--version"])
 """
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False)

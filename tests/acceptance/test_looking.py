@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 from small_plane import SmallPlane, make_plane
 
-from offline_feature_plane import plane as plane_module
+from offline_feature_plane import machines
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.plane import open_plane
@@ -42,8 +42,8 @@ def traces(folder: Path) -> dict[str, str]:
 def looks(dataset: str, run_key: str) -> list[tuple[str, ...]]:
     """Every command that only looks."""
     return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("features", dataset),
-            ("preview", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset), ("verify", dataset),
-            ("audit", dataset)]
+            ("preview", "intent.yaml"), ("labels", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset),
+            ("show", dataset, "--croissant"), ("verify", dataset), ("admit", dataset), ("audit", dataset)]
 
 
 def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> None:
@@ -100,13 +100,13 @@ def test_looking_leaves_nothing_in_a_plane_without_one(place: Path, monkeypatch:
     monkeypatch.chdir(plane.folder)
     before = traces(plane.folder)
     for command in (("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("preview", "intent.yaml"),
-                    ("runs",), ("datasets",)):
+                    ("labels", "intent.yaml"), ("runs",), ("datasets",)):
         assert run(command) == 0, command
         assert traces(plane.folder) == before, command
 
 
 def test_looking_needs_no_place_to_write(built: SmallPlane) -> None:
-    """All but a preview work where neither a work folder nor a ledger can be made."""
+    """All but a preview and a look at labels work where neither a work folder nor a ledger can be made."""
     dataset = open_plane("plane.yaml").datasets()[0].dataset_manifest_id
     (built.folder / "ledger.sqlite").unlink()
     (built.folder / "blocked").write_text("in the way")
@@ -123,10 +123,10 @@ def test_looking_needs_no_place_to_write(built: SmallPlane) -> None:
 
 def test_what_is_published_is_answered_without_a_machine(built: SmallPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking again compiles and loads no kernels, under the same run and under a new request; computing again does."""
-    def refuse() -> NoReturn:
+    def refuse(_: object) -> NoReturn:
         raise AssertionError("kernels are loaded")
 
-    monkeypatch.setattr(plane_module, "warm", refuse)
+    monkeypatch.setattr(machines, "warm", refuse)
     said: list[str] = []
     for request_id in (None, "request-0002"):
         if request_id:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from offline_feature_plane.ledger.postgres.address import is_schema
+from offline_feature_plane.labelstores.postgres.schema import whole_script as label_script
 from offline_feature_plane.ledger.postgres.schema import rights
+from offline_feature_plane.postgres.address import is_schema
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "security"))
 
@@ -24,6 +25,7 @@ STATEMENTS_MODULE = PACKAGE / "engines/local/statements.py"
 MADE = {
     STATEMENTS_MODULE: (1, "pieces that take no text"),
     PACKAGE / "ledger/postgres/ledger.py": (1, "scripts of the package, in which only the schema's plain name is filled in"),
+    PACKAGE / "labelstores/postgres/reading.py": (1, "literals of the module, into which `psycopg.sql` fills literals of SQL"),
 }
 
 RUN_SQL = {"execute", "executemany", "executescript", "sql", "query", "from_query", "extract_statements"}
@@ -120,6 +122,8 @@ def test_what_is_filled_into_postgres_scripts_is_a_plain_name():
     quoted = re.compile(r'"(?:[^"]|"")*"')
     for text in hostile_texts(300):
         assert quoted.sub("ROLE", rights("ofs", text)) == quoted.sub("ROLE", rights("ofs", "worker"))
+        scripts = [label_script("ofs", loader_role=role, reader_role=role) for role in (text, "worker")]
+        assert quoted.sub("ROLE", scripts[0]) == quoted.sub("ROLE", scripts[1])
 
 
 @pytest.mark.parametrize(("code", "fixed"), [
@@ -180,6 +184,7 @@ OPENERS = {
     "demo/world.py": "the files of the demonstration",
     "domain/zones.py": "the package of zone rules",
     "installation.py": "this package", "kernels/compiling.py": "this package", "ledger/connector.py": "this package",
+    "labelstores/postgres/schema.py": "this package",
     "worker_identity.py": "what the kernel says of processes",
 }
 OPENS = {"open", "io.open", "os.open", "gzip.open", "pa.OSFile", "pa.memory_map", "pa.input_stream"}

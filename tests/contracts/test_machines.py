@@ -12,10 +12,10 @@ from postgres_server import APP
 from s3_servers import open_store, place_at
 from test_postgres_ledger import ServerClock
 
-from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
 from offline_feature_plane.ledger.sqlite import SqliteLedger
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.postgres.address import address_from
 from offline_feature_plane.testing.ledger_machine import LedgerMachine
 from offline_feature_plane.testing.store_machine import StoreMachine
 

@@ -7,8 +7,8 @@ import pytest
 from postgres_server import APP, OWNER
 
 from offline_feature_plane.errors import LedgerChainBroken
-from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
+from offline_feature_plane.postgres.address import address_from
 from offline_feature_plane.testing.asking import LEASE_US, ONE, submit
 
 COPIED = "'{run}', 7, 'RUN_FAILED', 5, 9, '{{}}'"  # the beginning of a forged event that would follow the last one

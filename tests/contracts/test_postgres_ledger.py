@@ -17,11 +17,11 @@ from offline_feature_plane.errors import InvalidTransition, LedgerUnavailable, O
 from offline_feature_plane.ledger.chain import link, queued_details
 from offline_feature_plane.ledger.postgres import ledger as postgres_ledger
 from offline_feature_plane.ledger.postgres import schema as postgres_schema
-from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.failures import mapped
 from offline_feature_plane.ledger.postgres.ledger import READING, WRITING, PostgresLedger
 from offline_feature_plane.ledger.postgres.schema import migration, rights, whole_script
 from offline_feature_plane.ledger.sqlite import SqliteLedger
+from offline_feature_plane.postgres.address import address_from
 from offline_feature_plane.testing.asking import LEASE_US, ONE, REQUEST, ManualClock, at_once, submit
 from offline_feature_plane.testing.ledger_contract import LedgerContract
 

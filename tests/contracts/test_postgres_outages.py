@@ -15,9 +15,9 @@ from wire import Wire
 from offline_feature_plane.errors import Fenced, InvalidTransition, LedgerUnavailable, OfsError, RunBusy, RunEnded
 from offline_feature_plane.ledger.chain import verified
 from offline_feature_plane.ledger.heartbeat import Heartbeat
-from offline_feature_plane.ledger.postgres.address import address_from
 from offline_feature_plane.ledger.postgres.ledger import PostgresLedger
 from offline_feature_plane.ports import Submitted
+from offline_feature_plane.postgres.address import address_from
 from offline_feature_plane.stopping import Terminated
 from offline_feature_plane.testing.asking import LEASE_US, ONE, submit
 

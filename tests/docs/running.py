@@ -7,7 +7,8 @@ How a page is read (the words after the language are invisible to readers):
 
 - `console`: lines that begin with `$ ` are commands, what follows is what they print. Only `ofs …`, `cat FILE`, `ls` and `cd` are
   run.
-- `python`: run in one namespace per page; a `text out` block right after it is what it prints.
+- `python`: run in one namespace per page; a `text out` block right after it is what it prints. `python needs=LIBRARY` is run where
+  that library is installed.
 - `yaml file=NAME`, `csv file=NAME`, `json file=NAME`, `jsonl file=NAME`: written to NAME in the page's folder.
 - `yaml plane`, `yaml intent`, `yaml features`: a fragment; it is laid over a small sound document and must be sound then.
 - `text`, `sh` and others are only shown.
@@ -27,6 +28,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from offline_feature_plane.settings import settings_from
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/tutorial.md", "docs/own-data.md", "docs/feature-profile.md", "docs/library.md", "docs/extending.md",
-         "docs/auditing.md")
+         "docs/hand-over.md", "docs/auditing.md")
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EQUAL = ((r"sha256:[0-9a-f]{12,64}", "sha256:<digest>"), (r"dm_[0-9a-f]{32}", "dm_<id>"), (r"\b[0-9a-f]{32}\b", "<key>"),
@@ -103,7 +105,7 @@ def run_page(path: Path) -> list[Difference]:
             line = text.count("\n", 0, block.span[0])
             if block.language == "console":
                 found += _run_console(block, name, line, here)
-            elif block.language == "python":
+            elif block.language == "python" and is_here(block.named("needs")):
                 printed = _run_python(block.text, variables, f"{name}:{line}").replace(here, "…")
                 after = blocks[place + 1] if place + 1 < len(blocks) else None
                 if after is not None and after.language == "text" and "out" in after.words and not agree(after.text, printed):
@@ -114,6 +116,11 @@ def run_page(path: Path) -> list[Difference]:
             elif block.language == "yaml":
                 _check_fragment(block, f"{name}:{line}")
     return found
+
+
+def is_here(library: str | None) -> bool:
+    """Can an example run that needs a library, or none?"""
+    return library is None or find_spec(library) is not None
 
 
 def agree(shown: str, printed: str) -> bool:

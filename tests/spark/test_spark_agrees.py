@@ -82,21 +82,15 @@ def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
     assert there.manifest.evidence.model_dump_json().count("pyspark") == 1
 
 
-# Executors come when there is work, and go when they have none and keep nothing.
-COMING_AND_GOING = {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-                    "spark.dynamicAllocation.executorIdleTimeout": "1s"}
-
-
 @pytest.mark.long
-@pytest.mark.parametrize("conf", [{}, COMING_AND_GOING], ids=["two executors", "executors that come and go"])
-def test_a_cluster_of_two_workers(cluster, tmp_path, conf):
+def test_a_cluster_of_two_workers(cluster, tmp_path):
     """A master that settings name is used from the command line, and what two worker processes compute is the same dataset."""
     world = draw_whole_world(7)
     here = build(world.write(tmp_path / "local"))
     path = world.write(tmp_path / "cluster")
     document = yaml.safe_load(path.read_text())
     document["engine"] = {"name": "spark", "master": cluster.master,
-                          "conf": {**conf, "spark.executor.memory": "512m", "spark.cores.max": "2",
+                          "conf": {"spark.executor.memory": "512m", "spark.cores.max": "2",
                                    "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}}
     path.write_text(yaml.safe_dump(document))
     done = subprocess.run([sys.executable, "-m", "offline_feature_plane", "build", path.parent / "intent.yaml", "--json"], check=False,

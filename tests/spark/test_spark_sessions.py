@@ -17,6 +17,8 @@ from two_engines import field_task, tell
 from whole_worlds import draw_world as draw_whole_world
 
 import offline_feature_plane
+from offline_feature_plane.adapters import make_engine
+from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
@@ -126,6 +128,18 @@ def test_executors_without_the_drivers_python(spark, tmp_path):
     assert wrong.code == "REQUEST_COMMAND_UNSUPPORTED"
     assert str(tmp_path / "python3") in wrong.what
     assert "PYSPARK_PYTHON" in wrong.fix
+
+
+def test_settings_name_the_executors_python(monkeypatch):
+    """`spark.pyspark.python` of the settings is the tasks' Python, unless the environment names one; else they use the driver's."""
+    for environment, conf, expected in ((None, {}, sys.executable), (None, {"spark.pyspark.python": "/opt/py"}, "/opt/py"),
+                                        ("/env/py", {"spark.pyspark.python": "/opt/py"}, "/env/py")):
+        monkeypatch.setenv("PYSPARK_PYTHON", "")  # so that it is put back as it was
+        monkeypatch.delenv("PYSPARK_PYTHON")
+        if environment is not None:
+            monkeypatch.setenv("PYSPARK_PYTHON", environment)
+        make_engine(EngineChoice(name="spark", conf=conf))
+        assert os.environ["PYSPARK_PYTHON"] == expected
 
 
 def test_executors_with_another_release(spark, tmp_path):

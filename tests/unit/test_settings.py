@@ -80,6 +80,16 @@ def test_a_password_in_an_address_is_refused_and_never_repeated(address, place, 
         assert "passfile" in told
 
 
+@pytest.mark.parametrize("address", LEAKY)
+def test_a_password_in_the_address_of_a_label_store_is_refused_and_never_repeated(address, tmp_path):
+    """The same for a label store, at the place of its label type."""
+    (tmp_path / "plane.yaml").write_text(f"plane: cards\nlabels:\n  chargeback: {{store: '{address}'}}\n")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings(tmp_path / "plane.yaml")
+    assert [problem.path.partition(" ")[2] for problem in refused.value.problems] == ["$.labels.chargeback.store"]
+    assert SECRET not in str(refused.value) + str(refused.value.describe()) + str(refused.value.problems)
+
+
 def test_a_store_may_be_in_a_bucket():
     """The address of a bucket is taken as it is, and how it is reached stands beside it."""
     found = read(GOOD + "store: s3://datasets/cards\ns3: {endpoint: 'https://s3.example.org:9000', profile: ofs}\n",

@@ -1,5 +1,7 @@
 """The short form is a spelling: expanded, listed, and of one meaning with the long form."""
 
+from datetime import UTC, date, datetime, timedelta, timezone
+
 import pytest
 from asking import FILL_INS, SHORT, closure, full, plane
 
@@ -119,6 +121,25 @@ supersedes: dm_1
     assert told(SHORT.replace("2026-06-01", "2026-06-04")) == {"$.splits.test[1]": "LEAKAGE_POLICY_VIOLATION"}
     assert told(SHORT.replace("negative_when_mature", "exclude")) == {"$.label.coverage": "LABEL_POLICY_INVALID"}
     assert told("label: 5") == {"$.rows": "SCHEMA_INVALID", "$.features": "FEATURE_PROFILE_UNRESOLVED", "$.label": "LABEL_ASOF_MISSING"}
+
+
+def test_dates_of_python_are_instants():
+    """A mapping that a program made may hold dates and UTC instants of Python; it means what its text means."""
+    document = load_yaml(SHORT).value
+    split = document["splits"]["test"]
+    told = {**document, "label": {**document["label"], "as_of": datetime.fromisoformat(document["label"]["as_of"]).replace(tzinfo=UTC)},
+            "splits": {**document["splits"], "test": [date.fromisoformat(split[0]), split[1]]}}
+    assert told != document
+    assert expand(told, settings=plane(), fill_ins=FILL_INS) == expanded()
+
+
+@pytest.mark.parametrize("moment", [datetime(2026, 9, 1), datetime(2026, 9, 1, tzinfo=timezone(timedelta(hours=2)))])  # noqa: DTZ001
+def test_an_instant_of_python_needs_utc(moment):
+    """An instant without a zone, or in another one, is refused at its place, as text would be."""
+    document = load_yaml(SHORT).value
+    with pytest.raises(LabelAsofMissing, match="write it as") as caught:
+        expand({**document, "label": {**document["label"], "as_of": moment}}, settings=plane(), fill_ins=FILL_INS)
+    assert [one.path for one in caught.value.problems] == ["$.label.as_of"]
 
 
 @pytest.mark.parametrize("document", [None, [], 5, "text"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,10 @@ from offline_feature_plane.cli.group import as_json_option, example, intent_argu
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import complain, emit_json, say, show_error
 from offline_feature_plane.cli.progress import shown
-from offline_feature_plane.errors import LeakageSuspected, OfsError
+from offline_feature_plane.errors import OfsError
+
+if TYPE_CHECKING:
+    from offline_feature_plane.domain.periods import Period
 
 
 @ofs.command(short_help="Start a plane from your files, or from a demo world.")
@@ -83,6 +86,24 @@ def preview(intent: Path, rows: int, keys: tuple[str, ...], plane_path: Path | N
     with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
         seen = plane.preview(intent, rows=rows, keys=showing.parse_keys(keys), progress=progress)
     emit_json(showing.preview_document(seen)) if as_json else say(showing.preview(seen))
+
+
+@ofs.command(short_help="Show how far the labels of an intent are, and which as-of is safe.")
+@intent_argument
+@click.option("--by", type=click.Choice(["day", "week", "month"]), default="month", show_default=True,
+              help="How event time is cut.")
+@click.option("--maturity", "maturities", type=click.IntRange(1, 36_500), multiple=True, metavar="DAYS",
+              help="Also weigh this maturity; may be given several times.")
+@plane_option
+@as_json_option
+@example("ofs labels intent.yaml --by week --maturity 60")
+def labels(intent: Path, by: Period, maturities: tuple[int, ...], plane_path: Path | None, as_json: bool) -> None:
+    """Show the labels of INTENT before it is built: coverage over time, how long labels take, what the gates say. Writes nothing."""
+    from offline_feature_plane.cli import showing_labels
+
+    with open_plane(plane_path, intent) as plane, shown(quiet=as_json) as progress:
+        report = plane.labels(intent, by=by, maturity_days=maturities, progress=progress)
+    emit_json(report.document()) if as_json else say(showing_labels.labels(report))
 
 
 @ofs.command(short_help="Write out the full contract of a short intent.")
@@ -209,17 +230,24 @@ def datasets(plane_path: Path | None, as_json: bool) -> int:
 
 @ofs.command(short_help="Show a dataset's manifest.")
 @click.argument("dataset", callback=named)
+@click.option("--croissant", is_flag=True, help="Print its metadata as a Croissant 1.0 document (JSON-LD) instead.")
+@click.option("--license", "license_", help="With --croissant: under what it may be used, best as an address.")
 @this_plane_option
 @as_json_option
 @example("ofs show dm_0123456789abcdef0123456789abcdef")
-def show(dataset: str, plane_path: Path | None, as_json: bool) -> int:
+def show(dataset: str, croissant: bool, license_: str | None, plane_path: Path | None, as_json: bool) -> int:
     """Show a dataset's manifest, whether it was retired, what it replaces and what replaces it.
 
     DATASET is its dm_… id (any unambiguous beginning) or the manifest's path.
     """
     from offline_feature_plane.cli import showing
 
+    if license_ is not None and not croissant:
+        raise click.UsageError("--license belongs to --croissant.")
     with open_plane(plane_path) as plane:
+        if croissant:
+            emit_json(plane.croissant(dataset, license_=license_))
+            return 0
         manifest, standing = plane.manifest(dataset), plane.standing(dataset)
     emit_json(manifest.model_dump(mode="json") | standing.document()) if as_json else say(showing.manifest(manifest, standing))
     for wrong in standing.damaged:
@@ -242,43 +270,12 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
     return 0 if report.intact else 6
 
 
-@ofs.command(short_help="What may a dataset's columns know, and does one know too much?")
-@click.argument("dataset", callback=named)
-@click.option("--strict", is_flag=True, help="End with status 4 if a feature is suspicious (LEAKAGE_SUSPECTED) or a proof is broken.")
-@click.option("--suspicious", type=float, default=0.95, show_default=True,
-              help="The area under the curve of one feature alone, or 1 minus it, from which on it is suspicious.")
-@click.option("--drifted", type=float, default=0.2, show_default=True, help="The distance between two splits from which on it is drift.")
-@click.option("--permutations", type=int, default=20, show_default=True,
-              help="How often to deal the target anew, to see what chance gives.")
-@click.option("--most-rows", type=int, default=1_000_000, show_default=True, help="About how many rows of a split to examine.")
-@click.option("--seed", default="1", show_default=True, help="Decides the sample and how targets are dealt.")
-@this_plane_option
-@as_json_option
-@example("ofs audit dm_0123456789abcdef0123456789abcdef --strict")
-def audit(dataset: str, plane_path: Path | None, *, strict: bool, as_json: bool, **limits: Any) -> int:
-    """What bounds each column of DATASET, and whether a feature predicts the target too well on its own or moved between splits.
-
-    A report, not a gate: builds never ask for it, and nothing is written. The files are checked against the manifest first.
-    """
-    from offline_feature_plane.cli import showing_audits
-    from offline_feature_plane.domain.suspicion import Probe
-
-    with open_plane(plane_path) as plane, shown(quiet=as_json) as progress:
-        report = plane.audit(dataset, Probe(**limits), progress=progress)
-    emit_json(report.model_dump(mode="json")) if as_json else say(showing_audits.audit(report))
-    if not (strict and report.reason_codes):
-        return 0
-    if not as_json:
-        show_error(showing_audits.refusal(report), as_json=False)
-    return LeakageSuspected.exit_status
-
-
 @ofs.command(short_help="Compile the window kernels ahead of time.")
 @as_json_option
 @example("ofs warm")
 def warm(as_json: bool) -> None:
     """Compile the window kernels ahead of time, for images and first builds."""
-    from offline_feature_plane.plane import warm_kernels
+    from offline_feature_plane.machines import warm_kernels
 
     took = warm_kernels()
     emit_json({"seconds": round(took, 3)}) if as_json else say(f"kernels are ready ({took:.1f} s)")

@@ -1,4 +1,4 @@
-"""What verifying a dataset looks like as text: short where all is well, and precise where it is not."""
+"""What verifying and admitting datasets look like as text: short where all is well, and precise where it is not."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.cli.output import style
+from offline_feature_plane.cli.showing import short
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.damage import Damage
+    from offline_feature_plane.corridor.intake import Admission
     from offline_feature_plane.corridor.verify import Verification
 
 MOST_LINES = 12
@@ -17,6 +19,21 @@ MOST_LINES = 12
 def verification(report: Verification) -> str:
     """What was checked, everything that failed, and the verdict."""
     return "\n".join([*_checks(report), *_files(report), *_differences(report), "", _verdict(report)])
+
+
+def admission(answer: Admission) -> str:
+    """Each check with its verdict, why it failed, and whether the training may take the datasets."""
+    lines = []
+    for check in answer.checks:
+        about = ", ".join(short(said) if said.startswith("sha256:") else said for said in check.details.values())
+        told = about if check.passed else check.reason_code
+        lines.append(f"{_mark(good=check.passed)} {check.gate.replace('_', ' ')}{f': {told}' if told else ''}")
+        lines += [f"    {sentence}" for sentence in check.sentences]
+    lines += [f"{style('warning', 'yellow')}: {notice}" for notice in answer.notices]
+    verdict = style("admitted", "green") if answer.admitted else style("NOT ADMITTED", "red")
+    by = "" if answer.profile is None else f" by {answer.profile}"
+    start = answer.demand.describe()["execution_start_utc"]
+    return "\n".join([*lines, "", f"{', '.join(answer.datasets)}: {verdict}{by} for a training that starts at {start}"])
 
 
 def _checks(report: Verification) -> Iterator[str]:

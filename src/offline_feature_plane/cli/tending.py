@@ -29,8 +29,8 @@ def schema(name: str, app_role: str | None, as_json: bool) -> None:
     An administrator runs it as the role that shall own the tables. It is one transaction, and can be run again at any time. Nothing is
     connected to, and nothing is changed.
     """
-    from offline_feature_plane.ledger.postgres.address import is_schema
     from offline_feature_plane.ledger.postgres.schema import whole_script
+    from offline_feature_plane.postgres.address import is_schema
 
     if not is_schema(name):
         raise SettingsInvalid(f"{name!r} is not a plain name for a schema.", path="--schema",

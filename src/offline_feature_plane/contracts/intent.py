@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from offline_feature_plane.contracts.model import Contract, Text, broken, shown
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
 from offline_feature_plane.domain.coverage import parse_share
 from offline_feature_plane.domain.instants import format_duration, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.maturity import LONGEST_MATURITY_DAYS
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
@@ -72,7 +74,12 @@ def _in_order(texts: list[str]) -> list[str]:
     return sorted(set(texts), key=str.encode)
 
 
-Instant = Annotated[str, AfterValidator(lambda text: format_instant(parse_instant(text)))]
+def _spelled(moment: Any) -> Any:
+    """A date or an instant of Python, in a mapping that did not come from a file, as its text; all else unchanged."""
+    return format_instant(parse_instant(moment)) if isinstance(moment, date) else moment
+
+
+Instant = Annotated[str, BeforeValidator(_spelled), AfterValidator(lambda text: format_instant(parse_instant(text)))]
 Duration = Annotated[str, AfterValidator(lambda text: format_duration(parse_duration(text)))]
 Share = Annotated[str, AfterValidator(_share)]
 Digest = Annotated[str, _of_form(_DIGEST, "is not a digest; it has the form sha256: and 64 hex digits"), _schema(_DIGEST)]
@@ -160,7 +167,7 @@ class LabelBasis(Contract):
 
     label_asof_utc: Instant
     resolution_rule: Annotated[str, AfterValidator(_rule)]
-    maturity_days: Annotated[int, Field(ge=0, le=36_500)] | None
+    maturity_days: Annotated[int, Field(ge=1, le=LONGEST_MATURITY_DAYS)] | None
     immature: Literal["exclude", "mark"] = "exclude"
     label_types: TextSet
     store: dict[Text, Text]

@@ -26,7 +26,7 @@ from offline_feature_plane.contracts.intent import (
 )
 from offline_feature_plane.contracts.model import Codes, find_problems, shown, sound
 from offline_feature_plane.domain.coverage import default_policy, parse_share
-from offline_feature_plane.domain.instants import EARLIEST_US, US_PER_DAY, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, US_PER_DAY, format_instant, parse_duration, parse_instant
 from offline_feature_plane.errors import (
     BasisUnresolved,
     CodeReleaseMissing,
@@ -193,8 +193,10 @@ def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRan
     cut_us = max(EARLIEST_US, parse_instant(basis.label_asof_utc) - basis.maturity_days * US_PER_DAY)
     for number, split in parts:
         if parse_instant(split.to_utc) > cut_us:
+            asof_us = parse_instant(split.to_utc) + basis.maturity_days * US_PER_DAY
+            later = f"move the as-of to {format_instant(asof_us)}, or " if asof_us <= LATEST_US else ""
             yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "
-                          f"are not mature yet; the last possible end is {format_instant(cut_us)} (or set immature: mark)")
+                          f"are not mature yet; the last possible end is {format_instant(cut_us)} (or {later}set immature: mark)")
 
 
 def _gap_us(gap: Any) -> int:

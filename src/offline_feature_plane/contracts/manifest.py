@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue
 
 from offline_feature_plane.contracts.model import Contract
-from offline_feature_plane.contracts.plan import SourceKind
+from offline_feature_plane.contracts.plan import SourceKind, StoreMarker
 from offline_feature_plane.domain.columns import NumericClass, Role
 from offline_feature_plane.domain.completeness import EvidenceKind
 
@@ -121,13 +121,17 @@ class ArtifactRef(Contract):
 
 
 class SourceUsed(Contract):
-    """Where one topic's events or one type's labels were read; `read_by` is the event source or label store, as `name@version`."""
+    """Where one topic's events or one type's labels were read; `read_by` is the event source or label store, as `name@version`.
+
+    `marker` says how far labels in a database were read (`decisions.md` D22), so that later ones below the cut can be told.
+    """
 
     kind: SourceKind
     name: str
     read_by: str
     log_id: str
     files: list[str]
+    marker: StoreMarker | None = None
 
 
 class Evidence(Contract):

@@ -71,8 +71,19 @@ class SourceFile(Contract):
 SourceKind = Literal["plain_table", "archive", "labels"]
 
 
+class StoreMarker(Contract):
+    """How far a log in a database was read: its id, the last position below the cut, and how many assertions there are up to there."""
+
+    store_id: str
+    position: int
+    assertions: int
+
+
 class SourcePlan(Contract):
-    """Where one topic's events or one type's labels come from; `read_by` is the event source or label store, as `name@version`."""
+    """Where one topic's events or one type's labels come from; `read_by` is the event source or label store, as `name@version`.
+
+    `marker` only where assertions are read from a database: nothing of it is in files before a build has read it.
+    """
 
     name: str
     kind: SourceKind
@@ -80,6 +91,7 @@ class SourcePlan(Contract):
     log_id: str
     files: list[SourceFile]
     ranges: list[dict[str, JsonValue]]
+    marker: StoreMarker | None = None
 
 
 class Estimate(Contract):

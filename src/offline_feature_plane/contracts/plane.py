@@ -19,10 +19,10 @@ from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
-__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens", "config_meaning",
-           "memory_bytes"]
+__all__ = ["STORED_COLUMNS", "ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
+           "config_meaning", "memory_bytes"]
 
-_NO_MEANING = {"path", "format"}
+_NO_MEANING = {"path", "format", "store"}
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
 _MOST_MEMORY = 1 << 60
@@ -30,6 +30,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 # Truth of a simulated or labelled world: it may be learned from as labels that came to be known, never read as an input.
 TRUTH_PRODUCTS = ("s4_event_labels_*", "s4_flow_truth_labels_*", "s4_flow_bank_view_*", "s4_case_timeline_*")
+
+
+# What the columns of a label store's table mean: the entry that a file with the same columns would have.
+STORED_COLUMNS: Mapping[str, Any] = {
+    "event": "event_id", "observed": "observed_time", "effective": "effective_time", "value": {"column": "label_value"},
+    "source": {"column": "source_type"}, "id": "label_assertion_id", "supersedes": "supersedes"}
 
 
 def _zone(text: str) -> str:
@@ -103,13 +109,17 @@ class ArchiveFolder(Contract):
 
 
 class LabelTimeline(Contract):
-    """A timeline of label assertions of one type."""
+    """A timeline of label assertions of one type: in files, whose columns are mapped, or in a label store, which has its own."""
 
-    path: Text = Field(description="A Parquet, CSV or JSON Lines file, or a folder of them.")
-    event: Text = Field(description="The column with the id of the labelled event.")
-    observed: str | dict[Text, str] = Field(description="The column that says when a label became known, or `{after_event: 30d}` if that "
-                                                        "must be assumed.")
-    value: str | dict[Text, str] = Field(description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`.")
+    path: Text | None = Field(None, description="A Parquet, CSV or JSON Lines file, or a folder of them; else say `store`.")
+    store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
+                                                 "with a password. Its columns are known, so besides only `min_lag` may be said.")
+    event: Text | None = Field(None, description="The column with the id of the labelled event; required with `path`.")
+    observed: str | dict[Text, str] | None = Field(
+        None, description="The column that says when a label became known, or `{after_event: 30d}` if that must be assumed; required with "
+                          "`path`.")
+    value: str | dict[Text, str] | None = Field(
+        None, description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`; required with `path`.")
     effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed.")
     source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
     id: Text | None = Field(None, description="The column that identifies an assertion.")
@@ -118,6 +128,12 @@ class LabelTimeline(Contract):
     min_lag: Text | None = Field(None, description="The shortest plausible time from event to observation; default: over 60 s.")
     time: Text | None = Field(None, description="The event's time column, needed in this file only if `observed` is assumed.")
     format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="The file format, if the names do not show it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_the_store(cls, written: Any) -> Any:
+        """A store's columns mean what they mean, so that the same assertions in files are the same labels."""
+        return {**STORED_COLUMNS, **written} if isinstance(written, Mapping) and written.get("store") is not None else written
 
     def document(self) -> dict[str, Any]:
         """The entry as it was written."""

@@ -22,6 +22,7 @@ from offline_feature_plane.contracts.receipts import FailureReceipt, PhaseReceip
 from offline_feature_plane.contracts.replay_receipt import ReplayCompletenessReceipt
 from offline_feature_plane.contracts.run_facts import RunFacts
 from offline_feature_plane.contracts.short_intent import ShortIntent
+from offline_feature_plane.contracts.training_profile import TrainingProfile
 
 __all__ = ["SCHEMAS", "schema_texts", "without_citations"]
 
@@ -50,6 +51,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.ofs_dataset_retirement.v1": DatasetRetirement,
     "learning.ofs_dataset_data_expiry.v1": DataExpiry,
     "learning.ofs_dataset_supersession.v1": DatasetSupersession,
+    "learning.ofs_training_profile.v1": TrainingProfile,
     "learning.ofs_leakage_audit.v1": LeakageAudit,
 }
 

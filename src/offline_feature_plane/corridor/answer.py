@@ -73,6 +73,6 @@ def answer(planned: Planned, ports: Ports, machine: Machine, published: Publishe
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     """A label file may have grown since publication, which changes nothing, or been edited, which only a comparison can tell."""
     before = {source.name: source.log_id for source in manifest.evidence.sources if source.kind == "labels"}
-    return tuple(f"the {source.name} labels are in different files than at publication; `ofs build --recompute` shows whether "
+    return tuple(f"the {source.name} labels are in another state than at publication; `ofs build --recompute` shows whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
                  if source.kind == "labels" and before.get(source.name) != source.log_id)

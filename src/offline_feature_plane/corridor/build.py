@@ -87,7 +87,7 @@ def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts
     """Everything up to staged files, in a work folder; nothing is published."""
     with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
         replayed = replay(session, planned, receipts)
-        labelled = resolve_labels(session, planned, receipts)
+        labelled = resolve_labels(session, planned, spill, receipts)
         selected = select_rows(session, planned, replayed, labelled, receipts)
         staged = stage_rows(session, folder / "staged", receipts)
         return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged, session.rows_with_hidden_events())

@@ -20,7 +20,7 @@ from offline_feature_plane.errors import (
     TruthFieldAsFeature,
     refuse,
 )
-from offline_feature_plane.ports.inputs import LabelStore, LabelTable, PinnedEvents
+from offline_feature_plane.ports.inputs import LabelStore, PinnedEvents, PinnedLabels
 
 
 def check_pins(intent: BuildIntent, pinned: PinnedInputs, installed: str) -> None:
@@ -51,7 +51,7 @@ def check_scenarios(intent: BuildIntent) -> None:
                               fix="Leave scenario_run_ids out.")
 
 
-def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[LabelTable]) -> None:
+def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[PinnedLabels]) -> None:
     """Label values that the intent or a feature names are among those that plane.yaml maps, where it lists them all.
 
     Raises:
@@ -80,13 +80,13 @@ def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, Pinned
                                            fix=f"Add `id:` to events.{nameless[0]} in plane.yaml, or use `target: none`.")
 
 
-def judge_truth(closure: Closure, events: Mapping[str, PinnedEvents], labels: LabelStore) -> GateResult:
+def judge_truth(closure: Closure, events: Mapping[str, PinnedEvents], stores: Sequence[LabelStore]) -> GateResult:
     """No field that carries truth may feed a feature, whatever the purpose (`decisions.md` D26).
 
     Raises:
         TruthFieldAsFeature: a field reads a column that a timeline takes labels from, in the very same file.
     """
-    truth = {topic: labels.truth_columns(one.table_files) for topic, one in events.items()}
+    truth = {topic: frozenset[str]().union(*(store.truth_columns(one.table_files) for store in stores)) for topic, one in events.items()}
     read = {f"{source.name}.{field.name}": column for source in closure.sources for field in source.fields
             for column in (field.path[0], ".".join(field.path))
             if any(column in truth.get(topic, ()) for topic in source.event_types)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from offline_feature_plane.arrow_types import arrow_type, decimals_as_floats
 from offline_feature_plane.contracts.manifest import DatasetManifest, Part
+from offline_feature_plane.corridor.learning import XY, Form, Text, Unknown, one_of, read_xy, stream_xy, want
+from offline_feature_plane.corridor.libraries import need
 from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import (
@@ -22,7 +24,6 @@ from offline_feature_plane.errors import (
     DatasetRetired,
     DigestMismatch,
     RefNotFound,
-    RequestCommandUnsupported,
     SchemaInvalid,
     SourceColumnUnknown,
     StorageIoFailure,
@@ -82,13 +83,10 @@ class Dataset:
             SourceColumnUnknown: no column of this name.
             SchemaInvalid: `decimals` is neither `float` nor `exact`, or `columns` is one text.
         """
-        if decimals not in get_args(Decimals):
-            raise SchemaInvalid(f"decimals={decimals!r} is not a valid value.", fix='Use decimals="float" or decimals="exact".',
-                                path="decimals")
+        one_of("decimals", decimals, Decimals)
         if isinstance(columns, str):
             raise SchemaInvalid(f"columns={columns!r} is a string, not a list of names.", fix=f"Say columns=[{columns!r}].", path="columns")
-        if split is not None and split not in self.splits:
-            raise DatasetNotFound(f"dataset {self.id} has no split {split!r}.", fix=f"Its splits: {', '.join(self.splits)}.", split=split)
+        self._known(split)
         names = [column.name for column in self.manifest.core.columns]
         wanted = list(columns) if columns is not None else names
         if unknown := [name for name in wanted if name not in names]:
@@ -107,22 +105,67 @@ class Dataset:
 
     def to_pandas(self, split: str | None = None, *, columns: Sequence[str] | None = None, decimals: Decimals = "float") -> pd.DataFrame:
         """All rows, or those of one split, as a pandas frame. Needs the `pandas` extra."""
-        _need("pandas")
+        need("pandas")
         return self.to_arrow(split, columns=columns, decimals=decimals).to_pandas()
 
     def to_polars(self, split: str | None = None, *, columns: Sequence[str] | None = None, decimals: Decimals = "float") -> pl.DataFrame:
         """All rows, or those of one split, as a Polars frame. Needs the `polars` extra."""
-        polars = _need("polars")
+        polars = need("polars")
         frame: pl.DataFrame = polars.from_arrow(self.to_arrow(split, columns=columns, decimals=decimals))
         return frame
 
     def to_duckdb(self, split: str | None = None, *, connection: duckdb.DuckDBPyConnection | None = None,
                   decimals: Decimals = "float") -> duckdb.DuckDBPyRelation:
-        """All rows, or those of one split, as a DuckDB relation on your connection or a new one."""
-        duck = _need("duckdb")
-        table = self.to_arrow(split, decimals=decimals)
-        relation: duckdb.DuckDBPyRelation = (connection or duck.connect()).from_arrow(table)
+        """All rows, or those of one split, as a DuckDB relation on your connection or a new one.
+
+        DuckDB reads the files when it is asked, only the columns and row groups that a query needs; no table is held in memory.
+        """
+        duck, arrow_dataset = need("duckdb"), need("pyarrow.dataset")
+        one_of("decimals", decimals, Decimals)
+        self._known(split)
+        checked_pages = arrow_dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        files = arrow_dataset.dataset([str(path) for path in self.files], self._schema(None, "exact"),
+                                      arrow_dataset.ParquetFileFormat(default_fragment_scan_options=checked_pages))
+        relation: duckdb.DuckDBPyRelation = (connection or duck.connect()).from_arrow(files)
+        if split is not None:
+            relation = relation.filter(duck.ColumnExpression("split") == duck.ConstantExpression(split))
+        if decimals == "float":
+            relation = relation.project(", ".join(_as_float(column.name, ColumnType.parse(column.type))
+                                                  for column in self.manifest.core.columns))
         return relation
+
+    def to_xy(self, split: str, *, groups: str | None = None, features: Sequence[str] | None = None, form: Form = "pandas",
+              text: Text = "refuse", unknown: Unknown = "refuse") -> XY:
+        """One split as scikit-learn takes it: `X, y, groups, weight, excluded`, row by row.
+
+        Args:
+            split: the split; which rows a model learns from is never left open.
+            groups: the column whose values say which rows belong together, for `GroupKFold` and its like; it is then no feature.
+            features: the feature columns to take; None for all.
+            form: `pandas`, a frame with names, or `numpy`, a matrix.
+            text: `refuse` features that are text, or make a `category` of each, with the same categories in every split.
+            unknown: `refuse` a split with rows that have no target, or `exclude` and count them.
+
+        Raises:
+            DatasetNotFound: no split of this name. SourceColumnUnknown: no such column, or no target. SourceTypeMismatch: a feature that
+                has no number. TruthFieldAsFeature: a label was named as a feature. NumericOverflow: an integer that float64 does not hold.
+            CoveragePolicyViolation: rows without a target. EventSchemaMissingFields: rows without a group.
+        """
+        self._known(split)
+        return read_xy(self, split, want(self, groups=groups, features=features, form=form, text=text), unknown)
+
+    def xy_batches(self, split: str, *, groups: str | None = None, features: Sequence[str] | None = None, form: Form = "numpy",
+                   text: Text = "refuse", unknown: Unknown = "refuse") -> Iterator[XY]:
+        """The same, batch by batch; memory does not grow with the dataset. Arguments and errors are those of `to_xy`.
+
+        With `unknown="exclude"`, a batch of which no row has a target comes without rows, only with their number.
+        """
+        self._known(split)
+        return stream_xy(self, split, want(self, groups=groups, features=features, form=form, text=text), unknown)
+
+    def _known(self, split: str | None) -> None:
+        if split is not None and split not in self.splits:
+            raise DatasetNotFound(f"dataset {self.id} has no split {split!r}.", fix=f"Its splits: {', '.join(self.splits)}.", split=split)
 
     def _read(self, path: Path, columns: Sequence[str], split: str | None) -> Iterator[pa.RecordBatch]:
         """The batches of one file that may hold rows of a split."""
@@ -146,16 +189,17 @@ def open_published(manifest: DatasetManifest, store: ObjectStore, scratch: Path)
         DatasetRetired: its data has expired. DigestMismatch: a file is gone, or not the published one.
     """
     where = (store, manifest.platform_run_id, manifest.dataset_manifest_id)
-    retirement = _kept(read_retirement(*where), manifest)
+    retirement = refuse_expired(read_retirement(*where), manifest)
     try:
         opened = open_dataset(manifest, store, scratch)
     except DigestMismatch:
-        _kept(read_retirement(*where), manifest)  # the data may have been given up meanwhile
+        refuse_expired(read_retirement(*where), manifest)  # the data may have been given up meanwhile
         raise
     return opened if retirement is None else replace(opened, notices=(f"{opened.id} was {retirement}.",))
 
 
-def _kept(retirement: Retirement | None, manifest: DatasetManifest) -> Retirement | None:
+def refuse_expired(retirement: Retirement | None, manifest: DatasetManifest) -> Retirement | None:
+    """The retirement of a dataset whose data is kept, if it was retired. Raises DatasetRetired: its data has expired."""
     if retirement is not None and retirement.expiry is not None:
         raise DatasetRetired(f"{manifest.dataset_manifest_id} was {retirement}.", dataset_manifest_id=manifest.dataset_manifest_id,
                              fix="Its manifest, plan and receipts remain: `ofs show` shows them.")
@@ -221,11 +265,9 @@ def _shaped(batch: pa.RecordBatch, decimals: Decimals) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _need(library: str) -> Any:
-    from importlib import import_module  # noqa: PLC0415 - only when a frame library is asked for
-
-    try:
-        return import_module(library)
-    except ImportError as missing:
-        raise RequestCommandUnsupported(f"{library} is not installed.",
-                                        fix=f"pip install 'offline-feature-plane[{library}]'") from missing
+def _as_float(name: str, kind: ColumnType) -> str:
+    """A column in SQL, with decimals as `decimals_as_floats` gives them: DuckDB's own cast rounds differently beyond 2^53."""
+    quoted, unit = '"' + name.replace('"', '""') + '"', 10 ** kind.scale
+    if kind.kind != "decimal":
+        return quoted
+    return f"CAST(CAST(CAST({quoted} AS DECIMAL(38, {kind.scale})) * {unit} AS BIGINT) AS DOUBLE) / {unit} AS {quoted}"

@@ -67,9 +67,16 @@ def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFac
     if not failed or planned.pins.identity["purpose"] != "training":
         return
     error = all_codes().get(failed[0].reason_code or "", RefusedError)
-    raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".",
+    raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".", path=_place(failed[0]),
                 fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
                 gates=[gate.describe() for gate in failed])
+
+
+def _place(gate: GateResult) -> str | None:
+    """Where the settings say what a failed gate has judged; None where it judged the data."""
+    if gate.gate != "label_lag":
+        return None
+    return f"labels.{next(name for name, lag in gate.details.items() if 2 * lag['sooner'] > lag['assertions'])}.observed"
 
 
 def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
@@ -79,8 +86,8 @@ def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
 
 def _refuse_emptiness(task: Task, labels: LabelFacts, selection: SelectionFacts) -> None:
     if task.target is not None and not labels.assertions_eligible:
-        raise LabelScopeEmpty("no label assertion about these events was known at the as-of.",
-                              fix="Check that the labels name the ids of these events, and that they were observed before the as-of.",
+        raise LabelScopeEmpty("no label assertion about these events was known at the as-of.", path=f"labels.{task.target.label_type}",
+                              fix="Check that the labels name the ids of these events, and that they are observed, and hold, by the as-of.",
                               assertions_read=labels.assertions_read)
     if not selection.accounting.get("row"):
         counted = ", ".join(f"{count:,} {name}" for name, count in selection.accounting.items() if count)

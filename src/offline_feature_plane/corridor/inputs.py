@@ -61,8 +61,8 @@ class PlanningInputs(Protocol):
         """Where events come from; a topic belongs to one of them."""
 
     @property
-    def label_store(self) -> LabelStore:
-        """Where label timelines come from."""
+    def label_stores(self) -> Sequence[LabelStore]:
+        """Where label timelines come from; a label type belongs to one of them."""
 
     def supports(self, function: str) -> bool:
         """Does the plane's engine compute this aggregation?"""

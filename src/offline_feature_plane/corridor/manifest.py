@@ -18,6 +18,7 @@ from offline_feature_plane.contracts.manifest import (
     TypeCoverage,
 )
 from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.corridor.cohorts import core_cohorts
 from offline_feature_plane.corridor.feature_catalog import schema_column
 from offline_feature_plane.corridor.gates import as_contract
 from offline_feature_plane.corridor.plan import Planned
@@ -119,7 +120,7 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         row_accounting=dict(selection.accounting),
         splits=_splits(task, selection),
         coverage=[TypeCoverage(label_type=label_type, **counts) for label_type, counts in sorted(selection.coverage.items())],
-        labels=_label_facts(task, computed.labelled),
+        labels=_label_facts(task, computed.labelled, selection),
         replay={"events_read": computed.replayed.events_read, "events_admitted": computed.replayed.events_admitted,
                 "first_event": _instant(computed.replayed.first_ts_us), "last_event": _instant(computed.replayed.last_ts_us),
                 "history_start": pins.history_start, "visibility": task.visibility,
@@ -158,10 +159,11 @@ def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:
             for name, start, end in ranges or [("all", None, None)]]
 
 
-def _label_facts(task: Task, facts: LabelFacts) -> dict[str, Any]:
+def _label_facts(task: Task, facts: LabelFacts, selection: SelectionFacts) -> dict[str, Any]:
+    cohorts = core_cohorts(selection.cohorts, task.labels.types)
     return {"label_asof_utc": format_instant(task.labels.asof_us), "resolution_rule": task.labels.rule,
             "assertions_eligible": facts.assertions_eligible,
-            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT}
+            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT} | cohorts.get(name, {})
                                   for name, one in facts.per_type.items()})}
 
 

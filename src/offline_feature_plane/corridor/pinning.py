@@ -16,14 +16,15 @@ from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.identity import closure_digest
+from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError
-from offline_feature_plane.ports.inputs import EventSource, LabelStore, LabelTable, PinnedEvents
+from offline_feature_plane.ports.inputs import EventSource, LabelStore, PinnedEvents, PinnedLabels
 
 
 @dataclass(frozen=True)
 class PinnedInputs:
-    """What one intent is made from, pinned. `events` are by topic, `read_by` says which source pinned each, as `name@version`."""
+    """What one intent is made from, pinned. `events` are by topic; `read_by` says which source or store pinned each, as `name@version`."""
 
     profile_ref: str
     profile: FeatureProfile
@@ -33,8 +34,8 @@ class PinnedInputs:
     feature_label_types: tuple[str, ...]
     events: Mapping[str, PinnedEvents]
     read_by: Mapping[str, str]
-    labels: tuple[LabelTable, ...]
-    labels_read_by: str
+    labels: tuple[PinnedLabels, ...]
+    labels_read_by: Mapping[str, str]
     token_key: TokenKey | None
 
 
@@ -53,14 +54,15 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
     owners = {topic: source for source in inputs.event_sources for topic in source.topics}
     topics = sorted(set(head.topics or _topics_of(drawn, owners, document)), key=str.encode)
     label_types = sorted({*head.label_types, *drawn.label_types()})
+    keepers = {label_type: store for store in inputs.label_stores for label_type in store.label_types}
     return PinnedInputs(
         profile_ref=head.profile_ref, profile=profile, profile_digest=profile_digest, set_ref=set_ref,
         set_digest=closure_digest(describe(drawn)),
         feature_label_types=drawn.label_types(),
         events={topic: _owner(topic, owners).pin(topic) for topic in topics},
         read_by={topic: _registered(owners[topic]) for topic in topics},
-        labels=tuple(_pin_labels(label_type, inputs.label_store) for label_type in label_types),
-        labels_read_by=_registered(inputs.label_store), token_key=inputs.token_key())
+        labels=tuple(_keeper(label_type, keepers).pin(label_type, head.asof_us) for label_type in label_types),
+        labels_read_by={label_type: _registered(keepers[label_type]) for label_type in label_types}, token_key=inputs.token_key())
 
 
 def _draw(document: Document, profile: FeatureProfile, set_ref: str, rows: str, settings: Settings) -> Closure:
@@ -81,6 +83,7 @@ class _Head:
     profile_ref: str
     set_ref: str | None
     label_types: tuple[str, ...]
+    asof_us: int
     topics: tuple[str, ...]
 
 
@@ -94,7 +97,8 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         intent = parse_intent(document)
         chosen = intent.feature_definition_set
         return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
-                     tuple(intent.label_basis.label_types), tuple(entry.topic for entry in intent.replay_basis))
+                     tuple(intent.label_basis.label_types), parse_instant(intent.label_basis.label_asof_utc),
+                     tuple(entry.topic for entry in intent.replay_basis))
     try:
         short = read_short(document, settings)
     except OfsError:
@@ -102,7 +106,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
             expand(document, settings=settings, fill_ins=_UNSEEN)
         raise
     topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
-    return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), topics)
+    return _Head(short.rows, short.features, short.set, (short.label.type, *(short.labels or ())), parse_instant(short.label.as_of), topics)
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:
@@ -143,12 +147,12 @@ def _owner(topic: str, owners: Mapping[str, EventSource]) -> EventSource:
     return owners[topic]
 
 
-def _pin_labels(label_type: str, store: LabelStore) -> LabelTable:
-    if label_type not in store.label_types:
-        known = ", ".join(store.label_types) or "none"
+def _keeper(label_type: str, keepers: Mapping[str, LabelStore]) -> LabelStore:
+    if label_type not in keepers:
+        known = ", ".join(keepers) or "none"
         raise LabelTypeScopeUnresolved(f"plane.yaml maps no label timeline {label_type!r}; it maps {known}.", path="$.label.type",
                                        fix="Add it under `labels:`, or correct the name.")
-    return store.pin(label_type)
+    return keepers[label_type]
 
 
 def _registered(found: EventSource | LabelStore) -> str:

@@ -25,7 +25,7 @@ from offline_feature_plane.corridor.intent_task import task_of
 from offline_feature_plane.corridor.pinning import PinnedInputs, pin_inputs
 from offline_feature_plane.corridor.proving import Proof, prove
 from offline_feature_plane.corridor.shortform import is_long_form
-from offline_feature_plane.corridor.sizing import describe_labels, estimate
+from offline_feature_plane.corridor.sizing import estimate
 from offline_feature_plane.corridor.written_places import as_long, as_written
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
@@ -34,10 +34,10 @@ from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.footprint import least_bytes
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
-from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.instants import format_instant, parse_instant
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.errors import ArrivalUnknown, OfsError
-from offline_feature_plane.ports.inputs import EventInput, EventSource, LabelTable
+from offline_feature_plane.errors import ArrivalUnknown, LeakagePolicyViolation, OfsError
+from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels
 
 __all__ = ["Planned", "SubmittedIntent", "plan"]
 
@@ -52,7 +52,7 @@ class Planned:
     plan: BuildPlan
     task: Task
     events: tuple[EventInput, ...]
-    labels: tuple[LabelTable, ...]
+    labels: tuple[PinnedLabels, ...]
     gates: tuple[GateResult, ...]
     completeness: Completeness
     receipt: dict[str, Any]
@@ -87,11 +87,16 @@ class Planned:
     def source_evidence(self) -> list[SourceUsed]:
         """Which files were read, for the manifest's evidence."""
         return [SourceUsed(kind=source.kind, name=source.name, read_by=source.read_by, log_id=source.log_id,
-                           files=[file.path for file in source.files]) for source in self.plan.sources]
+                           files=[file.path for file in source.files], marker=source.marker) for source in self.plan.sources]
 
 
-def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
+def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | None = None) -> Planned:
     """Resolve, validate and pin an intent.
+
+    Args:
+        submitted: as it was written.
+        inputs: what the plane offers.
+        now_us: the time, for who asks anew; None for a run that was asked for before.
 
     Raises:
         OfsError: whatever prevents the plan, with its place in the intent, the profile or the plane.
@@ -99,6 +104,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs) -> Planned:
     try:
         pinned = pin_inputs(submitted, inputs)
         expanded = write_out(submitted, pinned, inputs)
+        _check_asof(expanded.intent, now_us)
         _check_arrival(expanded.intent, pinned)
         proof = prove(expanded, pinned, submitted, inputs)
         histories = _histories(expanded.closure, inputs.event_sources)
@@ -126,6 +132,15 @@ def _located(error: OfsError, document: Document) -> OfsError:
     elif error.path is not None:
         error.path = as_long(error.path)
     return document.locate(error)
+
+
+def _check_asof(intent: BuildIntent, now_us: int | None) -> None:
+    """Labels that will be observed before an as-of in the future are not there yet, and would change it. Raises LeakagePolicyViolation."""
+    asof = intent.label_basis.label_asof_utc
+    if now_us is not None and parse_instant(asof) > now_us:
+        raise LeakagePolicyViolation(f"the as-of {asof} lies in the future: it is {format_instant(now_us)} now, and labels that will be "
+                                     "observed until then are not there yet.", path="$.label_basis.label_asof_utc",
+                                     fix="State an instant that has passed, for example midnight after the last export of labels.")
 
 
 def _check_arrival(intent: BuildIntent, pinned: PinnedInputs) -> None:
@@ -167,7 +182,7 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:
     """The pins, where everything comes from, and about what it will cost."""
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
-               *(describe_labels(table, pinned.labels_read_by) for table in pinned.labels)]
+               *(one.describe(pinned.labels_read_by[one.label_type]) for one in pinned.labels)]
     cost = estimate(sources, closure, pins.intent["visibility"])
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
                      sources=sources, estimate=cost,
@@ -186,11 +201,11 @@ def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: S
     return found
 
 
-def _warn_of_other_logs(pins: Pins, labels: Sequence[LabelTable]) -> list[str]:
+def _warn_of_other_logs(pins: Pins, labels: Sequence[PinnedLabels]) -> list[str]:
     """A pinned intent names the label log that was in use; growth is harmless, and only a comparison can detect an edit."""
     named = pins.intent["label_basis"]["store"]
-    return [f"the intent was pinned with the {table.label_type} labels in different files; if what was known at the as-of has "
-            "changed, so have the rows." for table in labels if named.get(table.label_type, table.log_id) != table.log_id]
+    return [f"the intent was pinned with another state of the {one.label_type} labels; if what was known at the as-of has "
+            "changed, so have the rows." for one in labels if named.get(one.label_type, one.log_id) != one.log_id]
 
 
 def _registered(closure: Closure, intent: BuildIntent) -> tuple[str, ...]:

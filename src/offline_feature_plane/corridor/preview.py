@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_schema
 from offline_feature_plane.corridor.plan import Planned
-from offline_feature_plane.corridor.steps import Machine
+from offline_feature_plane.corridor.steps import Machine, fetch_labels
 from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import SourceColumnUnknown
@@ -43,7 +43,7 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
     """
     with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
         session.replay(planned.events)
-        session.labels(planned.labels)
+        session.labels(fetch_labels(planned, spill))
         total = session.select().accounting.get("row", 0)
         columns = session.columns()
         names = [column.name for column in columns]

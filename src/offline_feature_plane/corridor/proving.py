@@ -39,7 +39,7 @@ def prove(expanded: ExpandedIntent, pinned: PinnedInputs, submitted: SubmittedIn
             the error's field `completeness` is the whole receipt.
     """
     intent = expanded.intent
-    truth = judge_truth(expanded.closure, pinned.events, inputs.label_store)
+    truth = judge_truth(expanded.closure, pinned.events, inputs.label_stores)
     granted = inputs.grant(intent, submitted)
     ranges, selectors = _resolve_ranges(intent, pinned.events)
     verdict = combine([events.completeness(ranges) for events in pinned.events.values()])

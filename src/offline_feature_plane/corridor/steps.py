@@ -18,6 +18,7 @@ from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.ports import Engine, EngineSession, LabelFacts, Meter, Progress, ReplayFacts, SelectionFacts, Spent
+from offline_feature_plane.ports.inputs import LabelTable
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,19 @@ def replay(session: EngineSession, planned: Planned, receipts: Receipts) -> Repl
     return replayed
 
 
-def resolve_labels(session: EngineSession, planned: Planned, receipts: Receipts) -> LabelFacts:
-    """Read the label timelines and resolve them as of the cut."""
+def resolve_labels(session: EngineSession, planned: Planned, folder: Path, receipts: Receipts) -> LabelFacts:
+    """Read the label timelines, in a work folder what is not in files yet, and resolve them as of the cut."""
     with receipts.phase("labels") as facts:
-        labelled = session.labels(planned.labels)
+        labelled = session.labels(fetch_labels(planned, folder))
         facts.update(rows=labelled.assertions_read,
                      assertions_read=labelled.assertions_read, assertions_eligible=labelled.assertions_eligible,
                      slice_digest=labelled.slice_digest, per_type={name: dict(one) for name, one in labelled.per_type.items()})
     return labelled
+
+
+def fetch_labels(planned: Planned, folder: Path) -> tuple[LabelTable, ...]:
+    """The label timelines in files; those of a database are read into a folder, each in one snapshot. Raises as `PinnedLabels.reading`."""
+    return tuple(one.reading(folder) for one in planned.labels)
 
 
 def select_rows(session: EngineSession, planned: Planned, replayed: ReplayFacts, labelled: LabelFacts, receipts: Receipts) -> Selected:

@@ -27,7 +27,7 @@ from offline_feature_plane.errors import (
 )
 
 __all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_decoding", "judge_inputs", "judge_lag", "judge_outputs",
-           "judge_target", "judge_truth_fields"]
+           "judge_target", "judge_truth_fields", "judged"]
 
 # Per gate: the outputs it authorises and the gates that must have passed before it.
 GateMap = Mapping[str, Mapping[str, Sequence[str]]]
@@ -71,7 +71,8 @@ class WorldInput:
                 "evidence": [dict(one) for one in self.evidence]}
 
 
-def _result(gate: str, code: type[OfsError], sentences: Iterable[str], details: Mapping[str, Any]) -> GateResult:
+def judged(gate: str, code: type[OfsError], sentences: Iterable[str], details: Mapping[str, Any]) -> GateResult:
+    """The answer of a gate: FAIL, for the code, if there is a sentence that says what failed."""
     told = tuple(sentences)
     return GateResult(gate, "FAIL", code.code, details, told) if told else GateResult(gate, "PASS", None, details)
 
@@ -200,7 +201,7 @@ def _hex(digest: Facts | None) -> str | None:
 def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> GateResult:
     """May OFS publish this kind of output here?"""
     faults = [] if wanted in granted else [f"the configuration grants OFS {', '.join(granted) or 'nothing'}, not {wanted}"]
-    return _result("ownership", OwnershipBoundaryViolation, faults, {"wanted": wanted})
+    return judged("ownership", OwnershipBoundaryViolation, faults, {"wanted": wanted})
 
 
 def judge_decoding(undecodable: int, declared: int) -> GateResult:
@@ -212,7 +213,7 @@ def judge_decoding(undecodable: int, declared: int) -> GateResult:
     """
     said = f"{undecodable:,} records of the basis cannot be decoded, but the index declares {declared:,}"
     faults = [said] if undecodable > declared else []
-    return _result("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
+    return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 
 
 # --- before publishing --------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapp
         if label_type in answered_min:
             policy = CoveragePolicy(answered_min[label_type], conflicts_max)
             sentences += [f"{label_type}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
-    return _result("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max})
+    return judged("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max})
 
 
 def judge_target(splits: Mapping[str, Mapping[str, Any]]) -> GateResult:
@@ -252,7 +253,7 @@ def judge_target(splits: Mapping[str, Mapping[str, Any]]) -> GateResult:
     sentences = [f"{name} has {counts['positive']} positive and {counts['negative']} negative rows"
                  for name, counts in splits.items() if not counts["positive"] or not counts["negative"]]
     details = {name: {"positive": counts["positive"], "negative": counts["negative"]} for name, counts in splits.items()}
-    return _result("target", TargetDegenerate, sentences or ([] if splits else ["there is no split"]), details)
+    return judged("target", TargetDegenerate, sentences or ([] if splits else ["there is no split"]), details)
 
 
 def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | None = None) -> GateResult:
@@ -271,7 +272,7 @@ def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | 
         if 2 * lag["sooner"] > lag["assertions"]:
             soon = "within 60 s of their event" if declared is None else f"sooner than the declared {declared / 1e6:g} s"
             sentences.append(f"{label_type}: {lag['sooner']} of {lag['assertions']} assertions are observed {soon}")
-    return _result("label_lag", LabelLagImplausible, sentences, details)
+    return judged("label_lag", LabelLagImplausible, sentences, details)
 
 
 def judge_truth_fields(fields: Mapping[str, str], truth_columns: Iterable[str]) -> GateResult:
@@ -284,4 +285,4 @@ def judge_truth_fields(fields: Mapping[str, str], truth_columns: Iterable[str]) 
     truth = set(truth_columns)
     used = {name: column for name, column in fields.items() if column in truth}
     sentences = [f"the field {name} reads {column}, which is mapped as a label" for name, column in sorted(used.items())]
-    return _result("truth_fields", TruthFieldAsFeature, sentences, {"truth_columns": sorted(truth), "used": sorted(used)})
+    return judged("truth_fields", TruthFieldAsFeature, sentences, {"truth_columns": sorted(truth), "used": sorted(used)})

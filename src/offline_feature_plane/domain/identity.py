@@ -85,6 +85,12 @@ def files_log_id(files: Iterable[tuple[str, int, str]]) -> str:
     return digest("ofs.files_log.v1", listed)
 
 
+def stored_labels_log_id(label_type: str, asof_us: int, store_id: str, position: int, assertions: int) -> str:
+    """The log id of the labels of a type in a database, as of a cut: digest of which log it is and how far it reaches below the cut."""
+    return digest("ofs.label_log.v1", {"label_type": label_type, "label_asof_utc": format_instant(asof_us), "store_id": store_id,
+                                       "position": str(position), "assertions": str(assertions)})
+
+
 def row_id(log_id: str, row: int) -> str:
     """The event id of a plain table's row that has none: `<log_id8>:<row>`, eight hex digits of its log id (`decisions.md` D14)."""
     return f"{hex_of(log_id)[:8]}:{row}"

@@ -127,6 +127,12 @@ class SupersessionLinkInvalid(RequestError):
     """A supersession or backfill link is malformed or points at no committed manifest."""
 
 
+class ManifestRefMissing(RequestError):
+    """A training names no dataset."""
+
+    fix = "Give the dm_… id of at least one dataset; `ofs datasets` lists them."
+
+
 class RequestCommandUnsupported(RequestError):
     """This command or engine does not exist or is not installed."""
 
@@ -227,6 +233,24 @@ class LabelLagImplausible(RefusedError):
     """Labels seem to be observed at the moment of their event."""
 
     fix = "Map the column that says when the label became known, or declare `min_lag` for this label."
+
+
+class TrainingNotReady(RefusedError):
+    """A dataset has not earned that a model is trained on it."""
+
+    fix = "Build it for training, and see why its gates failed: `ofs show` lists them."
+
+
+class FeatureSchemaIncompatible(RefusedError):
+    """A dataset has another manifest schema or other features than a training wants, or than the datasets beside it."""
+
+    fix = "Build the feature set that the training profile names, or train under a profile that names this one."
+
+
+class LeakageGuardViolation(RefusedError):
+    """The labels of a dataset are known as of an instant, or by a rule, that a training does not take."""
+
+    fix = "Build the datasets of one training as of one instant that has passed, by the rule that its profile names."
 
 
 class LeakageSuspected(RefusedError):

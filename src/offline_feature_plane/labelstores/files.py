@@ -40,14 +40,15 @@ class FileLabelStore:
     @classmethod
     def of(cls, settings: Settings) -> FileLabelStore:
         """The store of a plane's `labels:`."""
-        return cls({label_type: mapping_from(one.document(), label_type) for label_type, one in settings.labels.items()})
+        return cls({label_type: mapping_from(one.document(), label_type) for label_type, one in settings.labels.items()
+                    if one.store is None})
 
     @property
     def label_types(self) -> Collection[str]:
         """The label types that are mapped."""
         return self._mappings.keys()
 
-    def pin(self, label_type: str) -> LabelTable:
+    def pin(self, label_type: str, asof_us: int) -> LabelTable:  # noqa: ARG002 - files are pinned whole
         """Pin the timeline of a label type. Raises as `pin_labels`."""
         return pin_labels(self._mappings[label_type])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from offline_feature_plane.contracts.plane import STORED_COLUMNS, LabelTimeline
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.zones import named_zone
@@ -44,7 +45,8 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
     """Check the meaning of one entry under `labels:`.
 
     Args:
-        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`.
+        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`; or
+            `store`, and optionally `min_lag`.
         name: the label type, the entry's key.
 
     Raises:
@@ -66,9 +68,7 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
             return None
         return value
 
-    for key in ("path", "event", "observed", "value"):
-        if raw.get(key) is None:
-            blame(key, "is missing")
+    raw = _placed(raw, blame)
     constant, value_column, value_map = _read_value(raw.get("value"), blame)
     observed, after_us = _read_observed(raw.get("observed"), blame)
     source_column, source_constant = _read_source(raw.get("source"), blame)
@@ -93,6 +93,23 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
 
 
 Blame = Callable[[str, str], None]
+
+
+def _placed(raw: Mapping[str, Any], blame: Blame) -> Mapping[str, Any]:
+    """The entry with everything that it must say; that of a label store with the meaning of its columns, which nobody else can map."""
+    if raw.get("store") is None:
+        if raw.get("path") is None:
+            blame("path", "is missing; name the files with the labels, or else a label store as `store:`")
+        for key in ("event", "observed", "value"):
+            if raw.get(key) is None:
+                blame(key, "is missing")
+        return raw
+    for key, value in raw.items():
+        if key == "path" and value is not None:
+            blame("path", "labels are in files or in a store; leave one of them out")
+        elif key in LabelTimeline.model_fields.keys() - {"path", "store", "min_lag"} and value not in (None, STORED_COLUMNS.get(key)):
+            blame(key, "a label store knows its own columns; leave this out")
+    return {**STORED_COLUMNS, **raw}
 
 
 def _check_links(raw: Mapping[str, Any], blame: Blame) -> None:

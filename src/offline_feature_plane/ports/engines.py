@@ -46,13 +46,15 @@ class SelectionFacts:
     """Which events become rows: the row accounting (`decisions.md` D18) and the counts that gates judge.
 
     `accounting` counts every coordinate once and sums to `events_read`. `coverage` holds per label type the mature subject rows'
-    `subjects, resolved, not_found, conflict`. `splits` holds per split `rows, positive, negative, unknown, cold`.
+    `subjects, resolved, not_found, conflict`. `splits` holds per split `rows, positive, negative, unknown, cold`. `cohorts` are the
+    cells of `ports.cohorts`: every subject event that passes `where`, in a split or not, mature or not.
     """
 
     accounting: Mapping[str, int]
     coverage: Mapping[str, Mapping[str, int]]
     splits: Mapping[str, Mapping[str, Any]]
     rows_beyond_asof: int
+    cohorts: pa.Table
 
 
 class EngineSession(Protocol):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from offline_feature_plane.contracts.plan import SourcePlan
+from offline_feature_plane.contracts.plan import SourceFile, SourcePlan, StoreMarker
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.errors import SourceColumnUnknown
 
 if TYPE_CHECKING:
@@ -167,6 +168,19 @@ class LabelTable(LabelColumns):
     files: tuple[PinnedFile, ...]
     columns: tuple[tuple[str, str], ...]
 
+    def describe(self, read_by: str) -> SourcePlan:
+        """As `PinnedLabels.describe`: its files."""
+        files = [SourceFile(path=file.relative, sha256=file.sha256, rows=file.rows, size_bytes=file.size) for file in self.files]
+        return SourcePlan(name=self.label_type, kind="labels", read_by=read_by, log_id=self.log_id, files=files, ranges=[])
+
+    def reading(self, folder: Path) -> LabelTable:  # noqa: ARG002 - it is in files already
+        """As `PinnedLabels.reading`: itself."""
+        return self
+
+    def changes_since(self, marker: StoreMarker) -> None:  # noqa: ARG002 - files carry no marker
+        """As `PinnedLabels.changes_since`: files do not remember what they held."""
+        return
+
 
 # --- where it comes from ------------------------------------------------------------------------------------
 
@@ -239,8 +253,47 @@ class EventSource(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class LabelChanges:
+    """What became of a timeline below the cut since a marker: the first assertions that appeared, how many did, how many are gone."""
+
+    appeared: tuple[Assertion, ...]
+    appeared_in_all: int
+    gone: int
+
+
+class PinnedLabels(Protocol):
+    """The timeline of one label type as of a cut, pinned: what planning may ask before anything is read. Files are a `LabelTable`."""
+
+    @property
+    def label_type(self) -> str:
+        """The type's name in plane.yaml."""
+
+    @property
+    def log_id(self) -> str:
+        """The log that it is in."""
+
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """Every value that a label of it can have; None where the mapping does not say."""
+
+    def describe(self, read_by: str) -> SourcePlan:
+        """What of it will be read, for the plan. `read_by` is the store's `name@version`."""
+
+    def reading(self, folder: Path) -> LabelTable:
+        """Its assertions in files, ready for an engine; files that must be made for that are made in `folder`, which exists.
+
+        Raises:
+            LabelStoreUnavailable: the store cannot be read. LabelHistoryChanged: it no longer holds what was pinned.
+            StorageIoFailure: no room for the files.
+        """
+
+    def changes_since(self, marker: StoreMarker) -> LabelChanges | None:
+        """What appeared and what is gone below the cut since a marker was taken; None if the store cannot say. Raises as `reading`."""
+
+
 class LabelStore(Protocol):
-    """Pins label timelines. `name` and `version` go into the plan."""
+    """Pins label timelines of one kind, such as files or a database. `name` and `version` go into the plan."""
 
     name: str
     version: str
@@ -249,8 +302,8 @@ class LabelStore(Protocol):
     def label_types(self) -> Collection[str]:
         """The label types that plane.yaml maps to this store."""
 
-    def pin(self, label_type: str) -> LabelTable:
-        """Find the timeline of a type, and fix it by digests.
+    def pin(self, label_type: str, asof_us: int) -> PinnedLabels:
+        """Find the timeline of a type, and fix what it says up to a cut.
 
         Raises:
             LabelStoreUnavailable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared:

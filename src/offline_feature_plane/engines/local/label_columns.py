@@ -141,7 +141,7 @@ class _Columns:
 
     def texts(self, name: str, *, nullable: bool = False) -> pa.Array:
         """An id column as text; integers as their decimal text."""
-        parts = []
+        parts = [pa.nulls(0, pa.large_string())]  # a timeline of which nothing was known yet has no batch
         for part in self.batches(name, nullable=nullable):
             if isinstance(part, list):
                 try:
@@ -218,16 +218,18 @@ def _read_values(table: LabelTable, column: _Columns) -> tuple[npt.NDArray[np.in
         raise LabelPolicyInvalid(f"a {table.label_type} label holds {wrong}, which cannot be a label value.",
                                  path=f"labels.{table.label_type}.value",
                                  fix="Map a column of texts, integers or truth values.") from wrong
-    unmapped = [text for text in raw_texts if (text not in known if known is not None else not text)]
-    if unmapped:
+    unfit = [text for text in raw_texts if (text not in known if known is not None else not text or text != text.strip())]
+    if unfit:
         counts = np.bincount(codes, minlength=len(raw_texts))
-        first = int(np.argmax(np.isin(codes, [raw_texts[text] for text in unmapped])))
-        count = int(sum(counts[raw_texts[text]] for text in unmapped))
-        listed = ", ".join(map(repr, sorted(unmapped)[:_SHOWN])) + (" …" if len(unmapped) > _SHOWN else "")
+        first = int(np.argmax(np.isin(codes, [raw_texts[text] for text in unfit])))
+        count = int(sum(counts[raw_texts[text]] for text in unfit))
+        listed = ", ".join(map(repr, sorted(unfit)[:_SHOWN])) + (" …" if len(unfit) > _SHOWN else "")
+        fault = "not mapped" if known is not None else "blank, or begin or end with spaces"
         raise LabelPolicyInvalid(
-            f"{count} {table.label_type} labels hold {'values' if len(unmapped) > 1 else 'a value'} that are not mapped: {listed}, "
-            f"the first in {column.place(first)}.", path=f"labels.{table.label_type}.value", values=sorted(unmapped)[:_SHOWN],
-            fix=f"Map it in `value:` (mapped are {', '.join(known)}), or correct the file." if known else "Correct the file.")
+            f"values of {count} {table.label_type} labels are {fault}: {listed}, the first in {column.place(first)}.",
+            path=f"labels.{table.label_type}.value", values=sorted(unfit)[:_SHOWN],
+            fix=f"Map it in `value:` (mapped are {', '.join(known)}), or correct the file." if known else
+                "Correct the file, or map them in `value:`.")
     meanings = [known[text] if known is not None else text for text in raw_texts]
     values = tuple(sorted(set(meanings)))
     place = {value: code for code, value in enumerate(values)}

@@ -12,16 +12,19 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.rows import DISPOSITIONS, Target, Task
 from offline_feature_plane.domain.windows import warm_from
+from offline_feature_plane.engines.local.cohorts import count_cohorts
 from offline_feature_plane.engines.local.events import Events, History
 from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.sampled import UNKNOWN, sample
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.cohorts import add_up
 
 __all__ = ["UNKNOWN", "Keeping", "Selected", "select_rows"]
 
@@ -98,7 +101,7 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
     counts: dict[str, int] = {name: left_out[name] for name in DISPOSITIONS}
     counts["row"] = tallies.rows
     check_accounting(counts, replayed.events_read)
-    return SelectionFacts(counts, tallies.coverage, tallies.splits, tallies.beyond)
+    return SelectionFacts(counts, tallies.coverage, tallies.splits, tallies.beyond, add_up(tallies.cohorts))
 
 
 def _looks_at(task: Task) -> frozenset[str]:
@@ -115,6 +118,7 @@ class _Tallies:
         self._task = task
         self.coverage: dict[str, dict[str, int]] = {}
         self.splits: dict[str, dict[str, int]] = {}
+        self.cohorts: list[pa.Table] = []
 
     def cover(self, name: str, states: ResolvedType, mature: Int64s) -> None:
         """Count the states of mature subject rows."""
@@ -140,9 +144,10 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
     left.drop("context", events.source[left.rows] != _index(task))
     left.drop_where()
     split, outside = _split_codes(events.ts[left.rows], task)
-    split = split[~outside]
-    left.drop("outside_splits", outside)
     mature = _is_mature(events.ts[left.rows], task)
+    tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, split, mature, task, labels)
+    split, mature = split[~outside], mature[~outside]
+    left.drop("outside_splits", outside)
     for name in task.labels.types:
         tallies.cover(name, labels[name], left.rows[mature])
     if task.labels.maturity_us is not None and task.labels.immature == "exclude":

@@ -277,4 +277,7 @@ def _value(table: LabelTable, raw: dict[str, Any]) -> str:
     if meanings is not None and text not in meanings:
         raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value that is not mapped.", fix="Map it in `value:`.",
                                  path=f"labels.{table.label_type}.value")
+    if meanings is None and text != text.strip():
+        raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, which begins or ends with spaces.",
+                                 path=f"labels.{table.label_type}.value", fix="Correct the file, or map it in `value:`.")
     return text if meanings is None else meanings[text]

@@ -21,6 +21,7 @@ from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of
 from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
+from offline_feature_plane.engines.oracle.cohorts import count_cohorts
 from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute, speaks_of
 from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
@@ -118,7 +119,8 @@ class OracleSession:
         outcome, replayed = self._computed(), self._facts()
         accounting = {name: count + replayed.dispositions.get(name, 0) for name, count in outcome.accounting.items()}
         check_accounting(accounting, replayed.events_read)
-        return SelectionFacts(accounting, outcome.coverage, outcome.splits, outcome.rows_beyond_asof)
+        cohorts = count_cohorts(self._events, self._assertions, self._task)
+        return SelectionFacts(accounting, outcome.coverage, outcome.splits, outcome.rows_beyond_asof, cohorts)
 
     def rows(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
         """Finished rows in the total order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from offline_feature_plane.engines.spark.remote import told
 from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, read_events
 from offline_feature_plane.errors import NumericOverflow, OfsError
 from offline_feature_plane.ports import ReplayFacts
+from offline_feature_plane.ports.cohorts import add_up
 
 # What selection says of an event: its number among the rows of its part (null: it is none), the part, target, split, marks, weight.
 CHOSEN: Shape = (("rank", "long"), ("part_", "int"), ("target", "int"), ("split", "int"), ("mature", "boolean"), ("cold", "boolean"),
@@ -56,7 +57,7 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
     conditions = _conditions(task)
     asked = {(task.subject, name) for name in names} | {(source, name) for source, _, one in conditions for name in one.names()}
     wanted = {key: column for key, column in field_columns(task.closure).items() if key in asked}
-    rank, counted, part = 0, [], None
+    rank, counted, cohorts, part = 0, list[dict[str, Any]](), list[pa.Table](), None
     overflow: tuple[int, str] | None = None
     try:
         for table in gather(batches, how.rows):
@@ -65,8 +66,10 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             overflow = _overflowing(conditions[:None if overflow is None else overflow[0]], events) or overflow
             labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
             kept = KeptRows(Memory(), n)
-            counted.append(asdict(select_rows(events, task, partial(_of_one_block, labels),
-                                              ReplayFacts(n, n, {}, "", None, None, how.id_type), kept, block=n)))
+            facts = select_rows(events, task, partial(_of_one_block, labels), ReplayFacts(n, n, {}, "", None, None, how.id_type), kept,
+                                block=n)
+            cohorts.append(facts.cohorts)
+            counted.append({name: value for name, value in vars(facts).items() if name != "cohorts"})
             selected = kept.within(0, n)
             at, rows = selected.positions, selected.n
             is_row = np.zeros(n, np.bool_)
@@ -86,8 +89,9 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         yield make_batch(shape, 1, {"note": json.dumps({"part": part, "refused": told(wrong)})})
         return
     if part is not None:
-        yield make_batch(shape, 1, {"note": json.dumps({"part": part, "rows": rank, "counted": summed(counted), "refused": None,
-                                                        "overflow": overflow})})
+        note = {"part": part, "rows": rank, "counted": summed(counted), "cohorts": add_up(cohorts).to_pydict(), "refused": None,
+                "overflow": overflow}
+        yield make_batch(shape, 1, {"note": json.dumps(note)})
 
 
 def _conditions(task: Task) -> list[tuple[str, int, Expression]]:

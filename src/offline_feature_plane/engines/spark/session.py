@@ -31,6 +31,7 @@ from offline_feature_plane.engines.spark.wire import Key, Shape, field_columns, 
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.cohorts import COHORTS, add_up
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 if TYPE_CHECKING:
@@ -162,8 +163,9 @@ class SparkEngineSession:
         check_accounting(accounting, replayed.facts.events_read)
         rows = sum(counts.values())
         numbered = made.where("note IS NULL").drop("note").withColumn("row_no", sql.col("rank") + started(sql.col("part_"), counts))
+        cohorts = add_up(pa.Table.from_pydict(note["cohorts"], COHORTS) for note in notes)
         overflow = min((note["overflow"] for note in notes if note["overflow"] is not None), default=None, key=lambda one: one[0])
-        return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"]),
+        return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"], cohorts),
                        None if overflow is None else understood(overflow[1]))
 
     def _finished(self, chosen: _Chosen, wanted: int) -> DataFrame:

@@ -18,11 +18,11 @@ from psycopg.sql import SQL, Identifier
 from offline_feature_plane.domain.runstates import Limits
 from offline_feature_plane.errors import LedgerUnavailable
 from offline_feature_plane.ledger.connector import STATEMENTS, Nothing, Row, Transaction
-from offline_feature_plane.ledger.postgres.address import Address
-from offline_feature_plane.ledger.postgres.connections import Connections, PatientConnection
 from offline_feature_plane.ledger.postgres.failures import mapped, outcome_unknown
 from offline_feature_plane.ledger.postgres.schema import VERSION, migration
 from offline_feature_plane.ledger.verbs import LedgerVerbs
+from offline_feature_plane.postgres.address import Address
+from offline_feature_plane.postgres.connections import Connections, PatientConnection
 
 OLDEST_SERVER: Final = 140000
 

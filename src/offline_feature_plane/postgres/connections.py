@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from offline_feature_plane.ledger.postgres.address import Address
+from offline_feature_plane.postgres.address import Address
 
 KEPT: Final = 4  # a worker and its heartbeat need two
 
@@ -31,14 +31,18 @@ class PatientConnection(psycopg.Connection[dict[str, Any]]):
 
     def wait(self, gen: Generator[Any, Any, Answer], *args: Any, **kwargs: Any) -> Answer:
         """Wait as the driver does. Raises psycopg.OperationalError when patience is at its end."""
-        return super().wait(_bounded(gen, self.patience_s), *args, **kwargs)
+        try:
+            wanted = next(gen)
+        except StopIteration as end:  # it is here already, as nearly every row is of those that are streamed
+            answer: Answer = end.value
+            return answer
+        return super().wait(_bounded(gen, wanted, self.patience_s), *args, **kwargs)
 
 
-def _bounded(waits: Generator[Any, Any, Answer], patience_s: float) -> Generator[Any, Any, Answer]:
+def _bounded(waits: Generator[Any, Any, Answer], wanted: Any, patience_s: float) -> Generator[Any, Any, Answer]:
     """The driver's waits one by one, until they have taken too long; the driver looks up at least every tenth of a second."""
     until = time.monotonic() + patience_s
     try:
-        wanted = next(waits)
         while True:
             ready = yield wanted
             if not ready and time.monotonic() > until:
@@ -54,12 +58,14 @@ class Connections:
 
     Args:
         address: where.
-        patience_s: how long opening one, and each statement on it, may take.
+        patience_s: how long opening one, and waiting for a lock, may take.
+        statement_s: how long each statement may take, and each piece of what one streams; None: as long.
     """
 
-    def __init__(self, address: Address, patience_s: float) -> None:
+    def __init__(self, address: Address, patience_s: float, statement_s: float | None = None) -> None:
         self._address = address
         self._patience_s = patience_s
+        self._statement_s = patience_s if statement_s is None else statement_s
         self._idle: dict[int, list[PatientConnection]] = {}  # by process: a fork must not speak on its parent's connections
         weakref.finalize(self, _close_idle, self._idle)
 
@@ -93,9 +99,10 @@ class Connections:
         """
         connection.execute(
             """SELECT set_config('search_path', %(path)s, true), set_config('lock_timeout', %(wait)s, true),
-                      set_config('statement_timeout', %(wait)s, true), set_config('idle_in_transaction_session_timeout', %(wait)s, true),
+                      set_config('statement_timeout', %(long)s, true), set_config('idle_in_transaction_session_timeout', %(long)s, true),
                       set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'), true)""",
-            {"path": f"{self._address.schema}, pg_temp", "wait": f"{math.ceil(self._patience_s * 1000)}ms"})
+            {"path": f"{self._address.schema}, pg_temp", "wait": _milliseconds(self._patience_s),
+             "long": _milliseconds(self._statement_s)})
 
     def _take(self) -> tuple[PatientConnection, bool]:
         with suppress(KeyError, IndexError):
@@ -110,7 +117,7 @@ class Connections:
                 tcp_user_timeout=math.ceil(self._patience_s * 1000))
         except UnicodeError as wrong:  # what no resolver takes for a host's name
             raise psycopg.OperationalError(str(wrong)) from wrong
-        connection.patience_s = self._patience_s + _GRACE_S
+        connection.patience_s = self._statement_s + _GRACE_S
         return connection
 
     def _put_back(self, connection: PatientConnection) -> None:
@@ -123,6 +130,10 @@ class Connections:
             idle.append(connection)
         else:
             connection.close()
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{math.ceil(seconds * 1000)}ms"
 
 
 def _close_idle(idle: dict[int, list[PatientConnection]]) -> None:

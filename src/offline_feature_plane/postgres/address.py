@@ -1,4 +1,4 @@
-"""Where a ledger on PostgreSQL is: a libpq address, which never holds a password, and the name of the schema with the tables."""
+"""Where a database of ours is: a libpq address, which never holds a password, and the name of the schema with the tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from offline_feature_plane.errors import SettingsInvalid
 
 SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_SCHEMA: Final = "ofs"
+LABEL_SCHEMA: Final = "ofs_labels"  # of a label store: beside a ledger, for others may own it
 
 _SECRETS: Final = frozenset({"password", "sslpassword"})
 _PARAMETERS: Final = (
@@ -26,7 +27,7 @@ _BY_REFERENCE: Final = ("Give it by reference: a password file (~/.pgpass, `?pas
 
 @dataclass(frozen=True)
 class Address:
-    """A ledger's place.
+    """A ledger's or a label store's place.
 
     Attributes:
         text: as it was written; it holds no secret.
@@ -57,8 +58,12 @@ def is_schema(name: str) -> bool:
     return _SCHEMA.fullmatch(name) is not None
 
 
-def address_from(text: str) -> Address:
+def address_from(text: str, schema: str = DEFAULT_SCHEMA) -> Address:
     """Read `postgresql://user@host:5432/database?sslmode=verify-full&schema=ofs`; messages never repeat what was written.
+
+    Args:
+        text: what was written.
+        schema: the schema, where the address names none.
 
     Raises:
         SettingsInvalid: it is of another system, holds a password or an unknown parameter, or cannot be read.
@@ -82,7 +87,7 @@ conninfo='postgresql://ofs@db.example/plane?sslmode=require', schema='cards')
         if name not in _PARAMETERS:
             known = nearest(name, _PARAMETERS)
             raise SettingsInvalid(f"the address has an unknown parameter. {known}".strip(), fix="Leave it out.")
-    schema = dict(parameters).get("schema", DEFAULT_SCHEMA)
+    schema = dict(parameters).get("schema", schema)
     if not is_schema(schema):
         raise SettingsInvalid("the schema in the address is not a plain name.",
                               fix="Use up to 63 lower-case letters, digits and `_`, not beginning with a digit or `pg_`.")

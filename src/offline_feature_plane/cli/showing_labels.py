@@ -1,0 +1,90 @@
+"""What a look at an intent's labels looks like as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offline_feature_plane.cli.output import pairs, style, table
+from offline_feature_plane.domain.instants import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+
+    from offline_feature_plane.corridor.cohorts import Cohort
+    from offline_feature_plane.corridor.label_report import LabelReport, TypeReport
+
+_WHY = {"p90": "9 of 10 labels", "p99": "99 of 100 labels", "intent": "this intent", "asked": "asked"}
+
+
+def labels(report: LabelReport) -> str:
+    """Each label type with its cohorts and maturities, then the gates."""
+    until = report.mature_until_us
+    mature = "every event is mature" if until is None else f"events up to {_brief(until)} are mature (maturity_days {report.maturity_days})"
+    lines = [f"{style('labels', 'bold')} as of {_brief(report.asof_us)} by {report.rule}; {mature}"]
+    for one in report.types:
+        lines += ["", *_type(one, report)]
+    lines += ["", table(["gate", "verdict", "why not"], [[gate.gate, style(gate.verdict, "green" if gate.passed else "red"),
+                                                          "; ".join(gate.sentences)] for gate in report.gates])]
+    lines += [f"{style('warning', 'yellow')}: {warning}" for warning in report.warnings]
+    return "\n".join([*lines, "", "A look: nothing was built or written."])
+
+
+def _type(one: TypeReport, report: LabelReport) -> list[str]:
+    facts = one.assertions
+    what = {"target": f"target, unlabeled: {one.unlabeled}", "column": "a column", "features": "only features look at it"}[one.role]
+    counted = [(facts["assertions_read"], "read"), (facts["assertions_outside_basis"], "outside the basis"),
+               (facts["assertions_after_asof"], "after the as-of"), (facts["assertions_repeated"], "repeated"),
+               (facts["assertions_eligible"], "eligible")]
+    said = ", ".join(f"{value} {count:,}" for value, count in facts["values"].items()) or "nothing"
+    lines = [f"{style(one.label_type, 'bold')}  ({what})",
+             pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
+                    "resolve to": said})]
+    if one.role == "features":
+        return lines
+    return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
+
+
+def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:
+    """A line per cohort; by period with the split, by split without a period."""
+    heads = ["split"] if kind == "split" else [kind, "split"]
+    shown = slice(7 if kind == "month" else None)
+    rows = [[*([] if kind == "split" else [(cohort.start or "")[shown]]), cohort.split or "(none)", cohort.mature, cohort.found.subjects,
+             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, _percent(cohort.answered(one.unlabeled)),
+             cohort.lag.p50, cohort.lag.p90, cohort.lag.p99]
+            for cohort in cohorts]
+    return table([*heads, "mature", "events", "resolved", "not found", "conflict", "answered", "p50 d", "p90 d", "p99 d"], rows,
+                 right=frozenset(range(len(heads) + 1, len(heads) + 9)))
+
+
+def _maturities(one: TypeReport, report: LabelReport) -> list[str]:
+    found = one.measured
+    if not found.answers:
+        return ["No label is known of any of these events: how long labels take cannot be told."]
+    old = "of events old enough to have theirs" if one.settled else "of all events, young ones too"
+    said = (f"Half of the labels are known {found.p50} days after their event, 90 % after {found.p90}, 99 % after {found.p99} "
+            f"({found.answers:,} labels {old}; days rounded up).")
+    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), _percent(choice.known), _brief(choice.last_end_us),
+             None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in one.choices]
+    ending = f"earliest as-of for a split that ends {_brief(report.end_us)}" if report.has_splits else "earliest as-of for all events"
+    return [said, table(["maturity", "because", "known by then", "last end of a split", ending], rows, right=frozenset({0, 2}))]
+
+
+def _percent(share: Fraction | None) -> str | None:
+    """A share with two digits, cut off, so that 100 % means all.
+
+    >>> from fractions import Fraction
+    >>> _percent(Fraction(99999, 100000)), _percent(Fraction(1))
+    ('99.99 %', '100.00 %')
+    """
+    return None if share is None else f"{share * 10_000 // 1 // 100}.{share * 10_000 // 1 % 100:02} %"
+
+
+def _brief(us: int) -> str:
+    """An instant, without what is zero.
+
+    >>> _brief(0), _brief(3_600_000_000)
+    ('1970-01-01', '1970-01-01T01:00:00Z')
+    """
+    text = format_instant(us)
+    return text.removesuffix("T00:00:00.000000Z") if text.endswith("T00:00:00.000000Z") else text.replace(".000000Z", "Z")
