@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from answers import ask, check_answer
+from archive_plane import make_archive_plane
 from small_plane import EVENTS, SmallPlane, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
@@ -113,12 +114,13 @@ def test_a_clean_dataset_raises_no_suspicion(place: Path) -> None:
 
 
 def test_the_report_says_what_it_rests_on(leaking: tuple[SmallPlane, str]) -> None:
-    """What reads fields of a plain table is assumed, field by field; what only counts is proved, and so are observed labels."""
+    """What reads fields of a plain table is assumed, field by field; labels that were observed are proved."""
     made, dataset = leaking
     proofs = {proof.name: proof for proof in opened(made).audit(dataset).proofs}
-    assert proofs["customer__n_7d"].verdict == proofs["chargeback__value"].verdict == proofs["target"].verdict == "PROVED"
-    assert proofs["its_settled"].verdict == "ASSUMED"
-    assert proofs["its_settled"].rests_on[0].startswith("settled of transaction is taken as it stands in a plain table")
+    assert proofs["chargeback__value"].verdict == proofs["target"].verdict == "PROVED"
+    assert proofs["customer__avg_7d"].verdict == proofs["its_settled"].verdict == "ASSUMED"
+    assert [reason.partition(" of ")[0] for reason in proofs["customer__avg_7d"].rests_on] == ["amount", "customer_id"]
+    assert [reason.partition(" of ")[0] for reason in proofs["its_settled"].rests_on] == ["settled"]
     assert proofs["terminal__risk_7d"].latest.endswith(f"labels observed by the row's instant and by {made.intent['label']['as_of'][:-1]}"
                                                        ".000000Z")
 
@@ -130,10 +132,16 @@ def test_assumed_delays_of_labels_are_told(place: Path) -> None:
     made.plane["labels"]["chargeback"] = {"path": "transactions.parquet", "event": "tx_id", "time": "tx_time",
                                           "observed": {"after_event": "5d"},
                                           "value": {"column": "is_fraud", "1": "CHARGEBACK", "0": "LEGIT"}}
-    verdicts = {proof.name: (proof.verdict, proof.rests_on) for proof in built(made).proofs}
-    rests_on = ["labels of chargeback are taken as observed 5d after their event: no column says when they were"]
-    assert verdicts["target"] == verdicts["terminal__risk_7d"] == ("ASSUMED", rests_on)
-    assert verdicts["customer__n_7d"] == ("PROVED", [])
+    rests_on = {proof.name: proof.rests_on for proof in built(made).proofs}
+    said = "labels of chargeback are taken as observed 5d after their event: no column says when they were"
+    assert rests_on["target"] == [said]
+    assert said in rests_on["terminal__risk_7d"]
+    assert said not in rests_on["customer__n_7d"]
+
+
+def test_over_a_log_everything_is_proved(place: Path) -> None:
+    """An archive keeps events as they were written: with observed labels no column rests on trust."""
+    assert {(proof.verdict, *proof.rests_on) for proof in built(make_archive_plane(place / "p")).proofs} == {("PROVED",)}
 
 
 def test_values_that_moved_are_told(place: Path) -> None:

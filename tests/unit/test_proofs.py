@@ -50,11 +50,14 @@ def test_every_column_of_a_log_is_proved(column, latest, delay_us):
 
 
 def test_a_plain_table_is_taken_on_trust():
-    """A table shows a field as it is now: what reads one rests on it, through a derived column too; what only counts events does not."""
+    """A table shows a field as it is now: what reads one, as a key too, rests on it, and so does what is derived from such a column."""
     found = proofs(TABLE)
-    assert {name for name, proof in found.items() if proof.verdict == "ASSUMED"} == {"total__x_7d", "own", "both"}
-    assert found["both"].rests_on == found["total__x_7d"].rests_on == (
-        "amount of payment is taken as it stands in a plain table: nothing says that it did not change after its event",)
+    assert {proof.verdict for proof in found.values()} == {"ASSUMED"}
+    said = {field: f"{field} of payment is taken as it stands in a plain table: nothing says that it did not change after its event"
+            for field in ("amount", "card")}
+    assert found["count__x_7d"].rests_on == (said["card"],)
+    assert found["own"].rests_on == (said["amount"],)
+    assert found["total__x_7d"].rests_on == found["both"].rests_on == (said["amount"], said["card"])
 
 
 def test_an_assumed_delay_is_no_observation():

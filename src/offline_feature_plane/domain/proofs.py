@@ -98,7 +98,8 @@ def _windowed(grounds: Grounds, group: Group, feature: Feature) -> Proof:
     if call.label_type:
         latest += f"; labels observed by the row's instant and by {grounds.asof}"
         trust += _label_trust(grounds, call.label_type)
-    read = {*filter(None, [call.argument]), *(name for one in (group.where, call.condition) if one for name in one.names())} - {"ts"}
+    read = {*group.key, *filter(None, [call.argument]),
+            *(name for one in (group.where, call.condition) if one for name in one.names())} - {"ts"}
     trust += _file_trust(grounds, group.source, read)
     return _judged(latest, feature.window.label, group.delay_us, trust)
 
@@ -129,7 +130,7 @@ def _label_trust(grounds: Grounds, label_type: str) -> list[str]:
 
 
 def _file_trust(grounds: Grounds, source: str, fields: set[str]) -> list[str]:
-    """A log holds an event as it was written; a plain table holds what it holds when it is read."""
+    """A log holds an event as it was written; a plain table holds what it holds when it is read, keys too."""
     if not fields or not grounds.tables.intersection(grounds.closure.source(source).event_types):
         return []
     return [f"{field} of {source} is taken as it stands in a plain table: nothing says that it did not change after its event"
