@@ -21,10 +21,12 @@ from offline_feature_plane.adapters import (
     open_ledger,
     open_store,
 )
+from offline_feature_plane.contracts.audit import LeakageAudit
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.receipts import PhaseReceipt
 from offline_feature_plane.corridor.answer import Built
+from offline_feature_plane.corridor.audit import audit as audit_dataset
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
@@ -59,6 +61,7 @@ from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry
 from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.periods import Period
+from offline_feature_plane.domain.suspicion import Probe
 from offline_feature_plane.errors import (
     DatasetNotFound,
     OfsError,
@@ -369,6 +372,20 @@ class Plane:
         raw, key = find_manifest(ref, self.store, self.settings.run_scope)
         with look(Path(self.settings.work)) as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
+
+    def audit(self, ref: str, probe: Probe | None = None, *, progress: Progress | None = None) -> LeakageAudit:
+        """What bounds each column of a dataset, and whether a feature predicts the target too well on its own or moved between splits.
+
+        Args:
+            ref: as `dataset`, whose files are checked first.
+            probe: how closely to look.
+            progress: is told of each step.
+
+        Raises:
+            OfsError: as `dataset`; nothing that is found is raised.
+        """
+        opened = open_published(self.manifest(ref), self.store, hold_copies(Path(self.settings.work), self.store))
+        return audit_dataset(opened, probe or Probe(), progress or _silent)
 
     def admit(self, *refs: str, profile: Intent | None = None, platform_run_id: str | None = None,
               execution_start: str | datetime | None = None) -> Admission:

@@ -43,7 +43,7 @@ def looks(dataset: str, run_key: str) -> list[tuple[str, ...]]:
     """Every command that only looks."""
     return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("features", dataset),
             ("preview", "intent.yaml"), ("labels", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset),
-            ("show", dataset, "--croissant"), ("verify", dataset), ("admit", dataset)]
+            ("show", dataset, "--croissant"), ("verify", dataset), ("admit", dataset), ("audit", dataset)]
 
 
 def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> None:
