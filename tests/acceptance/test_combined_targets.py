@@ -66,7 +66,7 @@ def test_two_types_become_one_target(plane: SmallPlane, engine: str) -> None:
     assert targets == {i: int(i % 5 == 0 or i % 6 == 0) for i in targets}
     assert {one.name: one for one in manifest.core.columns}["target"].lineage == "chargeback__value, dispute__value"
     assert manifest.core.row_accounting["unlabeled"] == 0
-    proofs = {one.name: one.verdict for one in open_plane(plane.folder / "plane.yaml").audit(manifest.dataset_manifest_id).columns}
+    proofs = {one.name: one.verdict for one in open_plane(plane.folder / "plane.yaml").audit(manifest.dataset_manifest_id).proofs}
     assert {proofs[name] for name in ("target", "chargeback__value", "dispute__value")} == {"PROVED"}
     assert {gate.gate: gate.details for gate in manifest.core.gates}["coverage"]["types"].keys() == {"chargeback", "dispute"}
     assert {one.label_type: one.resolved > 0 for one in manifest.core.coverage} == {"chargeback": True, "dispute": True}
