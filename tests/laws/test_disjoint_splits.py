@@ -41,7 +41,7 @@ def said(world, folder):
 
 
 def test_an_entity_stands_in_its_first_split(tmp_path):
-    """Rows stay in the split of an entity's first candidate: neither what lies in no split nor what `where` drops decides; null is one entity.
+    """Rows stay in the split of an entity's first candidate: neither what lies in no split nor what `where` drops decides; null is one.
 
     ```
                 0       5       10        20    25        40
@@ -112,7 +112,8 @@ def test_coverage_counts_what_is_left(tmp_path):
     target = Target("fraud", ("FRAUD",), None, "exclude")
     task = replace(TASK, target=target, labels=replace(TASK.labels, types=("fraud",)))
     kinds = {"event": INT, "value": TEXT, "observed": TIME, "effective": TIME, "source": TEXT, "id": TEXT, "supersedes": TEXT}
-    told = tuple({"event": number, "value": "FRAUD", "observed": START + 50 * SECOND, "effective": START, "source": "HUMAN", "id": f"a{number}",
-                  "supersedes": None} for number in (0, 1))
-    world = World(task, events_of((1, "anna", 1), (11, "anna", 1), (12, "ben", 1)), (Labels("fraud", Table("fraud", "parquet", kinds, told)),))
+    told = tuple({"event": number, "value": "FRAUD", "observed": START + 50 * SECOND, "effective": START, "source": "HUMAN",
+                  "id": f"a{number}", "supersedes": None} for number in (0, 1))
+    labels = (Labels("fraud", Table("fraud", "parquet", kinds, told)),)
+    world = World(task, events_of((1, "anna", 1), (11, "anna", 1), (12, "ben", 1)), labels)
     assert said(world, tmp_path)["selection"]["coverage"] == {"fraud": {"subjects": 2, "resolved": 1, "not_found": 1, "conflict": 0}}

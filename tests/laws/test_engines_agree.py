@@ -17,7 +17,7 @@ from offline_feature_plane.domain.rows import LabelTask, Split, Task
 from offline_feature_plane.domain.window_texts import parse_window
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.testing.drawing import draw_apart_world, draw_world
+from offline_feature_plane.testing.drawing import draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Archive, Stored, Table, World
 
 INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")

@@ -74,7 +74,7 @@ def test_rows_see_what_had_arrived(engine):
 
 
 def test_no_entity_stands_in_two_splits(engine):
-    """Which split an entity belongs to is found by shuffles of entities as it is found at once, of a task with `where` and null entities."""
+    """Which split an entity belongs to is found by shuffles of entities as it is found at once, with a `where`."""
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 

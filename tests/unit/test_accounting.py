@@ -29,8 +29,8 @@ TARGET = Target("fraud", ("YES",), ("NO",), "exclude")
 TASK = Task("run", (), Closure("p", "r", "s", "v", (), (), (), ()), "pay", None, (), LabelTask(100, "latest_observed.v1", ("fraud",), 10),
             TARGET, None,
             "exclude", (), None)
-WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None, in_earlier_split=True, mature=True,
-                   label=NOT_FOUND,
+WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None,
+                   in_earlier_split=True, mature=True, label=NOT_FOUND,
                    cold=True, kept_by_sampling=False)
 LADDER = [("null_value", {"unread": None}), ("duplicate", {"duplicate": False}), ("other_scope", {"other_scope": False}),
           ("context", {"is_subject": True}),

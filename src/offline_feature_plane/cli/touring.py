@@ -22,7 +22,8 @@ SHOWN = ("ts", "customer__n_7d", "customer__usual_30d", "times_usual", "terminal
          "split")
 
 _BECAME = {"row": "became rows", "outside_splits": "lie in no split",
-           "earlier_split": "are of entities that belong to an earlier split", "immature": "too young at as_of: their labels may still come",
+           "earlier_split": "are of entities that belong to an earlier split",
+           "immature": "too young at as_of: their labels may still come",
            "duplicate": "were delivered twice: counted once", "foreign_run": "belong to a rehearsal, another run",
            "other_scope": "are events of another kind"}
 

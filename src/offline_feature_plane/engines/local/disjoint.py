@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.events import Events, History, Values
+from offline_feature_plane.engines.local.events import History, Values
 from offline_feature_plane.engines.local.history.places import Numbers, Place
 from offline_feature_plane.engines.local.keys import encode, mix
 from offline_feature_plane.engines.local.row_access import pick
