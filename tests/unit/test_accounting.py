@@ -29,13 +29,13 @@ TARGET = Target("fraud", ("YES",), ("NO",), "exclude")
 TASK = Task("run", (), Closure("p", "r", "s", "v", (), (), (), ()), "pay", None, (), LabelTask(100, "latest_observed.v1", ("fraud",), 10),
             TARGET, None,
             "exclude", (), None)
-WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None, mature=True,
-                   label=NOT_FOUND,
+WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None,
+                   in_earlier_split=True, mature=True, label=NOT_FOUND,
                    cold=True, kept_by_sampling=False)
 LADDER = [("null_value", {"unread": None}), ("duplicate", {"duplicate": False}), ("other_scope", {"other_scope": False}),
           ("context", {"is_subject": True}),
-          ("where", {"passes_where": True}), ("outside_splits", {"split": "train"}), ("unlabeled", {"label": CONFLICT}),
-          ("label_conflict", {"label": YES}),
+          ("where", {"passes_where": True}), ("outside_splits", {"split": "train"}), ("earlier_split", {"in_earlier_split": False}),
+          ("unlabeled", {"label": CONFLICT}), ("label_conflict", {"label": YES}),
           ("cold", {"cold": False}), ("sampled_out", {"kept_by_sampling": True}),
           ("row", {})]
 
