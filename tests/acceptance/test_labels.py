@@ -63,7 +63,7 @@ def test_cohorts_lags_and_gates_are_told(plane: SmallPlane, capsys: pytest.Captu
 
 
 def test_a_dataset_shows_the_labels_that_it_was_built_from(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
-    """`ofs show` prints, for each type and split, how many events have which answer and the days that answers took, as the core has them."""
+    """`ofs show` prints, for each type and split, how many events have which answer, and the days that answers took."""
     dataset = open_plane(plane.folder / "plane.yaml").build(plane.intent_path).manifest.dataset_manifest_id
     assert run(["show", dataset, "--plane", str(plane.folder / "plane.yaml")]) == 0
     shown = capsys.readouterr().out
