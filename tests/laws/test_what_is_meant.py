@@ -119,7 +119,7 @@ MEANT = {
     "target": None, "target/label_type": "dispute", "target/positive": ["FRAUD", "MORE"], "target/negative": ["LEGIT", "MORE"],
     "target/unlabeled": "refuse",
     "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
-    "gap": "2d",
+    "gap": "2d", "disjoint_by": "customer",
     "sampling": None, "sampling/seed": "t", "sampling/rates": {"negative": "0.6"}, "sampling/by": None,
     "identifiers": {"mode": "raw", "reason": "because"}, "identifiers/key_id": None,
     "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2",

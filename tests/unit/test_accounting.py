@@ -30,13 +30,13 @@ TARGET = Target("fraud", ("YES",), ("NO",), "exclude")
 TASK = Task("run", (), Closure("p", "r", "s", "v", (), (), (), ()), "pay", None, (), LabelTask(100, "latest_observed.v1", ("fraud",), 10),
             TARGET, None,
             "exclude", (), None)
-WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None, mature=True,
-                   answer="unlabeled",
+WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None,
+                   in_earlier_split=True, mature=True, answer="unlabeled",
                    cold=True, kept_by_sampling=False)
 LADDER = [("null_value", {"unread": None}), ("duplicate", {"duplicate": False}), ("other_scope", {"other_scope": False}),
           ("context", {"is_subject": True}),
-          ("where", {"passes_where": True}), ("outside_splits", {"split": "train"}), ("unlabeled", {"answer": "conflict"}),
-          ("label_conflict", {"answer": "positive"}),
+          ("where", {"passes_where": True}), ("outside_splits", {"split": "train"}), ("earlier_split", {"in_earlier_split": False}),
+          ("unlabeled", {"answer": "conflict"}), ("label_conflict", {"answer": "positive"}),
           ("cold", {"cold": False}), ("sampled_out", {"kept_by_sampling": True}),
           ("row", {})]
 

@@ -241,7 +241,10 @@ class Actor(Contract):
 
 
 class BuildIntent(Contract):
-    """The whole request, `learning.ofs_build_intent.v1`. `request_id` null means that the ledger names the run (`decisions.md` D6)."""
+    """The whole request, `learning.ofs_build_intent.v1`. `request_id` null means that the ledger names the run (`decisions.md` D6).
+
+    `disjoint_by` names the field of the subject whose values may each stand in one split only: the first one that they occur in.
+    """
 
     schema_version: Literal["learning.ofs_build_intent.v1"]
     request_id: RequestId | None = None
@@ -255,6 +258,7 @@ class BuildIntent(Contract):
     target: Target | None
     splits: Annotated[list[SplitRange], AfterValidator(_by_time)] = Field(default_factory=list)
     gap: Duration | None = None
+    disjoint_by: Text | None = None
     sampling: SamplingRule | None = None
     identifiers: Annotated[TokenizedIdentifiers | RawIdentifiers, Field(discriminator="mode")]
     cold_rows: Literal["mark", "exclude", "allow"] = "mark"

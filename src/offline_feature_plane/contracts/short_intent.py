@@ -112,6 +112,7 @@ class ShortIntent(Contract):
     splits: dict[SplitName, Span] | None = Field(
         None, description="Named half-open ranges of event time.")
     gap: Duration | None = Field(None, description="How far splits must lie apart (checked, not applied).")
+    disjoint_by: Text | None = Field(None, description="Each value of this field stands in one split only, the first that it occurs in.")
     sampling: ShortSampling | None = Field(None, description="Which rows are kept.")
     identifiers: Literal["tokenized"] | dict[str, str] | None = Field(None, description="`tokenized` (default) or {mode: raw, reason: …}.")
     cold_rows: Literal["mark", "exclude", "allow"] | None = Field(None, description="What becomes of rows whose windows reach before known "

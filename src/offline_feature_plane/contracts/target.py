@@ -1,4 +1,4 @@
-"""How labels become a target, as an intent says it: one label type, or several that are combined (`decisions.md` D24, record 0031)."""
+"""How labels become a target, as an intent says it: one label type, or several that are combined (`decisions.md` D24, record 0033)."""
 
 from __future__ import annotations
 

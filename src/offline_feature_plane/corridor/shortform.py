@@ -190,6 +190,7 @@ class _Writer:
             "target": target_of(self.label),
             "splits": self.splits(),
             "gap": short.get("gap"),
+            "disjoint_by": short.get("disjoint_by"),
             "sampling": self.sampling(),
             "identifiers": self.identifiers(),
             "cold_rows": self.fill(short.get("cold_rows"), "$.cold_rows", "mark", "schema constant"),

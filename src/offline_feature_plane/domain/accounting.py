@@ -1,7 +1,7 @@
 """What becomes of every coordinate that was read: the first disposition that applies (`decisions.md` D18), and that they add up.
 
 ```
-read ─▶ admitted? ─▶ a subject? ─▶ in a split? ─▶ mature? ─▶ labelled? ─▶ warm? ─▶ drawn? ─▶ row
+read ─▶ admitted? ─▶ a subject? ─▶ in a split, and its own? ─▶ mature? ─▶ labelled? ─▶ warm? ─▶ drawn? ─▶ row
 ```
 """
 
@@ -25,8 +25,9 @@ __all__ = ["EventFacts", "answer_of", "check_accounting", "count_dispositions", 
 class EventFacts:
     """What decides an event's disposition. Facts that earlier ones make meaningless may hold anything.
 
-    `unread` is the reason why a coordinate gave no event at all. `answer` is what the labels say of the target
-    at the as-of; None without a target.
+    `unread` is the reason why a coordinate gave no event at all. `answer` is what the labels say of the target at the as-of; None without
+    a target. `in_earlier_split`: of all events of its entity that are subjects, pass `where` and lie in a split, the first one lies in
+    another split than this one.
     """
 
     unread: Disposition | None = None
@@ -35,6 +36,7 @@ class EventFacts:
     is_subject: bool = True
     passes_where: bool = True
     split: str | None = "all"
+    in_earlier_split: bool = False
     mature: bool = True
     answer: Answer | None = None
     cold: bool = False
@@ -50,6 +52,7 @@ def dispose(facts: EventFacts, task: Task) -> Disposition:
         (not facts.is_subject, "context"),
         (not facts.passes_where, "where"),
         (facts.split is None, "outside_splits"),
+        (facts.in_earlier_split, "earlier_split"),
         (not facts.mature and task.labels.immature == "exclude", "immature"),
         (facts.mature and facts.answer == "unlabeled", "unlabeled"),  # an immature row that is marked stays whatever its label is
         (facts.mature and facts.answer == "conflict", "label_conflict"),

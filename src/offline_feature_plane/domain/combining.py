@@ -1,4 +1,4 @@
-"""Several label types as one target: the closed grammar of `combine`, and what it means (`decisions.md` D24, record 0031).
+"""Several label types as one target: the closed grammar of `combine`, and what it means (`decisions.md` D24, record 0033).
 
     combination := all ("or" all)*        all := one ("and" one)*        one := "not" one | label type | "(" combination ")"
 

@@ -17,11 +17,11 @@ from offline_feature_plane.domain.visibility import Visibility
 
 Disposition = Literal[
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
-    "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
+    "outside_splits", "earlier_split", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
 ]
 DISPOSITIONS: tuple[Disposition, ...] = (
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
-    "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
+    "outside_splits", "earlier_split", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
 )
 
 AT_THE_ASOF: Final = "at the label as-of"
@@ -112,6 +112,7 @@ class Task:
     `subject` is a source name of the closure; `where` an expression over its fields. Empty `splits` means one split `all`.
     `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
     `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
+    `disjoint_by` is a field of the subject whose every value stands in one split only.
     """
 
     platform_run_id: str
@@ -127,6 +128,7 @@ class Task:
     history_start_us: tuple[tuple[str, int | None], ...]
     token_key: TokenKey | None
     visibility: Visibility = "event_time"
+    disjoint_by: str | None = None
 
 
 def as_leaving(column: Column, task: Task) -> Column:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from random import Random  # noqa: TID251 - worlds are drawn, each from its seed
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_late_world", "draw_world"]
+__all__ = ["draw_apart_world", "draw_late_world", "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -100,6 +101,19 @@ def draw_late_world(seed: int, *, events: int = 28) -> World:
     rng = Random(f"late {seed}")  # noqa: S311 - as above
     delays = rng.choice([(0,), (0, 0, 1), (0, 1, SECOND), (0, 0, 0, 5 * SECOND, 20 * SECOND), (0, -SECOND, 2 * SECOND, 9 * SECOND)])
     return replace(world, task=replace(world.task, visibility="arrival"), events=tuple(_late(rng, item, delays) for item in world.events))
+
+
+def draw_apart_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed with three splits of time, in which no two may share a customer, a device or whatever was drawn."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"apart {seed}")  # noqa: S311 - as above
+    instants = sorted(record.row["at"] for item in world.events if isinstance(item, Archive) for record in item.records)
+    instants += sorted(row["at"] for item in world.events if isinstance(item, Table) for row in item.rows)
+    bounds = sorted({*rng.sample(sorted({*instants, *(at + 1 for at in instants)}), 2), min(instants), max(instants) + 1})
+    splits = [Split("abc"[place], start, end) for place, (start, end) in enumerate(pairwise(bounds))]
+    rng.shuffle(splits)
+    by = rng.choice(["customer", "customer", "device", "city", "amount", "online"])
+    return replace(world, task=replace(world.task, splits=tuple(splits), disjoint_by=by))
 
 
 def _late(rng: Random, held: Table | Archive, delays: Sequence[int]) -> Table | Archive:

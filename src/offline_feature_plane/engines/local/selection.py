@@ -27,7 +27,7 @@ from offline_feature_plane.engines.local.targets import find_targets
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import add_up
 
-__all__ = ["UNKNOWN", "Keeping", "Selected", "select_rows"]
+__all__ = ["UNKNOWN", "Keeping", "Selected", "Strays", "find_candidates", "select_rows"]
 
 _RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
 
@@ -60,6 +60,7 @@ class Selected:
 
 
 Over = Callable[[int, int], Mapping[str, ResolvedType]]
+Strays = Callable[[int, int], Bools]
 
 
 class Keeping(Protocol):
@@ -76,7 +77,7 @@ class Keeping(Protocol):
 
 
 def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFacts, keeping: Keeping,
-                block: int = BLOCK) -> SelectionFacts:
+                block: int = BLOCK, strays: Strays | None = None) -> SelectionFacts:
     """Decide for every event what becomes of it; the first disposition that applies wins.
 
     Args:
@@ -86,6 +87,7 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
         replayed: what reading left out, for the accounting.
         keeping: takes the rows.
         block: how many events are looked at at once.
+        strays: which of the events at positions `start … stop − 1` are of an entity that an earlier split has; None: none.
 
     Raises:
         NumericOverflow: `subject.where` leaves its type.
@@ -96,7 +98,8 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
     left_out, tallies = Counter(replayed.dispositions), _Tallies(task)
     for start in range(0, history.n, block):
         stop = min(start + block, history.n)
-        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies)
+        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies,
+                                None if strays is None else strays(start, stop))
         left_out.update(dropped)
         keeping.keep(rows.take(slice(None), -start), stop)
     counts: dict[str, int] = {name: left_out[name] for name in DISPOSITIONS}
@@ -138,17 +141,33 @@ def _add(to: dict[str, int], more: Mapping[str, int]) -> None:
         to[name] = to.get(name, 0) + count
 
 
-def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None,
-            tallies: _Tallies) -> tuple[Selected, dict[str, int]]:
-    """The rows among some neighbouring events, and how many each disposition took."""
+def find_candidates(events: Events, task: Task) -> tuple[Int64s, npt.NDArray[np.int16]]:
+    """Which of some events are subjects, pass `where` and lie in a split, and in which. Raises NumericOverflow: `where` leaves its type."""
+    left = _subjects(events, task)
+    split, outside = _split_codes(events.ts[left.rows], task)
+    return left.rows[~outside], split[~outside]
+
+
+def _subjects(events: Events, task: Task) -> _Remaining:
     left = _Remaining(events, task)
     left.drop("context", events.source[left.rows] != _index(task))
     left.drop_where()
+    return left
+
+
+def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None, tallies: _Tallies,
+            strays: Bools | None) -> tuple[Selected, dict[str, int]]:
+    """The rows among some neighbouring events, and how many each disposition took."""
+    left = _subjects(events, task)
     split, outside = _split_codes(events.ts[left.rows], task)
     mature = _is_mature(events.ts[left.rows], task)
     tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, split, mature, task, labels)
     split, mature = split[~outside], mature[~outside]
     left.drop("outside_splits", outside)
+    if strays is not None:
+        gone = strays[left.rows]
+        split, mature = split[~gone], mature[~gone]
+        left.drop("earlier_split", gone)
     for name in task.labels.types:
         tallies.cover(name, labels[name], left.rows[mature])
     if task.labels.maturity_us is not None and task.labels.immature == "exclude":

@@ -156,8 +156,17 @@ class _World:
             answer = answer_of(found, task.target, mature=mature)
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
-        return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits), mature=mature,
-                          answer=answer, cold=cold, kept_by_sampling=kept)
+        return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits),
+                          in_earlier_split=self.stands_earlier(event), mature=mature, answer=answer, cold=cold, kept_by_sampling=kept)
+
+    def stands_earlier(self, event: Event) -> bool:
+        """Does the event's entity belong to another split: the one of its first event that could be a row, whatever its label?"""
+        task, by = self.task, self.task.disjoint_by
+        if by is None:
+            return False
+        first = next((one for one in self.events if one.source == task.subject and one.values[by] == event.values[by]
+                      and split_of(one.ts_us, task.splits) is not None and is_true(task.where, one.scope())), event)
+        return split_of(first.ts_us, task.splits) != split_of(event.ts_us, task.splits)
 
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""
@@ -197,7 +206,7 @@ class _World:
     def coverage(self, judged: Iterable[tuple[Event, EventFacts]]) -> dict[str, dict[str, int]]:
         """Per label type, how many mature subject rows have an answer, before any is dropped for its label (`decisions.md` D24)."""
         counted = [event for event, facts in judged
-                   if facts.is_subject and facts.passes_where and facts.split is not None and facts.mature]
+                   if facts.is_subject and facts.passes_where and facts.split is not None and not facts.in_earlier_split and facts.mature]
         found: dict[str, dict[str, int]] = {}
         for label_type in self.task.labels.types:
             statuses = [self.label(event, label_type, self.task.labels.asof_us).status for event in counted]
