@@ -76,8 +76,8 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
                        if facts.get("assumed_delay_us") is not None},
                       labels["label_asof_utc"])
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
-    target = identity.get("target") or {}
-    learned = sorted(target["types"]) if "types" in target else [target.get("label_type")]
+    target: dict[str, Any] = identity.get("target") or {"types": {}}
+    learned: list[str] = sorted(target["types"]) if "types" in target else [target["label_type"]]
     latest = {column.name: _latest(dataset, column.name) for column in core.columns if column.name.endswith("__observed_time")}
     found = []
     for column in core.columns:
