@@ -83,8 +83,8 @@ class ShortLabel(Contract):
 
 
 def _span(given: Any) -> Any:
-    if isinstance(given, list) and len(given) != 2:
-        found = str(len(given)) if len(given) > 2 else "one" if given else "none"
+    if isinstance(given, Mapping) or (isinstance(given, list) and len(given) != 2):
+        found = "a mapping" if isinstance(given, Mapping) else str(len(given)) if len(given) > 2 else "one" if given else "none"
         raise ValueError(f"a split is [from, to): two instants, not {found}; for example [2026-01-01, 2026-02-01]")
     return given
 
@@ -99,11 +99,12 @@ class ShortSplit(Contract):
     as_of: Instant = Field(description="Labels observed after this instant do not exist for its events; later than that of `label`.")
 
 
-def _is_mapping(given: Any) -> str:
-    return "mapping" if isinstance(given, Mapping | ShortSplit) else "range"
+def _form_of(given: Any) -> str:
+    """Which of the two forms a split means to have; another mapping is told what a split is."""
+    return "as_of" if isinstance(given, ShortSplit) or (isinstance(given, Mapping) and given.keys() & {"range", "as_of"}) else "span"
 
 
-Split = Annotated[Annotated[Span, Tag("range")] | Annotated[ShortSplit, Tag("mapping")], Discriminator(_is_mapping)]
+Split = Annotated[Annotated[Span, Tag("span")] | Annotated[ShortSplit, Tag("as_of")], Discriminator(_form_of)]
 
 
 class ShortSampling(Contract):
