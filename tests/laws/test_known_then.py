@@ -1,7 +1,7 @@
 """Known then and known now in one dataset: a split may have an as-of of its own (record 0034).
 
-    ──[──── learned ────)[──────── judged ──┼───────────)──────────────────────────┤
-                                           then                                   now
+──[──── learned ────)[──────── judged ──┼───────────)──────────────────────────┤
+then                                   now
 """
 
 import tempfile
@@ -50,8 +50,8 @@ def rows_in(said, names):
 def test_the_seven_cases(tmp_path, engine):
     """The world that was derived by hand, in memory and over files: seven of its eight assertions are in the slice.
 
-        seconds  10  20  30  50   60  70   100  110 115 120   150   200 201
-                 1   2   3   )[   4   5   then  6   7   )           now
+    seconds  10  20  30  50   60  70   100  110 115 120   150   200 201
+             1   2   3   )[   4   5   then  6   7   )           now
     """
     said = told(golden_world(SEVEN_CASES), tmp_path, engine)
     rows = {int(row["event_id"]): row for row in said["rows"]}
@@ -120,7 +120,7 @@ def one_more(world: World, label_type, row) -> World:
 def test_what_is_learned_does_not_change_with_what_becomes_known_later(tmp_path, observed, rows_change, slice_changes):
     """A label of a training event changes its row iff it was known then, and the slice iff it is known now.
 
-        then (100) ──── a label of event 2 at 150 ──── now (200) ──── or at 201
+    then (100) ──── a label of event 2 at 150 ──── now (200) ──── or at 201
     """
     world = golden_world(SEVEN_CASES)
     more = one_more(world, "fraud", {"event": 2, "value": "YES", "observed": observed * SECOND, "effective": observed * SECOND,

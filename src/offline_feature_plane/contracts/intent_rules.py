@@ -226,8 +226,8 @@ def _evaluation_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]]) ->
     for number, split in parts if evaluated else ():
         asof = split.label_asof_utc or basis.label_asof_utc
         if split.to_utc > asof and (basis.maturity_days is None or basis.immature == "mark"):  # else maturity asks for more
-            yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, after its as-of "
-                          f"{asof}; where splits have several as-ofs, each ends by its own")
+            yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, after its "
+                          f"as-of {asof}; where splits have several as-ofs, each ends by its own")
 
 
 def _maturity_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]]) -> Iterator[Problem]:

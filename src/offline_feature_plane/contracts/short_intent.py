@@ -101,10 +101,11 @@ class ShortSplit(Contract):
 
 def _form_of(given: Any) -> str:
     """Which of the two forms a split means to have; another mapping is told what a split is."""
-    return "as_of" if isinstance(given, ShortSplit) or (isinstance(given, Mapping) and given.keys() & {"range", "as_of"}) else "span"
+    own = isinstance(given, ShortSplit) or (isinstance(given, Mapping) and given.keys() & {"range", "as_of"})
+    return "evaluation split" if own else "range of time"
 
 
-Split = Annotated[Annotated[Span, Tag("span")] | Annotated[ShortSplit, Tag("as_of")], Discriminator(_form_of)]
+Split = Annotated[Annotated[Span, Tag("range of time")] | Annotated[ShortSplit, Tag("evaluation split")], Discriminator(_form_of)]
 
 
 class ShortSampling(Contract):

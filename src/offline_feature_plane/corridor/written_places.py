@@ -44,6 +44,14 @@ def as_written(path: str, full: Mapping[str, Any]) -> str:
     return path
 
 
+def place_of_asof(document: Mapping[str, Any], split: str) -> str:
+    """Where a sound intent, in its short or its long form, states the as-of of a split."""
+    given = document["splits"]
+    if isinstance(given, Mapping):
+        return json_path(["splits", split, "as_of"])
+    return json_path(["splits", next(number for number, one in enumerate(given) if one["name"] == split), "label_asof_utc"])
+
+
 _LONG_PLACES = (
     (r"\$\.features", "$.feature_definition_set.profile_ref"),
     (r"\$\.set", "$.feature_definition_set"),

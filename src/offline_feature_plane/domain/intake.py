@@ -31,7 +31,10 @@ ELIGIBILITY_CLAUSE = "observed_time<=label_asof_utc"  # what every rule of ours 
 
 @dataclass(frozen=True)
 class Offer:
-    """What the manifest of one dataset says, as far as an intake asks. `retired` says when and why, if it was."""
+    """What the manifest of one dataset says, as far as an intake asks. `retired` says when and why, if it was.
+
+    `evaluations` names the splits that have a label as-of of their own, each with it.
+    """
 
     dataset_manifest_id: str
     dataset_fingerprint: str
@@ -44,6 +47,7 @@ class Offer:
     training_ready: bool
     reasons: tuple[str, ...] = ()
     retired: str | None = None
+    evaluations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,10 @@ def _two_meanings(offers: Sequence[Offer]) -> Iterator[str]:
 
 
 def _leaks(offers: Sequence[Offer], start_us: int) -> Iterator[str]:
-    """One label as-of, which is an instant and has passed when the training starts; compared as instants, however they are written."""
+    """One label as-of, which is an instant and has passed when the training starts; compared as instants, however they are written.
+
+    Those of splits that are judged later may differ: they too must have passed.
+    """
     known: list[tuple[str, int]] = []
     for one in offers:
         try:
@@ -132,6 +139,9 @@ def _leaks(offers: Sequence[Offer], start_us: int) -> Iterator[str]:
             yield f"{name} has labels as of {format_instant(asof)}; the training starts before, at {format_instant(start_us)}"
         if asof != known[0][1]:
             yield f"{name} has labels as of {format_instant(asof)}; {known[0][0]} as of {format_instant(known[0][1])}"
+    for one in offers:
+        yield from (f"split {split} of {one.dataset_manifest_id} has labels as of {asof}; the training starts before, at "
+                    f"{format_instant(start_us)}" for split, asof in one.evaluations if parse_instant(asof) > start_us)
 
 
 def _other_rules(offers: Sequence[Offer], demand: Demand) -> Iterator[str]:

@@ -121,12 +121,12 @@ def draw_judged_world(seed: int, *, events: int = 28) -> World:
     rng = Random(f"judged {seed}")  # noqa: S311 - as above
     world = rng.choice([draw_world, draw_world, draw_late_world])(seed, events=events)
     at = sorted({*_instants(world), *(at + 1 for at in _instants(world))})
-    first, *inner, last = [at[0], *sorted(rng.sample(at[1:-1], 2)), at[-1] + 1]
-    then = inner[0] + rng.choice([0, 0, 1, SECOND, 4 * SECOND])
-    asofs = [max(end, then + 1) + rng.choice([0, 0, SECOND, 6 * SECOND]) for end in (inner[1], last)]
-    learned, tuned, judged = Split("learned", first, inner[0]), Split("tuned", *inner, asofs[0]), Split("judged", inner[1], last, asofs[1])
-    splits = rng.choice([[learned, judged], [learned, tuned, judged], [learned, tuned, judged],
-                         [learned, replace(tuned, end_us=min(tuned.end_us, then), asof_us=None), judged] if then > inner[0] else [learned, tuned]])
+    first, second, third, last = at[0], *sorted(rng.sample(at[1:-1], 2)), at[-1] + 1
+    then = second + rng.choice([0, 0, 1, SECOND, 4 * SECOND])
+    soon, late = (max(end, then + 1) + rng.choice([0, 0, SECOND, 6 * SECOND]) for end in (third, last))
+    learned, judged = Split("learned", first, second), Split("judged", third, last, late)
+    between = [[], [Split("tuned", second, third, soon)], [Split("tuned", second, min(third, then))] if then > second else []]
+    splits = [learned, *rng.choice(between), judged]
     rng.shuffle(splits)
     labels = replace(world.task.labels, asof_us=then)
     by = rng.choice([None, None, "customer", "device"])

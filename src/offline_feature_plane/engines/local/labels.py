@@ -60,10 +60,10 @@ class ResolvedType:
 
 @dataclass(frozen=True)
 class LabelSteps:
-    """One label type, resolved, at the events that have labels: how each of them changed up to the latest as-of, and
-    as a mask, `last`, which step holds at the as-of of its event.
+    """One label type, resolved, at the events that have labels: how each of them changed, up to the latest as-of.
 
-    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`.
+    `last` is a mask: which step holds at the as-of of its event. Values, ids and `stepped` (do features look at the changes?) as in
+    `ResolvedType`.
     """
 
     label_type: str

@@ -27,7 +27,7 @@ _ROWS = 1 << 16
 
 ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
                      ("source", "int"), ("aid", "string"), ("sup", "string"))
-# Of every event with a label one row, `kept` null: what holds at its as-of, and the steps up to the latest as-of; and one row for each of its
+# Of every event with a label one row, `kept` null: what holds at its as-of, and the steps up to the latest; and one row for each of its
 # assertions that count, numbered by `kept` in the order of the slice.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
                    ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
