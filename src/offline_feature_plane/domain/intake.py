@@ -128,20 +128,20 @@ def _leaks(offers: Sequence[Offer], start_us: int) -> Iterator[str]:
 
     Those of splits that are judged later may differ: they too must have passed.
     """
-    known: list[tuple[str, int]] = []
+    known: list[tuple[str, int, bool]] = []
     for one in offers:
-        try:
-            known.append((one.dataset_manifest_id, parse_instant(one.label_asof_utc)))
-        except ValueError as wrong:
-            yield f"the label as-of of {one.dataset_manifest_id} is not an instant: {wrong}"
-    for name, asof in known:
+        mine = ((f"split {split} of {one.dataset_manifest_id}", asof) for split, asof in one.evaluations)
+        for name, text in ((one.dataset_manifest_id, one.label_asof_utc), *mine):
+            try:
+                known.append((name, parse_instant(text), name == one.dataset_manifest_id))
+            except ValueError as wrong:
+                yield f"the label as-of of {name} is not an instant: {wrong}"
+    learned = [(name, asof) for name, asof, is_learned in known if is_learned]
+    for name, asof, is_learned in known:
         if asof > start_us:
             yield f"{name} has labels as of {format_instant(asof)}; the training starts before, at {format_instant(start_us)}"
-        if asof != known[0][1]:
-            yield f"{name} has labels as of {format_instant(asof)}; {known[0][0]} as of {format_instant(known[0][1])}"
-    for one in offers:
-        yield from (f"split {split} of {one.dataset_manifest_id} has labels as of {asof}; the training starts before, at "
-                    f"{format_instant(start_us)}" for split, asof in one.evaluations if parse_instant(asof) > start_us)
+        if is_learned and asof != learned[0][1]:
+            yield f"{name} has labels as of {format_instant(asof)}; {learned[0][0]} as of {format_instant(learned[0][1])}"
 
 
 def _other_rules(offers: Sequence[Offer], demand: Demand) -> Iterator[str]:
