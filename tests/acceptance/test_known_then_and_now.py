@@ -160,7 +160,7 @@ def test_who_looks_is_told(plane: SmallPlane, capsys: pytest.CaptureFixture[str]
     dataset = found.build(plane.intent_path).manifest.dataset_manifest_id
     assert run(["show", dataset]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"label as-of +2026-02-05, test 2026-03-10\n", shown)
+    assert re.search(rf"label as-of +{THEN}, test {NOW}\n", shown)
     assert re.search(r"split +from +to +labels as of +rows .*\ntrain +2026-01-03 +2026-01-25 +2026-02-05 +88 .*\n"
                      r"test +2026-02-01 +2026-02-20 +2026-03-10 +76 ", shown)
     assert run(["datasets"]) == 0
@@ -170,6 +170,8 @@ def test_who_looks_is_told(plane: SmallPlane, capsys: pytest.CaptureFixture[str]
     assert {proof.verdict for proof in report.proofs if proof.role in ("label", "target")} == {"PROVED"}
     assert {proof.latest for proof in report.proofs if proof.role == "target"} == {f"observed by the label as-of {THEN}, in test {NOW}"}
     assert [split.label_asof_utc for split in report.splits] == [None, NOW]
+    assert run(["audit", dataset]) == 0
+    assert f"88 of 88 rows of train, 76 of 76 rows of test (labels as of {NOW});" in capsys.readouterr().out
     admitted = found.admit(dataset, execution_start="2026-03-10")
     assert admitted.admitted
     assert list(admitted.notices) == [(f"split test of {dataset} is for evaluation: its labels are as of {NOW}, those that are learned as "
@@ -271,6 +273,14 @@ def test_what_cannot_be_meant_is_refused_where_it_is_written(plane: SmallPlane, 
     assert words in found[place_of][1]
     check_answer(answer, {"SCHEMA_INVALID": 2, "LABEL_ASOF_MISSING": 2}.get(answer.error["code"], 4), answer.error["code"])
     check_nothing_left(plane, answer)
+
+
+def test_one_mistake_is_one_problem(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """A split that is learned and cannot be read does not make the others look as if nothing were learned."""
+    plane.intent["splits"]["train"] = ["2026-01-03", "soon"]
+    plane.documents()
+    answer = ask(capsys, "plan", "intent.yaml")
+    assert [one["path"].rpartition(" ")[2] for one in answer.error["problems"]] == ["$.splits.train[1]"]
 
 
 def test_mistakes_in_the_long_form_are_told_at_their_place(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:

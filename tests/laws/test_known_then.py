@@ -114,10 +114,10 @@ def test_files_say_what_memory_says(tmp_path, seed):
 def test_who_arrives_after_the_as_of_of_its_split_sees_labels_until_then(tmp_path, engine):
     """Where rows see what had arrived, they see labels up to their arrival, and no later than their own as-of.
 
-        seconds         30          60        90   then   150  160        now
-        about 1, 2, 3                         1 3         2
-        row 3, train    ●─────────────────────────|────────────▶ arrives: it sees 1
-        row 4, test                 ●──────────────────────────▶ arrives: it sees 1 and 2, and that 3 was taken back
+    seconds         30          60        90   then   150  160        now
+    about 1, 2, 3                         1 3         2
+    row 3, train    ●─────────────────────────|────────────▶ arrives: it sees 1
+    row 4, test                 ●──────────────────────────▶ arrives: it sees 1 and 2, and that 3 was taken back
     """
     world = golden_world(SEVEN_CASES)
     late = {3: 160 * SECOND, 4: 160 * SECOND}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
     lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
                     "content": core.content_digest, "rows": core.row_count, "events read": core.replay["events_read"],
-                    "label as-of": _asofs(document), "rule": document.label_basis["resolution_rule"],
+                    "label as-of": _asofs(document, str), "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
                     "visibility": _visibility(core), **_apart(core),
@@ -149,10 +149,10 @@ def _apart(core: Core) -> dict[str, str]:
     return {} if by is None else {"disjoint by": f"{by} ({gone:,} events left out: an earlier split has their entity)"}
 
 
-def _asofs(document: DatasetManifest) -> str:
-    """When the dataset stops learning, and as of when other splits are judged."""
-    own = (f"{split} {_day(asof)}" for split, asof in document.core.evaluation_asofs.items())
-    return ", ".join([str(_day(str(document.label_basis["label_asof_utc"]))), *own])
+def _asofs(document: DatasetManifest, spell: Callable[[str], str | None]) -> str:
+    """When the dataset stops learning, and as of when its evaluation splits are judged."""
+    own = (f"{split} {spell(asof)}" for split, asof in document.core.evaluation_asofs.items())
+    return ", ".join([str(spell(str(document.label_basis["label_asof_utc"]))), *own])
 
 
 def _visibility(core: Core) -> str:
@@ -183,7 +183,7 @@ def datasets(listing: Listing) -> str:
     if not found:
         return "No dataset is published here yet. Build one: ofs build intent.yaml"
     lines = [table(["dataset", "rows", "features", "label as-of", "eligible"],
-                   [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _asofs(item),
+                   [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _asofs(item, _day),
                      _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
     lines += [f"{dm_id} was {style(str(retired), 'yellow')}" for dm_id, retired in listing.retired.items()]
     return "\n".join(lines)

@@ -199,11 +199,11 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(document.get("disjoint_by"), str) and len(given if isinstance(given, list) else []) < 2:
         yield Problem("$.disjoint_by", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
     if (basis := sound(LabelBasis, document.get("label_basis"))) is not None:
-        yield from _evaluation_rules(basis, parts)
+        yield from _evaluation_rules(basis, parts, all_sound=len(parts) == len(given if isinstance(given, list) else []))
         yield from _maturity_rules(basis, parts)
 
 
-def _evaluation_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]]) -> Iterator[Problem]:
+def _evaluation_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]], *, all_sound: bool) -> Iterator[Problem]:
     """A split that is judged by what is known later lies after all that is learned, and no row lies after its own as-of (record 0034).
 
     ──[ train )──[ test ──┼── )──────────────┤
@@ -217,10 +217,10 @@ def _evaluation_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]]) ->
         if asof <= basis.label_asof_utc:
             yield Problem(path, LeakagePolicyViolation.code, f"{split.name} is judged by labels as of {asof}, which is not after the as-of "
                           f"{basis.label_asof_utc} of the other splits; leave it out, or state a later one")
-        elif last is None:
+        elif last is None and all_sound:
             yield Problem(path, LeakagePolicyViolation.code, "every split has an as-of of its own, so that nothing is learned as of "
                           f"{basis.label_asof_utc}; leave it out of the splits that a model is trained on")
-        elif split.from_utc < last.to_utc:
+        elif last is not None and split.from_utc < last.to_utc:
             yield Problem(path, LeakagePolicyViolation.code, f"{split.name} begins at {split.from_utc}, before {last.name} ends at "
                           f"{last.to_utc}: what has an as-of of its own must lie after everything that is learned")
     for number, split in parts if evaluated else ():

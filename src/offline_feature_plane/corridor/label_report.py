@@ -34,7 +34,7 @@ __all__ = ["EvaluationSplit", "LabelReport", "TypeReport", "check_wishes", "repo
 
 @dataclass(frozen=True)
 class EvaluationSplit:
-    """A split with a label as-of of its own, where it ends, and from when on its events are not mature; instants in µs."""
+    """A split with a label as-of of its own, where it ends, and until when its events are mature; instants in µs."""
 
     name: str
     asof_us: int
@@ -153,7 +153,7 @@ def report_labels(planned: Planned, machine: Machine, folder: Path, *, period: P
     maturity = None if task.labels.maturity_us is None else task.labels.maturity_us // US_PER_DAY
     maturities = [*([] if maturity is None else [(maturity, "intent")]), *((days, "asked") for days in wanted)]
     evaluated = tuple(EvaluationSplit(split.name, split.asof_us, split.end_us, _mature_until(split.asof_us, maturity))
-                   for split in task.splits if split.asof_us is not None)
+                      for split in task.splits if split.asof_us is not None)
     end_us = max((split.end_us for split in task.splits if split.asof_us is None), default=_end_of(cells, task.labels.asof_us))
     types = tuple(_describe(name, task, labelled, cells, period, maturities, end_us, evaluated) for name in sorted(labelled.per_type))
     gates = judge(planned, replayed, labelled, selection)
