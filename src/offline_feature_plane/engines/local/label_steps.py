@@ -76,7 +76,7 @@ class Steps:
         return Steps(*(getattr(self, name)[places] for name in _STEP))
 
     def are_last(self, until: Int64s | None = None) -> npt.NDArray[np.bool_]:
-        """Which of them is the last one of its event, as a mask; with `until`, at or before this instant, which is one of the event."""
+        """Which of them is the last one of its event, as a mask; with `until`, an instant of each event, the last one by then."""
         last = np.ones(len(self.position), np.bool_)
         last[:-1] = self.position[1:] != self.position[:-1]
         if until is None:
