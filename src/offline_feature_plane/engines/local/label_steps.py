@@ -75,11 +75,15 @@ class Steps:
         """Some of them, chosen by a slice, a mask or by places."""
         return Steps(*(getattr(self, name)[places] for name in _STEP))
 
-    def are_last(self) -> npt.NDArray[np.bool_]:
-        """Which of them is the last one of its event, as a mask."""
+    def are_last(self, until: Int64s | None = None) -> npt.NDArray[np.bool_]:
+        """Which of them is the last one of its event, as a mask; with `until`, an instant of each event, the last one by then."""
         last = np.ones(len(self.position), np.bool_)
         last[:-1] = self.position[1:] != self.position[:-1]
-        return last
+        if until is None:
+            return last
+        known = self.at <= until
+        last[:-1] |= ~known[1:]
+        return last & known
 
 
 def joined_steps(parts: Sequence[Steps]) -> Steps:
@@ -118,7 +122,7 @@ def keep_in_order(found: Eligible, columns: AssertionColumns, n: int) -> Eligibl
 
 
 def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
-    """The resolution of every event as a step function of the cut, up to the as-of.
+    """The resolution of every event as a step function of the cut, up to an as-of.
 
     Raises:
         LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
