@@ -168,7 +168,8 @@ def _mature_until(asof_us: int, maturity_days: int | None) -> int | None:
 def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, period: Period, maturities: Sequence[tuple[int, str]],
               end_us: int, evaluated: Sequence[EvaluationSplit]) -> TypeReport:
     every = count_lags(cells, name)
-    old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us))  # old enough at any later as-of too
+    old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us),
+                     later={one.name: settled_by(every, one.asof_us) for one in evaluated})
     settled = sum(old.values()) >= ENOUGH
     measured = old if settled else every
     parts = task.target.parts if task.target is not None else ()
