@@ -4,15 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
+.PHONY: demo kernels test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
 
-test: $(VENV)/ready lint                ## everything that every change must pass
+# Kernels are compiled once, beside lint; else every test process that is early would compile them for itself.
+test: $(VENV)/ready                     ## everything that every change must pass
+	$(MAKE) --no-print-directory -j 2 lint kernels
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-test-long: $(VENV)/ready                ## the campaigns: minutes to hours
+test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
 
 test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns
@@ -36,6 +38,9 @@ test-recipes: .venv-recipes/ready       ## the recipes of docs/hand-over.md, wit
 	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --requirement requirements-recipes.txt
 	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+kernels: $(VENV)/ready                  ## compile the window kernels ahead of time
+	$(OFS) warm
 
 lint: $(VENV)/ready                     ## style, types, floors
 	$(BIN)/ruff check .

@@ -59,10 +59,9 @@ class Confinement:
 
 
 @contextmanager
-def confinement(home: Path) -> Iterator[Confinement]:
-    """The loaded process, until the block ends; `home` is where compiled kernels are cached."""
-    with subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          env={**os.environ, "XDG_CACHE_HOME": str(home)}) as server:
+def confinement() -> Iterator[Confinement]:
+    """The loaded process, until the block ends."""
+    with subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         try:
             yield Confinement(server)
         finally:
