@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
+# Where this is set, as in many images, every process would compile every module that it imports, again and again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo kernels test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
@@ -92,12 +95,13 @@ lock:
 	echo 'pyspark>=4.1,<5' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  --output-file requirements-spark.lock -
 
-# Bytecode is not compiled here, which would take as long as everything else: most modules of what is installed are never imported.
+# pip would compile bytecode on one core, which takes it as long as everything else.
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib src
 	touch $@
 
 clean:
