@@ -78,15 +78,6 @@ def test_no_entity_stands_in_two_splits(engine):
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
-def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
-    """The same documents with `engine: {name: spark}` give the same dataset id and content digest, through the whole corridor."""
-    world = draw_whole_world(4)
-    here = build(world.write(tmp_path / "local"))
-    there = build(world.write(tmp_path / "spark"), **{"engine.name": "spark", "spark": spark})
-    assert there.manifest.core == here.manifest.core
-    assert there.manifest.evidence.model_dump_json().count("pyspark") == 1
-
-
 @pytest.mark.long
 def test_a_cluster_of_two_workers(cluster, tmp_path):
     """A master that settings name is used from the command line, and what two worker processes compute is the same dataset."""

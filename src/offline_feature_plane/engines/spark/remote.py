@@ -106,15 +106,23 @@ def answers(doing: str) -> Iterator[None]:
         OfsError: as a task refused. ResourceExceeded: out of memory or disk. EngineUnavailable: Spark was lost.
         RequestCommandUnsupported: the tasks' Python lacks what they need. EngineFailed: anything else.
     """
-    from py4j.protocol import Py4JError  # noqa: PLC0415 - an extra
-    from pyspark.errors import PySparkException  # noqa: PLC0415
-
     try:
         yield
     except OfsError:
         raise
-    except (PySparkException, Py4JError, OSError) as wrong:
+    except failures() as wrong:
         raise _meaning(doing, wrong) from wrong
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What Spark raises; a client of Spark Connect alone has no Java to talk to."""
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - an extra
+
+    try:
+        from py4j.protocol import Py4JError  # noqa: PLC0415
+    except ImportError:
+        return PySparkException, OSError
+    return PySparkException, Py4JError, OSError
 
 
 def _meaning(doing: str, wrong: BaseException) -> OfsError:
