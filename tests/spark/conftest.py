@@ -81,6 +81,11 @@ class Cluster:
             self.close()
             raise
 
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers, whose children the executors are."""
+        return [one.pid for one in self._running[1:]]
+
     def _start(self, role: str, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([self._home / "bin" / "spark-class", f"org.apache.spark.deploy.{role}", "--host", "127.0.0.1", *words],
                                 env=self._env, stdout=self._log, stderr=subprocess.STDOUT)

@@ -57,7 +57,7 @@ def history_of(built, world, folder, **overrides):
 
 
 def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
-    """Everything that is said of a dataset, sketches of labels included, is what one machine says; and so is what has changed in its labels."""
+    """All that is said of a dataset, sketches of labels included, is what one machine says of it, and so is what changed in its labels."""
     world, ours = shaped(4), {"engine.name": "spark", "spark": spark}
     here, there = (build(world.write(tmp_path / name), **chosen) for name, chosen in (("local", {}), ("spark", ours)))
     assert there.manifest.core == here.manifest.core
@@ -73,7 +73,7 @@ def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
 
 
 def test_labels_from_a_database(spark, postgres, tmp_path):
-    """Labels that a build reads from PostgreSQL into its work folder are there for the tasks, and give the dataset that one machine makes."""
+    """Labels that a build reads from PostgreSQL into its work folder are there for the tasks: the dataset is that of one machine."""
     from test_stored_labels import open_plane, stored_plane
 
     made = stored_plane(tmp_path / "plane", postgres)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from test_spark_agrees import hold_together
-from two_engines import field_task, tell
+from two_engines import field_task, label_task, tell
 from whole_worlds import draw_world as draw_whole_world
 
 import offline_feature_plane
@@ -23,7 +23,9 @@ from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.spark import SparkEngine
-from offline_feature_plane.errors import OfsError, RequestCommandUnsupported
+from offline_feature_plane.errors import OfsError, RequestCommandUnsupported, SourceUnreadable
+from offline_feature_plane.labelstores.files import pin_labels
+from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.sources.files import TableMapping, pin_table
 from offline_feature_plane.testing.drawing import draw_world
 
@@ -129,6 +131,30 @@ def test_executors_without_the_drivers_python(spark, tmp_path):
     assert wrong.code == "REQUEST_COMMAND_UNSUPPORTED"
     assert str(tmp_path / "python3") in wrong.what
     assert "PYSPARK_PYTHON" in wrong.fix
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-Urm", "true"], check=False).returncode != 0, reason="no folder can be hidden here")
+def test_files_that_only_the_driver_sees(spark, tmp_path):
+    """Events or labels that are not where tasks run are SOURCE_UNREADABLE, with what the machines must share; not a basis that changed."""
+    columns = {"id": [1, 2], "at": pa.array([1, 2], pa.timestamp("us")), "who": ["a", "b"]}
+    for folder in (shared := tmp_path / "shared", own := tmp_path / "own"):
+        folder.mkdir()
+        pq.write_table(pa.table(columns), folder / "tx.parquet")
+    labels = {"path": "tx.parquet", "event": "id", "observed": "at", "value": "FRAUD", "zone": "UTC"}
+    elsewhere = tmp_path / "python"
+    elsewhere.write_text(f'#!/bin/sh\nexec unshare -Urm sh -c \'mount -t tmpfs none "{own}" && exec "{sys.executable}" "$@"\' sh "$@"\n')
+    elsewhere.chmod(0o755)
+    before, spark.sparkContext.pythonExec = spark.sparkContext.pythonExec, str(elsewhere)
+    try:
+        with SparkEngine(spark).session(label_task(), work=tmp_path) as session:
+            with pytest.raises(SourceUnreadable, match=str(own / "tx.parquet")) as caught:
+                session.replay([pin_table("tx", TableMapping(own / "tx.parquet", "at", "id", "UTC"))])
+            assert "same paths" in caught.value.fix
+            session.replay([pin_table("tx", TableMapping(shared / "tx.parquet", "at", "id", "UTC"))])
+            with pytest.raises(SourceUnreadable, match=str(own / "tx.parquet")):
+                session.labels([pin_labels(mapping_from(labels, "fraud"), own)])
+    finally:
+        spark.sparkContext.pythonExec = before
 
 
 def test_settings_name_the_executors_python(monkeypatch):

@@ -62,6 +62,7 @@ def _beside(session: SparkSession) -> Iterator[SparkSession]:
     elif is_remote():
         raise RequestCommandUnsupported("the Spark session is a classic one, and this process is in the mode of Spark Connect.",
                                         path="engine.name", fix="Unset SPARK_REMOTE and SPARK_CONNECT_MODE_ENABLED.")
+    unusable: tuple[type[Exception], ...] = (*failures(), AttributeError)  # a part of a session that was stopped is None
     try:
         check_version(session.version)
         if is_connect and session.is_stopped:  # its client could make another one all the same
@@ -69,7 +70,7 @@ def _beside(session: SparkSession) -> Iterator[SparkSession]:
         own = session.newSession()
         for name, value in _OURS.items():
             own.conf.set(name, value)
-    except (*failures(), AttributeError) as wrong:  # a part of a session that was stopped is None
+    except unusable as wrong:
         raise EngineUnavailable(f"the Spark session cannot be used: {_said(wrong)}.", path="engine.name",
                                 fix="It may have been stopped: make a new one, and open the plane with it.") from wrong
     try:
