@@ -39,6 +39,7 @@ def spark():
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF", "spark.driver.memory": "1g",
                 "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2",
+                "spark.network.timeout": "1d",  # a machine on which tests are paused
                 "spark.sql.session.timeZone": "Asia/Kathmandu",  # no result may depend on a session's zone
                 # It is a server for Spark Connect too.
                 "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin", "spark.connect.grpc.binding.address": "127.0.0.1",

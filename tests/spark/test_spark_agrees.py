@@ -14,6 +14,7 @@ from whole_worlds import build
 from whole_worlds import draw_world as draw_whole_world
 
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.rows import CombinedTarget
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.testing.drawing import draw_apart_world, draw_late_world, draw_world
@@ -50,12 +51,19 @@ def golden_world(path):
 
 
 TIME = ColumnType("timestamp")
+COMBINED = [seed for seed in range(6_000, 6_340) if isinstance(draw_world(seed).task.target, CombinedTarget)]
 
 
 @pytest.mark.parametrize("seed", [8])
 def test_spark_is_the_local_engine(engine, seed):
     """Parts, slabs and shuffles of Spark are not to be seen in anything that is said of a world: tables, archives, labels, repeats."""
     hold_together(draw_world(seed), engine)
+
+
+def test_a_target_of_several_label_types(engine):
+    """A target that two label types decide together is one and the same, and so is what it leaves open."""
+    world = draw_world(COMBINED[0])
+    hold_together(world, engine, judge=OracleEngine())
 
 
 def test_what_is_wrong_with_events_is_said_without_a_row(engine):
@@ -114,3 +122,17 @@ def test_spark_is_the_local_engine_at_length(engine, seed):
 def test_rows_see_what_had_arrived_at_length(engine, seed):
     """Fifty other worlds of late events."""
     hold_together(draw_late_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", COMBINED)
+def test_targets_of_several_label_types_at_length(engine, seed):
+    """Fifty other worlds whose target two label types decide together."""
+    hold_together(draw_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5_000, 5_030))
+def test_no_entity_stands_in_two_splits_at_length(engine, seed):
+    """Thirty other worlds of disjoint splits."""
+    hold_together(draw_apart_world(seed), engine)

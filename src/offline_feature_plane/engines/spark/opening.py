@@ -93,7 +93,8 @@ def _check_connect(session: SparkSession) -> None:
 def _start(master: str | None, conf: Mapping[str, str], memory_limit: str | None, threads: int | None) -> SparkSession:
     settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
     if master is None or master.startswith("local"):
-        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+                     "spark.network.timeout": "1d"}  # a machine that slept for a while has lost no executor
     if memory_limit is not None:
         heap = f"{memory_bytes(memory_limit) >> 20}m"
         settings |= {"spark.driver.memory": heap, "spark.executor.memory": heap}
