@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-# Executors leave as soon as they idle, and after every step, and after the first leaf of two, all that are there are killed.
+# After every step all executors that are there are killed.
 LOSING = """
     import os, signal, sys, time, warnings
     from pathlib import Path
@@ -22,10 +22,8 @@ LOSING = """
 
     builder, killed = SparkSession.builder.master(sys.argv[1]), []
     for name, value in {"cores.max": "2", "executor.memory": "512m", "driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1",
-                        "ui.enabled": "false", "log.level": "OFF", "dynamicAllocation.enabled": "true",
-                        "dynamicAllocation.shuffleTracking.enabled": "true", "dynamicAllocation.maxExecutors": "2",
-                        "dynamicAllocation.executorIdleTimeout": "1s", "dynamicAllocation.cachedExecutorIdleTimeout": "2s",
-                        "dynamicAllocation.shuffleTracking.timeout": "2s"}.items():
+                        "ui.enabled": "false", "log.level": "OFF", "network.timeout": "1d", "dynamicAllocation.enabled": "true",
+                        "dynamicAllocation.shuffleTracking.enabled": "true", "dynamicAllocation.maxExecutors": "2"}.items():
         builder = builder.config(f"spark.{name}", value)
     engine = SparkEngine(builder.getOrCreate(), kernels=cache_folder(), sizes=Sizes(task_rows=9, slab_rows=5, batch_rows=6))
 

@@ -8,6 +8,7 @@ import textwrap
 from ast import literal_eval
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,11 +22,13 @@ from offline_feature_plane.adapters import make_engine
 from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.spark import SparkEngine
 from offline_feature_plane.errors import OfsError, RequestCommandUnsupported, SourceUnreadable
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.sources.files import TableMapping, pin_table
 from offline_feature_plane.testing.drawing import draw_world
 
@@ -49,6 +52,35 @@ def test_a_build_is_few_jobs(spark):
     before = jobs_of(spark)
     hold_together(draw_world(8), engine)
     assert jobs_of(spark) - before <= 15
+
+
+def test_leaves_come_in_their_order(spark, tmp_path):
+    """Three leaves are computed by one job, are fetched by one more each, and are those of one machine; a limit ends in the second one."""
+    n = 2 * LEAF_ROWS + 9
+    columns = {"id": np.arange(n)[::-1], "at": pa.array(np.arange(n) // 3, pa.timestamp("us")), "units": np.arange(n) % 7}
+    pq.write_table(pa.table(columns), tmp_path / "tx.parquet")
+    events, task = [pin_table("tx", TableMapping(tmp_path / "tx.parquet", "at", "id", "UTC"))], field_task(Field("units", INT, ("units",)))
+    found = []
+    for engine in (LocalEngine(), SparkEngine(spark)):
+        (tmp_path / engine.name).mkdir()
+        with engine.session(task, work=tmp_path / engine.name) as session:
+            session.replay(events)
+            session.labels([])
+            session.select()
+            before = jobs_of(spark)
+            digests = [content_of(session, limit) for limit in (None, LEAF_ROWS + 5)]
+            found.append(([len(one) for one in digests], digests))
+            jobs = jobs_of(spark) - before
+    assert found[0] == found[1]
+    assert found[0][0] == [3, 2]
+    assert jobs == 4 + 3
+
+
+def content_of(session, limit):
+    """The column digests of each leaf of the first rows; an engine that does not take them leaves that to who writes the rows."""
+    rows = pa.Table.from_batches(session.rows(limit))
+    digested = session.leaves()
+    return leaves_of(session.columns(), settle(session.columns(), rows)) if digested is None else list(digested)
 
 
 def test_settings_of_a_users_session_change_nothing(spark):
