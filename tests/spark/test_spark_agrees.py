@@ -14,6 +14,7 @@ from two_engines import tell
 from whole_worlds import build
 from whole_worlds import draw_world as draw_whole_world
 
+from offline_feature_plane.domain.rows import CombinedTarget
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.testing.drawing import draw_apart_world, draw_judged_world, draw_late_world, draw_world
@@ -29,10 +30,18 @@ def hold_together(world, engine, *, judge=None):
         assert found.get(part) == expected.get(part), part
 
 
+COMBINED = [seed for seed in range(6_000, 6_340) if isinstance(draw_world(seed).task.target, CombinedTarget)]
+
+
 @pytest.mark.parametrize("seed", [8])
 def test_spark_is_the_local_engine(engine, seed):
     """Parts, slabs and shuffles of Spark are not to be seen in anything that is said of a world: tables, archives, labels, repeats."""
     hold_together(draw_world(seed), engine)
+
+
+def test_a_target_of_several_label_types(engine):
+    """Where two label types decide together, the same rows have the same targets, and as many others stay open or are in conflict."""
+    hold_together(draw_world(17), engine, judge=OracleEngine())
 
 
 def test_what_is_wrong_with_events_is_said_without_a_row(engine):
@@ -58,15 +67,6 @@ def test_no_entity_stands_in_two_splits(engine):
 def test_splits_are_judged_by_their_own_as_ofs(engine):
     """What was known when is asked of each event with the as-of of its split."""
     hold_together(draw_judged_world(5), engine, judge=OracleEngine())
-
-
-def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
-    """The same documents with `engine: {name: spark}` give the same dataset id and content digest, through the whole corridor."""
-    world = draw_whole_world(4)
-    here = build(world.write(tmp_path / "local"))
-    there = build(world.write(tmp_path / "spark"), **{"engine.name": "spark", "spark": spark})
-    assert there.manifest.core == here.manifest.core
-    assert there.manifest.evidence.model_dump_json().count("pyspark") == 1
 
 
 @pytest.mark.long
@@ -112,3 +112,17 @@ def test_spark_is_the_local_engine_at_length(engine, seed):
 def test_rows_see_what_had_arrived_at_length(engine, seed):
     """Fifty other worlds of late events."""
     hold_together(draw_late_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", COMBINED)
+def test_targets_of_several_label_types_at_length(engine, seed):
+    """Fifty other worlds whose target two label types decide together."""
+    hold_together(draw_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5_000, 5_030))
+def test_no_entity_stands_in_two_splits_at_length(engine, seed):
+    """Thirty other worlds of disjoint splits."""
+    hold_together(draw_apart_world(seed), engine)
