@@ -257,7 +257,8 @@ SETTINGS_NOT_MEANT = {
     "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
-SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "archives/tx/path", "archives/tx/zone", "archives/tx/history_start"}
+SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "archives/tx/path", "archives/tx/topic",
+                      "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start"}
 
 
 def test_every_setting_is_spoken_of_here():
