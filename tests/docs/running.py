@@ -215,6 +215,8 @@ def _check_fragment(block: Block, name: str) -> None:
     if kind == "plane":
         settings_from(whole, Path.cwd())
     elif kind == "intent":
+        if "types" in said.get("label", {}):  # several types take the place of the one
+            whole["label"] = said["label"]
         ShortIntent.model_validate(whole)
     else:
         read_profile(said if "feature_groups" in said else whole, rows="transaction", label_types=("chargeback",))

@@ -65,14 +65,14 @@ def test_an_assumed_delay_is_no_observation():
     grounds = replace(LOG, delays={"fraud": 30 * 86_400_000_000})
     said = "labels of fraud are taken as observed 30d after their event: no column says when they were"
     assert {name for name, proof in proofs(grounds).items() if proof.rests_on == (said,)} == {"shop__risk_7d", "both"}
-    assert prove_label(grounds, "fraud", None).rests_on == (said,)
-    assert prove_label(grounds, "dispute", None).verdict == "PROVED"
+    assert prove_label(grounds, {"fraud": None}).rests_on == (said,)
+    assert prove_label(grounds, {"dispute": None}).verdict == "PROVED"
 
 
 def test_a_label_from_after_the_cut_is_unproved():
     """A row that holds a label observed after the as-of breaks the proof; one observed at it does not."""
-    assert prove_label(LOG, "fraud", ASOF).verdict == "PROVED"
-    late = prove_label(LOG, "fraud", "2026-03-10T00:00:00.000001Z")
+    assert prove_label(LOG, {"fraud": ASOF}).verdict == "PROVED"
+    late = prove_label(LOG, {"fraud": "2026-03-10T00:00:00.000001Z"})
     assert (late.verdict, late.rests_on) == ("UNPROVED", ("a row holds a label that was observed at 2026-03-10T00:00:00.000001Z",))
 
 

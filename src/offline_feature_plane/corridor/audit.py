@@ -76,15 +76,16 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
                        if facts.get("assumed_delay_us") is not None},
                       labels["label_asof_utc"])
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
-    target = (identity.get("target") or {}).get("label_type")
+    target: dict[str, Any] = identity.get("target") or {"types": {}}
+    learned: list[str] = sorted(target["types"]) if "types" in target else [target["label_type"]]
     latest = {column.name: _latest(dataset, column.name) for column in core.columns if column.name.endswith("__observed_time")}
     found = []
     for column in core.columns:
         if column.role == "feature":
             found.append(_told(column, features[column.name]))
         elif column.role in {"label", "target"}:
-            label_type = str(target) if column.role == "target" else column.name.rpartition("__")[0]
-            found.append(_told(column, prove_label(grounds, label_type, latest.get(f"{label_type}__observed_time"))))
+            label_types = learned if column.role == "target" else [column.name.rpartition("__")[0]]
+            found.append(_told(column, prove_label(grounds, {name: latest.get(f"{name}__observed_time") for name in label_types})))
     return found
 
 

@@ -146,10 +146,10 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
-    if task.target is not None:
-        known = labelled.per_type[task.target.label_type]["values"]
-        found += [f"no {task.target.label_type} known at the as-of says {value}, which the target names."
-                  for value in (*task.target.positive, *(task.target.negative or ())) if value not in known]
+    for part in task.target.parts if task.target is not None else ():
+        known = labelled.per_type[part.label_type]["values"]
+        found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
+                  for value in (*part.positive, *(part.negative or ())) if value not in known]
     return found
 
 

@@ -73,18 +73,19 @@ def prove_features(grounds: Grounds, lineages: Mapping[str, str]) -> dict[str, P
             for name, lineage in lineages.items()}
 
 
-def prove_label(grounds: Grounds, label_type: str, latest_observed: str | None) -> Proof:
-    """The proof of a column that is made from the labels of a type.
+def prove_label(grounds: Grounds, observed: Mapping[str, str | None]) -> Proof:
+    """The proof of a column that is made from labels, of one type or, as a target may be, of several.
 
     Args:
         grounds: what bounds the dataset.
-        label_type: whose labels.
-        latest_observed: the latest observed time that its rows hold, None if they hold none; texts of instants compare as instants.
+        observed: per label type the latest observed time that its rows hold, None if they hold none; texts of instants compare as instants.
     """
     bound = f"observed by the label as-of {grounds.asof}"
-    if latest_observed is not None and latest_observed > grounds.asof:
-        return Proof("UNPROVED", bound, "", None, (f"a row holds a label that was observed at {latest_observed}",))
-    return _judged(bound, "", None, _label_trust(grounds, label_type))
+    late = tuple(f"a row holds a label that was observed at {latest}" for latest in observed.values()
+                 if latest is not None and latest > grounds.asof)
+    if late:
+        return Proof("UNPROVED", bound, "", None, late)
+    return _judged(bound, "", None, [said for label_type in observed for said in _label_trust(grounds, label_type)])
 
 
 def _windowed(grounds: Grounds, group: Group, feature: Feature) -> Proof:

@@ -25,7 +25,7 @@ from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.edits import Edits
-from offline_feature_plane.kernels.ranks import count_value, rank_at, ranked
+from offline_feature_plane.kernels.ranks import count_edits, rank_at, ranked
 from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, raise_to
@@ -100,17 +100,10 @@ class Extremes:
 def follow_extremes(edits: Any, ends: Any, ordered: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, least: Any, state: Any,
                     out: Any, valid: Any) -> None:
     """Write each row's least or greatest marked value; `state` holds the key of the slot that moved last, and how many are inside."""
-    k, inside, at = state[0], state[1], np.int64(0)
+    k, inside, start = state[0], state[1], np.int64(0)
     for r in range(ends.shape[0]):
-        while at < ends[r]:
-            edit = edits[at]
-            slot = abs(edit) - 1
-            at += 1
-            if marks.shape[0] == 0 or marks[slot]:
-                k = np.int64(owner[slot])
-                by = np.int32(1) if edit > 0 else np.int32(-1)
-                count_value(tree, np.int64(first[k]), np.int64(first[k + 1]) - np.int64(first[k]), rank[slot], by)
-                inside += by
+        k, inside = count_edits(edits[start:ends[r]], marks, rank, owner, first, tree, k, inside)
+        start = ends[r]
         valid[r], out[r] = inside > 0, 0
         if inside > 0:
             base = np.int64(first[k])

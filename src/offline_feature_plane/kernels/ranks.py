@@ -44,6 +44,19 @@ def count_value(tree: Any, base: Any, size: Any, rank: Any, by: Any) -> None:
 
 
 @register_jitable
+def count_edits(edits: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, k: Any, inside: Any) -> Any:
+    """Count the marked slots that enter and leave; the key of the slot that moved last, from `k` on, and how many are inside."""
+    for edit in edits:
+        slot = abs(edit) - 1
+        if marks.shape[0] == 0 or marks[slot]:
+            k = np.int64(owner[slot])
+            by = np.int32(1) if edit > 0 else np.int32(-1)
+            count_value(tree, np.int64(first[k]), np.int64(first[k + 1]) - np.int64(first[k]), rank[slot], by)
+            inside += by
+    return k, inside
+
+
+@register_jitable
 def rank_at(tree: Any, base: Any, size: Any, place: Any) -> Any:
     """The rank of the value at `place` (0 is the least) among those that are inside."""
     step, at = np.int64(1), np.int64(0)
@@ -182,17 +195,10 @@ class Ranks:
 def follow_places(edits: Any, ends: Any, ordered: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, numerator: Any,
                   denominator: Any, state: Any, below: Any, above: Any, part: Any, valid: Any) -> None:
     """Write what `find_places` does; `state` holds the key of the slot that came or went last, and how many are inside."""
-    k, inside, at = state[0], state[1], np.int64(0)
+    k, inside, start = state[0], state[1], np.int64(0)
     for r in range(ends.shape[0]):
-        while at < ends[r]:
-            edit = edits[at]
-            slot = abs(edit) - 1
-            at += 1
-            if marks.shape[0] == 0 or marks[slot]:
-                k = np.int64(owner[slot])
-                by = np.int32(1) if edit > 0 else np.int32(-1)
-                count_value(tree, np.int64(first[k]), np.int64(first[k + 1]) - np.int64(first[k]), rank[slot], by)
-                inside += by
+        k, inside = count_edits(edits[start:ends[r]], marks, rank, owner, first, tree, k, inside)
+        start = ends[r]
         below[r] = above[r] = part[r] = 0
         valid[r] = inside > 0
         if inside > 0:
