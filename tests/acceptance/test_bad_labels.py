@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from answers import ask, check_answer, check_nothing_left
-from mistakes import Change, label_columns, setting, several, without
+from mistakes import Change, label_columns, removed, setting, several
 from small_plane import LABEL_SCHEMA, START, SmallPlane, chargebacks, make_plane
 
 from offline_feature_plane.__main__ import run
@@ -64,7 +64,7 @@ def told_last(name: str, value: Any) -> dict[str, list[Any]]:
 
 CASES = [
     # when
-    Case("as-of in the future", 4, "LEAKAGE_POLICY_VIOLATION", "$.label.as_of", ("2999-01-01", "has not"),
+    Case("as-of in the future", 4, "LEAKAGE_POLICY_VIOLATION", "$.label.as_of", ("2999-01-01", "lies in the future"),
          setting("intent", "label.as_of", "2999-01-01T00:00:00Z")),
     Case("as-of of a day that is none", 2, "LABEL_ASOF_MISSING", "$.label.as_of", ("2026-13-01",),
          setting("intent", "label.as_of", "2026-13-01")),
@@ -112,10 +112,10 @@ CASES = [
          setting("intent", "sampling", {"seed": "s", "rates": {"negative": "-0.1"}})),
     Case("sampling a class that is none", 2, "SCHEMA_INVALID", "$.sampling.rates.neutral", ("neutral",),
          setting("intent", "sampling", {"seed": "s", "rates": {"neutral": "0.5"}})),
-    Case("sampling all of a class away", 4, "TARGET_DEGENERATE", None, ("0 negative",),
+    Case("a sampling rate of zero", 2, "SCHEMA_INVALID", "$.sampling.rates.negative", ("keeps nothing", "where"),
          setting("intent", "sampling", {"seed": "s", "rates": {"negative": "0"}})),
     # under which names
-    Case("tokens without a key", 2, "SETTINGS_INVALID", None, ("ofs key",), without("plane", "tokens")),
+    Case("tokens without a key", 2, "SETTINGS_INVALID", "$.identifiers", ("ofs key", "mode: raw"), removed("tokens.key")),
 ]
 
 
