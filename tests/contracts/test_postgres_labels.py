@@ -98,6 +98,21 @@ def test_a_label_holds_from_when_it_was_observed_unless_said_otherwise(postgres,
     assert [row["effective_time"] for row in stored(postgres, store)] == [NOON, NOON - timedelta(days=1), NOON]
 
 
+def test_what_lies_in_structs_is_loaded_by_its_own_name(postgres, store, tmp_path):
+    """Parquet structs of any depth are looked into; where a struct is null, so is what lies inside; two of one name are refused."""
+    nested = [{"said": {"what": {"label_type": row["label_type"], "label_value": row["label_value"]}, "evidence_ref": row["evidence_ref"]},
+               **{name: value for name, value in row.items() if name not in ("label_type", "label_value", "evidence_ref")}}
+              for row in (one(1, evidence_ref="case/1"), one(2))]
+    load(store, written(tmp_path, nested))
+    assert stored(postgres, store) == [one(1, evidence_ref="case/1"), one(2)]
+    with pytest.raises(OfsError, match="row 2, label_type: this is missing"):
+        load(store, written(tmp_path, [nested[0], {**nested[1], "said": None}]))
+    with pytest.raises(OfsError, match=r"'label_value' and 'said\.what\.label_value' are both called label_value"):
+        load(store, written(tmp_path, [{**row, "label_value": "x"} for row in nested]))
+    with pytest.raises(OfsError, match=r"no place for the column 'more\.colour'"):
+        load(store, written(tmp_path, [one(3, more={"colour": "red"})]))
+
+
 @pytest.mark.parametrize(("change", "code", "words"), [
     ({"label_assertion_id": None}, "SCHEMA_INVALID", "in.jsonl row 3, label_assertion_id: this is missing"),
     ({"label_assertion_id": "x" * 1_001}, "SCHEMA_INVALID", "row 3, label_assertion_id: an id has at most 1000 bytes, not 1,001"),

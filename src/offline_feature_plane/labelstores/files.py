@@ -87,11 +87,11 @@ def pin_labels(mapping: LabelMapping, folder: Path = Path("/")) -> LabelTable:
     _check_columns(mapping, files)
     log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
     meaning = {column.name: getattr(mapping, column.name) for column in fields(LabelColumns)}
-    return LabelTable(log_id=log_id, form=files.form, files=files.files, columns=files.columns, **meaning)
+    return LabelTable(log_id=log_id, form=files.form, files=files.files, columns=files.named, **meaning)
 
 
 def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
-    kinds = dict(files.columns)
+    kinds = dict(files.named)
     for name in mapping.needed:
         if name not in kinds:
             close = difflib.get_close_matches(name, kinds, 1)
@@ -118,7 +118,7 @@ def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
 
 def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) -> None:
     """Is it a time, and is its zone known? For text only the first value is checked here; all are read with the labels."""
-    kind = dict(files.columns)[name]
+    kind = dict(files.named)[name]
     undeclared = TimeZoneUndeclared(
         f"the column {name!r} of the {mapping.label_type} labels carries no zone.", path=place,
         fix=f"Add `zone: UTC` (or the zone in which it was written) to labels.{mapping.label_type} in plane.yaml.")

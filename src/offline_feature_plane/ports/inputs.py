@@ -160,7 +160,7 @@ class LabelColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable(LabelColumns):
-    """A label timeline of the user's own, for one label type, pinned, as an engine must read it."""
+    """A label timeline of the user's own, for one label type, pinned, as an engine must read it; `columns` as in `PlainTable`."""
 
     log_id: str
     form: Form
