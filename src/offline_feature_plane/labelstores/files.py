@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -48,9 +48,9 @@ class FileLabelStore:
         """The label types that are mapped."""
         return self._mappings.keys()
 
-    def pin(self, label_type: str, asof_us: int) -> LabelTable:  # noqa: ARG002 - files are pinned whole
-        """Pin the timeline of a label type. Raises as `pin_labels`."""
-        return pin_labels(self._mappings[label_type])
+    def pin(self, label_types: Sequence[str], asof_us: int) -> list[LabelTable]:  # noqa: ARG002 - files are pinned whole
+        """Pin the timelines of some label types. Raises as `pin_labels`."""
+        return [pin_labels(self._mappings[label_type]) for label_type in label_types]
 
     def truth_columns(self, files: Collection[Path]) -> frozenset[str]:
         """The columns of these files that any mapped timeline takes labels from; files are compared by their place, links followed."""

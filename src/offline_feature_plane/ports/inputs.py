@@ -285,8 +285,8 @@ class LabelStore(Protocol):
     def label_types(self) -> Collection[str]:
         """The label types that plane.yaml maps to this store."""
 
-    def pin(self, label_type: str, asof_us: int) -> PinnedLabels:
-        """Find the timeline of a type, and fix what it says up to a cut.
+    def pin(self, label_types: Sequence[str], asof_us: int) -> Sequence[PinnedLabels]:
+        """Find the timelines of some types, and fix what they say up to a cut; in a store that changes, at one moment for all of them.
 
         Raises:
             LabelStoreUnavailable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared:
