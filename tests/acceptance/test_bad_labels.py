@@ -101,6 +101,8 @@ CASES = [
     Case("superseding oneself", 6, "LABEL_TIMELINE_INCONSISTENT", "chargeback", ("'a' → 'a'", "event 1"), linked(("a", "a"))),
     Case("superseding in a circle of three", 6, "LABEL_TIMELINE_INCONSISTENT", "chargeback", ("'a' → 'b' → 'c' → 'a'", "event 1"),
          linked(("a", "b"), ("b", "c"), ("c", "a"))),
+    Case("one id for two events", 6, "LABEL_TIMELINE_INCONSISTENT", "labels.chargeback.id",
+         ("'a'", "1 (chargebacks.parquet row 1)", "6 (chargebacks.parquet row 2)"), linked(("a", None), ("a", None), about=(1, 6))),
     # enough of them
     Case("too few answers", 4, "COVERAGE_POLICY_VIOLATION", "$.label.coverage", ("0.9 are required",),
          several(setting("intent", "label.unlabeled", "exclude"), setting("intent", "label.coverage", "0.9"))),

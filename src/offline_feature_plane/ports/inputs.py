@@ -167,6 +167,14 @@ class LabelTable(LabelColumns):
     files: tuple[PinnedFile, ...]
     columns: tuple[tuple[str, str], ...]
 
+    def place(self, row: int) -> str:
+        """A row, counted over all files from 0, as people find it: file and row number, from 1."""
+        for file in self.files:
+            if row < file.rows:
+                return f"{file.relative} row {row + 1}"
+            row -= file.rows
+        raise AssertionError("unreachable")
+
     def describe(self, read_by: str) -> SourcePlan:
         """As `PinnedLabels.describe`: its files."""
         files = [SourceFile(path=file.relative, sha256=file.sha256, rows=file.rows, size_bytes=file.size) for file in self.files]

@@ -104,11 +104,7 @@ class _Columns:
         coded = [name for name in (table.value_column, table.source_column)
                  if name is not None and name not in ids and kinds[name] in {"string", "large_string"}]
         self._batches: dict[str, list[pa.Array | list[Any]]] = {name: [] for name in names}
-        self._places: list[tuple[int, str, int]] = []
-        self.rows = 0
-        for file in table.files:
-            self._places.append((self.rows, file.relative, file.rows))
-            self.rows += file.rows
+        self.rows = sum(file.rows for file in table.files)
         for batch in read_pinned(table.files, table.form, list(names), dictionary=coded):
             for name, part in batch.items():
                 self._check_text(name, part)
@@ -128,8 +124,7 @@ class _Columns:
 
     def place(self, row: int) -> str:
         """A row as people find it: file and row number, from 1."""
-        start, file, _ = next(place for place in reversed(self._places) if place[0] <= row)
-        return f"{file} row {row - start + 1}"
+        return self._table.place(row)
 
     def instants(self, name: str) -> Int64s:
         """A time column in µs since the epoch."""
