@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.cli.output import pairs, percent, seconds, size, style, table
 from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
-from offline_feature_plane.contracts.manifest import Core, DatasetManifest
+from offline_feature_plane.contracts.manifest import Core, DatasetManifest, SplitFacts
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
 
 if TYPE_CHECKING:
@@ -112,10 +113,18 @@ def profile_table(costs: Mapping[str, StepCost]) -> str:
 
 
 def splits_table(manifest: DatasetManifest) -> str:
-    """Rows and classes per split."""
-    return table(["split", "from", "to", "rows", "positive", "negative", "cold"],
-                 [[split.name, _day(split.start), _day(split.end), split.rows, split.positive, split.negative, split.cold]
-                  for split in manifest.core.splits], right=frozenset({3, 4, 5, 6}))
+    """Rows and classes per split; the share is of the rows that have a target. Rows without one have a column where there are any."""
+    splits = manifest.core.splits
+    some = any(split.unknown for split in splits)
+    heads = ["split", "from", "to", "rows", "positive", "negative", *(["unlabeled"] if some else []), "positive %", "cold"]
+    return table(heads, [[split.name, _day(split.start), _day(split.end), split.rows, split.positive, split.negative,
+                          *([split.unknown] if some else []), _positive(split), split.cold] for split in splits],
+                 right=frozenset(range(3, len(heads))))
+
+
+def _positive(split: SplitFacts) -> str | None:
+    known = split.positive + split.negative
+    return percent(Fraction(split.positive, known)) if known else None
 
 
 def manifest(document: DatasetManifest, standing: Standing) -> str:

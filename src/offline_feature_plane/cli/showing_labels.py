@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from offline_feature_plane.cli.output import pairs, style, table
+from offline_feature_plane.cli.output import pairs, percent, style, table
 from offline_feature_plane.domain.instants import format_instant
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def kept_labels(core: Core) -> list[str]:
 def _kept(cohort: Mapping[str, Any]) -> list[Any]:
     events, lag = cohort["subjects"], cohort["lag_days"]
     return [cohort["split"], cohort["mature"], events, cohort["resolved"], cohort["not_found"], cohort["conflict"],
-            _percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
+            percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
 
 
 def _type(one: TypeReport, report: LabelReport) -> list[str]:
@@ -70,7 +70,7 @@ def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:
     heads = ["split"] if kind == "split" else [kind, "split"]
     shown = slice(7 if kind == "month" else None)
     rows = [[*([] if kind == "split" else [(cohort.start or "")[shown]]), cohort.split or "(none)", cohort.mature, cohort.found.subjects,
-             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, _percent(cohort.answered(one.unlabeled)),
+             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, percent(cohort.answered(one.unlabeled)),
              cohort.lag.p50, cohort.lag.p90, cohort.lag.p99]
             for cohort in cohorts]
     return table([*heads, "mature", "events", "resolved", "not found", "conflict", "answered", "p50 d", "p90 d", "p99 d"], rows,
@@ -84,20 +84,10 @@ def _maturities(one: TypeReport, report: LabelReport) -> list[str]:
     old = "of events old enough to have theirs" if one.settled else "of all events, young ones too"
     said = (f"Half of the labels are known {found.p50} days after their event, 90 % after {found.p90}, 99 % after {found.p99} "
             f"({found.answers:,} labels {old}; days rounded up).")
-    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), _percent(choice.known), _brief(choice.last_end_us),
+    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), percent(choice.known), _brief(choice.last_end_us),
              None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in one.choices]
     ending = f"earliest as-of for a split that ends {_brief(report.end_us)}" if report.has_splits else "earliest as-of for all events"
     return [said, table(["maturity", "because", "known by then", "last end of a split", ending], rows, right=frozenset({0, 2}))]
-
-
-def _percent(share: Fraction | None) -> str | None:
-    """A share with two digits, cut off, so that 100 % means all.
-
-    >>> from fractions import Fraction
-    >>> _percent(Fraction(99999, 100000)), _percent(Fraction(1))
-    ('99.99 %', '100.00 %')
-    """
-    return None if share is None else f"{share * 10_000 // 1 // 100}.{share * 10_000 // 1 % 100:02} %"
 
 
 def _brief(us: int) -> str:

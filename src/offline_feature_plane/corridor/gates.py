@@ -18,7 +18,7 @@ _DROPPED_BY = {"context": "$.subject.source", "where": "$.subject.where", "outsi
                "immature": "$.label_basis.maturity_days", "unlabeled": "$.target", "label_conflict": "$.coverage_policy.conflicts_max",
                "cold": "$.cold_rows", "sampled_out": "$.sampling"}
 _ADVICE = {
-    "coverage": "Wait for more labels, move the as-of, or state another share under label.coverage.",
+    "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and how many conflicts may be under label.conflicts.",
     "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
     "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
 }

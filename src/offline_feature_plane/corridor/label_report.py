@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.corridor.cohorts import Cohort, add_cohorts, count_lags
 from offline_feature_plane.corridor.gates import judge
-from offline_feature_plane.corridor.manifest import warn
+from offline_feature_plane.corridor.manifest import tell_strangers, warn
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.steps import Machine, fetch_labels
@@ -159,10 +159,7 @@ def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, peri
 
 def _notice(one: TypeReport) -> list[str]:
     """What of one type an owner should know although no gate fails."""
-    found, facts = [], one.assertions
-    if facts["assertions_outside_basis"]:
-        found.append(f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {one.label_type} assertions are about events "
-                     "that are not in the basis.")
+    found, facts = tell_strangers({one.label_type: one.assertions}), one.assertions
     if facts["assumed_delay_us"] is not None:
         found.append(f"when {one.label_type} labels became known is assumed, not observed: their lag says what plane.yaml says.")
     elif one.lag.answers and not one.settled:

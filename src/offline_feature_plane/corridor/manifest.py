@@ -153,6 +153,15 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     return found
 
 
+def tell_strangers(per_type: Mapping[str, Any]) -> list[str]:
+    """Of which label types assertions are about no event of the basis, from the facts of label resolution.
+
+    Not among the warnings of a core: how many there are may change with every delivery of labels.
+    """
+    return [f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {name} assertions are about events that are not in the "
+            "basis." for name, facts in sorted(per_type.items()) if facts["assertions_outside_basis"]]
+
+
 def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:
     ranges: list[tuple[str, str | None, str | None]] = [(split.name, format_instant(split.start_us), format_instant(split.end_us))
                                                         for split in task.splits]
