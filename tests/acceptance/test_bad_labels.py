@@ -98,7 +98,8 @@ CASES = [
     Case("about ids of another kind", 3, "LABEL_STORE_UNAVAILABLE", "tx_id", ("'tx-1'", "integers"),
          label_columns(tx_id=[f"tx-{number}" for number in chargebacks()["tx_id"]])),
     # instead of what
-    Case("superseding oneself", 6, "LABEL_TIMELINE_INCONSISTENT", "labels.chargeback.supersedes", ("'a' → 'a'", "about 1"), linked(("a", "a"))),
+    Case("superseding oneself", 6, "LABEL_TIMELINE_INCONSISTENT", "labels.chargeback.supersedes", ("'a' → 'a'", "about 1"),
+         linked(("a", "a"))),
     Case("superseding in a circle of three", 6, "LABEL_TIMELINE_INCONSISTENT", "labels.chargeback.supersedes",
          ("'a' → 'b' → 'c' → 'a'", "about 1"), linked(("a", "b"), ("b", "c"), ("c", "a"))),
     Case("one id for two events", 6, "LABEL_TIMELINE_INCONSISTENT", "labels.chargeback.id",

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.assertion_ids import refuse_shared_ids
+from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.instants import format_instant

@@ -117,7 +117,8 @@ def test_a_label_is_prompt_up_to_sixty_seconds_inclusive(tmp_path, lag_us, min_l
 def test_labels_in_structs_are_read_as_those_in_columns(tmp_path):
     """What lies inside of a struct says the same as a column would; where the struct is null it is missing."""
     tables = write(tmp_path, who=pa.array(["a", "b"]))
-    flat = [{"event": 1, "known": 90_000_000, "said": "FRAUD", "case": "c1"}, {"event": 2, "known": 80_000_000, "said": "FINE", "case": None}]
+    flat = [{"event": 1, "known": 90_000_000, "said": "FRAUD", "case": "c1"},
+            {"event": 2, "known": 80_000_000, "said": "FINE", "case": None}]
     schema = pa.schema([("event", pa.int64()), ("known", UTC), ("said", pa.string()), ("case", pa.string())])
     plain = pa.Table.from_pylist(flat, schema)
     pq.write_table(plain, tmp_path / "flat.parquet")

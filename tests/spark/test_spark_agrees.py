@@ -87,14 +87,14 @@ def test_an_id_of_two_events_is_refused_in_the_same_words(engine, tmp_path, ids)
     pq.write_table(pa.table({"event": pa.array([1, 2, 3]).cast(pa.int64() if ids == INT else pa.string()), "who": ["x", "y", "z"],
                              "at": pa.array([0, 1, 2], pa.timestamp("us", "UTC"))}), tmp_path / "tx.parquet")
     events = [pin_table("tx", TableMapping(tmp_path / "tx.parquet", "at", "event"))]
-    labels = [pin_labels(mapping_from({"path": "timeline", "event": "event", "observed": "observed", "value": "FRAUD", "id": "id"}, "fraud"),
-                         tmp_path)]
+    mapping = mapping_from({"path": "timeline", "event": "event", "observed": "observed", "value": "FRAUD", "id": "id"}, "fraud")
     told = []
     for one in (LocalEngine(), engine):
         (tmp_path / one.name).mkdir()
-        with pytest.raises(LabelTimelineInconsistent) as caught, one.session(label_task(), work=tmp_path / one.name) as session:
+        with one.session(label_task(), work=tmp_path / one.name) as session:
             session.replay(events)
-            session.labels(labels)
+            with pytest.raises(LabelTimelineInconsistent) as caught:
+                session.labels([pin_labels(mapping, tmp_path)])
         told.append(caught.value.describe())
     assert told[0] == told[1]
     assert "(0.parquet row 2)" in told[0]["what"]

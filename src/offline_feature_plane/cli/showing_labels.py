@@ -56,7 +56,9 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
     counted = [(facts["assertions_read"], "read"), (facts["assertions_outside_basis"], "outside the basis"),
                (facts["assertions_after_asof"], "after the as-of"), (facts["assertions_repeated"], "repeated"),
                (facts["assertions_eligible"], "eligible")]
-    said = ", ".join(f"{value} {count:,}" for value, count in facts["values"].items()) or "nothing"
+    by_meaning = {meant: [f"{value} {count:,}" for value, count in facts["values"].items() if one.means.get(value, "") == meant]
+                  for meant in ("positive", "negative", "unlabeled", "")}
+    said = " · ".join(f"{meant} {', '.join(values)}".strip() for meant, values in by_meaning.items() if values) or "nothing"
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
                     "resolve to": said})]

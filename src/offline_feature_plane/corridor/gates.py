@@ -18,7 +18,8 @@ _DROPPED_BY = {"context": "$.subject.source", "where": "$.subject.where", "outsi
                "immature": "$.label_basis.maturity_days", "unlabeled": "$.target", "label_conflict": "$.coverage_policy.conflicts_max",
                "cold": "$.cold_rows", "sampled_out": "$.sampling"}
 _ADVICE = {
-    "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and how many conflicts may be under label.conflicts.",
+    "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
+                "under label.conflicts.",
     "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
     "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
 }
@@ -95,7 +96,8 @@ def _refuse_emptiness(planned: Judged, labels: LabelFacts, selection: SelectionF
     if not selection.accounting.get("row"):
         counts = {name: count for name, count in selection.accounting.items() if count}
         most = max(counts, key=lambda name: counts[name], default="")
-        raise LabelScopeEmpty(f"no event remains that could become a row: {', '.join(f'{count:,} {name}' for name, count in counts.items())}.",
+        told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        raise LabelScopeEmpty(f"no event remains that could become a row: {told}.",
                               path=planned.place(_DROPPED_BY[most]) if most in _DROPPED_BY else None,
                               fix="Look at the largest count: widen the splits, move the as-of, or relax `where`.",
                               accounting=dict(selection.accounting))

@@ -153,13 +153,14 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     return found
 
 
-def tell_strangers(per_type: Mapping[str, Any]) -> list[str]:
-    """Of which label types assertions are about no event of the basis, from the facts of label resolution.
+def tell_strangers(per_type: Any) -> list[str]:
+    """Of which label types assertions are about nothing in the basis, from the facts of label resolution by type.
 
     Not among the warnings of a core: how many there are may change with every delivery of labels.
     """
-    return [f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {name} assertions are about events that are not in the "
-            "basis." for name, facts in sorted(per_type.items()) if facts["assertions_outside_basis"]]
+    return [f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {name} assertions are about "
+            f"{'entities without an event' if 'applies_to' in facts else 'events that are not'} in the basis."
+            for name, facts in sorted(per_type.items()) if facts["assertions_outside_basis"]]
 
 
 def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:

@@ -1,4 +1,4 @@
-"""An assertion's id is its own: of the assertions of a label type that count, no two about different subjects share one (`decisions.md` D22).
+"""An assertion's id is its own: of the assertions of a type that count, no two about different subjects share one (`decisions.md` D22).
 
 What one assertion says twice of one subject is judged by `domain.resolution`. Here two subjects meet, which every engine has in another
 place: each finds the first assertion, in the order of the files, whose id an earlier one about another subject has.
@@ -6,7 +6,7 @@ place: each finds the first assertion, in the order of the files, whose id an ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.errors import LabelTimelineInconsistent
@@ -25,14 +25,15 @@ def refuse_shared_ids(assertions: Iterable[Assertion]) -> None:
     first: dict[str, Assertion] = {}
     for one in assertions:
         if one.assertion_id is not None and first.setdefault(one.assertion_id, one).subject != one.subject:
-            raise shared_id(one.label_type, one.assertion_id, first[one.assertion_id].subject, one.subject)
+            raise shared_id(one.label_type, one.assertion_id, (first[one.assertion_id].subject, one.subject))
 
 
-def shared_id(label_type: str, assertion_id: str, first: str | int, other: str | int,
-              places: tuple[str, str] | None = None) -> LabelTimelineInconsistent:
+def shared_id(label_type: str, assertion_id: str, subjects: Sequence[str | int],
+              places: Sequence[str] | None = None) -> LabelTimelineInconsistent:
     """The error for an id of assertions about two subjects; `places` says in which rows of which files they are."""
-    told = [f"{subject!r}{f' ({place})' if place else ''}" for subject, place in zip((first, other), places or ("", ""), strict=True)]
+    told = [repr(subject) for subject in subjects] if places is None else [
+        f"{subject!r} ({place})" for subject, place in zip(subjects, places, strict=True)]
     return LabelTimelineInconsistent(
         f"assertion {assertion_id!r} ({label_type}) is about {told[0]} and about {told[1]}.", path=f"labels.{label_type}.id",
         fix="Give every assertion its own id, or leave `id:` out of the mapping if the column names something else, such as a case.",
-        assertion_id=assertion_id, subjects=[first, other])
+        assertion_id=assertion_id, subjects=list(subjects))

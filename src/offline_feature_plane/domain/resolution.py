@@ -43,7 +43,8 @@ class Assertion:
     def __post_init__(self) -> None:
         """Refuse a source that has no rank; raises LabelPolicyInvalid."""
         if self.source not in STRENGTH:
-            raise LabelPolicyInvalid(f"{self.source!r} is not a label source.", path=f"labels.{self.label_type}.source", fix=f"Known: {', '.join(SOURCES)}.")
+            raise LabelPolicyInvalid(f"{self.source!r} is not a label source.", path=f"labels.{self.label_type}.source",
+                                     fix=f"Known: {', '.join(SOURCES)}.")
 
     @property
     def entry_us(self) -> int:
@@ -202,7 +203,8 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
         shown = " → ".join(map(repr, circle))
         raise LabelTimelineInconsistent(
             f"assertions {shown} about {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
-            path=f"labels.{first.label_type}.supersedes", fix="Correct the `supersedes` ids in the label timeline.", subject=first.subject, circle=list(circle))
+            path=f"labels.{first.label_type}.supersedes", fix="Correct the `supersedes` ids in the label timeline.",
+            subject=first.subject, circle=list(circle))
     return known
 
 

@@ -39,8 +39,8 @@ def refuse_shared_ids(table: LabelTable, rows: Int64s, columns: AssertionColumns
     for first, other in _pairs(rows[several], words[several], columns.subjects):
         name, again = (columns.ids[row].as_py() for row in (first, other))
         if name == again:  # else two texts have one word
-            told = (_subject(columns, row) for row in (first, other))
-            raise shared_id(table.label_type, name, *told, places=(table.place(first), table.place(other)))
+            raise shared_id(table.label_type, name, [_subject(columns, row) for row in (first, other)],
+                            [table.place(row) for row in (first, other)])
 
 
 def _pairs(rows: Int64s, words: npt.NDArray[np.uint64], subjects: Int64s | pa.Array) -> list[tuple[int, int]]:

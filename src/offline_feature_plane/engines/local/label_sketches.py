@@ -54,7 +54,8 @@ class Sketching:
 
 def _fold(content: UInt64s, part: pa.Array) -> None:
     texts = part.cast(pa.large_string())
-    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1] if len(texts) else np.zeros(1, np.int64)
+    offsets = np.zeros(1, np.int64) if not len(texts) else (
+        np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1])
     data = texts.buffers()[2]
     fold_texts(content, offsets, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8),
                texts.is_valid().to_numpy(zero_copy_only=False))

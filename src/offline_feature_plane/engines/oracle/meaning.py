@@ -167,7 +167,8 @@ class _World:
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits),
-                          in_earlier_split=stands_earlier(event, self.events, task), mature=mature, answer=answer, cold=cold, kept_by_sampling=kept)
+                          in_earlier_split=stands_earlier(event, self.events, task), mature=mature, answer=answer, cold=cold,
+                          kept_by_sampling=kept)
 
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""

@@ -30,8 +30,8 @@ def refuse_shared_ids(frames: Frames, pairs: Sequence[DataFrame], timelines: Seq
         firsts = frames.grouped(frame, rows, "aid").agg(sql.min("said").alias("first"))
         met = frame.join(firsts, "aid").where("said.subject <> first.subject").select("said", "first", "aid")
         said, first, name = met.orderBy("said.arow").first()
-        about = (int(one.subject) if "num" in pairs[number].columns else one.subject for one in (first, said))
-        raise shared_id(table.label_type, name, *about, places=(table.place(first.arow), table.place(said.arow)))
+        about = [int(one.subject) if "num" in pairs[number].columns else str(one.subject) for one in (first, said)]
+        raise shared_id(table.label_type, name, about, [table.place(one.arow) for one in (first, said)])
 
 
 def _named(frame: DataFrame, asof_us: int) -> DataFrame:
