@@ -17,10 +17,10 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 _DROPPED_BY = {"context": "$.subject.source", "where": "$.subject.where", "outside_splits": "$.splits", "earlier_split": "$.disjoint_by",
                "immature": "$.label_basis.maturity_days", "unlabeled": "$.target", "label_conflict": "$.coverage_policy.conflicts_max",
                "cold": "$.cold_rows", "sampled_out": "$.sampling"}
+_MOST_VALUES = 10
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
                 "under label.conflicts.",
-    "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
     "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
 }
 
@@ -74,11 +74,23 @@ def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFac
     failed = [gate for gate in gates if not gate.passed]
     if not failed or planned.pins.identity["purpose"] != "training":
         return
-    error, path = all_codes().get(failed[0].reason_code or "", RefusedError), failed[0].path
+    error = all_codes().get(failed[0].reason_code or "", RefusedError)
+    path, fix = _mend(failed[0], planned.task, labels, selection)
     raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".",
                 path=planned.place(path) if path is not None and path.startswith("$") else path,
-                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
+                fix=fix or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
                 gates=[gate.describe() for gate in failed])
+
+
+def _mend(gate: GateResult, task: Task, labels: LabelFacts, selection: SelectionFacts) -> tuple[str | None, str | None]:
+    """Where a failed gate is to be mended, and how."""
+    if gate.gate != "target" or task.target is None:
+        return gate.path, _ADVICE.get(gate.gate)
+    if left_out := selection.accounting.get("sampled_out"):
+        return "$.sampling", f"Raise the rates under `sampling`, which left out {left_out:,} rows, or widen the split."
+    known = "; ".join(f"{part.label_type} {', '.join(sorted(labels.per_type[part.label_type]['values'])[:_MOST_VALUES])}"
+                      for part in task.target.parts)
+    return gate.path, f"Widen the split or move its bounds; check that label.positive names values that the timeline has: {known}."
 
 
 def as_contract(gates: Sequence[GateResult]) -> list[Gate]:

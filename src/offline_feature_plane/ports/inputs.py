@@ -150,6 +150,13 @@ class LabelColumns:
     zone: str | None
     min_lag_us: int | None
 
+    def mapped_at(self, column: str) -> str:
+        """Where plane.yaml maps a column."""
+        roles = {"event": self.event_column, "observed": self.observed_column, "value": self.value_column, "source": self.source_column,
+                 "effective": self.effective_column, "id": self.id_column, "supersedes": self.supersedes_column,
+                 "time": self.event_time_column}
+        return f"labels.{self.label_type}.{next(role for role, name in roles.items() if name == column)}"
+
     @property
     def vocabulary(self) -> frozenset[str] | None:
         """Every value that a label of this table can have; None where the mapping does not say."""
