@@ -302,7 +302,7 @@ SHORT = [
     Case("one assertion id, two contents", 6, "LABEL_TIMELINE_INCONSISTENT",
          several(label_columns(tx_id=[1, 1, *range(2, 40)], case=["c", "c", *map(str, range(38))], outcome=["CHARGEBACK"] * 39 + ["OK"]),
                  setting("plane", "labels.chargeback.id", "case")),
-         ("labels.chargeback.id", "'c'", "two different contents: value 'CHARGEBACK' and 'OK'; observed")),
+         ("labels.chargeback.id", "'c'", "two different contents: observed 2026-01-04T00:00:00.000000Z and 2026-01-05T06:00:00.000000Z.")),
     Case("a label value with spaces around", 2, "LABEL_POLICY_INVALID", label_columns(outcome=["CHARGEBACK"] * 39 + [" CHARGEBACK "]),
          ("labels.chargeback.value", "' CHARGEBACK '", "chargebacks.parquet row 40")),
     Case("a label value that is not mapped", 2, "LABEL_POLICY_INVALID",
