@@ -6,18 +6,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from golden_worlds import golden_world
 from test_oracle import GOLDEN
-from two_engines import tell
+from two_engines import label_task, tell
 from whole_worlds import build
 from whole_worlds import draw_world as draw_whole_world
 
 from offline_feature_plane.domain.rows import CombinedTarget
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
+from offline_feature_plane.errors import LabelTimelineInconsistent
+from offline_feature_plane.labelstores.files import pin_labels
+from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.sources.files import TableMapping, pin_table
 from offline_feature_plane.testing.drawing import draw_apart_world, draw_judged_world, draw_late_world, draw_world
+from offline_feature_plane.testing.worlds import INT
 
 
 def hold_together(world, engine, *, judge=None):
@@ -52,6 +59,33 @@ def test_what_is_wrong_with_events_is_said_without_a_row(engine):
 def test_spark_is_the_oracle(engine):
     """And what is said is what the naive reading of the laws gives."""
     hold_together(draw_world(2), engine, judge=OracleEngine())
+
+
+@pytest.mark.parametrize("ids", [INT, TEXT], ids=str)
+def test_an_id_of_two_events_is_refused_in_the_same_words(engine, tmp_path, ids):
+    """Who shares an assertion id is found by a shuffle as it is found in a column, and both places are named: code, sentence and fields."""
+    said = [(1, "a", 5), (2, "b", 5), (1, "a", 5), (1, None, 6), (2, None, 6), (3, "b", 7), (3, "a", 8)]
+    path = tmp_path / "timeline"
+    path.mkdir()
+    for number, part in enumerate((said[:3], said[3:])):
+        pq.write_table(pa.table({
+            "event": pa.array([one[0] for one in part]).cast(pa.int64() if ids == INT else pa.string()), "id": [one[1] for one in part],
+            "observed": pa.array([one[2] for one in part], pa.timestamp("us", "UTC"))}), path / f"{number}.parquet")
+    pq.write_table(pa.table({"event": pa.array([1, 2, 3]).cast(pa.int64() if ids == INT else pa.string()), "who": ["x", "y", "z"],
+                             "at": pa.array([0, 1, 2], pa.timestamp("us", "UTC"))}), tmp_path / "tx.parquet")
+    events = [pin_table("tx", TableMapping(tmp_path / "tx.parquet", "at", "event"))]
+    mapping = mapping_from({"path": "timeline", "event": "event", "observed": "observed", "value": "FRAUD", "id": "id"}, "fraud")
+    told = []
+    for one in (LocalEngine(), engine):
+        (tmp_path / one.name).mkdir()
+        with one.session(label_task(), work=tmp_path / one.name) as session:
+            session.replay(events)
+            with pytest.raises(LabelTimelineInconsistent) as caught:
+                session.labels([pin_labels(mapping, tmp_path)])
+        told.append(caught.value.describe())
+    assert told[0] == told[1]
+    assert "(0.parquet row 2)" in told[0]["what"]
+    assert "(1.parquet row 3)" in told[0]["what"]
 
 
 def test_rows_see_what_had_arrived(engine):

@@ -196,8 +196,9 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         elif parse_instant(after.from_utc) - parse_instant(before.to_utc) < gap_us:
             yield Problem(f"$.splits[{number}]", LeakagePolicyViolation.code, f"{after.name} begins at {after.from_utc}, less than the gap "
                           f"of {document['gap']} after {before.name} ends at {before.to_utc}")
-    if isinstance(document.get("disjoint_by"), str) and len(given if isinstance(given, list) else []) < 2:
-        yield Problem("$.disjoint_by", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
+    for name in ("gap", "disjoint_by"):
+        if isinstance(document.get(name), str) and len(given if isinstance(given, list) else []) < 2:
+            yield Problem(f"$.{name}", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
     if (basis := sound(LabelBasis, document.get("label_basis"))) is not None:
         yield from _evaluation_rules(basis, parts, all_sound=len(parts) == len(given if isinstance(given, list) else []))
         yield from _maturity_rules(basis, parts)
