@@ -24,7 +24,7 @@ from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.sources.files import TableMapping, pin_table
 from offline_feature_plane.testing.drawing import draw_apart_world, draw_judged_world, draw_late_world, draw_world
-from offline_feature_plane.testing.worlds import INT
+from offline_feature_plane.testing.worlds import INT, TEXT
 
 
 def hold_together(world, engine, *, judge=None):

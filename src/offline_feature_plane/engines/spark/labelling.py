@@ -79,7 +79,7 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
     timelines = [by_type[label_type] for label_type in types]
     pairs = [_pair(frames, table, replayed) for table in timelines]
-    refuse_shared_ids(frames, pairs, timelines, task.labels.asof_us)
+    refuse_shared_ids(frames, pairs, timelines, task.latest_asof_us)
     resolved = [_resolve(frames, one, table, replayed, task) for one, table in zip(pairs, timelines, strict=True)]
     met = _count_met(pairs, task.latest_asof_us)
     said = _count_said(resolved, timelines)
