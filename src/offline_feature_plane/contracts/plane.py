@@ -114,13 +114,18 @@ class LabelTimeline(Contract):
     path: Text | None = Field(None, description="A Parquet, CSV or JSON Lines file, or a folder of them; else say `store`.")
     store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
                                                  "with a password. Its columns are known, so besides only `min_lag` may be said.")
-    event: Text | None = Field(None, description="The column with the id of the labelled event; required with `path`.")
+    event: Text | None = Field(None, description="The column with the id of the labelled event; with `path`, it or `entity` is required.")
+    entity: Text | None = Field(None, description="The column with the labelled entity, such as an account: its label holds for its events "
+                                                  "from `effective` on.")
+    applies_to: Text | None = Field(None, description="The field of the profile that holds an event's entity; default: the one named like "
+                                                      "the column `entity`.")
     observed: str | dict[Text, str] | None = Field(
         None, description="The column that says when a label became known, or `{after_event: 30d}` if that must be assumed; required with "
                           "`path`.")
     value: str | dict[Text, str] | None = Field(
         None, description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`; required with `path`.")
-    effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed.")
+    effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed. "
+                                                     "Required with `entity`.")
     source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
     id: Text | None = Field(None, description="The column that identifies an assertion.")
     supersedes: Text | None = Field(None, description="The column with the id of the assertion that a row replaces.")

@@ -27,7 +27,7 @@ STRENGTH = {source: -place for place, source in enumerate(SOURCES)}
 class Assertion:
     """One statement about one subject: what `source` said, when it became known, and from when it holds. Instants in µs UTC.
 
-    `subject` is the event id. `supersedes` names the assertion id, of the same subject and type, that this one replaces.
+    `subject` is the event id, or the entity (`domain.entity_labels`). `supersedes` names the assertion id, of the same subject and type, that this one replaces.
     """
 
     subject: str | int
@@ -96,13 +96,14 @@ class Rule:
 
     def resolve(self, assertions: Iterable[Assertion], cut_us: int) -> Resolution:
         """What holds at `cut_us`; see the function `resolve`."""
-        known = eligible(assertions, cut_us)
-        links = {one.supersedes for one in known if one.supersedes is not None}
-        standing = [one for one in known if one.assertion_id not in links]
-        if not standing:
+        return self.weigh(standing(assertions, cut_us))
+
+    def weigh(self, stand: Sequence[Assertion]) -> Resolution:
+        """What assertions say together of which none supersedes another."""
+        if not stand:
             return NOT_FOUND
-        top = max(map(self.rank, standing))
-        return _verdict([one for one in standing if self.rank(one) == top])
+        top = max(map(self.rank, stand))
+        return _verdict([one for one in stand if self.rank(one) == top])
 
 
 _STEPS = {"source": f"source ({' > '.join(SOURCES)})", "observed": "observed (later wins)", "effective": "effective (later wins)",
@@ -176,13 +177,20 @@ def status_changes(assertions: Iterable[Assertion], asof_us: int, rule: str) -> 
                 dropped.add(one.supersedes)
         if heap[0] == judged and not any(one.supersedes is not None for one in entering[at]):
             continue  # the top is untouched
-        while not (standing := [one for one in groups[heap[0]] if one.assertion_id not in dropped]):
+        while not (stand := [one for one in groups[heap[0]] if one.assertion_id not in dropped]):
             heapq.heappop(heap)  # dropped once, dropped for ever: links never become unknown again
-        judged, then = heap[0], _verdict(standing)
+        judged, then = heap[0], _verdict(stand)
         if then != now:
             changes.append((at, then))
             now = then
     return tuple(changes)
+
+
+def standing(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, ...]:
+    """The assertions that are eligible at the cut and superseded by none that is. Raises LabelTimelineInconsistent, as `eligible`."""
+    known = eligible(assertions, cut_us)
+    links = {one.supersedes for one in known if one.supersedes is not None}
+    return tuple(one for one in known if one.assertion_id not in links)
 
 
 def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, ...]:
@@ -197,7 +205,7 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
         if one.assertion_id is not None:
             if one.assertion_id in links:
                 raise LabelTimelineInconsistent(
-                    f"assertion {one.assertion_id!r} about event {one.subject!r} ({one.label_type}) occurs with two different contents.",
+                    f"assertion {one.assertion_id!r} about {one.subject!r} ({one.label_type}) occurs with two different contents.",
                                                 path=one.label_type,
                     fix="Give every assertion its own id; deliver repeats unchanged.", subject=one.subject, assertion_id=one.assertion_id)
             links[one.assertion_id] = one.supersedes
@@ -205,7 +213,7 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
         first = known[0]
         shown = " → ".join(map(repr, circle))
         raise LabelTimelineInconsistent(
-            f"assertions {shown} about event {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
+            f"assertions {shown} about {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
             path=first.label_type, fix="Correct the `supersedes` ids in the label timeline.", subject=first.subject, circle=list(circle))
     return known
 

@@ -103,6 +103,10 @@ class Task:
     token_key: TokenKey | None
     visibility: Visibility = "event_time"
 
+    def entity_type(self, field: str) -> ColumnType:
+        """The type of entities that a field of the subject holds (`domain.entity_labels`)."""
+        return self.closure.source(self.subject).field(field).type
+
 
 def as_leaving(column: Column, task: Task) -> Column:
     """A feature column as it leaves: identifiers become token strings unless the task is raw (`decisions.md` D12)."""

@@ -45,8 +45,8 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
     """Check the meaning of one entry under `labels:`.
 
     Args:
-        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`; or
-            `store`, and optionally `min_lag`.
+        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`; for `event`
+            also `entity` and `effective`, and optionally `applies_to`; or `store`, and optionally `min_lag`.
         name: the label type, the entry's key.
 
     Raises:
@@ -81,12 +81,14 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
     if after_us is not None and raw.get("effective") is not None:
         blame("effective", "an assumed delay has no effective column: its labels hold from their events on")
     _check_links(raw, blame)
+    _check_entity(raw, blame)
+    entity = column("entity")
     found = LabelMapping(
-        label_type=name, path=column("path") or "", form=column("format"), event_column=column("event") or "", value_constant=constant,
+        label_type=name, path=column("path") or "", form=column("format"), event_column=entity or column("event") or "", value_constant=constant,
         value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
         event_time_column=column("time"), effective_column=column("effective"), source_column=source_column,
         source_constant=source_constant, id_column=column("id"), supersedes_column=column("supersedes"), zone=zone,
-        min_lag_us=_read_duration(raw.get("min_lag"), "min_lag", blame, zero=True))
+        min_lag_us=_read_duration(raw.get("min_lag"), "min_lag", blame, zero=True), entity_field=column("applies_to") or entity)
     if problems:
         raise refuse(problems)
     return found
@@ -101,7 +103,7 @@ def _placed(raw: Mapping[str, Any], blame: Blame) -> Mapping[str, Any]:
         if raw.get("path") is None:
             blame("path", "is missing; name the files with the labels, or else a label store as `store:`")
         for key in ("event", "observed", "value"):
-            if raw.get(key) is None:
+            if raw.get(key) is None and not (key == "event" and raw.get("entity") is not None):
                 blame(key, "is missing")
         return raw
     for key, value in raw.items():
@@ -116,6 +118,22 @@ def _check_links(raw: Mapping[str, Any], blame: Blame) -> None:
     """Without ids, nothing could say what an assertion supersedes."""
     if raw.get("supersedes") is not None and raw.get("id") is None:
         blame("supersedes", "it names assertions by their id, so `id:` must be mapped too")
+
+
+def _check_entity(raw: Mapping[str, Any], blame: Blame) -> None:
+    """An assertion is about an event or about an entity. About an entity it must be said from when on it holds and when it became known."""
+    if raw.get("entity") is None:
+        if raw.get("applies_to") is not None:
+            blame("applies_to", "it says which events an entity has; name the column with the entity as `entity:`")
+        return
+    if raw.get("store") is not None:
+        return
+    if raw.get("event") is not None:
+        blame("entity", "labels are about events or about entities; leave `event:` or `entity:` out")
+    if isinstance(raw.get("observed"), Mapping):
+        blame("observed", "a delay after an event says nothing of an entity; name the column that says when a label became known")
+    elif raw.get("effective") is None:
+        blame("effective", "is missing; name the column that says from when on a label of an entity holds")
 
 
 def _read_value(value: Any, blame: Blame) -> tuple[str | None, str | None, tuple[tuple[str, str], ...] | None]:

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.label_slice import TypeSlice
-from offline_feature_plane.domain.resolution import SOURCES, Assertion, Rule, status_changes
+from offline_feature_plane.domain.resolution import SOURCES, Assertion, Rule, standing, status_changes
 from offline_feature_plane.engines.local.label_columns import AssertionColumns
 from offline_feature_plane.kernels.leafhash import hash_fixed, hash_strings
 
@@ -136,6 +136,25 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     return alone
 
 
+def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
+    """What an entity's events carry as a step function of their instant; positions are numbers of entities (`domain.entity_labels`).
+
+    Raises:
+        LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
+    """
+    linked = _needs_law(kept, columns, np.zeros(len(kept.row), np.bool_))
+    stands = ~linked
+    if linked.any():
+        of_entity = _assertions_of(label_type, kept.take(linked), columns)
+        rows = [said[one] for said in of_entity.values() for one in standing(said, asof_us)]
+        stands |= np.isin(kept.row, np.array(rows, np.int64)) & linked
+    if not stands.any():
+        nothing = np.empty(0, np.int64)
+        return Steps(nothing, nothing, nothing.astype(np.int8), nothing.astype(np.int32), nothing, nothing.astype(np.int32))
+    found = kept.take(stands)
+    return _ranked_steps(replace(found, entry=found.effective), columns, rule)
+
+
 def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, id_type: ColumnType) -> TypeSlice:
     """`domain.label_slice.slice_of` over columns; the texts are never Python objects."""
     integer = isinstance(columns.subjects, np.ndarray)
@@ -219,17 +238,9 @@ def _ranked_steps(many: Eligible, columns: AssertionColumns, rule: Rule) -> Step
 
 def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
     """Steps of events whose assertions go one by one through the law itself."""
-    rows = pa.array(few.row)
-    texts = [[None] * len(few.row) if ids is None else ids.take(rows).to_pylist() for ids in (columns.ids, columns.supersedes)]
-    subjects = columns.subjects[few.row].tolist() if isinstance(columns.subjects, np.ndarray) else columns.subjects.take(rows).to_pylist()
     code = {text: place for place, text in enumerate(columns.values)}
-    said: dict[int, dict[Assertion, int]] = {}
-    for place, (position, row) in enumerate(zip(few.position.tolist(), few.row.tolist(), strict=True)):
-        one = Assertion(subjects[place], label_type, columns.values[columns.value[row]], int(few.observed[place]),
-                        int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place])
-        said.setdefault(position, {})[one] = row
     found: list[tuple[int, int, int, int, int, int]] = []
-    for position, assertions in said.items():
+    for position, assertions in _assertions_of(label_type, few, columns).items():
         for at, now in status_changes(assertions, asof_us, rule.id):
             if now.status == "RESOLVED":
                 row = next(row for one, row in assertions.items() if one.assertion_id == now.assertion_id
@@ -239,6 +250,19 @@ def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, rul
                 found.append((position, at, CONFLICT, -1, 0, -1))
     table = np.array(found, np.int64).reshape(-1, 6).T
     return Steps(table[0], table[1], table[2].astype(np.int8), table[3].astype(np.int32), table[4], table[5].astype(np.int32))
+
+
+def _assertions_of(label_type: str, few: Eligible, columns: AssertionColumns) -> dict[int, dict[Assertion, int]]:
+    """By position, some assertions as the law takes them, each with its row."""
+    rows = pa.array(few.row)
+    texts = [[None] * len(few.row) if ids is None else ids.take(rows).to_pylist() for ids in (columns.ids, columns.supersedes)]
+    subjects = columns.subjects[few.row].tolist() if isinstance(columns.subjects, np.ndarray) else columns.subjects.take(rows).to_pylist()
+    said: dict[int, dict[Assertion, int]] = {}
+    for place, (position, row) in enumerate(zip(few.position.tolist(), few.row.tolist(), strict=True)):
+        one = Assertion(subjects[place], label_type, columns.values[columns.value[row]], int(few.observed[place]),
+                        int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place])
+        said.setdefault(position, {})[one] = row
+    return said
 
 
 def _hash_coded(framed: pa.Array, codes: npt.NDArray[Any]) -> str:

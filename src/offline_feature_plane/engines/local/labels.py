@@ -22,9 +22,10 @@ from offline_feature_plane.domain.label_slice import slice_digest
 from offline_feature_plane.domain.resolution import Rule, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.connection import foreign_errors
+from offline_feature_plane.engines.local.entities import Entities, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, joined_steps, keep_in_order, resolve_steps
+from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, joined_steps, keep_in_order, resolve_eras, resolve_steps
 from offline_feature_plane.errors import LabelTypeScopeUnresolved
 from offline_feature_plane.ports import LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
@@ -60,7 +61,8 @@ class ResolvedType:
 class LabelSteps:
     """One label type, resolved, at the events that have labels: how each of them changed, and as a mask, which step is its last.
 
-    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`.
+    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`. Of a type that is about `entities`, the steps are
+    theirs, by effective time.
     """
 
     label_type: str
@@ -69,9 +71,13 @@ class LabelSteps:
     values: pa.Array
     assertion_ids: pa.Array
     stepped: bool
+    entities: Entities | None = None
 
     def over(self, start: int, stop: int) -> ResolvedType:
         """What holds of the events at positions `start … stop − 1`, counted from there."""
+        if self.entities is not None:
+            carried = self.entities.carry(self.steps, start, stop)
+            return _spread(self, carried, carried, stop - start)
         steps, last = self.steps_within(start, stop), self.last[self._between(start, stop)]
         return _spread(self, steps, steps if last.all() else steps.take(last), stop - start)
 
@@ -135,25 +141,31 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
             raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
         table = by_type[label_type]
-        columns = read_assertions(table, events.id_type)
-        found, facts = _find_eligible(connection, table, columns, events, task.labels.asof_us, most)
-        kept = keep_in_order(found, columns, events.n)
-        slices.append(hash_slice(label_type, kept, columns, events.id_type))
-        types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us,
+        field = table.entity_field
+        named_by = events.id_type if field is None else task.entity_type(field)
+        columns, entities = read_assertions(table, named_by), None
+        if field is None:
+            met = _meet(connection, columns.subjects, events, most)
+        else:
+            entities, *met = find_entities(events, (task.subject, field), columns.subjects)
+        found, facts = _find_eligible(table, columns, events, task.labels.asof_us, *met)
+        kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
+        slices.append(hash_slice(label_type, kept, columns, named_by))
+        types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us, entities,
                                                     stepped=label_type in stepped)
+        since = events.instants_at(kept.position) if entities is None else kept.effective
         per_type[label_type] = {
             **facts, "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
-            **resolved, "observed_lag": _measure_lag(kept, events, table.min_lag_us)}
+            **resolved, "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
     return ResolvedLabels(types, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
         slice_digest=slice_digest(slices), per_type=per_type))
 
 
-def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: History,
-                   asof_us: int, most: int) -> tuple[Eligible, dict[str, Any]]:
-    """The assertions about events of the basis that are eligible at the as-of, and what became of the others."""
-    rows, inside = _meet(connection, columns.subjects, events, most)
+def _find_eligible(table: LabelTable, columns: AssertionColumns, events: History, asof_us: int, rows: Int64s,
+                   inside: Int64s) -> tuple[Eligible, dict[str, Any]]:
+    """Which of the assertions at `rows`, about the events or entities `inside`, are eligible at the as-of; what became of the others."""
     everything = len(rows) == columns.n and (rows[1:] > rows[:-1]).all()
     def of(values: Int64s) -> Int64s:
         return values if everything else values[rows]
@@ -242,9 +254,9 @@ def _count_distinct(ordered: Int64s) -> int:
     return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
 
-def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int, *,
-                  stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
-    steps = resolve_steps(label_type, kept, columns, rule, asof_us)
+def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int,
+                  entities: Entities | None, *, stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
+    steps = (resolve_steps if entities is None else resolve_eras)(label_type, kept, columns, rule, asof_us)
     last = steps.are_last()
     ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
     status, value = steps.status[last], steps.value[last]
@@ -252,7 +264,7 @@ def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     by_status = np.bincount(status, minlength=3)
     facts = {"subjects_resolved": int(by_status[1]), "subjects_in_conflict": int(by_status[2]),
              "values": {text: int(count) for text, count in zip(columns.values, counts[1:], strict=True) if count}}
-    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped), facts
+    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped, entities), facts
 
 
 def _spread(of: LabelSteps, changes: Steps, final: Steps, n: int) -> ResolvedType:
@@ -269,9 +281,8 @@ def _spread(of: LabelSteps, changes: Steps, final: Steps, n: int) -> ResolvedTyp
     return ResolvedType(of.label_type, status, value, of.values, observed, assertion, of.assertion_ids, changes if of.stepped else None)
 
 
-def _measure_lag(kept: Eligible, events: History, min_lag_us: int | None) -> dict[str, Any]:
+def _measure_lag(lags: Int64s, min_lag_us: int | None) -> dict[str, Any]:
     """`coverage.measure_lag` over the slice, column-wise."""
-    lags = kept.observed - events.instants_at(kept.position)
     count = len(lags)
     sooner = int((lags < min_lag_us if min_lag_us is not None else lags <= PROMPT_US).sum())
     if not count:

@@ -11,9 +11,10 @@ from offline_feature_plane.domain.accounting import is_mature, split_of
 from offline_feature_plane.domain.evaluation import is_true
 from offline_feature_plane.domain.instants import US_PER_DAY
 from offline_feature_plane.domain.maturity import days_between
-from offline_feature_plane.domain.resolution import Assertion, resolve
+from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.oracle.meaning import Event, speaks_of
+from offline_feature_plane.engines.oracle.meaning import Event
+from offline_feature_plane.engines.oracle.speaking import label_of
 from offline_feature_plane.ports.cohorts import COHORTS, add_up
 
 
@@ -24,8 +25,7 @@ def count_cohorts(events: Sequence[Event], assertions: Sequence[Assertion], task
         if event.source != task.subject or not is_true(task.where, event.scope()):
             continue
         for label_type in task.labels.types:
-            about = [one for one in assertions if one.label_type == label_type and speaks_of(one, event)]
-            found = resolve(about, task.labels.asof_us, task.labels.rule)
+            found = label_of(event, label_type, assertions, task.labels.asof_us, task.labels.rule)
             lag = None if found.observed_us is None else days_between(event.ts_us, found.observed_us)
             counted[label_type, split_of(event.ts_us, task.splits), event.ts_us // US_PER_DAY, is_mature(event.ts_us, task.labels),
                     found.status, lag] += 1

@@ -22,8 +22,9 @@ from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, sl
 from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.oracle.cohorts import count_cohorts
-from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute, speaks_of
-from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
+from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
+from offline_feature_plane.engines.oracle.reading import LabelRow, read_assertions, read_events
+from offline_feature_plane.engines.oracle.speaking import speaks_of
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
@@ -91,28 +92,44 @@ class OracleSession:
                           sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type)
 
     def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice]:
-        task, kind = self._task, self._facts().id_type
+        task = self._task
+        kind = self._facts().id_type if table.entity_field is None else task.entity_type(table.entity_field)
         told = read_assertions(table, kind)
-        instants: dict[int | str, set[int]] = {}
-        for event in self._events:
-            instants.setdefault(event.event_id, set()).add(event.ts_us)
-        inside = [one for one in told if one.subject in instants]
-        said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
-        by_event = [[one for one in said if speaks_of(one, event)] for event in self._events]
-        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for about in by_event]
+        inside, subjects = self._by_event(told, table) if table.entity_field is None else self._by_entity(told, table, table.entity_field)
+        said = list(dict.fromkeys(one for _, about in subjects for one in about))
+        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for _, about in subjects]
         used = [eligible(about, task.labels.asof_us) for about in known]
-        lags = [one.observed_us - event.ts_us for event, about in zip(self._events, used, strict=True) for one in about]
+        lags = [one.observed_us - (one.effective_us if ts_us is None else ts_us)
+                for (ts_us, _), about in zip(subjects, used, strict=True) for one in about]
         resolved = [find_rule(task.labels.rule).resolve(about, task.labels.asof_us) for about in known]
         values = Counter(found.value for found in resolved if found.value is not None)
         facts = {
-            "assertions_read": len(told), "assertions_outside_basis": len(told) - len(inside),
-            "assertions_after_asof": sum(map(len, by_event)) - sum(map(len, known)),
+            "assertions_read": len(told), "assertions_outside_basis": len(told) - inside,
+            "assertions_after_asof": sum(len(about) for _, about in subjects) - sum(map(len, known)),
             "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
             "assertions_eligible": len(lags), "assertions_repeated": sum(map(len, known)) - len(lags),
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
             "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
         return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind)
+
+    def _by_event(self, told: Sequence[LabelRow], table: LabelTable) -> tuple[int, list[tuple[int | None, list[Assertion]]]]:
+        """How many rows are about events of the basis; every event's instant, and the assertions about it."""
+        instants: dict[int | str, set[int]] = {}
+        for event in self._events:
+            instants.setdefault(event.event_id, set()).add(event.ts_us)
+        inside = [one for one in told if one.subject in instants]
+        said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
+        return len(inside), [(event.ts_us, [one for one in said if speaks_of(one, event)]) for event in self._events]
+
+    def _by_entity(self, told: Sequence[LabelRow], table: LabelTable,
+                   field: str) -> tuple[int, list[tuple[int | None, list[Assertion]]]]:
+        """The same for entities that a field of the subject's events holds, in the order of their names; they have no instant."""
+        subject = self._task.subject
+        entities = {event.values[field] for event in self._events if event.source == subject} - {None}
+        inside = [one for one in told if one.subject in entities]
+        said = [one.about_entity(table, (subject, field)) for one in inside]
+        return len(inside), [(None, [one for one in said if one.subject == entity]) for entity in sorted(entities)]  # type: ignore[type-var]
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises NumericOverflow; RowAccountingBroken if this engine is wrong."""

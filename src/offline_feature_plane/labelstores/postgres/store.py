@@ -71,6 +71,11 @@ class PinnedAssertions:
         """Unknown: a store takes any value."""
         return self.columns.vocabulary
 
+    @property
+    def entity_field(self) -> str | None:
+        """None: a store's assertions are about events."""
+        return self.columns.entity_field
+
     def describe(self, read_by: str) -> SourcePlan:
         """As `PinnedLabels.describe`: no files, but the marker."""
         return SourcePlan(name=self.label_type, kind="labels", read_by=read_by, log_id=self.log_id, files=[], ranges=[], marker=self.marker)

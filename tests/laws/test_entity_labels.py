@@ -1,0 +1,88 @@
+"""Labels about entities: the law by hand, and both engines on drawn timelines (docs/decisions/0031)."""
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from two_engines import tell
+
+from offline_feature_plane.domain.closure import Closure, Field, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.entity_labels import resolve_event
+from offline_feature_plane.domain.resolution import RULES, SOURCES, Assertion, Resolution
+from offline_feature_plane.domain.rows import LabelTask, Split, Target, Task
+from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.oracle import OracleEngine
+from offline_feature_plane.testing.worlds import SECOND, START, Labels, Table, World
+
+INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
+VECTORS = json.loads((Path(__file__).parent.parent / "golden" / "labels" / "entities.json").read_text())["vectors"]
+SAID = {"entity": TEXT, "value": TEXT, "observed": TIME, "effective": TIME, "source": TEXT, "id": TEXT, "supersedes": TEXT}
+
+
+def say(value, observed, effective, source="SYSTEM", assertion_id=None, supersedes=None):
+    """An assertion about one account."""
+    return Assertion("A", "flag", value, observed, effective, source, assertion_id, supersedes)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_golden_events(vector):
+    """What was said about an account holds for each of its events as the vector's author wrote it."""
+    said = [say(*one) for one in vector["said"]]
+    for ts, cut, *expected in vector["answers"]:
+        assert resolve_event(said, ts, cut, vector["rule"]) == Resolution(*expected), (ts, cut)
+
+
+def draw_world(seed):
+    """Accounts with events and assertions within a few seconds: ties, reversals, links, repeats, unknown accounts, events of none."""
+    rng = Random(seed)
+    kind, names = rng.choice([(TEXT, ["a", "b", "é", "𐍈", None]), (INT, [0, 1, -5, 2**60, None])])
+    events = tuple({"event_id": number, "at": START + rng.randint(0, 12) * SECOND, "who": rng.choice(names), "other": "a"}
+                   for number in range(rng.randint(1, 30)))
+    rows = []
+    for number in range(rng.randint(1, 24)):
+        observed, replaced = START + rng.randint(-2, 16) * SECOND, rng.choice([None, None, *rows])
+        row = {"entity": replaced["entity"] if replaced else rng.choice([*names[:-1], names[0], kind == TEXT and "nobody" or 77]),
+               "value": rng.choice(["FRAUD", "LEGIT", "OTHER"]), "observed": observed,
+               "effective": observed + rng.choice([0, 0, -3, -20, 1, 4]) * SECOND, "source": rng.choice(SOURCES),
+               "id": f"d{number}" if rng.randrange(6) else None, "supersedes": replaced["id"] if replaced else None}
+        if rows and rng.random() < 0.25:  # says something else with the same rank
+            row |= {part: rows[-1][part] for part in ("entity", "observed", "effective", "source")} | {"supersedes": None}
+        rows += [row, *([dict(row)] if rng.randrange(8) == 0 else [])]
+    if rng.randint(0, 20) == 0:
+        rows[0] |= {"supersedes": rows[-1]["id"]}
+    rng.shuffle(rows)
+    linked = rng.choice([True, True, False])
+    labels = Labels("flag", Table("flag", rng.choice(["parquet", "csv", "jsonl"]), {**SAID, "entity": kind}, tuple(rows)), "entity",
+                    id="id" if linked else None, supersedes="supersedes" if linked else None, min_lag_us=rng.choice([None, 0]),
+                    entity_field="who")
+    fields = (Field("who", kind, ("who",), nullable=True), Field("other", TEXT, ("other",)))
+    held = [Table("tx", "parquet", {"event_id": INT, "at": TIME, "who": kind, "other": TEXT}, events, INT)]
+    sources = [Source("tx", ("tx",), fields)]
+    closure = Closure("p", "1", "s", "v1", tuple(sources), (), (), ())
+    task = Task("worlds", (), closure, "tx", None,
+                rng.choice([(), (Split("train", START, START + 5 * SECOND), Split("test", START + 6 * SECOND, START + 20 * SECOND))]),
+                LabelTask(START + rng.randint(0, 14) * SECOND, rng.choice(sorted(RULES)), ("flag",), rng.choice([None, 0, 3 * SECOND])),
+                rng.choice([None, Target("flag", ("FRAUD",), None, rng.choice(["exclude", "negative_when_mature"]))]), None, "allow", (),
+                None)
+    return World(task, tuple(held), (labels,))
+
+
+def both_say(world, folder):
+    """What the two engines say of a world, which is one."""
+    events, labels = world.write(folder)
+    expected, found = (tell(engine, world.task, events, labels, folder) for engine in (OracleEngine(), LocalEngine()))
+    assert found == expected
+    return found
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_both_engines_say_the_same(first):
+    """Facts, slices, rows and digests over drawn accounts are those of the oracle, or both refuse alike."""
+    for seed in range(first, first + 20):
+        with tempfile.TemporaryDirectory() as folder:
+            both_say(draw_world(seed), Path(folder))
