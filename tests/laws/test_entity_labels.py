@@ -2,11 +2,9 @@
 
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 from two_engines import tell
 
@@ -46,7 +44,7 @@ def draw_world(seed):
     rows = []
     for number in range(rng.randint(1, 24)):
         observed, replaced = START + rng.randint(-2, 16) * SECOND, rng.choice([None, None, *rows])
-        row = {"entity": replaced["entity"] if replaced else rng.choice([*names[:-1], names[0], kind == TEXT and "nobody" or 77]),
+        row = {"entity": replaced["entity"] if replaced else rng.choice([*names[:-1], names[0], "nobody" if kind == TEXT else 77]),
                "value": rng.choice(["FRAUD", "LEGIT", "OTHER"]), "observed": observed,
                "effective": observed + rng.choice([0, 0, -3, -20, 1, 4]) * SECOND, "source": rng.choice(SOURCES),
                "id": f"d{number}" if rng.randrange(6) else None, "supersedes": replaced["id"] if replaced else None}

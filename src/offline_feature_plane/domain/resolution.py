@@ -27,7 +27,8 @@ STRENGTH = {source: -place for place, source in enumerate(SOURCES)}
 class Assertion:
     """One statement about one subject: what `source` said, when it became known, and from when it holds. Instants in µs UTC.
 
-    `subject` is the event id, or the entity (`domain.entity_labels`). `supersedes` names the assertion id, of the same subject and type, that this one replaces.
+    `subject` is the event id, or the entity (`domain.entity_labels`). `supersedes` names the assertion id, of the same subject and type,
+    that this one replaces.
     """
 
     subject: str | int

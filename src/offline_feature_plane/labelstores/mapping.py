@@ -84,8 +84,8 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
     _check_entity(raw, blame)
     entity = column("entity")
     found = LabelMapping(
-        label_type=name, path=column("path") or "", form=column("format"), event_column=entity or column("event") or "", value_constant=constant,
-        value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
+        label_type=name, path=column("path") or "", form=column("format"), event_column=entity or column("event") or "",
+        value_constant=constant, value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
         event_time_column=column("time"), effective_column=column("effective"), source_column=source_column,
         source_constant=source_constant, id_column=column("id"), supersedes_column=column("supersedes"), zone=zone,
         min_lag_us=_read_duration(raw.get("min_lag"), "min_lag", blame, zero=True), entity_field=column("applies_to") or entity)

@@ -93,8 +93,8 @@ def _places_in(history: History, key: Key, subjects: pa.Array) -> Int64s:
     dictionary = history.window(0, 0, (key,)).fields[key].dictionary
     if dictionary is None:
         return np.full(len(subjects), -1, np.int64)
-    places = pc.index_in(subjects, value_set=dictionary.cast(subjects.type))
-    return pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    places = pc.fill_null(pc.index_in(subjects, value_set=dictionary.cast(subjects.type)), -1)
+    return np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
 
 
 def _codes_of(events: Events, key: Key) -> tuple[Int64s, Int64s]:

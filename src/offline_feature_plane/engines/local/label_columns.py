@@ -153,6 +153,11 @@ class _Columns:
                 parts.append(plain(part).cast(pa.large_string()))
         return pa.concat_arrays(parts)
 
+    def _fix_of_ids(self) -> str:
+        field = self._table.entity_field
+        held = "The event ids are integers" if field is None else f"The field {field!r} holds integers"
+        return f"{held}; label rows must name them as integers."
+
     def _check_text(self, name: str, part: pa.Array | list[Any]) -> None:
         if isinstance(part, list):
             return
@@ -191,7 +196,7 @@ class _Columns:
             try:
                 convert(value, kind, "exact", self._table.zone, name)
             except (ReplayEventInvalid, NumericOverflow) as wrong:
-                fix = wrong.fix if kind is _INSTANT else "The event ids are integers; label rows must name them as integers."
+                fix = wrong.fix if kind is _INSTANT else self._fix_of_ids()
                 return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix, path=name)
             except TimeZoneUndeclared as wrong:
                 return wrong

@@ -25,8 +25,16 @@ from offline_feature_plane.engines.local.connection import foreign_errors
 from offline_feature_plane.engines.local.entities import Entities, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, joined_steps, keep_in_order, resolve_eras, resolve_steps
-from offline_feature_plane.errors import LabelTypeScopeUnresolved
+from offline_feature_plane.engines.local.label_steps import (
+    Eligible,
+    Steps,
+    hash_slice,
+    joined_steps,
+    keep_in_order,
+    resolve_eras,
+    resolve_steps,
+)
+from offline_feature_plane.errors import AggregationUnsupported, LabelTypeScopeUnresolved
 from offline_feature_plane.ports import LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
 
@@ -142,13 +150,15 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
         table = by_type[label_type]
         field = table.entity_field
+        if field is not None and label_type in stepped:
+            raise AggregationUnsupported(f"features cannot look at {label_type} labels: they are about entities.", path=label_type)
         named_by = events.id_type if field is None else task.entity_type(field)
         columns, entities = read_assertions(table, named_by), None
         if field is None:
-            met = _meet(connection, columns.subjects, events, most)
+            rows, inside = _meet(connection, columns.subjects, events, most)
         else:
-            entities, *met = find_entities(events, (task.subject, field), columns.subjects)
-        found, facts = _find_eligible(table, columns, events, task.labels.asof_us, *met)
+            entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
+        found, facts = _find_eligible(table, columns, events, task.labels.asof_us, rows, inside)
         kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
         slices.append(hash_slice(label_type, kept, columns, named_by))
         types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us, entities,

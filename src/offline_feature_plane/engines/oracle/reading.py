@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -217,7 +217,8 @@ class LabelRow:
     def about_entity(self, table: LabelTable, held_by: tuple[str, str]) -> EntityAssertion:
         """The assertion, of a table that is about entities, which a field of a source holds."""
         (one,) = self.about((), table)
-        return EntityAssertion(*(getattr(one, part.name) for part in fields(Assertion)), held_by)
+        return EntityAssertion(one.subject, one.label_type, one.value, one.observed_us, one.effective_us, one.source, one.assertion_id,
+                               one.supersedes, held_by)
 
     def about(self, instants: Iterable[int], table: LabelTable) -> list[Assertion]:
         """The assertion, or one for each instant of its events where these decide when it became known."""

@@ -20,7 +20,7 @@ from offline_feature_plane.engines.spark.assertions import ASSERTIONS, RESOLVED,
 from offline_feature_plane.engines.spark.replaying import Replayed
 from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
 from offline_feature_plane.engines.spark.tables import Frames, collected, together
-from offline_feature_plane.errors import LabelTypeScopeUnresolved
+from offline_feature_plane.errors import LabelTypeScopeUnresolved, RequestCommandUnsupported
 from offline_feature_plane.kernels.leafhash import hash_fixed
 from offline_feature_plane.ports import LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
@@ -76,6 +76,9 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
             raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
     timelines = [by_type[label_type] for label_type in types]
+    if any(one.entity_field is not None for one in timelines):
+        raise RequestCommandUnsupported("labels about entities are not resolved on Spark.", path="engine.name",
+                                        fix="Build with `engine: {name: local}`.")
     pairs = [_pair(frames, table, replayed) for table in timelines]
     resolved = [_resolve(frames, one, table, replayed, task) for one, table in zip(pairs, timelines, strict=True)]
     met = _count_met(pairs, task.labels.asof_us)
