@@ -23,6 +23,7 @@ __all__ = ["STORED_COLUMNS", "ArchiveFolder", "EngineChoice", "EventTable", "Gat
            "config_meaning", "memory_bytes"]
 
 _NO_MEANING = {"path", "format", "store"}
+_OF_ENTITIES = ("entity", "applies_to")  # left out where a timeline is about events
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
 _MOST_MEMORY = 1 << 60
@@ -241,7 +242,8 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
     silent = _NO_MEANING if visibility == "arrival" else _NO_MEANING | {"arrival"}
 
     def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
-        return {name: one.model_dump(mode="json", exclude=silent) for name, one in sorted(kept.items())
+        return {name: one.model_dump(mode="json", exclude={*silent, *(key for key in _OF_ENTITIES if getattr(one, key, None) is None)})
+                for name, one in sorted(kept.items())
                 if wanted is None or name in wanted}
     judged = outputs is None or len(outputs) > 0
     gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
