@@ -67,8 +67,8 @@ def draw_world(seed):
     task = Task("worlds", (), closure, "tx", None,
                 rng.choice([(), (Split("train", START, START + 5 * SECOND), Split("test", START + 6 * SECOND, START + 20 * SECOND))]),
                 LabelTask(START + rng.randint(0, 14) * SECOND, rng.choice(sorted(RULES)), ("flag",), rng.choice([None, 0, 3 * SECOND])),
-                rng.choice([None, None, Target("flag", ("FRAUD",), None, rng.choice(["exclude", "negative_when_mature"]))]), None, "allow", (),
-                None)
+                rng.choice([None, None, Target("flag", ("FRAUD",), None, rng.choice(["exclude", "negative_when_mature"]))]), None, "allow",
+                (), None)
     return World(task, held, (labels,))
 
 
