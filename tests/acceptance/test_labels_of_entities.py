@@ -69,6 +69,7 @@ def test_what_was_not_known_at_the_asof_flags_nobody(tmp_path):
     report = opened.labels(plane.intent_path)
     assert report.types[0].assertions["assertions_after_asof"] == 2
     assert report.types[0].assertions["assertions_outside_basis"] == 1
+    assert "1 of 5 flag assertions are about entities without an event in the basis." in report.warnings
 
 
 def changed(**entry):
@@ -147,7 +148,8 @@ def test_spark_is_not_asked(tmp_path):
 def test_flags_that_were_known_when_they_began_are_implausible(tmp_path, capsys):
     """An export that says of every flag that it was known from its effective time on is refused, unless that is declared."""
     plane = flagged_plane(tmp_path / "plane", label={"observed": "since"})
-    check_answer(ask(capsys, "build", str(plane.intent_path)), 4, "LABEL_LAG_IMPLAUSIBLE", ("flag",))
+    check_answer(ask(capsys, "build", str(plane.intent_path)), 4, "LABEL_LAG_IMPLAUSIBLE",
+                 ("flag: 4 of 4 assertions are observed within 60 s of their effective time",))
     declared = copy.deepcopy(plane.plane)
     declared["labels"]["flag"]["min_lag"] = "0s"
     plane.plane = declared

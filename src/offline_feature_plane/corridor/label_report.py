@@ -160,8 +160,8 @@ def _notice(one: TypeReport) -> list[str]:
     """What of one type an owner should know although no gate fails."""
     found, facts = [], one.assertions
     if facts["assertions_outside_basis"]:
-        found.append(f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {one.label_type} assertions are about events "
-                     "that are not in the basis.")
+        found.append(f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {one.label_type} assertions are about "
+                     f"{'entities without an event' if 'applies_to' in facts else 'events that are not'} in the basis.")
     if facts["assumed_delay_us"] is not None:
         found.append(f"when {one.label_type} labels became known is assumed, not observed: their lag says what plane.yaml says.")
     elif one.lag.answers and not one.settled:

@@ -165,7 +165,8 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
                                                     stepped=label_type in stepped)
         since = events.instants_at(kept.position) if entities is None else kept.effective
         per_type[label_type] = {
-            **facts, "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
+            **facts, **({} if field is None else {"applies_to": field}),
+            "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
             **resolved, "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
     return ResolvedLabels(types, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),

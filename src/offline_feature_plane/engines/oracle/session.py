@@ -103,7 +103,8 @@ class OracleSession:
                 for (ts_us, _), about in zip(subjects, used, strict=True) for one in about]
         resolved = [find_rule(task.labels.rule).resolve(about, task.labels.asof_us) for about in known]
         values = Counter(found.value for found in resolved if found.value is not None)
-        facts = {
+        facts: dict[str, Any] = {
+            **({} if table.entity_field is None else {"applies_to": table.entity_field}),
             "assertions_read": len(told), "assertions_outside_basis": len(told) - inside,
             "assertions_after_asof": sum(len(about) for _, about in subjects) - sum(map(len, known)),
             "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
