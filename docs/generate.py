@@ -98,8 +98,11 @@ FATES = {
     "null_value": "its payload is null: a deletion mark", "future_quarantined": "its time lies in a future that the source quarantines",
     "duplicate": "the same event occurs at an earlier offset or row", "other_scope": "no source of the profile admits its event type",
     "context": "it is of another source than the rows; windows may still count it", "where": "the intent's `where` is not true for it",
-    "outside_splits": "its time is in no split", "immature": "it is too young at the as-of (`immature: exclude`)",
-    "unlabeled": "it has no label, and a missing label means nothing", "label_conflict": "its labels contradict each other",
+    "outside_splits": "its time is in no split",
+    "earlier_split": "its entity belongs to an earlier split (`disjoint_by`)",
+    "immature": "it is too young at the as-of (`immature: exclude`)",
+    "unlabeled": "its labels leave the target open: one is missing, and a missing label means nothing",
+    "label_conflict": "its labels leave the target open: they contradict each other",
     "missing_context": "a required context join found nothing", "cold": "its windows reach before known history (`cold_rows: exclude`)",
     "sampled_out": "the sample left it out", "row": "it is a row of the dataset"}
 

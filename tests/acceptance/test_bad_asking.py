@@ -142,6 +142,8 @@ SHORT = [
     Case("where of an unknown field", 2, "EXPRESSION_INVALID",
          setting("intent", "where", "amuont > 1"), ("$.where", "amuont", "customer_id")),
     Case("where is no condition", 2, "EXPRESSION_INVALID", setting("intent", "where", "amount + 1"), ("$.where", "channel == 'online'")),
+    Case("disjoint by nothing", 2, "SCHEMA_INVALID", setting("intent", "disjoint_by", "x"), ("$.disjoint_by", "terminal_id")),
+    Case("disjoint by an instant", 2, "SCHEMA_INVALID", setting("intent", "disjoint_by", "ts"), ("$.disjoint_by", "terminal_id")),
     Case("sampling above one", 2, "SCHEMA_INVALID", setting("intent", "sampling", {"seed": 1, "rates": {"negative": 2}}), ("sampling",)),
     Case("sampling by nothing", 2, "SCHEMA_INVALID",
          setting("intent", "sampling", {"seed": 1, "rates": {"negative": 0.5}, "by": "x"}), ("$.sampling.by", "terminal_id")),

@@ -1,4 +1,4 @@
-"""A plane whose labels speak of customers instead of payments: built, told and refused (docs/decisions/0031)."""
+"""A plane whose labels speak of customers instead of payments: built, told and refused (docs/decisions/0035)."""
 
 import copy
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Labels about entities: the law by hand, and engines on drawn timelines (`docs/decisions/0031`)."""
+"""Labels about entities: the law by hand, and engines on drawn timelines (`docs/decisions/0035`)."""
 
 import json
 import tempfile

@@ -20,7 +20,7 @@ from offline_feature_plane.engines.local.history.places import Folder, Memory
 from offline_feature_plane.engines.local.history.runs import Run, unify
 from offline_feature_plane.engines.local.sizes import Sizes, fit, limit_bytes
 from offline_feature_plane.errors import ResourceExceeded, StorageIoFailure
-from offline_feature_plane.testing.drawing import draw_late_world, draw_world
+from offline_feature_plane.testing.drawing import draw_apart_world, draw_late_world, draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
 
 INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
@@ -35,9 +35,9 @@ def draw_sizes(seed):
                  data=rng.choice([200, 2_000, 5_000, 20_000, 100_000]), in_files=rng.random() < 0.75)
 
 
-def hold_in_files(seed):
+def hold_in_files(seed, draw=None):
     """The world of a seed says the same in files of drawn sizes as in memory: facts, rows, leaves, or the code of its error."""
-    world = draw_late_world(seed) if seed % 3 == 0 else draw_world(seed)
+    world = (draw or (draw_late_world if seed % 3 == 0 else draw_world))(seed)
     with tempfile.TemporaryDirectory() as folder:
         events, labels = world.write(Path(folder))
         held, filed = (tell(engine, world.task, events, labels, Path(folder) / name) for name, engine in (
@@ -50,6 +50,12 @@ def hold_in_files(seed):
 def test_files_say_what_memory_says(seed):
     """Drawn worlds, with ties, repeats, delays, archives, several sources, late events: one answer, from files of any sizes too."""
     hold_in_files(seed)
+
+
+@pytest.mark.parametrize("seed", range(5_100, 5_106))
+def test_files_say_who_stands_where(seed):
+    """Splits without a common entity are found part by part of the entities, block by block, as they are all at once."""
+    hold_in_files(seed, draw_apart_world)
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ from whole_worlds import draw_world as draw_whole_world
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.testing.drawing import draw_late_world, draw_world
+from offline_feature_plane.testing.drawing import draw_apart_world, draw_late_world, draw_world
 from offline_feature_plane.testing.worlds import INT, TEXT, Labels, Table, World
 
 
@@ -71,6 +71,11 @@ def test_spark_is_the_oracle(engine):
 def test_rows_see_what_had_arrived(engine):
     """Under `visibility: arrival` too, with the count of rows that have hidden events."""
     hold_together(draw_late_world(5), engine)
+
+
+def test_no_entity_stands_in_two_splits(engine):
+    """Which split an entity belongs to is found by shuffles of entities as it is found at once, with a `where`."""
+    hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
 def test_a_plane_publishes_the_same_dataset(spark, tmp_path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
@@ -86,7 +87,7 @@ def built(answer: Built, *, profile: bool = False) -> str:
     words = {"PUBLISHED": "published", "ALREADY_PUBLISHED": "already published, nothing computed", "REPRODUCED": "computed again, equal"}
     lines = [f"{style('✓', 'green')} {style(manifest.dataset_manifest_id, 'bold')}  {words[answer.outcome]}",
              pairs({"manifest": answer.manifest_ref, "rows": core.row_count, "features": _count(manifest, "feature"),
-                    "content": core.content_digest, "fingerprint": manifest.dataset_fingerprint,
+                    "content": core.content_digest, "fingerprint": manifest.dataset_fingerprint, **_apart(core),
                     "eligible": _eligible(core),
                     "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}),
              "", splits_table(manifest)]
@@ -126,17 +127,23 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
                     "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
-                    "visibility": _visibility(core),
+                    "visibility": _visibility(core), **_apart(core),
                     "code": document.provenance.ofs_code_release_id,
                     "eligible": _eligible(core),
                     "complete": f"{core.eligibility.complete} ({core.eligibility.evidence_kind.replace('_', ' ')})"}), "",
-             splits_table(document), "",
+             splits_table(document), *kept_labels(core), "",
              table(["event became", "events"], [[name, count] for name, count in core.row_accounting.items() if count],
                    right=frozenset({1})), "",
              table(["gate", "verdict"], [[gate.gate, gate.verdict] for gate in core.gates]), "",
              table(["column", "type", "role", "from"], [[item.name, item.type, item.role, item.lineage] for item in core.columns])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
     return "\n".join(lines)
+
+
+def _apart(core: Core) -> dict[str, str]:
+    """By which field no two splits share an entity, if that was asked."""
+    by, gone = core.identity.get("disjoint_by"), core.row_accounting["earlier_split"]
+    return {} if by is None else {"disjoint by": f"{by} ({gone:,} events left out: an earlier split has their entity)"}
 
 
 def _visibility(core: Core) -> str:

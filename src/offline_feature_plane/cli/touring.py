@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 SHOWN = ("ts", "customer__n_7d", "customer__usual_30d", "times_usual", "terminal__n_1d", "terminal_risk__rate_30d", "is_abroad", "target",
          "split")
 
-_BECAME = {"row": "became rows", "outside_splits": "lie in no split", "immature": "too young at as_of: their labels may still come",
+_BECAME = {"row": "became rows", "outside_splits": "lie in no split",
+           "earlier_split": "are of entities that belong to an earlier split",
+           "immature": "too young at as_of: their labels may still come",
            "duplicate": "were delivered twice: counted once", "foreign_run": "belong to a rehearsal, another run",
            "other_scope": "are events of another kind"}
 

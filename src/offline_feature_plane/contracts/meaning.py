@@ -20,7 +20,8 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
              tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
-    In: what the intent means and what it was resolved to; `visibility` came later and is named unless it is `event_time`.
+    In: what the intent means and what it was resolved to; `visibility` and `disjoint_by` came later and
+    are named only where they are asked for.
     Out: the actor and the request id, paths, files' names, the label store's marker (what was observed after the cut changes no
     row), why identifiers are raw, supersession.
 
@@ -68,4 +69,5 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
         "ofs_code_release_id": intent.ofs_code_release_id,
         "tzdata": tzdata,
         **({} if intent.visibility == "event_time" else {"visibility": intent.visibility}),
+        **({} if intent.disjoint_by is None else {"disjoint_by": intent.disjoint_by}),
     }

@@ -1,4 +1,4 @@
-"""What assertions about an entity say of its events (`docs/decisions/0031`).
+"""What assertions about an entity say of its events (`docs/decisions/0035`).
 
 An assertion may speak of an entity, such as an account that is flagged from a day on, and so of every event of it from then on:
 

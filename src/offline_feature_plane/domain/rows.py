@@ -11,16 +11,17 @@ from typing import Final, Literal
 
 from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure
 from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.combining import Combination, text_of
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.visibility import Visibility
 
 Disposition = Literal[
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
-    "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
+    "outside_splits", "earlier_split", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
 ]
 DISPOSITIONS: tuple[Disposition, ...] = (
     "undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope", "context", "where",
-    "outside_splits", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
+    "outside_splits", "earlier_split", "immature", "unlabeled", "label_conflict", "missing_context", "cold", "sampled_out", "row",
 )
 
 AT_THE_ASOF: Final = "at the label as-of"
@@ -43,6 +44,30 @@ class Target:
     positive: tuple[str, ...]
     negative: tuple[str, ...] | None
     unlabeled: Literal["exclude", "refuse", "negative_when_mature"]
+
+    @property
+    def parts(self) -> tuple[Target, ...]:
+        """Its label types, each with what its labels mean: here one."""
+        return (self,)
+
+    @property
+    def meaning(self) -> str:
+        """When it is 1, and what silence means."""
+        return f"1 for {', '.join(self.positive)}; unlabeled: {self.unlabeled}"
+
+
+@dataclass(frozen=True)
+class CombinedTarget:
+    """How resolved labels of several types become one target: what each says, and how they are combined."""
+
+    parts: tuple[Target, ...]
+    combine: Combination
+
+    @property
+    def meaning(self) -> str:
+        """When it is 1, and what silence means for each type."""
+        said = "; ".join(f"{part.label_type}: {', '.join(part.positive)} (unlabeled: {part.unlabeled})" for part in self.parts)
+        return f"1 for {text_of(self.combine)}; {said}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +112,7 @@ class Task:
     `subject` is a source name of the closure; `where` an expression over its fields. Empty `splits` means one split `all`.
     `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
     `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
+    `disjoint_by` is a field of the subject whose every value stands in one split only.
     """
 
     platform_run_id: str
@@ -96,16 +122,17 @@ class Task:
     where: Expression | None
     splits: tuple[Split, ...]
     labels: LabelTask
-    target: Target | None
+    target: Target | CombinedTarget | None
     sampling: Sampling | None
     cold_rows: Literal["mark", "exclude", "allow"]
     history_start_us: tuple[tuple[str, int | None], ...]
     token_key: TokenKey | None
     visibility: Visibility = "event_time"
+    disjoint_by: str | None = None
 
-    def entity_type(self, field: str) -> ColumnType:
-        """The type of entities that a field of the subject holds (`domain.entity_labels`)."""
-        return self.closure.source(self.subject).field(field).type
+    def label_subject(self, entity_field: str | None, id_type: ColumnType) -> ColumnType:
+        """The type of what labels are about: events, whose ids have a type, or entities that a field holds (`domain.entity_labels`)."""
+        return id_type if entity_field is None else self.closure.source(self.subject).field(entity_field).type
 
 
 def as_leaving(column: Column, task: Task) -> Column:
@@ -135,8 +162,8 @@ def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
             found.append(Column(f"{label_type}__{part}", kind, "label", nullable=nullable, lineage=lineage, meaning=meaning,
                                 availability=AT_THE_ASOF))
     if task.target is not None:
-        said = f"1 for {', '.join(task.target.positive)}; unlabeled: {task.target.unlabeled}"
-        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}__value", meaning=said,
+        lineage = ", ".join(f"{part.label_type}__value" for part in task.target.parts)
+        found.append(Column("target", ColumnType("int8"), "target", lineage=lineage, meaning=task.target.meaning,
                             availability=AT_THE_ASOF))
     found.append(Column("split", ColumnType("string"), "split", nullable=False, lineage="ts", meaning="the split whose range holds ts",
                         availability=WITH_THE_ROW))

@@ -10,23 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from random import Random  # noqa: TID251 - worlds are drawn, each from its seed
 from typing import Any, Literal
 
 from offline_feature_plane.domain.aggregations import AggregationKind, aggregation_kind, registered
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.combining import parse_combination
 from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.domain.periods import PERIODS
 from offline_feature_plane.domain.resolution import RULES, SOURCES
-from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
+from offline_feature_plane.domain.rows import CombinedTarget, LabelTask, Sampling, Split, Target, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id
 from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_late_world", "draw_world"]
+__all__ = ["draw_apart_world", "draw_late_world", "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -89,7 +91,8 @@ def draw_world(seed: int, *, events: int = 28) -> World:
     held = _events(rng, sources, origin, events)
     tables = tuple(item for item in held if isinstance(item, Table))
     labels = tuple(_labels(rng, name, held, tables, origin) for name in LABELS)
-    return World(_task(rng, sources, origin), held, labels)
+    task = _task(rng, sources, origin)
+    return World(replace(task, target=_combined(rng, task)), held, labels)
 
 
 def draw_late_world(seed: int, *, events: int = 28) -> World:
@@ -98,6 +101,19 @@ def draw_late_world(seed: int, *, events: int = 28) -> World:
     rng = Random(f"late {seed}")  # noqa: S311 - as above
     delays = rng.choice([(0,), (0, 0, 1), (0, 1, SECOND), (0, 0, 0, 5 * SECOND, 20 * SECOND), (0, -SECOND, 2 * SECOND, 9 * SECOND)])
     return replace(world, task=replace(world.task, visibility="arrival"), events=tuple(_late(rng, item, delays) for item in world.events))
+
+
+def draw_apart_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed with three splits of time, in which no two may share a customer, a device or whatever was drawn."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"apart {seed}")  # noqa: S311 - as above
+    instants = sorted(record.row["at"] for item in world.events if isinstance(item, Archive) for record in item.records)
+    instants += sorted(row["at"] for item in world.events if isinstance(item, Table) for row in item.rows)
+    bounds = sorted({*rng.sample(sorted({*instants, *(at + 1 for at in instants)}), 2), min(instants), max(instants) + 1})
+    splits = [Split("abc"[place], start, end) for place, (start, end) in enumerate(pairwise(bounds))]
+    rng.shuffle(splits)
+    by = rng.choice(["customer", "customer", "device", "city", "amount", "online"])
+    return replace(world, task=replace(world.task, splits=tuple(splits), disjoint_by=by))
 
 
 def _late(rng: Random, held: Table | Archive, delays: Sequence[int]) -> Table | Archive:
@@ -337,6 +353,15 @@ def _target(rng: Random) -> Target | None:
     unlabeled = rng.choice(_UNLABELED)
     positive, negative = rng.choice([("FRAUD",), ("FRAUD", "OTHER")]), rng.choice([None, None, ("LEGIT",)])
     return Target("fraud", positive, negative, unlabeled) if rng.random() < _HALF else None
+
+
+def _combined(rng: Random, task: Task) -> Target | CombinedTarget | None:
+    """The target, now and then together with another label type where the rows have one."""
+    if not isinstance(task.target, Target) or len(task.labels.types) == 1 or rng.random() < _HALF:
+        return task.target
+    other = Target("dispute", ("LOST",), rng.choice([None, ("WON",)]), rng.choice(_UNLABELED))
+    text = rng.choice(["fraud or dispute", "fraud and not dispute", "not (fraud or dispute)", "dispute or not fraud", "fraud and dispute"])
+    return CombinedTarget((other, task.target), parse_combination(text, task.labels.types))
 
 
 def _sampling(rng: Random) -> Sampling | None:

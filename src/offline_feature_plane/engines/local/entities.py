@@ -11,6 +11,7 @@ Labels stay with their entities, and events look them up block by block, so that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,39 +29,52 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Entities:
-    """The entities with assertions and events: ascending `codes` of what the field `key` of the events holds.
+    """The entities that have both assertions and events: ascending `codes` of what the field `key` of the events holds.
 
-    A code is the number itself, or the place of a text in the field's dictionary. An entity's number is its place in `codes`.
+    A code is the number itself, or the place of a text in the field's dictionary. An entity's number is its place in `codes`; `firsts`
+    are the positions of the first event of each.
     """
 
     history: History
     key: Key
     codes: Int64s
+    firsts: Int64s
 
     @property
     def n(self) -> int:
         """How many."""
         return len(self.codes)
 
-    def carry(self, steps: Steps, start: int, stop: int) -> Steps:
-        """What the events at positions `start … stop − 1` carry, each the last step of its entity that is not after it.
 
-        Args:
-            steps: those of entities, by number, then effective time.
-            start: the first position; the result counts from there.
-            stop: the position after the last.
-        """
-        events = self.history.window(start, stop, (self.key,))
-        position, code = _codes_of(events, self.key)
-        entity, met = _find(self.codes, code)
+@dataclass(frozen=True)
+class Eras:
+    """What events carry: the steps of their entities by number, then effective time.
+
+    `instants` are the distinct times of steps, and `ends` each step's entity and place in `instants`, as one number, ascending.
+    """
+
+    entities: Entities
+    steps: Steps
+    instants: Int64s
+    ends: Int64s
+
+    @classmethod
+    def of(cls, entities: Entities, steps: Steps) -> Eras:
+        """Steps whose positions are numbers of entities."""
+        instants = np.unique(steps.at)
+        return cls(entities, steps, instants, steps.position * (len(instants) + 1) + np.searchsorted(instants, steps.at) + 1)
+
+    def over(self, start: int, stop: int) -> Steps:
+        """What the events at positions `start … stop − 1` carry, counted from there: the last step of its entity that is not after it."""
+        events = self.entities.history.window(start, stop, (self.entities.key,))
+        position, code = _codes_of(events, self.entities.key)
+        entity, met = _find(self.entities.codes, code)
         position, entity = position[met], entity[met]
-        at = np.unique(steps.at)
-        ends = steps.position * (len(at) + 1) + np.searchsorted(at, steps.at) + 1  # entity, then instant, in one number
-        asked = entity * (len(at) + 1) + np.searchsorted(at, events.ts[position], "right")
-        place = np.searchsorted(ends, asked, "right") - 1
+        asked = entity * (len(self.instants) + 1) + np.searchsorted(self.instants, events.ts[position], "right")
+        place = np.searchsorted(self.ends, asked, "right") - 1
         carries = place >= 0
-        carries[carries] = steps.position[place[carries]] == entity[carries]
-        return replace(steps.take(place[carries]), position=position[carries])
+        carries[carries] = self.steps.position[place[carries]] == entity[carries]
+        return replace(self.steps.take(place[carries]), position=position[carries])
 
 
 def find_entities(history: History, key: Key, subjects: Int64s | pa.Array) -> tuple[Entities, Int64s, Int64s]:
@@ -76,16 +90,25 @@ def find_entities(history: History, key: Key, subjects: Int64s | pa.Array) -> tu
     """
     asserted = subjects if isinstance(subjects, np.ndarray) else _places_in(history, key, subjects)
     wanted = np.unique(asserted)
-    has_events = np.zeros(len(wanted), np.bool_)
+    first = np.full(len(wanted), history.n, np.int64)
     for start in range(0, history.n, _PIECE):
-        _, code = _codes_of(history.window(start, min(start + _PIECE, history.n), (key,)), key)
+        position, code = _codes_of(history.window(start, min(start + _PIECE, history.n), (key,)), key)
         entity, met = _find(wanted, code)
-        has_events[entity[met]] = True
-    if not isinstance(subjects, np.ndarray):
-        has_events &= wanted >= 0
-    found = Entities(history, key, wanted[has_events])
+        np.minimum.at(first, entity[met], start + position[met])
+    there = first < history.n
+    found = Entities(history, key, wanted[there], first[there])
     number, met = _find(found.codes, asserted)
     return found, np.flatnonzero(met), number[met]
+
+
+def entities_at(history: History, key: Key, positions: Sequence[int]) -> list[int | str | None]:
+    """What a field of a few events holds."""
+    found: list[int | str | None] = []
+    for at in positions:
+        event = history.window(at, at + 1, (key,))
+        texts, (_, code) = event.fields[key].dictionary, _codes_of(event, key)
+        found.append(None if not len(code) else int(code[0]) if texts is None else texts[int(code[0])].as_py())
+    return found
 
 
 def _places_in(history: History, key: Key, subjects: pa.Array) -> Int64s:
@@ -101,7 +124,7 @@ def _codes_of(events: Events, key: Key) -> tuple[Int64s, Int64s]:
     """Positions and codes of the events that have an entity."""
     values = events.fields[key]
     there = values.valid if values.valid is not None else np.ones(events.n, np.bool_)
-    if values.dictionary is not None:
+    if values.type.kind == "string":
         there = there & (values.data >= 0)
     position = np.flatnonzero(there)
     return position, values.data[position].astype(np.int64)

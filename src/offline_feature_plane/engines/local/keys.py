@@ -12,7 +12,7 @@ from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.texts import share_dictionary
 
-__all__ = ["Codes", "encode_keys", "parts_of"]
+__all__ = ["Codes", "encode", "encode_keys", "mix", "parts_of"]
 
 Codes = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -30,9 +30,9 @@ def encode_keys(events: Events, group: Group, place: int, subject: str) -> tuple
         int32[N] codes, and a number that all of them are below.
     """
     nulls_count = group.null_key == "group"
-    codes, count = _encode(key_field(events, group, place, subject, group.key[0]), nulls_count=nulls_count)
+    codes, count = encode(key_field(events, group, place, subject, group.key[0]), nulls_count=nulls_count)
     for name in group.key[1:]:
-        more, size = _encode(key_field(events, group, place, subject, name), nulls_count=nulls_count)
+        more, size = encode(key_field(events, group, place, subject, name), nulls_count=nulls_count)
         wide = codes.astype(np.int64) * max(size, 1) + more
         codes, count = _condense(wide, (codes >= 0) & (more >= 0))
     return codes, count
@@ -57,21 +57,25 @@ def parts_of(events: Events, group: Group, place: int, subject: str, parts: int)
     """The part of the keys, of so many, that the key of every event or row belongs to, whatever events stand beside it."""
     mixed = np.zeros(events.n, dtype=np.uint64)
     for name in group.key:
-        values = key_field(events, group, place, subject, name)
-        plain = values.data + 0.0 if values.data.dtype == np.float64 else values.data.astype(np.int64)
-        bits = plain.view(np.uint64)
-        if values.valid is not None:
-            bits = np.where(values.valid, bits, _NULL)
-        mixed = (mixed ^ bits) * _MIX
-        mixed ^= mixed >> np.uint64(32)
+        mixed = mix(mixed, key_field(events, group, place, subject, name))
     return mixed % np.uint64(parts)
+
+
+def mix(mixed: npt.NDArray[np.uint64], values: Values) -> npt.NDArray[np.uint64]:
+    """Numbers that depend on each event's value too, equal where values are."""
+    plain = values.data + 0.0 if values.data.dtype == np.float64 else values.data.astype(np.int64)
+    bits = plain.view(np.uint64)
+    if values.valid is not None:
+        bits = np.where(values.valid, bits, _NULL)
+    mixed = (mixed ^ bits) * _MIX
+    return mixed ^ (mixed >> np.uint64(32))
 
 
 def _codes(values: Values) -> Codes:
     return values.data.astype(np.int32, copy=False)
 
 
-def _encode(values: Values, *, nulls_count: bool) -> tuple[Codes, int]:
+def encode(values: Values, *, nulls_count: bool) -> tuple[Codes, int]:
     """Codes of one field: dictionary codes of texts, dense codes of anything else; null −1, or a code of its own."""
     if values.type.kind == "string":
         codes, count = _codes(values), 0 if values.dictionary is None else len(values.dictionary)

@@ -6,8 +6,7 @@ repeated ids go one by one through `domain.resolution`, whose law this is; the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_type
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
 from offline_feature_plane.domain.label_slice import slice_digest
 from offline_feature_plane.domain.resolution import Rule, find_rule
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.connection import foreign_errors
-from offline_feature_plane.engines.local.entities import Entities, find_entities
+from offline_feature_plane.engines.local.entities import Entities, Eras, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
+from offline_feature_plane.engines.local.label_events import find_events
+from offline_feature_plane.engines.local.label_sketches import sketch_slice
 from offline_feature_plane.engines.local.label_steps import (
     Eligible,
     Steps,
@@ -40,7 +39,6 @@ from offline_feature_plane.ports.inputs import LabelTable
 
 Int64s = npt.NDArray[np.int64]
 
-_PIECE = 1 << 20
 STATUSES = ("NOT_FOUND", "RESOLVED", "CONFLICT")  # what the status codes mean
 
 
@@ -69,8 +67,8 @@ class ResolvedType:
 class LabelSteps:
     """One label type, resolved, at the events that have labels: how each of them changed, and as a mask, which step is its last.
 
-    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`. Of a type that is about `entities`, the steps are
-    theirs, by effective time.
+    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`. Of a type that is about entities the steps are
+    theirs, by effective time, and `eras` says what events carry.
     """
 
     label_type: str
@@ -79,12 +77,12 @@ class LabelSteps:
     values: pa.Array
     assertion_ids: pa.Array
     stepped: bool
-    entities: Entities | None = None
+    eras: Eras | None = None
 
     def over(self, start: int, stop: int) -> ResolvedType:
         """What holds of the events at positions `start … stop − 1`, counted from there."""
-        if self.entities is not None:
-            carried = self.entities.carry(self.steps, start, stop)
+        if self.eras is not None:
+            carried = self.eras.over(start, stop)
             return _spread(self, carried, carried, stop - start)
         steps, last = self.steps_within(start, stop), self.last[self._between(start, stop)]
         return _spread(self, steps, steps if last.all() else steps.take(last), stop - start)
@@ -143,7 +141,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         if table.label_type in by_type:
             raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
         by_type[table.label_type] = table
-    types, slices, per_type = {}, [], {}
+    types, slices, per_type, sketches = {}, [], {}, {}
     for label_type in sorted({*task.labels.types, *stepped}):
         if label_type not in by_type:
             raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
@@ -152,15 +150,16 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         field = table.entity_field
         if field is not None and label_type in stepped:
             raise AggregationUnsupported(f"features cannot look at {label_type} labels: they are about entities.", path=label_type)
-        named_by = events.id_type if field is None else task.entity_type(field)
+        named_by = task.label_subject(field, events.id_type)
         columns, entities = read_assertions(table, named_by), None
         if field is None:
-            rows, inside = _meet(connection, columns.subjects, events, most)
+            rows, inside = find_events(connection, columns.subjects, events, most)
         else:
             entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
         found, facts = _find_eligible(table, columns, events, task.labels.asof_us, rows, inside)
         kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
         slices.append(hash_slice(label_type, kept, columns, named_by))
+        sketches[label_type] = sketch_slice(kept if entities is None else replace(kept, position=entities.firsts[kept.position]), columns)
         types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us, entities,
                                                     stepped=label_type in stepped)
         since = events.instants_at(kept.position) if entities is None else kept.effective
@@ -171,7 +170,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
     return ResolvedLabels(types, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
-        slice_digest=slice_digest(slices), per_type=per_type))
+        slice_digest=slice_digest(slices), per_type=per_type, sketches=sketches))
 
 
 def _find_eligible(table: LabelTable, columns: AssertionColumns, events: History, asof_us: int, rows: Int64s,
@@ -195,72 +194,6 @@ def _find_eligible(table: LabelTable, columns: AssertionColumns, events: History
     return (found if known.all() else found.take(known)), facts
 
 
-def _meet(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History, most: int) -> tuple[Int64s, Int64s]:
-    """Every pair of an assertion and an event that it is about: row and position, sorted by row, then position.
-
-    An assertion is about every event that carries its id, in whatever source; mostly that is one.
-    """
-    none = np.empty(0, np.int64)
-    if not len(subjects) or not events.n:
-        return none, none
-    found = _meet_counted_up(subjects, events, most) if isinstance(subjects, np.ndarray) else None
-    return _meet_by_join(connection, subjects, events) if found is None else found
-
-
-def _meet_counted_up(subjects: Int64s, events: History, most: int) -> tuple[Int64s, Int64s] | None:
-    """As `_meet`, for ids that were counted up: a table of places beats any hash. None if they were not, or several events share one."""
-    first, last = int(subjects.min()), int(subjects.max())
-    if last - first >= min(4 * events.n + 1_000_000, most // 4):
-        return None
-    places = np.full(last - first + 1, -1, np.int32)
-    for start, ids in _ids_of(events):
-        numbers = ids.to_numpy()
-        inside = np.flatnonzero((numbers >= first) & (numbers <= last))
-        at = numbers[inside] - first
-        position = (start + inside).astype(np.int32)
-        taken = places[at]
-        places[at] = position
-        if (taken >= 0).any() or (places[at] != position).any():
-            return None
-    found = places[subjects - first]
-    met = found >= 0
-    return (np.arange(len(subjects)), found.astype(np.int64)) if met.all() else (np.flatnonzero(met), found[met].astype(np.int64))
-
-
-def _meet_by_join(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History) -> tuple[Int64s, Int64s]:
-    """As `_meet`, whatever ids look like."""
-    kind = arrow_type(events.id_type)
-    schema = pa.schema([("id", kind), ("position", pa.int32())])
-    batches = (pa.record_batch([chunk.cast(kind), pa.array(np.arange(at, at + len(chunk), dtype=np.int32))], schema)
-               for start, ids in _ids_of(events) for at, chunk in _numbered(ids, start))
-    rows = pa.table({"id": subjects, "row": pa.array(np.arange(len(subjects), dtype=np.int32))})
-    with foreign_errors("joining labels to events"), closing(pa.RecordBatchReader.from_batches(schema, batches)) as reader:
-        connection.register("ofs_events", reader)
-        connection.register("ofs_subjects", rows)
-        pairs = connection.execute("SELECT s.row, e.position FROM ofs_events e JOIN ofs_subjects s ON e.id = s.id").fetchnumpy()
-        connection.unregister("ofs_events")
-        connection.unregister("ofs_subjects")
-    position = np.full(len(subjects), -1, np.int64)
-    position[pairs["row"]] = pairs["position"]
-    if (position[pairs["row"]] == pairs["position"]).all():
-        met = np.flatnonzero(position >= 0)
-        return met, position[met]
-    order = np.lexsort((pairs["position"], pairs["row"]))
-    return pairs["row"][order].astype(np.int64), pairs["position"][order].astype(np.int64)
-
-
-def _ids_of(events: History) -> Iterator[tuple[int, pa.ChunkedArray]]:
-    """All ids, in pieces, each with its first position."""
-    for start in range(0, events.n, _PIECE):
-        yield start, events.ids.slice(start, min(_PIECE, events.n - start))
-
-
-def _numbered(ids: pa.ChunkedArray, start: int) -> Iterator[tuple[int, pa.Array]]:
-    for chunk in ids.chunks:
-        yield start, chunk
-        start += len(chunk)
-
-
 def _count_distinct(ordered: Int64s) -> int:
     return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
@@ -275,7 +208,8 @@ def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     by_status = np.bincount(status, minlength=3)
     facts = {"subjects_resolved": int(by_status[1]), "subjects_in_conflict": int(by_status[2]),
              "values": {text: int(count) for text, count in zip(columns.values, counts[1:], strict=True) if count}}
-    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped, entities), facts
+    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped,
+                      None if entities is None else Eras.of(entities, steps)), facts
 
 
 def _spread(of: LabelSteps, changes: Steps, final: Steps, n: int) -> ResolvedType:

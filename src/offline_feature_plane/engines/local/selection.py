@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.accounting import check_accounting
-from offline_feature_plane.domain.rows import DISPOSITIONS, Target, Task
+from offline_feature_plane.domain.rows import DISPOSITIONS, Task
 from offline_feature_plane.domain.windows import warm_from
 from offline_feature_plane.engines.local.cohorts import count_cohorts
 from offline_feature_plane.engines.local.events import Events, History
@@ -23,10 +23,11 @@ from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.sampled import UNKNOWN, sample
+from offline_feature_plane.engines.local.targets import find_targets
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import add_up
 
-__all__ = ["UNKNOWN", "Keeping", "Selected", "select_rows"]
+__all__ = ["UNKNOWN", "Keeping", "Selected", "Strays", "find_candidates", "select_rows"]
 
 _RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
 
@@ -59,6 +60,7 @@ class Selected:
 
 
 Over = Callable[[int, int], Mapping[str, ResolvedType]]
+Strays = Callable[[int, int], Bools]
 
 
 class Keeping(Protocol):
@@ -75,7 +77,7 @@ class Keeping(Protocol):
 
 
 def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFacts, keeping: Keeping,
-                block: int = BLOCK) -> SelectionFacts:
+                block: int = BLOCK, strays: Strays | None = None) -> SelectionFacts:
     """Decide for every event what becomes of it; the first disposition that applies wins.
 
     Args:
@@ -85,6 +87,7 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
         replayed: what reading left out, for the accounting.
         keeping: takes the rows.
         block: how many events are looked at at once.
+        strays: which of the events at positions `start … stop − 1` are of an entity that an earlier split has; None: none.
 
     Raises:
         NumericOverflow: `subject.where` leaves its type.
@@ -95,7 +98,8 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
     left_out, tallies = Counter(replayed.dispositions), _Tallies(task)
     for start in range(0, history.n, block):
         stop = min(start + block, history.n)
-        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies)
+        rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies,
+                                None if strays is None else strays(start, stop))
         left_out.update(dropped)
         keeping.keep(rows.take(slice(None), -start), stop)
     counts: dict[str, int] = {name: left_out[name] for name in DISPOSITIONS}
@@ -137,24 +141,40 @@ def _add(to: dict[str, int], more: Mapping[str, int]) -> None:
         to[name] = to.get(name, 0) + count
 
 
-def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None,
-            tallies: _Tallies) -> tuple[Selected, dict[str, int]]:
-    """The rows among some neighbouring events, and how many each disposition took."""
+def find_candidates(events: Events, task: Task) -> tuple[Int64s, npt.NDArray[np.int16]]:
+    """Which of some events are subjects, pass `where` and lie in a split, and in which. Raises NumericOverflow: `where` leaves its type."""
+    left = _subjects(events, task)
+    split, outside = _split_codes(events.ts[left.rows], task)
+    return left.rows[~outside], split[~outside]
+
+
+def _subjects(events: Events, task: Task) -> _Remaining:
     left = _Remaining(events, task)
     left.drop("context", events.source[left.rows] != _index(task))
     left.drop_where()
+    return left
+
+
+def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None, tallies: _Tallies,
+            strays: Bools | None) -> tuple[Selected, dict[str, int]]:
+    """The rows among some neighbouring events, and how many each disposition took."""
+    left = _subjects(events, task)
     split, outside = _split_codes(events.ts[left.rows], task)
     mature = _is_mature(events.ts[left.rows], task)
     tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, split, mature, task, labels)
     split, mature = split[~outside], mature[~outside]
     left.drop("outside_splits", outside)
+    if strays is not None:
+        gone = strays[left.rows]
+        split, mature = split[~gone], mature[~gone]
+        left.drop("earlier_split", gone)
     for name in task.labels.types:
         tallies.cover(name, labels[name], left.rows[mature])
     if task.labels.maturity_us is not None and task.labels.immature == "exclude":
         split = split[mature]
         left.drop("immature", ~mature)
         mature = mature[mature]
-    target, unlabeled, conflicting = _targets(left.rows, mature, task.target, labels)
+    target, unlabeled, conflicting = find_targets(left.rows, mature, task.target, labels)
     gone = unlabeled | conflicting
     split, mature, target = split[~gone], mature[~gone], target[~gone]
     left.drop("unlabeled", unlabeled, "label_conflict", conflicting)
@@ -224,29 +244,6 @@ def _covered(states: ResolvedType, rows: Int64s) -> dict[str, int]:
     found = np.bincount(states.status[rows], minlength=3)
     return {"subjects": len(rows), "resolved": int(found[_RESOLVED]), "not_found": int(found[_NOT_FOUND]),
             "conflict": int(found[_CONFLICT])}
-
-
-def _targets(rows: Int64s, mature: Bools, target: Target | None, labels: Mapping[str, ResolvedType]) -> tuple[Int8s, Bools, Bools]:
-    """Each row's target, and which rows leave as unlabeled or in conflict. Immature rows never leave for their label (D25)."""
-    nothing = np.zeros(len(rows), dtype=np.bool_)
-    found = np.full(len(rows), UNKNOWN, dtype=np.int8)
-    if target is None:
-        return found, nothing, nothing
-    states = labels[target.label_type]
-    names = states.values.to_pylist()
-    of_name = np.full(len(names) + 1, UNKNOWN, dtype=np.int8)
-    for place, name in enumerate(names):
-        if name in target.positive:
-            of_name[place] = 1
-        elif target.negative is None or name in target.negative:
-            of_name[place] = 0
-    status = states.status[rows]
-    resolved = status == _RESOLVED
-    found[resolved] = of_name[states.value[rows][resolved]]
-    if target.unlabeled == "negative_when_mature":
-        found[(status == _NOT_FOUND) & mature] = 0
-    conflicting = (status == _CONFLICT) & mature
-    return found, (found == UNKNOWN) & mature & ~conflicting, conflicting
 
 
 def _warm_from(history: History, task: Task) -> int | None:

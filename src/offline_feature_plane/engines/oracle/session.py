@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
@@ -18,6 +18,7 @@ from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
+from offline_feature_plane.domain.label_sketch import sketch_of
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of
 from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
@@ -26,7 +27,7 @@ from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
 from offline_feature_plane.engines.oracle.reading import LabelRow, read_assertions, read_events
 from offline_feature_plane.engines.oracle.speaking import speaks_of
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
-from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["OracleEngine", "OracleSession"]
@@ -78,59 +79,70 @@ class OracleSession:
         slices: list[TypeSlice] = []
         assertions: list[Assertion] = []
         per_type: dict[str, Mapping[str, Any]] = {}
+        sketches: dict[str, bytes] = {}
         for label_type in sorted({*task.labels.types, *task.closure.label_types()}):
             tables = [table for table in inputs if table.label_type == label_type]
             if len(tables) != 1:
                 raise LabelTypeScopeUnresolved(f"the label type {label_type} has {len(tables) or 'no'} timelines.",
                                                fix="Map one timeline per type under `labels:` in plane.yaml.")
-            said, facts, one = self._label_type(tables[0])
+            said, facts, one, sketches[label_type] = self._label_type(tables[0])
             assertions += said
             slices.append(one)
             per_type[label_type] = facts
         self._assertions = tuple(assertions)
         return LabelFacts(sum(facts["assertions_read"] for facts in per_type.values()),
-                          sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type)
+                          sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type, sketches)
 
-    def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice]:
-        task = self._task
-        kind = self._facts().id_type if table.entity_field is None else task.entity_type(table.entity_field)
+    def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice, bytes]:
+        task, field = self._task, table.entity_field
+        kind = task.label_subject(field, self._facts().id_type)
         told = read_assertions(table, kind)
-        inside, subjects = self._by_event(told, table) if table.entity_field is None else self._by_entity(told, table, table.entity_field)
-        said = list(dict.fromkeys(one for _, about in subjects for one in about))
-        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for _, about in subjects]
+        subjects = dict(enumerate(self._events)) if field is None else self._first_events(field)
+        inside, said = self._about(told, table, subjects.values())
+        by_subject = [[one for one in said if speaks_of(one, event)] for event in subjects.values()]
+        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for about in by_subject]
         used = [eligible(about, task.labels.asof_us) for about in known]
-        lags = [one.observed_us - (one.effective_us if ts_us is None else ts_us)
-                for (ts_us, _), about in zip(subjects, used, strict=True) for one in about]
+        lags = [one.observed_us - (event.ts_us if field is None else one.effective_us)
+                for event, about in zip(subjects.values(), used, strict=True) for one in about]
         resolved = [find_rule(task.labels.rule).resolve(about, task.labels.asof_us) for about in known]
         values = Counter(found.value for found in resolved if found.value is not None)
         facts: dict[str, Any] = {
-            **({} if table.entity_field is None else {"applies_to": table.entity_field}),
             "assertions_read": len(told), "assertions_outside_basis": len(told) - inside,
-            "assertions_after_asof": sum(len(about) for _, about in subjects) - sum(map(len, known)),
+            "assertions_after_asof": sum(map(len, by_subject)) - sum(map(len, known)),
             "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
             "assertions_eligible": len(lags), "assertions_repeated": sum(map(len, known)) - len(lags),
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
-            "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
-        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind)
+            "observed_lag": asdict(measure_lag(lags, table.min_lag_us)), **({} if field is None else {"applies_to": field})}
+        placed = dict(zip(subjects, known, strict=True))
+        sketch = sketch_of([placed.get(position, []) for position in range(len(self._events))], task.labels.asof_us)
+        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind), sketch
 
-    def _by_event(self, told: Sequence[LabelRow], table: LabelTable) -> tuple[int, list[tuple[int | None, list[Assertion]]]]:
-        """How many rows are about events of the basis; every event's instant, and the assertions about it."""
+    def _first_events(self, field: str) -> dict[int, Event]:
+        """By position, the first event of every entity that a field of the subject's events holds, in the order of the entities."""
+        first: dict[Any, int] = {}
+        for position, event in enumerate(self._events):
+            if event.source == self._task.subject and event.values[field] is not None:
+                first.setdefault(event.values[field], position)
+        return {first[entity]: self._events[first[entity]] for entity in sorted(first)}
+
+    def _about(self, told: Sequence[LabelRow], table: LabelTable, subjects: Iterable[Event]) -> tuple[int, list[Assertion]]:
+        """How many of the rows are about events or entities of the basis, and what these say."""
+        if table.entity_field is not None:
+            entities = {event.values[table.entity_field] for event in subjects}
+            inside = [one for one in told if one.subject in entities]
+            return len(inside), [one.about_entity(table, (self._task.subject, table.entity_field)) for one in inside]
         instants: dict[int | str, set[int]] = {}
-        for event in self._events:
+        for event in subjects:
             instants.setdefault(event.event_id, set()).add(event.ts_us)
         inside = [one for one in told if one.subject in instants]
-        said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
-        return len(inside), [(event.ts_us, [one for one in said if speaks_of(one, event)]) for event in self._events]
+        return len(inside), [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
 
-    def _by_entity(self, told: Sequence[LabelRow], table: LabelTable,
-                   field: str) -> tuple[int, list[tuple[int | None, list[Assertion]]]]:
-        """The same for entities that a field of the subject's events holds, in the order of their names; they have no instant."""
-        subject = self._task.subject
-        entities = {event.values[field] for event in self._events if event.source == subject} - {None}
-        inside = [one for one in told if one.subject in entities]
-        said = [one.about_entity(table, (subject, field)) for one in inside]
-        return len(inside), [(None, [one for one in said if one.subject == entity]) for entity in sorted(entities)]  # type: ignore[type-var]
+    def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
+        """As the port says; nothing need be read again."""
+        return [EventLabels(position, event.event_id, tuple(one for one in self._assertions
+                                                            if one.label_type == label_type and speaks_of(one, event)))
+                for position in positions for event in [self._events[position]]]
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises NumericOverflow; RowAccountingBroken if this engine is wrong."""

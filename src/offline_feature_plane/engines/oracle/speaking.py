@@ -24,7 +24,7 @@ class AssumedAssertion(Assertion):
 
 @dataclass(frozen=True)
 class EntityAssertion(Assertion):
-    """An assertion about an entity: it is about the events of a source that hold its subject in a field (`docs/decisions/0031`)."""
+    """An assertion about an entity: it is about the events of a source that hold its subject in a field (`docs/decisions/0035`)."""
 
     held_by: tuple[str, str] = ("", "")
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import ColumnType
@@ -19,10 +20,10 @@ from offline_feature_plane.engines.local.groups import find_matching
 from offline_feature_plane.engines.local.history.places import Memory
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.labels import ResolvedType
-from offline_feature_plane.engines.local.selection import select_rows
+from offline_feature_plane.engines.local.selection import find_candidates, select_rows
 from offline_feature_plane.engines.spark.assertions import resolved_from
 from offline_feature_plane.engines.spark.remote import told
-from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, gather, make_batch, read_events
+from offline_feature_plane.engines.spark.wire import NOTE, Key, Shape, field_columns, flags, gather, make_batch, read_events
 from offline_feature_plane.errors import NumericOverflow, OfsError
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.cohorts import add_up
@@ -67,7 +68,7 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
             kept = KeptRows(Memory(), n)
             facts = select_rows(events, task, partial(_of_one_block, labels), ReplayFacts(n, n, {}, "", None, None, how.id_type), kept,
-                                block=n)
+                                n, None if task.disjoint_by is None else partial(_of_one_part, flags(table["stray"])))
             cohorts.append(facts.cohorts)
             counted.append({name: value for name, value in vars(facts).items() if name != "cohorts"})
             selected = kept.within(0, n)
@@ -94,6 +95,31 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
         yield make_batch(shape, 1, {"note": json.dumps(note)})
 
 
+@dataclass(frozen=True)
+class Standing:
+    """The task, the columns of the fields that its `where` and `disjoint_by` read, and that of the entity: `kind` is its type's."""
+
+    task: Task
+    fields: dict[Key, tuple[str, ColumnType]]
+    entity: tuple[str, str]
+    id_type: ColumnType
+
+
+def standing_shape(how: Standing) -> Shape:
+    """The columns of `stand`."""
+    return (("pos", "long"), ("split", "int"), how.entity)
+
+
+def stand(how: Standing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Of some events those that are subjects, pass `where` and lie in a split: their place, split and entity. Raises NumericOverflow."""
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        rows, split = find_candidates(read_events(table, how.fields, how.task, how.id_type), how.task)
+        some = table.take(pa.array(rows))
+        yield make_batch(standing_shape(how), len(rows), {"pos": some["pos"], "split": split.astype(np.int32),
+                                                          how.entity[0]: some[how.entity[0]]})
+
+
 def _conditions(task: Task) -> list[tuple[str, int, Expression]]:
     """Every condition that a group asks events of its source, and that source's place."""
     places = {source.name: place for place, source in enumerate(task.closure.sources)}
@@ -112,6 +138,10 @@ def _overflowing(conditions: Sequence[tuple[str, int, Expression]], events: Even
 
 def _of_one_block(labels: Mapping[str, ResolvedType], _start: int, _stop: int) -> Mapping[str, ResolvedType]:
     return labels
+
+
+def _of_one_part(strays: npt.NDArray[np.bool_], _start: int, _stop: int) -> npt.NDArray[np.bool_]:
+    return strays
 
 
 def summed(counted: list[dict[str, Any]]) -> dict[str, Any]:

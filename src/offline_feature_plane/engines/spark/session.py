@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pyspark.sql import Window
 from pyspark.sql import functions as sql
 
 from offline_feature_plane.domain.accounting import check_accounting
@@ -19,9 +20,10 @@ from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
 from offline_feature_plane.domain.rows import DISPOSITIONS, Task, row_columns
+from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.spark.assembling import LEAF, Assembling, received
 from offline_feature_plane.engines.spark.assertions import carried
-from offline_feature_plane.engines.spark.choosing import CHOSEN, Choosing, choice_shape, summed
+from offline_feature_plane.engines.spark.choosing import CHOSEN, Choosing, Standing, choice_shape, standing_shape, summed
 from offline_feature_plane.engines.spark.labelling import Labelled, resolve_labels
 from offline_feature_plane.engines.spark.remote import answers, understood
 from offline_feature_plane.engines.spark.replaying import Replayed, replay
@@ -30,7 +32,7 @@ from offline_feature_plane.engines.spark.windows import Windowing, made_shape
 from offline_feature_plane.engines.spark.wire import Key, Shape, field_columns, kind_of
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.errors import EngineFailed, OfsError
-from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import COHORTS, add_up
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
@@ -58,6 +60,7 @@ class SparkEngineSession:
         self._task, self._frames, self._tell = task, frames, progress or unheard
         self._open = replace(task, token_key=None)  # what every task but the last may know
         self._replayed: Replayed | None = None
+        self._timelines: dict[str, LabelTable] = {}
         self._labelled: Labelled | None = None
         self._chosen: _Chosen | None = None
         self._leaves: list[Leaf] = []
@@ -74,8 +77,17 @@ class SparkEngineSession:
         """Read the timelines and resolve them. Raises as the local engine, and as `remote.answers`."""
         with answers("resolving labels"):
             self._labelled = resolve_labels(self._frames, inputs, need(self._replayed, "replay"), self._open)
+        self._timelines = {one.label_type: one for one in inputs}
         self._tell("labels", self._labelled.facts.assertions_read, self._labelled.facts.assertions_read)
         return self._labelled.facts
+
+    def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
+        """As the port says; the driver reads them. Raises as the local engine, and as `remote.answers`."""
+        replayed = need(self._replayed, "replay")
+        name = "num" if replayed.facts.id_type.is_integer else "id"
+        with answers("looking for the events of labels"):
+            found = [tuple(row) for row in replayed.frame.where(sql.col("pos").isin(list(positions))).select("pos", name, "ts").collect()]
+        return labels_of(self._timelines[label_type], replayed.facts.id_type, sorted(found))
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as the local engine, and as `remote.answers`."""
@@ -143,6 +155,8 @@ class SparkEngineSession:
         for number, (name, labels) in enumerate(zip(labelled.types, labelled.frames, strict=True)):
             joined = joined.join(labels.repartition(parts, "pos"), "pos", "left")
             held += carried(number, stepped=False) + (carried(number, stepped=True) if name in task.closure.label_types() else ())
+        if task.disjoint_by is not None:
+            joined = joined.join(self._strays(replayed, task.disjoint_by).repartition(parts, "pos"), "pos", "left")
         each = -(-replayed.n // parts)
         placed = joined.withColumn("part_", (sql.col("pos") / sql.lit(each)).cast("int")).repartitionById(parts, "part_")
         declared = dict(task.history_start_us)
@@ -150,7 +164,8 @@ class SparkEngineSession:
                  for place, source in enumerate(task.closure.sources)}
         how = Choosing(replace(task, history_start_us=tuple(start.items())), labelled.types, replayed.facts.id_type, held,
                        frames.sizes.batch_rows)
-        made = frames.keep(frames.mapped(placed.sortWithinPartitions("pos").select("part_", *(name for name, _ in held)), "choosing.choose",
+        looked_at = [*(name for name, _ in held), *(["stray"] if task.disjoint_by is not None else [])]
+        made = frames.keep(frames.mapped(placed.sortWithinPartitions("pos").select("part_", *looked_at), "choosing.choose",
                                          how, choice_shape(how)))
         notes = sorted((json.loads(row[0]) for row in made.where("note IS NOT NULL").select("note").collect()), key=lambda one: one["part"])
         for note in notes:
@@ -167,6 +182,19 @@ class SparkEngineSession:
         overflow = min((note["overflow"] for note in notes if note["overflow"] is not None), default=None, key=lambda one: one[0])
         return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"], cohorts),
                        None if overflow is None else understood(overflow[1]))
+
+    def _strays(self, replayed: Replayed, by: str) -> DataFrame:
+        """The events of an entity that belongs to an earlier split, by `pos`: an entity's first candidate says where it belongs."""
+        task, frames = self._open, self._frames
+        names = {by, *(() if task.where is None else task.where.names())}
+        fields = {key: column for key, column in field_columns(task.closure).items() if key[0] == task.subject and key[1] in names}
+        entity, kind = fields[task.subject, by]
+        how = Standing(task, fields, (entity, kind_of(kind)), replayed.facts.id_type)
+        standing = frames.mapped(replayed.frame.select("pos", "ts", "src", *(column for column, _ in fields.values())), "choosing.stand",
+                                 how, standing_shape(how))
+        home = sql.first("split").over(Window.partitionBy(entity).orderBy("pos"))
+        placed = standing.repartition(frames.parts(replayed.n), entity).withColumn("home", home)
+        return placed.where(sql.col("split") != sql.col("home")).select("pos", sql.lit(True).alias("stray"))  # noqa: FBT003 - a column of it
 
     def _finished(self, chosen: _Chosen, wanted: int) -> DataFrame:
         """The rows as leaves, one of them in each part."""
