@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from answers import ask, check_answer, check_nothing_left
+from answers import ask, ask_once, check_answer, check_nothing_left
 from small_plane import START, make_plane, transactions
 
 from offline_feature_plane.corridor.checks import check_entities
@@ -23,15 +23,22 @@ TIME = pa.timestamp("us", "UTC")
 SAID = [("C0", 9, 14, "MULE"), ("C0", 35, 38, "CLEARED"), ("C3", 20, 24, "MULE"), ("C5", 5, 9, "CLEARED"), ("nobody", 5, 9, "MULE")]
 
 
+def write_flags(folder, said=SAID, customers=None):
+    """The flags as a file, each named after its customer and day."""
+    who, since, seen, says = zip(*said, strict=True)
+    days = [pa.array([START + timedelta(days=day) for day in each], TIME) for each in (since, seen)]
+    names = [f"{one}-{day}" for one, day in zip(who, since, strict=True)]
+    pq.write_table(pa.table({"customer_id": customers or who, "since": days[0], "seen": days[1], "says": says, "name": names}),
+                   folder / "flags.parquet")
+
+
 def flagged_plane(folder, *, label=None, customers=None):
     """The small plane with flags of customers for its target, and no features of labels."""
     plane = make_plane(folder)
     plane.plane["labels"] = {"flag": {**FLAGS, **(label or {})}}
     plane.profile["groups"].pop("terminal")
     plane.intent["label"] |= {"type": "flag", "positive": ["MULE"]}
-    who, since, seen, says = zip(*SAID, strict=True)
-    days = [pa.array([START + timedelta(days=day) for day in each], TIME) for each in (since, seen)]
-    pq.write_table(pa.table({"customer_id": customers or who, "since": days[0], "seen": days[1], "says": says}), folder / "flags.parquet")
+    write_flags(folder, customers=customers)
     plane.documents()
     return plane
 
@@ -70,6 +77,29 @@ def test_what_was_not_known_at_the_asof_flags_nobody(tmp_path):
     assert report.types[0].assertions["assertions_after_asof"] == 2
     assert report.types[0].assertions["assertions_outside_basis"] == 1
     assert "1 of 5 flag assertions are about entities without an event in the basis." in report.warnings
+
+
+OTHER_FLAGS = {
+    "one appeared": ([*SAID, ("C1", 3, 20, "MULE")], {}, "1 flag assertions appeared below the cut: the customer_id of event 2 is MULE, "),
+    "one is gone": (SAID[:2] + SAID[3:], {}, "1 flag assertions are gone: one of the customer_id of event 4, observed 2026-01-25T00:00:00"),
+    "one was moved": ([("C0", 8, 14, "MULE"), *SAID[1:]], {}, "1 flag assertions were changed in place: the customer_id of event 1 is MULE"),
+    "a name": ([*SAID, ("C1", 3, 20, "MULE")], {"id": "name"}, "appeared below the cut: C1-3 (the customer_id of event 2 is MULE, observed"),
+}
+
+
+@pytest.mark.parametrize(("name", "engine"), [*((name, "local") for name in OTHER_FLAGS), ("one was moved", "oracle")])
+def test_flags_that_changed_below_the_asof_are_named(tmp_path, capsys, name, engine):
+    """Other flags refuse a rebuild and are told by their customer's first event, for the customer may be an identifier."""
+    said, entry, told = OTHER_FLAGS[name]
+    plane = flagged_plane(tmp_path / "plane", label=entry)
+    plane.plane["engine"]["name"] = engine
+    plane.documents()
+    opened = open_plane(tmp_path / "plane/plane.yaml")
+    opened.build(plane.intent_path)
+    write_flags(plane.folder, said[::-1] if name == "one appeared" else said)
+    check_answer(ask_once(capsys, "build", str(plane.intent_path), "--recompute"), 5, "LABEL_HISTORY_CHANGED", (told,))
+    write_flags(plane.folder, [*SAID[::-1], SAID[0], ("nobody", 6, 9, "MULE"), ("C2", 6, 90, "MULE")])
+    assert opened.build(plane.intent_path, recompute=True).outcome == "REPRODUCED"
 
 
 def changed(**entry):

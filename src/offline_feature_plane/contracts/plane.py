@@ -19,8 +19,8 @@ from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
-__all__ = ["STORED_COLUMNS", "ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
-           "config_meaning", "memory_bytes"]
+__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
+           "config_meaning", "memory_bytes", "stored_columns"]
 
 _NO_MEANING = {"path", "format", "store"}
 _OF_ENTITIES = ("entity", "applies_to")  # left out where a timeline is about events
@@ -33,10 +33,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 TRUTH_PRODUCTS = ("s4_event_labels_*", "s4_flow_truth_labels_*", "s4_flow_bank_view_*", "s4_case_timeline_*")
 
 
-# What the columns of a label store's table mean: the entry that a file with the same columns would have.
-STORED_COLUMNS: Mapping[str, Any] = {
-    "event": "event_id", "observed": "observed_time", "effective": "effective_time", "value": {"column": "label_value"},
-    "source": {"column": "source_type"}, "id": "label_assertion_id", "supersedes": "supersedes"}
+def stored_columns(applies_to: object) -> dict[str, Any]:
+    """What the columns of a label store's table mean: the entry that a file with the same columns would have.
+
+    Args:
+        applies_to: the field whose entities the assertions are about; None: they are about events.
+    """
+    return {"event" if applies_to is None else "entity": "event_id", "observed": "observed_time", "effective": "effective_time",
+            "value": {"column": "label_value"}, "source": {"column": "source_type"}, "id": "label_assertion_id", "supersedes": "supersedes"}
 
 
 def _zone(text: str) -> str:
@@ -114,12 +118,12 @@ class LabelTimeline(Contract):
 
     path: Text | None = Field(None, description="A Parquet, CSV or JSON Lines file, or a folder of them; else say `store`.")
     store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
-                                                 "with a password. Its columns are known, so besides only `min_lag` may be said.")
+                                                 "with a password. Its columns are known, so besides only `applies_to` and `min_lag` may be said.")
     event: Text | None = Field(None, description="The column with the id of the labelled event; with `path`, it or `entity` is required.")
     entity: Text | None = Field(None, description="The column with the labelled entity, such as an account: its label holds for its events "
                                                   "from `effective` on.")
     applies_to: Text | None = Field(None, description="The field of the profile that holds an event's entity; default: the one named like "
-                                                      "the column `entity`.")
+                                                      "the column `entity`. With `store`, it says that labels are about entities.")
     observed: str | dict[Text, str] | None = Field(
         None, description="The column that says when a label became known, or `{after_event: 30d}` if that must be assumed; required with "
                           "`path`.")
@@ -139,7 +143,9 @@ class LabelTimeline(Contract):
     @classmethod
     def _know_the_store(cls, written: Any) -> Any:
         """A store's columns mean what they mean, so that the same assertions in files are the same labels."""
-        return {**STORED_COLUMNS, **written} if isinstance(written, Mapping) and written.get("store") is not None else written
+        if not isinstance(written, Mapping) or written.get("store") is None:
+            return written
+        return {**stored_columns(written.get("applies_to")), **written}
 
     def document(self) -> dict[str, Any]:
         """The entry as it was written."""

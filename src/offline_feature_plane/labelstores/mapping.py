@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offline_feature_plane.contracts.plane import STORED_COLUMNS, LabelTimeline
+from offline_feature_plane.contracts.plane import LabelTimeline, stored_columns
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.zones import named_zone
@@ -46,7 +46,7 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
 
     Args:
         raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`; for `event`
-            also `entity` and `effective`, and optionally `applies_to`; or `store`, and optionally `min_lag`.
+            also `entity` and `effective`, and optionally `applies_to`; or `store`, and optionally `applies_to, min_lag`.
         name: the label type, the entry's key.
 
     Raises:
@@ -106,12 +106,13 @@ def _placed(raw: Mapping[str, Any], blame: Blame) -> Mapping[str, Any]:
             if raw.get(key) is None and not (key == "event" and raw.get("entity") is not None):
                 blame(key, "is missing")
         return raw
+    columns = stored_columns(raw.get("applies_to"))
     for key, value in raw.items():
         if key == "path" and value is not None:
             blame("path", "labels are in files or in a store; leave one of them out")
-        elif key in LabelTimeline.model_fields.keys() - {"path", "store", "min_lag"} and value not in (None, STORED_COLUMNS.get(key)):
+        elif key in LabelTimeline.model_fields.keys() - {"path", "store", "applies_to", "min_lag"} and value not in (None, columns.get(key)):
             blame(key, "a label store knows its own columns; leave this out")
-    return {**STORED_COLUMNS, **raw}
+    return {**columns, **raw}
 
 
 def _check_links(raw: Mapping[str, Any], blame: Blame) -> None:
@@ -125,8 +126,6 @@ def _check_entity(raw: Mapping[str, Any], blame: Blame) -> None:
     if raw.get("entity") is None:
         if raw.get("applies_to") is not None:
             blame("applies_to", "it says which events an entity has; name the column with the entity as `entity:`")
-        return
-    if raw.get("store") is not None:
         return
     if raw.get("event") is not None:
         blame("entity", "labels are about events or about entities; leave `event:` or `entity:` out")

@@ -32,7 +32,7 @@ def find_events(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Arr
 
 
 def _find_counted_up(subjects: Int64s, events: History, most: int) -> tuple[Int64s, Int64s] | None:
-    """As `find_events`, for ids that were counted up: a table of places beats any hash. None if they were not, or several events share one."""
+    """As `find_events`, for ids that were counted up: a table of places beats any hash. None if they were not, or events share one."""
     first, last = int(subjects.min()), int(subjects.max())
     if last - first >= min(4 * events.n + 1_000_000, most // 4):
         return None

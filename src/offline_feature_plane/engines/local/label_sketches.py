@@ -70,7 +70,8 @@ def sketch_slice(kept: Eligible, columns: AssertionColumns) -> bytes:
     return sketching.made()
 
 
-def labels_of(table: LabelTable, kind: ColumnType, events: Sequence[tuple[int, int | str, int | str | None, int]]) -> tuple[EventLabels, ...]:
+def labels_of(table: LabelTable, kind: ColumnType,
+              events: Sequence[tuple[int, int | str, int | str | None, int]]) -> tuple[EventLabels, ...]:
     """Everything that a timeline says of a few events, read file by file.
 
     Args:

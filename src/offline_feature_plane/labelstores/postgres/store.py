@@ -73,7 +73,7 @@ class PinnedAssertions:
 
     @property
     def entity_field(self) -> str | None:
-        """None: a store's assertions are about events."""
+        """The field that holds the entities which the store's `event_id` names; None: it names events."""
         return self.columns.entity_field
 
     def describe(self, read_by: str) -> SourcePlan:
