@@ -118,7 +118,7 @@ class LabelTimeline(Contract):
 
     path: Text | None = Field(None, description="A Parquet, CSV or JSON Lines file, or a folder of them; else say `store`.")
     store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
-                                                 "with a password. Its columns are known, so besides only `applies_to` and `min_lag` may be said.")
+                                                 "with a password. Its columns are known, so only `applies_to` and `min_lag` may be added.")
     event: Text | None = Field(None, description="The column with the id of the labelled event; with `path`, it or `entity` is required.")
     entity: Text | None = Field(None, description="The column with the labelled entity, such as an account: its label holds for its events "
                                                   "from `effective` on.")

@@ -24,7 +24,8 @@ TEXT, INSTANT = ColumnType("string"), ColumnType("timestamp")
 class TypeSlice:
     """One label type's part of the slice: how many assertions, and the `sha256:<hex>` of each of `COLUMNS`.
 
-    `subject` has the type of the event ids or entities, integers as int64; `observed` and `effective` are timestamps, the other columns text.
+    `subject` has the type of the event ids, or of the entities, integers as int64; `observed` and `effective` are timestamps, the other
+    columns text.
     """
 
     label_type: str

@@ -107,10 +107,11 @@ def _placed(raw: Mapping[str, Any], blame: Blame) -> Mapping[str, Any]:
                 blame(key, "is missing")
         return raw
     columns = stored_columns(raw.get("applies_to"))
+    own = LabelTimeline.model_fields.keys() - {"path", "store", "applies_to", "min_lag"}
     for key, value in raw.items():
         if key == "path" and value is not None:
             blame("path", "labels are in files or in a store; leave one of them out")
-        elif key in LabelTimeline.model_fields.keys() - {"path", "store", "applies_to", "min_lag"} and value not in (None, columns.get(key)):
+        elif key in own and value not in (None, columns.get(key)):
             blame(key, "a label store knows its own columns; leave this out")
     return {**columns, **raw}
 
