@@ -2,7 +2,6 @@
 
 import copy
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,11 +9,6 @@ import pytest
 from answers import ask, ask_once, check_answer, check_nothing_left
 from small_plane import START, make_plane, transactions
 
-from offline_feature_plane.corridor.checks import check_entities
-from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.errors import RequestCommandUnsupported
-from offline_feature_plane.labelstores.files import pin_labels
-from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.plane import open_plane
 
 FLAGS = {"path": "flags.parquet", "entity": "customer_id", "observed": "seen", "effective": "since", "value": {"column": "says"}}
@@ -80,10 +74,10 @@ def test_what_was_not_known_at_the_asof_flags_nobody(tmp_path):
 
 
 OTHER_FLAGS = {
-    "one appeared": ([*SAID, ("C1", 3, 20, "MULE")], {}, "1 flag assertions appeared below the cut: the customer_id of event 2 is MULE, "),
+    "one appeared": ([*SAID, ("C1", 3, 20, "MULE")], {}, "1 flag assertions appeared below the cut: the customer_id of event 2 is MULE"),
     "one is gone": (SAID[:2] + SAID[3:], {}, "1 flag assertions are gone: one of the customer_id of event 4, observed 2026-01-25"),
     "one was moved": ([("C0", 8, 14, "MULE"), *SAID[1:]], {}, "1 flag assertions were changed in place: the customer_id of event 1 is M"),
-    "a name": ([*SAID, ("C1", 3, 20, "MULE")], {"id": "name"}, "appeared below the cut: C1-3 (the customer_id of event 2 is MULE, observed"),
+    "a name": ([*SAID, ("C1", 3, 20, "MULE")], {"id": "name"}, "appeared below the cut: C1-3 (the customer_id of event 2 is MULE, o"),
 }
 
 
@@ -161,18 +155,6 @@ def test_a_flag_of_nobody_is_refused(tmp_path, capsys):
     said = ask(capsys, "build", str(plane.intent_path))
     check_answer(said, 3, "LABEL_STORE_UNAVAILABLE", ("1 of 5 flag labels have no 'customer_id', the first in flags.parquet row 3",))
     check_nothing_left(plane, said)
-
-
-def test_spark_is_not_asked(tmp_path):
-    """Labels about entities are refused while planning, if Spark is to compute."""
-    flagged_plane(tmp_path)
-    table = pin_labels(mapping_from(FLAGS, "flag"), tmp_path)
-    pinned = SimpleNamespace(labels=(table,), feature_label_types=())
-    known = {"customer_id": ColumnType("string"), "ts": ColumnType("timestamp")}
-    assert check_entities(known, pinned, "local") == {"customer_id"}
-    with pytest.raises(RequestCommandUnsupported, match="Spark") as caught:
-        check_entities(known, pinned, "spark")
-    assert (caught.value.path, caught.value.fix) == ("engine.name", "Build with `engine: {name: local}`.")
 
 
 def test_flags_that_were_known_when_they_began_are_implausible(tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_entity_labels import draw_world as draw_flagged_world
 from test_oracle import GOLDEN, world_of
 from two_engines import tell
 from whole_worlds import build
@@ -78,6 +79,11 @@ def test_no_entity_stands_in_two_splits(engine):
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
+def test_labels_of_entities_are_carried_by_their_events(engine):
+    """What holds of an account from a day on is found by a shuffle of accounts as it is looked up at once; slices and sketches too."""
+    hold_together(draw_flagged_world(3), engine, judge=OracleEngine())
+
+
 def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
     """The same documents with `engine: {name: spark}` give the same dataset id and content digest, through the whole corridor."""
     world = draw_whole_world(4)
@@ -123,3 +129,10 @@ def test_spark_is_the_local_engine_at_length(engine, seed):
 def test_rows_see_what_had_arrived_at_length(engine, seed):
     """Fifty other worlds of late events."""
     hold_together(draw_late_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_labels_of_entities_at_length(engine, seed):
+    """Sixty worlds of flagged accounts: texts and integers, ties, reversals, links, cycles, unknown accounts."""
+    hold_together(draw_flagged_world(seed), engine)

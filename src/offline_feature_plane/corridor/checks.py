@@ -18,7 +18,6 @@ from offline_feature_plane.errors import (
     LabelTypeScopeUnresolved,
     Problem,
     ReplayBasisMismatch,
-    RequestCommandUnsupported,
     RunScopeInvalid,
     TruthFieldAsFeature,
     refuse,
@@ -72,17 +71,16 @@ def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[PinnedLa
         raise refuse(problems)
 
 
-def check_entities(known: Mapping[str, ColumnType], pinned: PinnedInputs, engine: str) -> frozenset[str]:
+def check_entities(known: Mapping[str, ColumnType], pinned: PinnedInputs) -> frozenset[str]:
     """The subject's fields that hold entities which labels are about (`domain.entity_labels`).
 
     Args:
         known: what conditions over the subject may read, by name.
         pinned: has the timelines.
-        engine: the one that will compute.
 
     Raises:
         LabelTypeScopeUnresolved: the profile has no such field, or it can hold no entity.
-        AggregationUnsupported: a feature would look at labels of entities. RequestCommandUnsupported: Spark is to compute.
+        AggregationUnsupported: a feature would look at labels of entities.
     """
     found = set()
     for one in pinned.labels:
@@ -102,9 +100,6 @@ def check_entities(known: Mapping[str, ColumnType], pinned: PinnedInputs, engine
         if kind.kind != "string" and not kind.is_integer:
             raise LabelTypeScopeUnresolved(f"{one.label_type} labels are about what the field {name!r} holds, and that is {kind}.", path=at,
                                            fix="Entities are text or integers; name another field in `applies_to:`.")
-        if engine == "spark":
-            raise RequestCommandUnsupported(f"{one.label_type} labels are about entities, which the engine on Spark does not resolve.",
-                                            path="engine.name", fix="Build with `engine: {name: local}`.")
         found.add(name)
     return frozenset(found)
 

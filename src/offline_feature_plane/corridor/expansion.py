@@ -41,7 +41,7 @@ def write_out(submitted: SubmittedIntent, pinned: PinnedInputs, inputs: Planning
     check_pins(intent, pinned, inputs.code_release_id)
     check_scenarios(intent)
     check_fields(intent, profile.scope(intent.subject.source))
-    entities = check_entities(profile.scope(intent.subject.source), pinned, settings.engine.name)
+    entities = check_entities(profile.scope(intent.subject.source), pinned)
     closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent) | entities))
     check_ids(intent, closure, pinned.events, pinned.labels)
     check_words(intent, closure, pinned.labels)

@@ -130,26 +130,13 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         most: bytes that may help to find the events of labels; without them DuckDB does.
 
     Raises:
-        LabelTypeScopeUnresolved: a needed type has no table, or several.
-        RuleNotSupported, LabelTimelineInconsistent: as `domain.resolution`.
-        The errors of `read_assertions`.
+        RuleNotSupported, LabelTimelineInconsistent: as `domain.resolution`. The errors of `find_timelines` and `read_assertions`.
     """
     rule = find_rule(task.labels.rule)
     stepped = task.closure.label_types()
-    by_type: dict[str, LabelTable] = {}
-    for table in tables:
-        if table.label_type in by_type:
-            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
-        by_type[table.label_type] = table
     types, slices, per_type, sketches = {}, [], {}, {}
-    for label_type in sorted({*task.labels.types, *stepped}):
-        if label_type not in by_type:
-            raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
-                                           fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
-        table = by_type[label_type]
+    for label_type, table in find_timelines(tables, task).items():
         field = table.entity_field
-        if field is not None and label_type in stepped:
-            raise AggregationUnsupported(f"features cannot look at {label_type} labels: they are about entities.", path=label_type)
         named_by = task.label_subject(field, events.id_type)
         columns, entities = read_assertions(table, named_by), None
         if field is None:
@@ -171,6 +158,29 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
         slice_digest=slice_digest(slices), per_type=per_type, sketches=sketches))
+
+
+def find_timelines(tables: Sequence[LabelTable], task: Task) -> dict[str, LabelTable]:
+    """The timeline of each label type that a task needs, types in their order.
+
+    Raises:
+        LabelTypeScopeUnresolved: a type has no table, or several.
+        AggregationUnsupported: a feature would look at labels of entities.
+    """
+    by_type: dict[str, LabelTable] = {}
+    for table in tables:
+        if table.label_type in by_type:
+            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
+        by_type[table.label_type] = table
+    stepped = task.closure.label_types()
+    needed = sorted({*task.labels.types, *stepped})
+    for label_type in needed:
+        if label_type not in by_type:
+            raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
+                                           fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
+        if by_type[label_type].entity_field is not None and label_type in stepped:
+            raise AggregationUnsupported(f"features cannot look at {label_type} labels: they are about entities.", path=label_type)
+    return {label_type: by_type[label_type] for label_type in needed}
 
 
 def _find_eligible(table: LabelTable, columns: AssertionColumns, events: History, asof_us: int, rows: Int64s,

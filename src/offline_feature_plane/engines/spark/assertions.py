@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.resolution import SOURCES, find_rule
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_steps
+from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_eras, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
 from offline_feature_plane.ports.inputs import LabelTable
@@ -24,29 +24,31 @@ _ROWS = 1 << 16
 ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
                      ("source", "int"), ("aid", "string"), ("sup", "string"))
 # Of every event with a label one row, `kept` null: what holds at the as-of, and the steps on the way there; and one row for each of its
-# assertions that count, numbered by `kept` in the order of the slice.
+# assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, with its steps by effective time.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
                    ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
-                   ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"))
+                   ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"), ("step_observed", "array<long>"),
+                   ("step_aids", "array<string>"))
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A label table and the type of the event ids."""
+    """A label table and the type of what it is about."""
 
     table: LabelTable
-    id_type: ColumnType
+    kind: ColumnType
 
 
 @dataclass(frozen=True)
 class Resolving:
-    """How a type's assertions are resolved; `stepped`: its steps are wanted too."""
+    """How a type's assertions, about what has the type `kind`, are resolved; `stepped`: its steps are wanted too."""
 
     label_type: str
     rule: str
     asof_us: int
-    id_type: ColumnType
+    kind: ColumnType
     stepped: bool
+    of_entities: bool
 
 
 def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -55,7 +57,7 @@ def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
     starts = np.cumsum([0, *(file.rows for file in table.files)]).tolist()
     for batch in batches:
         for number in batch.column(0).to_pylist():
-            found = read_assertions(replace(table, files=(table.files[number],)), timeline.id_type)
+            found = read_assertions(replace(table, files=(table.files[number],)), timeline.kind)
             values = np.array([*found.values, ""], object)
             for start in range(0, found.n, _ROWS):
                 rows = slice(start, min(start + _ROWS, found.n))
@@ -71,7 +73,7 @@ def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
 
 
 def resolve(how: Resolving, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Eligible assertions with `pos`, `ts`, `entry` of their event, sorted by `pos`, as rows of RESOLVED."""
+    """Eligible assertions with `pos` and `ts` of their event, and `entry`, sorted by `pos`, as rows of RESOLVED."""
     held: list[pa.RecordBatch] = []
     count, most = 0, _ROWS
     for batch in batches:
@@ -96,35 +98,39 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
     first = np.searchsorted(numbers(table["pos"])[0], places)
     found = Eligible(np.arange(len(table), dtype=np.int64), position.astype(np.int64), *(numbers(table[name])[0] for name in (
         "observed", "effective", "entry")))
-    ids = whole(table["num" if how.id_type.is_integer else "id"])
+    ids = whole(table["num" if how.kind.is_integer else "id"])
     values = texts_of([table["value"]])[0]
     told = () if values.dictionary is None else tuple(values.dictionary.to_pylist())
     large = {name: whole(table[name]).cast(pa.large_string()) for name in ("aid", "sup")}
-    subjects = numbers(ids)[0] if how.id_type.is_integer else ids.cast(pa.large_string())
+    subjects = numbers(ids)[0] if how.kind.is_integer else ids.cast(pa.large_string())
     columns = AssertionColumns(len(table), subjects, values.data.astype(np.int32), told, found.observed, found.effective, None,
                                numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
     kept = keep_in_order(found, columns, n)
-    steps = resolve_steps(how.label_type, kept, columns, find_rule(how.rule), how.asof_us)
+    steps = (resolve_eras if how.of_entities else resolve_steps)(how.label_type, kept, columns, find_rule(how.rule), how.asof_us)
+    since = kept.effective if how.of_entities else numbers(table["ts"])[0][first][kept.position]
     names = np.array(SOURCES, object)
     yield make_batch(RESOLVED, len(kept.row), {
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
         "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
-        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - numbers(table["ts"])[0][first][kept.position]})
-    yield _final(how, steps, places, told, large["aid"])
+        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - since})
+    yield _final(how, steps, places, ids.take(pa.array(first)).cast(pa.string()), told, large["aid"])
 
 
-def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
-    """One row for each event that has steps."""
+def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], subjects: pa.Array, told: tuple[str, ...],
+           ids: pa.Array) -> pa.RecordBatch:
+    """One row for each event or entity that has steps."""
     last = steps.are_last()
     final = steps.take(last)
     columns: dict[str, Any] = {
-        "pos": places[final.position], "status": final.status.astype(np.int32), "value": _told(told, final.value),
-        "observed": final.observed, "aid": ids.take(pa.array(final.assertion, mask=final.assertion < 0))}
-    if how.stepped:
+        "pos": places[final.position], "subject": subjects.take(pa.array(final.position)), "status": final.status.astype(np.int32),
+        "value": _told(told, final.value), "observed": final.observed, "aid": _named(ids, final)}
+    if how.stepped or how.of_entities:
         offsets = pa.array(np.concatenate([[0], np.flatnonzero(last) + 1]), pa.int32())
         lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value)}
+        if how.of_entities:
+            lists |= {"step_observed": pa.array(steps.observed), "step_aids": _named(ids, steps)}
         columns |= {name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}
     return make_batch(RESOLVED, len(final.position), columns)
 
@@ -132,6 +138,11 @@ def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], told: tu
 def _told(texts: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
     """Codes as their texts, null below 0."""
     return pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
+
+
+def _named(ids: pa.Array, steps: Steps) -> pa.Array:
+    """The ids of the assertions that steps are made of; null where there is none."""
+    return ids.take(pa.array(steps.assertion, mask=steps.assertion < 0))
 
 
 def resolved_from(table: pa.Table, label_type: str, number: int, *, stepped: bool) -> ResolvedType:
