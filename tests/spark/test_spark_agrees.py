@@ -79,9 +79,10 @@ def test_no_entity_stands_in_two_splits(engine):
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
-def test_labels_of_entities_are_carried_by_their_events(engine):
+@pytest.mark.parametrize("seed", [9, 19])
+def test_labels_of_entities_are_carried_by_their_events(engine, seed):
     """What holds of an account from a day on is found by a shuffle of accounts as it is looked up at once; slices and sketches too."""
-    hold_together(draw_flagged_world(3), engine, judge=OracleEngine())
+    hold_together(draw_flagged_world(seed), engine, judge=OracleEngine())
 
 
 def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
