@@ -98,7 +98,7 @@ WRONG = {"a cycle": [("a", "FRAUD", "b"), ("b", "LEGIT", "a")], "one id for two"
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_about_an_account_is_refused_alike(name):
-    """Assertions about one account that supersede each other, or share an id, are refused by every engine; about a stranger they are not."""
+    """Assertions about one account that supersede each other, or share an id, are refused by every engine; about a stranger, by none."""
     world = draw_world(9)
     (labels,) = world.labels
     for entity, expected in ((0, "LABEL_TIMELINE_INCONSISTENT"), (77, None)):

@@ -27,7 +27,7 @@ CLOSURE = Closure("p", "r1", "s", "v1", (PAYMENT,), (
     group("count", Aggregation("count")), group("with_own", Aggregation("count"), current=True),
     group("late", Aggregation("count"), delay_us=86_400_000_000), group("total", Aggregation("sum", argument="amount")), RISK,
 ), (Computed("own", parse("amount + 1", SCOPE), INT),), (Computed("both", parse("shop__risk_7d * own", SCOPE), INT),))
-LOG = Grounds(CLOSURE, "payment", frozenset(), {}, ASOF)
+LOG = Grounds(CLOSURE, "payment", frozenset(), {}, ASOF, {})
 TABLE = replace(LOG, tables=frozenset({"payment"}))
 
 
@@ -67,6 +67,15 @@ def test_an_assumed_delay_is_no_observation():
     assert {name for name, proof in proofs(grounds).items() if proof.rests_on == (said,)} == {"shop__risk_7d", "both"}
     assert prove_label(grounds, {"fraud": None}).rests_on == (said,)
     assert prove_label(grounds, {"dispute": None}).verdict == "PROVED"
+
+
+def test_a_label_of_an_entity_rests_on_the_field_that_holds_it():
+    """Which entity a row is of is taken from its field, so a label about entities rests on what a plain table says there."""
+    of_cards = {"entities": {"stolen": "card"}}
+    assert prove_label(replace(LOG, **of_cards), {"stolen": ASOF}).verdict == "PROVED"
+    assert prove_label(replace(TABLE, **of_cards), {"fraud": ASOF}).verdict == "PROVED"
+    assert prove_label(replace(TABLE, **of_cards), {"fraud": ASOF, "stolen": ASOF}).rests_on == (
+        "card of payment is taken as it stands in a plain table: nothing says that it did not change after its event",)
 
 
 def test_a_label_from_after_the_cut_is_unproved():

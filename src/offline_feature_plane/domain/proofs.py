@@ -30,6 +30,7 @@ class Grounds:
         tables: event types that were read from plain tables, whose files tell the present state of an event.
         delays: label types whose observed times are assumed, with the declared delay in µs.
         asof: the label as-of, as an instant's text.
+        entities: label types that are about entities, with the field of the row that holds its own.
     """
 
     closure: Closure
@@ -37,6 +38,7 @@ class Grounds:
     tables: frozenset[str]
     delays: Mapping[str, int]
     asof: str
+    entities: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def _judged(latest: str, window: str, delay_us: int | None, trust: Sequence[str]
 
 
 def _label_trust(grounds: Grounds, label_type: str) -> list[str]:
+    if label_type in grounds.entities:
+        return _file_trust(grounds, grounds.subject, {grounds.entities[label_type]})
     if (delay := grounds.delays.get(label_type)) is None:
         return []
     return [f"labels of {label_type} are taken as observed {format_duration(delay)} after their event: no column says when they were"]

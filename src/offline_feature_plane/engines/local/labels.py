@@ -151,7 +151,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
                                                     stepped=label_type in stepped)
         since = events.instants_at(kept.position) if entities is None else kept.effective
         per_type[label_type] = {
-            **facts, **({} if field is None else {"applies_to": field}),
+            **facts, **({} if field is None else {"applies_to": field, "said": _count_values(columns, columns.value[kept.row])}),
             "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
             **resolved, "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
     return ResolvedLabels(types, LabelFacts(
@@ -214,12 +214,16 @@ def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     last = steps.are_last()
     ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
     status, value = steps.status[last], steps.value[last]
-    counts = np.bincount(value + 1, minlength=len(columns.values) + 1)
     by_status = np.bincount(status, minlength=3)
     facts = {"subjects_resolved": int(by_status[1]), "subjects_in_conflict": int(by_status[2]),
-             "values": {text: int(count) for text, count in zip(columns.values, counts[1:], strict=True) if count}}
+             "values": _count_values(columns, value)}
     return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped,
                       None if entities is None else Eras.of(entities, steps)), facts
+
+
+def _count_values(columns: AssertionColumns, value: npt.NDArray[np.int32]) -> dict[str, int]:
+    counts = np.bincount(value + 1, minlength=len(columns.values) + 1)
+    return {text: int(count) for text, count in zip(columns.values, counts[1:], strict=True) if count}
 
 
 def _spread(of: LabelSteps, changes: Steps, final: Steps, n: int) -> ResolvedType:

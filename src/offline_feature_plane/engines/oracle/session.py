@@ -113,7 +113,9 @@ class OracleSession:
             "assertions_eligible": len(lags), "assertions_repeated": sum(map(len, known)) - len(lags),
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
-            "observed_lag": asdict(measure_lag(lags, table.min_lag_us)), **({} if field is None else {"applies_to": field})}
+            "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
+        if field is not None:
+            facts |= {"applies_to": field, "said": dict(sorted(Counter(one.value for about in used for one in about).items()))}
         placed = dict(zip(subjects, known, strict=True))
         sketch = sketch_of([placed.get(position, []) for position in range(len(self._events))], task.labels.asof_us)
         return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind), sketch

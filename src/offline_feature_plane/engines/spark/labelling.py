@@ -77,10 +77,11 @@ class _Met:
 
 @dataclass
 class _Said:
-    """Assertions that count, those that came soon, events by status and value."""
+    """Assertions that count, those that came soon, what they say, events by status and value."""
 
     assertions: int = 0
     soon: int = 0
+    values: dict[str, int] = field(default_factory=dict)
     subjects: dict[tuple[int, str | None], int] = field(default_factory=dict)
 
 
@@ -158,6 +159,7 @@ def _count_said(resolved: Sequence[DataFrame], timelines: Sequence[LabelTable]) 
         if status is None:
             found[number].assertions += count
             found[number].soon += soon
+            found[number].values[value] = count
         else:
             found[number].subjects[status, value] = count
     return found
@@ -177,7 +179,7 @@ def _facts(table: LabelTable, met: _Met, said: _Said, lag: ObservedLag) -> dict[
         "subjects_resolved": sum(resolved.values()),
         "subjects_in_conflict": sum(count for (status, _), count in said.subjects.items() if status == _CONFLICT),
         "values": dict(sorted(resolved.items())), "observed_lag": asdict(lag),
-        **({} if table.entity_field is None else {"applies_to": table.entity_field})}
+        **({} if table.entity_field is None else {"applies_to": table.entity_field, "said": dict(sorted(said.values.items()))})}
 
 
 def _carrying(frames: Frames, resolved: DataFrame, number: int, about: _About, task: Task) -> DataFrame:
