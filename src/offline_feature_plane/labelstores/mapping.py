@@ -78,7 +78,7 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
             named_zone(zone)
         except SettingsInvalid as wrong:
             blame("zone", f"{wrong.what} {wrong.fix}")
-    if after_us is not None and raw.get("effective") is not None:
+    if after_us is not None and raw.get("effective") is not None and raw.get("entity") is None:
         blame("effective", "an assumed delay has no effective column: its labels hold from their events on")
     _check_links(raw, blame)
     _check_entity(raw, blame)
