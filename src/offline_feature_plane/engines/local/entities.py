@@ -25,56 +25,87 @@ from offline_feature_plane.engines.local.label_steps import Steps
 Int64s = npt.NDArray[np.int64]
 
 _PIECE = 1 << 20
+_SPARE = 1_000_000  # places of a table beyond four for each code
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Ascending codes, numbered from 0: by a table from the first code to the last if that is not much longer than they are."""
+
+    ordered: Int64s
+    table: npt.NDArray[np.int32] | None
+
+    @classmethod
+    def of(cls, ordered: Int64s) -> Codes:
+        """Numbers for codes that ascend."""
+        n = len(ordered)
+        if not n or int(ordered[-1]) - int(ordered[0]) >= 4 * n + _SPARE:
+            return cls(ordered, None)
+        table = np.full(int(ordered[-1] - ordered[0]) + 1, -1, np.int32)
+        table[ordered - ordered[0]] = np.arange(n, dtype=np.int32)
+        return cls(ordered, table)
+
+    def find(self, codes: Int64s) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+        """Numbers of some codes, and which of them have one."""
+        if not len(self.ordered):
+            return np.zeros(len(codes), np.int64), np.zeros(len(codes), np.bool_)
+        if self.table is None:
+            place = np.minimum(np.searchsorted(self.ordered, codes), len(self.ordered) - 1)
+            return place, self.ordered[place] == codes
+        inside = (codes >= self.ordered[0]) & (codes <= self.ordered[-1])
+        number = self.table[np.where(inside, codes - self.ordered[0], 0)].astype(np.int64)
+        return number, inside & (number >= 0)
 
 
 @dataclass(frozen=True)
 class Entities:
-    """The entities that have both assertions and events: ascending `codes` of what the field `key` of the events holds.
+    """The entities that have both assertions and events: `codes` of what the field `key` of the events holds.
 
-    A code is the number itself, or the place of a text in the field's dictionary. An entity's number is its place in `codes`; `firsts`
-    are the positions of the first event of each.
+    A code is the number itself, or the place of a text in the field's dictionary. `firsts` are the positions of the first event of each.
     """
 
     history: History
     key: Key
-    codes: Int64s
+    codes: Codes
     firsts: Int64s
 
     @property
     def n(self) -> int:
         """How many."""
-        return len(self.codes)
+        return len(self.firsts)
 
 
 @dataclass(frozen=True)
 class Eras:
-    """What events carry: the steps of their entities by number, then effective time.
-
-    `instants` are the distinct times of steps, and `ends` each step's entity and place in `instants`, as one number, ascending.
-    """
+    """What events carry: the steps of their entities by number, then effective time; those of entity e begin at `starts[e]`."""
 
     entities: Entities
     steps: Steps
-    instants: Int64s
-    ends: Int64s
+    starts: Int64s
 
     @classmethod
     def of(cls, entities: Entities, steps: Steps) -> Eras:
         """Steps whose positions are numbers of entities."""
-        instants = np.unique(steps.at)
-        return cls(entities, steps, instants, steps.position * (len(instants) + 1) + np.searchsorted(instants, steps.at) + 1)
+        return cls(entities, steps, np.searchsorted(steps.position, np.arange(entities.n + 1)))
 
     def over(self, start: int, stop: int) -> Steps:
         """What the events at positions `start … stop − 1` carry, counted from there: the last step of its entity that is not after it."""
         events = self.entities.history.window(start, stop, (self.entities.key,))
         position, code = _codes_of(events, self.entities.key)
-        entity, met = _find(self.entities.codes, code)
+        entity, met = self.entities.codes.find(code)
         position, entity = position[met], entity[met]
-        asked = entity * (len(self.instants) + 1) + np.searchsorted(self.instants, events.ts[position], "right")
-        place = np.searchsorted(self.ends, asked, "right") - 1
-        carries = place >= 0
-        carries[carries] = self.steps.position[place[carries]] == entity[carries]
-        return replace(self.steps.take(place[carries]), position=position[carries])
+        place = self._first_after(entity, events.ts[position])
+        carries = place > self.starts[entity]
+        return replace(self.steps.take(place[carries] - 1), position=position[carries])
+
+    def _first_after(self, entity: Int64s, ts: Int64s) -> Int64s:
+        """The place of the first step of each entity that is later than an instant, by halving what is left of its steps."""
+        low, high = self.starts[entity], self.starts[entity + 1]
+        while (left := low < high).any():
+            middle = (low + high) // 2
+            passed = left & (self.steps.at[np.minimum(middle, len(self.steps.at) - 1)] <= ts)
+            low, high = np.where(passed, middle + 1, low), np.where(left & ~passed, middle, high)
+        return low
 
 
 def find_entities(history: History, key: Key, subjects: Int64s | pa.Array) -> tuple[Entities, Int64s, Int64s]:
@@ -89,15 +120,15 @@ def find_entities(history: History, key: Key, subjects: Int64s | pa.Array) -> tu
         The entities; the places of the assertions about them, ascending; and beside each the number of its entity.
     """
     asserted = subjects if isinstance(subjects, np.ndarray) else _places_in(history, key, subjects)
-    wanted = np.unique(asserted)
-    first = np.full(len(wanted), history.n, np.int64)
+    wanted = Codes.of(np.unique(asserted))
+    first = np.full(len(wanted.ordered), history.n, np.int64)
     for start in range(0, history.n, _PIECE):
         position, code = _codes_of(history.window(start, min(start + _PIECE, history.n), (key,)), key)
-        entity, met = _find(wanted, code)
+        entity, met = wanted.find(code)
         np.minimum.at(first, entity[met], start + position[met])
     there = first < history.n
-    found = Entities(history, key, wanted[there], first[there])
-    number, met = _find(found.codes, asserted)
+    found = Entities(history, key, Codes.of(wanted.ordered[there]), first[there])
+    number, met = found.codes.find(asserted)
     return found, np.flatnonzero(met), number[met]
 
 
@@ -128,11 +159,3 @@ def _codes_of(events: Events, key: Key) -> tuple[Int64s, Int64s]:
         there = there & (values.data >= 0)
     position = np.flatnonzero(there)
     return position, values.data[position].astype(np.int64)
-
-
-def _find(ordered: Int64s, codes: Int64s) -> tuple[Int64s, npt.NDArray[np.bool_]]:
-    """Places of codes in an ascending array, and which of them are there."""
-    if not len(ordered):
-        return np.zeros(len(codes), np.int64), np.zeros(len(codes), np.bool_)
-    place = np.minimum(np.searchsorted(ordered, codes), len(ordered) - 1)
-    return place, ordered[place] == codes
