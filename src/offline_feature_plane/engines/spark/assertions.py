@@ -24,7 +24,7 @@ _ROWS = 1 << 16
 ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
                      ("source", "int"), ("aid", "string"), ("sup", "string"))
 # Of every event with a label one row, `kept` null: what holds at the as-of, and the steps on the way there; and one row for each of its
-# assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, with its steps by effective time.
+# assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, and its steps are by effective time.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
                    ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
                    ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"), ("step_observed", "array<long>"),
@@ -124,12 +124,13 @@ def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], subjects
     last = steps.are_last()
     final = steps.take(last)
     columns: dict[str, Any] = {
-        "pos": places[final.position], "subject": subjects.take(pa.array(final.position)), "status": final.status.astype(np.int32),
-        "value": _told(told, final.value), "observed": final.observed, "aid": _named(ids, final)}
+        "pos": places[final.position], "status": final.status.astype(np.int32), "value": _told(told, final.value),
+        "observed": final.observed, "aid": _named(ids, final)}
     if how.stepped or how.of_entities:
         offsets = pa.array(np.concatenate([[0], np.flatnonzero(last) + 1]), pa.int32())
         lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value)}
         if how.of_entities:
+            columns["subject"] = subjects.take(pa.array(final.position))
             lists |= {"step_observed": pa.array(steps.observed), "step_aids": _named(ids, steps)}
         columns |= {name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}
     return make_batch(RESOLVED, len(final.position), columns)
