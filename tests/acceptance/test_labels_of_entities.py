@@ -9,6 +9,7 @@ import pytest
 from answers import ask, ask_once, check_answer, check_nothing_left
 from small_plane import START, make_plane, transactions
 
+from offline_feature_plane.__main__ import run
 from offline_feature_plane.plane import open_plane
 
 FLAGS = {"path": "flags.parquet", "entity": "customer_id", "observed": "seen", "effective": "since", "value": {"column": "says"}}
@@ -71,6 +72,21 @@ def test_what_was_not_known_at_the_asof_flags_nobody(tmp_path):
     assert report.types[0].assertions["assertions_after_asof"] == 2
     assert report.types[0].assertions["assertions_outside_basis"] == 1
     assert "1 of 5 flag assertions are about entities without an event in the basis." in report.warnings
+
+
+def test_a_label_that_has_ended_was_said(tmp_path, capsys):
+    """Where every flag has ended by the as-of, the target's value is still one that labels say, and rows before carry it."""
+    plane = flagged_plane(tmp_path / "plane")
+    write_flags(plane.folder, [*SAID, ("C3", 36, 39, "CLEARED")])
+    opened = open_plane(plane.folder / "plane.yaml")
+    report = opened.labels(plane.intent_path)
+    facts = report.types[0].assertions
+    assert (facts["values"], facts["said"]) == ({"CLEARED": 3}, {"CLEARED": 3, "MULE": 2})
+    assert not any("MULE" in warning for warning in report.warnings)
+    assert run(["labels", str(plane.intent_path), "--plane", str(plane.folder / "plane.yaml")]) == 0
+    told = capsys.readouterr().out
+    assert "say         CLEARED 3, MULE 2" in told
+    assert "days before their event" in told
 
 
 OTHER_FLAGS = {
