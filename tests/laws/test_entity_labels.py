@@ -67,9 +67,11 @@ def draw_world(seed):
     logins = tuple({**event, "at": event["at"] + SECOND} for event in events[::2])  # they hold the same accounts, and get no label
     held = (Table("login", "jsonl", columns, logins, INT), Table("tx", "parquet", columns, events, INT))
     closure = Closure("p", "1", "s", "v1", (Source("login", ("login",), fields), Source("tx", ("tx",), fields)), (), (), ())
-    task = Task("worlds", (), closure, "tx", None,
-                rng.choice([(), (Split("train", START, START + 5 * SECOND), Split("test", START + 6 * SECOND, START + 20 * SECOND))]),
-                LabelTask(START + rng.randint(4, 16) * SECOND, rng.choice(sorted(RULES)), ("flag",), rng.choice([None, 0, 3 * SECOND])),
+    asof = START + rng.randint(4, 16) * SECOND
+    train, test = Split("train", START, START + 5 * SECOND), Split("test", START + 6 * SECOND, START + 20 * SECOND)
+    judged = replace(test, asof_us=asof + rng.randint(1, 6) * SECOND)  # by what is known later
+    task = Task("worlds", (), closure, "tx", None, rng.choice([(), (train, test), (train, judged)]),
+                LabelTask(asof, rng.choice(sorted(RULES)), ("flag",), rng.choice([None, 0, 3 * SECOND])),
                 rng.choice([None, None, Target("flag", ("FRAUD",), None, rng.choice(["exclude", "negative_when_mature"]))]), None, "allow",
                 (), None)
     return World(task, held, (labels,))

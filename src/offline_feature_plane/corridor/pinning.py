@@ -97,7 +97,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         intent = parse_intent(document)
         chosen = intent.feature_definition_set
         return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
-                     tuple(intent.label_basis.label_types), parse_instant(intent.label_basis.label_asof_utc),
+                     tuple(intent.label_basis.label_types), parse_instant(intent.latest_asof_utc),
                      tuple(entry.topic for entry in intent.replay_basis))
     try:
         short = read_short(document, settings)
@@ -107,7 +107,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         raise
     topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
     label_types = (*short.label.label_types(), *(short.labels or ()))
-    return _Head(short.rows, short.features, short.set, label_types, parse_instant(short.label.as_of), topics)
+    return _Head(short.rows, short.features, short.set, label_types, parse_instant(short.latest_asof), topics)
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:

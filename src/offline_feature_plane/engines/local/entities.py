@@ -11,7 +11,7 @@ Labels stay with their entities, and events look them up block by block, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.events import Events, History, Key
-from offline_feature_plane.engines.local.label_steps import Steps
+from offline_feature_plane.engines.local.label_steps import Steps, joined_steps
 
 Int64s = npt.NDArray[np.int64]
 
@@ -76,17 +78,43 @@ class Entities:
 
 
 @dataclass(frozen=True)
-class Eras:
-    """What events carry: the steps of their entities by number, then effective time; those of entity e begin at `starts[e]`."""
+class Era:
+    """What is carried as of one as-of: steps of entities by number, then effective time; those of entity e begin at `starts[e]`."""
 
-    entities: Entities
     steps: Steps
     starts: Int64s
 
+    def find(self, entity: Int64s, ts: Int64s) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+        """The place of the last step of each entity that is not after an instant, and whether there is one; what is left is halved."""
+        low, high = self.starts[entity], self.starts[entity + 1]
+        while (left := low < high).any():
+            middle = (low + high) // 2
+            passed = left & (self.steps.at[np.minimum(middle, len(self.steps.at) - 1)] <= ts)
+            low, high = np.where(passed, middle + 1, low), np.where(left & ~passed, middle, high)
+        return low - 1, low > self.starts[entity]
+
+
+@dataclass(frozen=True)
+class Eras:
+    """What events carry, by the as-of of their split: the steps of their entities up to then."""
+
+    entities: Entities
+    task: Task
+    by_asof: Mapping[int, Era]
+
     @classmethod
-    def of(cls, entities: Entities, steps: Steps) -> Eras:
-        """Steps whose positions are numbers of entities."""
-        return cls(entities, steps, np.searchsorted(steps.position, np.arange(entities.n + 1)))
+    def of(cls, entities: Entities, task: Task, resolve: Callable[[int], Steps]) -> Eras:
+        """`resolve` gives the steps of an as-of, whose positions are numbers of entities."""
+        found = {}
+        for asof_us in task.asofs_us:
+            steps = resolve(asof_us)
+            found[asof_us] = Era(steps, np.searchsorted(steps.position, np.arange(entities.n + 1)))
+        return cls(entities, task, found)
+
+    @property
+    def latest(self) -> Steps:
+        """The steps of the latest as-of."""
+        return self.by_asof[self.task.latest_asof_us].steps
 
     def over(self, start: int, stop: int) -> Steps:
         """What the events at positions `start … stop − 1` carry, counted from there: the last step of its entity that is not after it."""
@@ -94,18 +122,13 @@ class Eras:
         position, code = _codes_of(events, self.entities.key)
         entity, met = self.entities.codes.find(code)
         position, entity = position[met], entity[met]
-        place = self._first_after(entity, events.ts[position])
-        carries = place > self.starts[entity]
-        return replace(self.steps.take(place[carries] - 1), position=position[carries])
-
-    def _first_after(self, entity: Int64s, ts: Int64s) -> Int64s:
-        """The place of the first step of each entity that is later than an instant, by halving what is left of its steps."""
-        low, high = self.starts[entity], self.starts[entity + 1]
-        while (left := low < high).any():
-            middle = (low + high) // 2
-            passed = left & (self.steps.at[np.minimum(middle, len(self.steps.at) - 1)] <= ts)
-            low, high = np.where(passed, middle + 1, low), np.where(left & ~passed, middle, high)
-        return low
+        ts, found = events.ts[position], []
+        asofs = asofs_at(ts, self.task)
+        for asof_us, era in self.by_asof.items():
+            own = asofs == asof_us
+            place, carries = era.find(entity[own], ts[own])
+            found.append(replace(era.steps.take(place[carries]), position=position[own][carries]))
+        return joined_steps(found)
 
 
 def find_entities(history: History, key: Key, subjects: Int64s | pa.Array) -> tuple[Entities, Int64s, Int64s]:

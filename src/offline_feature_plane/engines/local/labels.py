@@ -1,4 +1,4 @@
-"""Labels in bulk: every event's resolution at the as-of and, for features, how it changed before (`decisions.md` D22, D26).
+"""Labels in bulk: every event's resolution at its as-of and, for features, how it changed before (`decisions.md` D22, D26).
 
 Assertions are read as columns, joined to the positions of their events and resolved with numpy. Only subjects with supersession links or
 repeated ids go one by one through `domain.resolution`, whose law this is; the rest follows it column-wise.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -17,9 +18,10 @@ import pyarrow as pa
 
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
 from offline_feature_plane.domain.label_slice import slice_digest
-from offline_feature_plane.domain.resolution import Rule, find_rule
+from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.entities import Entities, Eras, find_entities
+from offline_feature_plane.engines.local.asofs import asofs_at
+from offline_feature_plane.engines.local.entities import Eras, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
 from offline_feature_plane.engines.local.label_events import find_events
@@ -65,10 +67,10 @@ class ResolvedType:
 
 @dataclass(frozen=True)
 class LabelSteps:
-    """One label type, resolved, at the events that have labels: how each of them changed, and as a mask, which step is its last.
+    """One label type, resolved, at the events that have labels: how each of them changed, up to the latest as-of.
 
-    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`. Of a type that is about entities the steps are
-    theirs, by effective time, and `eras` says what events carry.
+    `last` is a mask: which step holds at the as-of of its event. Values, ids and `stepped` (do features look at the changes?) as in
+    `ResolvedType`. Of a type that is about entities the steps are theirs, by effective time, and `eras` says what events carry.
     """
 
     label_type: str
@@ -143,12 +145,13 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
             rows, inside = find_events(connection, columns.subjects, events, most)
         else:
             entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
-        found, facts = _find_eligible(table, columns, events, task.labels.asof_us, rows, inside)
+        found, facts = _find_eligible(table, columns, events, task.latest_asof_us, rows, inside)
         kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
         slices.append(hash_slice(label_type, kept, columns, named_by))
         sketches[label_type] = sketch_slice(kept if entities is None else replace(kept, position=entities.firsts[kept.position]), columns)
-        types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us, entities,
-                                                    stepped=label_type in stepped)
+        eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, rule))
+        steps = resolve_steps(label_type, kept, columns, rule, task.latest_asof_us) if eras is None else eras.latest
+        types[label_type], resolved = _resolve_type(label_type, steps, columns, events, task, eras, stepped=label_type in stepped)
         since = events.instants_at(kept.position) if entities is None else kept.effective
         per_type[label_type] = {
             **facts, **({} if field is None else {"applies_to": field, "said": _count_values(columns, columns.value[kept.row])}),
@@ -185,7 +188,7 @@ def find_timelines(tables: Sequence[LabelTable], task: Task) -> dict[str, LabelT
 
 def _find_eligible(table: LabelTable, columns: AssertionColumns, events: History, asof_us: int, rows: Int64s,
                    inside: Int64s) -> tuple[Eligible, dict[str, Any]]:
-    """Which of the assertions at `rows`, about the events or entities `inside`, are eligible at the as-of; what became of the others."""
+    """Which of the assertions at `rows`, about the events or entities `inside`, are eligible at an as-of; what became of the others."""
     everything = len(rows) == columns.n and (rows[1:] > rows[:-1]).all()
     def of(values: Int64s) -> Int64s:
         return values if everything else values[rows]
@@ -208,17 +211,16 @@ def _count_distinct(ordered: Int64s) -> int:
     return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
 
-def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int,
-                  entities: Entities | None, *, stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
-    steps = (resolve_steps if entities is None else resolve_eras)(label_type, kept, columns, rule, asof_us)
-    last = steps.are_last()
+def _resolve_type(label_type: str, steps: Steps, columns: AssertionColumns, events: History, task: Task, eras: Eras | None, *,
+                  stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
+    judged = eras is None and task.has_evaluation_splits
+    last = steps.are_last(asofs_at(events.instants_at(steps.position), task) if judged else None)
     ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
     status, value = steps.status[last], steps.value[last]
     by_status = np.bincount(status, minlength=3)
     facts = {"subjects_resolved": int(by_status[1]), "subjects_in_conflict": int(by_status[2]),
              "values": _count_values(columns, value)}
-    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped,
-                      None if entities is None else Eras.of(entities, steps)), facts
+    return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped, eras), facts
 
 
 def _count_values(columns: AssertionColumns, value: npt.NDArray[np.int32]) -> dict[str, int]:

@@ -100,11 +100,13 @@ class OracleSession:
         subjects = dict(enumerate(self._events)) if field is None else self._first_events(field)
         inside, said = self._about(told, table, subjects.values())
         by_subject = [[one for one in said if speaks_of(one, event)] for event in subjects.values()]
-        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for about in by_subject]
-        used = [eligible(about, task.labels.asof_us) for about in known]
+        latest = task.latest_asof_us
+        known = [[one for one in about if one.entry_us <= latest] for about in by_subject]
+        used = [eligible(about, latest) for about in known]
         lags = [one.observed_us - (event.ts_us if field is None else one.effective_us)
                 for event, about in zip(subjects.values(), used, strict=True) for one in about]
-        resolved = [find_rule(task.labels.rule).resolve(about, task.labels.asof_us) for about in known]
+        resolved = [find_rule(task.labels.rule).resolve(about, task.labels_at(event.ts_us).asof_us if field is None else latest)
+                    for event, about in zip(subjects.values(), known, strict=True)]
         values = Counter(found.value for found in resolved if found.value is not None)
         facts: dict[str, Any] = {
             "assertions_read": len(told), "assertions_outside_basis": len(told) - inside,
@@ -117,8 +119,8 @@ class OracleSession:
         if field is not None:
             facts |= {"applies_to": field, "said": dict(sorted(Counter(one.value for about in used for one in about).items()))}
         placed = dict(zip(subjects, known, strict=True))
-        sketch = sketch_of([placed.get(position, []) for position in range(len(self._events))], task.labels.asof_us)
-        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind), sketch
+        sketch = sketch_of([placed.get(position, []) for position in range(len(self._events))], latest)
+        return said, facts, slice_of(table.label_type, known, latest, kind), sketch
 
     def _first_events(self, field: str) -> dict[int, Event]:
         """By position, the first event of every entity that a field of the subject's events holds, in the order of the entities."""

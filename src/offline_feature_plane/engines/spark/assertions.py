@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,22 +13,27 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.resolution import SOURCES, find_rule
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_eras, resolve_steps
+from offline_feature_plane.engines.local.label_steps import Eligible, Steps, joined_steps, keep_in_order, resolve_eras, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
 from offline_feature_plane.ports.inputs import LabelTable
+
+Int64s = npt.NDArray[np.int64]
 
 _ROWS = 1 << 16
 
 ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
                      ("source", "int"), ("aid", "string"), ("sup", "string"))
-# Of every event with a label one row, `kept` null: what holds at the as-of, and the steps on the way there; and one row for each of its
-# assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, and its steps are by effective time.
+# Of every event with a label one row, `kept` null: what holds at its as-of, and the steps up to the latest; and one row for each of its
+# assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, and has the steps of each as-of in
+# turn, by effective time.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
                    ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
                    ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"), ("step_observed", "array<long>"),
-                   ("step_aids", "array<string>"))
+                   ("step_aids", "array<string>"), ("step_asofs", "array<long>"))
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,11 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Resolving:
-    """How a type's assertions, about what has the type `kind`, are resolved; `stepped`: its steps are wanted too."""
+    """How a type's assertions, about what has the type `kind`, are resolved, for a task without its token key."""
 
     label_type: str
-    rule: str
-    asof_us: int
+    task: Task
     kind: ColumnType
-    stepped: bool
     of_entities: bool
 
 
@@ -107,33 +110,38 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
                                numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
     kept = keep_in_order(found, columns, n)
-    steps = (resolve_eras if how.of_entities else resolve_steps)(how.label_type, kept, columns, find_rule(how.rule), how.asof_us)
-    since = kept.effective if how.of_entities else numbers(table["ts"])[0][first][kept.position]
+    latest, rule = how.task.latest_asof_us, find_rule(how.task.labels.rule)
+    ts = numbers(table["ts"])[0][first]
     names = np.array(SOURCES, object)
     yield make_batch(RESOLVED, len(kept.row), {
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
         "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
-        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - since})
-    yield _final(how, steps, places, ids.take(pa.array(first)).cast(pa.string()), told, large["aid"])
+        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - (kept.effective if how.of_entities else ts[kept.position])})
+    if how.of_entities:
+        steps = {asof_us: resolve_eras(how.label_type, kept, columns, rule, asof_us) for asof_us in how.task.asofs_us}
+        yield _final_of_entities(steps, places, ids.take(pa.array(first)).cast(pa.string()), told, large["aid"])
+    else:
+        yield _final(how, resolve_steps(how.label_type, kept, columns, rule, latest), (places, ts), told, large["aid"])
 
 
-def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], subjects: pa.Array, told: tuple[str, ...],
-           ids: pa.Array) -> pa.RecordBatch:
-    """One row for each event or entity that has steps."""
-    last = steps.are_last()
-    final = steps.take(last)
+def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
+    """One row for each event, all of which have steps; `events` are their places and instants."""
+    places, ts = events
+    held = np.flatnonzero(steps.are_last(asofs_at(ts[steps.position], how.task)))
+    final, of = steps.take(held), steps.position[held]  # of an event of which nothing was known yet: none
+    status, value, observed, assertion = np.zeros((4, len(places)), np.int64)
+    value -= 1
+    assertion -= 1
+    status[of], value[of], observed[of], assertion[of] = final.status, final.value, final.observed, final.assertion
     columns: dict[str, Any] = {
-        "pos": places[final.position], "status": final.status.astype(np.int32), "value": _told(told, final.value),
-        "observed": final.observed, "aid": _named(ids, final)}
-    if how.stepped or how.of_entities:
-        offsets = pa.array(np.concatenate([[0], np.flatnonzero(last) + 1]), pa.int32())
+        "pos": places, "status": status.astype(np.int32), "value": _told(told, value), "observed": observed,
+        "aid": _named(ids, assertion)}
+    if how.label_type in how.task.closure.label_types():
+        offsets = pa.array(np.concatenate([[0], np.flatnonzero(steps.are_last()) + 1]), pa.int32())
         lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value)}
-        if how.of_entities:
-            columns["subject"] = subjects.take(pa.array(final.position))
-            lists |= {"step_observed": pa.array(steps.observed), "step_aids": _named(ids, steps)}
         columns |= {name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}
-    return make_batch(RESOLVED, len(final.position), columns)
+    return make_batch(RESOLVED, len(places), columns)
 
 
 def _told(texts: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
@@ -141,9 +149,26 @@ def _told(texts: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
     return pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
 
 
-def _named(ids: pa.Array, steps: Steps) -> pa.Array:
-    """The ids of the assertions that steps are made of; null where there is none."""
-    return ids.take(pa.array(steps.assertion, mask=steps.assertion < 0))
+def _final_of_entities(by_asof: Mapping[int, Steps], places: Int64s, subjects: pa.Array, told: tuple[str, ...],
+                       ids: pa.Array) -> pa.RecordBatch:
+    """One row for each entity, all of which have steps as of the latest as-of: how it stands then, and the steps of every as-of."""
+    latest = by_asof[max(by_asof)]
+    final = latest.take(latest.are_last())
+    steps, asofs = joined_steps(list(by_asof.values())), np.concatenate([np.full(len(one.at), asof) for asof, one in by_asof.items()])
+    order = np.argsort(steps.position, kind="stable")
+    steps, asofs = steps.take(order), asofs[order]
+    offsets = pa.array(np.searchsorted(steps.position, np.arange(len(places) + 1)), pa.int32())
+    lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value),
+             "step_observed": pa.array(steps.observed), "step_aids": _named(ids, steps.assertion), "step_asofs": pa.array(asofs)}
+    return make_batch(RESOLVED, len(places), {
+        "pos": places, "subject": subjects, "status": final.status.astype(np.int32), "value": _told(told, final.value),
+        "observed": final.observed, "aid": _named(ids, final.assertion),
+        **{name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}})
+
+
+def _named(ids: pa.Array, assertion: npt.NDArray[Any]) -> pa.Array:
+    """The ids of some assertions; null below 0."""
+    return ids.take(pa.array(assertion, mask=assertion < 0))
 
 
 def resolved_from(table: pa.Table, label_type: str, number: int, *, stepped: bool) -> ResolvedType:

@@ -68,7 +68,7 @@ class _About:
 
 @dataclass(frozen=True)
 class _Met:
-    """Pairs of an assertion and an event, assertions that met one, pairs that are known at the as-of."""
+    """Pairs of an assertion and an event, assertions that met one, pairs that are known at the latest as-of."""
 
     pairs: int
     inside: int
@@ -92,7 +92,7 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
     types, timelines = tuple(one.table.label_type for one in about), [one.table for one in about]
     pairs = [_pair(frames, one) for one in about]
     resolved = [_resolve(frames, frame, one, task) for frame, one in zip(pairs, about, strict=True)]
-    met = _count_met(pairs, task.labels.asof_us)
+    met = _count_met(pairs, task.latest_asof_us)
     said = _count_said(resolved, timelines)
     frames.release(*pairs)
     lags = _measure_lags(frames, resolved, said)
@@ -132,10 +132,9 @@ def _pair(frames: Frames, about: _About) -> DataFrame:
 
 def _resolve(frames: Frames, pairs: DataFrame, about: _About, task: Task) -> DataFrame:
     """What `assertions.resolve` says of a type."""
-    label_type, asof = about.table.label_type, task.labels.asof_us
-    found = pairs.where(sql.col("entry") <= asof).drop("arow").repartition(frames.parts(about.rows), "pos").sortWithinPartitions("pos")
-    how = Resolving(label_type, task.labels.rule, asof, about.kind, stepped=label_type in task.closure.label_types(),
-                    of_entities=about.table.entity_field is not None)
+    parts = frames.parts(about.rows)
+    found = pairs.where(sql.col("entry") <= task.latest_asof_us).drop("arow").repartition(parts, "pos").sortWithinPartitions("pos")
+    how = Resolving(about.table.label_type, task, about.kind, of_entities=about.table.entity_field is not None)
     return frames.keep(frames.mapped(found, "assertions.resolve", how, RESOLVED))
 
 
@@ -144,7 +143,7 @@ def _rows_of(table: LabelTable) -> int:
 
 
 def _count_met(pairs: Sequence[DataFrame], asof_us: int) -> list[_Met]:
-    """Of each type how many pairs there are, of how many assertions, and how many of them are known at the as-of."""
+    """Of each type how many pairs there are, of how many assertions, and how many of them are known at an as-of."""
     told = collected([frame.agg(sql.lit(number), sql.count("*"), sql.countDistinct("arow"),
                                 sql.count(sql.when(sql.col("entry") <= asof_us, 1))) for number, frame in enumerate(pairs)])
     return [_Met(*counts) for _, *counts in sorted(told)]
@@ -188,19 +187,25 @@ def _carrying(frames: Frames, resolved: DataFrame, number: int, about: _About, t
              *(carried(number, stepped=True) if about.table.label_type in task.closure.label_types() else ())]
     final = resolved.where("kept IS NULL")
     if about.table.entity_field is not None:
-        final = _carried_by_entities(frames, final, about)
+        final = _carried_by_entities(frames, final, about, task)
     return final.select("pos", *(sql.col(column.partition("_")[2]).alias(column) for column, _ in shape))
 
 
-def _carried_by_entities(frames: Frames, final: DataFrame, about: _About) -> DataFrame:
-    """Of each event the last step of its entity that is not after it, if there is one (`domain.entity_labels`)."""
+def _carried_by_entities(frames: Frames, final: DataFrame, about: _About, task: Task) -> DataFrame:
+    """Of each event the last step of its entity, as of its as-of, that is not after it, if there is one (`domain.entity_labels`)."""
     parts, name = frames.parts(about.rows), about.name
     steps = {"status": "statuses", "value": "step_values", "observed": "step_observed", "aid": "step_aids"}
     subject = sql.col("subject").cast("long") if name == "num" else sql.col("subject")
-    eras = final.select(subject.alias(name), "at", *steps.values()).repartition(parts, name)
-    place = sql.size(sql.filter("at", lambda at: at <= sql.col("ts")))
-    events = about.events.repartition(parts, name).join(eras, name).withColumn("place", place).where("place > 0")
-    return events.select("pos", *(sql.element_at(held, sql.col("place")).alias(column) for column, held in steps.items()))
+    eras = final.select(subject.alias(name), "at", "step_asofs", *steps.values()).repartition(parts, name)
+    own = sql.lit(task.labels.asof_us)
+    for split in task.splits:
+        if split.asof_us is not None:
+            own = sql.when((sql.col("ts") >= split.start_us) & (sql.col("ts") < split.end_us), split.asof_us).otherwise(own)
+    events = about.events.withColumn("own", own).repartition(parts, name).join(eras, name)
+    earlier = sql.size(sql.filter("step_asofs", lambda asof: asof < sql.col("own")))
+    passed = sql.size(sql.filter("step_asofs", lambda asof, at: (asof == sql.col("own")) & (sql.get("at", at) <= sql.col("ts"))))
+    placed = events.withColumn("passed", passed).where("passed > 0").withColumn("place", sql.col("passed") + earlier)
+    return placed.select("pos", *(sql.element_at(held, sql.col("place")).alias(column) for column, held in steps.items()))
 
 
 def _hash_slices(frames: Frames, resolved: Sequence[DataFrame], about: Sequence[_About],
