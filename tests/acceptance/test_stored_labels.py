@@ -88,6 +88,31 @@ def test_where_the_labels_are_changes_no_dataset(place, postgres, engine, ids):
     assert cores[0][1].labels["assertions_eligible"] > 40
 
 
+@pytest.mark.parametrize("customers", ["texts", "integers"])
+def test_a_store_may_speak_of_entities(place, postgres, customers):
+    """With `applies_to` the store's `event_id` names customers: the same flags from a file and from PostgreSQL are one dataset."""
+    numbered = customers == "integers"
+    flags = [assertion(who if numbered else f"C{who}", START + timedelta(days=day + 4), value, effective_time=START + timedelta(days=day))
+             for who, day, value in ((0, 9, "MULE"), (0, 35, "CLEARED"), (3, 20, "MULE"), (77, 5, "MULE"))]
+    cores = []
+    for made, where in ((stored_plane(place / "stored", postgres, flags, applies_to="customer_id"), {}),
+                        (file_plane(place / "files", flags), {"entity": "event_id", "applies_to": "customer_id"})):
+        if where:
+            made.plane["labels"]["chargeback"] = {key: value for key, value in AS_FILES.items() if key != "event"} | where
+        if numbered:
+            made.events(transactions() | {"customer_id": [int(one[1:]) for one in transactions()["customer_id"]]}, schema=None)
+            made.profile["fields"]["customer_id"] = "int64"
+        made.profile["groups"].pop("terminal")
+        made.intent["label"] |= {"positive": ["MULE"]}
+        made.documents()
+        plane = open_plane(made)
+        built = plane.build(made.intent_path)
+        assert plane.build(made.intent_path, recompute=True).outcome == "REPRODUCED"
+        cores.append((built.manifest.dataset_fingerprint, built.manifest.core))
+    assert cores[0] == cores[1]
+    assert cores[0][1].labels["assertions_eligible"] == 3
+
+
 def test_what_becomes_known_after_the_as_of_changes_nothing(place, postgres):
     """Later labels leave pins, log and dataset as they were, and nobody is warned; the manifest says how far the log was read."""
     made = stored_plane(place / "p", postgres)

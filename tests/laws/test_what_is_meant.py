@@ -276,8 +276,8 @@ SETTINGS_NOT_MEANT = {
     "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
-SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "archives/tx/path", "archives/tx/topic",
-                      "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start"}
+SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "labels/fraud/entity", "labels/fraud/applies_to",
+                      "archives/tx/path", "archives/tx/topic", "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start"}
 
 
 def test_every_setting_is_spoken_of_here():
@@ -310,6 +310,15 @@ def test_each_setting_that_means_nothing_leaves_the_fingerprint(tables, path):
     document = tables.plane_document if "/" not in path or path.split("/")[0] in tables.plane_document else tables.plane_document | {
         path.split("/")[0]: {}}
     assert tables.fingerprint(plane=put(document, path, SETTINGS_NOT_MEANT[path])) == tables.fingerprint()
+
+
+def test_what_labels_are_about_is_meant(tables):
+    """Labels about entities are other labels than about events, and about what another field holds others again."""
+    entry = {name: value for name, value in tables.plane_document["labels"]["dispute"].items() if name != "event"}
+    intent = tables.changed("feature_definition_set/feature_set_id", "entry")  # no feature looks at labels
+    found = {tables.fingerprint(intent, put(tables.plane_document, "labels/dispute", entry | about)) for about in (
+        {"event": "event"}, {"entity": "event", "applies_to": "device"}, {"entity": "event", "applies_to": "customer"})}
+    assert len(found) == 3
 
 
 def test_the_settings_of_an_archive_are_meant(archives):

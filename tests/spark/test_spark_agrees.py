@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from golden_worlds import golden_world
+from test_entity_labels import draw_world as draw_flagged_world
 from test_oracle import GOLDEN
 from two_engines import label_task, tell
 from whole_worlds import build
@@ -98,6 +99,12 @@ def test_no_entity_stands_in_two_splits(engine):
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
+@pytest.mark.parametrize("seed", [9, 19])
+def test_labels_of_entities_are_carried_by_their_events(engine, seed):
+    """What holds of an account from a day on is found by a shuffle of accounts as it is looked up at once; slices and sketches too."""
+    hold_together(draw_flagged_world(seed), engine, judge=OracleEngine())
+
+
 def test_splits_are_judged_by_their_own_as_ofs(engine):
     """What was known when is asked of each event with the as-of of its split."""
     hold_together(draw_judged_world(5), engine, judge=OracleEngine())
@@ -160,3 +167,10 @@ def test_targets_of_several_label_types_at_length(engine, seed):
 def test_no_entity_stands_in_two_splits_at_length(engine, seed):
     """Thirty other worlds of disjoint splits."""
     hold_together(draw_apart_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(100, 160))
+def test_labels_of_entities_at_length(engine, seed):
+    """Sixty worlds of flagged accounts: texts and integers, ties, reversals, links, cycles, unknown accounts."""
+    hold_together(draw_flagged_world(seed), engine)

@@ -63,12 +63,18 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
     by_meaning = {meant: [f"{value} {count:,}" for value, count in facts["values"].items() if one.means.get(value, "") == meant]
                   for meant in ("positive", "negative", "unlabeled", "")}
     said = " · ".join(f"{meant} {', '.join(values)}".strip() for meant, values in by_meaning.items() if values) or "nothing"
+    about = {} if "applies_to" not in facts else {"about": f"{facts['applies_to']}: labels hold from their effective time on",
+                                                  "say": _counts(facts["said"])}
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
-                    "resolve to": said})]
+                    **about, "resolve to": said})]
     if one.role == "features":
         return lines
     return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
+
+
+def _counts(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{value} {count:,}" for value, count in values.items()) or "nothing"
 
 
 def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:
@@ -88,7 +94,8 @@ def _maturities(one: TypeReport, report: LabelReport) -> list[str]:
     if not found.answers:
         return ["No label is known of any of these events: how long labels take cannot be told."]
     old = "of events old enough to have theirs" if one.settled else "of all events, young ones too"
-    said = (f"Half of the labels are known {found.p50} days after their event, 90 % after {found.p90}, 99 % after {found.p99} "
+    said = (f"Half of the labels are known {_when(found.p50, '{} days after', '{} days before')} their event, "
+            f"90 % {_when(found.p90, 'after {}', '{} before')}, 99 % {_when(found.p99, 'after {}', '{} before')} "
             f"({found.answers:,} labels {old}; days rounded up).")
     ending = f"earliest as-of for a split that ends {_brief(report.end_us)}" if report.has_splits else "earliest as-of for all events"
     tables = [_choices(one.choices, "last end of a split", ending)]
@@ -101,6 +108,15 @@ def _choices(choices: Sequence[Choice], *heads: str) -> str:
     rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), percent(choice.known), _brief(choice.last_end_us),
              None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in choices]
     return table(["maturity", "because", "known by then", *heads], rows, right=frozenset({0, 2}))
+
+
+def _when(days: int | None, after: str, before: str) -> str:
+    """A lag in words; what is said of an entity may be known before the event.
+
+    >>> _when(3, "{} days after", "{} days before"), _when(-8, "{} days after", "{} days before")
+    ('3 days after', '8 days before')
+    """
+    return (before if days is not None and days < 0 else after).format(days if days is None else abs(days))
 
 
 def _brief(us: int) -> str:

@@ -19,10 +19,11 @@ from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import SettingsInvalid
 
-__all__ = ["STORED_COLUMNS", "ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
-           "config_meaning", "memory_bytes"]
+__all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
+           "config_meaning", "memory_bytes", "stored_columns"]
 
 _NO_MEANING = {"path", "format", "store"}
+_OF_ENTITIES = ("entity", "applies_to")  # left out where a timeline is about events
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
 _MOST_MEMORY = 1 << 60
@@ -32,10 +33,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 TRUTH_PRODUCTS = ("s4_event_labels_*", "s4_flow_truth_labels_*", "s4_flow_bank_view_*", "s4_case_timeline_*")
 
 
-# What the columns of a label store's table mean: the entry that a file with the same columns would have.
-STORED_COLUMNS: Mapping[str, Any] = {
-    "event": "event_id", "observed": "observed_time", "effective": "effective_time", "value": {"column": "label_value"},
-    "source": {"column": "source_type"}, "id": "label_assertion_id", "supersedes": "supersedes"}
+def stored_columns(applies_to: object) -> dict[str, Any]:
+    """What the columns of a label store's table mean: the entry that a file with the same columns would have.
+
+    Args:
+        applies_to: the field whose entities the assertions are about; None: they are about events.
+    """
+    return {"event" if applies_to is None else "entity": "event_id", "observed": "observed_time", "effective": "effective_time",
+            "value": {"column": "label_value"}, "source": {"column": "source_type"}, "id": "label_assertion_id", "supersedes": "supersedes"}
 
 
 def _zone(text: str) -> str:
@@ -113,14 +118,19 @@ class LabelTimeline(Contract):
 
     path: Text | None = Field(None, description="A Parquet, CSV or JSON Lines file, or a folder of them; else say `store`.")
     store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
-                                                 "with a password. Its columns are known, so besides only `min_lag` may be said.")
-    event: Text | None = Field(None, description="The column with the id of the labelled event; required with `path`.")
+                                                 "with a password. Its columns are known, so only `applies_to` and `min_lag` may be added.")
+    event: Text | None = Field(None, description="The column with the id of the labelled event; with `path`, it or `entity` is required.")
+    entity: Text | None = Field(None, description="The column with the labelled entity, such as an account: its label holds for its events "
+                                                  "from `effective` on.")
+    applies_to: Text | None = Field(None, description="The field of the profile that holds an event's entity; default: the one named like "
+                                                      "the column `entity`. With `store`, it says that labels are about entities.")
     observed: str | dict[Text, str] | None = Field(
         None, description="The column that says when a label became known, or `{after_event: 30d}` if that must be assumed; required with "
                           "`path`.")
     value: str | dict[Text, str] | None = Field(
         None, description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`; required with `path`.")
-    effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed.")
+    effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed. "
+                                                     "Required with `entity`.")
     source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
     id: Text | None = Field(None, description="The column that identifies an assertion.")
     supersedes: Text | None = Field(None, description="The column with the id of the assertion that a row replaces.")
@@ -133,7 +143,9 @@ class LabelTimeline(Contract):
     @classmethod
     def _know_the_store(cls, written: Any) -> Any:
         """A store's columns mean what they mean, so that the same assertions in files are the same labels."""
-        return {**STORED_COLUMNS, **written} if isinstance(written, Mapping) and written.get("store") is not None else written
+        if not isinstance(written, Mapping) or written.get("store") is None:
+            return written
+        return {**stored_columns(written.get("applies_to")), **written}
 
     def document(self) -> dict[str, Any]:
         """The entry as it was written."""
@@ -236,7 +248,8 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
     silent = _NO_MEANING if visibility == "arrival" else _NO_MEANING | {"arrival"}
 
     def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
-        return {name: one.model_dump(mode="json", exclude=silent) for name, one in sorted(kept.items())
+        return {name: one.model_dump(mode="json", exclude={*silent, *(key for key in _OF_ENTITIES if getattr(one, key, None) is None)})
+                for name, one in sorted(kept.items())
                 if wanted is None or name in wanted}
     judged = outputs is None or len(outputs) > 0
     gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}

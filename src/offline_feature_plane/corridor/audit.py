@@ -74,7 +74,8 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
                       frozenset(table["topic"] for table in identity["replay_basis"]["tables"]),
                       {name: facts["assumed_delay_us"] for name, facts in labels["per_type"].items()
                        if facts.get("assumed_delay_us") is not None},
-                      labels["label_asof_utc"], core.evaluation_asofs)
+                      labels["label_asof_utc"], core.evaluation_asofs,
+                      {name: facts["applies_to"] for name, facts in labels["per_type"].items() if "applies_to" in facts})
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
     target: dict[str, Any] = identity.get("target") or {"types": {}}
     learned: list[str] = sorted(target["types"]) if "types" in target else [target["label_type"]]

@@ -8,8 +8,10 @@ from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent, Fi
 from offline_feature_plane.contracts.model import json_path, nearest
 from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
 from offline_feature_plane.errors import (
+    AggregationUnsupported,
     CodeReleaseMismatch,
     FeatureProfileDrift,
     LabelPolicyInvalid,
@@ -69,9 +71,43 @@ def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[PinnedLa
         raise refuse(problems)
 
 
-def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, PinnedEvents]) -> None:
-    """Labels refer to events by id, so events without ids can have none (`decisions.md` D14)."""
-    learned = {intent.subject.source} if intent.target is not None else set()
+def check_entities(known: Mapping[str, ColumnType], pinned: PinnedInputs) -> frozenset[str]:
+    """The subject's fields that hold entities which labels are about (`domain.entity_labels`).
+
+    Args:
+        known: what conditions over the subject may read, by name.
+        pinned: has the timelines.
+
+    Raises:
+        LabelTypeScopeUnresolved: the profile has no such field, or it can hold no entity.
+        AggregationUnsupported: a feature would look at labels of entities.
+    """
+    found = set()
+    for one in pinned.labels:
+        name, at = one.entity_field, f"labels.{one.label_type}.applies_to"
+        if name is None:
+            continue
+        if one.label_type in pinned.feature_label_types:
+            raise AggregationUnsupported(f"features cannot look at {one.label_type} labels: they are about entities, not about events.",
+                                         path=f"labels.{one.label_type}.entity",
+                                         fix="Take them for the target or as columns of labels; features need a timeline about events.")
+        kind = known.get(name) if name != "ts" else None
+        if kind is None:
+            has = ", ".join(sorted(known.keys() - {"ts"}))
+            raise LabelTypeScopeUnresolved(
+                f"{one.label_type} labels are about what the field {name!r} holds, and rows have no such field; they have {has}.", path=at,
+                fix="Declare it under `fields:` of the profile, or name another in `applies_to:`.")
+        if kind.kind != "string" and not kind.is_integer:
+            raise LabelTypeScopeUnresolved(f"{one.label_type} labels are about what the field {name!r} holds, and that is {kind}.", path=at,
+                                           fix="Entities are text or integers; name another field in `applies_to:`.")
+        found.add(name)
+    return frozenset(found)
+
+
+def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, PinnedEvents], labels: Sequence[PinnedLabels]) -> None:
+    """Labels refer to events by id, so events without ids can have none (`decisions.md` D14), but for those about entities."""
+    by_id = {one.label_type for one in labels if one.entity_field is None}
+    learned = {intent.subject.source} if intent.target is not None and by_id & set(intent.label_basis.label_types) else set()
     looked_at = {group.source for group in closure.groups if any(feature.aggregation.label_type for feature in group.features)}
     for source in closure.sources:
         nameless = [topic for topic in source.event_types if topic in events and not events[topic].names_events]

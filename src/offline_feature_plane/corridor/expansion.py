@@ -7,7 +7,7 @@ from typing import Any
 
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.intent_rules import parse_intent
-from offline_feature_plane.corridor.checks import check_ids, check_pins, check_scenarios, check_words
+from offline_feature_plane.corridor.checks import check_entities, check_ids, check_pins, check_scenarios, check_words
 from offline_feature_plane.corridor.inputs import PlanningInputs, SubmittedIntent
 from offline_feature_plane.corridor.intent_task import check_fields, fields_read
 from offline_feature_plane.corridor.pinning import PinnedInputs
@@ -41,7 +41,8 @@ def write_out(submitted: SubmittedIntent, pinned: PinnedInputs, inputs: Planning
     check_pins(intent, pinned, inputs.code_release_id)
     check_scenarios(intent)
     check_fields(intent, profile.scope(intent.subject.source))
-    closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
-    check_ids(intent, closure, pinned.events)
+    entities = check_entities(profile.scope(intent.subject.source), pinned)
+    closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent) | entities))
+    check_ids(intent, closure, pinned.events, pinned.labels)
     check_words(intent, closure, pinned.labels)
     return ExpandedIntent(intent, filled, closure)

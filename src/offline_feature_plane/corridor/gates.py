@@ -103,7 +103,8 @@ def _refuse_emptiness(planned: Judged, labels: LabelFacts, selection: SelectionF
     if task.target is not None and not labels.assertions_eligible:
         names = [part.label_type for part in task.target.parts] if len(task.target.parts) == 1 else []
         raise LabelScopeEmpty("no label assertion about these events was known at the as-of.", path=".".join(["labels", *names]),
-                              fix="Check that the labels name the ids of these events, and that they are observed, and hold, by the as-of.",
+                              fix="Check that the labels name the ids of these events, or with `entity:` what a field of theirs holds, and "
+                                  "that they are observed, and hold, by the as-of.",
                               assertions_read=labels.assertions_read)
     if not selection.accounting.get("row"):
         counts = {name: count for name, count in selection.accounting.items() if count}

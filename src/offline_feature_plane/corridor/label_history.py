@@ -5,13 +5,15 @@
                           ├─ marks that differ ┤
    this build: sketch now ┘                    └─ not any more: event and instant of observation are all that is left of it
 ```
+
+An assertion about an entity is told by the entity's first event: what a field holds may be an identifier, and errors are kept with runs.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
@@ -33,12 +35,14 @@ class LabelChanges:
         gone: event id and instant of observation, in µs, of those that it has no more.
         changed: where one is gone and one appeared at the same event, the new one.
         share: of a large difference one change of so many is told here; 1: all of them.
+        about: of an event, what assertions are about, in words: itself, or its entity.
     """
 
     appeared: tuple[Assertion, ...]
     gone: tuple[tuple[int | str, int], ...]
     changed: tuple[Assertion, ...]
     share: int
+    about: str
 
     def document(self) -> dict[str, Any]:
         """As JSON-ready values; counts of a large difference are estimates."""
@@ -49,14 +53,18 @@ class LabelChanges:
 
     def sentences(self, label_type: str) -> list[str]:
         """What people are told."""
-        gone = [f"one of event {event}, observed {format_instant(seen)}" for event, seen in self.gone]
+        gone = [f"one of {self.about} {event}, observed {format_instant(seen)}" for event, seen in self.gone]
         return [self._sentence(f"{label_type} assertions {what}", named) for what, named in (
-            ("appeared below the cut", [_named(one) for one in self.appeared]), ("are gone", gone),
-            ("were changed in place", [_named(one) for one in self.changed])) if named]
+            ("appeared below the cut", [self._named(one) for one in self.appeared]), ("are gone", gone),
+            ("were changed in place", [self._named(one) for one in self.changed])) if named]
 
     def _sentence(self, what: str, named: Sequence[str]) -> str:
         about = f"{len(named)}" if self.share == 1 else f"about {len(named) * self.share:,}"
         return f"{about} {what}: {', '.join(named[:SHOWN])}{', …' if len(named) > SHOWN or self.share > 1 else ''}."
+
+    def _named(self, one: Assertion) -> str:
+        said = f"{self.about} {one.subject} is {one.value}, observed {format_instant(one.observed_us)}"
+        return said if one.assertion_id is None else f"{one.assertion_id} ({said})"
 
 
 def refuse_other_events(standing: DatasetManifest, replayed: ReplayFacts) -> None:
@@ -73,7 +81,8 @@ def refuse_other_labels(standing: DatasetManifest, labelled: LabelFacts, session
         return
     sketches = standing.evidence.label_sketches
     changes = {label_type: found for label_type, sketch in sorted(labelled.sketches.items())
-               if (found := _changes(label_type, sketches.get(label_type, ""), sketch, session)) is not None}
+               if (found := _changes(label_type, sketches.get(label_type, ""), sketch, session,
+                                     labelled.per_type[label_type].get("applies_to"))) is not None}
     told = [sentence for label_type, found in changes.items() for sentence in found.sentences(label_type)]
     fields: dict[str, Any] = {"changes": {label_type: found.document() for label_type, found in changes.items()}} if changes else {}
     raise LabelHistoryChanged(
@@ -82,7 +91,7 @@ def refuse_other_labels(standing: DatasetManifest, labelled: LabelFacts, session
         **fields)
 
 
-def _changes(label_type: str, packed: str, now: bytes, session: EngineSession) -> LabelChanges | None:
+def _changes(label_type: str, packed: str, now: bytes, session: EngineSession, applies_to: str | None) -> LabelChanges | None:
     """None if nothing of the type changed, or if it cannot be told what."""
     then = unpack(packed)
     found = None if then is None or then == now else differ(then, now)
@@ -98,7 +107,8 @@ def _changes(label_type: str, packed: str, now: bytes, session: EngineSession) -
         changed += said[:both]
         appeared += said[both:]
         gone += [(events[position].event_id, mark.observed_us) for mark in old[position][both:]]
-    return LabelChanges(tuple(appeared), tuple(gone), tuple(changed), found.share)
+    return LabelChanges(tuple(appeared), tuple(gone), tuple(changed), found.share,
+                        "event" if applies_to is None else f"the {applies_to} of event")
 
 
 def _by_event(marks: Iterable[Mark]) -> defaultdict[int, list[Mark]]:
@@ -109,14 +119,9 @@ def _by_event(marks: Iterable[Mark]) -> defaultdict[int, list[Mark]]:
 
 
 def _said(event: EventLabels, marks: Sequence[Mark]) -> list[Assertion]:
-    """The assertions that left some marks."""
-    said = {mark_of(event.position, one): one for one in event.assertions}
+    """The assertions that left some marks, as if they were about the event."""
+    said = {mark_of(event.position, one): replace(one, subject=event.event_id) for one in event.assertions}
     return [said[mark] for mark in marks]
-
-
-def _named(one: Assertion) -> str:
-    said = f"event {one.subject} is {one.value}, observed {format_instant(one.observed_us)}"
-    return said if one.assertion_id is None else f"{one.assertion_id} ({said})"
 
 
 def _described(one: Assertion) -> dict[str, Any]:

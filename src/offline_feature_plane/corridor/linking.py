@@ -49,7 +49,8 @@ def _why_no_link(table: TableSummary, ids: Sequence[ColumnSummary], events: Tabl
     known = ", ".join(sorted(names)) or "none"
     return SourceColumnUnknown(f"{table.said} has no column of the same name as an id of {events.said} ({known}), "
                                f"nor one that holds such ids.{nearest}", path=table.said,
-                               fix="Add the event's id to each label, spelled the same in both files.")
+                               fix="Add the event's id to each label, spelled the same in both files; labels about an entity, such as an "
+                                   "account, are mapped by hand, with `entity:`.")
 
 
 def _met(table: TableSummary, columns: Sequence[ColumnSummary], events: TableSummary,

@@ -269,7 +269,7 @@ def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | 
 
     Args:
         per_type: per label type the facts of label resolution; `observed_lag` holds `assertions` and `sooner` (those within 60 s of
-            their event, or below the declared `min_lag_us`).
+            their event, or below the declared `min_lag_us`). Types about entities also have `applies_to`; there effective times count.
         types: which types are judged; None means all.
     """
     sentences, details, path = [], {}, None
@@ -279,7 +279,8 @@ def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | 
         details[label_type] = {"assertions": lag["assertions"], "sooner": lag["sooner"], "min_lag_us": declared}
         if 2 * lag["sooner"] > lag["assertions"]:
             path = path or f"labels.{label_type}.observed"
-            soon = "within 60 s of their event" if declared is None else f"sooner than the declared {declared / 1e6:g} s"
+            start = "effective time" if "applies_to" in per_type[label_type] else "event"
+            soon = f"within 60 s of their {start}" if declared is None else f"sooner than the declared {declared / 1e6:g} s"
             sentences.append(f"{label_type}: {lag['sooner']} of {lag['assertions']} assertions are observed {soon}")
     return judged("label_lag", LabelLagImplausible, sentences, details, path)
 

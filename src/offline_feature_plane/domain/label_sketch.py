@@ -6,10 +6,11 @@
    slice now ───▶ sums of 720 cells ─┘            and its other two cells freed of it, until every cell is empty
 ```
 
-Each assertion leaves a mark: the position of its event in the total order, when it was observed, and a digest of the rest of it. A mark is
-added to three cells, modulo 2⁶⁴, so the order of assertions means nothing, and sketches of parts of a slice add up. One level can tell some
-eighty marks that differ; the level above it holds one mark of sixteen, so that of larger differences a sample is told. No identifier
-can be read from a sketch, and it is as large for a thousand assertions as for a billion.
+Each assertion leaves a mark: the position of its event in the total order, when it was observed, and a digest of the rest of it. What is
+about an entity stands at the entity's first event. A mark is added to three cells, modulo 2⁶⁴, so the order of assertions means nothing,
+and sketches of parts of a slice add up. One level can tell some eighty marks that differ; the level above it holds one mark of sixteen, so
+that of larger differences a sample is told. No identifier can be read from a sketch, and it is as large for a thousand assertions as for a
+billion.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The digest of the label assertions that a build used: recipe `ofs.label_slice.v1` (`domain.md` §1.8).
 
-The slice of a label type holds the assertions that are eligible at the as-of and whose subject is an event of the basis, each once,
-in the total order of their events, then by `slice_order`. It is hashed column by column as a dataset's leaf is (`decisions.md` F), each
-column over the whole type.
+The slice of a label type holds the assertions that are eligible at the as-of and whose subject is an event of the basis, or an entity that
+has one, each once: in the total order of their events, entities in that of their values, then by `slice_order`. It is hashed column by
+column as a dataset's leaf is (`decisions.md` F), each column over the whole type.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ TEXT, INSTANT = ColumnType("string"), ColumnType("timestamp")
 class TypeSlice:
     """One label type's part of the slice: how many assertions, and the `sha256:<hex>` of each of `COLUMNS`.
 
-    `subject` has the type of the event ids, integers as int64; `observed` and `effective` are timestamps, the other columns text.
+    `subject` has the type of the event ids, or of the entities, integers as int64; `observed` and `effective` are timestamps, the other
+    columns text.
     """
 
     label_type: str
@@ -44,10 +45,10 @@ def slice_of(label_type: str, by_subject: Iterable[Iterable[Assertion]], asof_us
 
     Args:
         label_type: the type that all assertions are of.
-        by_subject: the assertions of each event of the basis, events in the total order; here they are sorted, and repeated and ineligible
-            ones left out.
+        by_subject: the assertions of each event of the basis, events in the total order, or of each entity, in the order of entities; here
+            they are sorted, and repeated and ineligible ones left out.
         asof_us: the knowledge cut.
-        id_type: the type of the event ids.
+        id_type: the type of the event ids, or of the entities.
 
     Raises:
         LabelTimelineInconsistent: as `eligible`.

@@ -31,6 +31,7 @@ class Grounds:
         delays: label types whose observed times are assumed, with the declared delay in µs.
         asof: the label as-of, as an instant's text.
         own: that of each split that has one of its own, by its name.
+        entities: label types that are about entities, with the field of the row that holds its own.
     """
 
     closure: Closure
@@ -39,6 +40,7 @@ class Grounds:
     delays: Mapping[str, int]
     asof: str
     own: Mapping[str, str] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def asof_words(self) -> str:
@@ -134,6 +136,8 @@ def _judged(latest: str, window: str, delay_us: int | None, trust: Sequence[str]
 
 
 def _label_trust(grounds: Grounds, label_type: str) -> list[str]:
+    if label_type in grounds.entities:
+        return _file_trust(grounds, grounds.subject, {grounds.entities[label_type]})
     if (delay := grounds.delays.get(label_type)) is None:
         return []
     return [f"labels of {label_type} are taken as observed {format_duration(delay)} after their event: no column says when they were"]

@@ -28,7 +28,8 @@ STRENGTH = {source: -place for place, source in enumerate(SOURCES)}
 class Assertion:
     """One statement about one subject: what `source` said, when it became known, and from when it holds. Instants in µs UTC.
 
-    `subject` is the event id. `supersedes` names the assertion id, of the same subject and type, that this one replaces.
+    `subject` is the event id, or the entity (`domain.entity_labels`). `supersedes` names the assertion id, of the same subject and type,
+    that this one replaces.
     """
 
     subject: str | int
@@ -98,13 +99,14 @@ class Rule:
 
     def resolve(self, assertions: Iterable[Assertion], cut_us: int) -> Resolution:
         """What holds at `cut_us`; see the function `resolve`."""
-        known = eligible(assertions, cut_us)
-        links = {one.supersedes for one in known if one.supersedes is not None}
-        standing = [one for one in known if one.assertion_id not in links]
-        if not standing:
+        return self.weigh(standing(assertions, cut_us))
+
+    def weigh(self, stand: Sequence[Assertion]) -> Resolution:
+        """What assertions say together of which none supersedes another."""
+        if not stand:
             return NOT_FOUND
-        top = max(map(self.rank, standing))
-        return _verdict([one for one in standing if self.rank(one) == top])
+        top = max(map(self.rank, stand))
+        return _verdict([one for one in stand if self.rank(one) == top])
 
 
 _STEPS = {"source": f"source ({' > '.join(SOURCES)})", "observed": "observed (later wins)", "effective": "effective (later wins)",
@@ -178,13 +180,20 @@ def status_changes(assertions: Iterable[Assertion], asof_us: int, rule: str) -> 
                 dropped.add(one.supersedes)
         if heap[0] == judged and not any(one.supersedes is not None for one in entering[at]):
             continue  # the top is untouched
-        while not (standing := [one for one in groups[heap[0]] if one.assertion_id not in dropped]):
+        while not (stand := [one for one in groups[heap[0]] if one.assertion_id not in dropped]):
             heapq.heappop(heap)  # dropped once, dropped for ever: links never become unknown again
-        judged, then = heap[0], _verdict(standing)
+        judged, then = heap[0], _verdict(stand)
         if then != now:
             changes.append((at, then))
             now = then
     return tuple(changes)
+
+
+def standing(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, ...]:
+    """The assertions that are eligible at the cut and superseded by none that is. Raises LabelTimelineInconsistent, as `eligible`."""
+    known = eligible(assertions, cut_us)
+    links = {one.supersedes for one in known if one.supersedes is not None}
+    return tuple(one for one in known if one.assertion_id not in links)
 
 
 def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, ...]:

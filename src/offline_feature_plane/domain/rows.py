@@ -147,12 +147,21 @@ class Task:
     @property
     def latest_asof_us(self) -> int:
         """The latest label as-of of all: up to it assertions are read, compared and hashed."""
-        return max([self.labels.asof_us, *(split.asof_us for split in self.splits if split.asof_us is not None)])
+        return max(self.asofs_us)
+
+    @property
+    def asofs_us(self) -> tuple[int, ...]:
+        """Every label as-of that splits may have, ascending."""
+        return tuple(sorted({self.labels.asof_us, *(split.asof_us for split in self.splits if split.asof_us is not None)}))
 
     def labels_at(self, ts_us: int) -> LabelTask:
         """The label task of an event at an instant: as of what the split that holds it says, or else as it is."""
         asof = next((split.asof_us for split in self.splits if split.holds(ts_us)), None)
         return self.labels if asof is None else replace(self.labels, asof_us=asof)
+
+    def label_subject(self, entity_field: str | None, id_type: ColumnType) -> ColumnType:
+        """The type of what labels are about: events, whose ids have a type, or entities that a field holds (`domain.entity_labels`)."""
+        return id_type if entity_field is None else self.closure.source(self.subject).field(entity_field).type
 
 
 def as_leaving(column: Column, task: Task) -> Column:

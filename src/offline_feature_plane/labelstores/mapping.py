@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from offline_feature_plane.contracts.plane import STORED_COLUMNS, LabelTimeline
+from offline_feature_plane.contracts.plane import LabelTimeline, stored_columns
 from offline_feature_plane.domain.instants import parse_duration
 from offline_feature_plane.domain.resolution import SOURCES
 from offline_feature_plane.domain.zones import named_zone
@@ -45,8 +45,8 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
     """Check the meaning of one entry under `labels:`.
 
     Args:
-        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`; or
-            `store`, and optionally `min_lag`.
+        raw: `path, event, observed, value`, and optionally `format, effective, source, id, supersedes, zone, min_lag, time`; for `event`
+            also `entity` and `effective`, and optionally `applies_to`; or `store`, and optionally `applies_to, min_lag`.
         name: the label type, the entry's key.
 
     Raises:
@@ -78,15 +78,17 @@ def mapping_from(raw: Mapping[str, Any], name: str) -> LabelMapping:
             named_zone(zone)
         except SettingsInvalid as wrong:
             blame("zone", f"{wrong.what} {wrong.fix}")
-    if after_us is not None and raw.get("effective") is not None:
+    if after_us is not None and raw.get("effective") is not None and raw.get("entity") is None:
         blame("effective", "an assumed delay has no effective column: its labels hold from their events on")
     _check_links(raw, blame)
+    _check_entity(raw, blame)
+    entity = column("entity")
     found = LabelMapping(
-        label_type=name, path=column("path") or "", form=column("format"), event_column=column("event") or "", value_constant=constant,
-        value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
+        label_type=name, path=column("path") or "", form=column("format"), event_column=entity or column("event") or "",
+        value_constant=constant, value_column=value_column, value_map=value_map, observed_column=observed, observed_after_us=after_us,
         event_time_column=column("time"), effective_column=column("effective"), source_column=source_column,
         source_constant=source_constant, id_column=column("id"), supersedes_column=column("supersedes"), zone=zone,
-        min_lag_us=_read_duration(raw.get("min_lag"), "min_lag", blame, zero=True))
+        min_lag_us=_read_duration(raw.get("min_lag"), "min_lag", blame, zero=True), entity_field=column("applies_to") or entity)
     if problems:
         raise refuse(problems)
     return found
@@ -101,21 +103,37 @@ def _placed(raw: Mapping[str, Any], blame: Blame) -> Mapping[str, Any]:
         if raw.get("path") is None:
             blame("path", "is missing; name the files with the labels, or else a label store as `store:`")
         for key in ("event", "observed", "value"):
-            if raw.get(key) is None:
+            if raw.get(key) is None and not (key == "event" and raw.get("entity") is not None):
                 blame(key, "is missing")
         return raw
+    columns = stored_columns(raw.get("applies_to"))
+    own = LabelTimeline.model_fields.keys() - {"path", "store", "applies_to", "min_lag"}
     for key, value in raw.items():
         if key == "path" and value is not None:
             blame("path", "labels are in files or in a store; leave one of them out")
-        elif key in LabelTimeline.model_fields.keys() - {"path", "store", "min_lag"} and value not in (None, STORED_COLUMNS.get(key)):
+        elif key in own and value not in (None, columns.get(key)):
             blame(key, "a label store knows its own columns; leave this out")
-    return {**STORED_COLUMNS, **raw}
+    return {**columns, **raw}
 
 
 def _check_links(raw: Mapping[str, Any], blame: Blame) -> None:
     """Without ids, nothing could say what an assertion supersedes."""
     if raw.get("supersedes") is not None and raw.get("id") is None:
         blame("supersedes", "it names assertions by their id, so `id:` must be mapped too")
+
+
+def _check_entity(raw: Mapping[str, Any], blame: Blame) -> None:
+    """An assertion is about an event or about an entity. About an entity it must be said from when on it holds and when it became known."""
+    if raw.get("entity") is None:
+        if raw.get("applies_to") is not None:
+            blame("applies_to", "it says which events an entity has; name the column with the entity as `entity:`")
+        return
+    if raw.get("event") is not None:
+        blame("entity", "labels are about events or about entities; leave `event:` or `entity:` out")
+    if isinstance(raw.get("observed"), Mapping):
+        blame("observed", "a delay after an event says nothing of an entity; name the column that says when a label became known")
+    elif raw.get("effective") is None:
+        blame("effective", "is missing; name the column that says from when on a label of an entity holds")
 
 
 def _read_value(value: Any, blame: Blame) -> tuple[str | None, str | None, tuple[tuple[str, str], ...] | None]:

@@ -36,7 +36,9 @@ class ReplayFacts:
 class LabelFacts:
     """What label resolution used: assertions read, eligible, per type and value; the digest of the slice; observed-lag diagnostics.
 
-    `sketches` holds the `domain.label_sketch` of each type's slice.
+    Of a type about entities, `applies_to` names the field that holds them, `said` counts assertions by value, and what is resolved are
+    entities as they stand at the as-of. `sketches` holds the `domain.label_sketch` of each type's slice; there an entity stands at its
+    first event.
     """
 
     assertions_read: int
@@ -48,7 +50,7 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class EventLabels:
-    """What a timeline says of one event, eligible or not: its position in the total order, its id, and its assertions in any order."""
+    """What a timeline says of one event or of its entity, eligible or not: position in the total order, id, assertions in any order."""
 
     position: int
     event_id: int | str

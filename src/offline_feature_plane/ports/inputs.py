@@ -132,6 +132,9 @@ class LabelColumns:
     Column names refer to the file; `value` is a constant or a column with an optional map of its text to label values; `observed` is a
     column or, with `observed_after_us`, the event's time plus a delay (assumed). `effective` None = observed for timelines, event time for
     assumed ones. `source` None = SYSTEM. `unmapped` values are refused. Durations in µs.
+
+    `event_column` names events, or with `entity_field` entities: what is said of one holds for the subject's events that have it in this
+    field, by effective time (`domain.entity_labels`); then `observed` and `effective` are columns.
     """
 
     label_type: str
@@ -149,6 +152,7 @@ class LabelColumns:
     supersedes_column: str | None
     zone: str | None
     min_lag_us: int | None
+    entity_field: str | None = None
 
     def mapped_at(self, column: str) -> str:
         """Where plane.yaml maps a column."""
@@ -277,6 +281,10 @@ class PinnedLabels(Protocol):
     @property
     def vocabulary(self) -> frozenset[str] | None:
         """Every value that a label of it can have; None where the mapping does not say."""
+
+    @property
+    def entity_field(self) -> str | None:
+        """The subject's field that holds the entities that it is about; None: it is about events."""
 
     def describe(self, read_by: str) -> SourcePlan:
         """What of it will be read, for the plan. `read_by` is the store's `name@version`."""

@@ -140,6 +140,7 @@ class Labels:
     id: str | None = "id"
     supersedes: str | None = "supersedes"
     min_lag_us: int | None = None
+    entity_field: str | None = None
 
     def write(self, folder: Path) -> LabelTable:
         """The timeline as pinned files."""
@@ -149,7 +150,8 @@ class Labels:
             event_column=self.event, value_constant=self.constant, value_column=self.value, value_map=self.meanings,
             observed_column=self.observed, observed_after_us=self.after_us, event_time_column=self.event_time,
             effective_column=self.effective, source_column=self.source, source_constant=self.source_constant, id_column=self.id,
-            supersedes_column=self.supersedes, zone=None, min_lag_us=self.min_lag_us)
+            supersedes_column=self.supersedes, zone=None, min_lag_us=self.min_lag_us,
+            entity_field=self.entity_field)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,11 @@ class _Columns:
     def _at(self, name: str) -> str:
         return self._table.mapped_at(name)
 
+    def _fix_of_ids(self) -> str:
+        field = self._table.entity_field
+        held = "The event ids are integers" if field is None else f"The field {field!r} holds integers"
+        return f"{held}; label rows must name them as integers."
+
     def _check_text(self, name: str, part: pa.Array | list[Any]) -> None:
         if isinstance(part, list):
             return
@@ -189,7 +194,7 @@ class _Columns:
             try:
                 convert(value, kind, "exact", self._table.zone, name)
             except (ReplayEventInvalid, NumericOverflow) as wrong:
-                fix = wrong.fix if kind is _INSTANT else "The event ids are integers; label rows must name them as integers."
+                fix = wrong.fix if kind is _INSTANT else self._fix_of_ids()
                 return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix,
                                            path=self._at(name))
             except TimeZoneUndeclared as wrong:

@@ -82,33 +82,35 @@ def sketch_slice(kept: Eligible, columns: AssertionColumns) -> bytes:
     return sketching.made()
 
 
-def labels_of(table: LabelTable, id_type: ColumnType, events: Sequence[tuple[int, int | str, int]]) -> tuple[EventLabels, ...]:
+def labels_of(table: LabelTable, kind: ColumnType,
+              events: Sequence[tuple[int, int | str, int | str | None, int]]) -> tuple[EventLabels, ...]:
     """Everything that a timeline says of a few events, read file by file.
 
     Args:
         table: the timeline, pinned.
-        id_type: the type of the event ids.
-        events: position, id and instant of each.
+        kind: the type of what it is about.
+        events: of each its position, its id, what assertions about it name (its id again, or its entity), and its instant.
 
     Raises:
         The errors of `read_assertions`.
     """
-    found: dict[int, list[Assertion]] = {position: [] for position, _, _ in events}
-    by_id: dict[int | str, list[tuple[int, int]]] = {}
-    for position, event_id, ts in events:
-        by_id.setdefault(event_id, []).append((position, ts))
+    found: dict[int, list[Assertion]] = {position: [] for position, *_ in events}
+    by_subject: dict[int | str, list[tuple[int, int]]] = {}
+    for position, _, subject, ts in events:
+        if subject is not None:
+            by_subject.setdefault(subject, []).append((position, ts))
     for file in table.files:
-        for one, observed, effective in _told(replace(table, files=(file,)), id_type, by_id):
-            for position, ts in by_id[one.subject]:
+        for one, observed, effective in _told(replace(table, files=(file,)), kind, by_subject):
+            for position, ts in by_subject[one.subject]:
                 since = ts if effective is None else effective
                 seen = since + (table.observed_after_us or 0) if observed is None else observed
                 found[position].append(replace(one, observed_us=seen, effective_us=since))
-    return tuple(EventLabels(position, event_id, tuple(found[position])) for position, event_id, _ in events)
+    return tuple(EventLabels(position, event_id, tuple(found[position])) for position, event_id, *_ in events)
 
 
-def _told(table: LabelTable, id_type: ColumnType, wanted: Mapping[int | str, object]) -> Iterator[tuple[Assertion, int | None, int | None]]:
-    """The assertions about some ids, and their instants as far as the table says them; None: they follow from the event's."""
-    columns = read_assertions(table, id_type)
+def _told(table: LabelTable, kind: ColumnType, wanted: Mapping[int | str, object]) -> Iterator[tuple[Assertion, int | None, int | None]]:
+    """The assertions about some subjects, and their instants as far as the table says them; None: they follow from the event's."""
+    columns = read_assertions(table, kind)
     if isinstance(columns.subjects, np.ndarray):
         rows = np.flatnonzero(np.isin(columns.subjects, np.array(list(wanted), np.int64)))
         subjects: list[int | str] = columns.subjects[rows].tolist()

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.label_slice import TypeSlice
-from offline_feature_plane.domain.resolution import SOURCES, Assertion, Rule, status_changes
+from offline_feature_plane.domain.resolution import SOURCES, Assertion, Rule, standing, status_changes
 from offline_feature_plane.engines.local.label_columns import AssertionColumns
 from offline_feature_plane.kernels.leafhash import hash_fixed, hash_strings
 
@@ -131,7 +131,7 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     single = np.ones(len(kept.row), np.bool_)
     single[1:] &= apart
     single[:-1] &= apart
-    one_by_one = _needs_law(kept, columns, single, rule)
+    one_by_one = _needs_law(kept, columns, single, _ladder(kept, columns, rule))
     plain, ranked = single & ~one_by_one, ~single & ~one_by_one
     rows = kept.row if plain.all() else kept.row[plain]
     alone = Steps(kept.position[plain], kept.entry[plain], np.full(len(rows), RESOLVED, np.int8), columns.value[rows], kept.observed[plain],
@@ -141,6 +141,30 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     if one_by_one.any():
         alone = _merge(alone, _lawful_steps(label_type, kept.take(one_by_one), columns, rule, asof_us))
     return alone
+
+
+def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
+    """What an entity's events carry, as of an as-of, as a step function of their instant; positions are numbers of entities.
+
+    Every link counts, whatever ranks say: what is superseded stands for no event, also not for those before the other is effective
+    (`domain.entity_labels`).
+
+    Raises:
+        LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
+    """
+    known = kept.entry <= asof_us
+    kept = kept if known.all() else kept.take(known)
+    linked = _needs_law(kept, columns, np.zeros(len(kept.row), np.bool_), ())
+    stands = ~linked
+    if linked.any():
+        of_entity = _assertions_of(label_type, kept.take(linked), columns)
+        rows = [said[one] for said in of_entity.values() for one in standing(said, asof_us)]
+        stands |= np.isin(kept.row, np.array(rows, np.int64)) & linked
+    if not stands.any():
+        nothing = np.empty(0, np.int64)
+        return Steps(nothing, nothing, nothing.astype(np.int8), nothing.astype(np.int32), nothing, nothing.astype(np.int32))
+    found = kept.take(stands)
+    return _ranked_steps(replace(found, entry=found.effective), columns, rule)
 
 
 def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, id_type: ColumnType) -> TypeSlice:
@@ -192,7 +216,8 @@ def _id_ranks(ids: pa.Array | None, rows: Int64s) -> Int64s:
     return np.where(taken.is_valid().to_numpy(zero_copy_only=False), ranks, _MISSING)
 
 
-def _needs_law(kept: Eligible, columns: AssertionColumns, single: npt.NDArray[np.bool_], rule: Rule) -> npt.NDArray[np.bool_]:
+def _needs_law(kept: Eligible, columns: AssertionColumns, single: npt.NDArray[np.bool_],
+               ladder: Sequence[Int64s]) -> npt.NDArray[np.bool_]:
     """Where an event has one id twice, or a supersession link that may change what ranks alone would say: its assertions go one by one.
 
     A link changes nothing if what it drops is not there, or ranks below what drops it: it is then never among the highest at a cut, for
@@ -219,7 +244,7 @@ def _needs_law(kept: Eligible, columns: AssertionColumns, single: npt.NDArray[np
     suspect = np.zeros(len(events), np.bool_)
     suspect[of[:len(some)][order][1:][name[1:] == name[:-1]]] = True
     found = np.minimum(np.searchsorted(name, sought), len(name) - 1)
-    suspect[of[len(some):][(name[found] == sought) & ~_outrank(_ladder(kept, columns, rule), links, some[found])]] = True
+    suspect[of[len(some):][(name[found] == sought) & ~_outrank(ladder, links, some[found])]] = True
     return np.isin(kept.position, events[suspect]) if suspect.any() else nobody
 
 
@@ -269,17 +294,9 @@ def _ranked_steps(many: Eligible, columns: AssertionColumns, rule: Rule) -> Step
 
 def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
     """Steps of events whose assertions go one by one through the law itself."""
-    rows = pa.array(few.row)
-    texts = [[None] * len(few.row) if ids is None else ids.take(rows).to_pylist() for ids in (columns.ids, columns.supersedes)]
-    subjects = columns.subjects[few.row].tolist() if isinstance(columns.subjects, np.ndarray) else columns.subjects.take(rows).to_pylist()
     code = {text: place for place, text in enumerate(columns.values)}
-    said: dict[int, dict[Assertion, int]] = {}
-    for place, (position, row) in enumerate(zip(few.position.tolist(), few.row.tolist(), strict=True)):
-        one = Assertion(subjects[place], label_type, columns.values[columns.value[row]], int(few.observed[place]),
-                        int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place])
-        said.setdefault(position, {})[one] = row
     found: list[tuple[int, int, int, int, int, int]] = []
-    for position, assertions in said.items():
+    for position, assertions in _assertions_of(label_type, few, columns).items():
         for at, now in status_changes(assertions, asof_us, rule.id):
             if now.status == "RESOLVED":
                 row = next(row for one, row in assertions.items() if one.assertion_id == now.assertion_id
@@ -289,6 +306,19 @@ def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, rul
                 found.append((position, at, CONFLICT, -1, 0, -1))
     table = np.array(found, np.int64).reshape(-1, 6).T
     return Steps(table[0], table[1], table[2].astype(np.int8), table[3].astype(np.int32), table[4], table[5].astype(np.int32))
+
+
+def _assertions_of(label_type: str, few: Eligible, columns: AssertionColumns) -> dict[int, dict[Assertion, int]]:
+    """By position, some assertions as the law takes them, each with its row."""
+    rows = pa.array(few.row)
+    texts = [[None] * len(few.row) if ids is None else ids.take(rows).to_pylist() for ids in (columns.ids, columns.supersedes)]
+    subjects = columns.subjects[few.row].tolist() if isinstance(columns.subjects, np.ndarray) else columns.subjects.take(rows).to_pylist()
+    said: dict[int, dict[Assertion, int]] = {}
+    for place, (position, row) in enumerate(zip(few.position.tolist(), few.row.tolist(), strict=True)):
+        one = Assertion(subjects[place], label_type, columns.values[columns.value[row]], int(few.observed[place]),
+                        int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place])
+        said.setdefault(position, {})[one] = row
+    return said
 
 
 def _hash_coded(framed: pa.Array, codes: npt.NDArray[Any]) -> str:

@@ -19,6 +19,7 @@ from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.disjoint import find_strays
+from offline_feature_plane.engines.local.entities import entities_at
 from offline_feature_plane.engines.local.features import Elsewhere, Groups, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
@@ -94,10 +95,13 @@ class LocalSession:
 
     def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
         """As the port says. Raises as `label_sketches.labels_of`."""
-        history = need(self._history, "replay")
+        history, table = need(self._history, "replay"), self._timelines[label_type]
         instants = history.instants_at(np.array(positions, np.int64)).tolist()
-        ids = [history.ids.slice(position, 1)[0].as_py() for position in positions]
-        return labels_of(self._timelines[label_type], history.id_type, list(zip(positions, ids, instants, strict=True)))
+        ids = subjects = [history.ids.slice(position, 1)[0].as_py() for position in positions]
+        if table.entity_field is not None:
+            subjects = entities_at(history, (self._task.subject, table.entity_field), positions)
+        return labels_of(table, self._task.label_subject(table.entity_field, history.id_type),
+                         list(zip(positions, ids, subjects, instants, strict=True)))
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as `select_rows`."""

@@ -27,14 +27,15 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.combining import Answer
 from offline_feature_plane.domain.evaluation import evaluate, is_true
 from offline_feature_plane.domain.extraction import Value, convert
-from offline_feature_plane.domain.resolution import NOT_FOUND, Assertion, Resolution, resolve
+from offline_feature_plane.domain.resolution import Assertion, Resolution
 from offline_feature_plane.domain.rows import Disposition, Task
 from offline_feature_plane.domain.sampling import keeps, unit_text, weight
 from offline_feature_plane.domain.tokens import token
 from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.windows import Place, choose, sees
+from offline_feature_plane.engines.oracle.speaking import label_of
 
-__all__ = ["AssumedAssertion", "Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key", "speaks_of"]
+__all__ = ["Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key"]
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,6 @@ class Event:
     def scope(self) -> dict[str, Value]:
         """What conditions and row features may read."""
         return {**self.values, "ts": self.ts_us}
-
-
-@dataclass(frozen=True)
-class AssumedAssertion(Assertion):
-    """An assertion that became known a fixed time after its event: it is about events of its id at that instant only."""
-
-    event_us: int = 0
-
-
-def speaks_of(assertion: Assertion, event: Event) -> bool:
-    """Is an assertion about an event? It is about every one that carries its id, in whatever source."""
-    return assertion.subject == event.event_id and (not isinstance(assertion, AssumedAssertion) or assertion.event_us == event.ts_us)
 
 
 @dataclass(frozen=True)
@@ -151,8 +140,7 @@ class _World:
 
     def label(self, event: Event, label_type: str, cut_us: int) -> Resolution:
         """What is known about an event's label at a cut."""
-        about = [one for one in self.assertions if speaks_of(one, event) and one.label_type == label_type]
-        return resolve(about, cut_us, self.task.labels.rule) if about else NOT_FOUND
+        return label_of(event, label_type, self.assertions, cut_us, self.task.labels.rule)
 
     def asof_us(self, event: Event) -> int:
         """The label as-of of an event."""

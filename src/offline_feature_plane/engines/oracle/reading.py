@@ -21,7 +21,8 @@ from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.visibility import Visibility
-from offline_feature_plane.engines.oracle.meaning import AssumedAssertion, Event, order_key
+from offline_feature_plane.engines.oracle.meaning import Event, order_key
+from offline_feature_plane.engines.oracle.speaking import AssumedAssertion, EntityAssertion
 from offline_feature_plane.errors import (
     EngineFailed,
     FeatureProfileInvalid,
@@ -212,6 +213,12 @@ class LabelRow:
     source: str
     assertion_id: str | None
     supersedes: str | None
+
+    def about_entity(self, table: LabelTable, held_by: tuple[str, str]) -> EntityAssertion:
+        """The assertion, of a table that is about entities, which a field of a source holds."""
+        (one,) = self.about((), table)
+        return EntityAssertion(one.subject, one.label_type, one.value, one.observed_us, one.effective_us, one.source, one.assertion_id,
+                               one.supersedes, held_by)
 
     def about(self, instants: Iterable[int], table: LabelTable) -> list[Assertion]:
         """The assertion, or one for each instant of its events where these decide when it became known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from decimal import Decimal
@@ -24,8 +24,9 @@ from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, sl
 from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.oracle.cohorts import count_cohorts
-from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute, speaks_of
-from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
+from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
+from offline_feature_plane.engines.oracle.reading import LabelRow, read_assertions, read_events
+from offline_feature_plane.engines.oracle.speaking import speaks_of
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
 from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
@@ -94,31 +95,54 @@ class OracleSession:
                           sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type, sketches)
 
     def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice, bytes]:
-        task, kind = self._task, self._facts().id_type
+        task, field = self._task, table.entity_field
+        kind = task.label_subject(field, self._facts().id_type)
         told = read_assertions(table, kind)
-        instants: dict[int | str, set[int]] = {}
-        for event in self._events:
-            instants.setdefault(event.event_id, set()).add(event.ts_us)
-        inside = [one for one in told if one.subject in instants]
-        said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
+        subjects = dict(enumerate(self._events)) if field is None else self._first_events(field)
+        inside, said = self._about(told, table, subjects.values())
+        by_subject = [[one for one in said if speaks_of(one, event)] for event in subjects.values()]
         latest = task.latest_asof_us
         refuse_shared_ids(one for one in said if one.entry_us <= latest)
-        by_event = [[one for one in said if speaks_of(one, event)] for event in self._events]
-        known = [[one for one in about if one.entry_us <= latest] for about in by_event]
+        known = [[one for one in about if one.entry_us <= latest] for about in by_subject]
         used = [eligible(about, latest) for about in known]
-        lags = [one.observed_us - event.ts_us for event, about in zip(self._events, used, strict=True) for one in about]
-        resolved = [find_rule(task.labels.rule).resolve(about, task.labels_at(event.ts_us).asof_us)
-                    for event, about in zip(self._events, known, strict=True)]
+        lags = [one.observed_us - (event.ts_us if field is None else one.effective_us)
+                for event, about in zip(subjects.values(), used, strict=True) for one in about]
+        resolved = [find_rule(task.labels.rule).resolve(about, task.labels_at(event.ts_us).asof_us if field is None else latest)
+                    for event, about in zip(subjects.values(), known, strict=True)]
         values = Counter(found.value for found in resolved if found.value is not None)
-        facts = {
-            "assertions_read": len(told), "assertions_outside_basis": len(told) - len(inside),
-            "assertions_after_asof": sum(map(len, by_event)) - sum(map(len, known)),
+        facts: dict[str, Any] = {
+            "assertions_read": len(told), "assertions_outside_basis": len(told) - inside,
+            "assertions_after_asof": sum(map(len, by_subject)) - sum(map(len, known)),
             "assumed_delay_us": table.observed_after_us if table.observed_column is None else None, "min_lag_us": table.min_lag_us,
             "assertions_eligible": len(lags), "assertions_repeated": sum(map(len, known)) - len(lags),
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
             "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
-        return said, facts, slice_of(table.label_type, known, latest, kind), sketch_of(known, latest)
+        if field is not None:
+            facts |= {"applies_to": field, "said": dict(sorted(Counter(one.value for about in used for one in about).items()))}
+        placed = dict(zip(subjects, known, strict=True))
+        sketch = sketch_of([placed.get(position, []) for position in range(len(self._events))], latest)
+        return said, facts, slice_of(table.label_type, known, latest, kind), sketch
+
+    def _first_events(self, field: str) -> dict[int, Event]:
+        """By position, the first event of every entity that a field of the subject's events holds, in the order of the entities."""
+        first: dict[Any, int] = {}
+        for position, event in enumerate(self._events):
+            if event.source == self._task.subject and event.values[field] is not None:
+                first.setdefault(event.values[field], position)
+        return {first[entity]: self._events[first[entity]] for entity in sorted(first)}
+
+    def _about(self, told: Sequence[LabelRow], table: LabelTable, subjects: Iterable[Event]) -> tuple[int, list[Assertion]]:
+        """How many of the rows are about events or entities of the basis, and what these say."""
+        if table.entity_field is not None:
+            entities = {event.values[table.entity_field] for event in subjects}
+            inside = [one for one in told if one.subject in entities]
+            return len(inside), [one.about_entity(table, (self._task.subject, table.entity_field)) for one in inside]
+        instants: dict[int | str, set[int]] = {}
+        for event in subjects:
+            instants.setdefault(event.event_id, set()).add(event.ts_us)
+        inside = [one for one in told if one.subject in instants]
+        return len(inside), [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
 
     def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
         """As the port says; nothing need be read again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from offline_feature_plane.domain.resolution import SOURCES, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_steps
+from offline_feature_plane.engines.local.label_steps import Eligible, Steps, joined_steps, keep_in_order, resolve_eras, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
 from offline_feature_plane.ports.inputs import LabelTable
@@ -28,27 +28,30 @@ _ROWS = 1 << 16
 ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
                      ("source", "int"), ("aid", "string"), ("sup", "string"))
 # Of every event with a label one row, `kept` null: what holds at its as-of, and the steps up to the latest; and one row for each of its
-# assertions that count, numbered by `kept` in the order of the slice.
+# assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, and has the steps of each as-of in
+# turn, by effective time.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
                    ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
-                   ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"))
+                   ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"), ("step_observed", "array<long>"),
+                   ("step_aids", "array<string>"), ("step_asofs", "array<long>"))
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A label table and the type of the event ids."""
+    """A label table and the type of what it is about."""
 
     table: LabelTable
-    id_type: ColumnType
+    kind: ColumnType
 
 
 @dataclass(frozen=True)
 class Resolving:
-    """How a type's assertions are resolved, for a task without its token key."""
+    """How a type's assertions, about what has the type `kind`, are resolved, for a task without its token key."""
 
     label_type: str
     task: Task
-    id_type: ColumnType
+    kind: ColumnType
+    of_entities: bool
 
 
 def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -57,7 +60,7 @@ def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
     starts = np.cumsum([0, *(file.rows for file in table.files)]).tolist()
     for batch in batches:
         for number in batch.column(0).to_pylist():
-            found = read_assertions(replace(table, files=(table.files[number],)), timeline.id_type)
+            found = read_assertions(replace(table, files=(table.files[number],)), timeline.kind)
             values = np.array([*found.values, ""], object)
             for start in range(0, found.n, _ROWS):
                 rows = slice(start, min(start + _ROWS, found.n))
@@ -73,7 +76,7 @@ def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
 
 
 def resolve(how: Resolving, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Eligible assertions with `pos`, `ts`, `entry` of their event, sorted by `pos`, as rows of RESOLVED."""
+    """Eligible assertions with `pos` and `ts` of their event, and `entry`, sorted by `pos`, as rows of RESOLVED."""
     held: list[pa.RecordBatch] = []
     count, most = 0, _ROWS
     for batch in batches:
@@ -98,24 +101,28 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
     first = np.searchsorted(numbers(table["pos"])[0], places)
     found = Eligible(np.arange(len(table), dtype=np.int64), position.astype(np.int64), *(numbers(table[name])[0] for name in (
         "observed", "effective", "entry")))
-    ids = whole(table["num" if how.id_type.is_integer else "id"])
+    ids = whole(table["num" if how.kind.is_integer else "id"])
     values = texts_of([table["value"]])[0]
     told = () if values.dictionary is None else tuple(values.dictionary.to_pylist())
     large = {name: whole(table[name]).cast(pa.large_string()) for name in ("aid", "sup")}
-    subjects = numbers(ids)[0] if how.id_type.is_integer else ids.cast(pa.large_string())
+    subjects = numbers(ids)[0] if how.kind.is_integer else ids.cast(pa.large_string())
     columns = AssertionColumns(len(table), subjects, values.data.astype(np.int32), told, found.observed, found.effective, None,
                                numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
     kept = keep_in_order(found, columns, n)
-    steps = resolve_steps(how.label_type, kept, columns, find_rule(how.task.labels.rule), how.task.latest_asof_us)
+    latest, rule = how.task.latest_asof_us, find_rule(how.task.labels.rule)
     ts = numbers(table["ts"])[0][first]
     names = np.array(SOURCES, object)
     yield make_batch(RESOLVED, len(kept.row), {
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
         "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
-        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - ts[kept.position]})
-    yield _final(how, steps, (places, ts), told, large["aid"])
+        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - (kept.effective if how.of_entities else ts[kept.position])})
+    if how.of_entities:
+        steps = {asof_us: resolve_eras(how.label_type, kept, columns, rule, asof_us) for asof_us in how.task.asofs_us}
+        yield _final_of_entities(steps, places, ids.take(pa.array(first)).cast(pa.string()), told, large["aid"])
+    else:
+        yield _final(how, resolve_steps(how.label_type, kept, columns, rule, latest), (places, ts), told, large["aid"])
 
 
 def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
@@ -129,7 +136,7 @@ def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tu
     status[of], value[of], observed[of], assertion[of] = final.status, final.value, final.observed, final.assertion
     columns: dict[str, Any] = {
         "pos": places, "status": status.astype(np.int32), "value": _told(told, value), "observed": observed,
-        "aid": ids.take(pa.array(assertion, mask=assertion < 0))}
+        "aid": _named(ids, assertion)}
     if how.label_type in how.task.closure.label_types():
         offsets = pa.array(np.concatenate([[0], np.flatnonzero(steps.are_last()) + 1]), pa.int32())
         lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value)}
@@ -140,6 +147,28 @@ def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tu
 def _told(texts: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:
     """Codes as their texts, null below 0."""
     return pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
+
+
+def _final_of_entities(by_asof: Mapping[int, Steps], places: Int64s, subjects: pa.Array, told: tuple[str, ...],
+                       ids: pa.Array) -> pa.RecordBatch:
+    """One row for each entity, all of which have steps as of the latest as-of: how it stands then, and the steps of every as-of."""
+    latest = by_asof[max(by_asof)]
+    final = latest.take(latest.are_last())
+    steps, asofs = joined_steps(list(by_asof.values())), np.concatenate([np.full(len(one.at), asof) for asof, one in by_asof.items()])
+    order = np.argsort(steps.position, kind="stable")
+    steps, asofs = steps.take(order), asofs[order]
+    offsets = pa.array(np.searchsorted(steps.position, np.arange(len(places) + 1)), pa.int32())
+    lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value),
+             "step_observed": pa.array(steps.observed), "step_aids": _named(ids, steps.assertion), "step_asofs": pa.array(asofs)}
+    return make_batch(RESOLVED, len(places), {
+        "pos": places, "subject": subjects, "status": final.status.astype(np.int32), "value": _told(told, final.value),
+        "observed": final.observed, "aid": _named(ids, final.assertion),
+        **{name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}})
+
+
+def _named(ids: pa.Array, assertion: npt.NDArray[Any]) -> pa.Array:
+    """The ids of some assertions; null below 0."""
+    return ids.take(pa.array(assertion, mask=assertion < 0))
 
 
 def resolved_from(table: pa.Table, label_type: str, number: int, *, stepped: bool) -> ResolvedType:

@@ -16,13 +16,13 @@ from offline_feature_plane.domain.label_sketch import WORDS
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.labels import STATUSES
+from offline_feature_plane.engines.local.labels import STATUSES, find_timelines
 from offline_feature_plane.engines.spark.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.spark.assertions import ASSERTIONS, RESOLVED, Resolving, Timeline, carried
 from offline_feature_plane.engines.spark.replaying import Replayed
 from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
 from offline_feature_plane.engines.spark.tables import Frames, collected, together
-from offline_feature_plane.errors import LabelTypeScopeUnresolved
+from offline_feature_plane.engines.spark.wire import field_columns
 from offline_feature_plane.kernels.leafhash import hash_fixed
 from offline_feature_plane.ports import LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
@@ -47,6 +47,27 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class _About:
+    """A timeline, and by `pos` and `ts` the events that it can be about, each with what assertions name of it, in the column `name`.
+
+    `kind` is the type of that, and `rows` about how many assertions or events there are.
+    """
+
+    table: LabelTable
+    kind: ColumnType
+    name: str
+    events: DataFrame
+    rows: int
+
+    @classmethod
+    def of(cls, table: LabelTable, replayed: Replayed, task: Task) -> _About:
+        kind = task.label_subject(table.entity_field, replayed.facts.id_type)
+        name = "num" if kind.is_integer else "id"
+        events = replayed.frame.select("pos", "ts", subject_of(table, replayed, task).alias(name)).dropna(subset=[name])
+        return cls(table, kind, name, events, max(_rows_of(table), replayed.n))
+
+
+@dataclass(frozen=True)
 class _Met:
     """Pairs of an assertion and an event, assertions that met one, pairs that are known at the latest as-of."""
 
@@ -57,52 +78,52 @@ class _Met:
 
 @dataclass
 class _Said:
-    """Assertions that count, those that came soon, events by status and value."""
+    """Assertions that count, those that came soon, what they say, events by status and value."""
 
     assertions: int = 0
     soon: int = 0
+    values: dict[str, int] = field(default_factory=dict)
     subjects: dict[tuple[int, str | None], int] = field(default_factory=dict)
 
 
 def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Replayed, task: Task) -> Labelled:
     """Resolve every label type that the task's rows or features need. Raises as `engines.local.labels.resolve_labels`."""
     find_rule(task.labels.rule)
-    by_type: dict[str, LabelTable] = {}
-    for table in tables:
-        if table.label_type in by_type:
-            raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
-        by_type[table.label_type] = table
-    types = tuple(sorted({*task.labels.types, *task.closure.label_types()}))
-    for label_type in types:
-        if label_type not in by_type:
-            raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
-                                           fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
-    timelines = [by_type[label_type] for label_type in types]
-    pairs = [_pair(frames, table, replayed) for table in timelines]
+    about = [_About.of(table, replayed, task) for table in find_timelines(tables, task).values()]
+    types, timelines = tuple(one.table.label_type for one in about), [one.table for one in about]
+    pairs = [_pair(frames, one) for one in about]
     refuse_shared_ids(frames, pairs, timelines, task.latest_asof_us)
-    resolved = [_resolve(frames, one, table, replayed, task) for one, table in zip(pairs, timelines, strict=True)]
+    resolved = [_resolve(frames, frame, one, task) for frame, one in zip(pairs, about, strict=True)]
     met = _count_met(pairs, task.latest_asof_us)
     said = _count_said(resolved, timelines)
     frames.release(*pairs)
     lags = _measure_lags(frames, resolved, said)
-    slices, sketches = _hash_slices(frames, resolved, timelines, said, replayed.facts.id_type)
+    slices, sketches = _hash_slices(frames, resolved, about, said)
     per_type = dict(zip(types, map(_facts, timelines, met, said, lags), strict=True))
-    held = tuple(_carrying(frame, number, table, task) for number, (frame, table) in enumerate(zip(resolved, timelines, strict=True)))
+    held = tuple(_carrying(frames, frame, number, one, task) for number, (frame, one) in enumerate(zip(resolved, about, strict=True)))
     return Labelled(types, held, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
         slice_digest=slice_digest(slices), per_type=per_type, sketches=dict(zip(types, sketches, strict=True))))
 
 
-def _pair(frames: Frames, table: LabelTable, replayed: Replayed) -> DataFrame:
-    """The assertions of a type with the events that they are about, and when each of them counts."""
-    id_type = replayed.facts.id_type
-    parts = frames.parts(max(_rows_of(table), replayed.n))
+def subject_of(table: LabelTable, replayed: Replayed, task: Task) -> Column:
+    """What the assertions of a timeline name of an event: its id, or its entity."""
+    if table.entity_field is not None:
+        return sql.col(field_columns(task.closure)[task.subject, table.entity_field][0])
+    return sql.col("num" if replayed.facts.id_type.is_integer else "id")
+
+
+def _pair(frames: Frames, about: _About) -> DataFrame:
+    """The assertions of a type with the events that they are about, an entity's with its first, and when each of them counts."""
+    table, name = about.table, about.name
     files = frames.spark.range(0, len(table.files), 1, len(table.files))
-    told = frames.mapped(files, "assertions.read", Timeline(table, id_type), ASSERTIONS)
-    name = "num" if id_type.is_integer else "id"
-    about = told.drop("id" if name == "num" else "num").repartition(parts, name)
-    pairs = about.join(replayed.frame.select("pos", "ts", name).repartition(parts, name), name)
+    told = frames.mapped(files, "assertions.read", Timeline(table, about.kind), ASSERTIONS)
+    told = told.drop("id" if name == "num" else "num").repartition(frames.parts(about.rows), name)
+    subjects = about.events.repartition(frames.parts(about.rows), name)
+    if table.entity_field is not None:
+        subjects = subjects.groupBy(name).agg(sql.min("pos").alias("pos"), sql.min("ts").alias("ts"))
+    pairs = told.join(subjects, name)
     if table.observed_column is not None:
         pairs = pairs.withColumn("effective", sql.coalesce("effective", "observed"))
     else:
@@ -111,12 +132,11 @@ def _pair(frames: Frames, table: LabelTable, replayed: Replayed) -> DataFrame:
     return frames.keep(pairs.withColumn("entry", sql.greatest("observed", "effective")))
 
 
-def _resolve(frames: Frames, pairs: DataFrame, table: LabelTable, replayed: Replayed, task: Task) -> DataFrame:
+def _resolve(frames: Frames, pairs: DataFrame, about: _About, task: Task) -> DataFrame:
     """What `assertions.resolve` says of a type."""
-    id_type = replayed.facts.id_type
-    parts = frames.parts(max(_rows_of(table), replayed.n))
+    parts = frames.parts(about.rows)
     found = pairs.where(sql.col("entry") <= task.latest_asof_us).drop("arow").repartition(parts, "pos").sortWithinPartitions("pos")
-    how = Resolving(table.label_type, task, id_type)
+    how = Resolving(about.table.label_type, task, about.kind, of_entities=about.table.entity_field is not None)
     return frames.keep(frames.mapped(found, "assertions.resolve", how, RESOLVED))
 
 
@@ -140,6 +160,7 @@ def _count_said(resolved: Sequence[DataFrame], timelines: Sequence[LabelTable]) 
         if status is None:
             found[number].assertions += count
             found[number].soon += soon
+            found[number].values[value] = count
         else:
             found[number].subjects[status, value] = count
     return found
@@ -158,34 +179,56 @@ def _facts(table: LabelTable, met: _Met, said: _Said, lag: ObservedLag) -> dict[
         "assertions_eligible": said.assertions, "assertions_repeated": met.known - said.assertions,
         "subjects_resolved": sum(resolved.values()),
         "subjects_in_conflict": sum(count for (status, _), count in said.subjects.items() if status == _CONFLICT),
-        "values": dict(sorted(resolved.items())), "observed_lag": asdict(lag)}
+        "values": dict(sorted(resolved.items())), "observed_lag": asdict(lag),
+        **({} if table.entity_field is None else {"applies_to": table.entity_field, "said": dict(sorted(said.values.items()))})}
 
 
-def _carrying(resolved: DataFrame, number: int, table: LabelTable, task: Task) -> DataFrame:
+def _carrying(frames: Frames, resolved: DataFrame, number: int, about: _About, task: Task) -> DataFrame:
     """A type as events carry it."""
-    shapes = [*carried(number, stepped=False), *(carried(number, stepped=True) if table.label_type in task.closure.label_types() else ())]
-    return resolved.where("kept IS NULL").select("pos", *(sql.col(column.partition("_")[2]).alias(column) for column, _ in shapes))
+    shape = [*carried(number, stepped=False),
+             *(carried(number, stepped=True) if about.table.label_type in task.closure.label_types() else ())]
+    final = resolved.where("kept IS NULL")
+    if about.table.entity_field is not None:
+        final = _carried_by_entities(frames, final, about, task)
+    return final.select("pos", *(sql.col(column.partition("_")[2]).alias(column) for column, _ in shape))
 
 
-def _hash_slices(frames: Frames, resolved: Sequence[DataFrame], timelines: Sequence[LabelTable], said: Sequence[_Said],
-                 id_type: ColumnType) -> tuple[list[TypeSlice], list[bytes]]:
+def _carried_by_entities(frames: Frames, final: DataFrame, about: _About, task: Task) -> DataFrame:
+    """Of each event the last step of its entity, as of its as-of, that is not after it, if there is one (`domain.entity_labels`)."""
+    parts, name = frames.parts(about.rows), about.name
+    steps = {"status": "statuses", "value": "step_values", "observed": "step_observed", "aid": "step_aids"}
+    subject = sql.col("subject").cast("long") if name == "num" else sql.col("subject")
+    eras = final.select(subject.alias(name), "at", "step_asofs", *steps.values()).repartition(parts, name)
+    own = sql.lit(task.labels.asof_us)
+    for split in task.splits:
+        if split.asof_us is not None:
+            own = sql.when((sql.col("ts") >= split.start_us) & (sql.col("ts") < split.end_us), split.asof_us).otherwise(own)
+    events = about.events.withColumn("own", own).repartition(parts, name).join(eras, name)
+    earlier = sql.size(sql.filter("step_asofs", lambda asof: asof < sql.col("own")))
+    passed = sql.size(sql.filter("step_asofs", lambda asof, at: (asof == sql.col("own")) & (sql.get("at", at) <= sql.col("ts"))))
+    placed = events.withColumn("passed", passed).where("passed > 0").withColumn("place", sql.col("passed") + earlier)
+    return placed.select("pos", *(sql.element_at(held, sql.col("place")).alias(column) for column, held in steps.items()))
+
+
+def _hash_slices(frames: Frames, resolved: Sequence[DataFrame], about: Sequence[_About],
+                 said: Sequence[_Said]) -> tuple[list[TypeSlice], list[bytes]]:
     """The digests and the sketch of each slice. It is one sequence, so one task streams it."""
-    integer = id_type.is_integer
-    kind = ColumnType("int64") if integer else id_type
     told = []
-    for number, (frame, counts) in enumerate(zip(resolved, said, strict=True)):
+    for number, (frame, one, counts) in enumerate(zip(resolved, about, said, strict=True)):
         if counts.assertions:
-            ordered = frame.where("kept IS NOT NULL").repartition(1).sortWithinPartitions("pos", "kept").select(
-                "pos", *(sql.col(name).cast("long") if name == "subject" and integer else sql.col(name) for name in SLICE_COLUMNS))
+            integer = one.kind.is_integer
+            typed = frame.where("kept IS NOT NULL").withColumn("subject", sql.col("subject").cast("long" if integer else "string"))
+            order = "pos" if one.table.entity_field is None else "subject"
+            ordered = typed.repartition(1).sortWithinPartitions(order, "kept").select("pos", *SLICE_COLUMNS)
             told.append(frames.mapped(ordered, "streams.hash_slice", integer, SLICED).select(
                 sql.lit(number), *(name for name, _ in SLICED)))
     answers = [tuple(row) for row in collected(told)]
     digests = {number: of_columns for number, *of_columns, _ in answers}
     sketches = {number: bytes(sketch) for number, *_, sketch in answers}
     nothing = (hash_fixed(np.empty(0, np.int64)),) * len(SLICE_COLUMNS)
-    return ([TypeSlice(table.label_type, counts.assertions, kind, tuple(digests.get(number, nothing)))
-             for number, (table, counts) in enumerate(zip(timelines, said, strict=True))],
-            [sketches.get(number, bytes(8 * WORDS)) for number in range(len(timelines))])
+    return ([TypeSlice(one.table.label_type, counts.assertions, ColumnType("int64") if one.kind.is_integer else one.kind,
+                       tuple(digests.get(number, nothing))) for number, (one, counts) in enumerate(zip(about, said, strict=True))],
+            [sketches.get(number, bytes(8 * WORDS)) for number in range(len(about))])
 
 
 def _measure_lags(frames: Frames, resolved: Sequence[DataFrame], said: Sequence[_Said]) -> list[ObservedLag]:

@@ -24,7 +24,7 @@ from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.spark.assembling import LEAF, Assembling, received
 from offline_feature_plane.engines.spark.assertions import carried
 from offline_feature_plane.engines.spark.choosing import CHOSEN, Choosing, Standing, choice_shape, standing_shape, summed
-from offline_feature_plane.engines.spark.labelling import Labelled, resolve_labels
+from offline_feature_plane.engines.spark.labelling import Labelled, resolve_labels, subject_of
 from offline_feature_plane.engines.spark.remote import answers, sharing, understood
 from offline_feature_plane.engines.spark.replaying import Replayed, replay
 from offline_feature_plane.engines.spark.tables import Frames, started
@@ -83,11 +83,13 @@ class SparkEngineSession:
 
     def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
         """As the port says; the driver reads them. Raises as the local engine, and as `remote.answers`."""
-        replayed = need(self._replayed, "replay")
+        replayed, table = need(self._replayed, "replay"), self._timelines[label_type]
         name = "num" if replayed.facts.id_type.is_integer else "id"
         with answers("looking for the events of labels"):
-            found = [tuple(row) for row in replayed.frame.where(sql.col("pos").isin(list(positions))).select("pos", name, "ts").collect()]
-        return labels_of(self._timelines[label_type], replayed.facts.id_type, sorted(found))
+            found = [tuple(row) for row in replayed.frame.where(sql.col("pos").isin(list(positions))).select(
+                "pos", name, subject_of(table, replayed, self._task), "ts").collect()]
+        kind = self._task.label_subject(table.entity_field, replayed.facts.id_type)
+        return labels_of(table, kind, sorted(found, key=lambda one: one[0]))
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as the local engine, and as `remote.answers`."""

@@ -75,6 +75,11 @@ class PinnedAssertions:
         """Unknown: a store takes any value."""
         return self.columns.vocabulary
 
+    @property
+    def entity_field(self) -> str | None:
+        """The field that holds the entities which the store's `event_id` names; None: it names events."""
+        return self.columns.entity_field
+
     def describe(self, read_by: str) -> SourcePlan:
         """As `PinnedLabels.describe`: no files, but the marker."""
         return SourcePlan(name=self.label_type, kind="labels", read_by=read_by, log_id=self.log_id, files=[], ranges=[], marker=self.marker)
