@@ -183,10 +183,14 @@ class FeatureDefinitionSet(Contract):
 
 
 class Subject(Contract):
-    """Whose events become rows, and which of them (`decisions.md` D17)."""
+    """Whose events become rows, and which of them (`decisions.md` D17).
+
+    With `entity` the source is a spine: instants at which somebody wants rows about an entity, which this field names.
+    """
 
     source: Text
     where: Text | None = None
+    entity: Text | None = None
 
 
 class JoinScope(Contract):

@@ -24,7 +24,7 @@ from offline_feature_plane.errors import (
     SupersessionLinkInvalid,
 )
 
-__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling"]
+__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSpine"]
 
 SHORT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
@@ -69,6 +69,13 @@ def _span(given: Any) -> Any:
 Span = Annotated[list[Instant], Field(min_length=2, max_length=2), BeforeValidator(_span)]
 
 
+class ShortSpine(Contract):
+    """Rows at instants that the user brings, each about an entity (`docs/decisions/0032`)."""
+
+    spine: Text = Field(description="The event type whose events are the instants.")
+    entity: Text = Field(description="Its field that names whom a row is about; each entity at most once at one instant.")
+
+
 class ShortSampling(Contract):
     """Which rows are kept: a share per target class."""
 
@@ -80,7 +87,7 @@ class ShortSampling(Contract):
 class ShortIntent(Contract):
     """The short form. What is left out is filled from the plane, the profile, the bytes at hand or constants, and listed."""
 
-    rows: Text = Field(description="The event type whose events become rows.")
+    rows: Text | ShortSpine = Field(description="The event type whose events become rows; or a spine, `{spine: …, entity: …}`.")
     where: Text | None = Field(None, description="Which of them, as a condition over their fields.")
     features: Text = Field(description="The feature profile, relative to this file.")
     set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")
@@ -108,3 +115,8 @@ class ShortIntent(Contract):
     config_revision: Text | None = Field(None, description="Default: the plane's.")
     platform_run_id: RunId | None = Field(None, description="Default: the plane's.")
     scenario_run_ids: list[ScenarioId] | None = Field(None, description="Only these scenario runs; default: all.")
+
+    @property
+    def subject(self) -> str:
+        """The event type whose events become rows."""
+        return self.rows.spine if isinstance(self.rows, ShortSpine) else self.rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from offline_feature_plane.contracts.intent import BuildIntent
-from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.closure import Closure, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.definitions.sources import scope_of
 from offline_feature_plane.domain.grammar import parse_condition, read_names
@@ -20,7 +20,7 @@ def fields_read(intent: BuildIntent) -> frozenset[str]:
     """The subject's fields that the intent itself reads: what a closure must keep beside what features use."""
     names = read_names(intent.subject.where) if intent.subject.where is not None else frozenset()
     by = intent.sampling.by if intent.sampling is not None else None
-    return names | {name for name in (by, intent.disjoint_by) if name is not None}
+    return names | {name for name in (by, intent.disjoint_by, intent.subject.entity) if name is not None}
 
 
 def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
@@ -35,12 +35,12 @@ def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
         raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
     if intent.sampling is not None and intent.sampling.by is not None and intent.sampling.by not in known:
         raise SchemaInvalid(said.format(intent.sampling.by), path="$.sampling.by", fix=fix)
-    by = intent.disjoint_by
-    if by is not None and (by not in known or by == "ts"):
-        raise SchemaInvalid(said.format(by), path="$.disjoint_by", fix=fix)
-    if by is not None and known[by].kind == "float64":
-        raise SchemaInvalid(f"{by} is a float64, which names no entity.", path="$.disjoint_by",
-                            fix="Declare it as a decimal or a string under `fields:` of the profile.")
+    for entity, path in ((intent.disjoint_by, "$.disjoint_by"), (intent.subject.entity, "$.subject.entity")):
+        if entity is not None and (entity not in known or entity == "ts"):
+            raise SchemaInvalid(said.format(entity), path=path, fix=fix)
+        if entity is not None and known[entity].kind == "float64":
+            raise SchemaInvalid(f"{entity} is a float64, which names no entity.", path=path,
+                                fix="Declare it as a decimal or a string under `fields:` of the profile.")
 
 
 def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, histories: Mapping[str, int | None]) -> Task:
@@ -54,6 +54,7 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
 
     Raises:
         ExpressionInvalid: `subject.where` does not parse, or is not a condition.
+        SchemaInvalid: a spine's entity may be null.
         SettingsInvalid: identifiers are to be tokenised, and the key is missing or differs from the intent's.
     """
     subject = closure.source(intent.subject.source)
@@ -77,7 +78,16 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         history_start_us=tuple((source.name, histories.get(source.name)) for source in closure.sources),
         token_key=_checked_key(intent, token_key),
         visibility=intent.visibility,
-        disjoint_by=intent.disjoint_by)
+        disjoint_by=intent.disjoint_by,
+        entity=_entity(intent.subject.entity, subject))
+
+
+def _entity(name: str | None, spine: Source) -> str | None:
+    """The field that names a spine's entities. Raises SchemaInvalid: it may be null."""
+    if name is not None and spine.field(name).nullable:
+        raise SchemaInvalid(f"{name} may be null, and an instant of a spine is about somebody.", path="$.subject.entity",
+                            fix="Leave `missing:` of this field out in the profile; a null is then refused with its count.")
+    return name
 
 
 def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | None:

@@ -194,7 +194,7 @@ class _Writer:
             "replay_basis": self.fill(short.get("replay_basis"), "$.replay_basis", self.basis(), "bytes at hand"),
             "label_basis": self.label_basis(),
             "feature_definition_set": self.feature_set(),
-            "subject": {"source": short.get("rows"), "where": short.get("where")},
+            "subject": self.subject(),
             "target": self.target(),
             "splits": self.splits(),
             "gap": short.get("gap"),
@@ -250,6 +250,12 @@ class _Writer:
         digest = self.fill(None, "$.feature_definition_set.profile_digest", self.fill_ins.profile_digest, "bytes at hand")
         return {"feature_set_id": name or "?", "feature_set_version": version or "?", "profile_ref": self.short.get("features"),
                 "profile_digest": digest}
+
+    def subject(self) -> dict[str, Any]:
+        given = self.short.get("rows")
+        if not isinstance(given, Mapping):
+            return {"source": given, "where": self.short.get("where")}
+        return {"source": given.get("spine"), "entity": given.get("entity"), "where": self.short.get("where")}
 
     def target(self) -> dict[str, Any] | None:
         label = self.label

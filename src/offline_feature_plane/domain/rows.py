@@ -87,7 +87,8 @@ class Task:
     `subject` is a source name of the closure; `where` an expression over its fields. Empty `splits` means one split `all`.
     `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
     `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
-    `disjoint_by` is a field of the subject whose every value stands in one split only.
+    `disjoint_by` is a field of the subject whose every value stands in one split only. `entity` makes the subject a spine: it names whom
+    a row is about, each at most once at one instant, and its events stand before all others of their instant.
     """
 
     platform_run_id: str
@@ -104,6 +105,11 @@ class Task:
     token_key: TokenKey | None
     visibility: Visibility = "event_time"
     disjoint_by: str | None = None
+    entity: str | None = None
+
+    def stands_first(self, source: str) -> bool:
+        """Do events of a source stand before all others of their instant? Those of a spine do."""
+        return self.entity is not None and source == self.subject
 
 
 def as_leaving(column: Column, task: Task) -> Column:

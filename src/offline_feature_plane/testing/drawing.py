@@ -27,7 +27,7 @@ from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_apart_world", "draw_late_world", "draw_world"]
+__all__ = ["draw_apart_world", "draw_late_world", "draw_spine_world", "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -112,6 +112,13 @@ def draw_apart_world(seed: int, *, events: int = 28) -> World:
     rng.shuffle(splits)
     by = rng.choice(["customer", "customer", "device", "city", "amount", "online"])
     return replace(world, task=replace(world.task, splits=tuple(splits), disjoint_by=by))
+
+
+def draw_spine_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed whose subject is a spine of events of other sources; often it asks for an entity twice at one instant."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"spine {seed}")  # noqa: S311 - as above
+    return replace(world, task=replace(world.task, entity=rng.choice(["amount", "amount", "customer", "units"])))
 
 
 def _late(rng: Random, held: Table | Archive, delays: Sequence[int]) -> Table | Archive:

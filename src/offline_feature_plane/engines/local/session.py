@@ -17,7 +17,7 @@ import pyarrow as pa
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.disjoint import find_strays
+from offline_feature_plane.engines.local.entities import check_spine, find_strays
 from offline_feature_plane.engines.local.features import Elsewhere, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
@@ -87,6 +87,7 @@ class LocalSession:
         """Decide for every event what becomes of it. Raises as `select_rows`."""
         history, resolved = need(self._history, "replay"), need(self._resolved, "labels")
         self._rows, sizes = KeptRows(self._place.inside("rows"), history.n), need(self._sizes, "replay")
+        check_spine(history, self._task, sizes.data, sizes.block)
         strays = find_strays(history, self._task, self._place.inside("strays"), sizes.data, sizes.block)
         self._selection = select_rows(history, self._task, resolved.over, need(self._replayed, "replay"), self._rows, sizes.block, strays)
         self._tell("select", history.n, history.n)

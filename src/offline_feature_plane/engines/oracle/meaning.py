@@ -5,6 +5,7 @@ For every row, for every feature, all events are scanned. Nothing is sorted but 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +29,11 @@ from offline_feature_plane.domain.extraction import Value, convert
 from offline_feature_plane.domain.resolution import NOT_FOUND, Assertion, Resolution, resolve
 from offline_feature_plane.domain.rows import Disposition, Task
 from offline_feature_plane.domain.sampling import keeps, unit_text, weight
+from offline_feature_plane.domain.spines import asked_again
 from offline_feature_plane.domain.tokens import token
-from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.windows import Place, choose, sees
 
-__all__ = ["AssumedAssertion", "Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key", "speaks_of"]
+__all__ = ["AssumedAssertion", "Event", "Outcome", "arrival_place", "check_spine", "compute", "feature_values", "order_key", "speaks_of"]
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,22 @@ class Outcome:
     rows_with_hidden_events: int
 
 
-def order_key(event: Event, visibility: Visibility = "event_time") -> tuple[Any, ...]:
+def order_key(event: Event, task: Task) -> tuple[Any, ...]:
     """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
 
-    Under `arrival`, events of one instant stand in the order of their arrival places (D21).
+    A spine's events stand before all others of their instant. Under `arrival`, events of one instant stand in the order of their arrival
+    places (D21).
     """
-    return (event.ts_us, *(_place(event) if visibility == "event_time" else arrival_place(event)))
+    later = not task.stands_first(event.source)
+    return (event.ts_us, later, *(_place(event) if task.visibility == "event_time" else arrival_place(event)))
+
+
+def check_spine(events: Sequence[Event], task: Task) -> None:
+    """Raises SpineInvalid: a spine asks for an entity twice at one instant."""
+    asked = Counter((event.ts_us, event.values[task.entity]) for event in events if task.entity and event.source == task.subject)
+    again = [at for (at, _), count in asked.items() if count > 1]
+    if again:
+        raise asked_again(task, asked.total() - len(asked), min(again))
 
 
 def arrival_place(event: Event) -> tuple[Any, ...]:
@@ -113,7 +124,8 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
         NumericOverflow, LabelTimelineInconsistent, RuleNotSupported: as the laws say.
         RowAccountingBroken: never, unless this engine is wrong.
     """
-    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
+    ordered = sorted(events, key=lambda event: order_key(event, task))
+    check_spine(ordered, task)
     for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
         for event in ordered:
             if event.source == group.source:

@@ -78,7 +78,7 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
     if not events:
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
-    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
+    ordered = sorted(events, key=lambda event: order_key(event, task))
     named = ordered if whole else [_as_text(event) for event in ordered]
     return tuple(named), ReplayFacts(
         events_read=len(events) + left_out.total(), events_admitted=len(events),

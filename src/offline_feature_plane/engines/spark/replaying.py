@@ -211,4 +211,7 @@ def _numbered(frames: Frames, rows: DataFrame, n: int, task: Task) -> DataFrame:
     if task.visibility == "arrival":
         arrived = frames.numbered(rows.select("arr", "inp", "part", "off", *columns), "arrived", n, ["arr", *_ORDER])
         return frames.numbered(arrived.select("arr", "arrived", *columns), "pos", n, ["ts", "arrived"])
-    return frames.numbered(rows.select("inp", "part", "off", *columns), "pos", n, ["ts", *_ORDER]).select("pos", *columns)
+    first = [place for place, source in enumerate(task.closure.sources) if task.stands_first(source.name)]
+    placed = rows.select("inp", "part", "off", sql.col("src").isin(first).alias("first"), *columns)
+    order = ["ts", sql.desc("first"), *_ORDER] if first else ["ts", *_ORDER]
+    return frames.numbered(placed, "pos", n, order).select("pos", *columns)
