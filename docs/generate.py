@@ -101,7 +101,8 @@ FATES = {
     "outside_splits": "its time is in no split",
     "earlier_split": "its entity belongs to an earlier split (`disjoint_by`)",
     "immature": "it is too young at the as-of (`immature: exclude`)",
-    "unlabeled": "it has no label, and a missing label means nothing", "label_conflict": "its labels contradict each other",
+    "unlabeled": "its labels leave the target open: one is missing, and a missing label means nothing",
+    "label_conflict": "its labels leave the target open: they contradict each other",
     "missing_context": "a required context join found nothing", "cold": "its windows reach before known history (`cold_rows: exclude`)",
     "sampled_out": "the sample left it out", "row": "it is a row of the dataset"}
 

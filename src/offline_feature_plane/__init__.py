@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from offline_feature_plane.contracts.audit import LeakageAudit
     from offline_feature_plane.contracts.manifest import DatasetManifest
     from offline_feature_plane.corridor.answer import Built
     from offline_feature_plane.corridor.collection import Collection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.retirement import Retired
     from offline_feature_plane.corridor.standing import Standing
     from offline_feature_plane.corridor.verify import Verification
+    from offline_feature_plane.domain.suspicion import Probe
     from offline_feature_plane.errors import OfsError, Problem
     from offline_feature_plane.plane import Pinned, Plane, RunHistory
     from offline_feature_plane.plane import open_plane as open  # noqa: A004 - `ofs.open` is what people write
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["XY", "Admission", "Built", "Collection", "Dataset", "DatasetManifest", "LabelReport", "LedgerEvent", "LedgerReport",
-           "OfsError", "Pinned", "Plane", "Planned", "Preview", "Problem", "Rebuilding", "Retired", "Run", "RunHistory", "Standing",
-           "Verification", "__version__", "open"]
+__all__ = ["XY", "Admission", "Built", "Collection", "Dataset", "DatasetManifest", "LabelReport", "LeakageAudit", "LedgerEvent",
+           "LedgerReport", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run",
+           "RunHistory", "Standing", "Verification", "__version__", "open"]
 
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
           "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
@@ -45,6 +47,7 @@ _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), 
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
           "Verification": ("corridor.verify", "Verification"), "Collection": ("corridor.collection", "Collection"),
           "LabelReport": ("corridor.label_report", "LabelReport"),
+          "LeakageAudit": ("contracts.audit", "LeakageAudit"), "Probe": ("domain.suspicion", "Probe"),
           "LedgerReport": ("corridor.ledger_check", "LedgerReport"), "Rebuilding": ("corridor.rebuilding", "Rebuilding"),
           "Retired": ("corridor.retirement", "Retired"), "Standing": ("corridor.standing", "Standing"),
           "Admission": ("corridor.intake", "Admission"), "XY": ("corridor.learning", "XY")}

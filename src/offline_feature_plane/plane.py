@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from offline_feature_plane.adapters import (
     SystemClock,
-    cache_folder,
-    library_versions,
     load_labels,
     make_engine,
     open_label_stores,
     open_ledger,
     open_store,
-    spent,
 )
+from offline_feature_plane.contracts.audit import LeakageAudit
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.receipts import PhaseReceipt
 from offline_feature_plane.corridor.answer import Built
+from offline_feature_plane.corridor.audit import audit as audit_dataset
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
@@ -61,16 +60,16 @@ from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
 from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
-from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.periods import Period
+from offline_feature_plane.domain.suspicion import Probe
 from offline_feature_plane.errors import (
     DatasetNotFound,
     OfsError,
     RunNotFound,
     RunScopeInvalid,
 )
-from offline_feature_plane.kernels.compiling import prepare_cache, warm
 from offline_feature_plane.ledger.heartbeat import Heartbeat
+from offline_feature_plane.machines import make_machine
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
@@ -80,7 +79,7 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from offline_feature_plane.domain.closure import Closure
+    from offline_feature_plane.domain.rows import Task
     from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 Intent = str | Path | Mapping[str, Any]
@@ -174,7 +173,7 @@ class Plane:
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
-        machine = self._machine(hear, is_needed=True, closure=planned.task.closure)
+        machine = self._machine(hear, is_needed=True, task=planned.task)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
@@ -224,7 +223,7 @@ class Plane:
         ready = self.clock.now_us()
         costs["plan"] = StepCost((ready - began) / 1e6)
         is_published = self.inputs.is_published(planned.platform_run_id, planned.dm_id)
-        machine = self._machine(hear, is_needed=recompute or not is_published, closure=planned.task.closure)
+        machine = self._machine(hear, is_needed=recompute or not is_published, task=planned.task)
         costs["kernels"] = StepCost((self.clock.now_us() - ready) / 1e6)
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and is_published:
@@ -374,6 +373,20 @@ class Plane:
         with look(Path(self.settings.work)) as folder:
             return verify_dataset(raw, key, self.store, folder, progress or _silent)
 
+    def audit(self, ref: str, probe: Probe | None = None, *, progress: Progress | None = None) -> LeakageAudit:
+        """What bounds each column of a dataset, and whether a feature predicts the target too well on its own or moved between splits.
+
+        Args:
+            ref: as `dataset`, whose files are checked first.
+            probe: how closely to look.
+            progress: is told of each step.
+
+        Raises:
+            OfsError: as `dataset`; nothing that is found is raised.
+        """
+        opened = open_published(self.manifest(ref), self.store, hold_copies(Path(self.settings.work), self.store))
+        return audit_dataset(opened, probe or Probe(), progress or _silent)
+
     def admit(self, *refs: str, profile: Intent | None = None, platform_run_id: str | None = None,
               execution_start: str | datetime | None = None) -> Admission:
         """May a training take these datasets? Answered from their manifests and from what is known of them; no data is read.
@@ -468,25 +481,12 @@ class Plane:
         path = Path(intent)
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
-    def _machine(self, progress: Progress, *, is_needed: bool, closure: Closure | None = None) -> Machine:
-        """What computes; compiled kernels only if something will be computed: those of a closure, or all."""
-        chosen = self.settings.engine
-        prepare_cache(cache_folder())
-        if is_needed and chosen.name == "local":
-            progress("compile", 0, 0)
-            warm(None if closure is None else closure.functions())  # before a lease begins: the compiler holds the interpreter
-        return Machine(make_engine(chosen, self._spark), Path(self.settings.work), chosen.memory_limit, chosen.threads,
-                       library_versions(chosen.name), sha256_of(str(self.settings.ledger).encode())[7:19], spent)
+    def _machine(self, progress: Progress, *, is_needed: bool, task: Task | None = None) -> Machine:
+        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=task)
 
     def _worker(self) -> Worker:
         ledger = self.ledger
         return Worker(this_worker(), LEASE_US, lambda run: Heartbeat(ledger, run, lease_us=LEASE_US), has_died, heed)
-
-
-def warm_kernels() -> float:
-    """Compile the window kernels, or load them; seconds."""
-    prepare_cache(cache_folder())
-    return warm().seconds
 
 
 def _silent(step: str, done: int, total: int) -> None:

@@ -62,6 +62,16 @@ def test_cohorts_lags_and_gates_are_told(plane: SmallPlane, capsys: pytest.Captu
         {name: value for name, value in gate.items() if name != "sentences"} for gate in told["gates"]]
 
 
+def test_a_dataset_shows_the_labels_that_it_was_built_from(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ofs show` prints, for each type and split, how many events have which answer, and the days that answers took."""
+    dataset = open_plane(plane.folder / "plane.yaml").build(plane.intent_path).manifest.dataset_manifest_id
+    assert run(["show", dataset, "--plane", str(plane.folder / "plane.yaml")]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"label +split +mature +events +resolved +not found +conflict +resolved % +p50 d +p90 d +p99 d\n"
+                     r"chargeback +train +yes +88 +18 +70 +0 +20\.45 % +3 +3 +3\n"
+                     r"chargeback +test +yes +76 +15 +61 +0 +19\.73 % +3 +3 +3\n", shown)
+
+
 def test_the_safe_as_of_is_that_of_the_contract(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
     """What is proposed is lawful, and one day less is not: the last end of a split, and the earliest as-of.
 

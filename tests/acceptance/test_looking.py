@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 from small_plane import SmallPlane, make_plane
 
-from offline_feature_plane import plane as plane_module
+from offline_feature_plane import machines
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.plane import open_plane
@@ -43,7 +43,7 @@ def looks(dataset: str, run_key: str) -> list[tuple[str, ...]]:
     """Every command that only looks."""
     return [("plan", "intent.yaml"), ("pin", "intent.yaml"), ("features", "intent.yaml"), ("features", dataset),
             ("preview", "intent.yaml"), ("labels", "intent.yaml"), ("runs",), ("run", run_key), ("datasets",), ("show", dataset),
-            ("show", dataset, "--croissant"), ("verify", dataset), ("admit", dataset)]
+            ("show", dataset, "--croissant"), ("verify", dataset), ("admit", dataset), ("audit", dataset)]
 
 
 def test_looking_leaves_nothing_in_a_plane_with_a_dataset(built: SmallPlane) -> None:
@@ -126,7 +126,7 @@ def test_what_is_published_is_answered_without_a_machine(built: SmallPlane, monk
     def refuse(_: object) -> NoReturn:
         raise AssertionError("kernels are loaded")
 
-    monkeypatch.setattr(plane_module, "warm", refuse)
+    monkeypatch.setattr(machines, "warm", refuse)
     said: list[str] = []
     for request_id in (None, "request-0002"):
         if request_id:

@@ -1,4 +1,4 @@
-"""Rows at instants that the user brings: a spine, its labels, and what is refused about it (`decisions.md` G, `docs/decisions/0032`)."""
+"""Rows at instants that the user brings: a spine, its labels, and what is refused about it (`decisions.md` G, `docs/decisions/0036`)."""
 
 import json
 

@@ -128,10 +128,11 @@ def test_what_appears_below_the_as_of_is_named(place, postgres):
 
 
 @pytest.mark.parametrize(("statement", "told"), [
-    ("DELETE FROM label_assertions WHERE label_assertion_id = 'cb-6-CHARGEBACK'", "1 chargeback assertions are gone"),
-    ("UPDATE label_assertions SET label_value = 'OTHER' WHERE label_assertion_id = 'cb-6-CHARGEBACK'", "changed in place")])
+    ("DELETE FROM label_assertions WHERE label_assertion_id = 'cb-6-CHARGEBACK'", "1 chargeback assertions are gone: one of event 6,"),
+    ("UPDATE label_assertions SET label_value = 'OTHER' WHERE label_assertion_id = 'cb-6-CHARGEBACK'",
+     r"1 chargeback assertions were changed in place: cb-6-CHARGEBACK \(event 6 is OTHER, ")])
 def test_what_somebody_took_away_or_changed_is_noticed(place, postgres, statement, told):
-    """Past the triggers a superuser can do anything; a rebuild notices, and says of what kind it was."""
+    """Past the triggers a superuser can do anything; a rebuild notices, and names what is gone or changed."""
     made = stored_plane(place / "p", postgres)
     plane = open_plane(made)
     plane.build(made.intent_path)

@@ -37,6 +37,23 @@ def test_a_command_loads_no_frame_library(tmp_path):
     assert "pandas" in loaded_by(f"{looks}; import pyarrow; assert list(pyarrow.table({{'a': [1]}}).to_pandas().a) == [1]")
 
 
+def test_no_kernel_is_compiled_after_the_work_began(tmp_path):
+    """A lease begins when all kernels are there, for the compiler holds the interpreter: rows load none that warming did not."""
+    statement = f"""
+from offline_feature_plane import machines
+from offline_feature_plane.__main__ import run
+from offline_feature_plane.kernels import compiling
+warm, warmed = machines.warm, []
+def count(functions):
+    warm(functions)
+    warmed.append(len(compiling._kernels))
+machines.warm = count
+assert run(["init", {str(tmp_path / "plane")!r}, "--demo"]) == 0 and run(["preview", {str(tmp_path / "plane" / "intent.yaml")!r}]) == 0
+assert warmed == [len(compiling._kernels)], (warmed, len(compiling._kernels))
+"""
+    assert "numba" in loaded_by(statement)
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_is_a_country(module):
     """No module is longer than 500 lines, and none has a name that says nothing."""

@@ -184,7 +184,7 @@ OPENERS = {
     "demo/world.py": "the files of the demonstration",
     "domain/zones.py": "the package of zone rules",
     "installation.py": "this package", "kernels/compiling.py": "this package", "ledger/connector.py": "this package",
-    "labelstores/postgres/schema.py": "this package",
+    "postgres/migrations.py": "this package",
     "worker_identity.py": "what the kernel says of processes",
 }
 OPENS = {"open", "io.open", "os.open", "gzip.open", "pa.OSFile", "pa.memory_map", "pa.input_stream"}

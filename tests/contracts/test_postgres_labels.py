@@ -17,13 +17,12 @@ import pytest
 from postgres_server import APP, OWNER, PASSWORD, SECRETIVE
 from wire import Wire
 
-from offline_feature_plane.contracts.plan import StoreMarker
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import LabelHistoryChanged, LabelStoreUnavailable, OfsError
 from offline_feature_plane.labelstores.incoming import find_incoming
 from offline_feature_plane.labelstores.postgres import reading
 from offline_feature_plane.labelstores.postgres.loading import load as load_incoming
-from offline_feature_plane.labelstores.postgres.reading import changes_since, measure, write_file
+from offline_feature_plane.labelstores.postgres.reading import measure, write_file
 from offline_feature_plane.labelstores.postgres.schema import whole_script
 from offline_feature_plane.postgres.address import address_from
 
@@ -287,14 +286,6 @@ def test_what_is_appended_after_the_pin_is_not_read(store, tmp_path):
     marker = measure(address_from(store), "fraud", CUT)
     load(store, written(tmp_path, [one(2)]))
     assert read(store, tmp_path, marker=marker).num_rows == 1
-    changes = changes_since(address_from(store), "fraud", CUT, marker)
-    assert ([one.assertion_id for one in changes.appeared], changes.appeared_in_all, changes.gone) == (["a2"], 1, 0)
-
-
-def test_a_marker_of_another_store_says_nothing(store, tmp_path):
-    """Positions of one store mean nothing in another."""
-    load(store, written(tmp_path, [one(1)]))
-    assert changes_since(address_from(store), "fraud", CUT, StoreMarker(store_id="another", position=0, assertions=0)) is None
 
 
 def test_rows_that_are_removed_between_pin_and_read_are_missed(postgres, store, tmp_path):
@@ -305,7 +296,6 @@ def test_rows_that_are_removed_between_pin_and_read_are_missed(postgres, store, 
                  "DELETE FROM label_assertions WHERE position = 2", schema=address_from(store).schema)
     with pytest.raises(LabelHistoryChanged, match="3 fraud labels below the cut were pinned, and now they are 2"):
         read(store, tmp_path, marker=marker)
-    assert changes_since(address_from(store), "fraud", CUT, marker).gone == 1
 
 
 def test_no_label_at_all_is_a_mistake_and_none_yet_is_not(store, tmp_path):

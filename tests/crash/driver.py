@@ -33,6 +33,7 @@ from offline_feature_plane.corridor.parts import PartWriter
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.session import LocalSession
 from offline_feature_plane.ledger.sqlite import SqliteLedger, SqliteTransaction
+from offline_feature_plane.machines import warm_kernels
 from offline_feature_plane.objects.local import LocalStore
 
 READERS: list[int] = []  # of this process's words, where they go through pipes
@@ -175,7 +176,7 @@ def watch(pid: int, order: dict[str, Any]) -> dict[str, Any]:
 
 def serve() -> None:
     """Answer orders, one JSON document a line, until nobody asks any more; processes that nobody waited for end then."""
-    plane.warm_kernels()
+    warm_kernels()
     started: set[int] = set()
     for line in sys.stdin:
         order = json.loads(line)

@@ -40,7 +40,7 @@ from offline_feature_plane.settings import settings_from
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/tutorial.md", "docs/own-data.md", "docs/feature-profile.md", "docs/library.md", "docs/extending.md",
-         "docs/hand-over.md")
+         "docs/hand-over.md", "docs/auditing.md")
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EQUAL = ((r"sha256:[0-9a-f]{12,64}", "sha256:<digest>"), (r"dm_[0-9a-f]{32}", "dm_<id>"), (r"\b[0-9a-f]{32}\b", "<key>"),
@@ -215,6 +215,8 @@ def _check_fragment(block: Block, name: str) -> None:
     if kind == "plane":
         settings_from(whole, Path.cwd())
     elif kind == "intent":
+        if "types" in said.get("label", {}):  # several types take the place of the one
+            whole["label"] = said["label"]
         ShortIntent.model_validate(whole)
     else:
         read_profile(said if "feature_groups" in said else whole, rows="transaction", label_types=("chargeback",))

@@ -3,10 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from two_engines import tell
 
@@ -14,10 +11,7 @@ from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine, arrivals
-from offline_feature_plane.engines.local.events import Arrivals, Events, Values
-from offline_feature_plane.engines.local.shared_worlds import SharedWorlds
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.kernels.grouprun import GroupRun
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.drawing import draw_late_world, draw_world
@@ -168,69 +162,6 @@ def test_engines_agree_on_late_worlds_at_length():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arrivals, "_WORTH", -1)
         assert sum(hold_together(seed) for seed in range(1100, 2100)) > 500
-
-
-def hot_events(seed, n, latest):
-    """Events of one key, of which a third arrive up to `latest` seconds late: (happened, arrived, units)."""
-    rng = Random(seed)
-    happened = sorted(rng.randint(0, n) for _ in range(n))
-    return [(at, at + rng.choice((0, 0, rng.randint(0, latest))), rng.randint(-3, 9)) for at in happened]
-
-
-HOT_WINDOWS = (LIFETIME, Window("sliding", "20s", 20 * SECOND), Window("tumbling", "tumbling9s", 9 * SECOND),
-               Window("calendar", "day", period="day", zone="Asia/Kathmandu"), Window("last", "last3", count=3),
-               Window("session", "session2s", 30 * SECOND, gap_us=2 * SECOND))
-HOT_CALLS = (("count", None), ("sum", "units"), ("mean", "units"), ("min", "units"), ("max", "units"), ("first", "units"),
-             ("last", "units"), ("previous", "units"), ("seconds_since_first", None), ("seconds_since_last", None),
-             ("distinct", "units"), ("median", "units"), ("label_count", None), ("label_rate", None))
-
-
-@pytest.mark.parametrize(("seed", "current", "delay"), [(1, False, 0), (2, True, 0), (3, False, 4 * SECOND)])
-def test_rows_of_a_hot_key_share_worlds(tmp_path, monkeypatch, seed, current, delay):
-    """Every function over every kind of window of one key is what the oracle says, to the bit, where rows share worlds."""
-    monkeypatch.setattr(arrivals, "_WORTH", -1)
-    shared = []
-    columns = SharedWorlds.columns
-    monkeypatch.setattr(SharedWorlds, "columns", lambda *asked: shared.append(len(asked[1])) or columns(*asked))
-    seconds = {"mean", "median", "label_rate", "seconds_since_first", "seconds_since_last"}
-    features = [call(f"{function}_{window.label}", window, function, argument, ColumnType("float64") if function in seconds else INT)
-                for window in HOT_WINDOWS for function, argument in HOT_CALLS]
-    kinds = {"event": INT, "value": TEXT, "observed": TIME, "effective": TIME, "source": TEXT, "id": TEXT, "supersedes": TEXT}
-    said = tuple({"event": number, "value": "FRAUD", "observed": START + (number + 7) * SECOND, "effective": START, "source": "HUMAN",
-                  "id": str(number), "supersedes": None} for number in range(1, 60, 4))
-    world = World(task_of(*features, current=current, delay=delay), (table_of(*hot_events(seed, 60, 30)),),
-                  (Labels("fraud", Table("fraud", "jsonl", kinds, said)),))
-    assert "error" not in both_say(world, tmp_path)
-    assert shared
-
-
-def walked_positions(n, monkeypatch):
-    """How many positions all kernels walk for a hot key of `n` events whose late third arrives within a quarter of its history."""
-    walked = []
-    advance = GroupRun.advance
-    monkeypatch.setattr(GroupRun, "advance", lambda run, start, stop: walked.append(stop - start) or advance(run, start, stop))
-    rows = hot_events(7, n, n // 4)
-    ts = np.array([at for at, _, _ in rows], np.int64) * SECOND
-    at = np.array([arrived for _, arrived, _ in rows], np.int64) * SECOND
-    place = np.empty(n, np.int64)
-    place[np.argsort(at, kind="stable")] = np.arange(n)
-    units = Values(INT, np.array([units for _, _, units in rows], np.int64))
-    events = Events(n, ts, np.zeros(n, np.int8), pa.chunked_array([pa.array(np.arange(n))]), INT, {("tx", "units"): units},
-                    Arrivals(at, place))
-    group = task_of(call("sum", LIFETIME, "sum", "units"), call("last", LIFETIME, "last", "units")).closure.groups[0]
-    columns = arrivals.ArrivedColumns(events, group, 0, (np.zeros(n, np.int32), 1), np.ones(n, np.bool_), {}, events.arrivals, LATEST)
-    columns.advance(0, n)
-    assert columns.hidden.mean() > 0.9
-    monkeypatch.undo()
-    return sum(walked)
-
-
-@pytest.mark.parametrize("n", [2_000, pytest.param(50_000, marks=pytest.mark.long)])
-def test_a_hot_key_costs_n_log_n(monkeypatch, n):
-    """Four times the events of one key make the kernels walk little more than four times as far, and never n times n."""
-    few, many = walked_positions(n, monkeypatch), walked_positions(4 * n, monkeypatch)
-    assert many < 4.0 * few * 1.25
-    assert many <= 4 * n * (2 + (4 * n).bit_length() * 2)
 
 
 def on_time(world):

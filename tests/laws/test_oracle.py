@@ -18,10 +18,11 @@ from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.combining import parse_combination
 from offline_feature_plane.domain.extraction import extract
 from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.resolution import Assertion
-from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey, row_columns
+from offline_feature_plane.domain.rows import CombinedTarget, LabelTask, Sampling, Split, Target, Task, TokenKey, row_columns
 from offline_feature_plane.domain.sampling import keeps, unit_text
 from offline_feature_plane.domain.tokens import key_id, token
 from offline_feature_plane.engines.oracle import OracleEngine
@@ -37,7 +38,8 @@ S = 1_000_000
 def world_of(document):
     """A golden document as (events, assertions, task)."""
     profile = read_profile(document["profile"], rows="pay")
-    types = tuple(sorted({one[1] for one in document.get("assertions", [])} | ({"fraud"} if "target" in document else set())))
+    told = document.get("target")
+    types = tuple(sorted({one[1] for one in document.get("assertions", [])} | ({"fraud"} if told else set())))
     where = document.get("subject_where")
     scope = profile.scope("pay")
     condition = parse(where, scope) if where else None
@@ -53,14 +55,14 @@ def world_of(document):
         assertions.append(Assertion(subject, label_type, value, observed * S, more.get("effective", observed) * S,
                                     more.get("source", "SYSTEM"),
                                     more.get("id"), more.get("supersedes")))
-    told = document.get("target")
-    target = told and Target(told["type"], tuple(told["positive"]), tuple(told["negative"]) if "negative" in told else None,
-                             told["unlabeled"])
+    parts = tuple(Target(name, tuple(one["positive"]), tuple(one["negative"]) if "negative" in one else None, one["unlabeled"])
+                  for name, one in ((told.get("types") or {told["type"]: told}).items() if told else ()))
+    target = CombinedTarget(parts, parse_combination(told["combine"], told["types"])) if len(parts) > 1 else parts[0] if parts else None
     maturity = document.get("maturity")
     labels = LabelTask(document.get("asof", 10**6) * S, "source_precedence.v1", types, maturity and maturity * S,
                        document.get("immature", "exclude"))
     splits = tuple(Split(name, start * S, end * S) for name, (start, end) in document.get("splits", {}).items())
-    return events, assertions, Task("run", (), closure, "pay", condition, splits, labels, target or None, None, "mark", (), None)
+    return events, assertions, Task("run", (), closure, "pay", condition, splits, labels, target, None, "mark", (), None)
 
 
 def readable(value, kind):

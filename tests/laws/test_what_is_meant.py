@@ -11,6 +11,7 @@ from whole_worlds import DAY, RELEASE, START, draw_world, open_world, text_of
 from offline_feature_plane.contracts.intent import (
     Actor,
     BuildIntent,
+    CombinedTarget,
     CoveragePolicy,
     FeatureDefinitionSet,
     FileSetBasis,
@@ -114,7 +115,7 @@ MEANT = {
     "label_basis/label_asof_utc": OTHER_INSTANT, "label_basis/resolution_rule": "latest_observed.v1", "label_basis/maturity_days": 3,
     "label_basis/immature": "mark", "label_basis/label_types": ["fraud"],
     "feature_definition_set/feature_set_id": "other", "feature_definition_set/feature_set_version": "v2",
-    "subject/source": "login", "subject/where": "units > 1",
+    "subject/source": "login", "subject/where": "units > 1", "subject/entity": "customer",
     "target": None, "target/label_type": "dispute", "target/positive": ["FRAUD", "MORE"], "target/negative": ["LEGIT", "MORE"],
     "target/unlabeled": "refuse",
     "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
@@ -130,7 +131,7 @@ NOT_MEANT = {
     "actor/source": "declared"}
 ELSEWHERE = {  # constants of this contract, refused here, or changed in a test of their own
     "schema_version", "intent_kind", "replay_basis", "run_facts_ref", "parity_anchor_ref", "supersedes", "backfill_reason",
-    "ofs_code_release_id", "identifiers/mode", "sampling/rule"}
+    "ofs_code_release_id", "identifiers/mode", "sampling/rule", "target/types", "target/combine"}
 NESTED = {"label_basis": LabelBasis, "feature_definition_set": FeatureDefinitionSet, "subject": Subject, "target": TargetRule,
           "sampling": SamplingRule, "identifiers": TokenizedIdentifiers, "coverage_policy": CoveragePolicy, "actor": Actor,
           "splits": SplitRange}
@@ -141,6 +142,7 @@ def test_every_field_of_an_intent_is_spoken_of_here():
     known = {name.replace("splits/0/", "splits/") for name in (*MEANT, *NOT_MEANT, *ELSEWHERE)}
     fields = {name for name in BuildIntent.model_fields if name not in NESTED}
     fields |= {f"{name}/{inner}" for name, model in NESTED.items() for inner in model.model_fields}
+    fields |= {f"target/{inner}" for inner in CombinedTarget.model_fields}
     assert fields <= known
     assert {model.__name__: set(model.model_fields) for model in (FileSetBasis, RangeBasis, SelectorBasis)} == {
         "FileSetBasis": {"topic", "files", "log_id"}, "SelectorBasis": {"topic", "from_utc", "to_utc"},
@@ -189,6 +191,23 @@ def test_other_rows_are_another_dataset(tables):
     own = document | {"coverage_policy": {"answered_min": {"fraud": "0.5"}}}
     asked += [own, put(own, "label_basis/label_types", ["fraud"])]
     assert len({tables.fingerprint(one) for one in asked}) == len(asked)
+
+
+def test_each_part_of_a_combined_target_is_meant(tables):
+    """How types are combined, and what each says, is the dataset; how the combination is spelled is not."""
+    rules = {"fraud": {"positive": ["FRAUD"], "unlabeled": "negative_when_mature"},
+             "dispute": {"positive": ["LOST"], "unlabeled": "negative_when_mature"}}
+
+    def found(combine, **changed):
+        types = {name: rule | changed.get(name, {}) for name, rule in rules.items()}
+        shares = {"answered_min": {"fraud": "1", "dispute": "1"}}
+        return tables.fingerprint(tables.intent | {"target": {"types": types, "combine": combine}, "coverage_policy": shares})
+
+    asked = [found("fraud or dispute"), found("fraud and dispute"), found("fraud and not dispute"),
+             found("fraud or dispute", dispute={"positive": ["LOST", "WON"]}), found("fraud or dispute", dispute={"negative": ["WON"]}),
+             found("fraud or dispute", dispute={"unlabeled": "refuse"}), tables.fingerprint()]
+    assert len(set(asked)) == len(asked)
+    assert found("not (not dispute and not fraud)") == asked[0]
 
 
 def test_the_run_scope_is_meant(tables, tmp_path):
@@ -257,7 +276,8 @@ SETTINGS_NOT_MEANT = {
     "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
-SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "archives/tx/path", "archives/tx/zone", "archives/tx/history_start"}
+SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "archives/tx/path", "archives/tx/topic",
+                      "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start"}
 
 
 def test_every_setting_is_spoken_of_here():

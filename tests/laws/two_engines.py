@@ -30,6 +30,7 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
         with engine.session(task, work=work, threads=2) as session:
             said["replay"] = asdict(session.replay(events))
             said["labels"] = asdict(session.labels(labels))
+            said["of events"] = told_of(session, sorted(said["labels"]["sketches"]), said["replay"]["events_admitted"])
             said["selection"] = asdict(session.select())
             said["columns"] = session.columns()
             batches = list(session.rows())
@@ -45,6 +46,14 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
     said["leaves"] = leaves_of(said["columns"], batch)
     assert digested is None or list(digested) == said["leaves"]
     return said
+
+
+def told_of(session: Any, label_types: list[str], events: int) -> list[Any]:
+    """What a session says of the labels of its first and last events, as values that can be compared."""
+    positions = sorted({place for place in (0, 1, events // 2, events - 1) if 0 <= place < events})
+    return [(name, one.position, one.event_id, sorted(repr((said.value, said.observed_us, said.effective_us, said.source, said.assertion_id,
+                                                            said.supersedes)) for said in one.assertions))
+            for name in label_types for one in session.labels_of(name, positions)]
 
 
 def ask_both(folder: Path, task: Task, tables: dict[str, Any], labels: dict[str, Any] | None = None) -> dict[str, Any]:

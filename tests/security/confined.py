@@ -77,7 +77,7 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 def _serve() -> None:
     from offline_feature_plane.cli import asking, commands, keeping, operating, showing, starting  # noqa: F401 - what commands need
     from offline_feature_plane.engines.local import file_probe, session  # noqa: F401 - as above
-    from offline_feature_plane.plane import warm_kernels
+    from offline_feature_plane.machines import warm_kernels
 
     warm_kernels()
     for line in sys.stdin:

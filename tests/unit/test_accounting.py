@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from offline_feature_plane.domain.accounting import (
     EventFacts,
+    answer_of,
     check_accounting,
     count_dispositions,
     dispose,
@@ -30,12 +31,12 @@ TASK = Task("run", (), Closure("p", "r", "s", "v", (), (), (), ()), "pay", None,
             TARGET, None,
             "exclude", (), None)
 WORST = EventFacts(unread="null_value", duplicate=True, other_scope=True, is_subject=False, passes_where=False, split=None,
-                   in_earlier_split=True, mature=True, label=NOT_FOUND,
+                   in_earlier_split=True, mature=True, answer="unlabeled",
                    cold=True, kept_by_sampling=False)
 LADDER = [("null_value", {"unread": None}), ("duplicate", {"duplicate": False}), ("other_scope", {"other_scope": False}),
           ("context", {"is_subject": True}),
           ("where", {"passes_where": True}), ("outside_splits", {"split": "train"}), ("earlier_split", {"in_earlier_split": False}),
-          ("unlabeled", {"label": CONFLICT}), ("label_conflict", {"label": YES}),
+          ("unlabeled", {"answer": "conflict"}), ("label_conflict", {"answer": "positive"}),
           ("cold", {"cold": False}), ("sampled_out", {"kept_by_sampling": True}),
           ("row", {})]
 
@@ -60,17 +61,18 @@ def test_the_first_disposition_that_applies_wins():
 def test_immature_rows_leave_or_stay_whatever_their_label(label, mature, immature, expected):
     """Excluded, an immature row leaves before its label is looked at; marked, it stays whatever its label is (D25)."""
     task = replace(TASK, labels=replace(TASK.labels, immature=immature))
-    assert dispose(EventFacts(label=label, mature=mature), task) == expected
+    answer = answer_of({"fraud": label}, TARGET, mature=mature)
+    assert dispose(EventFacts(answer=answer, mature=mature), task) == expected
 
 
 def test_without_a_target_no_row_is_dropped_for_its_label():
     """Labels may be columns only."""
-    assert dispose(EventFacts(label=CONFLICT), replace(TASK, target=None)) == "row"
+    assert dispose(EventFacts(), replace(TASK, target=None)) == "row"
 
 
 def test_cold_rows_stay_unless_they_are_excluded():
     """`mark` and `allow` keep them (D19)."""
-    assert [dispose(EventFacts(label=YES, cold=True), replace(TASK, cold_rows=mode)) for mode in ("exclude", "mark",
+    assert [dispose(EventFacts(answer="positive", cold=True), replace(TASK, cold_rows=mode)) for mode in ("exclude", "mark",
                                                                                                   "allow")] == ["cold", "row", "row"]
 
 
@@ -83,7 +85,7 @@ def test_cold_rows_stay_unless_they_are_excluded():
 ])
 def test_what_a_label_means_as_a_target(label, unlabeled, negative, mature, expected):
     """Absence is negative only when mature and said to be; a conflict never has an answer (D24)."""
-    found = target_of(label, Target("fraud", ("YES",), negative, unlabeled), mature=mature)
+    found = target_of(answer_of({"fraud": label}, Target("fraud", ("YES",), negative, unlabeled), mature=mature))
     assert found == expected
     assert sampling_class(found) == {1: "positive", 0: "negative", None: "unlabeled"}[expected]
 

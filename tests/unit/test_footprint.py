@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.footprint import PROCESS_BYTES, held_bytes
+from offline_feature_plane.domain.footprint import PROCESS_BYTES, group_bytes, held_bytes
 
 
 def closure(features: int) -> Closure:
@@ -27,3 +27,10 @@ def test_more_is_never_estimated_to_take_less() -> None:
     for found in ([held_bytes(closure(3), many, 0) for many in sizes], [held_bytes(closure(3), 1_000, many) for many in sizes],
                   [held_bytes(closure(many), 1_000, 0) for many in (1, 2, 10, 500)]):
         assert all(one < other for one, other in pairwise(found))
+
+
+def test_by_arrival_a_build_takes_more_than_twice_as_much_for_its_groups() -> None:
+    """What rows see is laid out as it happened, in worlds that they share and as edits of one another, beside the order of arrival."""
+    (group,) = closure(3).groups
+    assert group_bytes(closure(3), group, "arrival") > 3 * group_bytes(closure(3), group)
+    assert held_bytes(closure(3), 1_000, 0, "arrival") > held_bytes(closure(3), 1_000, 0)

@@ -143,7 +143,7 @@ COUNTS = {"cb": {"subjects": 100, "resolved": 90, "not_found": 9, "conflict": 1}
     ("0.99", "0.01", "negative_when_mature", "PASS"), ("1", "0.01", "negative_when_mature", "FAIL"), ("0.99", "1", "refuse", "FAIL")])
 def test_coverage(answered, conflicts, unlabeled, verdict):
     """Answered is RESOLVED, and NOT_FOUND too where silence is a negative; thresholds are inclusive and exact."""
-    result = judge_coverage(COUNTS, {"cb": answered}, conflicts, target_type="cb", unlabeled=unlabeled)
+    result = judge_coverage(COUNTS, {"cb": answered}, conflicts, unlabeled=unlabeled and {"cb": unlabeled})
     assert (result.verdict, result.passed) == (verdict, verdict == "PASS")
     assert result.reason_code == (None if result.passed else "COVERAGE_POLICY_VIOLATION")
     assert bool(result.sentences) != result.passed

@@ -15,7 +15,7 @@ import pytest
 
 from offline_feature_plane import kernels as kernels_package
 from offline_feature_plane.kernels.compiling import warm
-from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges
+from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
 from offline_feature_plane.kernels.windows import Latest, Session, Since, Sliding, Tumbling
 
 WARM = """
@@ -128,3 +128,11 @@ def test_an_unwritable_cache_costs_time_only(tmp_path: Path) -> None:
     blocked.write_text("")
     _, kernels, compiled, cold, total = warm_elsewhere(blocked, HOME=str(blocked), XDG_CACHE_HOME=str(blocked), PYTHONPATH=str(tmp_path))
     assert (compiled, cold, total) == (kernels, True, 5)
+
+
+def test_a_sum_beyond_float64_is_told_whatever_fractions_are_among_its_values() -> None:
+    """Values with bits below the point make sums in units below one; what is beyond every float64 is still an overflow of whole numbers."""
+    values = np.array([1e308, 1e308, 0.5, 0.25])
+    with pytest.raises(SumOverflow) as caught:
+        run(key=np.zeros(4, np.int32), n_keys=1, features=[FeatureRequest("sum", 0, values)]).advance(0, 4)
+    assert (caught.value.position, caught.value.total) == (2, 2 * int(1e308))

@@ -128,7 +128,7 @@ def test_what_was_started_really_builds(tmp_path, own):
     assert judge_lag(known.per_type).passed
     assert judge_target(chosen.splits).passed
     assert judge_coverage(chosen.coverage, intent.coverage_policy.answered_min, intent.coverage_policy.conflicts_max,
-                          target_type=intent.target.label_type, unlabeled=intent.target.unlabeled).passed
+                          unlabeled={intent.target.label_type: intent.target.unlabeled}).passed
 
 
 def test_labels_that_claim_to_be_known_at_once(tmp_path):

@@ -275,7 +275,7 @@ def verify(dataset: str, plane_path: Path | None, as_json: bool) -> int:
 @example("ofs warm")
 def warm(as_json: bool) -> None:
     """Compile the window kernels ahead of time, for images and first builds."""
-    from offline_feature_plane.plane import warm_kernels
+    from offline_feature_plane.machines import warm_kernels
 
     took = warm_kernels()
     emit_json({"seconds": round(took, 3)}) if as_json else say(f"kernels are ready ({took:.1f} s)")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
@@ -130,7 +131,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
                     "code": document.provenance.ofs_code_release_id,
                     "eligible": _eligible(core),
                     "complete": f"{core.eligibility.complete} ({core.eligibility.evidence_kind.replace('_', ' ')})"}), "",
-             splits_table(document), "",
+             splits_table(document), *kept_labels(core), "",
              table(["event became", "events"], [[name, count] for name, count in core.row_accounting.items() if count],
                    right=frozenset({1})), "",
              table(["gate", "verdict"], [[gate.gate, gate.verdict] for gate in core.gates]), "",

@@ -1,16 +1,17 @@
-"""What a look at an intent's labels looks like as text."""
+"""What labels look like as text: those of an intent before a build, and those that a dataset was built from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 from offline_feature_plane.cli.output import pairs, style, table
 from offline_feature_plane.domain.instants import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from fractions import Fraction
+    from collections.abc import Mapping, Sequence
 
+    from offline_feature_plane.contracts.manifest import Core
     from offline_feature_plane.corridor.cohorts import Cohort
     from offline_feature_plane.corridor.label_report import LabelReport, TypeReport
 
@@ -28,6 +29,25 @@ def labels(report: LabelReport) -> str:
                                                           "; ".join(gate.sentences)] for gate in report.gates])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in report.warnings]
     return "\n".join([*lines, "", "A look: nothing was built or written."])
+
+
+def kept_labels(core: Core) -> list[str]:
+    """The label cohorts of a manifest: per type and split how many events have which answer, and how many days the answers took.
+
+    Nothing for a dataset without labels, and for manifests that were written before they told cohorts.
+    """
+    types: Any = core.labels["per_type"]
+    rows = [[label_type, *_kept(cohort)] for label_type, facts in sorted(types.items()) for cohort in facts.get("splits", ())]
+    if not rows:
+        return []
+    return ["", table(["label", "split", "mature", "events", "resolved", "not found", "conflict", "resolved %", "p50 d", "p90 d", "p99 d"],
+                      rows, right=frozenset(range(3, 11)))]
+
+
+def _kept(cohort: Mapping[str, Any]) -> list[Any]:
+    events, lag = cohort["subjects"], cohort["lag_days"]
+    return [cohort["split"], cohort["mature"], events, cohort["resolved"], cohort["not_found"], cohort["conflict"],
+            _percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
 
 
 def _type(one: TypeReport, report: LabelReport) -> list[str]:

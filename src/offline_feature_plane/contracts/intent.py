@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from offline_feature_plane.contracts.model import Contract, Text, broken, shown
+from offline_feature_plane.contracts.model import Contract, Text, TextSet, broken, in_order, shown
+from offline_feature_plane.contracts.target import CombinedTarget, Target, TargetRule, TypeRule
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
 from offline_feature_plane.domain.coverage import parse_share
 from offline_feature_plane.domain.instants import format_duration, format_instant, parse_duration, parse_instant
@@ -24,9 +25,9 @@ from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
 
-__all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CoveragePolicy", "FeatureDefinitionSet", "FileSetBasis",
-           "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis", "SplitRange",
-           "Subject", "TargetRule", "TokenizedIdentifiers"]
+__all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CombinedTarget", "CoveragePolicy", "FeatureDefinitionSet",
+           "FileSetBasis", "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis",
+           "SplitRange", "Subject", "TargetRule", "TokenizedIdentifiers", "TypeRule"]
 
 INTENT_SCHEMA = "learning.ofs_build_intent.v1"
 NO_RUN_FACTS = "none"
@@ -70,10 +71,6 @@ def _rule(text: str) -> str:
         raise broken(RuleNotSupported, f"{wrong.what} {wrong.fix}") from None
 
 
-def _in_order(texts: list[str]) -> list[str]:
-    return sorted(set(texts), key=str.encode)
-
-
 def _spelled(moment: Any) -> Any:
     """A date or an instant of Python, in a mapping that did not come from a file, as its text; all else unchanged."""
     return format_instant(parse_instant(moment)) if isinstance(moment, date) else moment
@@ -90,7 +87,6 @@ ScenarioId = Annotated[str, _of_form(_SCENARIO, "is not a valid scenario run id;
 DatasetId = Annotated[str, _of_form(_DATASET, "is not a dataset id; it has the form dm_ and 32 hex digits"), _schema(_DATASET)]
 SplitName = Annotated[str, _of_form(_SPLIT, "is not a valid split name; use lower-case letters and underscores"), _schema(_SPLIT)]
 KeyId = Annotated[str, _of_form(_KEY_ID, "is not a token key id; it has 16 hex digits"), _schema(_KEY_ID)]
-TextSet = Annotated[list[Text], AfterValidator(_in_order)]
 
 
 class RangeBasis(Contract):
@@ -199,15 +195,6 @@ class JoinScope(Contract):
     required_output_ids: TextSet
 
 
-class TargetRule(Contract):
-    """How a resolved label becomes a target (`decisions.md` D24). `negative` null means every other resolved value."""
-
-    label_type: Text
-    positive: Annotated[TextSet, Field(min_length=1)]
-    negative: Annotated[TextSet, Field(min_length=1)] | None = None
-    unlabeled: Literal["exclude", "refuse", "negative_when_mature"]
-
-
 class SplitRange(Contract):
     """A named half-open range of event time."""
 
@@ -267,12 +254,12 @@ class BuildIntent(Contract):
     request_id: RequestId | None = None
     intent_kind: IntentKind
     platform_run_id: RunId
-    scenario_run_ids: Annotated[list[ScenarioId], AfterValidator(_in_order)] = Field(default_factory=list)
+    scenario_run_ids: Annotated[list[ScenarioId], AfterValidator(in_order)] = Field(default_factory=list)
     replay_basis: Annotated[list[Basis], Field(min_length=1)]
     label_basis: LabelBasis
     feature_definition_set: FeatureDefinitionSet
     subject: Subject
-    target: TargetRule | None
+    target: Target | None
     splits: Annotated[list[SplitRange], AfterValidator(_by_time)] = Field(default_factory=list)
     gap: Duration | None = None
     disjoint_by: Text | None = None

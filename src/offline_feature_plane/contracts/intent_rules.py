@@ -14,6 +14,7 @@ from offline_feature_plane.contracts.intent import (
     INTENT_SCHEMA,
     NO_RUN_FACTS,
     BuildIntent,
+    CombinedTarget,
     CoveragePolicy,
     FileSetBasis,
     IntentKind,
@@ -24,8 +25,9 @@ from offline_feature_plane.contracts.intent import (
     SplitRange,
     Subject,
     TargetRule,
+    TypeRule,
 )
-from offline_feature_plane.contracts.model import Codes, find_problems, shown, sound
+from offline_feature_plane.contracts.model import Codes, find_problems, json_path, shown, sound
 from offline_feature_plane.domain.coverage import default_policy, parse_share
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, US_PER_DAY, format_instant, parse_duration, parse_instant
 from offline_feature_plane.errors import (
@@ -82,10 +84,11 @@ def parse_intent(document: Any, kind: IntentKind = "dataset_build") -> BuildInte
     if problems:
         raise refuse(problems)
     intent = BuildIntent.model_validate(document)
-    policy = default_policy(intent.target.unlabeled) if intent.target is not None else None
-    if intent.target is None or policy is None or intent.target.label_type in intent.coverage_policy.answered_min:
+    rules = intent.target.by_type() if intent.target is not None else {}
+    defaults = {name: policy.min_answered for name, rule in rules.items() if (policy := default_policy(rule.unlabeled)) is not None}
+    if not defaults.keys() - intent.coverage_policy.answered_min.keys():
         return intent
-    answered = {**intent.coverage_policy.answered_min, intent.target.label_type: policy.min_answered}
+    answered = {**defaults, **intent.coverage_policy.answered_min}
     return intent.model_copy(update={"coverage_policy": intent.coverage_policy.model_copy(update={"answered_min": answered})})
 
 
@@ -134,37 +137,47 @@ def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _label_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
-    basis, target = sound(LabelBasis, document.get("label_basis")), sound(TargetRule, document.get("target"))
+    basis = sound(LabelBasis, document.get("label_basis"))
     if basis is None:
         return
     path = "$.label_basis.label_types"
     if not basis.label_types and document.get("non_training_allowed") is not True:
         yield Problem(path, LabelTypeScopeUnresolved.code, "a training dataset needs at least one label type")
-    if target is not None and target.label_type not in basis.label_types:
-        yield Problem(path, LabelTypeScopeUnresolved.code, f"the target's label type {target.label_type} is not in the list")
+    for label_type in _rules_by_type(document):
+        if label_type not in basis.label_types:
+            yield Problem(path, LabelTypeScopeUnresolved.code, f"the target's label type {label_type} is not in the list")
     for label_type in basis.label_types:
         if label_type not in basis.store:
             yield Problem("$.label_basis.store", LabelTypeScopeUnresolved.code, f"no log is given for the label type {label_type}")
 
 
+def _rules_by_type(document: Mapping[str, Any]) -> dict[str, tuple[str, TypeRule]]:
+    """Per label type of the target, where its rule stands and what it says; nothing of a target that is unsound."""
+    given = document.get("target")
+    if (one := sound(TargetRule, given)) is not None:
+        return {label_type: ("$.target", rule) for label_type, rule in one.by_type().items()}
+    several = sound(CombinedTarget, given)
+    rules = several.by_type() if several is not None else {}
+    return {label_type: (json_path(["target", "types", label_type]), rule) for label_type, rule in rules.items()}
+
+
 def _target_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
-    basis, target = sound(LabelBasis, document.get("label_basis")), sound(TargetRule, document.get("target"))
-    policy = sound(CoveragePolicy, document.get("coverage_policy", {}))
-    if target is not None and (both := sorted(set(target.positive) & set(target.negative or ()))):
-        yield Problem("$.target.negative", LabelPolicyInvalid.code, f"{', '.join(both)} cannot be positive and negative")
-    if target is not None and basis is not None and basis.maturity_days is None and target.unlabeled == "negative_when_mature":
-        yield Problem("$.target.unlabeled", LabelPolicyInvalid.code,
-                      "negative_when_mature needs label_basis.maturity_days: without it a missing label means nothing")
-    if target is not None and policy is not None and target.unlabeled == "exclude" and target.label_type not in policy.answered_min:
-        yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
-                      f"unlabeled: exclude needs a minimum share of answers for {target.label_type}")
-    if target is not None and policy is not None and target.unlabeled == "refuse" and parse_share(
-            policy.answered_min.get(target.label_type, "1")) < 1:
-        yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code,
-                      f"unlabeled: refuse needs an answer for every {target.label_type}; leave the share out, or say exclude")
+    basis, policy = sound(LabelBasis, document.get("label_basis")), sound(CoveragePolicy, document.get("coverage_policy", {}))
+    shares = "$.coverage_policy.answered_min"
+    for label_type, (path, rule) in _rules_by_type(document).items():
+        if both := sorted(set(rule.positive) & set(rule.negative or ())):
+            yield Problem(f"{path}.negative", LabelPolicyInvalid.code, f"{', '.join(both)} cannot be positive and negative")
+        if basis is not None and basis.maturity_days is None and rule.unlabeled == "negative_when_mature":
+            yield Problem(f"{path}.unlabeled", LabelPolicyInvalid.code,
+                          "negative_when_mature needs label_basis.maturity_days: without it a missing label means nothing")
+        if policy is not None and rule.unlabeled == "exclude" and label_type not in policy.answered_min:
+            yield Problem(shares, LabelPolicyInvalid.code, f"unlabeled: exclude needs a minimum share of answers for {label_type}")
+        if policy is not None and rule.unlabeled == "refuse" and parse_share(policy.answered_min.get(label_type, "1")) < 1:
+            yield Problem(shares, LabelPolicyInvalid.code,
+                          f"unlabeled: refuse needs an answer for every {label_type}; leave the share out, or say exclude")
     for label_type in policy.answered_min if policy is not None and basis is not None else ():
         if label_type not in basis.label_types:  # type: ignore[union-attr]
-            yield Problem("$.coverage_policy.answered_min", LabelPolicyInvalid.code, f"{label_type} is not a label type of this intent")
+            yield Problem(shares, LabelPolicyInvalid.code, f"{label_type} is not a label type of this intent")
 
 
 def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:

@@ -135,7 +135,10 @@ class SourceUsed(Contract):
 
 
 class Evidence(Contract):
-    """About the run that published: never compared between runs."""
+    """About the run that published: never compared between runs.
+
+    `label_sketches` holds per label type what a later comparison needs to name the assertions that changed (`domain.label_sketch`).
+    """
 
     parts: list[Part]
     column_digests: ArtifactRef
@@ -146,6 +149,7 @@ class Evidence(Contract):
     profile: dict[str, JsonValue]
     meanings: dict[str, str]
     sources: list[SourceUsed]
+    label_sketches: dict[str, str] = Field(default_factory=dict)
     publisher: dict[str, JsonValue]
 
 

@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from offline_feature_plane.errors import OfsError, Problem, SchemaInvalid, refuse
 
-__all__ = ["Codes", "Contract", "Text", "broken", "find_problems", "json_path", "nearest", "shown", "sound", "stands_below", "validate"]
+__all__ = ["Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest", "shown", "sound",
+           "stands_below", "validate"]
 
 # Where a problem is (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
 Codes = Sequence[tuple[str, type[OfsError]]]
@@ -51,6 +52,14 @@ def _filled(text: str) -> str:
 
 # Text that says something: not blank, no blanks around it.
 Text = Annotated[str, AfterValidator(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+def in_order(texts: list[str]) -> list[str]:
+    """Texts as a set is written: each once, by UTF-8 bytes."""
+    return sorted(set(texts), key=str.encode)
+
+
+TextSet = Annotated[list[Text], AfterValidator(in_order)]
 
 
 def validate(model: type[Model], document: Any, codes: Codes = (), default: type[OfsError] = SchemaInvalid) -> Model:

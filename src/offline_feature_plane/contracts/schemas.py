@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from offline_feature_plane.contracts.archive_index import ArchiveIndex
 from offline_feature_plane.contracts.archive_record import ArchiveEventRecord
 from offline_feature_plane.contracts.assertions import LabelAssertion
+from offline_feature_plane.contracts.audit import LeakageAudit
 from offline_feature_plane.contracts.facts import DataExpiry, DatasetPointer, DatasetRetirement, DatasetSupersession, Vow
 from offline_feature_plane.contracts.intent import BuildIntent
 from offline_feature_plane.contracts.manifest import DatasetManifest
@@ -51,6 +52,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.ofs_dataset_data_expiry.v1": DataExpiry,
     "learning.ofs_dataset_supersession.v1": DatasetSupersession,
     "learning.ofs_training_profile.v1": TrainingProfile,
+    "learning.ofs_leakage_audit.v1": LeakageAudit,
 }
 
 

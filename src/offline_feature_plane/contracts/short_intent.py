@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -24,7 +25,7 @@ from offline_feature_plane.errors import (
     SupersessionLinkInvalid,
 )
 
-__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSpine"]
+__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSpine", "ShortTypeRule", "number_text"]
 
 SHORT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
@@ -43,10 +44,28 @@ SHORT_CODES: Codes = (
 Number = int | float | str
 
 
+def number_text(value: Any) -> Any:
+    """A number as its plain decimal text; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return format(Decimal(repr(value)), "f")
+
+
+class ShortTypeRule(Contract):
+    """What the labels of one type say, where several are combined."""
+
+    positive: list[Text] = Field(description="Label values that say yes.")
+    negative: list[Text] | None = Field(None, description="Label values that say no; default: all others.")
+    unlabeled: Literal["exclude", "refuse", "negative_when_mature"] = Field(description="What an event without a label of this type is.")
+    coverage: Number | None = Field(None, description="The share of mature subjects that must have an answer of this type.")
+
+
 class ShortLabel(Contract):
     """Which label is learned, as known when. `as_of`, `maturity_days`, `unlabeled` and `positive` are never filled in."""
 
-    type: Text = Field(description="The label type, as plane.yaml names it.")
+    type: Text | None = Field(None, description="The label type, as plane.yaml names it; or `types` and `combine`.")
+    types: dict[Text, ShortTypeRule] | None = Field(None, description="Several label types, each with what its labels say.")
+    combine: Text | None = Field(None, description="How they become one target: and, or, not and brackets over the types, each named once.")
     as_of: Instant = Field(description="Labels observed after this instant do not exist.")
     maturity_days: Annotated[int, Field(ge=0)] | None = Field(description="How old an event must be for its label to count; null: any.")
     positive: list[Text] | None = Field(None, description="Label values that make a positive.")
@@ -57,6 +76,10 @@ class ShortLabel(Contract):
     rule: Text | None = Field(None, description="How several assertions are resolved; default: source_precedence.v1.")
     coverage: Number | None = Field(None, description="The share of mature subjects that must have an answer.")
     conflicts: Number | None = Field(None, description="The share of mature subjects that may be in conflict; default: 0.")
+
+    def label_types(self) -> tuple[str, ...]:
+        """Its label types: the one, or those that are combined."""
+        return (self.type,) if self.type is not None else tuple(sorted(self.types or ()))
 
 
 def _span(given: Any) -> Any:
@@ -70,7 +93,7 @@ Span = Annotated[list[Instant], Field(min_length=2, max_length=2), BeforeValidat
 
 
 class ShortSpine(Contract):
-    """Rows at instants that the user brings, each about an entity (`docs/decisions/0032`)."""
+    """Rows at instants that the user brings, each about an entity (`docs/decisions/0036`)."""
 
     spine: Text = Field(description="The event type whose events are the instants.")
     entity: Text = Field(description="Its field that names whom a row is about; each entity at most once at one instant.")

@@ -12,11 +12,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.answer import Built, answer
 from offline_feature_plane.corridor.attempt import Attempt, MakePlan
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.claims import Worker, claim, held, submit
 from offline_feature_plane.corridor.dataset import open_published
+from offline_feature_plane.corridor.label_history import refuse_other_events, refuse_other_labels
 from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
 from offline_feature_plane.corridor.plan import Planned
@@ -83,11 +85,20 @@ def make_dataset(attempt: Attempt) -> bytes:
     return canonical_bytes(manifest.model_dump(mode="json"))
 
 
-def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts, progress: Progress) -> Computed:
-    """Everything up to staged files, in a work folder; nothing is published."""
+def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts, progress: Progress, *,
+            standing: DatasetManifest | None = None) -> Computed:
+    """Everything up to staged files, in a work folder; nothing is published. With `standing`, from the very events and labels of that one.
+
+    Raises:
+        ReplayBasisMismatch, LabelHistoryChanged: they are others.
+    """
     with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
         replayed = replay(session, planned, receipts)
+        if standing is not None:
+            refuse_other_events(standing, replayed)
         labelled = resolve_labels(session, planned, spill, receipts)
+        if standing is not None:
+            refuse_other_labels(standing, labelled, session)
         selected = select_rows(session, planned, replayed, labelled, receipts)
         staged = stage_rows(session, folder / "staged", receipts)
         return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged, session.rows_with_hidden_events())

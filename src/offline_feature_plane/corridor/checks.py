@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS, BuildIntent, FileSetBasis
-from offline_feature_plane.contracts.model import nearest
+from offline_feature_plane.contracts.model import json_path, nearest
 from offline_feature_plane.corridor.pinning import PinnedInputs
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.gates import GateResult, judge_truth_fields
@@ -58,9 +58,9 @@ def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[PinnedLa
         LabelPolicyInvalid: with every word that no label can ever have.
     """
     known = {table.label_type: table.vocabulary for table in labels}
-    target = intent.target
-    named = [(target.label_type, f"$.target.{kind}", value) for kind in ("positive", "negative")
-             for value in getattr(target, kind) or ()] if target is not None else []
+    rules = intent.target.by_type() if intent.target is not None else {}
+    named = [(label_type, json_path(["target", *(["types", label_type] if len(rules) > 1 else []), kind]), value)
+             for label_type, rule in rules.items() for kind in ("positive", "negative") for value in getattr(rule, kind) or ()]
     named += [(call.label_type, feature.column, value) for group in closure.groups for feature in group.features
               if (call := feature.aggregation).label_type is not None for value in call.values]
     problems = [Problem(path, LabelPolicyInvalid.code, f"no {label_type} label can be {value!r}. {nearest(value, sorted(words))}")

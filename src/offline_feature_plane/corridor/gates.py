@@ -48,7 +48,7 @@ def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection:
     found = [*planned.gates,
              judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
-                            target_type=target.label_type if target else None, unlabeled=target.unlabeled if target else None),
+                            unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {}),
              judge_lag(labels.per_type)]
     if target is not None:
         found.append(judge_target(selection.splits))
@@ -86,7 +86,8 @@ def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
 
 def _refuse_emptiness(task: Task, labels: LabelFacts, selection: SelectionFacts) -> None:
     if task.target is not None and not labels.assertions_eligible:
-        raise LabelScopeEmpty("no label assertion about these events was known at the as-of.", path=f"labels.{task.target.label_type}",
+        names = [part.label_type for part in task.target.parts] if len(task.target.parts) == 1 else []
+        raise LabelScopeEmpty("no label assertion about these events was known at the as-of.", path=".".join(["labels", *names]),
                               fix="Check that the labels name the ids of these events, and that they are observed, and hold, by the as-of.",
                               assertions_read=labels.assertions_read)
     if not selection.accounting.get("row"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from offline_feature_plane.contracts.intent import BuildIntent
+from offline_feature_plane.contracts.intent import BuildIntent, TargetRule
 from offline_feature_plane.domain.closure import Closure, Source
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.combining import parse_combination
 from offline_feature_plane.domain.definitions.sources import scope_of
 from offline_feature_plane.domain.grammar import parse_condition, read_names
 from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
-from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
+from offline_feature_plane.domain.rows import CombinedTarget, LabelTask, Sampling, Split, Target, Task, TokenKey
 from offline_feature_plane.errors import ExpressionInvalid, SchemaInvalid, SettingsInvalid
 
 __all__ = ["check_fields", "fields_read", "task_of"]
@@ -61,7 +62,7 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
     where = None
     if intent.subject.where is not None:
         where = parse_condition(intent.subject.where, scope_of(subject), where="$.subject.where")
-    label, target, sampling = intent.label_basis, intent.target, intent.sampling
+    label, sampling = intent.label_basis, intent.sampling
     return Task(
         platform_run_id=intent.platform_run_id,
         scenario_run_ids=tuple(intent.scenario_run_ids),
@@ -71,8 +72,7 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         splits=tuple(Split(split.name, parse_instant(split.from_utc), parse_instant(split.to_utc)) for split in intent.splits),
         labels=LabelTask(parse_instant(label.label_asof_utc), label.resolution_rule, tuple(label.label_types),
                          None if label.maturity_days is None else label.maturity_days * US_PER_DAY, label.immature),
-        target=None if target is None else Target(target.label_type, tuple(target.positive),
-                                                  None if target.negative is None else tuple(target.negative), target.unlabeled),
+        target=_target_of(intent),
         sampling=None if sampling is None else Sampling(sampling.seed, tuple(sorted(sampling.rates.items())), sampling.by),
         cold_rows=intent.cold_rows,
         history_start_us=tuple((source.name, histories.get(source.name)) for source in closure.sources),
@@ -88,6 +88,16 @@ def _entity(name: str | None, spine: Source) -> str | None:
         raise SchemaInvalid(f"{name} may be null, and an instant of a spine is about somebody.", path="$.subject.entity",
                             fix="Leave `missing:` of this field out in the profile; a null is then refused with its count.")
     return name
+
+
+def _target_of(intent: BuildIntent) -> Target | CombinedTarget | None:
+    if intent.target is None:
+        return None
+    parts = tuple(Target(label_type, tuple(rule.positive), None if rule.negative is None else tuple(rule.negative), rule.unlabeled)
+                  for label_type, rule in sorted(intent.target.by_type().items()))
+    if isinstance(intent.target, TargetRule):
+        return parts[0]
+    return CombinedTarget(parts, parse_combination(intent.target.combine, intent.target.types))
 
 
 def _checked_key(intent: BuildIntent, token_key: TokenKey | None) -> TokenKey | None:

@@ -38,8 +38,8 @@ class TypeReport:
 
     Attributes:
         label_type: its name.
-        role: is it the target's, one of the dataset's columns, or only looked at by features?
-        unlabeled: the target's rule for silence, if this is the target's type.
+        role: is it one of the target's, one of the dataset's columns, or only looked at by features?
+        unlabeled: the target's rule for silence, if this is one of the target's types.
         assertions: how many were read, left out and why, what they say, and their own lag in µs (`decisions.md` D26).
         splits: what holds of the events of each split, and of those in none.
         periods: the same by period of event time.
@@ -148,7 +148,8 @@ def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, peri
     old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us))
     settled = sum(old.values()) >= ENOUGH
     measured = old if settled else every
-    target = task.target if task.target is not None and task.target.label_type == name else None
+    parts = task.target.parts if task.target is not None else ()
+    target = next((part for part in parts if part.label_type == name), None)
     return TypeReport(
         name, "target" if target is not None else "column" if name in task.labels.types else "features",
         None if target is None else target.unlabeled, labelled.per_type[name],

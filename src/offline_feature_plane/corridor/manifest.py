@@ -32,6 +32,7 @@ from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.label_sketch import pack
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionFacts
 
@@ -87,6 +88,7 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
             engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
             meanings=storable({column: unicodedata.normalize("NFC", said) for column, said in planned.task.closure.meanings().items()}),
             sources=planned.source_evidence(),
+            label_sketches={label_type: pack(sketch) for label_type, sketch in sorted(computed.labelled.sketches.items())},
             publisher={"run_key": run.run_key, "request_id": run.request_id, "attempt": run.attempt, "actor": intent["actor"],
                        "ledger_head": ledger_head}))
 
@@ -144,10 +146,10 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
-    if task.target is not None:
-        known = labelled.per_type[task.target.label_type]["values"]
-        found += [f"no {task.target.label_type} known at the as-of says {value}, which the target names."
-                  for value in (*task.target.positive, *(task.target.negative or ())) if value not in known]
+    for part in task.target.parts if task.target is not None else ():
+        known = labelled.per_type[part.label_type]["values"]
+        found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
+                  for value in (*part.positive, *(part.negative or ())) if value not in known]
     return found
 
 

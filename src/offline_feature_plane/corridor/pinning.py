@@ -106,8 +106,8 @@ def _read_head(document: Any, settings: Settings) -> _Head:
             expand(document, settings=settings, fill_ins=_UNSEEN)
         raise
     topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
-    types = (short.label.type, *(short.labels or ()))
-    return _Head(short.subject, short.features, short.set, types, parse_instant(short.label.as_of), topics)
+    label_types = (*short.label.label_types(), *(short.labels or ()))
+    return _Head(short.subject, short.features, short.set, label_types, parse_instant(short.label.as_of), topics)
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:

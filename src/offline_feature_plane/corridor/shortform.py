@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal
 
 from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
 from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
-from offline_feature_plane.contracts.model import find_problems, nearest, shown, stands_below
+from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import Settings
-from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent
+from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent, number_text
+from offline_feature_plane.corridor.short_label import find_label_problems, places_of_types, shares_of, target_of
 from offline_feature_plane.corridor.written_places import as_written
 from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.errors import (
     FeatureProfileUnresolved,
-    LabelPolicyInvalid,
     LabelTypeScopeUnresolved,
     Problem,
     SchemaInvalid,
@@ -126,10 +125,9 @@ def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dic
         error.fix = Unpinned.fix
         raise error
     intent = parse_intent(full)
-    target = intent.target
-    if target is not None and target.label_type not in full["coverage_policy"]["answered_min"]:
-        writer.filled.append({"path": f"$.coverage_policy.answered_min.{target.label_type}",
-                              "value": intent.coverage_policy.answered_min[target.label_type], "from": "schema constant"})
+    for label_type in sorted(intent.coverage_policy.answered_min.keys() - full["coverage_policy"]["answered_min"].keys()):
+        writer.filled.append({"path": json_path(["coverage_policy", "answered_min", label_type]),
+                              "value": intent.coverage_policy.answered_min[label_type], "from": "schema constant"})
     return intent.document(), writer.filled
 
 
@@ -144,19 +142,13 @@ def _short_problems(document: Any) -> list[Problem]:
     label = document.get("label") if isinstance(document, Mapping) else None
     if not isinstance(label, Mapping):
         return problems
-    for name, needed in (("positive", "which label values are positive"), ("unlabeled", "what events without a label become")):
-        if label.get("target") is None and label.get(name) is None:
-            problems.append(Problem(f"$.label.{name}", LabelPolicyInvalid.code, f"this is required: {needed} (or set target: none)"))
-    if label.get("target") is not None:
-        problems += [Problem(f"$.label.{name}", LabelPolicyInvalid.code, "without a target this has no meaning")
-                     for name in ("positive", "negative", "unlabeled") if label.get(name) is not None]
-    return problems
+    return problems + [one for one in find_label_problems(label) if one.path not in {told.path for told in problems}]
 
 
 def _unmapped(short: Mapping[str, Any], settings: Settings) -> list[Problem]:
     """Label types of a short form that have no timeline, each at its own place."""
     label, extra = short.get("label"), short.get("labels")
-    named = [("$.label.type", label.get("type"))] if isinstance(label, Mapping) else []
+    named = list(places_of_types(label).items()) if isinstance(label, Mapping) else []
     named += [(f"$.labels[{number}]", one) for number, one in enumerate(extra if isinstance(extra, list) else [])]
     known = list(settings.labels)
     return [Problem(place, LabelTypeScopeUnresolved.code, f"plane.yaml maps no label timeline {name!r}. "
@@ -195,7 +187,7 @@ class _Writer:
             "label_basis": self.label_basis(),
             "feature_definition_set": self.feature_set(),
             "subject": self.subject(),
-            "target": self.target(),
+            "target": target_of(self.label),
             "splits": self.splits(),
             "gap": short.get("gap"),
             "disjoint_by": short.get("disjoint_by"),
@@ -224,8 +216,7 @@ class _Writer:
 
     def label_basis(self) -> dict[str, Any]:
         label, extra = self.label, self.short.get("labels")
-        own = label.get("type")
-        types = ([own] if own is not None else []) + (list(extra) if isinstance(extra, list) else [])
+        types = [*places_of_types(label).values(), *(extra if isinstance(extra, list) else [])]
         used = {name for name in (*types, *self.fill_ins.feature_label_types) if isinstance(name, str)}
         for name in sorted(set(self.fill_ins.feature_label_types) - set(self.fill_ins.label_logs)):
             self.problems.append(Problem("$.features", LabelTypeScopeUnresolved.code,
@@ -257,13 +248,6 @@ class _Writer:
             return {"source": given, "where": self.short.get("where")}
         return {"source": given.get("spine"), "entity": given.get("entity"), "where": self.short.get("where")}
 
-    def target(self) -> dict[str, Any] | None:
-        label = self.label
-        if label.get("target") is not None:
-            return None
-        return {"label_type": label.get("type"), "positive": label.get("positive"), "negative": label.get("negative"),
-                "unlabeled": label.get("unlabeled")}
-
     def splits(self) -> list[dict[str, Any]]:
         given = self.short.get("splits")
         return [{"name": name, "from_utc": span[0], "to_utc": span[1]}
@@ -275,8 +259,8 @@ class _Writer:
             return None
         rates = given.get("rates")
         return {"rule": self.fill(None, "$.sampling.rule", "keyed_hash.v1", "schema constant"),
-                "seed": _number_text(given.get("seed")), "by": given.get("by"),
-                "rates": {key: _number_text(rate) for key, rate in rates.items()} if isinstance(rates, Mapping) else rates}
+                "seed": number_text(given.get("seed")), "by": given.get("by"),
+                "rates": {key: number_text(rate) for key, rate in rates.items()} if isinstance(rates, Mapping) else rates}
 
     def identifiers(self) -> Any:
         given = self.short.get("identifiers")
@@ -290,13 +274,5 @@ class _Writer:
         return {"mode": mode, "key_id": self.fill(None, f"{path}.key_id", self.fill_ins.key_id or "0" * 16, "plane.yaml")}
 
     def coverage(self) -> dict[str, Any]:
-        share, own = self.label.get("coverage"), self.label.get("type")
-        conflicts = self.fill(_number_text(self.label.get("conflicts")), "$.coverage_policy.conflicts_max", "0", "schema constant")
-        return {"answered_min": {} if share is None or not isinstance(own, str) else {own: _number_text(share)}, "conflicts_max": conflicts}
-
-
-def _number_text(value: Any) -> Any:
-    """A number as its plain decimal text; anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return format(Decimal(repr(value)), "f")
+        conflicts = self.fill(number_text(self.label.get("conflicts")), "$.coverage_policy.conflicts_max", "0", "schema constant")
+        return {"answered_min": shares_of(self.label), "conflicts_max": conflicts}

@@ -34,6 +34,8 @@ def as_written(path: str, full: Mapping[str, Any]) -> str:
     if match := re.match(r"\$\.splits\[(\d+)\](?:\.(\w+))?", path):
         end = {"from_utc": [0], "to_utc": [1]}.get(match[2] or "", [])
         return json_path(["splits", str(full["splits"][int(match[1])]["name"]), *end])
+    if path == "$.coverage_policy.answered_min" and "types" in (full.get("target") or {}):
+        return "$.label.types"  # where each type says its share
     for pattern, place in _PLACES:
         if re.match(pattern, path):
             return re.sub(f"^{pattern}", place, path)

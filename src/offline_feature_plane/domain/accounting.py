@@ -11,21 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from offline_feature_plane.domain.closure import Window
+from offline_feature_plane.domain.combining import Answer, combine
 from offline_feature_plane.domain.resolution import Resolution
-from offline_feature_plane.domain.rows import DISPOSITIONS, Disposition, LabelTask, Split, Target, Task
+from offline_feature_plane.domain.rows import DISPOSITIONS, CombinedTarget, Disposition, LabelTask, Split, Target, Task
 from offline_feature_plane.domain.windows import begin
 from offline_feature_plane.errors import RowAccountingBroken
 
-__all__ = ["EventFacts", "check_accounting", "count_dispositions", "dispose", "is_cold", "is_mature", "sampling_class", "split_of",
-           "target_of"]
+__all__ = ["EventFacts", "answer_of", "check_accounting", "count_dispositions", "dispose", "is_cold", "is_mature", "sampling_class",
+           "split_of", "target_of"]
 
 
 @dataclass(frozen=True)
 class EventFacts:
     """What decides an event's disposition. Facts that earlier ones make meaningless may hold anything.
 
-    `unread` is the reason why a coordinate gave no event at all. `label` is the target type's resolution at the as-of. `in_earlier_split`:
-    of all events of its entity that are subjects, pass `where` and lie in a split, the first one lies in another split than this one.
+    `unread` is the reason why a coordinate gave no event at all. `answer` is what the labels say of the target at the as-of; None without
+    a target. `in_earlier_split`: of all events of its entity that are subjects, pass `where` and lie in a split, the first one lies in
+    another split than this one.
     """
 
     unread: Disposition | None = None
@@ -36,7 +38,7 @@ class EventFacts:
     split: str | None = "all"
     in_earlier_split: bool = False
     mature: bool = True
-    label: Resolution | None = None
+    answer: Answer | None = None
     cold: bool = False
     kept_by_sampling: bool = True
 
@@ -52,26 +54,39 @@ def dispose(facts: EventFacts, task: Task) -> Disposition:
         (facts.split is None, "outside_splits"),
         (facts.in_earlier_split, "earlier_split"),
         (not facts.mature and task.labels.immature == "exclude", "immature"),
-        (_is_unlabeled(facts, task), "unlabeled"),
-        (_is_conflicting(facts, task), "label_conflict"),
+        (facts.mature and facts.answer == "unlabeled", "unlabeled"),  # an immature row that is marked stays whatever its label is
+        (facts.mature and facts.answer == "conflict", "label_conflict"),
         (facts.cold and task.cold_rows == "exclude", "cold"),
         (not facts.kept_by_sampling, "sampled_out"),
     )
     return next((disposition for applies, disposition in ladder if applies), "row")
 
 
-def target_of(label: Resolution | None, target: Target | None, *, mature: bool) -> int | None:
-    """1, 0 or None (unknown): what a resolved label means as a target (`decisions.md` D24).
+def answer_of(labels: Mapping[str, Resolution], target: Target | CombinedTarget, *, mature: bool) -> Answer:
+    """What resolved labels say of a target (`decisions.md` D24).
 
-    An unlabeled row is negative only if it is mature and the target says `negative_when_mature`.
+    An event without a label is negative only if it is mature and the type says `negative_when_mature`.
+
+    Args:
+        labels: what is resolved at the as-of, by label type.
+        target: what it means.
+        mature: is the event?
     """
-    if target is None or label is None or label.status == "CONFLICT":
-        return None
+    if isinstance(target, CombinedTarget):
+        return combine(target.combine, {part.label_type: answer_of(labels, part, mature=mature) for part in target.parts})
+    label = labels[target.label_type]
+    if label.status == "CONFLICT":
+        return "conflict"
     if label.status == "NOT_FOUND":
-        return 0 if target.unlabeled == "negative_when_mature" and mature else None
+        return "negative" if target.unlabeled == "negative_when_mature" and mature else "unlabeled"
     if label.value in target.positive:
-        return 1
-    return 0 if target.negative is None or label.value in target.negative else None
+        return "positive"
+    return "negative" if target.negative is None or label.value in target.negative else "unlabeled"
+
+
+def target_of(answer: Answer | None) -> int | None:
+    """The target of an answer: 1, 0 or None (unknown). Silence and conflicts never become values."""
+    return {"positive": 1, "negative": 0}.get(answer or "")
 
 
 def sampling_class(target: int | None) -> str:
@@ -127,14 +142,3 @@ def check_accounting(counts: Mapping[str, int], events_read: int) -> None:
         raise RowAccountingBroken(f"{total:,} dispositions were counted for {events_read:,} events read{wrong}.", counts=dict(counts),
                                   fix="This is a defect of the engine: report it with the counts.",
                                   events_read=events_read)
-
-
-def _is_unlabeled(facts: EventFacts, task: Task) -> bool:
-    """An immature row that is marked stays whatever its label is; its target may be unknown."""
-    if task.target is None or facts.label is None or facts.label.status == "CONFLICT" or not facts.mature:
-        return False
-    return target_of(facts.label, task.target, mature=facts.mature) is None
-
-
-def _is_conflicting(facts: EventFacts, task: Task) -> bool:
-    return task.target is not None and facts.mature and facts.label is not None and facts.label.status == "CONFLICT"

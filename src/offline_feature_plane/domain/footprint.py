@@ -27,6 +27,10 @@ _STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_ra
 _STATE, _FLOATS = 12, 48      # of a function over one of a group's columns, and of an exact sum of floats more
 _WINDOW = {"mode": 16, "top_k": 16, "entropy": 4}   # of each of its windows more
 _LISTED = 33                  # of a value in a list: its place, and its text
+_LAYOUTS = 3                  # of a group by arrival: as it happened, in worlds that rows share, and as edits of one another
+_ORDERED = 44                 # and of its events in the order of arrival: slots again, and places in both orders
+_DIGITS = {"sum": 24, "sum_if": 24, "mean": 24, "stddev": 64}   # of each value's digits, of floats that reach over 80 bits
+_WORLDS, _TIMES, _PARTS = 1 << 19, 8, 64 << 20   # events of worlds at once, of each event so often at most; bytes of what worlds share
 _SUMS = {"sum", "sum_if", "mean", "stddev", "ratio", "trend", "ewma"}
 
 
@@ -38,11 +42,14 @@ def event_bytes(closure: Closure, visibility: Visibility = "event_time") -> int:
 
 
 def group_bytes(closure: Closure, group: Group, visibility: Visibility = "event_time") -> int:
-    """Of one event in the kernels of one group; by arrival the group is laid out twice."""
+    """Of one event in the kernels of one group; by arrival the group is laid out thrice, and in the order of arrival."""
     kinds = {field.name: field.type.kind for field in closure.source(group.source).fields}
     states = {replace(feature.aggregation, values=(), of_resolved=False) for feature in group.features}
     windows = sum(_WINDOW.get(feature.aggregation.function, 0) for feature in group.features)
-    return (_KEY + windows + sum(_state_bytes(call, kinds) for call in states)) * (2 if visibility == "arrival" else 1)
+    each = _KEY + windows + sum(_state_bytes(call, kinds) for call in states)
+    if visibility == "event_time":
+        return each
+    return _LAYOUTS * each + _ORDERED + sum(_DIGITS.get(call.function, 0) for call in states)
 
 
 def staging_bytes(closure: Closure, block: int, rows: int) -> int:
@@ -65,7 +72,14 @@ def least_bytes(closure: Closure, events: int) -> int:
 def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:
     """Of a whole build that keeps every event in memory."""
     each = _ID + _CHOICE + event_bytes(closure, visibility)
-    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * each + labels * ASSERTION_BYTES
+    seen = _seen_bytes(closure, events) if visibility == "arrival" else 0
+    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * each + labels * ASSERTION_BYTES + seen
+
+
+def _seen_bytes(closure: Closure, events: int) -> int:
+    """Of what rows see by arrival, while they are computed again: one group at a time."""
+    widest = max((group_bytes(closure, group) for group in closure.groups), default=0)
+    return min(_WORLDS, _TIMES * events) * widest + min(_PARTS, _TIMES * events * widest)
 
 
 def _state_bytes(call: Aggregation, kinds: Mapping[str, str]) -> int:

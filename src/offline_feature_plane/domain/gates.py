@@ -220,22 +220,21 @@ def judge_decoding(undecodable: int, declared: int) -> GateResult:
 
 
 def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapping[str, str], conflicts_max: str, *,
-                   target_type: str | None = None, unlabeled: Unlabeled | None = None) -> GateResult:
+                   unlabeled: Mapping[str, Unlabeled] | None = None) -> GateResult:
     """Are enough mature subjects answered, and few enough in conflict?
 
     Args:
         coverage: per label type `subjects, resolved, not_found, conflict`.
         answered_min: per label type the demanded share as decimal text; a type that is not named is only shown.
         conflicts_max: the share that may be in conflict, for every named type.
-        target_type: the target's label type; only there does silence mean a negative under `negative_when_mature`.
-        unlabeled: the target's rule.
+        unlabeled: the rule of each of the target's label types; only there does silence mean a negative, under `negative_when_mature`.
     """
     sentences: list[str] = []
     details: dict[str, Any] = {}
     for label_type in sorted({*coverage, *answered_min}):
         counts = coverage.get(label_type, {})
         found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
-        meant: Unlabeled = unlabeled if unlabeled is not None and label_type == target_type else "refuse"
+        meant = (unlabeled or {}).get(label_type, "refuse")
         details[label_type] = {"subjects": found.subjects, "answered": format_share(found.answered(meant)),
                                "conflicting": format_share(found.conflicting), "answered_min": answered_min.get(label_type)}
         if label_type in answered_min:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure
 from offline_feature_plane.domain.columns import Column, ColumnType
+from offline_feature_plane.domain.combining import Combination, text_of
 from offline_feature_plane.domain.expressions import Expression
 from offline_feature_plane.domain.visibility import Visibility
 
@@ -43,6 +44,30 @@ class Target:
     positive: tuple[str, ...]
     negative: tuple[str, ...] | None
     unlabeled: Literal["exclude", "refuse", "negative_when_mature"]
+
+    @property
+    def parts(self) -> tuple[Target, ...]:
+        """Its label types, each with what its labels mean: here one."""
+        return (self,)
+
+    @property
+    def meaning(self) -> str:
+        """When it is 1, and what silence means."""
+        return f"1 for {', '.join(self.positive)}; unlabeled: {self.unlabeled}"
+
+
+@dataclass(frozen=True)
+class CombinedTarget:
+    """How resolved labels of several types become one target: what each says, and how they are combined."""
+
+    parts: tuple[Target, ...]
+    combine: Combination
+
+    @property
+    def meaning(self) -> str:
+        """When it is 1, and what silence means for each type."""
+        said = "; ".join(f"{part.label_type}: {', '.join(part.positive)} (unlabeled: {part.unlabeled})" for part in self.parts)
+        return f"1 for {text_of(self.combine)}; {said}"
 
 
 @dataclass(frozen=True)
@@ -98,7 +123,7 @@ class Task:
     where: Expression | None
     splits: tuple[Split, ...]
     labels: LabelTask
-    target: Target | None
+    target: Target | CombinedTarget | None
     sampling: Sampling | None
     cold_rows: Literal["mark", "exclude", "allow"]
     history_start_us: tuple[tuple[str, int | None], ...]
@@ -139,8 +164,8 @@ def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
             found.append(Column(f"{label_type}__{part}", kind, "label", nullable=nullable, lineage=lineage, meaning=meaning,
                                 availability=AT_THE_ASOF))
     if task.target is not None:
-        said = f"1 for {', '.join(task.target.positive)}; unlabeled: {task.target.unlabeled}"
-        found.append(Column("target", ColumnType("int8"), "target", lineage=f"{task.target.label_type}__value", meaning=said,
+        lineage = ", ".join(f"{part.label_type}__value" for part in task.target.parts)
+        found.append(Column("target", ColumnType("int8"), "target", lineage=lineage, meaning=task.target.meaning,
                             availability=AT_THE_ASOF))
     found.append(Column("split", ColumnType("string"), "split", nullable=False, lineage="ts", meaning="the split whose range holds ts",
                         availability=WITH_THE_ROW))

@@ -1,4 +1,4 @@
-"""What a spine must be: instants at which rows are made, each about one entity (`docs/decisions/0032`).
+"""What a spine must be: instants at which rows are made, each about one entity (`docs/decisions/0036`).
 
 ```
    anna   ──●──●────────┃───●──────────┃──▶     ● events    ┃ what the spine asks for: a row of what lies before

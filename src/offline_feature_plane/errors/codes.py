@@ -259,6 +259,12 @@ class LeakageGuardViolation(RefusedError):
     fix = "Build the datasets of one training as of one instant that has passed, by the rule that its profile names."
 
 
+class LeakageSuspected(RefusedError):
+    """A feature predicts the target suspiciously well on its own; only a strict audit refuses for it."""
+
+    fix = "Find out when the values of the column became known; if that was after the event, take it out of the profile."
+
+
 class ResourceExceeded(RefusedError):
     """A document or file is larger than its budget, decodes to more than it, or needs more memory than there is."""
 

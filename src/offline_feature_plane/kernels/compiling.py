@@ -46,9 +46,10 @@ def prepare_cache(folder: Path | None) -> Path | None:
 
 
 def warm(functions: Iterable[str] | None = None) -> Warmth:
-    """Import the kernel modules of these aggregations, or of all, which compiles or loads each kernel; cheap the second time."""
+    """Import the kernel modules of these aggregations by event time, or all, which compiles or loads each kernel; cheap the second time."""
     start = time.perf_counter()
-    for module in ("slots", "sliding", "windows", *catalog.modules(functions)):
+    by_arrival = ("digits", "visible", "editing") if functions is None else ()
+    for module in ("slots", "sliding", "windows", "sketching", *by_arrival, *catalog.modules(functions)):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
-from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s
+from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s, Int64s
 
 _NEVER = np.int32(2**31 - 1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -74,14 +75,20 @@ def number_values(before: Any, marks: Any, first: Any, number: Any) -> None:
                 number[slot] = number[before[slot]]
 
 
-def numbers_of(argument: Argument) -> Int32s:
-    """The number of each slot's value."""
+def links_of(argument: Argument) -> tuple[Int32s, Int32s]:
+    """The previous and the next slot of each slot's value."""
     n, fullest = argument.slots.n, argument.slots.fullest
     before, after = np.empty(n, np.int32), np.empty(n, np.int32)
     table = np.full(max(4, 1 << (2 * fullest).bit_length()), -1, np.int32)
     link(argument.values, argument.marks, argument.slots.first, table, before, after)
-    number_values(before, argument.marks, argument.slots.first, after)
-    return after
+    return before, after
+
+
+def numbers_of(argument: Argument) -> Int32s:
+    """The number of each slot's value."""
+    before, number = links_of(argument)
+    number_values(before, argument.marks, argument.slots.first, number)
+    return number
 
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT32S, types.int64[:, ::1]))
@@ -142,6 +149,41 @@ class Distinct:
         count_distinct(rows.key, rows.hi, rows.lo, self._windows, self._before, self._after, self._state, self.counts)
 
 
+@compiled(types.void(INT32S, INT64S, INT32S, INT32S, INT64S, INT64S))
+def follow_distinct(edits: Any, ends: Any, number: Any, counts: Any, state: Any, out: Any) -> None:
+    """Write each row's number of distinct values; `counts` holds how many slots with a number are inside, `state` the number of numbers."""
+    kinds, at = state[0], np.int64(0)
+    for r in range(ends.shape[0]):
+        while at < ends[r]:
+            edit = edits[at]
+            one = number[abs(edit) - 1]
+            at += 1
+            if one < 0:
+                continue
+            if edit > 0:
+                kinds += 1 if counts[one] == 0 else 0
+                counts[one] += 1
+            else:
+                counts[one] -= 1
+                kinds -= 1 if counts[one] == 0 else 0
+        out[r] = kinds
+    state[0] = kinds
+
+
+class DistinctOneByOne:
+    """Numbers of distinct values of a window that is edited."""
+
+    def __init__(self, argument: Argument) -> None:
+        self._number = argument.once(numbers_of)
+        self._counts, self._state = np.zeros(argument.slots.n, np.int32), np.zeros(1, np.int64)
+
+    def advance(self, edits: Edits) -> tuple[Int64s, None]:
+        """Count them."""
+        out = np.empty(len(edits.ends), np.int64)
+        follow_distinct(edits.slots, edits.ends, self._number, self._counts, self._state, out)
+        return out[None], None
+
+
 class DistinctReducer(Reducer[Distinct]):
     """The number of different values of a window."""
 
@@ -156,3 +198,7 @@ class DistinctReducer(Reducer[Distinct]):
         def read(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
             out[:] = state.counts[line, :rows.n]
         return read
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> DistinctOneByOne:  # noqa: ARG002 - same
+        """Counts per value."""
+        return DistinctOneByOne(inputs.argument)

@@ -27,6 +27,7 @@ from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.distinct import numbers_of
+from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.limbs import times
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
@@ -171,6 +172,48 @@ class Spread:
                       self.values, self.valid)
 
 
+@compiled(types.void(INT32S, INT64S, INT32S, INT64S, INT32S, INT64S, types.float64[::1], types.boolean[::1]))
+def follow_evenness(edits: Any, ends: Any, number: Any, steps: Any, counts: Any, state: Any, out: Any, valid: Any) -> None:
+    """Write each row's entropy; `counts` holds how many slots with a number are inside, `state` n and the dividend as two limbs."""
+    n, low, high, at = state[0], np.uint64(state[1]), state[2], np.int64(0)
+    for r in range(ends.shape[0]):
+        while at < ends[r]:
+            edit = edits[at]
+            one = number[abs(edit) - 1]
+            at += 1
+            if one < 0:
+                continue
+            if edit > 0:
+                n += 1
+                counts[one] += 1
+                more = np.uint64(steps[n] - steps[counts[one]])
+                low += more
+                high += 1 if low < more else 0
+            else:
+                less = np.uint64(steps[n] - steps[counts[one]])
+                high -= 1 if low < less else 0
+                low -= less
+                n -= 1
+                counts[one] -= 1
+        valid[r] = n > 0
+        out[r] = _quotient(np.uint64(high), low, np.uint64(n)) * _UNIT if n > 0 else 0.0
+    state[0], state[1], state[2] = n, np.int64(low), high
+
+
+class SpreadOneByOne:
+    """Entropies of a window that is edited."""
+
+    def __init__(self, argument: Argument) -> None:
+        self._number, self._steps = argument.once(numbers_of), argument.once(_steps)
+        self._counts, self._state = np.zeros(argument.slots.n, np.int32), np.zeros(3, np.int64)
+
+    def advance(self, edits: Edits) -> tuple[npt.NDArray[np.float64], Bools]:
+        """Divide sums of integers."""
+        out, valid = np.empty(len(edits.ends)), np.empty(len(edits.ends), np.bool_)
+        follow_evenness(edits.slots, edits.ends, self._number, self._steps, self._counts, self._state, out, valid)
+        return out[None], valid[None]
+
+
 class EntropyReducer(Reducer[Spread]):
     """Bits that a window's values carry."""
 
@@ -185,3 +228,7 @@ class EntropyReducer(Reducer[Spread]):
         def read(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
             out[:], valid[:] = state.values[line, :rows.n], state.valid[line, :rows.n]
         return read
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> SpreadOneByOne:  # noqa: ARG002 - same
+        """Counts per value, and a sum of integers."""
+        return SpreadOneByOne(inputs.argument)

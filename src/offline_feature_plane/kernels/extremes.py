@@ -24,6 +24,8 @@ import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.edits import Edits
+from offline_feature_plane.kernels.ranks import count_edits, rank_at, ranked
 from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, raise_to
@@ -94,6 +96,38 @@ class Extremes:
                       self._stack, self.values, self.valid)
 
 
+@compiled(types.void(INT32S, INT64S, INT64S, BOOLS, INT32S, INT32S, INT32S, INT32S, types.boolean, INT64S, INT64S, BOOLS))
+def follow_extremes(edits: Any, ends: Any, ordered: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, least: Any, state: Any,
+                    out: Any, valid: Any) -> None:
+    """Write each row's least or greatest marked value; `state` holds the key of the slot that moved last, and how many are inside."""
+    k, inside, start = state[0], state[1], np.int64(0)
+    for r in range(ends.shape[0]):
+        k, inside = count_edits(edits[start:ends[r]], marks, rank, owner, first, tree, k, inside)
+        start = ends[r]
+        valid[r], out[r] = inside > 0, 0
+        if inside > 0:
+            base = np.int64(first[k])
+            out[r] = ordered[base + rank_at(tree, base, np.int64(first[k + 1]) - base, np.int64(0) if least else inside - 1)]
+    state[0], state[1] = k, inside
+
+
+class ExtremesOneByOne:
+    """The greatest (or least) values of a window that is edited."""
+
+    def __init__(self, inputs: Inputs, kind: np.dtype[Any], *, least: bool) -> None:
+        self._ordered, self._rank, self._owner = inputs.argument.once(ranked)
+        self._marks, self._first, self._kind, self._least = inputs.argument.marks, inputs.slots.first, kind, least
+        self._tree, self._state = np.zeros(inputs.slots.n, np.int32), np.zeros(2, np.int64)
+
+    def advance(self, edits: Edits) -> tuple[npt.NDArray[Any], Bools]:
+        """Find them by their places."""
+        out, valid = np.empty(len(edits.ends), np.int64), np.empty(len(edits.ends), np.bool_)
+        follow_extremes(edits.slots, edits.ends, self._ordered, self._marks, self._rank, self._owner, self._first, self._tree, self._least,
+                        self._state, out, valid)
+        found = raise_to(out, self._kind)
+        return np.where(valid, found, self._kind.type(0))[None], valid[None]
+
+
 class _ExtremeReducer(Reducer[Extremes]):
     least: ClassVar[bool]
 
@@ -107,6 +141,10 @@ class _ExtremeReducer(Reducer[Extremes]):
             out[:] = raise_to(state.values[line, :rows.n], out.dtype)
             valid[:] = state.valid[line, :rows.n]
         return read
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> ExtremesOneByOne:
+        """A tree of counts."""
+        return ExtremesOneByOne(inputs, self.dtype(feature), least=self.least)
 
 
 class MinReducer(_ExtremeReducer):

@@ -20,10 +20,11 @@ from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.distinct import numbers_of
+from offline_feature_plane.kernels.distinct import links_of, numbers_of
+from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
-from offline_feature_plane.kernels.slots import INT32S, INT64S, Bools, raise_to
+from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s, Int64s, raise_to
 
 _ONCE = np.int64(2**32)
 _SLOT = np.int64(2**32 - 1)
@@ -150,6 +151,74 @@ class Frequent:
                       self._at, self._edge, self.found)
 
 
+@compiled(types.void(INT32S, INT64S, INT32S, INT32S, BOOLS, INT32S, INT32S, INT64S, INT32S, INT32S, INT64S, INT32S, types.int32[:, ::1]))
+def follow_frequent(edits: Any, ends: Any, number: Any, before: Any, inside: Any, owner: Any,
+                    first: Any, weight: Any, heap: Any, at: Any, state: Any, edge: Any, found: Any) -> None:
+    """Write what `find_frequent` does. `inside` marks slots; of a value whose latest slot leaves, `before` leads to the latest that stays.
+
+    `state` holds the key of the slot that came or went last.
+    """
+    k, done = state[0], np.int64(0)
+    for r in range(ends.shape[0]):
+        while done < ends[r]:
+            edit = edits[done]
+            slot = np.int64(abs(edit) - 1)
+            one = number[slot]
+            done += 1
+            if one < 0:
+                continue
+            k = np.int64(owner[slot])
+            low, up = np.int64(first[k]), np.int64(first[k + 1])
+            was = weight[one]
+            inside[slot] = edit > 0
+            if edit > 0:
+                weight[one] = (was & ~_SLOT) + _ONCE + max(was & _SLOT, slot)
+                _rise(heap, at, weight, low, one)
+            else:
+                latest = was & _SLOT
+                if was < 2 * _ONCE:
+                    weight[one] = 0
+                else:
+                    while not inside[latest]:
+                        latest = np.int64(before[latest])
+                    weight[one] = (was & ~_SLOT) - _ONCE + latest
+                _sink(heap, at, weight, low, up, one)
+        if k < 0:
+            found[:, r] = -1
+        else:
+            _heaviest(heap, weight, np.int64(first[k]), np.int64(first[k + 1]), edge, found, r)
+    state[0] = k
+
+
+class FrequentOneByOne:
+    """The most frequent values of a window that is edited, a line per place."""
+
+    def __init__(self, inputs: Inputs, feature: FeatureRequest) -> None:
+        slots, argument = inputs.slots, inputs.argument
+        self._values, self._number, self._first = argument.values, argument.once(numbers_of), slots.first
+        self._before, self._inside = argument.once(links_of)[0], np.zeros(slots.n, np.bool_)
+        self._owner = np.repeat(np.arange(slots.first.shape[0] - 1, dtype=np.int32), np.diff(slots.first))
+        self._weight, self._heap = np.zeros(slots.n, np.int64), np.arange(slots.n, dtype=np.int32)
+        self._at, self._edge = self._heap.copy(), np.empty(feature.most + 2, np.int32)
+        self._state, self._most = np.full(1, -1, np.int64), feature.most
+        self._kind = np.dtype(np.int64) if feature.values is None else feature.values.dtype
+
+    def advance(self, edits: Edits) -> tuple[npt.NDArray[Any], Bools]:
+        """Take the values at the slots that are found."""
+        found = np.empty((self._most, len(edits.ends)), np.int32)
+        follow_frequent(edits.slots, edits.ends, self._number, self._before, self._inside, self._owner, self._first, self._weight,
+                        self._heap, self._at, self._state, self._edge, found)
+        return _values_at(self._values, found, self._kind)
+
+
+def _values_at(values: Int64s, slots: Int32s, kind: np.dtype[Any]) -> tuple[npt.NDArray[Any], Bools]:
+    """The values at some slots, and 0 where there is none."""
+    valid = slots >= 0
+    out = raise_to(np.where(valid, values[slots] if values.size else 0, 0), kind)
+    out[~valid] = 0
+    return out, valid
+
+
 class FrequentReducer(Reducer[Frequent]):
     """The value at one place of those that a window has most often."""
 
@@ -164,8 +233,9 @@ class FrequentReducer(Reducer[Frequent]):
         values, place = inputs.argument.values, feature.place
 
         def read(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
-            slots = state.found[line, place, :rows.n]
-            np.greater_equal(slots, 0, out=valid)
-            out[:] = raise_to(np.where(valid, values[slots] if values.size else 0, 0), out.dtype)
-            out[~valid] = 0
+            out[:], valid[:] = _values_at(values, state.found[line, place, :rows.n], out.dtype)
         return read
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> FrequentOneByOne:
+        """A heap of values."""
+        return FrequentOneByOne(inputs, feature)

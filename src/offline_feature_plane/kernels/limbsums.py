@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
@@ -51,10 +52,14 @@ class Parts:
 
 def parts_of(argument: Argument, *, floats: bool) -> Parts:
     """The values of an argument, 0 where null, as integers with the fewest bits."""
-    values = argument.values
-    if not floats:
+    return split_values(raise_to(argument.values, np.dtype(np.float64)) if floats else argument.values)
+
+
+def split_values(values: npt.NDArray[Any]) -> Parts:
+    """Values, int64 or float64, as integers with the fewest bits."""
+    if values.dtype != np.float64:
         return Parts(values, _NO_SHIFTS, 0, max(abs(int(values.min(initial=0))), abs(int(values.max(initial=0)))).bit_length())
-    fraction, exponent = np.frexp(raise_to(values, np.dtype(np.float64)))
+    fraction, exponent = np.frexp(values)
     mantissa = np.ldexp(fraction, _PRECISION).astype(np.int64)
     known = mantissa != 0
     low = np.where(known, mantissa & -mantissa, 1)
@@ -86,3 +91,8 @@ class LimbSums:
                         for at in (hi, lo))
         found = (upper - lower) % (1 << 64 * self.size)
         return found - (1 << 64 * self.size) if found >> (64 * self.size - 1) else found
+
+
+def shifted(number: int, places: int) -> int:
+    """Number · 2^places, rounded towards −∞ to an integer."""
+    return number << places if places >= 0 else number >> -places

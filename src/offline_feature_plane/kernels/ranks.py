@@ -22,9 +22,10 @@ from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.exact import divide_wide
 from offline_feature_plane.kernels.limbs import UINT64S, add_shifted, nearest, positive, split, times
-from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
+from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
 from offline_feature_plane.kernels.sliding import Located, prefetch
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, Int32s, Int64s, raise_to
 
@@ -34,7 +35,7 @@ _ZERO = np.uint64(0)
 
 
 @register_jitable
-def _count(tree: Any, base: Any, size: Any, rank: Any, by: Any) -> None:
+def count_value(tree: Any, base: Any, size: Any, rank: Any, by: Any) -> None:
     """Count `by` more values of a rank in the tree at `tree[base … base + size]`."""
     place = np.int64(rank) + 1
     while place <= size:
@@ -43,7 +44,20 @@ def _count(tree: Any, base: Any, size: Any, rank: Any, by: Any) -> None:
 
 
 @register_jitable
-def _rank_at(tree: Any, base: Any, size: Any, place: Any) -> Any:
+def count_edits(edits: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, k: Any, inside: Any) -> Any:
+    """Count the marked slots that enter and leave; the key of the slot that moved last, from `k` on, and how many are inside."""
+    for edit in edits:
+        slot = abs(edit) - 1
+        if marks.shape[0] == 0 or marks[slot]:
+            k = np.int64(owner[slot])
+            by = np.int32(1) if edit > 0 else np.int32(-1)
+            count_value(tree, np.int64(first[k]), np.int64(first[k + 1]) - np.int64(first[k]), rank[slot], by)
+            inside += by
+    return k, inside
+
+
+@register_jitable
+def rank_at(tree: Any, base: Any, size: Any, place: Any) -> Any:
     """The rank of the value at `place` (0 is the least) among those that are inside."""
     step, at = np.int64(1), np.int64(0)
     while step * 2 <= size:
@@ -85,21 +99,21 @@ def find_places(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one wa
             start, inside = lo[windows[j], r], state[place + 1]
             for slot in range(state[place], min(start, entered)):
                 if marks.shape[0] == 0 or marks[slot]:
-                    _count(tree[j], at, size, rank[slot], np.int32(-1))
+                    count_value(tree[j], at, size, rank[slot], np.int32(-1))
                     inside -= 1
             for slot in range(max(entered, start), end):
                 if marks.shape[0] == 0 or marks[slot]:
-                    _count(tree[j], at, size, rank[slot], np.int32(1))
+                    count_value(tree[j], at, size, rank[slot], np.int32(1))
                     inside += 1
             state[place], state[place + 1] = start, inside
             if inside > 0:
                 ahead = np.int64(inside - 1) * numerator
                 low = ahead // denominator
                 valid[j, r] = True
-                below[j, r] = above[j, r] = ordered[at + _rank_at(tree[j], at, size, low)]
+                below[j, r] = above[j, r] = ordered[at + rank_at(tree[j], at, size, low)]
                 part[j, r] = ahead - low * denominator
                 if part[j, r] > 0:
-                    above[j, r] = ordered[at + _rank_at(tree[j], at, size, low + 1)]
+                    above[j, r] = ordered[at + rank_at(tree[j], at, size, low + 1)]
 
 
 @compiled(types.void(INT64S, INT64S, INT64S, types.int64, types.int64, FLOATS))
@@ -144,23 +158,29 @@ def between_floats(below: Any, above: Any, part: Any, whole: Any, limbs: Any, ou
         out[r] = -found if negative and found != 0.0 else found
 
 
+def ranked(argument: Argument) -> tuple[Int64s, Int32s, Int32s]:
+    """The values of each key in their order, each slot's rank among them, and each slot's key."""
+    slots, values = argument.slots, argument.values
+    owner = np.repeat(np.arange(slots.first.shape[0] - 1, dtype=np.int32), np.diff(slots.first))
+    order = np.lexsort((values, owner))
+    rank = np.empty(slots.n, np.int32)
+    rank[order] = np.arange(slots.n, dtype=np.int32) - slots.first[owner]
+    return values[order], rank, owner
+
+
 class Ranks:
     """The values around one place of some windows: `below`, `above`, `part` (of `whole`) and `valid` hold a line per window."""
 
-    def __init__(self, inputs: Inputs, share: str, windows: Sequence[int]) -> None:
-        slots, values = inputs.slots, inputs.argument.values
-        owner = np.repeat(np.arange(slots.first.shape[0] - 1, dtype=np.int32), np.diff(slots.first))
-        order = np.lexsort((values, owner))
-        self._ordered: Int64s = values[order]
-        self._rank: Int32s = np.empty(slots.n, np.int32)
-        self._rank[order] = np.arange(slots.n, dtype=np.int32) - slots.first[owner]
+    def __init__(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> None:
+        slots = inputs.slots
+        self._ordered, self._rank, _ = inputs.argument.once(ranked)
         self._first, self._marks, self._windows = slots.first, inputs.argument.marks, np.array(windows, np.int64)
         self._tree = np.zeros((len(windows), slots.n), np.int32)
         state = np.zeros((slots.first.shape[0] - 1, 2 * len(windows) + 1), np.int32)
         state[:, 0] = slots.first[:-1]
         state[:, 1::2] = slots.first[:-1, None]
         self._state = state.reshape(-1)
-        self._numerator, self.whole = Decimal(share).as_integer_ratio()
+        self._numerator, self.whole = _place(feature)
         self.below, self.above, self.part = (np.empty((len(windows), inputs.block), np.int64) for _ in range(3))
         self.valid = np.empty((len(windows), inputs.block), np.bool_)
 
@@ -170,6 +190,62 @@ class Ranks:
                     self._numerator, self.whole, self.below, self.above, self.part, self.valid)
 
 
+@compiled(types.void(INT32S, INT64S, INT64S, BOOLS, INT32S, INT32S, INT32S, INT32S, types.int64, types.int64, INT64S, INT64S, INT64S,
+                     INT64S, BOOLS))
+def follow_places(edits: Any, ends: Any, ordered: Any, marks: Any, rank: Any, owner: Any, first: Any, tree: Any, numerator: Any,
+                  denominator: Any, state: Any, below: Any, above: Any, part: Any, valid: Any) -> None:
+    """Write what `find_places` does; `state` holds the key of the slot that came or went last, and how many are inside."""
+    k, inside, start = state[0], state[1], np.int64(0)
+    for r in range(ends.shape[0]):
+        k, inside = count_edits(edits[start:ends[r]], marks, rank, owner, first, tree, k, inside)
+        start = ends[r]
+        below[r] = above[r] = part[r] = 0
+        valid[r] = inside > 0
+        if inside > 0:
+            base, size = np.int64(first[k]), np.int64(first[k + 1]) - np.int64(first[k])
+            ahead = (inside - 1) * numerator
+            low = ahead // denominator
+            below[r] = above[r] = ordered[base + rank_at(tree, base, size, low)]
+            part[r] = ahead - low * denominator
+            if part[r] > 0:
+                above[r] = ordered[base + rank_at(tree, base, size, low + 1)]
+    state[0], state[1] = k, inside
+
+
+class QuantileOneByOne:
+    """Places among the values of a window that is edited, and what lies there."""
+
+    def __init__(self, inputs: Inputs, feature: FeatureRequest) -> None:
+        self._feature, self._marks, self._first = feature, inputs.argument.marks, inputs.slots.first
+        self._ordered, self._rank, self._owner = inputs.argument.once(ranked)
+        self._tree, self._state = np.zeros(inputs.slots.n, np.int32), np.zeros(2, np.int64)
+
+    def advance(self, edits: Edits) -> tuple[npt.NDArray[np.float64], Bools]:
+        """Find the values around the place, and what lies between them."""
+        rows = len(edits.ends)
+        below, above, part = (np.empty(rows, np.int64) for _ in range(3))
+        out, valid = np.empty(rows), np.empty(rows, np.bool_)
+        numerator, whole = _place(self._feature)
+        follow_places(edits.slots, edits.ends, self._ordered, self._marks, self._rank, self._owner, self._first, self._tree, numerator,
+                      whole, self._state, below, above, part, valid)
+        _between(self._feature, below, above, part, whole, out)
+        return out[None], valid[None]
+
+
+def _place(feature: FeatureRequest) -> tuple[int, int]:
+    """The part of the way from the least value to the greatest."""
+    return Decimal(feature.share or "0.5").as_integer_ratio()
+
+
+def _between(feature: FeatureRequest, below: Int64s, above: Int64s, part: Int64s, whole: int, out: npt.NDArray[Any]) -> None:
+    """Write what lies `part` of `whole` between two values."""
+    if feature.values is not None and feature.values.dtype == np.float64:
+        kind = np.dtype(np.float64)
+        between_floats(raise_to(below, kind), raise_to(above, kind), part, whole, np.empty(_WIDEST, np.uint64), out)
+    else:
+        between_integers(below, above, part, whole, 10**feature.scale, out)
+
+
 class QuantileReducer(Reducer[Ranks]):
     """The exact value at a place of a window's ordered values, between two of them in proportion, rounded once."""
 
@@ -177,19 +253,15 @@ class QuantileReducer(Reducer[Ranks]):
 
     def open_state(self, inputs: Inputs, feature: FeatureRequest, windows: Sequence[int]) -> Ranks:
         """Trees of counts for one place."""
-        return Ranks(inputs, feature.share or "0.5", windows)
+        return Ranks(inputs, feature, windows)
 
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: Ranks, line: int) -> Answer:  # noqa: ARG002 - one shape for all
         """The values around the place, and what lies between them."""
-        unit, limbs = 10**feature.scale, np.empty(_WIDEST, np.uint64)
-        is_float = feature.values is not None and feature.values.dtype == np.float64
-
         def read(rows: Located, out: npt.NDArray[Any], valid: Bools) -> None:
-            below, above, part = state.below[line, :rows.n], state.above[line, :rows.n], state.part[line, :rows.n]
             valid[:] = state.valid[line, :rows.n]
-            if is_float:
-                kind = np.dtype(np.float64)
-                between_floats(raise_to(below, kind), raise_to(above, kind), part, state.whole, limbs, out)
-            else:
-                between_integers(below, above, part, state.whole, unit, out)
+            _between(feature, state.below[line, :rows.n], state.above[line, :rows.n], state.part[line, :rows.n], state.whole, out)
         return read
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> QuantileOneByOne:
+        """A tree of counts."""
+        return QuantileOneByOne(inputs, feature)

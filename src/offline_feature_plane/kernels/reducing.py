@@ -25,6 +25,7 @@ import numpy.typing as npt
 from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s, Slots
 
 if TYPE_CHECKING:
+    from offline_feature_plane.kernels.edits import Edited
     from offline_feature_plane.kernels.labelled import LabelChanges
     from offline_feature_plane.kernels.sliding import Located
 
@@ -151,3 +152,7 @@ class Reducer(ABC, Generic[Carried]):
     @abstractmethod
     def answer(self, inputs: Inputs, feature: FeatureRequest, state: Carried, line: int) -> Answer:
         """What writes the feature's results; `line` is the place of its window in the state."""
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> Edited | None:  # noqa: ARG002 - for who can
+        """What follows the events that one window gains and loses, in whatever order; None: the windows must move forward."""
+        return None

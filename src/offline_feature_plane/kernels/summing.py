@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.exact import GREATEST, Sums, count_ranges, count_up
 from offline_feature_plane.kernels.limbs import deviation_limbs, round_deviations, round_means, round_sums
-from offline_feature_plane.kernels.limbsums import LimbSums, parts_of
+from offline_feature_plane.kernels.limbsums import LimbSums, parts_of, shifted
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
 from offline_feature_plane.kernels.sliding import Located
-from offline_feature_plane.kernels.slots import Bools, Int32s
+from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s
 
 LARGEST = int(np.finfo(np.float64).max)
 
@@ -51,6 +52,20 @@ def _integer_moments(argument: Argument) -> tuple[LimbSums, LimbSums]:
     return _moments(argument, floats=False)
 
 
+class Added:
+    """Sums of one column of slots, of which all of a key's fit int64, over a window that is edited."""
+
+    def __init__(self, column: npt.NDArray[Any]) -> None:
+        self._column, self._total = column, 0
+
+    def advance(self, edits: Edits) -> tuple[Int64s, None]:
+        """Add what enters and subtract what leaves."""
+        moved = self._column[np.abs(edits.slots) - 1] * np.sign(edits.slots).astype(np.int64)
+        totals = np.concatenate([[0], np.cumsum(moved)]) + self._total
+        self._total = int(totals[-1])
+        return totals[edits.ends][None], None
+
+
 def is_float(feature: FeatureRequest) -> bool:
     """Are its values floats?"""
     return feature.values is not None and feature.values.dtype == np.float64
@@ -68,6 +83,11 @@ class CountReducer(Reducer[None]):
         def count(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> None:
             count_ranges(counts, rows.hi, rows.lo[window, :rows.n], out)
         return count
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> Added:  # noqa: ARG002 - same
+        """One more, one less."""
+        marks = inputs.argument.marks
+        return Added(marks if marks.size else np.ones(inputs.slots.n, np.bool_))
 
 
 class RatioReducer(Reducer[None]):
@@ -108,7 +128,7 @@ class SumReducer(Reducer[None]):
             def add_floats(rows: Located, out: npt.NDArray[Any], _valid: Bools) -> Overflow | None:
                 lo = rows.lo[window, :rows.n]
                 row = int(round_sums(floats.sums, floats.size, floats.least, rows.hi, lo, scratch, out))
-                return None if row < 0 else Overflow(row, floats.total(int(rows.hi[row]), int(lo[row])) << floats.least, LARGEST)
+                return None if row < 0 else Overflow(row, shifted(floats.total(int(rows.hi[row]), int(lo[row])), floats.least), LARGEST)
             return add_floats
         sums = inputs.argument.once(_sum)
 
@@ -119,6 +139,10 @@ class SumReducer(Reducer[None]):
                 return None
             return Overflow(row, sums.total(int(rows.hi[row]), int(lo[row])), GREATEST if limit is None else limit)
         return add
+
+    def follow(self, inputs: Inputs, feature: FeatureRequest) -> Added | None:
+        """Integers by the value; they must be small enough (`kernels.merging`)."""
+        return None if is_float(feature) else Added(inputs.argument.values)
 
 
 class MeanReducer(Reducer[None]):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import Leaf
+from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 from offline_feature_plane.ports.process import Progress
@@ -33,12 +34,25 @@ class ReplayFacts:
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """What label resolution used: assertions read, eligible, per type and value; the digest of the slice; observed-lag diagnostics."""
+    """What label resolution used: assertions read, eligible, per type and value; the digest of the slice; observed-lag diagnostics.
+
+    `sketches` holds the `domain.label_sketch` of each type's slice.
+    """
 
     assertions_read: int
     assertions_eligible: int
     slice_digest: str
     per_type: Mapping[str, Mapping[str, Any]]
+    sketches: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class EventLabels:
+    """What a timeline says of one event, eligible or not: its position in the total order, its id, and its assertions in any order."""
+
+    position: int
+    event_id: int | str
+    assertions: tuple[Assertion, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,9 @@ class EngineSession(Protocol):
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them by the task's rule. Raises the label errors."""
+
+    def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
+        """What the timeline of a type says of the events at a few positions, read again. Raises the label errors."""
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Pure counting; gates are the caller's."""

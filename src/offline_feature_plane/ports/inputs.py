@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from offline_feature_plane.contracts.plan import SourceFile, SourcePlan, StoreMarker
+from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness
-from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.errors import SourceColumnUnknown
 
 if TYPE_CHECKING:
@@ -177,10 +176,6 @@ class LabelTable(LabelColumns):
         """As `PinnedLabels.reading`: itself."""
         return self
 
-    def changes_since(self, marker: StoreMarker) -> None:  # noqa: ARG002 - files carry no marker
-        """As `PinnedLabels.changes_since`: files do not remember what they held."""
-        return
-
 
 # --- where it comes from ------------------------------------------------------------------------------------
 
@@ -253,15 +248,6 @@ class EventSource(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class LabelChanges:
-    """What became of a timeline below the cut since a marker: the first assertions that appeared, how many did, how many are gone."""
-
-    appeared: tuple[Assertion, ...]
-    appeared_in_all: int
-    gone: int
-
-
 class PinnedLabels(Protocol):
     """The timeline of one label type as of a cut, pinned: what planning may ask before anything is read. Files are a `LabelTable`."""
 
@@ -287,9 +273,6 @@ class PinnedLabels(Protocol):
             LabelStoreUnavailable: the store cannot be read. LabelHistoryChanged: it no longer holds what was pinned.
             StorageIoFailure: no room for the files.
         """
-
-    def changes_since(self, marker: StoreMarker) -> LabelChanges | None:
-        """What appeared and what is gone below the cut since a marker was taken; None if the store cannot say. Raises as `reading`."""
 
 
 class LabelStore(Protocol):

@@ -17,11 +17,12 @@ from typing import Any, Literal
 from offline_feature_plane.domain.aggregations import AggregationKind, aggregation_kind, registered
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.combining import parse_combination
 from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.domain.periods import PERIODS
 from offline_feature_plane.domain.resolution import RULES, SOURCES
-from offline_feature_plane.domain.rows import LabelTask, Sampling, Split, Target, Task, TokenKey
+from offline_feature_plane.domain.rows import CombinedTarget, LabelTask, Sampling, Split, Target, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id
 from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
@@ -90,7 +91,8 @@ def draw_world(seed: int, *, events: int = 28) -> World:
     held = _events(rng, sources, origin, events)
     tables = tuple(item for item in held if isinstance(item, Table))
     labels = tuple(_labels(rng, name, held, tables, origin) for name in LABELS)
-    return World(_task(rng, sources, origin), held, labels)
+    task = _task(rng, sources, origin)
+    return World(replace(task, target=_combined(rng, task)), held, labels)
 
 
 def draw_late_world(seed: int, *, events: int = 28) -> World:
@@ -358,6 +360,15 @@ def _target(rng: Random) -> Target | None:
     unlabeled = rng.choice(_UNLABELED)
     positive, negative = rng.choice([("FRAUD",), ("FRAUD", "OTHER")]), rng.choice([None, None, ("LEGIT",)])
     return Target("fraud", positive, negative, unlabeled) if rng.random() < _HALF else None
+
+
+def _combined(rng: Random, task: Task) -> Target | CombinedTarget | None:
+    """The target, now and then together with another label type where the rows have one."""
+    if not isinstance(task.target, Target) or len(task.labels.types) == 1 or rng.random() < _HALF:
+        return task.target
+    other = Target("dispute", ("LOST",), rng.choice([None, ("WON",)]), rng.choice(_UNLABELED))
+    text = rng.choice(["fraud or dispute", "fraud and not dispute", "not (fraud or dispute)", "dispute or not fraud", "fraud and dispute"])
+    return CombinedTarget((other, task.target), parse_combination(text, task.labels.types))
 
 
 def _sampling(rng: Random) -> Sampling | None:

@@ -15,30 +15,34 @@ shared (`shared_worlds`) for all that can be put together from parts, and only w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.domain.closure import Group
+from offline_feature_plane.domain.closure import Feature, Group, Window
 from offline_feature_plane.domain.windows import reach_us
 from offline_feature_plane.engines.local.events import Arrivals, Events, Values
 from offline_feature_plane.engines.local.groups import GroupColumns
 from offline_feature_plane.engines.local.keys import Codes
 from offline_feature_plane.engines.local.label_steps import Steps
 from offline_feature_plane.engines.local.labels import ResolvedType
+from offline_feature_plane.engines.local.lists import is_list, part_name
+from offline_feature_plane.engines.local.one_by_one import OneByOne
 from offline_feature_plane.engines.local.row_access import BLOCK, pick
 from offline_feature_plane.engines.local.shared_worlds import SharedWorlds, Walked
 from offline_feature_plane.errors import NumericOverflow
 from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, SumOverflow
+from offline_feature_plane.kernels.merging import Sought, Whole
+from offline_feature_plane.kernels.visible import Ranges, Visible
 
 __all__ = ["ArrivedColumns"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
-_MOST = 1 << 22    # events of worlds that are computed at once
+_MOST = 1 << 19    # events of worlds that are computed at once
 _BYTES = 1 << 26   # of merged parts that are held at once
 _WORTH = 1         # so many times larger are worlds of their own where worlds are shared
 
@@ -63,6 +67,10 @@ class ArrivedColumns:
         self._histories = {name: _History(labels[name], steps, keys[0]) for name in types if (steps := labels[name].changes) is not None}
         self._late = self._find_late(keys[1])
         self._again, self._is_spent = self._late, False
+        self._n_keys, self._windows = keys[1], list(dict.fromkeys(feature.window for feature in group.features))
+        self._parts = Whole(events.n, self._whole.is_event)
+        self._visible: Visible | None = None
+        self._one_by_one: OneByOne | None = None
         self._shared: SharedWorlds | None = None
         self._ahead: tuple[Int64s, dict[str, Values]] = np.zeros(0, np.int64), {}
         self.hidden: Bools = np.zeros(0, np.bool_)
@@ -76,16 +84,44 @@ class ArrivedColumns:
             columns = {} if self._is_spent else self._whole.advance(start, stop)
         except NumericOverflow:  # perhaps only with what is hidden; the run is spent
             self._is_spent, self._again = True, self._is_row
-        again, learns = self._again[rows], self._learns(rows)
-        some, shared = np.flatnonzero(again & (self._key[rows] >= 0)), self._find_shared(start, stop)
-        columns |= {name: _put(columns.get(name), values, some, len(rows)) for name, values in shared.items()}
-        alone = [feature for feature in self._group.features if feature.column not in shared]
+        again, learns, has_key = self._again[rows], self._learns(rows), self._key[rows] >= 0
+        shared = self._find_shared(start, stop)
+        columns |= {name: _put(columns.get(name), values, np.flatnonzero(again & has_key), len(rows)) for name, values in shared.items()}
+        left = [feature for feature in self._group.features if feature.column not in shared]
         labelled = [feature for feature in self._group.features if feature.column in shared and feature.aggregation.label_type is not None]
-        for features, wanted in ((alone, again | learns), (labelled, learns)):
-            for some in self._batches(rows, np.flatnonzero(wanted)) if features else ():
-                mine = self._worlds(rows[some], replace(self._group, features=tuple(features)))
-                columns |= {name: _put(columns.get(name), values, some, len(rows)) for name, values in mine.items()}
+        wanted = (again & bool(left)) | (learns & bool(left or labelled))
+        at = np.flatnonzero(wanted & has_key)
+        seen = self._look(rows[at]) if len(at) else []
+        followed = self._follow(rows[at], seen, self._shared.holds if shared and self._shared is not None else frozenset())
+        columns |= {name: _put(columns.get(name), values, at, len(rows)) for name, values in followed.items()}
+        for features, which in ((left, wanted), (labelled, learns)):
+            for window, alone in _by_window(feature for feature in features if not _is_among(feature, followed)):
+                low, high = np.zeros((2, len(rows)), np.int64)
+                if len(at):
+                    low[at], high[at] = seen[self._windows.index(window)].lo, seen[self._windows.index(window)].hi
+                for some in _batches(low, high, np.flatnonzero(which)):
+                    mine = self._worlds(rows[some], low[some], high[some], replace(self._group, features=alone))
+                    columns |= {name: _put(columns.get(name), values, some, len(rows)) for name, values in mine.items()}
         return columns
+
+    def _look(self, rows: Int64s) -> list[Ranges]:
+        """What some rows with a key see, by windows; they come after those of the last call."""
+        whole = self._whole
+        if self._visible is None:
+            self._visible = Visible(self._events.ts, self._key, self._n_keys, self._arrivals.place, whole.is_event,
+                                    current=self._group.current, delay_us=self._group.delay_us, windows=whole.windows)
+        return self._visible.ranges(rows)
+
+    def _follow(self, rows: Int64s, seen: Sequence[Ranges], shared: frozenset[int]) -> dict[str, Values]:
+        """Columns of some rows which can follow single events, where that is less than worlds of their own."""
+        if self._visible is None or not len(rows):
+            return {}
+        if self._one_by_one is None:
+            self._one_by_one = OneByOne(self._visible, self._key, self._whole.requests, self._parts)
+        try:
+            return self._whole.named(self._one_by_one.columns(Sought(rows, self._events.ts), seen, _WORTH, shared), self._key[rows])
+        except SumOverflow as wrong:
+            raise self._whole.overflow(wrong) from wrong
 
     def _find_late(self, n_keys: int) -> Bools:
         """Per position: is it a row which has an event in a window that arrived after it?"""
@@ -130,7 +166,7 @@ class ArrivedColumns:
         if self._shared is None:
             whole = self._whole
             self._shared = SharedWorlds(Walked(self._events.ts, self._key, self._arrivals.place, whole.is_event, self._group.current,
-                                               self._group.delay_us, whole.windows, whole.label_changes), whole.requests)
+                                               self._group.delay_us, whole.windows, whole.label_changes), whole.requests, self._parts)
         try:
             return self._whole.named(self._shared.columns(rows, self._slots[_ranges(low, high)]), self._key[rows])
         except SumOverflow as wrong:
@@ -151,19 +187,8 @@ class ArrivedColumns:
         ends = np.searchsorted(self._order, _pair(key, upper, self._events.n))
         return np.minimum(np.searchsorted(self._order, _pair(key, lower, self._events.n)), ends), ends
 
-    def _batches(self, rows: Int64s, wanted: Int64s) -> Iterator[Int64s]:
-        """The places of the wanted rows, so many at once that their worlds stay small."""
-        low, high = self._spans(rows[wanted])
-        volume = np.cumsum(high - low + 1)
-        at = 0
-        while at < len(wanted):
-            end = max(at + 1, int(np.searchsorted(volume, (volume[at - 1] if at else 0) + _MOST, "right")))
-            yield wanted[at:end]
-            at = end
-
-    def _worlds(self, rows: Int64s, group: Group) -> dict[str, Values]:
-        """A group's columns of some rows (ascending), each from its own world."""
-        low, high = self._spans(rows)
+    def _worlds(self, rows: Int64s, low: Int64s, high: Int64s, group: Group) -> dict[str, Values]:
+        """A group's columns of some rows (ascending), each from its own world: what it sees of the slots from `low` to `high` − 1."""
         world = np.repeat(np.arange(len(rows)), high - low)
         seen = self._slots[_ranges(low, high)]
         visible = self._arrivals.place[seen] < self._arrivals.place[rows][world]
@@ -227,6 +252,28 @@ def _ranges(low: Int64s, high: Int64s) -> Int64s:
     counts = high - low
     found: Int64s = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts - low, counts)
     return found
+
+
+def _by_window(features: Iterable[Feature]) -> Iterator[tuple[Window, tuple[Feature, ...]]]:
+    """Features, and which window they look at."""
+    found: dict[Window, list[Feature]] = {}
+    for feature in features:
+        found.setdefault(feature.window, []).append(feature)
+    return ((window, tuple(those)) for window, those in found.items())
+
+
+def _is_among(feature: Feature, columns: Mapping[str, Values]) -> bool:
+    return (part_name(feature, 0) if is_list(feature) else feature.column) in columns
+
+
+def _batches(low: Int64s, high: Int64s, wanted: Int64s) -> Iterator[Int64s]:
+    """The places of the wanted rows, so many at once that their worlds stay small."""
+    volume = np.cumsum(high[wanted] - low[wanted] + 1)
+    at = 0
+    while at < len(wanted):
+        end = max(at + 1, int(np.searchsorted(volume, (volume[at - 1] if at else 0) + _MOST, "right")))
+        yield wanted[at:end]
+        at = end
 
 
 def _taken(events: Events, group: Group, position: Int64s) -> Events:

@@ -7,7 +7,7 @@
 ```
 
 An entity belongs to the split of its first event that is a subject, passes `where` and lies in a split. No label has a say in it
-(`docs/decisions/0031`). A spine asks for an entity at most once at an instant (`docs/decisions/0032`).
+(`docs/decisions/0031`). A spine asks for an entity at most once at an instant (`docs/decisions/0036`).
 """
 
 from __future__ import annotations

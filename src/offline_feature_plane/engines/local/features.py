@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.rows import Task
-from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 from offline_feature_plane.engines.local.events import Events, Values
 from offline_feature_plane.engines.local.expressions import evaluate
 from offline_feature_plane.engines.local.groups import GroupColumns
@@ -24,6 +23,9 @@ from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.local.lists import spell_lists
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.errors import NumericOverflow
+
+if TYPE_CHECKING:
+    from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 
 __all__ = ["Advancing", "Chunk", "Elsewhere", "compute_features", "open_group", "place_of"]
 
@@ -110,6 +112,8 @@ def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int]
     place = place_of(task, group.source)
     if events.arrivals is None:
         return GroupColumns(events, group, place, keys, is_row, labels)
+    from offline_feature_plane.engines.local.arrivals import ArrivedColumns  # noqa: PLC0415 - its kernels are loaded for whom they serve
+
     return ArrivedColumns(events, group, place, keys, is_row, labels, events.arrivals, task.labels.asof_us)
 
 

@@ -24,6 +24,7 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.connection import foreign_errors
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
+from offline_feature_plane.engines.local.label_sketches import sketch_slice
 from offline_feature_plane.engines.local.label_steps import Eligible, Steps, hash_slice, joined_steps, keep_in_order, resolve_steps
 from offline_feature_plane.errors import LabelTypeScopeUnresolved
 from offline_feature_plane.ports import LabelFacts
@@ -129,7 +130,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         if table.label_type in by_type:
             raise LabelTypeScopeUnresolved(f"the label type {table.label_type} has several timelines.", fix="Map one timeline per type.")
         by_type[table.label_type] = table
-    types, slices, per_type = {}, [], {}
+    types, slices, per_type, sketches = {}, [], {}, {}
     for label_type in sorted({*task.labels.types, *stepped}):
         if label_type not in by_type:
             raise LabelTypeScopeUnresolved(f"no timeline is mapped for the label type {label_type}.", known=sorted(by_type),
@@ -139,6 +140,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         found, facts = _find_eligible(connection, table, columns, events, task.labels.asof_us, most)
         kept = keep_in_order(found, columns, events.n)
         slices.append(hash_slice(label_type, kept, columns, events.id_type))
+        sketches[label_type] = sketch_slice(kept, columns)
         types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us,
                                                     stepped=label_type in stepped)
         per_type[label_type] = {
@@ -147,7 +149,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
     return ResolvedLabels(types, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
-        slice_digest=slice_digest(slices), per_type=per_type))
+        slice_digest=slice_digest(slices), per_type=per_type, sketches=sketches))
 
 
 def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: History,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.accounting import check_accounting
-from offline_feature_plane.domain.rows import DISPOSITIONS, Target, Task
+from offline_feature_plane.domain.rows import DISPOSITIONS, Task
 from offline_feature_plane.domain.windows import warm_from
 from offline_feature_plane.engines.local.cohorts import count_cohorts
 from offline_feature_plane.engines.local.events import Events, History
@@ -23,6 +23,7 @@ from offline_feature_plane.engines.local.expressions import find_true
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
 from offline_feature_plane.engines.local.row_access import BLOCK, fields_at
 from offline_feature_plane.engines.local.sampled import UNKNOWN, sample
+from offline_feature_plane.engines.local.targets import find_targets
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import add_up
 
@@ -173,7 +174,7 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
         split = split[mature]
         left.drop("immature", ~mature)
         mature = mature[mature]
-    target, unlabeled, conflicting = _targets(left.rows, mature, task.target, labels)
+    target, unlabeled, conflicting = find_targets(left.rows, mature, task.target, labels)
     gone = unlabeled | conflicting
     split, mature, target = split[~gone], mature[~gone], target[~gone]
     left.drop("unlabeled", unlabeled, "label_conflict", conflicting)
@@ -243,29 +244,6 @@ def _covered(states: ResolvedType, rows: Int64s) -> dict[str, int]:
     found = np.bincount(states.status[rows], minlength=3)
     return {"subjects": len(rows), "resolved": int(found[_RESOLVED]), "not_found": int(found[_NOT_FOUND]),
             "conflict": int(found[_CONFLICT])}
-
-
-def _targets(rows: Int64s, mature: Bools, target: Target | None, labels: Mapping[str, ResolvedType]) -> tuple[Int8s, Bools, Bools]:
-    """Each row's target, and which rows leave as unlabeled or in conflict. Immature rows never leave for their label (D25)."""
-    nothing = np.zeros(len(rows), dtype=np.bool_)
-    found = np.full(len(rows), UNKNOWN, dtype=np.int8)
-    if target is None:
-        return found, nothing, nothing
-    states = labels[target.label_type]
-    names = states.values.to_pylist()
-    of_name = np.full(len(names) + 1, UNKNOWN, dtype=np.int8)
-    for place, name in enumerate(names):
-        if name in target.positive:
-            of_name[place] = 1
-        elif target.negative is None or name in target.negative:
-            of_name[place] = 0
-    status = states.status[rows]
-    resolved = status == _RESOLVED
-    found[resolved] = of_name[states.value[rows][resolved]]
-    if target.unlabeled == "negative_when_mature":
-        found[(status == _NOT_FOUND) & mature] = 0
-    conflicting = (status == _CONFLICT) & mature
-    return found, (found == UNKNOWN) & mature & ~conflicting, conflicting
 
 
 def _warm_from(history: History, task: Task) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import Column
@@ -26,12 +27,13 @@ from offline_feature_plane.engines.local.history.places import Folder, Memory, P
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.history.slices import Slice, slice_history
 from offline_feature_plane.engines.local.history.storing import store_events
+from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_labels
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
-from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["LocalSession", "open_session"]
@@ -57,6 +59,7 @@ class LocalSession:
         self._place: Place = Memory()
         self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
+        self._timelines: dict[str, LabelTable] = {}
         self._resolved: ResolvedLabels | None = None
         self._rows: KeptRows | None = None
         self._selection: SelectionFacts | None = None
@@ -80,8 +83,16 @@ class LocalSession:
         """Read the timelines and resolve them. Raises as `resolve_labels`."""
         self._resolved = resolve_labels(self._connection, inputs, need(self._history, "replay"), self._task,
                                         need(self._sizes, "replay").data)
+        self._timelines = {one.label_type: one for one in inputs}
         self._tell("labels", self._resolved.facts.assertions_read, self._resolved.facts.assertions_read)
         return self._resolved.facts
+
+    def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
+        """As the port says. Raises as `label_sketches.labels_of`."""
+        history = need(self._history, "replay")
+        instants = history.instants_at(np.array(positions, np.int64)).tolist()
+        ids = [history.ids.slice(position, 1)[0].as_py() for position in positions]
+        return labels_of(self._timelines[label_type], history.id_type, list(zip(positions, ids, instants, strict=True)))
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as `select_rows`."""

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges, SumOverflow
-from offline_feature_plane.kernels.merging import Merged, Part, Sought, is_told_by_time, resolved_of, take_apart
+from offline_feature_plane.kernels.grouprun import FeatureRequest, GroupRun, LabelChanges
+from offline_feature_plane.kernels.merging import Merged, Part, Sought, Whole, finish_each, is_told_by_time, resolved_of, take_apart
 from offline_feature_plane.kernels.slots import Bools, Int64s
 from offline_feature_plane.kernels.windows import Window
 
@@ -51,11 +51,11 @@ class SharedWorlds:
     Args:
         walked: the group.
         requests: all of its columns.
+        whole: what its parts are computed over.
     """
 
-    def __init__(self, walked: Walked, requests: Sequence[FeatureRequest]) -> None:
-        position = np.arange(len(walked.ts))
-        found = {index: take_apart(request, position, walked.is_event) for index, request in enumerate(requests)
+    def __init__(self, walked: Walked, requests: Sequence[FeatureRequest], whole: Whole) -> None:
+        found = {index: take_apart(request, whole) for index, request in enumerate(requests)
                  if is_told_by_time(walked.windows[request.window])}
         self._merged: dict[int, Merged] = {index: merged for index, merged in found.items() if merged is not None}
         self.holds = frozenset(self._merged)
@@ -74,7 +74,7 @@ class SharedWorlds:
         """What the merged parts of one row take."""
         return 9 * len(self._parts)
 
-    def columns(self, rows: Int64s, seen: Int64s) -> dict[int, Column]:
+    def columns(self, rows: Int64s, seen: Int64s) -> Mapping[int, Column]:
         """The columns of some rows, by the places of their requests.
 
         Args:
@@ -103,20 +103,7 @@ class SharedWorlds:
         if self._walked.current:
             asking = np.flatnonzero(self._walked.is_event[rows])
             merging.add(asking, self._look(rows[asking]), own=True)
-        return self._finished(merging, Sought(rows, self._walked.ts))
-
-    def _finished(self, merging: _Merging, sought: Sought) -> dict[int, Column]:
-        columns: dict[int, Column] = {}
-        beyond = []
-        for index, merged in self._merged.items():
-            try:
-                columns[index] = merged.finish([merging.columns[self._places[_same(part)]] for part in merged.parts], sought)
-            except SumOverflow as wrong:
-                beyond.append((wrong.position, index, wrong.total, wrong.limit))
-        if beyond:
-            position, index, total, limit = min(beyond)
-            raise SumOverflow(index, position, total, limit)
-        return columns
+        return finish_each(self._merged, lambda part: merging.columns[self._places[_same(part)]], Sought(rows, self._walked.ts))
 
     def _walk(self, events: Int64s, event_world: Int64s, rows: Int64s, row_world: Int64s) -> list[Column]:
         """All parts for rows of some worlds; a row is no event of its world."""

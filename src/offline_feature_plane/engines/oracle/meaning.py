@@ -12,6 +12,7 @@ from typing import Any
 
 from offline_feature_plane.domain.accounting import (
     EventFacts,
+    answer_of,
     check_accounting,
     count_dispositions,
     dispose,
@@ -24,6 +25,7 @@ from offline_feature_plane.domain.accounting import (
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
 from offline_feature_plane.domain.closure import Aggregation, Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.combining import Answer
 from offline_feature_plane.domain.evaluation import evaluate, is_true
 from offline_feature_plane.domain.extraction import Value, convert
 from offline_feature_plane.domain.resolution import NOT_FOUND, Assertion, Resolution, resolve
@@ -159,13 +161,15 @@ class _World:
         task = self.task
         if event.source != task.subject:
             return EventFacts(is_subject=False)
-        target = task.target
-        label = self.label(event, target.label_type, task.labels.asof_us) if target else None
         mature = is_mature(event.ts_us, task.labels)
-        kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(label, mature=mature))
+        answer = None
+        if task.target is not None:
+            found = {part.label_type: self.label(event, part.label_type, task.labels.asof_us) for part in task.target.parts}
+            answer = answer_of(found, task.target, mature=mature)
+        kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits),
-                          in_earlier_split=self.stands_earlier(event), mature=mature, label=label, cold=cold, kept_by_sampling=kept)
+                          in_earlier_split=self.stands_earlier(event), mature=mature, answer=answer, cold=cold, kept_by_sampling=kept)
 
     def stands_earlier(self, event: Event) -> bool:
         """Does the event's entity belong to another split: the one of its first event that could be a row, whatever its label?"""
@@ -186,14 +190,14 @@ class _World:
             values |= {f"{label_type}__value": found.value, f"{label_type}__status": found.status,
                        f"{label_type}__observed_time": found.observed_us, f"{label_type}__assertion_id": found.assertion_id}
         if task.target is not None:
-            values["target"] = target_of(facts.label, task.target, mature=facts.mature)
+            values["target"] = target_of(facts.answer)
         values["split"] = facts.split
         if task.labels.immature == "mark" and task.labels.maturity_us is not None:
             values["mature"] = facts.mature
         if task.cold_rows == "mark":
             values["cold"] = facts.cold
         if task.sampling is not None:
-            values["weight"] = weight(self._rate(facts.label, mature=facts.mature))
+            values["weight"] = weight(self._rate(facts.answer))
         return values
 
     def hides_from(self, rank: int) -> bool:
@@ -227,7 +231,7 @@ class _World:
         found = {}
         for name in [split.name for split in self.task.splits] or ["all"]:
             mine = [facts for _, facts in kept if facts.split == name]
-            targets = [target_of(facts.label, self.task.target, mature=facts.mature) for facts in mine]
+            targets = [target_of(facts.answer) for facts in mine]
             found[name] = {"rows": len(mine), "positive": targets.count(1), "negative": targets.count(0), "unknown": targets.count(None),
                            "cold": sum(facts.cold for facts in mine)}
         return found
@@ -238,9 +242,9 @@ class _World:
                  for source in self.task.closure.depths()}
         return {source: declared[source] if declared.get(source) is not None else at for source, at in first.items()}
 
-    def _rate(self, label: Resolution | None, *, mature: bool) -> str:
+    def _rate(self, answer: Answer | None) -> str:
         rates = dict(self.task.sampling.rates) if self.task.sampling else {}
-        return rates.get(sampling_class(target_of(label, self.task.target, mature=mature)), "1")
+        return rates.get(sampling_class(target_of(answer)), "1")
 
     def _unit(self, event: Event) -> str:
         by = self.task.sampling.by if self.task.sampling else None

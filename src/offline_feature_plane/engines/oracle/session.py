@@ -18,6 +18,7 @@ from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
+from offline_feature_plane.domain.label_sketch import sketch_of
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of
 from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
@@ -25,7 +26,7 @@ from offline_feature_plane.engines.oracle.cohorts import count_cohorts
 from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute, speaks_of
 from offline_feature_plane.engines.oracle.reading import read_assertions, read_events
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
-from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["OracleEngine", "OracleSession"]
@@ -77,20 +78,21 @@ class OracleSession:
         slices: list[TypeSlice] = []
         assertions: list[Assertion] = []
         per_type: dict[str, Mapping[str, Any]] = {}
+        sketches: dict[str, bytes] = {}
         for label_type in sorted({*task.labels.types, *task.closure.label_types()}):
             tables = [table for table in inputs if table.label_type == label_type]
             if len(tables) != 1:
                 raise LabelTypeScopeUnresolved(f"the label type {label_type} has {len(tables) or 'no'} timelines.",
                                                fix="Map one timeline per type under `labels:` in plane.yaml.")
-            said, facts, one = self._label_type(tables[0])
+            said, facts, one, sketches[label_type] = self._label_type(tables[0])
             assertions += said
             slices.append(one)
             per_type[label_type] = facts
         self._assertions = tuple(assertions)
         return LabelFacts(sum(facts["assertions_read"] for facts in per_type.values()),
-                          sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type)
+                          sum(facts["assertions_eligible"] for facts in per_type.values()), slice_digest(slices), per_type, sketches)
 
-    def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice]:
+    def _label_type(self, table: LabelTable) -> tuple[list[Assertion], dict[str, Any], TypeSlice, bytes]:
         task, kind = self._task, self._facts().id_type
         told = read_assertions(table, kind)
         instants: dict[int | str, set[int]] = {}
@@ -112,7 +114,13 @@ class OracleSession:
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
             "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
-        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind)
+        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind), sketch_of(known, task.labels.asof_us)
+
+    def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
+        """As the port says; nothing need be read again."""
+        return [EventLabels(position, event.event_id, tuple(one for one in self._assertions
+                                                            if one.label_type == label_type and speaks_of(one, event)))
+                for position in positions for event in [self._events[position]]]
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises NumericOverflow; RowAccountingBroken if this engine is wrong."""

@@ -12,6 +12,7 @@ from pyspark.sql import functions as sql
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
+from offline_feature_plane.domain.label_sketch import WORDS
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
@@ -82,13 +83,13 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
     said = _count_said(resolved, timelines)
     frames.release(*pairs)
     lags = _measure_lags(frames, resolved, said)
-    slices = _hash_slices(frames, resolved, timelines, said, replayed.facts.id_type)
+    slices, sketches = _hash_slices(frames, resolved, timelines, said, replayed.facts.id_type)
     per_type = dict(zip(types, map(_facts, timelines, met, said, lags), strict=True))
     held = tuple(_carrying(frame, number, table, task) for number, (frame, table) in enumerate(zip(resolved, timelines, strict=True)))
     return Labelled(types, held, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
-        slice_digest=slice_digest(slices), per_type=per_type))
+        slice_digest=slice_digest(slices), per_type=per_type, sketches=dict(zip(types, sketches, strict=True))))
 
 
 def _pair(frames: Frames, table: LabelTable, replayed: Replayed) -> DataFrame:
@@ -165,20 +166,24 @@ def _carrying(resolved: DataFrame, number: int, table: LabelTable, task: Task) -
 
 
 def _hash_slices(frames: Frames, resolved: Sequence[DataFrame], timelines: Sequence[LabelTable], said: Sequence[_Said],
-                 id_type: ColumnType) -> list[TypeSlice]:
-    """Each slice is one sequence, so one task streams it."""
+                 id_type: ColumnType) -> tuple[list[TypeSlice], list[bytes]]:
+    """The digests and the sketch of each slice. It is one sequence, so one task streams it."""
     integer = id_type.is_integer
     kind = ColumnType("int64") if integer else id_type
     told = []
     for number, (frame, counts) in enumerate(zip(resolved, said, strict=True)):
         if counts.assertions:
             ordered = frame.where("kept IS NOT NULL").repartition(1).sortWithinPartitions("pos", "kept").select(
-                *(sql.col(name).cast("long") if name == "subject" and integer else sql.col(name) for name in SLICE_COLUMNS))
-            told.append(frames.mapped(ordered, "streams.hash_slice", integer, SLICED).select(sql.lit(number), *SLICE_COLUMNS))
-    digests = {number: tuple(of_columns) for number, *of_columns in collected(told)}
+                "pos", *(sql.col(name).cast("long") if name == "subject" and integer else sql.col(name) for name in SLICE_COLUMNS))
+            told.append(frames.mapped(ordered, "streams.hash_slice", integer, SLICED).select(
+                sql.lit(number), *(name for name, _ in SLICED)))
+    answers = [tuple(row) for row in collected(told)]
+    digests = {number: of_columns for number, *of_columns, _ in answers}
+    sketches = {number: bytes(sketch) for number, *_, sketch in answers}
     nothing = (hash_fixed(np.empty(0, np.int64)),) * len(SLICE_COLUMNS)
-    return [TypeSlice(table.label_type, counts.assertions, kind, digests.get(number, nothing))
-            for number, (table, counts) in enumerate(zip(timelines, said, strict=True))]
+    return ([TypeSlice(table.label_type, counts.assertions, kind, tuple(digests.get(number, nothing)))
+             for number, (table, counts) in enumerate(zip(timelines, said, strict=True))],
+            [sketches.get(number, bytes(8 * WORDS)) for number in range(len(timelines))])
 
 
 def _measure_lags(frames: Frames, resolved: Sequence[DataFrame], said: Sequence[_Said]) -> list[ObservedLag]:

@@ -21,6 +21,7 @@ from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
 from offline_feature_plane.domain.rows import DISPOSITIONS, Task, row_columns
 from offline_feature_plane.domain.spines import asked_again
+from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.spark.assembling import LEAF, Assembling, received
 from offline_feature_plane.engines.spark.assertions import carried
 from offline_feature_plane.engines.spark.choosing import CHOSEN, Choosing, Standing, choice_shape, standing_shape, summed
@@ -32,7 +33,7 @@ from offline_feature_plane.engines.spark.windows import Windowing, made_shape
 from offline_feature_plane.engines.spark.wire import Key, Shape, field_columns, kind_of
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.errors import EngineFailed, OfsError
-from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import COHORTS, add_up
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
@@ -60,6 +61,7 @@ class SparkEngineSession:
         self._task, self._frames, self._tell = task, frames, progress or unheard
         self._open = replace(task, token_key=None)  # what every task but the last may know
         self._replayed: Replayed | None = None
+        self._timelines: dict[str, LabelTable] = {}
         self._labelled: Labelled | None = None
         self._chosen: _Chosen | None = None
         self._leaves: list[Leaf] = []
@@ -76,8 +78,17 @@ class SparkEngineSession:
         """Read the timelines and resolve them. Raises as the local engine, and as `remote.answers`."""
         with answers("resolving labels"):
             self._labelled = resolve_labels(self._frames, inputs, need(self._replayed, "replay"), self._open)
+        self._timelines = {one.label_type: one for one in inputs}
         self._tell("labels", self._labelled.facts.assertions_read, self._labelled.facts.assertions_read)
         return self._labelled.facts
+
+    def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
+        """As the port says; the driver reads them. Raises as the local engine, and as `remote.answers`."""
+        replayed = need(self._replayed, "replay")
+        name = "num" if replayed.facts.id_type.is_integer else "id"
+        with answers("looking for the events of labels"):
+            found = [tuple(row) for row in replayed.frame.where(sql.col("pos").isin(list(positions))).select("pos", name, "ts").collect()]
+        return labels_of(self._timelines[label_type], replayed.facts.id_type, sorted(found))
 
     def select(self) -> SelectionFacts:
         """Decide for every event what becomes of it. Raises as the local engine, and as `remote.answers`."""

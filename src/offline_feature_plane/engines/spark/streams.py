@@ -11,11 +11,12 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from offline_feature_plane.engines.local.label_sketches import Sketching
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, whole
 
 DIGESTED: Shape = (("digest", "string"),)
 SLICE_COLUMNS = ("subject", "value", "observed", "effective", "source", "aid", "sup")
-SLICED: Shape = tuple((name, "string") for name in SLICE_COLUMNS)
+SLICED: Shape = (*((name, "string") for name in SLICE_COLUMNS), ("sketch", "binary"))
 _BLOCK = 1 << 20
 
 
@@ -43,19 +44,22 @@ def hash_lines(lines: Lines, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
 
 
 def hash_slice(integer: bool, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:  # noqa: FBT001 - the task's one word
-    """The column digests of a label slice whose rows come in its order: `domain.label_slice.slice_of`, streamed.
+    """The column digests and the sketch of a label slice whose rows come in its order: `domain.label_slice.slice_of`, streamed.
 
     A column's digest begins with a byte for each row. So values wait in a scratch file until the last of these has been seen.
     """
     columns = {name: _Streamed() for name in SLICE_COLUMNS}
-    n = 0
+    n, sketching = 0, Sketching()
     for batch in batches:
         n += batch.num_rows
+        held = {name: batch.column(batch.schema.get_field_index(name)) for name in ("pos", *SLICE_COLUMNS)}
+        position, observed, effective = (numbers(held[name])[0] for name in ("pos", "observed", "effective"))
+        sketching.add(position, observed, effective, [whole(held[name]) for name in ("value", "source", "aid", "sup")])
         for name, column in columns.items():
             kind = np.int64 if name in ("observed", "effective") or (name == "subject" and integer) else None
-            column.add(batch.column(batch.schema.get_field_index(name)), kind)
+            column.add(held[name], kind)
     if n:
-        yield make_batch(SLICED, 1, {name: column.digest() for name, column in columns.items()})
+        yield make_batch(SLICED, 1, {name: column.digest() for name, column in columns.items()} | {"sketch": [sketching.made()]})
 
 
 class _Streamed:

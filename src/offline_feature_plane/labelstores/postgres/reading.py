@@ -6,7 +6,7 @@ Rows come as CSV by COPY, which PostgreSQL writes and Arrow reads faster than an
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, LiteralString
@@ -18,15 +18,12 @@ import pyarrow.parquet as pq
 from psycopg.sql import SQL, Composed, Literal
 
 from offline_feature_plane.contracts.plan import StoreMarker
-from offline_feature_plane.domain.instants import format_instant, parse_offset_instant
-from offline_feature_plane.domain.resolution import Assertion
+from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import LabelHistoryChanged, LabelStoreUnavailable, StorageIoFailure
 from offline_feature_plane.labelstores.postgres.snapshots import begun
-from offline_feature_plane.ports.inputs import LabelChanges
 from offline_feature_plane.postgres.address import Address
 from offline_feature_plane.postgres.connections import PatientConnection
 
-SHOWN: Final = 20  # assertions that are named, of those that appeared
 SILENCE_S: Final = 120.0  # before a stream that does not go on is given up
 
 _PIECE: Final = 8_000_000  # bytes of CSV
@@ -76,27 +73,6 @@ def write_file(address: Address, label_type: str, asof_us: int, marker: StoreMar
                                   path=address.text, fix="Assertions were removed or changed: ask the owner of the label store.")
 
 
-def changes_since(address: Address, label_type: str, asof_us: int, marker: StoreMarker) -> LabelChanges | None:
-    """What became of the labels below a cut since a marker was taken; None if it was taken of another store. Raises as `begun`."""
-    with begun(address, reads=True) as connection:
-        (row,) = _asked(connection, """
-            SELECT {store_id}, count(*) FILTER (WHERE position > {position} AND effective_time <= {cut}) AS appeared,
-                   count(*) FILTER (WHERE position <= {position}) AS kept
-            FROM label_assertions WHERE {as_of}""", label_type, asof_us, marker.position)
-        if row["store_id"] != marker.store_id:
-            return None
-        first = _asked(connection, """
-            SELECT *, to_json(observed_time) #>> '{{}}' AS observed, to_json(effective_time) #>> '{{}}' AS effective
-            FROM label_assertions WHERE {as_of} AND position > {position} AND effective_time <= {cut} ORDER BY position LIMIT {shown}""",
-                       label_type, asof_us, marker.position)
-    return LabelChanges(tuple(map(_assertion, first)), row["appeared"], max(0, marker.assertions - row["kept"]))
-
-
-def _assertion(row: Mapping[str, Any]) -> Assertion:
-    return Assertion(row["event_id"], row["label_type"], row["label_value"], parse_offset_instant(row["observed"]),
-                     parse_offset_instant(row["effective"]), row["source_type"], row["label_assertion_id"], row["supersedes"])
-
-
 def _asked(connection: PatientConnection, statement: LiteralString, label_type: str, asof_us: int,
            position: int = 0) -> list[dict[str, Any]]:
     return connection.execute(_as_of(statement, label_type, asof_us, position)).fetchall()
@@ -105,7 +81,7 @@ def _asked(connection: PatientConnection, statement: LiteralString, label_type: 
 def _as_of(statement: LiteralString, label_type: str, asof_us: int, position: int) -> Composed:
     """A statement with what it asks for. `{as_of}` is the law of this module."""
     words = {"type": Literal(label_type), "cut": SQL("{}::timestamptz").format(Literal(format_instant(asof_us))),
-             "position": Literal(position), "shown": Literal(SHOWN), "store_id": _STORE_ID}
+             "position": Literal(position), "store_id": _STORE_ID}
     return SQL(statement).format(**words, as_of=_AS_OF.format(**words))
 
 

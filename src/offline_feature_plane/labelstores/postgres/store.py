@@ -11,8 +11,8 @@ from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.identity import stored_labels_log_id
 from offline_feature_plane.filesets import pin_files
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
-from offline_feature_plane.labelstores.postgres.reading import changes_since, measure, write_file
-from offline_feature_plane.ports.inputs import LabelChanges, LabelColumns, LabelTable
+from offline_feature_plane.labelstores.postgres.reading import measure, write_file
+from offline_feature_plane.ports.inputs import LabelColumns, LabelTable
 from offline_feature_plane.postgres.address import LABEL_SCHEMA, Address, address_from
 
 
@@ -82,7 +82,3 @@ class PinnedAssertions:
         files = pin_files(path, may_be_empty=True)
         meaning = {column.name: getattr(self.columns, column.name) for column in fields(LabelColumns)}
         return LabelTable(log_id=self.log_id, form=files.form, files=files.files, columns=files.columns, **meaning)
-
-    def changes_since(self, marker: StoreMarker) -> LabelChanges | None:
-        """As `PinnedLabels.changes_since`."""
-        return changes_since(self.address, self.label_type, self.asof_us, marker)

@@ -1,4 +1,4 @@
-"""Spines in worlds with ties, repeats and archives: who stands first at an instant, and who was asked for twice (`docs/decisions/0032`)."""
+"""Spines in worlds with ties, repeats and archives: who stands first at an instant, and who was asked for twice (`docs/decisions/0036`)."""
 
 import tempfile
 from pathlib import Path
