@@ -115,7 +115,7 @@ MEANT = {
     "label_basis/label_asof_utc": OTHER_INSTANT, "label_basis/resolution_rule": "latest_observed.v1", "label_basis/maturity_days": 3,
     "label_basis/immature": "mark", "label_basis/label_types": ["fraud"],
     "feature_definition_set/feature_set_id": "other", "feature_definition_set/feature_set_version": "v2",
-    "subject/source": "login", "subject/where": "units > 1", "subject/entity": "customer",
+    "subject/source": "login", "subject/where": "units > 1", "subject/entity": "device",
     "target": None, "target/label_type": "dispute", "target/positive": ["FRAUD", "MORE"], "target/negative": ["LEGIT", "MORE"],
     "target/unlabeled": "refuse",
     "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),

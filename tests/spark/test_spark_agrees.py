@@ -16,7 +16,7 @@ from whole_worlds import draw_world as draw_whole_world
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.testing.drawing import draw_apart_world, draw_late_world, draw_world
+from offline_feature_plane.testing.drawing import draw_apart_world, draw_late_world, draw_spine_world, draw_world
 from offline_feature_plane.testing.worlds import INT, TEXT, Labels, Table, World
 
 
@@ -76,6 +76,12 @@ def test_rows_see_what_had_arrived(engine):
 def test_no_entity_stands_in_two_splits(engine):
     """Which split an entity belongs to is found by shuffles of entities as it is found at once, with a `where`."""
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
+
+
+@pytest.mark.parametrize("seed", [0, 14])
+def test_spines_stand_before_their_instant(engine, seed):
+    """What a spine asks for stands before all other events of its instant, and what it asks for twice is refused with the same code."""
+    hold_together(draw_spine_world(seed), engine, judge=OracleEngine())
 
 
 def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
