@@ -106,7 +106,10 @@ def test_a_spine_is_part_of_what_is_asked(accounts):
      ["intent.yaml:1 $.rows.entity", "may be null"]),
     ("intent.yaml", "entity: account", "entity: acount", "SCHEMA_INVALID", 2, ["intent.yaml:1 $.rows.entity", "acount"]),
     ("intent.yaml", "entity: account", "entity: share", "SCHEMA_INVALID", 2, ["intent.yaml:1 $.rows.entity", "float64"]),
-    ("intent.yaml", ", entity: account", "", "SCHEMA_INVALID", 2, ["intent.yaml:1 $.rows", "entity"]),
+    ("intent.yaml", "entity: account", "entity: ts", "SCHEMA_INVALID", 2, ["intent.yaml:1 $.rows.entity", "account, share"]),
+    ("intent.yaml", ", entity: account", "", "SCHEMA_INVALID", 2, ["intent.yaml:1 $.rows.entity", "this is required"]),
+    ("intent.yaml", "{spine: month_end, entity: account}", "[month_end]", "SCHEMA_INVALID", 2, ["intent.yaml:1 $.rows", "not a list"]),
+    ("intent.yaml", "spine: month_end", "spine: month_ends", "FEATURE_PROFILE_UNRESOLVED", 2, ["intent.yaml:1 $.rows", "month_end"]),
     ("intent.yaml", "cold_rows", "visibility: arrival\ncold_rows", "SCHEMA_INVALID", 2, ["intent.yaml:5 $.visibility", "spine"])])
 def test_what_is_no_spine_is_refused(accounts, capsys, file, old, new, code, status, said):
     """An entity twice at one instant, an unknown instant, no entity: a code, the place, a sentence; nothing is published."""

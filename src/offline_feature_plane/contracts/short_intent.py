@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from offline_feature_plane.contracts.intent import DatasetId, Duration, Instant, RequestId, RunId, ScenarioId, SplitName
 from offline_feature_plane.contracts.model import Codes, Contract, Text
@@ -99,6 +99,14 @@ class ShortSpine(Contract):
     entity: Text = Field(description="Its field that names whom a row is about; each entity at most once at one instant.")
 
 
+def _kind_of_rows(given: Any) -> str:
+    """Whether rows are of events that happened or of a spine."""
+    return "a spine" if isinstance(given, Mapping | ShortSpine) else "events"
+
+
+Rows = Annotated[Annotated[Text, Tag("events")] | Annotated[ShortSpine, Tag("a spine")], Discriminator(_kind_of_rows)]
+
+
 class ShortSampling(Contract):
     """Which rows are kept: a share per target class."""
 
@@ -110,7 +118,7 @@ class ShortSampling(Contract):
 class ShortIntent(Contract):
     """The short form. What is left out is filled from the plane, the profile, the bytes at hand or constants, and listed."""
 
-    rows: Text | ShortSpine = Field(description="The event type whose events become rows; or a spine, `{spine: …, entity: …}`.")
+    rows: Rows = Field(description="The event type whose events become rows; or a spine, `{spine: …, entity: …}`.")
     where: Text | None = Field(None, description="Which of them, as a condition over their fields.")
     features: Text = Field(description="The feature profile, relative to this file.")
     set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")

@@ -37,8 +37,11 @@ def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
     if intent.sampling is not None and intent.sampling.by is not None and intent.sampling.by not in known:
         raise SchemaInvalid(said.format(intent.sampling.by), path="$.sampling.by", fix=fix)
     for entity, path in ((intent.disjoint_by, "$.disjoint_by"), (intent.subject.entity, "$.subject.entity")):
-        if entity is not None and (entity not in known or entity == "ts"):
+        if entity is not None and entity not in known:
             raise SchemaInvalid(said.format(entity), path=path, fix=fix)
+        if entity == "ts":
+            raise SchemaInvalid("ts is when an event happened, which names no entity.", path=path,
+                                fix=f"Name a field of {intent.subject.source}: {', '.join(sorted(set(known) - {'ts'})) or 'it has none yet'}.")
         if entity is not None and known[entity].kind == "float64":
             raise SchemaInvalid(f"{entity} is a float64, which names no entity.", path=path,
                                 fix="Declare it as a decimal or a string under `fields:` of the profile.")

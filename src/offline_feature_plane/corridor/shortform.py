@@ -246,7 +246,7 @@ class _Writer:
         given = self.short.get("rows")
         if not isinstance(given, Mapping):
             return {"source": given, "where": self.short.get("where")}
-        return {"source": given.get("spine"), "entity": given.get("entity"), "where": self.short.get("where")}
+        return {"source": given.get("spine") or "?", "entity": given.get("entity"), "where": self.short.get("where")}
 
     def splits(self) -> list[dict[str, Any]]:
         given = self.short.get("splits")

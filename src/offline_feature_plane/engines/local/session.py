@@ -18,7 +18,7 @@ import pyarrow as pa
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
-from offline_feature_plane.engines.local.entities import check_spine, find_strays
+from offline_feature_plane.engines.local.disjoint import find_strays
 from offline_feature_plane.engines.local.features import Elsewhere, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
@@ -32,6 +32,7 @@ from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_l
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
+from offline_feature_plane.engines.local.spines import check_spine
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
