@@ -142,7 +142,8 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
 
 def _spine(core: Core) -> dict[str, str]:
     """Whom rows are about, if they are at instants that somebody asked for."""
-    subject = core.identity["subject"]
+    identity: dict[str, Any] = core.identity
+    subject = identity["subject"]
     return {} if "entity" not in subject else {"rows about": f"{subject['entity']}, at the instants of {subject['source']}"}
 
 
