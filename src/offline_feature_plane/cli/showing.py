@@ -16,6 +16,7 @@ from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
+from offline_feature_plane.domain.calendars import rows_source
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
@@ -144,7 +145,12 @@ def _spine(core: Core) -> dict[str, str]:
     """Whom rows are about, if they are at instants that somebody asked for."""
     identity: dict[str, Any] = core.identity
     subject = identity["subject"]
-    return {} if "entity" not in subject else {"rows about": f"{subject['entity']}, at the instants of {subject['source']}"}
+    if "entity" not in subject:
+        return {}
+    calendar = subject.get("calendar")
+    said = f"{subject['entity']}, at the instants of {subject['source']}" if calendar is None else (
+        f"{rows_source(subject)}, {calendar['first_day']} to {calendar['end_day']} ({calendar['zone']})")
+    return {"rows about": said}
 
 
 def _apart(core: Core) -> dict[str, str]:

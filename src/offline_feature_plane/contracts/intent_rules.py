@@ -117,8 +117,15 @@ def _kind_rules(document: Mapping[str, Any], kind: IntentKind) -> Iterator[Probl
 
 def _subject_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     subject = sound(Subject, document.get("subject"))
-    if subject is not None and subject.entity is not None and document.get("visibility") == "arrival":
+    if subject is None:
+        return
+    if subject.entity is not None and document.get("visibility") == "arrival":
         yield Problem("$.visibility", SchemaInvalid.code, "the instants of a spine are asked for, they do not arrive; leave this out")
+    if subject.calendar is not None:
+        if subject.entity is None:
+            yield Problem("$.subject.entity", SchemaInvalid.code, "a calendar makes rows about entities; name the field that says whom")
+        for name, sentence in subject.calendar.faults():
+            yield Problem(f"$.subject.calendar.{name}", SchemaInvalid.code, sentence)
 
 
 def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:

@@ -71,7 +71,7 @@ def check_words(intent: BuildIntent, closure: Closure, labels: Sequence[PinnedLa
 
 def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, PinnedEvents]) -> None:
     """Labels refer to events by id, so events without ids can have none (`decisions.md` D14)."""
-    learned = {intent.subject.source} if intent.target is not None else set()
+    learned = {intent.subject.rows_source} if intent.target is not None else set()
     looked_at = {group.source for group in closure.groups if any(feature.aggregation.label_type for feature in group.features)}
     for source in closure.sources:
         nameless = [topic for topic in source.event_types if topic in events and not events[topic].names_events]

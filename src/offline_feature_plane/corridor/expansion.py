@@ -40,8 +40,10 @@ def write_out(submitted: SubmittedIntent, pinned: PinnedInputs, inputs: Planning
     intent = parse_intent(document)
     check_pins(intent, pinned, inputs.code_release_id)
     check_scenarios(intent)
-    check_fields(intent, profile.scope(intent.subject.source))
-    closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent)))
+    subject = intent.subject
+    check_fields(intent, profile.scope(subject.rows_source, subject.made_of))
+    closure = profile.closure(pinned.set_ref, subject.rows_source, list(settings.labels), also=sorted(fields_read(intent)),
+                              made_of=subject.made_of)
     check_ids(intent, closure, pinned.events)
     check_words(intent, closure, pinned.labels)
     return ExpandedIntent(intent, filled, closure)

@@ -30,7 +30,7 @@ def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
     Raises:
         ExpressionInvalid, SchemaInvalid: a name is unknown, or of a type that does not serve.
     """
-    said = f"{intent.subject.source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
+    said = f"{intent.subject.rows_source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
     fix = "Declare it under `fields:` of the profile, or correct the name."
     for name in sorted(read_names(intent.subject.where) - set(known)) if intent.subject.where is not None else ():
         raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
@@ -41,7 +41,7 @@ def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
             raise SchemaInvalid(said.format(entity), path=path, fix=fix)
         if entity == "ts":
             raise SchemaInvalid("ts is when an event happened, which names no entity.", path=path,
-                                fix=f"Name a field of {intent.subject.source}: {', '.join(sorted(set(known) - {'ts'})) or 'it has none yet'}.")
+                                fix=f"Name another one of {', '.join(sorted(known))}.")
         if entity is not None and known[entity].kind == "float64":
             raise SchemaInvalid(f"{entity} is a float64, which names no entity.", path=path,
                                 fix="Declare it as a decimal or a string under `fields:` of the profile.")
@@ -61,7 +61,8 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         SchemaInvalid: a spine's entity may be null.
         SettingsInvalid: identifiers are to be tokenised, and the key is missing or differs from the intent's.
     """
-    subject = closure.source(intent.subject.source)
+    subject = closure.source(intent.subject.rows_source)
+    rule = intent.subject.calendar
     where = None
     if intent.subject.where is not None:
         where = parse_condition(intent.subject.where, scope_of(subject), where="$.subject.where")
@@ -82,7 +83,8 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         token_key=_checked_key(intent, token_key),
         visibility=intent.visibility,
         disjoint_by=intent.disjoint_by,
-        entity=_entity(intent.subject.entity, subject))
+        entity=_entity(intent.subject.entity, subject),
+        calendar=None if rule is None else rule.of(intent.subject.source))
 
 
 def _entity(name: str | None, spine: Source) -> str | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure
+from offline_feature_plane.domain.calendars import Calendar
+from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure, Field
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.combining import Combination, text_of
 from offline_feature_plane.domain.expressions import Expression
@@ -113,7 +114,8 @@ class Task:
     `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
     `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
     `disjoint_by` is a field of the subject whose every value stands in one split only. `entity` makes the subject a spine: it names whom
-    a row is about, each at most once at one instant, and its events stand before all others of their instant.
+    a row is about, each at most once at one instant, and its events stand before all others of their instant. With a `calendar` nobody
+    brings the spine: it is made of the entities of the calendar's source.
     """
 
     platform_run_id: str
@@ -131,6 +133,15 @@ class Task:
     visibility: Visibility = "event_time"
     disjoint_by: str | None = None
     entity: str | None = None
+    calendar: Calendar | None = None
+
+    @property
+    def veiled(self) -> Field | None:
+        """The identifier with which ids of rows begin that a calendar made, if it may not leave: ids then begin with its token."""
+        if self.calendar is None or self.entity is None or self.token_key is None:
+            return None
+        field = self.closure.source(self.subject).field(self.entity)
+        return field if field.identifier is not None else None
 
     def stands_first(self, source: str) -> bool:
         """Do events of a source stand before all others of their instant? Those of a spine do."""

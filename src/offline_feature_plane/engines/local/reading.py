@@ -34,6 +34,7 @@ from offline_feature_plane.engines.local.columns import (
 )
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
+from offline_feature_plane.engines.local.made_rows import Entities
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
@@ -44,11 +45,23 @@ _SLICE = 1 << 20
 Item = TypeVar("Item")
 
 
-def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
+def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput | None, Loaded]]:
     """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `history.storing.store_events`.
 
-    What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out.
+    What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out. Rows that a
+    calendar makes come last, of no input.
     """
+    if task.calendar is None or task.entity is None:
+        yield from _load_inputs(inputs, task, left_out, most)
+        return
+    entities = Entities(task, task.calendar, task.entity)
+    for item, piece in _load_inputs(inputs, task, left_out, most):
+        entities.look(piece)
+        yield item, piece
+    yield from ((None, piece) for piece in entities.rows(most))
+
+
+def _load_inputs(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
     admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):

@@ -23,6 +23,7 @@ from offline_feature_plane.domain.accounting import (
     target_of,
 )
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
+from offline_feature_plane.domain.calendars import row_name
 from offline_feature_plane.domain.closure import Aggregation, Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.combining import Answer
@@ -183,7 +184,7 @@ class _World:
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""
         task, event = self.task, self.events[rank]
-        values: dict[str, Value] = {"event_id": event.event_id, "ts": event.ts_us}
+        values: dict[str, Value] = {"event_id": self._id(event), "ts": event.ts_us}
         values |= self._leaving(feature_values(self.events, self.assertions, task, rank))
         for label_type in task.labels.types:
             found = self.label(event, label_type, task.labels.asof_us)
@@ -199,6 +200,13 @@ class _World:
         if task.sampling is not None:
             values["weight"] = weight(self._rate(facts.answer))
         return values
+
+    def _id(self, event: Event) -> int | str:
+        """The row's id as it leaves: one that a calendar made of an identifier has its token."""
+        veiled, key = self.task.veiled, self.task.token_key
+        if veiled is None or veiled.identifier is None or key is None:
+            return event.event_id
+        return row_name(token(key.secret, veiled.identifier, str(event.values[veiled.name])), event.ts_us)
 
     def hides_from(self, rank: int) -> bool:
         """Is there an event in a window of this row that had not arrived when the row did?"""

@@ -218,6 +218,7 @@ class SparkEngineSession:
         parts = frames.parts(chosen.rows)
         every = field_columns(task.closure)
         names = frozenset[str]().union(*(one.expression.names() for one in (*task.closure.row_features, *task.closure.derived)))
+        names |= set() if task.veiled is None else {task.veiled.name}
         fields = {key: column for key, column in every.items() if key[0] == task.subject and key[1] in names}
         labels = [column for name in task.labels.types for column, _ in carried(labelled.number(name), stepped=False)]
         rows = chosen.frame.where(sql.col("row_no") < wanted).select(
