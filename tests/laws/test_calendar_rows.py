@@ -1,4 +1,4 @@
-"""Rows that a calendar makes are the rows of a spine that somebody wrote down by its law (`docs/decisions/0036`)."""
+"""Rows that a calendar makes are the rows of a table that somebody wrote by its law (`docs/decisions/0036`)."""
 
 import tempfile
 from dataclasses import replace
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from two_engines import tell
 
-from offline_feature_plane.domain.calendars import row_name
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.periods import first_instant, period_around
+from offline_feature_plane.domain.zones import wall_at
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.oracle import OracleEngine
@@ -22,36 +22,41 @@ SMALL = Sizes(block=3, run_rows=5, ids=10, merge_total=8, index=2, data=500)
 
 
 def written_down(world, events):
-    """The same rows as a spine: its table, written by the law, instant by instant, and the task that asks for it; the world if none is."""
+    """The same rows as a table of events: written by the law, period by period, under a name that puts them last at their instant.
+
+    The world itself, if there are none: no file is empty.
+    """
     task, calendar, entity = world.task, world.task.calendar, world.task.entity
     made = task.closure.source(task.subject)
     others = tuple(one for one in task.closure.sources if one is not made)
     seen, _ = read_events(events, replace(task, subject=others[0].name, calendar=None, entity=None,
                                           closure=replace(task.closure, sources=others)))
     rows = []
-    at_us, end_us = first_instant(calendar.start_day, calendar.zone), first_instant(calendar.end_day, calendar.zone)
+    at_us, end_us = (first_instant(day, calendar.zone) for day in (calendar.start_day, calendar.end_day))
     while at_us < end_us:
-        start, end = period_around(at_us, calendar.every, calendar.zone)
-        if at_us == start:
-            there = {one.values[entity] for one in seen if one.source == calendar.source and one.ts_us < at_us} - {None}
-            rows += [{"event_id": row_name(str(who), at_us), "at": at_us, entity: who} for who in there]
-        at_us = end
+        start_us, after_us = period_around(at_us, calendar.every, calendar.zone)
+        if at_us == start_us:
+            there = {one.values[entity] for one in seen if one.source == calendar.source and one.ts_us < after_us} - {None}
+            day = wall_at(at_us, calendar.zone).date().isoformat()
+            rows += [{"event_id": f"{who}@{day}", "at": after_us - 1, entity: who} for who in there]
+        at_us = after_us
     if not rows:
-        return world  # no file is empty
-    spine = Table("spine", "parquet", {"event_id": TEXT, "at": TIME, entity: made.field(entity).type}, tuple(rows), TEXT)
-    sources = (*others, replace(made, event_types=("spine",)))
-    return replace(world, events=(*world.events, spine), task=replace(task, calendar=None, closure=replace(task.closure, sources=sources)))
+        return world
+    table = Table("~spine", "parquet", {"event_id": TEXT, "at": TIME, entity: made.field(entity).type}, tuple(rows), TEXT)
+    sources = (*others, replace(made, event_types=("~spine",)))
+    return replace(world, events=(*world.events, table),
+                   task=replace(task, calendar=None, entity=None, closure=replace(task.closure, sources=sources)))
 
 
 def hold_together(seed):
-    """Oracle and local engine, in memory and in small files, say of a calendar what the oracle says of the spine that it stands for."""
+    """Oracle and local engine, in memory and in small files, say of a calendar what the oracle says of the table that it stands for."""
     world = draw_calendar_world(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         events, labels = world.write(folder)
-        spine = written_down(world, events)
-        theirs, _ = spine.write(folder / "spine") if spine is not world else (events, labels)
-        expected = tell(OracleEngine(), spine.task, theirs, labels, folder / "written")
+        written = written_down(world, events)
+        theirs = events if written is world else written.write(folder / "theirs")[0]
+        expected = tell(OracleEngine(), written.task, theirs, labels, folder / "written")
         for number, engine in enumerate((OracleEngine(), LocalEngine(), LocalEngine(SMALL))):
             assert comparable(tell(engine, world.task, events, labels, folder / str(number)), world) == comparable(expected, world), (
                 f"seed {seed}, {number}")
@@ -70,8 +75,8 @@ def comparable(said, world):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_calendar_is_the_spine_that_it_stands_for(seed):
-    """At each beginning of a period one row about every entity with an event before it, and of nothing else a difference."""
+def test_a_calendar_is_the_table_that_it_stands_for(seed):
+    """At the end of each period one row about every entity with an event by then, and of nothing else a difference."""
     hold_together(seed)
 
 
@@ -84,6 +89,6 @@ def test_calendars_are_drawn_that_make_rows_with_answers():
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10_000, 10_300))
-def test_many_calendars_are_the_spines_that_they_stand_for(seed):
+def test_many_calendars_are_the_tables_that_they_stand_for(seed):
     """As above, three hundred worlds."""
     hold_together(seed)

@@ -18,9 +18,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from offline_feature_plane.contracts.model import Contract, Text, TextSet, broken, in_order, shown
 from offline_feature_plane.contracts.target import CombinedTarget, Target, TargetRule, TypeRule
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
-from offline_feature_plane.domain.calendars import MOST_INSTANTS, Calendar, day_number, rows_source
+from offline_feature_plane.domain.calendars import MOST_PERIODS, Calendar, day_number, rows_source
 from offline_feature_plane.domain.coverage import parse_share
-from offline_feature_plane.domain.instants import EARLIEST_US, format_duration, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format_duration, format_instant, parse_duration, parse_instant
 from offline_feature_plane.domain.maturity import LONGEST_MATURITY_DAYS
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.visibility import Visibility
@@ -198,7 +198,7 @@ class FeatureDefinitionSet(Contract):
 
 
 class CalendarRule(Contract):
-    """At which instants there are rows: the first ones of local days, weeks or months from a day on and before another one."""
+    """Which periods have rows: the local days, weeks or months that begin from a day on and before another one."""
 
     every: Literal["day", "week", "month"]
     zone: Zone
@@ -214,19 +214,19 @@ class CalendarRule(Contract):
         start, end = day_number(self.first_day), day_number(self.end_day)
         if end <= start:
             return [("end_day", f"{self.end_day} does not lie after {self.first_day}")]
-        if end - start > MOST_INSTANTS:
-            return [("end_day", f"{self.first_day} to {self.end_day} are {end - start:,} days; at most {MOST_INSTANTS:,} are understood")]
-        instants = self.of("").instants()
-        if not instants:
+        if end - start > MOST_PERIODS:
+            return [("end_day", f"{self.first_day} to {self.end_day} are {end - start:,} days; at most {MOST_PERIODS:,} are understood")]
+        ends = self.of("").ends()
+        if not ends:
             return [("end_day", f"no {self.every} begins from {self.first_day} on and before {self.end_day}")]
-        return [] if instants[0] >= EARLIEST_US else [("first_day", f"{self.first_day} begins before the year 1 in {self.zone}")]
+        return [] if min(ends) >= EARLIEST_US and max(ends) <= LATEST_US else [("end_day", "periods must lie in the years 1 to 9999")]
 
 
 class Subject(Contract):
     """Whose events become rows, and which of them (`decisions.md` D17).
 
     With `entity` the source is a spine: instants at which somebody wants rows about an entity, which this field names. With a `calendar`
-    rows are made: at each of its instants one about every entity that had an event of the source before.
+    rows are made: at the end of each period one about every entity that had an event of the source by then.
     """
 
     source: Text

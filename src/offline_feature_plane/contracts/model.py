@@ -173,7 +173,10 @@ def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps:
     if kind == "missing":
         return "this is required"
     if kind == "extra_forbidden":
-        return f"there is no such field here. {nearest(str(steps[-1]), _names_at(model, error['loc'][:-1]))}".strip()
+        known = _names_at(model, error["loc"][:-1])
+        if steps[-1] in known:
+            return "there is no such field beside the others here"
+        return f"there is no such field here. {nearest(str(steps[-1]), known)}".strip()
     if kind in _EXPECTED:
         return f"{_EXPECTED[kind]} is expected, not {shown(given)}"
     if kind in ("literal_error", "union_tag_invalid"):

@@ -103,13 +103,12 @@ class ShortSpine(Contract):
 
 
 class ShortCalendar(Contract):
-    """Rows at the first instants of days, weeks or months, about each entity that had an event before (`docs/decisions/0036`)."""
+    """Rows for days, weeks or months, one for each of them and every entity that had an event by its end (`docs/decisions/0036`)."""
 
     entity: Text = Field(description="The field that names whom a row is about.")
     of: Text = Field(description="The event type whose events say who is there.")
     every: Literal["day", "week", "month"] = Field(description="How often; weeks begin on Monday.")
-    between: Days = Field(description="[from, to): two days; there are rows at the beginning of each day, week or month from one on and "
-                                      "before the other.")
+    between: Days = Field(description="[from, to): two days; days, weeks or months have rows that begin from one on and before the other.")
     zone: Zone | None = Field(None, description="Whose calendar; default: UTC.")
 
 

@@ -75,7 +75,7 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
                       frozenset(table["topic"] for table in identity["replay_basis"]["tables"]),
                       {name: facts["assumed_delay_us"] for name, facts in labels["per_type"].items()
                        if facts.get("assumed_delay_us") is not None},
-                      labels["label_asof_utc"])
+                      labels["label_asof_utc"], identity["subject"]["source"] if "calendar" in identity["subject"] else None)
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
     target: dict[str, Any] = identity.get("target") or {"types": {}}
     learned: list[str] = sorted(target["types"]) if "types" in target else [target["label_type"]]

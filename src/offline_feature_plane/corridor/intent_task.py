@@ -31,7 +31,8 @@ def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
         ExpressionInvalid, SchemaInvalid: a name is unknown, or of a type that does not serve.
     """
     said = f"{intent.subject.rows_source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
-    fix = "Declare it under `fields:` of the profile, or correct the name."
+    fix = ("Declare it under `fields:` of the profile, or correct the name." if intent.subject.calendar is None else
+           "A row that a calendar makes has an instant and an entity, and nothing else.")
     for name in sorted(read_names(intent.subject.where) - set(known)) if intent.subject.where is not None else ():
         raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
     if intent.sampling is not None and intent.sampling.by is not None and intent.sampling.by not in known:

@@ -1,12 +1,12 @@
-"""Rows at the ends of local days, weeks or months: a spine that a calendar makes (`docs/decisions/0036`).
+"""Rows for local days, weeks or months: one for each of them and everybody who is there (`docs/decisions/0036`).
 
 ```
                 June       July       August
-   anna   ──●──●────┃───●──────┃──────────┃──▶     ● events    ┃ the first instant of a month
-   ben    ──────────│─────●────┃─────●────┃──▶     │ ben is not there yet: he has no event before
+   anna   ──●──●────┃───●──────┃──────────┃──▶     ● events    ┃ a row: the last instant of a month
+   ben    ──────────│─────●────┃─────●────┃──▶     │ none: ben had no event until then
 ```
 
-A row stands at the first instant of a period and before all other events of that instant, so that it sees whole periods and nothing else.
+A row stands at the last instant of its period and after all other events of that instant, so that a calendar window is the whole period.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.periods import Period, first_day, first_instant, next_day
 
-__all__ = ["MOST_INSTANTS", "Calendar", "day_number", "instant_name", "name_of", "row_name", "rows_source"]
+__all__ = ["MOST_PERIODS", "Calendar", "day_number", "name_of", "row_name", "rows_source"]
 
-MOST_INSTANTS = 36_600  # every day of a century
+MOST_PERIODS = 36_600  # every day of a century
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """At which instants there is a row about every entity that had an event of `source` before.
+    """The periods that have a row about every entity with an event of `source` by their end.
 
-    They are the first instants of the local days, weeks or months of `zone` that begin with a day from `start_day` on and before
-    `end_day`, in days since 1970-01-01.
+    They are the local days, weeks or months of `zone` that begin with a day from `start_day` on and before `end_day`, in days since
+    1970-01-01.
     """
 
     source: str
@@ -40,21 +39,22 @@ class Calendar:
     start_day: int
     end_day: int
 
-    def instants(self) -> tuple[int, ...]:
-        """The instants in µs, ascending, each once: where clocks leave a day out, the next one begins at the same instant.
+    def ends(self) -> dict[int, str]:
+        """The last instant of each period in µs, ascending, with the period's first day; a day that clocks leave out is no period.
 
-        >>> from offline_feature_plane.domain.instants import parse_instant
-        >>> Calendar("tx", "day", "Pacific/Apia", day_number("2011-12-29"), day_number("2012-01-01")).instants() == tuple(
-        ...     map(parse_instant, ("2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z")))
-        True
+        >>> from offline_feature_plane.domain.instants import format_instant
+        >>> found = Calendar("tx", "day", "Pacific/Apia", day_number("2011-12-29"), day_number("2012-01-01")).ends()
+        >>> [(format_instant(at_us), day) for at_us, day in found.items()]
+        [('2011-12-30T09:59:59.999999Z', '2011-12-29'), ('2011-12-31T09:59:59.999999Z', '2011-12-31')]
         """
-        day = first_day(self.start_day, self.every)
-        found: dict[int, None] = {}
+        day, found = first_day(self.start_day, self.every), dict[int, str]()
         while day < self.end_day:
-            if day >= self.start_day:
-                found[first_instant(day, self.zone)] = None
-            day = next_day(day, self.every)
-        return tuple(found)
+            after = next_day(day, self.every)
+            end_us = first_instant(after, self.zone)
+            if day >= self.start_day and end_us > first_instant(day, self.zone):
+                found[end_us - 1] = date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
+            day = after
+        return found
 
 
 def day_number(text: str) -> int:
@@ -79,19 +79,10 @@ def rows_source(subject: Mapping[str, Any]) -> str:
     return str(subject["source"]) if calendar is None else name_of(subject["source"], subject["entity"], calendar["every"])
 
 
-def row_name(entity: str, at_us: int) -> str:
-    """The id of a row about an entity, which labels name.
+def row_name(entity: str, day: str) -> str:
+    """The id of the row about an entity and a period, which begins with a day; labels name it.
 
-    >>> row_name("anna", 0)
-    'anna@1970-01-01T00:00:00Z'
+    >>> row_name("anna", "2026-03-01")
+    'anna@2026-03-01'
     """
-    return f"{entity}@{instant_name(at_us)}"
-
-
-def instant_name(at_us: int) -> str:
-    """An instant of a calendar as row ids have it: periods begin at whole seconds.
-
-    >>> instant_name(US_PER_DAY)
-    '1970-01-02T00:00:00Z'
-    """
-    return format_instant(at_us).replace(".000000Z", "Z")
+    return f"{entity}@{day}"

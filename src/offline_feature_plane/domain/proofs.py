@@ -30,6 +30,7 @@ class Grounds:
         tables: event types that were read from plain tables, whose files tell the present state of an event.
         delays: label types whose observed times are assumed, with the declared delay in µs.
         asof: the label as-of, as an instant's text.
+        made_of: the source of whose entities a calendar made the rows, if one did.
     """
 
     closure: Closure
@@ -37,6 +38,7 @@ class Grounds:
     tables: frozenset[str]
     delays: Mapping[str, int]
     asof: str
+    made_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def _label_trust(grounds: Grounds, label_type: str) -> list[str]:
 
 def _file_trust(grounds: Grounds, source: str, fields: set[str]) -> list[str]:
     """A log holds an event as it was written; a plain table holds what it holds when it is read, keys too."""
+    source = grounds.made_of if grounds.made_of is not None and source == grounds.subject else source
     if not fields or not grounds.tables.intersection(grounds.closure.source(source).event_types):
         return []
     return [f"{field} of {source} is taken as it stands in a plain table: nothing says that it did not change after its event"

@@ -114,8 +114,8 @@ class Task:
     `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
     `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
     `disjoint_by` is a field of the subject whose every value stands in one split only. `entity` makes the subject a spine: it names whom
-    a row is about, each at most once at one instant, and its events stand before all others of their instant. With a `calendar` nobody
-    brings the spine: it is made of the entities of the calendar's source.
+    a row is about, each at most once at one instant, and its events stand before all others of their instant. With a `calendar`
+    rows are made of the entities of the calendar's source, and stand after all others of their instant.
     """
 
     platform_run_id: str
@@ -143,9 +143,11 @@ class Task:
         field = self.closure.source(self.subject).field(self.entity)
         return field if field.identifier is not None else None
 
-    def stands_first(self, source: str) -> bool:
-        """Do events of a source stand before all others of their instant? Those of a spine do."""
-        return self.entity is not None and source == self.subject
+    def standing(self, source: str) -> int:
+        """Where events of a source stand among others of their instant: −1 before them, as those of a spine; 1 after, as a calendar's."""
+        if self.entity is None or source != self.subject:
+            return 0
+        return -1 if self.calendar is None else 1
 
 
 def as_leaving(column: Column, task: Task) -> Column:

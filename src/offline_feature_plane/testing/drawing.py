@@ -130,7 +130,7 @@ def draw_calendar_world(seed: int, *, events: int = 28) -> World:
     task, closure = world.task, world.task.closure
     source, entity = rng.choice(closure.sources), rng.choice(["customer", "customer", "device"])
     day = min(_instants(world)) // US_PER_DAY
-    every = rng.choice(["day", "day", *PERIODS])
+    every = rng.choice(["day", "day", "day", *PERIODS])
     calendar = Calendar(source.name, every, rng.choice(_ZONES), day - rng.choice([0, 1, 9, 40]), day + rng.choice([2, 2, 9, 40]))
     made = Source(name_of(source.name, entity, every), (), (replace(source.field(entity), nullable=False, missing=None),))
     groups = tuple(replace(group, key=(entity,), current=False) for group in closure.groups)
@@ -144,19 +144,19 @@ def draw_calendar_world(seed: int, *, events: int = 28) -> World:
             known.add(one.column)
     sampling = task.sampling and replace(task.sampling, by=rng.choice([None, entity, "ts"]))
     splits = rng.choice([(), (), task.splits])
-    labels = tuple(_about_rows(rng, one, entity, calendar.instants()) for one in world.labels)
+    labels = tuple(_about_rows(rng, one, entity, tuple(calendar.ends().values())) for one in world.labels)
     return replace(world, labels=labels, task=replace(
         task, subject=made.name, entity=entity, calendar=calendar, where=None, sampling=sampling, splits=splits,
         disjoint_by=rng.choice([None, entity]) if len(splits) > 1 else None,
         closure=replace(closure, sources=(*closure.sources, made), groups=groups, row_features=row_features, derived=tuple(derived))))
 
 
-def _about_rows(rng: Random, labels: Labels, entity: str, instants: Sequence[int]) -> Labels:
+def _about_rows(rng: Random, labels: Labels, entity: str, days: Sequence[str]) -> Labels:
     """The same labels, and some about rows that a calendar makes, where labels name events by texts."""
     table = labels.table
     if table.columns.get("event") != TEXT or "effective" not in table.columns:
         return labels
-    named = [row_name(str(who), at_us) for who in _VALUES[entity] for at_us in instants if who is not None]
+    named = [row_name(str(who), day) for who in _VALUES[entity] for day in days if who is not None]
     spoken = tuple({**rng.choice(table.rows), "event": rng.choice(named), "id": None, "supersedes": None} for _ in named[:12])
     return replace(labels, table=replace(table, rows=(*table.rows, *spoken)))
 

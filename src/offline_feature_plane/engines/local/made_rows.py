@@ -1,4 +1,4 @@
-"""Rows that a calendar makes: who is there, from when on, and a piece of events for each stretch of instants (`docs/decisions/0036`)."""
+"""Rows that a calendar makes: who is there, from when on, and pieces of events for period after period (`docs/decisions/0036`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.domain.calendars import Calendar, instant_name
+from offline_feature_plane.domain.calendars import Calendar
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import Loaded
 from offline_feature_plane.engines.local.features import place_of
@@ -18,6 +18,7 @@ from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy
 __all__ = ["Entities"]
 
 Int64s = npt.NDArray[np.int64]
+_Span = tuple[int, str, int, int]  # a period's last instant and first day; entities from one place to before another
 
 
 class Entities:
@@ -44,27 +45,27 @@ class Entities:
         seen = _first_of_each(pa.concat_tables(self._held)).sort_by("at") if self._held else pa.table({"who": [], "at": []})
         who = pa.chunked_array([seen["who"].combine_chunks()], self._kind) if self._held else pa.chunked_array([], self._kind)
         first = as_numpy(seen["at"].combine_chunks(), np.int64) if self._held else np.empty(0, np.int64)
-        waiting: list[tuple[int, int, int]] = []
+        waiting: list[_Span] = []
         room = most
-        for at_us in self._calendar.instants():
-            start, there = 0, int(np.searchsorted(first, at_us))
+        for at_us, day in self._calendar.ends().items():
+            start, there = 0, int(np.searchsorted(first, at_us, "right"))
             while start < there:
                 taken = min(there - start, room)
-                waiting.append((at_us, start, start + taken))
+                waiting.append((at_us, day, start, start + taken))
                 start, room = start + taken, room - taken
                 if not room:
                     yield self._piece(who, waiting)
                     waiting, room = [], most
         yield self._piece(who, waiting)
 
-    def _piece(self, who: pa.ChunkedArray, spans: list[tuple[int, int, int]]) -> Loaded:
-        """Of each stretch the entities from the first place to before the second, at its instant."""
-        asked = pa.chunked_array([chunk for _, start, stop in spans for chunk in who.slice(start, stop - start).chunks], self._kind)
-        ids = pa.chunked_array([pc.binary_join_element_wise(chunk.cast(pa.string()), instant_name(at_us), "@")
-                                for at_us, start, stop in spans for chunk in who.slice(start, stop - start).chunks], pa.string())
-        ts = np.repeat(np.array([at_us for at_us, _, _ in spans], np.int64), [stop - start for _, start, stop in spans])
+    def _piece(self, who: pa.ChunkedArray, spans: list[_Span]) -> Loaded:
+        """Some entities at the ends of some periods."""
+        asked = pa.chunked_array([chunk for _, _, start, stop in spans for chunk in who.slice(start, stop - start).chunks], self._kind)
+        ids = pa.chunked_array([pc.binary_join_element_wise(chunk.cast(pa.string()), day, "@")
+                                for _, day, start, stop in spans for chunk in who.slice(start, stop - start).chunks], pa.string())
+        ts = np.repeat(np.array([at_us for at_us, *_ in spans], np.int64), [stop - start for _, _, start, stop in spans])
         values = asked if self._kind == pa.string() else (as_numpy(asked.combine_chunks(), np.int64), None)
-        return Loaded(self._subject, self._own, ts, ids, None, None, {self._entity: values}, None, first=True)
+        return Loaded(self._subject, self._own, ts, ids, None, None, {self._entity: values}, None, standing=1)
 
 
 def _first_of_each(seen: pa.Table) -> pa.Table:

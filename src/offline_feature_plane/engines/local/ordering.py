@@ -64,10 +64,10 @@ def inverse(order: Integers | None, total: int) -> Integers:
     return found
 
 
-def topic_ranks(loaded: Iterable[Loaded]) -> dict[tuple[bool, str], int]:
-    """The place of each topic in the order, from whether its events stand first and its name."""
-    return {one: rank for rank, one in enumerate(sorted({(one.first, one.topic) for one in loaded},
-                                                        key=lambda one: (not one[0], one[1].encode())))}
+def topic_ranks(loaded: Iterable[Loaded]) -> dict[tuple[int, str], int]:
+    """The place of each topic in the order, from where its events stand among others of their instant, and its name."""
+    return {one: rank for rank, one in enumerate(sorted({(one.standing, one.topic) for one in loaded},
+                                                        key=lambda one: (one[0], one[1].encode())))}
 
 
 def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:
@@ -81,7 +81,7 @@ def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list
         else:
             mine = np.flatnonzero((rows >= start) & (rows < start + one.n))
             local = rows[mine] - start
-        keys[0][mine] = topics[one.first, one.topic]
+        keys[0][mine] = topics[one.standing, one.topic]
         if one.partition is not None and one.offset is not None:
             keys[1][mine], keys[2][mine] = one.partition[local], one.offset[local]
         if isinstance(one.ids, pa.ChunkedArray):

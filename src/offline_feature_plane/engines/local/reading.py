@@ -135,7 +135,7 @@ def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Seque
     ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, first, first + len(ts))
     arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
     named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival, task.stands_first(source.name))
+    return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival, task.standing(source.name))
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -169,7 +169,7 @@ def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loa
     left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
     for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
         one = _load_records(log, index, source, batches.pop(source.name))
-        loaded.append(replace(one, arrival=one.arrival if task.visibility == "arrival" else None, first=task.stands_first(source.name)))
+        loaded.append(replace(one, arrival=one.arrival if task.visibility == "arrival" else None, standing=task.standing(source.name)))
     return left_out
 
 

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_type, bitmap, settled_decimals
-from offline_feature_plane.domain.calendars import instant_name
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.domain.sampling import unit_text
@@ -41,7 +40,7 @@ class BatchBuilder:
         self._splits = pa.array([split.name for split in task.splits] or ["all"], pa.string())
         self._tokens = {column.name: _Tokens(task.token_key.secret, column.identifier)
                         for column in task.closure.columns() if column.identifier is not None and task.token_key is not None}
-        self._veiled = task.veiled
+        self._veiled, self._days = task.veiled, {} if task.calendar is None else task.calendar.ends()
         if self._veiled is not None and task.token_key is not None:
             self._tokens["event_id"] = _Tokens(task.token_key.secret, str(self._veiled.identifier))
 
@@ -71,7 +70,7 @@ class BatchBuilder:
         if self._veiled is not None:
             who = self._tokens["event_id"].of(pick(events.fields[self._task.subject, self._veiled.name], positions))
             instants, which = np.unique(events.ts[positions], return_inverse=True)
-            names = pa.array([instant_name(at_us) for at_us in instants.tolist()], pa.string())
+            names = pa.array([self._days[at_us] for at_us in instants.tolist()], pa.string())
             return pc.binary_join_element_wise(who, names.take(pa.array(which)), "@")
         found = events.ids.slice(0, events.n)
         if len(positions) < events.n:

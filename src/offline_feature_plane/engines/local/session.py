@@ -177,4 +177,4 @@ def _made_at_most(task: Task, inputs: Sequence[EventInput]) -> int:
     if task.calendar is None:
         return 0
     topics = task.closure.source(task.calendar.source).event_types
-    return len(task.calendar.instants()) * sum(item.rows for item in inputs if not isinstance(item, PlainTable) or item.topic in topics)
+    return len(task.calendar.ends()) * sum(item.rows for item in inputs if not isinstance(item, PlainTable) or item.topic in topics)

@@ -94,11 +94,10 @@ class Outcome:
 def order_key(event: Event, task: Task) -> tuple[Any, ...]:
     """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
 
-    A spine's events stand before all others of their instant. Under `arrival`, events of one instant stand in the order of their arrival
+    A spine's events stand before all others of their instant, those that a calendar makes after them. Under `arrival`, events of one instant stand in the order of their arrival
     places (D21).
     """
-    later = not task.stands_first(event.source)
-    return (event.ts_us, later, *(_place(event) if task.visibility == "event_time" else arrival_place(event)))
+    return (event.ts_us, task.standing(event.source), *(_place(event) if task.visibility == "event_time" else arrival_place(event)))
 
 
 def check_spine(events: Sequence[Event], task: Task) -> None:
@@ -203,10 +202,10 @@ class _World:
 
     def _id(self, event: Event) -> int | str:
         """The row's id as it leaves: one that a calendar made of an identifier has its token."""
-        veiled, key = self.task.veiled, self.task.token_key
-        if veiled is None or veiled.identifier is None or key is None:
+        veiled, key, calendar = self.task.veiled, self.task.token_key, self.task.calendar
+        if veiled is None or veiled.identifier is None or key is None or calendar is None:
             return event.event_id
-        return row_name(token(key.secret, veiled.identifier, str(event.values[veiled.name])), event.ts_us)
+        return row_name(token(key.secret, veiled.identifier, str(event.values[veiled.name])), calendar.ends()[event.ts_us])
 
     def hides_from(self, rank: int) -> bool:
         """Is there an event in a window of this row that had not arrived when the row did?"""

@@ -91,12 +91,12 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
 
 
 def made_events(events: Sequence[Event], task: Task) -> list[Event]:
-    """What the calendar makes of events: at each of its instants one row about every entity with an event of its source before."""
+    """What the calendar makes of events: at the end of each period one row about every entity with an event of its source by then."""
     made = []
     if task.calendar is not None and task.entity is not None:
-        for at_us in task.calendar.instants():
-            seen = {event.values[task.entity] for event in events if event.source == task.calendar.source and event.ts_us < at_us}
-            made += [Event(task.subject, row_name(str(who), at_us), at_us, {task.entity: who}, task.subject)
+        for at_us, day in task.calendar.ends().items():
+            seen = {event.values[task.entity] for event in events if event.source == task.calendar.source and event.ts_us <= at_us}
+            made += [Event(task.subject, row_name(str(who), day), at_us, {task.entity: who}, task.subject)
                      for who in seen if who is not None]
     return made
 

@@ -219,7 +219,8 @@ def _numbered(frames: Frames, rows: DataFrame, n: int, task: Task) -> DataFrame:
     if task.visibility == "arrival":
         arrived = frames.numbered(rows.select("arr", "inp", "part", "off", *columns), "arrived", n, ["arr", *_ORDER])
         return frames.numbered(arrived.select("arr", "arrived", *columns), "pos", n, ["ts", "arrived"])
-    first = [place for place, source in enumerate(task.closure.sources) if task.stands_first(source.name)]
-    placed = rows.select("inp", "part", "off", sql.col("src").isin(first).alias("first"), *columns)
-    order = ["ts", sql.desc("first"), *_ORDER] if first else ["ts", *_ORDER]
+    subject = [source.name for source in task.closure.sources].index(task.subject)
+    standing = sql.when(sql.col("src") == subject, task.standing(task.subject)).otherwise(0)
+    placed = rows.select("inp", "part", "off", standing.alias("standing"), *columns)
+    order = ["ts", *(["standing"] if task.entity is not None else []), *_ORDER]
     return frames.numbered(placed, "pos", n, order).select("pos", *columns)

@@ -74,7 +74,7 @@ class Frames:
         """The frame by some columns, of about so many rows; in as many parts as everything else, whatever the session's default is."""
         return frame.repartition(self.parts(rows), *keys).groupBy(*keys)
 
-    def numbered(self, frame: DataFrame, name: str, rows: int, order: Sequence[str | Column]) -> DataFrame:
+    def numbered(self, frame: DataFrame, name: str, rows: int, order: Sequence[str]) -> DataFrame:
         """The frame with the number of each row in an order that has no ties, from 0; kept. `rows`: about how many there are."""
         sorted_rows = frame.repartitionByRange(self.parts(rows), *order).sortWithinPartitions(*order)
         kept = self.keep(sorted_rows.withColumn("_at", sql.monotonically_increasing_id()))

@@ -222,7 +222,7 @@ def merged(runs: Sequence[Run], recodes: Sequence[Recode], rows: int) -> Iterato
         rows: how many of each run are at hand at once.
     """
     topics = topic_ranks(run.shape for run in runs)
-    cursors = [_Cursor(run, recode, topics[run.shape.first, run.shape.topic], rows) for run, recode in zip(runs, recodes, strict=True)]
+    cursors = [_Cursor(run, recode, topics[run.shape.standing, run.shape.topic], rows) for run, recode in zip(runs, recodes, strict=True)]
     while cursors := [cursor for cursor in cursors if cursor.fill()]:
         cut = min((cursor.last for cursor in cursors if cursor.goes_on), default=None)
         loaded = tuple(piece for cursor in cursors if (piece := cursor.take_until(cut)) is not None)
