@@ -94,8 +94,8 @@ class Outcome:
 def order_key(event: Event, task: Task) -> tuple[Any, ...]:
     """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
 
-    A spine's events stand before all others of their instant, those that a calendar makes after them. Under `arrival`, events of one instant stand in the order of their arrival
-    places (D21).
+    A spine's events stand before all others of their instant, those that a calendar makes after them. Under `arrival`, events of one
+    instant stand in the order of their arrival places (D21).
     """
     return (event.ts_us, task.standing(event.source), *(_place(event) if task.visibility == "event_time" else arrival_place(event)))
 
