@@ -19,7 +19,7 @@ from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.disjoint import find_strays
-from offline_feature_plane.engines.local.features import Elsewhere, compute_features
+from offline_feature_plane.engines.local.features import Elsewhere, Groups, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
 from offline_feature_plane.engines.local.history.memory import give_back, keep_freed
@@ -66,6 +66,7 @@ class LocalSession:
         self._selection: SelectionFacts | None = None
         self._execution: dict[str, Any] = {}
         self._hidden = 0
+        self._begun: Groups | None = None
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
@@ -78,6 +79,10 @@ class LocalSession:
         self._execution = {"way": "files" if sizes.in_files else "memory", "needed_bytes": needed_bytes(self._task, events),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
+        if not sizes.in_files and self._threads > 1:
+            everything = self._history.window(0, self._history.n)
+            self._begun = self._until_end.enter_context(closing(Groups(everything, self._task, self._threads)))
+            self._begun.begin()
         return self._replayed
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
@@ -162,10 +167,10 @@ class LocalSession:
         if most < rows.n:
             rows = rows.take(slice(most))
         first = piece.start - piece.warm
-        with closing(compute_features(
-                history.window(piece.warm, piece.stop), self._task, rows.positions + first if first else rows.positions,
-                resolved.changes(piece.warm, piece.stop), self._threads, sizes.block,
-                first=first, elsewhere=elsewhere)) as chunks:
+        groups, self._begun = self._begun or Groups(history.window(piece.warm, piece.stop), self._task, self._threads), None
+        with closing(groups), closing(compute_features(groups, self._task, rows.positions + first if first else rows.positions,
+                                                       resolved.changes(piece.warm, piece.stop), sizes.block, first=first,
+                                                       elsewhere=elsewhere)) as chunks:
             for chunk in chunks:
                 self._hidden += chunk.hidden
                 span = piece.warm + chunk.start, piece.warm + chunk.stop

@@ -62,4 +62,4 @@ class KeptRows:
         last = self._rows[bisect.bisect_left(self._stops, stop)]
         positions = self._columns["positions"].read(first, last)
         low, high = np.searchsorted(positions, (start, stop)).tolist()
-        return first + low, positions[low:high] - start
+        return first + low, positions[low:high] - start if start else positions[low:high]
