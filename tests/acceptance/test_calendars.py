@@ -20,7 +20,12 @@ sources:
     event_types: [payment]
     fields: {account: string, shop: {type: string, missing: null}, amount: int64, share: {type: float64, missing: null}}
 feature_groups:
-  - {name: paid, version: v1, source: payment, key: [account], windows: ["calendar(month, UTC)", 7d], features: {n: count(), total: sum(amount)}}
+  - name: paid
+    version: v1
+    source: payment
+    key: [account]
+    windows: ["calendar(month, UTC)", 7d]
+    features: {n: count(), total: sum(amount)}
 row_features:
   account: account
 feature_sets:
@@ -96,7 +101,8 @@ def test_ids_say_no_more_than_their_columns(accounts, capsys):
     capsys.readouterr()
     replaced(accounts / "intent.yaml", "identifiers: {mode: raw, reason: invented}\n", "")
     rows = built(accounts)
-    assert [row["event_id"] for row in rows] == [f"{row['account']}@2026-0{month}-01" for row, month in zip(rows, (1, 2, 3, 3), strict=True)]
+    assert [row["event_id"] for row in rows] == [f"{row['account']}@{day}" for row, day in zip(
+        rows, ("2026-01-01", "2026-02-01", "2026-03-01", "2026-03-01"), strict=True)]
     assert all(len(row["account"]) == 32 for row in rows)
     assert [row["target"] for row in rows] == [0, 1, 0, 1]
 
@@ -146,4 +152,5 @@ def test_a_group_of_another_key_does_not_fit(accounts, capsys):
     replaced(accounts / "features.yaml", "key: [account]", "key: [shop]")
     assert run(["build", "intent.yaml"]) == 2
     told = capsys.readouterr().err
-    assert "features.yaml:8" in told and "account of payment by month needs a field shop of type string" in told
+    assert "features.yaml:8" in told
+    assert "account of payment by month needs a field shop of type string" in told
