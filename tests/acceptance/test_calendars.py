@@ -152,5 +152,5 @@ def test_a_group_of_another_key_does_not_fit(accounts, capsys):
     replaced(accounts / "features.yaml", "key: [account]", "key: [shop]")
     assert run(["build", "intent.yaml"]) == 2
     told = capsys.readouterr().err
-    assert "features.yaml:8" in told
+    assert "features.yaml:11" in told
     assert "account of payment by month needs a field shop of type string" in told

@@ -88,7 +88,7 @@ def test_a_spine_is_part_of_what_is_asked(accounts):
     """The short form stands for `subject.entity`; rows of the same source that are no spine are another dataset, their ties others."""
     plane = open_plane(accounts / "plane.yaml")
     asked = plane.pin("intent.yaml").document["subject"]
-    assert asked == {"source": "month_end", "where": None, "entity": "account"}
+    assert asked == {"source": "month_end", "where": None, "entity": "account", "calendar": None}
     spine = plane.plan("intent.yaml").plan.pins.identity["subject"]
     replaced(accounts / "intent.yaml", "rows: {spine: month_end, entity: account}", "rows: month_end")
     plain = plane.plan("intent.yaml").plan.pins.identity["subject"]

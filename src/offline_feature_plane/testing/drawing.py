@@ -144,7 +144,8 @@ def draw_calendar_world(seed: int, *, events: int = 28) -> World:
             known.add(one.column)
     sampling = task.sampling and replace(task.sampling, by=rng.choice([None, entity, "ts"]))
     splits = rng.choice([(), (), task.splits])
-    labels = tuple(_about_rows(rng, one, entity, tuple(calendar.ends().values())) if isinstance(one, Labels) else one for one in world.labels)
+    days = tuple(calendar.ends().values())
+    labels = tuple(_about_rows(rng, one, entity, days) if isinstance(one, Labels) else one for one in world.labels)
     return replace(world, labels=labels, task=replace(
         task, subject=made.name, entity=entity, calendar=calendar, where=None, sampling=sampling, splits=splits,
         disjoint_by=rng.choice([None, entity]) if len(splits) > 1 else None,
