@@ -66,7 +66,7 @@ def world_of(document):
     maturity = document.get("maturity")
     labels = LabelTask(document.get("asof", 10**6) * S, "source_precedence.v1", types, maturity and maturity * S,
                        document.get("immature", "exclude"))
-    splits = tuple(Split(name, start * S, end * S) for name, (start, end) in document.get("splits", {}).items())
+    splits = tuple(Split(name, *(bound * S for bound in bounds)) for name, bounds in document.get("splits", {}).items())
     task = Task("run", (), closure, subject.rows_source, condition, splits, labels, target, None, "mark", (), None, entity=subject.entity,
                 calendar=subject.calendar and subject.calendar.of("pay"))
     return [*events, *made_events(events, task)], assertions, task

@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_oracle import GOLDEN, world_of
+from golden_worlds import golden_world
+from test_oracle import GOLDEN
 from two_engines import tell
 from whole_worlds import build
 from whole_worlds import draw_world as draw_whole_world
 
-from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.testing.drawing import draw_apart_world, draw_calendar_world, draw_late_world, draw_spine_world, draw_world
-from offline_feature_plane.testing.worlds import INT, TEXT, Labels, Table, World
+from offline_feature_plane.testing.drawing import (
+    draw_apart_world,
+    draw_calendar_world,
+    draw_judged_world,
+    draw_late_world,
+    draw_spine_world,
+    draw_world,
+)
 
 
 def hold_together(world, engine, *, judge=None):
@@ -28,29 +34,6 @@ def hold_together(world, engine, *, judge=None):
         expected, found = (tell(one, world.task, events, labels, folder) for one in (judge or LocalEngine(), engine))
     for part in expected | found:
         assert found.get(part) == expected.get(part), part
-
-
-def golden_world(path):
-    """A golden world as files."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    events, assertions, task = world_of(document)
-    events = [one for one in events if task.closure.source(one.source).event_types]  # what a calendar makes is in no table
-    ids = TEXT if any(isinstance(one.event_id, str) for one in events) else INT
-    tables = []
-    for source in task.closure.sources:
-        rows = tuple({"event_id": one.event_id, "at": one.ts_us, **one.values} for one in events if one.source == source.name)
-        kinds = {field.name: field.type for field in source.fields}
-        if rows:
-            tables.append(Table(source.event_types[0], "parquet", {"event_id": ids, "at": TIME, **kinds}, rows, ids))
-    kinds = {"event": INT, "value": TEXT, "observed": TIME, "effective": TIME, "source": TEXT, "id": TEXT, "supersedes": TEXT}
-    labels = [Labels(name, Table(name, "parquet", kinds, tuple(
-        {"event": one.subject, "value": one.value, "observed": one.observed_us, "effective": one.effective_us, "source": one.source,
-         "id": one.assertion_id, "supersedes": one.supersedes} for one in assertions if one.label_type == name)))
-        for name in task.labels.types]
-    return World(task, tuple(tables), tuple(labels))
-
-
-TIME = ColumnType("timestamp")
 
 
 @pytest.mark.parametrize("seed", [8])
@@ -89,6 +72,11 @@ def test_rows_that_a_calendar_makes(engine):
     hold_together(draw_calendar_world(19), engine, judge=OracleEngine())
 
 
+def test_splits_are_judged_by_their_own_as_ofs(engine):
+    """What was known when is asked of each event with the as-of of its split."""
+    hold_together(draw_judged_world(5), engine, judge=OracleEngine())
+
+
 def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
     """The same documents with `engine: {name: spark}` give the same dataset id and content digest, through the whole corridor."""
     world = draw_whole_world(4)
@@ -113,6 +101,13 @@ def test_a_cluster_of_two_workers(cluster, tmp_path):
                           cwd=path.parent, env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert yaml.safe_load(done.stdout)["content_digest"] == here.manifest.core.content_digest
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6_200, 6_260))
+def test_splits_are_judged_by_their_own_as_ofs_at_length(engine, seed):
+    """As above, in memory and where rows see only what had arrived."""
+    hold_together(draw_judged_world(seed), engine)
 
 
 @pytest.mark.long

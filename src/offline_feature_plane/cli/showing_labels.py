@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.contracts.manifest import Core
     from offline_feature_plane.corridor.cohorts import Cohort
     from offline_feature_plane.corridor.label_report import LabelReport, TypeReport
+    from offline_feature_plane.domain.maturity import Choice
 
 _WHY = {"p90": "9 of 10 labels", "p99": "99 of 100 labels", "intent": "this intent", "asked": "asked"}
 
@@ -22,7 +23,9 @@ def labels(report: LabelReport) -> str:
     """Each label type with its cohorts and maturities, then the gates."""
     until = report.mature_until_us
     mature = "every event is mature" if until is None else f"events up to {_brief(until)} are mature (maturity_days {report.maturity_days})"
-    lines = [f"{style('labels', 'bold')} as of {_brief(report.asof_us)} by {report.rule}; {mature}"]
+    lines = [f"{style('labels', 'bold')} as of {_brief(report.asof_us)} by {report.rule}; {mature}",
+             *(f"       as of {_brief(one.asof_us)} in {one.name}" + ("" if one.mature_until_us is None else
+               f"; its events up to {_brief(one.mature_until_us)} are mature") for one in report.evaluation_splits)]
     for one in report.types:
         lines += ["", *_type(one, report)]
     lines += ["", table(["gate", "verdict", "why not"], [[gate.gate, style(gate.verdict, "green" if gate.passed else "red"),
@@ -53,8 +56,9 @@ def _kept(cohort: Mapping[str, Any]) -> list[Any]:
 def _type(one: TypeReport, report: LabelReport) -> list[str]:
     facts = one.assertions
     what = {"target": f"target, unlabeled: {one.unlabeled}", "column": "a column", "features": "only features look at it"}[one.role]
+    after = "after the latest as-of" if report.evaluation_splits else "after the as-of"
     counted = [(facts["assertions_read"], "read"), (facts["assertions_outside_basis"], "outside the basis"),
-               (facts["assertions_after_asof"], "after the as-of"), (facts["assertions_repeated"], "repeated"),
+               (facts["assertions_after_asof"], after), (facts["assertions_repeated"], "repeated"),
                (facts["assertions_eligible"], "eligible")]
     said = ", ".join(f"{value} {count:,}" for value, count in facts["values"].items()) or "nothing"
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
@@ -84,10 +88,17 @@ def _maturities(one: TypeReport, report: LabelReport) -> list[str]:
     old = "of events old enough to have theirs" if one.settled else "of all events, young ones too"
     said = (f"Half of the labels are known {found.p50} days after their event, 90 % after {found.p90}, 99 % after {found.p99} "
             f"({found.answers:,} labels {old}; days rounded up).")
-    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), _percent(choice.known), _brief(choice.last_end_us),
-             None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in one.choices]
     ending = f"earliest as-of for a split that ends {_brief(report.end_us)}" if report.has_splits else "earliest as-of for all events"
-    return [said, table(["maturity", "because", "known by then", "last end of a split", ending], rows, right=frozenset({0, 2}))]
+    tables = [_choices(one.choices, "last end of a split", ending)]
+    for split in report.evaluation_splits:
+        tables += ["", _choices(one.evaluation_choices[split.name], f"last end of {split.name}", f"earliest as-of of {split.name}")]
+    return [said, *tables]
+
+
+def _choices(choices: Sequence[Choice], *heads: str) -> str:
+    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), _percent(choice.known), _brief(choice.last_end_us),
+             None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in choices]
+    return table(["maturity", "because", "known by then", *heads], rows, right=frozenset({0, 2}))
 
 
 def _percent(share: Fraction | None) -> str | None:

@@ -26,15 +26,15 @@ from offline_feature_plane.errors import (
     SupersessionLinkInvalid,
 )
 
-__all__ = ["SHORT_CODES", "ShortCalendar", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSpine", "ShortTypeRule", "names_a_calendar",
-           "number_text"]
+__all__ = ["SHORT_CODES", "ShortCalendar", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSpine", "ShortSplit", "ShortTypeRule",
+           "names_a_calendar", "number_text"]
 
 SHORT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
     (r"\$\.(platform_run_id|scenario_run_ids).*", RunScopeInvalid),
     (r"\$\.replay_basis.*", BasisUnresolved),
     (r"\$\.features|\$\.set", FeatureProfileUnresolved),
-    (r"\$\.label\.(as_of|maturity_days|rule)|\$\.label", LabelAsofMissing),
+    (r"\$\.label\.(as_of|maturity_days|rule)|\$\.label|\$\.splits\..+\.as_of", LabelAsofMissing),
     (r"\$\.label\.type|\$\.labels.*", LabelTypeScopeUnresolved),
     (r"\$\.label\..*", LabelPolicyInvalid),
     (r"\$\.run_facts|\$\.required_outputs.*", RunFactsUnavailable),
@@ -128,6 +128,22 @@ Rows = Annotated[Annotated[Text, Tag("events")] | Annotated[ShortSpine, Tag("a s
                  Discriminator(_kind_of_rows)]
 
 
+class ShortSplit(Contract):
+    """A split that is judged by what is known later than what is learned."""
+
+    range: Span = Field(description="Its half-open range of event time, [from, to).")
+    as_of: Instant = Field(description="Labels observed after this instant do not exist for its events; later than that of `label`.")
+
+
+def _form_of(given: Any) -> str:
+    """Which of the two forms a split means to have; another mapping is told what a split is."""
+    own = isinstance(given, ShortSplit) or (isinstance(given, Mapping) and given.keys() & {"range", "as_of"})
+    return "evaluation split" if own else "range of time"
+
+
+Split = Annotated[Annotated[Span, Tag("range of time")] | Annotated[ShortSplit, Tag("evaluation split")], Discriminator(_form_of)]
+
+
 class ShortSampling(Contract):
     """Which rows are kept: a share per target class."""
 
@@ -146,8 +162,8 @@ class ShortIntent(Contract):
     set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")
     label: ShortLabel = Field(description="Which label is learned.")
     labels: list[Text] | None = Field(None, description="Further label types that become columns.")
-    splits: dict[SplitName, Span] | None = Field(
-        None, description="Named half-open ranges of event time.")
+    splits: dict[SplitName, Split] | None = Field(
+        None, description="Named half-open ranges of event time; one that is judged as of a later instant is {range: […], as_of: …}.")
     gap: Duration | None = Field(None, description="How far splits must lie apart (checked, not applied).")
     disjoint_by: Text | None = Field(None, description="Each value of this field stands in one split only, the first that it occurs in.")
     sampling: ShortSampling | None = Field(None, description="Which rows are kept.")
@@ -175,3 +191,9 @@ class ShortIntent(Contract):
         if isinstance(self.rows, ShortCalendar):
             return name_of(self.rows.of, self.rows.entity, self.rows.every), (self.rows.of, self.rows.entity)
         return self.rows.spine if isinstance(self.rows, ShortSpine) else self.rows, None
+
+    @property
+    def latest_asof(self) -> str:
+        """The latest label as-of of all: that of the label, or of a split."""
+        own = (split.as_of for split in (self.splits or {}).values() if isinstance(split, ShortSplit))
+        return max([self.label.as_of, *own])

@@ -154,11 +154,10 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
 
 
 def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:
-    ranges: list[tuple[str, str | None, str | None]] = [(split.name, format_instant(split.start_us), format_instant(split.end_us))
-                                                        for split in task.splits]
-    return [SplitFacts(name=name, start=start, end=end, **{kind: int(selection.splits[name][kind])
-                                                           for kind in ("rows", "positive", "negative", "unknown", "cold")})
-            for name, start, end in ranges or [("all", None, None)]]
+    ranges = [(split.name, _instant(split.start_us), _instant(split.end_us), _instant(split.asof_us)) for split in task.splits]
+    return [SplitFacts(name=name, start=start, end=end, label_asof_utc=asof, **{
+                kind: int(selection.splits[name][kind]) for kind in ("rows", "positive", "negative", "unknown", "cold")})
+            for name, start, end, asof in ranges or [("all", None, None, None)]]
 
 
 def _label_facts(task: Task, facts: LabelFacts, selection: SelectionFacts) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         chosen = intent.feature_definition_set
         return _Head(intent.subject.rows_source, intent.subject.made_of, chosen.profile_ref,
                      f"{chosen.feature_set_id}@{chosen.feature_set_version}",
-                     tuple(intent.label_basis.label_types), parse_instant(intent.label_basis.label_asof_utc),
+                     tuple(intent.label_basis.label_types), parse_instant(intent.latest_asof_utc),
                      tuple(entry.topic for entry in intent.replay_basis))
     try:
         short = read_short(document, settings)
@@ -109,7 +109,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         raise
     topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
     label_types = (*short.label.label_types(), *(short.labels or ()))
-    return _Head(*short.subject, short.features, short.set, label_types, parse_instant(short.label.as_of), topics)
+    return _Head(*short.subject, short.features, short.set, label_types, parse_instant(short.latest_asof), topics)
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:

@@ -23,11 +23,12 @@ def count_cohorts(events: Sequence[Event], assertions: Sequence[Assertion], task
     for event in events:
         if event.source != task.subject or not is_true(task.where, event.scope()):
             continue
-        for label_type in task.labels.types:
+        labels = task.labels_at(event.ts_us)
+        for label_type in labels.types:
             about = [one for one in assertions if one.label_type == label_type and speaks_of(one, event)]
-            found = resolve(about, task.labels.asof_us, task.labels.rule)
+            found = resolve(about, labels.asof_us, labels.rule)
             lag = None if found.observed_us is None else days_between(event.ts_us, found.observed_us)
-            counted[label_type, split_of(event.ts_us, task.splits), event.ts_us // US_PER_DAY, is_mature(event.ts_us, task.labels),
+            counted[label_type, split_of(event.ts_us, task.splits), event.ts_us // US_PER_DAY, is_mature(event.ts_us, labels),
                     found.status, lag] += 1
     cells = [dict(zip(COHORTS.names, (*key, count), strict=True)) for key, count in counted.items()]
     return add_up([pa.Table.from_pylist(cells, COHORTS)])

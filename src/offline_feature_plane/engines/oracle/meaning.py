@@ -141,7 +141,7 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
     rows = [world.row(rank, facts) for rank, (facts, found) in enumerate(zip(judged, dispositions, strict=True)) if found == "row"]
     kept = [(event, facts) for event, facts, found in zip(ordered, judged, dispositions, strict=True) if found == "row"]
     return Outcome(tuple(rows), dispositions, accounting, world.coverage(zip(ordered, judged, strict=True)), world.splits(kept),
-                   sum(event.ts_us > task.labels.asof_us for event, _ in kept),
+                   sum(event.ts_us > world.asof_us(event) for event, _ in kept),
                    sum(world.hides_from(rank) for rank, found in enumerate(dispositions) if found == "row"))
 
 
@@ -156,15 +156,19 @@ class _World:
         about = [one for one in self.assertions if speaks_of(one, event) and one.label_type == label_type]
         return resolve(about, cut_us, self.task.labels.rule) if about else NOT_FOUND
 
+    def asof_us(self, event: Event) -> int:
+        """The label as-of of an event."""
+        return self.task.labels_at(event.ts_us).asof_us
+
     def facts(self, event: Event) -> EventFacts:
         """What decides an event's disposition."""
         task = self.task
         if event.source != task.subject:
             return EventFacts(is_subject=False)
-        mature = is_mature(event.ts_us, task.labels)
+        mature = is_mature(event.ts_us, task.labels_at(event.ts_us))
         answer = None
         if task.target is not None:
-            found = {part.label_type: self.label(event, part.label_type, task.labels.asof_us) for part in task.target.parts}
+            found = {part.label_type: self.label(event, part.label_type, self.asof_us(event)) for part in task.target.parts}
             answer = answer_of(found, task.target, mature=mature)
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
@@ -186,7 +190,7 @@ class _World:
         values: dict[str, Value] = {"event_id": self._id(event), "ts": event.ts_us}
         values |= self._leaving(feature_values(self.events, self.assertions, task, rank))
         for label_type in task.labels.types:
-            found = self.label(event, label_type, task.labels.asof_us)
+            found = self.label(event, label_type, self.asof_us(event))
             values |= {f"{label_type}__value": found.value, f"{label_type}__status": found.status,
                        f"{label_type}__observed_time": found.observed_us, f"{label_type}__assertion_id": found.assertion_id}
         if task.target is not None:
@@ -228,7 +232,7 @@ class _World:
                    if facts.is_subject and facts.passes_where and facts.split is not None and not facts.in_earlier_split and facts.mature]
         found: dict[str, dict[str, int]] = {}
         for label_type in self.task.labels.types:
-            statuses = [self.label(event, label_type, self.task.labels.asof_us).status for event in counted]
+            statuses = [self.label(event, label_type, self.asof_us(event)).status for event in counted]
             found[label_type] = {"subjects": len(statuses), **{status.lower(): statuses.count(status)
                                                                for status in ("RESOLVED", "NOT_FOUND", "CONFLICT")}}
         return found
@@ -291,7 +295,8 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
     if key is None:
         return None
     by_arrival = task.visibility == "arrival"
-    world, cut = _World(tuple(events), tuple(assertions), task), min(row.arrival_us if by_arrival else row.ts_us, task.labels.asof_us)
+    world = _World(tuple(events), tuple(assertions), task)
+    cut = min(row.arrival_us if by_arrival else row.ts_us, world.asof_us(row))
     seen = []
     for place, event in enumerate(events):
         if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):
