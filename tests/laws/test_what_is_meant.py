@@ -119,8 +119,10 @@ MEANT = {
     "subject/source": "login", "subject/where": "units > 1", "subject/entity": "device", "subject/calendar": None,
     "target": None, "target/label_type": "dispute", "target/positive": ["FRAUD", "MORE"], "target/negative": ["LEGIT", "MORE"],
     "target/unlabeled": "refuse",
-    "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
-    "gap": "2d", "disjoint_by": "customer",
+    "splits": [{"name": name, "from_utc": text_of(START + day * DAY), "to_utc": text_of(START + (day + 2) * DAY)}
+               for name, day in (("train", 1), ("test", 6))],
+    "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
+    "splits/1/label_asof_utc": text_of(START + 17 * DAY), "gap": "2d", "disjoint_by": "customer",
     "sampling": None, "sampling/seed": "t", "sampling/rates": {"negative": "0.6"}, "sampling/by": None,
     "identifiers": {"mode": "raw", "reason": "because"}, "identifiers/key_id": None,
     "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2",
@@ -140,7 +142,7 @@ NESTED = {"label_basis": LabelBasis, "feature_definition_set": FeatureDefinition
 
 def test_every_field_of_an_intent_is_spoken_of_here():
     """A new field of the contract must be declared here to mean something or not."""
-    known = {name.replace("splits/0/", "splits/") for name in (*MEANT, *NOT_MEANT, *ELSEWHERE)}
+    known = {name.replace("splits/0/", "splits/").replace("splits/1/", "splits/") for name in (*MEANT, *NOT_MEANT, *ELSEWHERE)}
     fields = {name for name in BuildIntent.model_fields if name not in NESTED}
     fields |= {f"{name}/{inner}" for name, model in NESTED.items() for inner in model.model_fields}
     fields |= {f"target/{inner}" for inner in CombinedTarget.model_fields}

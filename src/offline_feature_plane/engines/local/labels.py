@@ -22,6 +22,7 @@ from offline_feature_plane.domain.label_slice import slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
+from offline_feature_plane.engines.local.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.local.connection import foreign_errors
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
@@ -141,6 +142,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         columns = read_assertions(table, events.id_type)
         found, facts = _find_eligible(connection, table, columns, events, task.latest_asof_us, most)
         kept = keep_in_order(found, columns, events.n)
+        refuse_shared_ids(table, kept.row, columns)
         slices.append(hash_slice(label_type, kept, columns, events.id_type))
         sketches[label_type] = sketch_slice(kept, columns)
         types[label_type], resolved = _resolve_type(label_type, resolve_steps(label_type, kept, columns, rule, task.latest_asof_us),

@@ -15,6 +15,7 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.aggregations import registered
+from offline_feature_plane.domain.assertion_ids import refuse_shared_ids
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
@@ -100,8 +101,9 @@ class OracleSession:
             instants.setdefault(event.event_id, set()).add(event.ts_us)
         inside = [one for one in told if one.subject in instants]
         said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
-        by_event = [[one for one in said if speaks_of(one, event)] for event in self._events]
         latest = task.latest_asof_us
+        refuse_shared_ids(one for one in said if one.entry_us <= latest)
+        by_event = [[one for one in said if speaks_of(one, event)] for event in self._events]
         known = [[one for one in about if one.entry_us <= latest] for about in by_event]
         used = [eligible(about, latest) for about in known]
         lags = [one.observed_us - event.ts_us for event, about in zip(self._events, used, strict=True) for one in about]

@@ -17,6 +17,7 @@ from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.labels import STATUSES
+from offline_feature_plane.engines.spark.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.spark.assertions import ASSERTIONS, RESOLVED, Resolving, Timeline, carried
 from offline_feature_plane.engines.spark.replaying import Replayed
 from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
@@ -78,6 +79,7 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
     timelines = [by_type[label_type] for label_type in types]
     pairs = [_pair(frames, table, replayed) for table in timelines]
+    refuse_shared_ids(frames, pairs, timelines, task.latest_asof_us)
     resolved = [_resolve(frames, one, table, replayed, task) for one, table in zip(pairs, timelines, strict=True)]
     met = _count_met(pairs, task.latest_asof_us)
     said = _count_said(resolved, timelines)
