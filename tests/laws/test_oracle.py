@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
+from offline_feature_plane.contracts.intent import CalendarRule, Subject
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.aggregations import registered
 from offline_feature_plane.domain.columns import ColumnType
@@ -27,6 +28,7 @@ from offline_feature_plane.domain.sampling import keeps, unit_text
 from offline_feature_plane.domain.tokens import key_id, token
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.engines.oracle.meaning import Event, compute
+from offline_feature_plane.engines.oracle.reading import made_events
 from offline_feature_plane.errors import EventSchemaMissingFields, NumericOverflow, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.filesets import pin_files
 from offline_feature_plane.ports.inputs import LabelTable, Lane, PlainTable
@@ -36,23 +38,26 @@ S = 1_000_000
 
 
 def world_of(document):
-    """A golden document as (events, assertions, task)."""
+    """A golden document as (events, assertions, task); what its calendar makes is among the events."""
     profile = read_profile(document["profile"], rows="pay")
     told = document.get("target")
     types = tuple(sorted({one[1] for one in document.get("assertions", [])} | ({"fraud"} if told else set())))
     where = document.get("subject_where")
     scope = profile.scope("pay")
     condition = parse(where, scope) if where else None
-    closure = profile.closure("default@v1", "pay", also=condition.names() if condition else ())
+    asked = document.get("calendar")
+    subject = Subject(source="pay") if asked is None else Subject(source="pay", entity=asked["entity"], calendar=CalendarRule(
+        **{name: value for name, value in asked.items() if name != "entity"}))
+    closure = profile.closure("default@v1", subject.rows_source, also=condition.names() if condition else (), made_of=subject.made_of)
     events = []
     for event_id, second, raw, *source in document["events"]:
         spec = closure.source(source[0] if source else "pay")
         events.append(Event(spec.name, event_id, second * S, {field.name: extract(raw.get(field.name), field,
                                                                                   "UTC") for field in spec.fields}, spec.name))
     assertions = []
-    for subject, label_type, value, observed, *rest in document.get("assertions", []):
+    for about, label_type, value, observed, *rest in document.get("assertions", []):
         more = rest[0] if rest else {}
-        assertions.append(Assertion(subject, label_type, value, observed * S, more.get("effective", observed) * S,
+        assertions.append(Assertion(about, label_type, value, observed * S, more.get("effective", observed) * S,
                                     more.get("source", "SYSTEM"),
                                     more.get("id"), more.get("supersedes")))
     parts = tuple(Target(name, tuple(one["positive"]), tuple(one["negative"]) if "negative" in one else None, one["unlabeled"])
@@ -62,7 +67,9 @@ def world_of(document):
     labels = LabelTask(document.get("asof", 10**6) * S, "source_precedence.v1", types, maturity and maturity * S,
                        document.get("immature", "exclude"))
     splits = tuple(Split(name, *(bound * S for bound in bounds)) for name, bounds in document.get("splits", {}).items())
-    return events, assertions, Task("run", (), closure, "pay", condition, splits, labels, target, None, "mark", (), None)
+    task = Task("run", (), closure, subject.rows_source, condition, splits, labels, target, None, "mark", (), None, entity=subject.entity,
+                calendar=subject.calendar and subject.calendar.of("pay"))
+    return [*events, *made_events(events, task)], assertions, task
 
 
 def readable(value, kind):

@@ -11,6 +11,7 @@ from whole_worlds import DAY, RELEASE, START, draw_world, open_world, text_of
 from offline_feature_plane.contracts.intent import (
     Actor,
     BuildIntent,
+    CalendarRule,
     CombinedTarget,
     CoveragePolicy,
     FeatureDefinitionSet,
@@ -115,11 +116,13 @@ MEANT = {
     "label_basis/label_asof_utc": OTHER_INSTANT, "label_basis/resolution_rule": "latest_observed.v1", "label_basis/maturity_days": 3,
     "label_basis/immature": "mark", "label_basis/label_types": ["fraud"],
     "feature_definition_set/feature_set_id": "other", "feature_definition_set/feature_set_version": "v2",
-    "subject/source": "login", "subject/where": "units > 1",
+    "subject/source": "login", "subject/where": "units > 1", "subject/entity": "device", "subject/calendar": None,
     "target": None, "target/label_type": "dispute", "target/positive": ["FRAUD", "MORE"], "target/negative": ["LEGIT", "MORE"],
     "target/unlabeled": "refuse",
-    "splits": [], "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
-    "gap": "2d", "disjoint_by": "customer",
+    "splits": [{"name": name, "from_utc": text_of(START + day * DAY), "to_utc": text_of(START + (day + 2) * DAY)}
+               for name, day in (("train", 1), ("test", 6))],
+    "splits/0/name": "learn", "splits/0/from_utc": text_of(START + 1), "splits/0/to_utc": text_of(START + 5 * DAY - 1),
+    "splits/1/label_asof_utc": text_of(START + 17 * DAY), "gap": "2d", "disjoint_by": "customer",
     "sampling": None, "sampling/seed": "t", "sampling/rates": {"negative": "0.6"}, "sampling/by": None,
     "identifiers": {"mode": "raw", "reason": "because"}, "identifiers/key_id": None,
     "cold_rows": "allow", "coverage_policy/answered_min": {"fraud": "0.6", "dispute": "0.5"}, "coverage_policy/conflicts_max": "0.2",
@@ -139,7 +142,7 @@ NESTED = {"label_basis": LabelBasis, "feature_definition_set": FeatureDefinition
 
 def test_every_field_of_an_intent_is_spoken_of_here():
     """A new field of the contract must be declared here to mean something or not."""
-    known = {name.replace("splits/0/", "splits/") for name in (*MEANT, *NOT_MEANT, *ELSEWHERE)}
+    known = {name.replace("splits/0/", "splits/").replace("splits/1/", "splits/") for name in (*MEANT, *NOT_MEANT, *ELSEWHERE)}
     fields = {name for name in BuildIntent.model_fields if name not in NESTED}
     fields |= {f"{name}/{inner}" for name, model in NESTED.items() for inner in model.model_fields}
     fields |= {f"target/{inner}" for inner in CombinedTarget.model_fields}
@@ -150,7 +153,7 @@ def test_every_field_of_an_intent_is_spoken_of_here():
 
 
 LATER = {"platform_run_id", "scenario_run_ids", "identifiers/key_id", "subject/source", "target", "label_basis/label_types",  # below
-         "visibility"}
+         "visibility", "subject/calendar"}
 
 
 @pytest.mark.parametrize("path", [name for name in MEANT if name not in LATER])
@@ -190,6 +193,19 @@ def test_other_rows_are_another_dataset(tables):
              document | {"subject": {"source": "tx", "where": "true"}}]
     own = document | {"coverage_policy": {"answered_min": {"fraud": "0.5"}}}
     asked += [own, put(own, "label_basis/label_types", ["fraud"])]
+    assert len({tables.fingerprint(one) for one in asked}) == len(asked)
+
+
+def test_each_part_of_a_calendar_is_meant(tables):
+    """Whose rows a calendar makes, of which periods, of which days and in which zone, are the dataset."""
+    calendar = {"every": "day", "zone": "UTC", "first_day": "2025-01-01", "end_day": "2027-01-01"}
+    subject = {"source": "tx", "entity": "customer", "calendar": calendar}
+    document = tables.intent | {"sampling": None, "subject": subject,
+                                "feature_definition_set": tables.intent["feature_definition_set"] | {"feature_set_id": "entry"}}
+    others = [put(document, f"subject/calendar/{name}", value) for name, value in (
+        ("every", "week"), ("zone", "Europe/Berlin"), ("first_day", "2025-02-01"), ("end_day", "2026-12-01"))]
+    asked = [document, *others, put(document, "subject/source", "login"), put(document, "subject/where", "not is_null(customer)")]
+    assert set(calendar) == set(CalendarRule.model_fields)
     assert len({tables.fingerprint(one) for one in asked}) == len(asked)
 
 

@@ -24,7 +24,14 @@ from offline_feature_plane.errors import LabelTimelineInconsistent
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.sources.files import TableMapping, pin_table
-from offline_feature_plane.testing.drawing import draw_apart_world, draw_judged_world, draw_late_world, draw_world
+from offline_feature_plane.testing.drawing import (
+    draw_apart_world,
+    draw_calendar_world,
+    draw_judged_world,
+    draw_late_world,
+    draw_spine_world,
+    draw_world,
+)
 from offline_feature_plane.testing.worlds import INT, TEXT
 
 
@@ -105,6 +112,16 @@ def test_labels_of_entities_are_carried_by_their_events(engine, seed):
     hold_together(draw_flagged_world(seed), engine, judge=OracleEngine())
 
 
+def test_spines_stand_before_their_instant(engine):
+    """What a spine asks for stands before all other events of its instant; none is asked for twice."""
+    hold_together(draw_spine_world(0), engine, judge=OracleEngine())
+
+
+def test_rows_that_a_calendar_makes(engine):
+    """Who is there at each instant is found by one shuffle of entities; ids of rows that were made have tokens where they must."""
+    hold_together(draw_calendar_world(19), engine, judge=OracleEngine())
+
+
 def test_splits_are_judged_by_their_own_as_ofs(engine):
     """What was known when is asked of each event with the as-of of its split."""
     hold_together(draw_judged_world(5), engine, judge=OracleEngine())
@@ -139,6 +156,14 @@ def test_splits_are_judged_by_their_own_as_ofs_at_length(engine, seed):
 def test_golden_worlds(engine, path):
     """Every world whose values were derived by hand."""
     hold_together(golden_world(path), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5_000, 5_040))
+def test_spines_and_calendars_at_length(engine, seed):
+    """Forty spines, some of which ask for an entity twice, and forty calendars."""
+    hold_together(draw_spine_world(seed), engine)
+    hold_together(draw_calendar_world(seed), engine)
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest, SplitFacts
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
+from offline_feature_plane.domain.calendars import rows_source
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
@@ -87,7 +88,7 @@ def built(answer: Built, *, profile: bool = False) -> str:
     manifest, core = answer.manifest, answer.manifest.core
     words = {"PUBLISHED": "published", "ALREADY_PUBLISHED": "already published, nothing computed", "REPRODUCED": "computed again, equal"}
     lines = [f"{style('✓', 'green')} {style(manifest.dataset_manifest_id, 'bold')}  {words[answer.outcome]}",
-             pairs({"manifest": answer.manifest_ref, "rows": core.row_count, "features": _count(manifest, "feature"),
+             pairs({"manifest": answer.manifest_ref, "rows": core.row_count, **_spine(core), "features": _count(manifest, "feature"),
                     "content": core.content_digest, "fingerprint": manifest.dataset_fingerprint, **_apart(core),
                     "eligible": _eligible(core),
                     "run": f"{answer.run.run_key} ({answer.run.request_id})" if answer.run else "none: nothing was written"}),
@@ -136,7 +137,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
     core = document.core
     lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
-                    "content": core.content_digest, "rows": core.row_count, "events read": core.replay["events_read"],
+                    "content": core.content_digest, "rows": core.row_count, **_spine(core), "events read": core.replay["events_read"],
                     "label as-of": _asofs(document, str), "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
@@ -151,6 +152,18 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
              table(["column", "type", "role", "from"], [[item.name, item.type, item.role, item.lineage] for item in core.columns])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
     return "\n".join(lines)
+
+
+def _spine(core: Core) -> dict[str, str]:
+    """Whom rows are about, if they are at instants that somebody asked for."""
+    identity: dict[str, Any] = core.identity
+    subject = identity["subject"]
+    if "entity" not in subject:
+        return {}
+    calendar = subject.get("calendar")
+    said = f"{subject['entity']}, at the instants of {subject['source']}" if calendar is None else (
+        f"{rows_source(subject)}, {calendar['first_day']} to {calendar['end_day']} ({calendar['zone']})")
+    return {"rows about": said}
 
 
 def _apart(core: Core) -> dict[str, str]:

@@ -18,16 +18,18 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from offline_feature_plane.contracts.model import Contract, Text, TextSet, broken, in_order, shown
 from offline_feature_plane.contracts.target import CombinedTarget, Target, TargetRule, TypeRule
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
+from offline_feature_plane.domain.calendars import MOST_PERIODS, Calendar, day_number, rows_source
 from offline_feature_plane.domain.coverage import parse_share
-from offline_feature_plane.domain.instants import format_duration, format_instant, parse_duration, parse_instant
+from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format_duration, format_instant, parse_duration, parse_instant
 from offline_feature_plane.domain.maturity import LONGEST_MATURITY_DAYS
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.visibility import Visibility
-from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported
+from offline_feature_plane.domain.zones import named_zone
+from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported, SettingsInvalid
 
-__all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CombinedTarget", "CoveragePolicy", "FeatureDefinitionSet",
-           "FileSetBasis", "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule", "SelectorBasis",
-           "SplitRange", "Subject", "TargetRule", "TokenizedIdentifiers", "TypeRule"]
+__all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CalendarRule", "CombinedTarget", "CoveragePolicy",
+           "FeatureDefinitionSet", "FileSetBasis", "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule",
+           "SelectorBasis", "SplitRange", "Subject", "TargetRule", "TokenizedIdentifiers", "TypeRule"]
 
 INTENT_SCHEMA = "learning.ofs_build_intent.v1"
 NO_RUN_FACTS = "none"
@@ -76,6 +78,23 @@ def _spelled(moment: Any) -> Any:
     return format_instant(parse_instant(moment)) if isinstance(moment, date) else moment
 
 
+def _zone(name: str) -> str:
+    try:
+        return named_zone(name).key
+    except SettingsInvalid as wrong:
+        raise ValueError(f"{wrong.what} {wrong.fix}") from None
+
+
+def _day(text: str) -> str:
+    try:
+        day_number(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is no day of the calendar; write for example 2026-03-01, without a time") from None
+    return text
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+Day = Annotated[str, BeforeValidator(lambda day: day.isoformat() if isinstance(day, date) else day), AfterValidator(_day)]
 Instant = Annotated[str, BeforeValidator(_spelled), AfterValidator(lambda text: format_instant(parse_instant(text)))]
 Duration = Annotated[str, AfterValidator(lambda text: format_duration(parse_duration(text)))]
 Share = Annotated[str, AfterValidator(_share)]
@@ -178,11 +197,52 @@ class FeatureDefinitionSet(Contract):
     profile_digest: Digest | None = None
 
 
+class CalendarRule(Contract):
+    """Which periods have rows: the local days, weeks or months that begin from a day on and before another one."""
+
+    every: Literal["day", "week", "month"]
+    zone: Zone
+    first_day: Day
+    end_day: Day
+
+    def of(self, source: str) -> Calendar:
+        """The calendar as the domain knows it, about the entities of a source."""
+        return Calendar(source, self.every, self.zone, day_number(self.first_day), day_number(self.end_day))
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What is wrong with its days, each with the field that it is about."""
+        start, end = day_number(self.first_day), day_number(self.end_day)
+        if end <= start:
+            return [("end_day", f"{self.end_day} does not lie after {self.first_day}")]
+        if end - start > MOST_PERIODS:
+            return [("end_day", f"{self.first_day} to {self.end_day} are {end - start:,} days; at most {MOST_PERIODS:,} are understood")]
+        ends = self.of("").ends()
+        if not ends:
+            return [("end_day", f"no {self.every} begins from {self.first_day} on and before {self.end_day}")]
+        return [] if min(ends) >= EARLIEST_US and max(ends) <= LATEST_US else [("end_day", "periods must lie in the years 1 to 9999")]
+
+
 class Subject(Contract):
-    """Whose events become rows, and which of them (`decisions.md` D17)."""
+    """Whose events become rows, and which of them (`decisions.md` D17).
+
+    With `entity` the source is a spine: instants at which somebody wants rows about an entity, which this field names. With a `calendar`
+    rows are made: at the end of each period one about every entity that had an event of the source by then.
+    """
 
     source: Text
     where: Text | None = None
+    entity: Text | None = None
+    calendar: CalendarRule | None = None
+
+    @property
+    def rows_source(self) -> str:
+        """The name of the source whose events become rows."""
+        return rows_source(self.model_dump())
+
+    @property
+    def made_of(self) -> tuple[str, str] | None:
+        """The source and the field of which a calendar makes rows, if one does."""
+        return None if self.calendar is None or self.entity is None else (self.source, self.entity)
 
 
 class JoinScope(Contract):

@@ -23,6 +23,7 @@ from offline_feature_plane.contracts.intent import (
     SamplingRule,
     SelectorBasis,
     SplitRange,
+    Subject,
     TargetRule,
     TypeRule,
 )
@@ -100,7 +101,8 @@ def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> l
         return problems[:1] if problems and problems[0].path == "$.schema_version" else [
             Problem("$.schema_version", SchemaInvalid.code, f"{INTENT_SCHEMA} is expected, not {shown(document['schema_version'])}")]
     seen = {problem.path for problem in problems}
-    rules = (*_kind_rules(document, kind), *_basis_rules(document), *_label_rules(document), *_target_rules(document),
+    rules = (*_kind_rules(document, kind), *_subject_rules(document), *_basis_rules(document),
+             *_label_rules(document), *_target_rules(document),
              *_split_rules(document), *_sampling_rules(document), *_evidence_rules(document))
     return problems + [problem for problem in rules if problem.path not in seen]
 
@@ -111,6 +113,19 @@ def _kind_rules(document: Mapping[str, Any], kind: IntentKind) -> Iterator[Probl
         yield Problem("$.intent_kind", IntentKindUnsupported.code, f"this command builds {kind}, not {asked}")
     if document.get("parity_anchor_ref") is not None and asked == "dataset_build":
         yield Problem("$.parity_anchor_ref", IntentKindUnsupported.code, "only a parity_rebuild has an anchor")
+
+
+def _subject_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
+    subject = sound(Subject, document.get("subject"))
+    if subject is None:
+        return
+    if subject.entity is not None and document.get("visibility") == "arrival":
+        yield Problem("$.visibility", SchemaInvalid.code, "the instants of a spine are asked for, they do not arrive; leave this out")
+    if subject.calendar is not None:
+        if subject.entity is None:
+            yield Problem("$.subject.entity", SchemaInvalid.code, "a calendar makes rows about entities; name the field that says whom")
+        for name, sentence in subject.calendar.faults():
+            yield Problem(f"$.subject.calendar.{name}", SchemaInvalid.code, sentence)
 
 
 def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:

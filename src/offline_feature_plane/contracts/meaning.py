@@ -20,8 +20,8 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
              tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
-    In: what the intent means and what it was resolved to; `visibility`, `disjoint_by` and the as-of of a
-    split came later and are named only where they are asked for.
+    In: what the intent means and what it was resolved to; `visibility`, `disjoint_by`, the as-of of a split and the
+    subject's `entity` and `calendar` came later and are named only where they are asked for.
     Out: the actor and the request id, paths, files' names, the label store's marker (what was observed after the cut changes no
     row), why identifiers are raw, supersession.
 
@@ -51,7 +51,7 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
         "features": {"feature_set_id": intent.feature_definition_set.feature_set_id,
                      "feature_set_version": intent.feature_definition_set.feature_set_version,
                      "closure_digest": closure_digest(describe(closure))},
-        "subject": asked["subject"],
+        "subject": {name: value for name, value in asked["subject"].items() if name not in {"entity", "calendar"} or value is not None},
         "target": asked["target"],
         "splits": asked["splits"],
         "gap": intent.gap,

@@ -173,7 +173,7 @@ def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps:
     if kind == "missing":
         return "this is required"
     if kind == "extra_forbidden":
-        return f"there is no such field here. {nearest(str(steps[-1]), _names_at(model, error['loc'][:-1]))}".strip()
+        return _stranger(str(steps[-1]), _names_at(model, error["loc"][:-1]))
     if kind in _EXPECTED:
         return f"{_EXPECTED[kind]} is expected, not {shown(given)}"
     if kind in ("literal_error", "union_tag_invalid"):
@@ -195,6 +195,11 @@ def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps:
     if kind == "value_error":
         return str(context["error"])
     return f"{error['msg']}, not {shown(given)}"
+
+
+def _stranger(name: str, known: Sequence[str]) -> str:
+    """What to say about a field that does not belong; one of several kinds may know it, but not the kind that the others make."""
+    return "there is no such field beside the others" if name in known else f"there is no such field here. {nearest(name, known)}".strip()
 
 
 def _names_at(model: type[Contract], loc: Sequence[str | int]) -> list[str]:

@@ -108,13 +108,14 @@ class FeatureProfile(Contract):
         """Is its revision remembered and held against drift? `dev` is not (`decisions.md` D11)."""
         return self.revision != DEV_REVISION
 
-    def scope(self, source: str) -> dict[str, ColumnType]:
-        """The names that a condition over this source may read, typed. Raises FeatureProfileUnresolved."""
-        return source_scope(self.document(), source)
+    def scope(self, source: str, made_of: tuple[str, str] | None = None) -> dict[str, ColumnType]:
+        """The names that a condition over this source may read, typed; see `domain.compile.source_scope`."""
+        return source_scope(self.document(), source, made_of)
 
-    def closure(self, set_ref: str, subject: str, label_types: Collection[str] | None = None, *, also: Iterable[str] = ()) -> Closure:
+    def closure(self, set_ref: str, subject: str, label_types: Collection[str] | None = None, *, also: Iterable[str] = (),
+                made_of: tuple[str, str] | None = None) -> Closure:
         """What one set really uses over one subject source; see `domain.compile.compile_closure`."""
-        return compile_closure(self.document(), set_ref, subject, label_types, also=also)
+        return compile_closure(self.document(), set_ref, subject, label_types, also=also, made_of=made_of)
 
 
 def read_profile(document: Any, *, rows: str | None = None, stem: str = "features",

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from offline_feature_plane.contracts.intent import DatasetId, Duration, Instant, RequestId, RunId, ScenarioId, SplitName
+from offline_feature_plane.contracts.intent import DatasetId, Day, Duration, Instant, RequestId, RunId, ScenarioId, SplitName, Zone
 from offline_feature_plane.contracts.model import Codes, Contract, Text
+from offline_feature_plane.domain.calendars import name_of
 from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.errors import (
     BasisUnresolved,
@@ -25,7 +26,8 @@ from offline_feature_plane.errors import (
     SupersessionLinkInvalid,
 )
 
-__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSplit", "ShortTypeRule", "number_text"]
+__all__ = ["SHORT_CODES", "ShortCalendar", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSpine", "ShortSplit", "ShortTypeRule",
+           "names_a_calendar", "number_text"]
 
 SHORT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
@@ -90,6 +92,40 @@ def _span(given: Any) -> Any:
 
 
 Span = Annotated[list[Instant], Field(min_length=2, max_length=2), BeforeValidator(_span)]
+Days = Annotated[list[Day], Field(min_length=2, max_length=2)]
+
+
+class ShortSpine(Contract):
+    """Rows at instants that the user brings, each about an entity (`docs/decisions/0036`)."""
+
+    spine: Text = Field(description="The event type whose events are the instants.")
+    entity: Text = Field(description="Its field that names whom a row is about; each entity at most once at one instant.")
+
+
+class ShortCalendar(Contract):
+    """Rows for days, weeks or months, one for each of them and every entity that had an event by its end (`docs/decisions/0036`)."""
+
+    entity: Text = Field(description="The field that names whom a row is about.")
+    of: Text = Field(description="The event type whose events say who is there.")
+    every: Literal["day", "week", "month"] = Field(description="How often; weeks begin on Monday.")
+    between: Days = Field(description="[from, to): two days; days, weeks or months have rows that begin from one on and before the other.")
+    zone: Zone | None = Field(None, description="Whose calendar; default: UTC.")
+
+
+def names_a_calendar(rows: Mapping[str, Any]) -> bool:
+    """Does a mapping under `rows` mean a calendar, sound or not?"""
+    return "spine" not in rows and any(name in rows for name in ("of", "every", "between", "zone"))
+
+
+def _kind_of_rows(given: Any) -> str:
+    """Whether rows are of events that happened, of a spine or of a calendar."""
+    if isinstance(given, ShortCalendar) or (isinstance(given, Mapping) and names_a_calendar(given)):
+        return "a calendar"
+    return "a spine" if isinstance(given, Mapping | ShortSpine) else "events"
+
+
+Rows = Annotated[Annotated[Text, Tag("events")] | Annotated[ShortSpine, Tag("a spine")] | Annotated[ShortCalendar, Tag("a calendar")],
+                 Discriminator(_kind_of_rows)]
 
 
 class ShortSplit(Contract):
@@ -119,7 +155,8 @@ class ShortSampling(Contract):
 class ShortIntent(Contract):
     """The short form. What is left out is filled from the plane, the profile, the bytes at hand or constants, and listed."""
 
-    rows: Text = Field(description="The event type whose events become rows.")
+    rows: Rows = Field(description="The event type whose events become rows; a spine, `{spine: …, entity: …}`; or a calendar, "
+                                   "`{entity: …, of: …, every: …, between: …}`.")
     where: Text | None = Field(None, description="Which of them, as a condition over their fields.")
     features: Text = Field(description="The feature profile, relative to this file.")
     set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")
@@ -147,6 +184,13 @@ class ShortIntent(Contract):
     config_revision: Text | None = Field(None, description="Default: the plane's.")
     platform_run_id: RunId | None = Field(None, description="Default: the plane's.")
     scenario_run_ids: list[ScenarioId] | None = Field(None, description="Only these scenario runs; default: all.")
+
+    @property
+    def subject(self) -> tuple[str, tuple[str, str] | None]:
+        """The source whose events become rows; and of what it is made, if a calendar makes it."""
+        if isinstance(self.rows, ShortCalendar):
+            return name_of(self.rows.of, self.rows.entity, self.rows.every), (self.rows.of, self.rows.entity)
+        return self.rows.spine if isinstance(self.rows, ShortSpine) else self.rows, None
 
     @property
     def latest_asof(self) -> str:

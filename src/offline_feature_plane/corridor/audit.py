@@ -13,6 +13,7 @@ from offline_feature_plane.contracts.audit import AuditedSplit, AuditLimits, Col
 from offline_feature_plane.contracts.manifest import Core, SchemaColumn
 from offline_feature_plane.corridor.dataset import Dataset
 from offline_feature_plane.corridor.probing import Examined, draw_sample, probe_column
+from offline_feature_plane.domain.calendars import rows_source
 from offline_feature_plane.domain.closure_documents import closure_from
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.proofs import Grounds, Proof, prove_features, prove_label
@@ -68,14 +69,15 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
     """The proof of each column that is a feature, a label or the target."""
     core = dataset.manifest.core
     identity: dict[str, Any] = core.identity
-    subject = identity["subject"]["source"]
+    subject = rows_source(identity["subject"])
     labels: dict[str, Any] = core.labels
     grounds = Grounds(closure_from(core.closure, subject), subject,
                       frozenset(table["topic"] for table in identity["replay_basis"]["tables"]),
                       {name: facts["assumed_delay_us"] for name, facts in labels["per_type"].items()
                        if facts.get("assumed_delay_us") is not None},
                       labels["label_asof_utc"], core.evaluation_asofs,
-                      {name: facts["applies_to"] for name, facts in labels["per_type"].items() if "applies_to" in facts})
+                      {name: facts["applies_to"] for name, facts in labels["per_type"].items() if "applies_to" in facts},
+                      identity["subject"]["source"] if "calendar" in identity["subject"] else None)
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
     target: dict[str, Any] = identity.get("target") or {"types": {}}
     learned: list[str] = sorted(target["types"]) if "types" in target else [target["label_type"]]

@@ -107,7 +107,7 @@ def check_entities(known: Mapping[str, ColumnType], pinned: PinnedInputs) -> fro
 def check_ids(intent: BuildIntent, closure: Closure, events: Mapping[str, PinnedEvents], labels: Sequence[PinnedLabels]) -> None:
     """Labels refer to events by id, so events without ids can have none (`decisions.md` D14), but for those about entities."""
     by_id = {one.label_type for one in labels if one.entity_field is None}
-    learned = {intent.subject.source} if intent.target is not None and by_id & set(intent.label_basis.label_types) else set()
+    learned = {intent.subject.rows_source} if intent.target is not None and by_id & set(intent.label_basis.label_types) else set()
     looked_at = {group.source for group in closure.groups if any(feature.aggregation.label_type for feature in group.features)}
     for source in closure.sources:
         nameless = [topic for topic in source.event_types if topic in events and not events[topic].names_events]

@@ -7,6 +7,7 @@ from typing import Any
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.plan import Pins, ProfileRef
+from offline_feature_plane.domain.calendars import rows_source
 from offline_feature_plane.errors import FeatureProfileDrift
 from offline_feature_plane.ports import Ledger
 
@@ -30,12 +31,12 @@ def remember_published(manifest: DatasetManifest, ledger: Ledger) -> None:
     profile = ProfileRef.model_validate(manifest.evidence.profile)
     if profile.versioned:
         identity: Mapping[str, Any] = manifest.core.identity
-        name = f"{profile.set_name}/{identity['subject']['source']}"
+        name = f"{profile.set_name}/{rows_source(identity['subject'])}"
         _compare(profile, ledger.remember_closure(profile=name, digest=profile.set_digest))
 
 
 def _name(pins: Pins) -> str:
-    return f"{pins.profile.set_name}/{pins.intent['subject']['source']}"
+    return f"{pins.profile.set_name}/{rows_source(pins.intent['subject'])}"
 
 
 def _compare(profile: ProfileRef, known: str | None) -> None:

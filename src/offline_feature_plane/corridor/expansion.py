@@ -40,9 +40,12 @@ def write_out(submitted: SubmittedIntent, pinned: PinnedInputs, inputs: Planning
     intent = parse_intent(document)
     check_pins(intent, pinned, inputs.code_release_id)
     check_scenarios(intent)
-    check_fields(intent, profile.scope(intent.subject.source))
-    entities = check_entities(profile.scope(intent.subject.source), pinned)
-    closure = profile.closure(pinned.set_ref, intent.subject.source, list(settings.labels), also=sorted(fields_read(intent) | entities))
+    subject = intent.subject
+    scope = profile.scope(subject.rows_source, subject.made_of)
+    check_fields(intent, scope)
+    entities = check_entities(scope, pinned)
+    closure = profile.closure(pinned.set_ref, subject.rows_source, list(settings.labels), also=sorted(fields_read(intent) | entities),
+                              made_of=subject.made_of)
     check_ids(intent, closure, pinned.events, pinned.labels)
     check_words(intent, closure, pinned.labels)
     return ExpandedIntent(intent, filled, closure)

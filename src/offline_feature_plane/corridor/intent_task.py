@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from offline_feature_plane.contracts.intent import BuildIntent, TargetRule
-from offline_feature_plane.domain.closure import Closure
+from offline_feature_plane.domain.closure import Closure, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.combining import parse_combination
 from offline_feature_plane.domain.definitions.sources import scope_of
@@ -21,7 +21,7 @@ def fields_read(intent: BuildIntent) -> frozenset[str]:
     """The subject's fields that the intent itself reads: what a closure must keep beside what features use."""
     names = read_names(intent.subject.where) if intent.subject.where is not None else frozenset()
     by = intent.sampling.by if intent.sampling is not None else None
-    return names | {name for name in (by, intent.disjoint_by) if name is not None}
+    return names | {name for name in (by, intent.disjoint_by, intent.subject.entity) if name is not None}
 
 
 def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
@@ -30,18 +30,22 @@ def check_fields(intent: BuildIntent, known: Mapping[str, ColumnType]) -> None:
     Raises:
         ExpressionInvalid, SchemaInvalid: a name is unknown, or of a type that does not serve.
     """
-    said = f"{intent.subject.source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
-    fix = "Declare it under `fields:` of the profile, or correct the name."
+    said = f"{intent.subject.rows_source} has no field {{0!r}}; it has {', '.join(sorted(known))}."
+    fix = ("Declare it under `fields:` of the profile, or correct the name." if intent.subject.calendar is None else
+           "A row that a calendar makes has an instant and an entity, and nothing else.")
     for name in sorted(read_names(intent.subject.where) - set(known)) if intent.subject.where is not None else ():
         raise ExpressionInvalid(said.format(name), path="$.subject.where", fix=fix)
     if intent.sampling is not None and intent.sampling.by is not None and intent.sampling.by not in known:
         raise SchemaInvalid(said.format(intent.sampling.by), path="$.sampling.by", fix=fix)
-    by = intent.disjoint_by
-    if by is not None and (by not in known or by == "ts"):
-        raise SchemaInvalid(said.format(by), path="$.disjoint_by", fix=fix)
-    if by is not None and known[by].kind == "float64":
-        raise SchemaInvalid(f"{by} is a float64, which names no entity.", path="$.disjoint_by",
-                            fix="Declare it as a decimal or a string under `fields:` of the profile.")
+    for entity, path in ((intent.disjoint_by, "$.disjoint_by"), (intent.subject.entity, "$.subject.entity")):
+        if entity is not None and entity not in known:
+            raise SchemaInvalid(said.format(entity), path=path, fix=fix)
+        if entity == "ts":
+            raise SchemaInvalid("ts is when an event happened, which names no entity.", path=path,
+                                fix=f"Name another one of {', '.join(sorted(known))}.")
+        if entity is not None and known[entity].kind == "float64":
+            raise SchemaInvalid(f"{entity} is a float64, which names no entity.", path=path,
+                                fix="Declare it as a decimal or a string under `fields:` of the profile.")
 
 
 def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, histories: Mapping[str, int | None]) -> Task:
@@ -55,9 +59,11 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
 
     Raises:
         ExpressionInvalid: `subject.where` does not parse, or is not a condition.
+        SchemaInvalid: a spine's entity may be null.
         SettingsInvalid: identifiers are to be tokenised, and the key is missing or differs from the intent's.
     """
-    subject = closure.source(intent.subject.source)
+    subject = closure.source(intent.subject.rows_source)
+    rule = intent.subject.calendar
     where = None
     if intent.subject.where is not None:
         where = parse_condition(intent.subject.where, scope_of(subject), where="$.subject.where")
@@ -78,7 +84,17 @@ def task_of(intent: BuildIntent, closure: Closure, token_key: TokenKey | None, h
         history_start_us=tuple((source.name, histories.get(source.name)) for source in closure.sources),
         token_key=_checked_key(intent, token_key),
         visibility=intent.visibility,
-        disjoint_by=intent.disjoint_by)
+        disjoint_by=intent.disjoint_by,
+        entity=_entity(intent.subject.entity, subject),
+        calendar=None if rule is None else rule.of(intent.subject.source))
+
+
+def _entity(name: str | None, spine: Source) -> str | None:
+    """The field that names a spine's entities. Raises SchemaInvalid: it may be null."""
+    if name is not None and spine.field(name).nullable:
+        raise SchemaInvalid(f"{name} may be null, and an instant of a spine is about somebody.", path="$.subject.entity",
+                            fix="Leave `missing:` of this field out in the profile; a null is then refused with its count.")
+    return name
 
 
 def _target_of(intent: BuildIntent) -> Target | CombinedTarget | None:

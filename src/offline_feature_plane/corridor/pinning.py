@@ -18,7 +18,7 @@ from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.domain.rows import TokenKey
-from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError
+from offline_feature_plane.errors import BasisUnresolved, FeatureProfileUnresolved, LabelTypeScopeUnresolved, OfsError, SchemaInvalid
 from offline_feature_plane.ports.inputs import EventSource, LabelStore, PinnedEvents, PinnedLabels
 
 
@@ -50,7 +50,7 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
     document, profile_digest = inputs.profile(head.profile_ref, submitted.folder)
     profile = _read_profile(document, head, inputs)
     set_ref = head.set_ref or _only_set(profile)
-    drawn = _draw(document, profile, set_ref, head.rows, settings)
+    drawn = _draw(document, profile, set_ref, head, settings)
     owners = {topic: source for source in inputs.event_sources for topic in source.topics}
     topics = sorted(set(head.topics or _topics_of(drawn, owners, document)), key=str.encode)
     label_types = sorted({*head.label_types, *drawn.label_types()})
@@ -65,11 +65,11 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
         labels_read_by={label_type: _registered(keepers[label_type]) for label_type in label_types}, token_key=inputs.token_key())
 
 
-def _draw(document: Document, profile: FeatureProfile, set_ref: str, rows: str, settings: Settings) -> Closure:
+def _draw(document: Document, profile: FeatureProfile, set_ref: str, head: _Head, settings: Settings) -> Closure:
     """What the set uses over these rows; what does not fit them stands in the profile, what the profile has not in the intent."""
     try:
-        return profile.closure(set_ref, rows, list(settings.labels))
-    except FeatureProfileUnresolved:
+        return profile.closure(set_ref, head.rows, list(settings.labels), made_of=head.made_of)
+    except (FeatureProfileUnresolved, SchemaInvalid):
         raise
     except OfsError as wrong:
         raise document.locate(wrong) from None
@@ -80,6 +80,7 @@ class _Head:
     """As much of an intent as must be known before anything can be pinned."""
 
     rows: str
+    made_of: tuple[str, str] | None
     profile_ref: str
     set_ref: str | None
     label_types: tuple[str, ...]
@@ -96,7 +97,8 @@ def _read_head(document: Any, settings: Settings) -> _Head:
     if is_long_form(document):
         intent = parse_intent(document)
         chosen = intent.feature_definition_set
-        return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
+        return _Head(intent.subject.rows_source, intent.subject.made_of, chosen.profile_ref,
+                     f"{chosen.feature_set_id}@{chosen.feature_set_version}",
                      tuple(intent.label_basis.label_types), parse_instant(intent.latest_asof_utc),
                      tuple(entry.topic for entry in intent.replay_basis))
     try:
@@ -107,7 +109,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         raise
     topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
     label_types = (*short.label.label_types(), *(short.labels or ()))
-    return _Head(short.rows, short.features, short.set, label_types, parse_instant(short.latest_asof), topics)
+    return _Head(*short.subject, short.features, short.set, label_types, parse_instant(short.latest_asof), topics)
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:

@@ -165,6 +165,11 @@ def _histories(closure: Closure, sources: Sequence[EventSource]) -> dict[str, in
     return {source.name: max((declared[one] for one in source.event_types if one in declared), default=None) for source in closure.sources}
 
 
+def _names_a_zone(closure: Closure, task: Task) -> bool:
+    """Do rows depend on what clocks show elsewhere than in UTC?"""
+    return bool(closure.zones() or (task.where and task.where.zones()) or (task.calendar and task.calendar.zone != "UTC"))
+
+
 def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, task: Task, histories: Mapping[str, int | None],
                  inputs: PlanningInputs, folder: Path) -> Pins:
     """Everything that decides the dataset, with its fingerprint."""
@@ -173,7 +178,7 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
                                 outputs=intent.join_scope.required_output_ids, visibility=intent.visibility)
     meant = identity(intent, ranges=proof.ranges, closure=closure, config_digest=config_digest(meaningful),
                      run_facts_digest=proof.granted.run_facts_digest, world_inputs=proof.granted.inputs,
-                     tzdata=inputs.tzdata if closure.zones() or (task.where and task.where.zones()) else None)
+                     tzdata=inputs.tzdata if _names_a_zone(closure, task) else None)
     fingerprint = dataset_fingerprint(meant)
     described = describe(closure)
     profile = pinned.profile

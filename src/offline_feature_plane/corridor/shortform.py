@@ -15,7 +15,7 @@ from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
 from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
 from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import Settings
-from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent, number_text
+from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent, names_a_calendar, number_text
 from offline_feature_plane.corridor.short_label import find_label_problems, places_of_types, shares_of, target_of
 from offline_feature_plane.corridor.written_places import as_written
 from offline_feature_plane.documents import write_yaml
@@ -186,7 +186,7 @@ class _Writer:
             "replay_basis": self.fill(short.get("replay_basis"), "$.replay_basis", self.basis(), "bytes at hand"),
             "label_basis": self.label_basis(),
             "feature_definition_set": self.feature_set(),
-            "subject": {"source": short.get("rows"), "where": short.get("where")},
+            "subject": self.subject(),
             "target": target_of(self.label),
             "splits": self.splits(),
             "gap": short.get("gap"),
@@ -241,6 +241,17 @@ class _Writer:
         digest = self.fill(None, "$.feature_definition_set.profile_digest", self.fill_ins.profile_digest, "bytes at hand")
         return {"feature_set_id": name or "?", "feature_set_version": version or "?", "profile_ref": self.short.get("features"),
                 "profile_digest": digest}
+
+    def subject(self) -> dict[str, Any]:
+        given = self.short.get("rows")
+        if not isinstance(given, Mapping):
+            return {"source": given, "where": self.short.get("where")}
+        if names_a_calendar(given):
+            days = given["between"] if isinstance(given.get("between"), list) and len(given["between"]) == 2 else (None, None)
+            return {"source": given.get("of") or "?", "where": self.short.get("where"), "entity": given.get("entity") or "?", "calendar": {
+                "every": given.get("every"), "zone": self.fill(given.get("zone"), "$.subject.calendar.zone", "UTC", "schema constant"),
+                "first_day": days[0], "end_day": days[1]}}
+        return {"source": given.get("spine") or "?", "entity": given.get("entity"), "where": self.short.get("where")}
 
     def splits(self) -> list[dict[str, Any]]:
         given = self.short.get("splits")

@@ -26,6 +26,7 @@ from offline_feature_plane.corridor.publish import Published
 from offline_feature_plane.corridor.receipts import write_quarantine_receipt
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.documents import Document
+from offline_feature_plane.domain.calendars import rows_source
 from offline_feature_plane.domain.closure_documents import closure_from
 from offline_feature_plane.domain.identity import config_digest
 from offline_feature_plane.domain.runstates import backoff_us
@@ -238,7 +239,7 @@ def _pins(run: Run, inputs: PlanningInputs) -> Pins:
 def _config_digest(pins: Pins, settings: Settings) -> str:
     """The digest of what bears meaning for this run in a plane's settings, as planning takes it."""
     intent = pins.intent
-    labels = {*intent["label_basis"]["label_types"], *closure_from(pins.closure, intent["subject"]["source"]).label_types()}
+    labels = {*intent["label_basis"]["label_types"], *closure_from(pins.closure, rows_source(intent["subject"])).label_types()}
     return config_digest(config_meaning(settings, topics={entry["topic"] for entry in intent["replay_basis"]}, label_types=labels,
                                         outputs=intent["join_scope"]["required_output_ids"], visibility=intent["visibility"]))
 

@@ -15,7 +15,7 @@ from offline_feature_plane.domain.definitions.computed import resolve_computed
 from offline_feature_plane.domain.definitions.diagnostics import Diagnostics
 from offline_feature_plane.domain.definitions.groups import GroupResolver, check_fit, group_refs
 from offline_feature_plane.domain.definitions.sets import check_sets
-from offline_feature_plane.domain.definitions.sources import field_names, resolve_sources, scope_of
+from offline_feature_plane.domain.definitions.sources import field_names, find_source, make_source, resolve_sources, scope_of
 from offline_feature_plane.errors import FeatureProfileInvalid, FeatureProfileUnresolved, Problem, refuse
 
 __all__ = ["compile_closure", "find_problems", "source_scope"]
@@ -24,7 +24,7 @@ MAX_CHECKS = 100_000
 
 
 def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, label_types: Collection[str] | None = None, *,
-                    also: Iterable[str] = ()) -> Closure:
+                    also: Iterable[str] = (), made_of: tuple[str, str] | None = None) -> Closure:
     """Everything that one feature set uses over one subject source, typed, and nothing else.
 
     Args:
@@ -33,13 +33,14 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
         subject: the source whose events become rows.
         label_types: the types that have a timeline; None leaves them unchecked.
         also: fields of the subject that others read: the intent's `where`, the unit of sampling.
+        made_of: the source and the field of it whose values a calendar makes the subject of; None if the profile has the subject.
 
     Returns:
         Groups and row features in profile order; derived columns so that each reads only earlier ones. A derived column may read the
         subject's fields and `ts` too; a column hides a field of its name.
 
     Raises:
-        FeatureProfileUnresolved: no such set or subject source.
+        FeatureProfileUnresolved: no such set or subject source. SchemaInvalid: nothing can be made of the field.
         FeatureProfileInvalid, ExpressionInvalid, AggregationUnsupported, LabelTypeScopeUnresolved: with every problem of what the set uses.
     """
     chosen = next((one for one in profile["feature_sets"] if f"{one['id']}@{one['version']}" == set_ref), None)
@@ -49,9 +50,9 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
                                        path="$.feature_sets")
     said = Diagnostics()
     sources = resolve_sources(profile, said)
-    if subject not in sources:
-        raise FeatureProfileUnresolved(f"the profile has no source {subject!r} to take rows from.", fix=f"It has {', '.join(sources)}.",
-                                       path="$.sources")
+    if made_of is not None:
+        sources[subject] = make_source(subject, *made_of, sources)
+    find_source(sources, subject)
     groups = GroupResolver(profile, sources, said, label_types).resolve(chosen["groups"])
     check_sets(profile, group_refs(profile), said)
     check_fit(profile, sources[subject], sources, groups.values(), said)
@@ -62,9 +63,10 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
             said.note(f"$.sources.{subject}.fields", FeatureProfileInvalid, f"the subject has no field {name!r}")
     if said.problems:
         raise refuse(said.problems)
-    used = _used(groups.values(), subject, row_features, derived, also)
+    used = _used(groups.values(), subject, row_features, derived, also) | (set() if made_of is None else {made_of})
+    kept = {subject, *(group.source for group in groups.values()), *(() if made_of is None else made_of[:1])}
     narrowed = tuple(Source(one.name, one.event_types, tuple(item for item in one.fields if (one.name, item.name) in used))
-                     for one in sources.values() if one.name == subject or any(group.source == one.name for group in groups.values()))
+                     for one in sources.values() if one.name in kept)
     return Closure(profile["policy_id"], profile["revision"], chosen["id"], chosen["version"], narrowed, tuple(groups.values()),
                    row_features, derived)
 
@@ -101,20 +103,18 @@ def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | Non
     return list(dict.fromkeys(said.problems))
 
 
-def source_scope(profile: Mapping[str, Any], source: str) -> dict[str, ColumnType]:
-    """The names that a condition over a source may read, with their types: its fields and `ts`.
+def source_scope(profile: Mapping[str, Any], source: str, made_of: tuple[str, str] | None = None) -> dict[str, ColumnType]:
+    """The names that a condition over a source may read, with their types: its fields and `ts`; `made_of` as for `compile_closure`.
 
     Raises:
-        FeatureProfileUnresolved: no such source. FeatureProfileInvalid: its fields are malformed.
+        FeatureProfileUnresolved: no such source. FeatureProfileInvalid: its fields are malformed. SchemaInvalid: as `make_source`.
     """
     said = Diagnostics()
     sources = resolve_sources(profile, said)
-    if source not in profile["sources"]:
-        raise FeatureProfileUnresolved(f"the profile has no source {source!r}.", fix=f"It has {', '.join(profile['sources'])}.",
-                                       path="$.sources")
+    found = find_source(sources, source) if made_of is None else make_source(source, *made_of, sources)
     if said.problems:
         raise refuse(said.problems)
-    return scope_of(sources[source])
+    return scope_of(found)
 
 
 def _used(groups: Iterable[Group], subject: str, row_features: Sequence[Computed], derived: Sequence[Computed],

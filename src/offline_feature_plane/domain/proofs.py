@@ -32,6 +32,7 @@ class Grounds:
         asof: the label as-of, as an instant's text.
         own: that of each split that has one of its own, by its name.
         entities: label types that are about entities, with the field of the row that holds its own.
+        made_of: the source of whose entities a calendar made the rows, if one did.
     """
 
     closure: Closure
@@ -41,6 +42,7 @@ class Grounds:
     asof: str
     own: Mapping[str, str] = field(default_factory=dict)
     entities: Mapping[str, str] = field(default_factory=dict)
+    made_of: str | None = None
 
     @property
     def asof_words(self) -> str:
@@ -145,6 +147,7 @@ def _label_trust(grounds: Grounds, label_type: str) -> list[str]:
 
 def _file_trust(grounds: Grounds, source: str, fields: set[str]) -> list[str]:
     """A log holds an event as it was written; a plain table holds what it holds when it is read, keys too."""
+    source = grounds.made_of if grounds.made_of is not None and source == grounds.subject else source
     if not fields or not grounds.tables.intersection(grounds.closure.source(source).event_types):
         return []
     return [f"{field} of {source} is taken as it stands in a plain table: nothing says that it did not change after its event"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure
+from offline_feature_plane.domain.calendars import Calendar
+from offline_feature_plane.domain.closure import WITH_THE_ROW, Closure, Field
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.combining import Combination, text_of
 from offline_feature_plane.domain.expressions import Expression
@@ -121,7 +122,9 @@ class Task:
     `subject` is a source name of the closure; `where` an expression over its fields. Empty `splits` means one split `all`.
     `history_start_us` is per source the earliest instant from which the basis is complete; None = its first event.
     `token_key` None means raw identifiers. `platform_run_id` bounds record archives (`foreign_run`); `scenario_run_ids` empty = any.
-    `disjoint_by` is a field of the subject whose every value stands in one split only.
+    `disjoint_by` is a field of the subject whose every value stands in one split only. `entity` makes the subject a spine: it names whom
+    a row is about, each at most once at one instant, and its events stand before all others of their instant. With a `calendar`
+    rows are made of the entities of the calendar's source, and stand after all others of their instant.
     """
 
     platform_run_id: str
@@ -138,6 +141,22 @@ class Task:
     token_key: TokenKey | None
     visibility: Visibility = "event_time"
     disjoint_by: str | None = None
+    entity: str | None = None
+    calendar: Calendar | None = None
+
+    @property
+    def veiled(self) -> Field | None:
+        """The identifier with which ids of rows begin that a calendar made, if it may not leave: ids then begin with its token."""
+        if self.calendar is None or self.entity is None or self.token_key is None:
+            return None
+        field = self.closure.source(self.subject).field(self.entity)
+        return field if field.identifier is not None else None
+
+    def standing(self, source: str) -> int:
+        """Where events of a source stand among others of their instant: −1 before them, as those of a spine; 1 after, as a calendar's."""
+        if self.entity is None or source != self.subject:
+            return 0
+        return -1 if self.calendar is None else 1
 
     @property
     def has_evaluation_splits(self) -> bool:

@@ -203,6 +203,12 @@ class ReplayEventInvalid(RefusedError):
     """Events carry values that the declared type refuses: NaN, excess digits, unparsable."""
 
 
+class SpineInvalid(RefusedError):
+    """A spine asks for an entity twice at one instant."""
+
+    fix = "Keep one row of the spine per entity and instant."
+
+
 class NumericOverflow(RefusedError):
     """An exact result does not fit its declared type."""
 

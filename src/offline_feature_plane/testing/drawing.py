@@ -15,11 +15,12 @@ from random import Random  # noqa: TID251 - worlds are drawn, each from its seed
 from typing import Any, Literal
 
 from offline_feature_plane.domain.aggregations import AggregationKind, aggregation_kind, registered
+from offline_feature_plane.domain.calendars import Calendar, name_of, row_name
 from offline_feature_plane.domain.closure import Aggregation, Closure, Computed, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.combining import parse_combination
 from offline_feature_plane.domain.grammar import parse
-from offline_feature_plane.domain.instants import parse_instant
+from offline_feature_plane.domain.instants import US_PER_DAY, parse_instant
 from offline_feature_plane.domain.periods import PERIODS
 from offline_feature_plane.domain.resolution import RULES, SOURCES
 from offline_feature_plane.domain.rows import CombinedTarget, LabelTask, Sampling, Split, Target, Task, TokenKey
@@ -28,7 +29,7 @@ from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_apart_world", "draw_judged_world", "draw_late_world", "draw_world"]
+__all__ = ["draw_apart_world", "draw_calendar_world", "draw_judged_world", "draw_late_world", "draw_spine_world", "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -107,13 +108,58 @@ def draw_apart_world(seed: int, *, events: int = 28) -> World:
     """The world of a seed with three splits of time, in which no two may share a customer, a device or whatever was drawn."""
     world = draw_world(seed, events=events)
     rng = Random(f"apart {seed}")  # noqa: S311 - as above
-    instants = sorted(record.row["at"] for item in world.events if isinstance(item, Archive) for record in item.records)
-    instants += sorted(row["at"] for item in world.events if isinstance(item, Table) for row in item.rows)
+    instants = _instants(world)
     bounds = sorted({*rng.sample(sorted({*instants, *(at + 1 for at in instants)}), 2), min(instants), max(instants) + 1})
     splits = [Split("abc"[place], start, end) for place, (start, end) in enumerate(pairwise(bounds))]
     rng.shuffle(splits)
     by = rng.choice(["customer", "customer", "device", "city", "amount", "online"])
     return replace(world, task=replace(world.task, splits=tuple(splits), disjoint_by=by))
+
+
+def draw_spine_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed whose subject is a spine of events of other sources; often it asks for an entity twice at one instant."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"spine {seed}")  # noqa: S311 - as above
+    return replace(world, task=replace(world.task, entity=rng.choice(["amount", "amount", "customer", "units"])))
+
+
+def draw_calendar_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed in which a calendar makes the rows, about customers or devices of one source; many a day begins among events."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"calendar {seed}")  # noqa: S311 - as above
+    task, closure = world.task, world.task.closure
+    source, entity = rng.choice(closure.sources), rng.choice(["customer", "customer", "device"])
+    day = min(_instants(world)) // US_PER_DAY
+    every = rng.choice(["day", "day", "day", *PERIODS])
+    calendar = Calendar(source.name, every, rng.choice(_ZONES), day - rng.choice([0, 1, 9, 40]), day + rng.choice([2, 2, 9, 40]))
+    made = Source(name_of(source.name, entity, every), (), (replace(source.field(entity), nullable=False, missing=None),))
+    groups = tuple(replace(group, key=(entity,), current=False) for group in closure.groups)
+    known = {entity, "ts"}
+    row_features = tuple(one for one in closure.row_features if one.expression.names() <= known)
+    known |= {feature.column for group in groups for feature in group.features} | {one.column for one in row_features}
+    derived = []
+    for one in closure.derived:
+        if one.expression.names() <= known:
+            derived.append(one)
+            known.add(one.column)
+    sampling = task.sampling and replace(task.sampling, by=rng.choice([None, entity, "ts"]))
+    splits = rng.choice([(), (), task.splits])
+    days = tuple(calendar.ends().values())
+    labels = tuple(_about_rows(rng, one, entity, days) if isinstance(one, Labels) else one for one in world.labels)
+    return replace(world, labels=labels, task=replace(
+        task, subject=made.name, entity=entity, calendar=calendar, where=None, sampling=sampling, splits=splits,
+        disjoint_by=rng.choice([None, entity]) if len(splits) > 1 else None,
+        closure=replace(closure, sources=(*closure.sources, made), groups=groups, row_features=row_features, derived=tuple(derived))))
+
+
+def _about_rows(rng: Random, labels: Labels, entity: str, days: Sequence[str]) -> Labels:
+    """The same labels, and some about rows that a calendar makes, where labels name events by texts."""
+    table = labels.table
+    if table.columns.get("event") != TEXT or "effective" not in table.columns:
+        return labels
+    named = [row_name(str(who), day) for who in _VALUES[entity] for day in days if who is not None]
+    spoken = tuple({**rng.choice(table.rows), "event": rng.choice(named), "id": None, "supersedes": None} for _ in named[:12])
+    return replace(labels, table=replace(table, rows=(*table.rows, *spoken)))
 
 
 def draw_judged_world(seed: int, *, events: int = 28) -> World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from offline_feature_plane.domain.closure import Field, Source
@@ -12,9 +13,9 @@ from offline_feature_plane.domain.definitions.diagnostics import Diagnostics
 from offline_feature_plane.domain.extraction import missing_value
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.domain.typing_rules import TIMESTAMP
-from offline_feature_plane.errors import FeatureProfileInvalid
+from offline_feature_plane.errors import FeatureProfileInvalid, FeatureProfileUnresolved, SchemaInvalid
 
-__all__ = ["field_names", "resolve_sources", "scope_of"]
+__all__ = ["field_names", "find_source", "make_source", "resolve_sources", "scope_of"]
 
 
 def field_names(source: Source) -> list[str]:
@@ -42,6 +43,31 @@ def resolve_sources(profile: Mapping[str, Any], said: Diagnostics) -> dict[str, 
         fields = [_field(f"{path}.fields.{key}", key, spec, said, is_key=key in keys) for key, spec in one["fields"].items()]
         found[name] = Source(name, tuple(one["event_types"]), tuple(item for item in fields if item is not None))
     return found
+
+
+def find_source(sources: Mapping[str, Source], name: str) -> Source:
+    """The source that rows are taken from. Raises FeatureProfileUnresolved: there is none of this name."""
+    if name not in sources:
+        raise FeatureProfileUnresolved(f"the profile has no source {name!r} to take rows from.", fix=f"It has {', '.join(sources)}.",
+                                       path="$.sources")
+    return sources[name]
+
+
+def make_source(name: str, of: str, entity: str, sources: Mapping[str, Source]) -> Source:
+    """The source that a calendar makes of the entities of another one: of no event type, with the entity as its one field.
+
+    Raises:
+        FeatureProfileUnresolved: there is no source `of`. SchemaInvalid: it has no such field, or one whose values name nobody.
+    """
+    source = find_source(sources, of)
+    if entity not in field_names(source):
+        raise SchemaInvalid(f"{of} has no field {entity!r}; it has {', '.join(sorted(field_names(source)))}.", path="$.subject.entity",
+                            fix="Declare it under `fields:` of the profile, or correct the name.")
+    field = source.field(entity)
+    if field.type.kind != "string" and not field.type.is_integer:
+        raise SchemaInvalid(f"{entity} is a {field.type}; a calendar makes rows about a string or an integer.", path="$.subject.entity",
+                            fix="Name the field that says whom an event is about, or declare it as a string.")
+    return Source(name, (), (replace(field, path=(entity,), nullable=False, missing=None),))
 
 
 def _field(path: str, name: str, spec: Mapping[str, Any], said: Diagnostics, *, is_key: bool) -> Field | None:

@@ -29,7 +29,8 @@ class Loaded:
     """One input, or a piece of it, in memory, in the order in which it was read.
 
     `ids` int64 or text; `partition` and `offset` None for plain tables; `fields` by name: numbers with
-    their mask, or text; `records_digest` is over the records of a log.
+    their mask, or text; `records_digest` is over the records of a log. `standing`: before (−1) or after (1) all others of
+    their instant.
     """
 
     topic: str
@@ -41,6 +42,7 @@ class Loaded:
     fields: dict[str, tuple[Numbers, Valid] | pa.ChunkedArray]
     records_digest: str | None
     arrival: Integers | None = None
+    standing: int = 0
 
     @property
     def n(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ from offline_feature_plane.engines.local.columns import Integers, Loaded
 from offline_feature_plane.engines.local.dictionaries import ranks
 from offline_feature_plane.engines.local.lowering import as_arrow
 
-__all__ = ["inverse", "order_keys", "tie_keys", "total_order", "whole_arrival"]
+__all__ = ["inverse", "order_keys", "tie_keys", "topic_ranks", "total_order", "whole_arrival"]
 
 
 def total_order(ts: Integers, tie_keys: Callable[[Integers], Sequence[Integers]]) -> Integers | None:
@@ -64,9 +64,15 @@ def inverse(order: Integers | None, total: int) -> Integers:
     return found
 
 
+def topic_ranks(loaded: Iterable[Loaded]) -> dict[tuple[int, str], int]:
+    """The place of each topic in the order, from where its events stand among others of their instant, and its name."""
+    return {one: rank for rank, one in enumerate(sorted({(one.standing, one.topic) for one in loaded},
+                                                        key=lambda one: (one[0], one[1].encode())))}
+
+
 def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list[Integers]:
     """Topic, partition, offset and id rank of some rows of several inputs side by side, each from its start on."""
-    topics = {name: rank for rank, name in enumerate(sorted({one.topic for one in loaded}, key=str.encode))}
+    topics = topic_ranks(loaded)
     keys = [np.zeros(len(rows), np.int64) for _ in range(4)]
     texts = []
     for one, start in zip(loaded, starts.tolist(), strict=False):
@@ -75,7 +81,7 @@ def tie_keys(loaded: Sequence[Loaded], starts: Integers, rows: Integers) -> list
         else:
             mine = np.flatnonzero((rows >= start) & (rows < start + one.n))
             local = rows[mine] - start
-        keys[0][mine] = topics[one.topic]
+        keys[0][mine] = topics[one.standing, one.topic]
         if one.partition is not None and one.offset is not None:
             keys[1][mine], keys[2][mine] = one.partition[local], one.offset[local]
         if isinstance(one.ids, pa.ChunkedArray):

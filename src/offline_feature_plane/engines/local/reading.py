@@ -34,6 +34,7 @@ from offline_feature_plane.engines.local.columns import (
 )
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
+from offline_feature_plane.engines.local.made_rows import Entities
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
@@ -44,11 +45,23 @@ _SLICE = 1 << 20
 Item = TypeVar("Item")
 
 
-def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
+def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput | None, Loaded]]:
     """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `history.storing.store_events`.
 
-    What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out.
+    What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out. Rows that a
+    calendar makes come last, of no input.
     """
+    if task.calendar is None or task.entity is None:
+        yield from _load_inputs(inputs, task, left_out, most)
+        return
+    entities = Entities(task, task.calendar, task.entity)
+    for item, piece in _load_inputs(inputs, task, left_out, most):
+        entities.look(piece)
+        yield item, piece
+    yield from ((None, piece) for piece in entities.rows(most))
+
+
+def _load_inputs(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
     admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):
@@ -122,7 +135,7 @@ def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Seque
     ids = _ids(marked[table.id_column]) if table.id_column is not None else _row_ids(table.log_id, first, first + len(ts))
     arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
     named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
-    return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival)
+    return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival, task.standing(source.name))
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -156,7 +169,7 @@ def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loa
     left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
     for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
         one = _load_records(log, index, source, batches.pop(source.name))
-        loaded.append(one if task.visibility == "arrival" else replace(one, arrival=None))
+        loaded.append(replace(one, arrival=one.arrival if task.visibility == "arrival" else None, standing=task.standing(source.name)))
     return left_out
 
 

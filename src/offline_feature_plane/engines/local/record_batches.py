@@ -6,20 +6,22 @@ dictionaries they live in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_type, bitmap, settled_decimals
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.domain.tokens import tokens
-from offline_feature_plane.engines.local.events import Events, Values
+from offline_feature_plane.engines.local.events import Events, Key, Values
 from offline_feature_plane.engines.local.features import Chunk
 from offline_feature_plane.engines.local.labels import STATUSES, ResolvedType
+from offline_feature_plane.engines.local.row_access import pick
 from offline_feature_plane.engines.local.selection import UNKNOWN, Selected
 
 __all__ = ["BatchBuilder", "arrow_array"]
@@ -38,6 +40,14 @@ class BatchBuilder:
         self._splits = pa.array([split.name for split in task.splits] or ["all"], pa.string())
         self._tokens = {column.name: _Tokens(task.token_key.secret, column.identifier)
                         for column in task.closure.columns() if column.identifier is not None and task.token_key is not None}
+        self._veiled, self._days = task.veiled, {} if task.calendar is None else task.calendar.ends()
+        if self._veiled is not None and task.token_key is not None:
+            self._tokens["event_id"] = _Tokens(task.token_key.secret, str(self._veiled.identifier))
+
+    @property
+    def reads(self) -> Collection[Key]:
+        """The fields of a chunk's events that it reads."""
+        return () if self._veiled is None else ((self._task.subject, self._veiled.name),)
 
     def build(self, chunk: Chunk, events: Events, selected: Selected, labels: Mapping[str, ResolvedType]) -> pa.RecordBatch:
         """The chunk's rows, with every column of the dataset; `events` and `labels` are those of the chunk's positions only."""
@@ -57,6 +67,11 @@ class BatchBuilder:
         return pa.RecordBatch.from_pydict({column.name: arrays[column.name] for column in self._columns})
 
     def _ids(self, positions: npt.NDArray[np.int64], events: Events) -> pa.Array:
+        if self._veiled is not None:
+            who = self._tokens["event_id"].of(pick(events.fields[self._task.subject, self._veiled.name], positions))
+            instants, which = np.unique(events.ts[positions], return_inverse=True)
+            names = pa.array([self._days[at_us] for at_us in instants.tolist()], pa.string())
+            return pc.binary_join_element_wise(who, names.take(pa.array(which)), "@")
         found = events.ids.slice(0, events.n)
         if len(positions) < events.n:
             found = found.take(pa.array(positions))

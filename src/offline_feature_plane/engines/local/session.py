@@ -33,9 +33,10 @@ from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_l
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
+from offline_feature_plane.engines.local.spines import check_spine
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
-from offline_feature_plane.ports.inputs import EventInput, LabelTable
+from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
 
 __all__ = ["LocalSession", "open_session"]
 
@@ -70,7 +71,7 @@ class LocalSession:
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
-        events = sum(item.rows for item in inputs)
+        events = sum(item.rows for item in inputs) + _made_at_most(self._task, inputs)
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit)
         self._place = Folder(self._work) if sizes.in_files else Memory()
         if not sizes.in_files:
@@ -107,6 +108,7 @@ class LocalSession:
         """Decide for every event what becomes of it. Raises as `select_rows`."""
         history, resolved = need(self._history, "replay"), need(self._resolved, "labels")
         self._rows, sizes = KeptRows(self._place.inside("rows"), history.n), need(self._sizes, "replay")
+        check_spine(history, self._task, sizes.data, sizes.block)
         strays = find_strays(history, self._task, self._place.inside("strays"), sizes.data, sizes.block)
         self._selection = select_rows(history, self._task, resolved.over, need(self._replayed, "replay"), self._rows, sizes.block, strays)
         self._tell("select", history.n, history.n)
@@ -176,4 +178,12 @@ class LocalSession:
             for chunk in chunks:
                 self._hidden += chunk.hidden
                 span = piece.warm + chunk.start, piece.warm + chunk.stop
-                yield builder.build(chunk, history.window(*span, ()), rows, resolved.over(*span))
+                yield builder.build(chunk, history.window(*span, builder.reads), rows, resolved.over(*span))
+
+
+def _made_at_most(task: Task, inputs: Sequence[EventInput]) -> int:
+    """How many rows a calendar can make: each event of its source could be of somebody else, who is there from the first instant on."""
+    if task.calendar is None:
+        return 0
+    topics = task.closure.source(task.calendar.source).event_types
+    return len(task.calendar.ends()) * sum(item.rows for item in inputs if not isinstance(item, PlainTable) or item.topic in topics)

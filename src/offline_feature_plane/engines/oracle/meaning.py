@@ -5,6 +5,7 @@ For every row, for every feature, all events are scanned. Nothing is sorted but 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from offline_feature_plane.domain.accounting import (
     target_of,
 )
 from offline_feature_plane.domain.aggregations import NO_EVIDENCE, WindowContents, WindowEvent, aggregation_kind
+from offline_feature_plane.domain.calendars import row_name
 from offline_feature_plane.domain.closure import Aggregation, Feature, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.combining import Answer
@@ -30,12 +32,12 @@ from offline_feature_plane.domain.extraction import Value, convert
 from offline_feature_plane.domain.resolution import Assertion, Resolution
 from offline_feature_plane.domain.rows import Disposition, Task
 from offline_feature_plane.domain.sampling import keeps, unit_text, weight
+from offline_feature_plane.domain.spines import asked_again
 from offline_feature_plane.domain.tokens import token
-from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.windows import Place, choose, sees
 from offline_feature_plane.engines.oracle.speaking import label_of
 
-__all__ = ["Event", "Outcome", "arrival_place", "compute", "feature_values", "order_key"]
+__all__ = ["Event", "Outcome", "arrival_place", "check_spine", "compute", "feature_values", "order_key"]
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,21 @@ def stands_earlier(event: Event, ordered: Iterable[Event], task: Task) -> bool:
     return split_of(first.ts_us, task.splits) != split_of(event.ts_us, task.splits)
 
 
-def order_key(event: Event, visibility: Visibility = "event_time") -> tuple[Any, ...]:
+def order_key(event: Event, task: Task) -> tuple[Any, ...]:
     """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
 
-    Under `arrival`, events of one instant stand in the order of their arrival places (D21).
+    A spine's events stand before all others of their instant, those that a calendar makes after them. Under `arrival`, events of one
+    instant stand in the order of their arrival places (D21).
     """
-    return (event.ts_us, *(_place(event) if visibility == "event_time" else arrival_place(event)))
+    return (event.ts_us, task.standing(event.source), *(_place(event) if task.visibility == "event_time" else arrival_place(event)))
+
+
+def check_spine(events: Sequence[Event], task: Task) -> None:
+    """Raises SpineInvalid: a spine asks for an entity twice at one instant."""
+    asked = Counter((event.ts_us, event.values[task.entity]) for event in events if task.entity and event.source == task.subject)
+    again = [at for (at, _), count in asked.items() if count > 1]
+    if again:
+        raise asked_again(task, asked.total() - len(asked), min(again))
 
 
 def arrival_place(event: Event) -> tuple[Any, ...]:
@@ -114,7 +125,8 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
         NumericOverflow, LabelTimelineInconsistent, RuleNotSupported: as the laws say.
         RowAccountingBroken: never, unless this engine is wrong.
     """
-    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
+    ordered = sorted(events, key=lambda event: order_key(event, task))
+    check_spine(ordered, task)
     for group in task.closure.groups:  # a condition that overflows on any event of its source is an error, seen by a row or not
         for event in ordered:
             if event.source == group.source:
@@ -165,7 +177,7 @@ class _World:
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""
         task, event = self.task, self.events[rank]
-        values: dict[str, Value] = {"event_id": event.event_id, "ts": event.ts_us}
+        values: dict[str, Value] = {"event_id": self._id(event), "ts": event.ts_us}
         values |= self._leaving(feature_values(self.events, self.assertions, task, rank))
         for label_type in task.labels.types:
             found = self.label(event, label_type, self.asof_us(event))
@@ -181,6 +193,13 @@ class _World:
         if task.sampling is not None:
             values["weight"] = weight(self._rate(facts.answer))
         return values
+
+    def _id(self, event: Event) -> int | str:
+        """The row's id as it leaves: one that a calendar made of an identifier has its token."""
+        veiled, key, calendar = self.task.veiled, self.task.token_key, self.task.calendar
+        if veiled is None or veiled.identifier is None or key is None or calendar is None:
+            return event.event_id
+        return row_name(token(key.secret, veiled.identifier, str(event.values[veiled.name])), calendar.ends()[event.ts_us])
 
     def hides_from(self, rank: int) -> bool:
         """Is there an event in a window of this row that had not arrived when the row did?"""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
 from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.calendars import row_name
 from offline_feature_plane.domain.canonical import digest, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
@@ -38,7 +39,7 @@ from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable, RecordLog
 
-__all__ = ["LabelRow", "read_assertions", "read_events"]
+__all__ = ["LabelRow", "made_events", "read_assertions", "read_events"]
 
 INSTANT = ColumnType("timestamp")
 
@@ -79,13 +80,26 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
     if not events:
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
                                 fix="Check `event_types` in the profile and the replay basis.")
-    ordered = sorted(events, key=lambda event: order_key(event, task.visibility))
+    if task.calendar is not None:
+        events, whole = [*events, *made_events(events, task)], False
+    ordered = sorted(events, key=lambda event: order_key(event, task))
     named = ordered if whole else [_as_text(event) for event in ordered]
     return tuple(named), ReplayFacts(
         events_read=len(events) + left_out.total(), events_admitted=len(events),
         dispositions={reason: count for reason, count in left_out.items() if count},
         events_digest=digest("ofs.events.v1", tables + records),
         first_ts_us=ordered[0].ts_us, last_ts_us=ordered[-1].ts_us, id_type=ColumnType("int64" if whole else "string"))
+
+
+def made_events(events: Sequence[Event], task: Task) -> list[Event]:
+    """What the calendar makes of events: at the end of each period one row about every entity with an event of its source by then."""
+    made = []
+    if task.calendar is not None and task.entity is not None:
+        for at_us, day in task.calendar.ends().items():
+            seen = {event.values[task.entity] for event in events if event.source == task.calendar.source and event.ts_us <= at_us}
+            made += [Event(task.subject, row_name(str(who), day), at_us, {task.entity: who}, task.subject)
+                     for who in seen if who is not None]
+    return made
 
 
 def _as_text(event: Event) -> Event:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as sql
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.spark.made_rows import made_rows
 from offline_feature_plane.engines.spark.remote import understood
 from offline_feature_plane.engines.spark.repeats import COMPARED, RAW
 from offline_feature_plane.engines.spark.shares import OUT_OF_SCOPE, PLACE, Reading, events_shape, shares_of
@@ -52,7 +53,8 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
     used = [(place, item, source) for place, item in enumerate(ordered) if (source := _source_of(item, task, left_out)) is not None]
     tables = {place: item for place, item, _ in used if isinstance(item, PlainTable)}
     logs = {place: item for place, item, _ in used if not isinstance(item, PlainTable)}
-    whole = not logs and all(table.id_column is not None and table.id_type.is_integer for table in tables.values())
+    whole = not logs and task.calendar is None and all(
+        table.id_column is not None and table.id_type.is_integer for table in tables.values())
     reading = Reading(task, shares_of(used), whole)
     if not reading.shares:
         raise _empty(inputs)
@@ -75,6 +77,12 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         rows = frames.without(rows, repeats, n, "inp", "row")
         left_out["duplicate"] += (gone := repeats.count())
         n -= gone
+    if task.calendar is not None and task.entity is not None:
+        asked = frames.keep(made_rows(frames, rows, n, task, task.calendar, task.entity))
+        count, first, last = asked.agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()[0]
+        if count:
+            told[[source.name for source in task.closure.sources].index(task.subject)] = [count, first, last]
+            rows, n = rows.unionByName(asked), n + count
     events = _numbered(frames, rows, n, task)
     frames.release(made)
     facts = ReplayFacts(
@@ -211,4 +219,8 @@ def _numbered(frames: Frames, rows: DataFrame, n: int, task: Task) -> DataFrame:
     if task.visibility == "arrival":
         arrived = frames.numbered(rows.select("arr", "inp", "part", "off", *columns), "arrived", n, ["arr", *_ORDER])
         return frames.numbered(arrived.select("arr", "arrived", *columns), "pos", n, ["ts", "arrived"])
-    return frames.numbered(rows.select("inp", "part", "off", *columns), "pos", n, ["ts", *_ORDER]).select("pos", *columns)
+    subject = [source.name for source in task.closure.sources].index(task.subject)
+    standing = sql.when(sql.col("src") == subject, task.standing(task.subject)).otherwise(0)
+    placed = rows.select("inp", "part", "off", standing.alias("standing"), *columns)
+    order = ["ts", *(["standing"] if task.entity is not None else []), *_ORDER]
+    return frames.numbered(placed, "pos", n, order).select("pos", *columns)

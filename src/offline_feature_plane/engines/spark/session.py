@@ -20,6 +20,7 @@ from offline_feature_plane.domain.closure import Group
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import LEAF_ROWS, Leaf
 from offline_feature_plane.domain.rows import DISPOSITIONS, Task, row_columns
+from offline_feature_plane.domain.spines import asked_again
 from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.spark.assembling import LEAF, Assembling, received
 from offline_feature_plane.engines.spark.assertions import carried
@@ -149,6 +150,7 @@ class SparkEngineSession:
 
     def _choose(self, replayed: Replayed, labelled: Labelled) -> _Chosen:
         task, frames = self._open, self._frames
+        self._check_spine(replayed)
         parts = frames.parts(replayed.n)
         joined = replayed.frame.repartition(parts, "pos")
         held: Shape = tuple((name, kind) for name, kind in (
@@ -185,6 +187,19 @@ class SparkEngineSession:
         return _Chosen(numbered, rows, SelectionFacts(accounting, facts["coverage"], facts["splits"], facts["rows_beyond_asof"], cohorts),
                        None if overflow is None else understood(overflow[1]))
 
+    def _check_spine(self, replayed: Replayed) -> None:
+        """Raises SpineInvalid: a spine asks for an entity twice at one instant."""
+        task = self._open
+        if task.entity is None:
+            return
+        entity, _ = field_columns(task.closure)[task.subject, task.entity]
+        place = [one.name for one in task.closure.sources].index(task.subject)
+        spine = replayed.frame.where(sql.col("src") == place)
+        asked = self._frames.grouped(spine, replayed.n, entity, "ts").agg(sql.count("*").alias("times"))
+        again, first = asked.where("times > 1").agg(sql.sum(sql.col("times") - 1), sql.min("ts")).collect()[0]
+        if again:
+            raise asked_again(task, again, first)
+
     def _strays(self, replayed: Replayed, by: str) -> DataFrame:
         """The events of an entity that belongs to an earlier split, by `pos`: an entity's first candidate says where it belongs."""
         task, frames = self._open, self._frames
@@ -213,6 +228,7 @@ class SparkEngineSession:
         parts = frames.parts(chosen.rows)
         every = field_columns(task.closure)
         names = frozenset[str]().union(*(one.expression.names() for one in (*task.closure.row_features, *task.closure.derived)))
+        names |= set() if task.veiled is None else {task.veiled.name}
         fields = {key: column for key, column in every.items() if key[0] == task.subject and key[1] in names}
         labels = [column for name in task.labels.types for column, _ in carried(labelled.number(name), stepped=False)]
         rows = chosen.frame.where(sql.col("row_no") < wanted).select(

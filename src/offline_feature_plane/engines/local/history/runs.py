@@ -26,7 +26,7 @@ from offline_feature_plane.engines.local.columns import IdColumn, Integers, Load
 from offline_feature_plane.engines.local.dictionaries import encode
 from offline_feature_plane.engines.local.history.places import Numbers, Place, Texts
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.ordering import order_keys, total_order, whole_arrival
+from offline_feature_plane.engines.local.ordering import order_keys, topic_ranks, total_order, whole_arrival
 from offline_feature_plane.errors import ResourceExceeded
 
 __all__ = ["Pieces", "Run", "merged", "unify", "write_run"]
@@ -221,8 +221,8 @@ def merged(runs: Sequence[Run], recodes: Sequence[Recode], rows: int) -> Iterato
         recodes: what their codes become.
         rows: how many of each run are at hand at once.
     """
-    topics = {name: rank for rank, name in enumerate(sorted({run.shape.topic for run in runs}, key=str.encode))}
-    cursors = [_Cursor(run, recode, topics[run.shape.topic], rows) for run, recode in zip(runs, recodes, strict=True)]
+    topics = topic_ranks(run.shape for run in runs)
+    cursors = [_Cursor(run, recode, topics[run.shape.standing, run.shape.topic], rows) for run, recode in zip(runs, recodes, strict=True)]
     while cursors := [cursor for cursor in cursors if cursor.fill()]:
         cut = min((cursor.last for cursor in cursors if cursor.goes_on), default=None)
         loaded = tuple(piece for cursor in cursors if (piece := cursor.take_until(cut)) is not None)
