@@ -4,21 +4,26 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OFS    := $(BIN)/ofs
 
-.PHONY: demo test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
+# Where this is set, as in many images, every process would compile every module that it imports, again and again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo kernels test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
 
-test: $(VENV)/ready lint                ## everything that every change must pass
+# Kernels are compiled once, beside lint; else every test process that is early would compile them for itself.
+test: $(VENV)/ready                     ## everything that every change must pass
+	$(MAKE) --no-print-directory -j 2 lint kernels
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-test-long: $(VENV)/ready                ## the campaigns: minutes to hours
+test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
 
 test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns
 	.venv-spark/bin/python -m pytest -q tests/spark src/offline_feature_plane/engines/spark $(if $(LONG),-m long)
 
-# pyspark is 456 MB, so that it has an environment of its own; it needs Java 17.
+# pyspark is 456 MB, so that it has an environment of its own; it needs Java 17. What is beside it in its lock, clients of Spark Connect need.
 .venv-spark/ready: requirements.lock requirements-spark.lock pyproject.toml
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
@@ -36,6 +41,9 @@ test-recipes: .venv-recipes/ready       ## the recipes of docs/hand-over.md, wit
 	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --requirement requirements-recipes.txt
 	.venv-recipes/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+kernels: $(VENV)/ready                  ## compile the window kernels ahead of time
+	$(OFS) warm
 
 lint: $(VENV)/ready                     ## style, types, floors
 	$(BIN)/ruff check .
@@ -84,14 +92,16 @@ lock:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
-	echo 'pyspark>=4.1,<5' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  --output-file requirements-spark.lock -
+	printf '%s\n' 'pyspark>=4.1,<5' grpcio grpcio-status googleapis-common-protos zstandard | $(BIN)/uv pip compile --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --output-file requirements-spark.lock -
 
+# pip would compile bytecode on one core, which takes it as long as everything else.
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib src
 	touch $@
 
 clean:

@@ -1,5 +1,30 @@
-"""What is collected where: modules that need pyspark, where it is installed (`make test-spark`)."""
+"""What all tests need at once: where compiled kernels are kept, and what is collected where.
 
+Modules that need pyspark are collected where it is installed (`make test-spark`).
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
 from importlib.util import find_spec
 
+import pytest
+
+from offline_feature_plane.adapters import cache_folder
+from offline_feature_plane.kernels.compiling import prepare_cache
+
+prepare_cache(cache_folder())  # where commands keep theirs, so that one process compiles for all
+
 collect_ignore_glob = [] if find_spec("pyspark") else ["src/offline_feature_plane/engines/spark/*"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays: to look for garbage in it, again and again, would take a quarter of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()

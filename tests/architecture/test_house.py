@@ -28,27 +28,37 @@ def test_the_front_door_is_light(statement):
     assert not loaded_by(statement) & HEAVY
 
 
+def looking(folder):
+    """Statements that write a small demonstration into a folder, and look at its rows."""
+    return f"""
+import sys
+from offline_feature_plane.__main__ import run
+from offline_feature_plane.demo import world
+world.EVENTS = 2_000
+assert run(["init", {str(folder)!r}, "--demo"]) == 0 and run(["preview", {str(folder / "intent.yaml")!r}]) == 0
+"""
+
+
 def test_a_command_loads_no_frame_library(tmp_path):
     """Looking at rows needs no pandas, which pyarrow would import where it is installed; a frame can be had afterwards all the same."""
-    plane = str(tmp_path / "plane")
-    assert "pandas" not in loaded_by(f"from offline_feature_plane.__main__ import run; assert run(['init', {plane!r}, '--demo']) == 0")
-    looks = f"from offline_feature_plane.__main__ import run; assert run(['preview', {plane + '/intent.yaml'!r}]) == 0"
-    assert "pandas" not in loaded_by(looks)
-    assert "pandas" in loaded_by(f"{looks}; import pyarrow; assert list(pyarrow.table({{'a': [1]}}).to_pandas().a) == [1]")
+    assert "pandas" in loaded_by(f"""{looking(tmp_path / "plane")}
+assert "pandas" not in sys.modules
+import pyarrow
+assert list(pyarrow.table({{"a": [1]}}).to_pandas().a) == [1]
+""")
 
 
 def test_no_kernel_is_compiled_after_the_work_began(tmp_path):
     """A lease begins when all kernels are there, for the compiler holds the interpreter: rows load none that warming did not."""
     statement = f"""
 from offline_feature_plane import machines
-from offline_feature_plane.__main__ import run
 from offline_feature_plane.kernels import compiling
 warm, warmed = machines.warm, []
 def count(functions):
     warm(functions)
     warmed.append(len(compiling._kernels))
 machines.warm = count
-assert run(["init", {str(tmp_path / "plane")!r}, "--demo"]) == 0 and run(["preview", {str(tmp_path / "plane" / "intent.yaml")!r}]) == 0
+{looking(tmp_path / "plane")}
 assert warmed == [len(compiling._kernels)], (warmed, len(compiling._kernels))
 """
     assert "numba" in loaded_by(statement)

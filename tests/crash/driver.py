@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import publication
+import pyarrow.dataset  # noqa: F401 - a command would load it, each for itself
 import small_disk
 import stopping
 from recording import Recorder
 
 from offline_feature_plane import __main__ as command
 from offline_feature_plane import plane
+from offline_feature_plane.cli import commands  # noqa: F401 - as above
 from offline_feature_plane.corridor.parts import PartWriter
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.session import LocalSession

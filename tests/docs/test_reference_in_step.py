@@ -30,21 +30,22 @@ def _load_generator():
 
 
 GENERATOR = _load_generator()
+PAGES = GENERATOR.pages()
 
 
 def _page(name):
     return (REFERENCE / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", GENERATOR.pages())
+@pytest.mark.parametrize("path", PAGES)
 def test_generated_pages_are_in_step(path):
     """A generated page is what the code gives now; `make docs` writes it again."""
-    assert (ROOT / path).read_text(encoding="utf-8") == GENERATOR.pages()[path]
+    assert (ROOT / path).read_text(encoding="utf-8") == PAGES[path]
 
 
 def test_no_generated_page_is_left_over():
     """Everything in the reference folder is generated."""
-    assert {f"docs/reference/{path.name}" for path in REFERENCE.iterdir()} == {one for one in GENERATOR.pages() if "docs/reference" in one}
+    assert {f"docs/reference/{path.name}" for path in REFERENCE.iterdir()} == {one for one in PAGES if "docs/reference" in one}
 
 
 @pytest.mark.parametrize("name", sorted(dict(every_command())))

@@ -8,15 +8,18 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from golden_worlds import golden_world
 from two_engines import tell
 
+from offline_feature_plane.corridor.cohorts import count_lags
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.oracle import OracleEngine
+from offline_feature_plane.ports.cohorts import COHORTS
 from offline_feature_plane.testing.drawing import draw_judged_world
 from offline_feature_plane.testing.worlds import ARRIVED, SECOND, World
 
@@ -159,6 +162,21 @@ def test_inconsistent_labels_of_the_time_between_are_refused(tmp_path):
                                           "source": "EXTERNAL", "id": label_id, "supersedes": replaced})
     assert told(world, tmp_path)["error"] == "LABEL_TIMELINE_INCONSISTENT"
     assert "error" not in told(replace(world, task=asked_as_of(world.task, 100 * SECOND, ["train"])), tmp_path)
+
+
+def test_lags_are_measured_where_they_had_time_to_come():
+    """Old enough for slow labels is an event by the as-of of its own split.
+
+    day          5    9 │ 10    19 │ 20
+    in no split  ●    ● │ ○        │        ○ too young: their split's as-of is not late enough
+    judged       ●        ●     ●  │ ○
+    """
+    cells = pa.Table.from_pylist([
+        {"label_type": "fraud", "split": split, "day": day, "mature": True, "status": "RESOLVED", "lag_days": 1, "events": events}
+        for split, day, events in ((None, 5, 1), (None, 9, 2), (None, 10, 4), ("judged", 5, 8), ("judged", 10, 16), ("judged", 19, 32),
+                                   ("judged", 20, 64))], COHORTS)
+    assert count_lags(cells, "fraud", before_day=10, later={"judged": 20}) == {1: 1 + 2 + 8 + 16 + 32}
+    assert count_lags(cells, "fraud", before_day=10) == {1: 1 + 2 + 8}
 
 
 def test_every_event_has_the_as_of_of_its_split():

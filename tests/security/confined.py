@@ -59,10 +59,9 @@ class Confinement:
 
 
 @contextmanager
-def confinement(home: Path) -> Iterator[Confinement]:
-    """The loaded process, until the block ends; `home` is where compiled kernels are cached."""
-    with subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          env={**os.environ, "XDG_CACHE_HOME": str(home)}) as server:
+def confinement() -> Iterator[Confinement]:
+    """The loaded process, until the block ends."""
+    with subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         try:
             yield Confinement(server)
         finally:
@@ -75,8 +74,12 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 def _serve() -> None:
-    from offline_feature_plane.cli import asking, commands, keeping, operating, showing, starting  # noqa: F401 - what commands need
+    import pyarrow.dataset  # noqa: F401 - what commands would load, each for itself, at several times the cost of their work
+
+    from offline_feature_plane import plane, planning_inputs  # noqa: F401 - as above
+    from offline_feature_plane.cli import asking, commands, keeping, operating, showing, showing_checks, starting  # noqa: F401 - as above
     from offline_feature_plane.engines.local import file_probe, session  # noqa: F401 - as above
+    from offline_feature_plane.ledger import sqlite  # noqa: F401 - as above
     from offline_feature_plane.machines import warm_kernels
 
     warm_kernels()

@@ -29,9 +29,9 @@ HARM: dict[str, Callable[[], Iterator[tuple[str, Callable[[SmallPlane], Any]]]]]
 
 
 @pytest.fixture(scope="module")
-def confined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Confinement]:
+def confined() -> Iterator[Confinement]:
     """Where commands run with little memory and little time."""
-    with confinement(tmp_path_factory.mktemp("cache")) as found:
+    with confinement() as found:
         yield found
 
 

@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.cli.output import pairs, percent, seconds, size, style, table
 from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
-from offline_feature_plane.contracts.manifest import Core, DatasetManifest
+from offline_feature_plane.contracts.manifest import Core, DatasetManifest, SplitFacts
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
 
 if TYPE_CHECKING:
@@ -112,13 +113,22 @@ def profile_table(costs: Mapping[str, StepCost]) -> str:
 
 
 def splits_table(manifest: DatasetManifest) -> str:
-    """Rows and classes per split, and as of when its labels are, where splits differ."""
-    asof = str(manifest.label_basis["label_asof_utc"])
-    own = [[_day(split.label_asof_utc or asof)] if manifest.core.evaluation_asofs else [] for split in manifest.core.splits]
-    kinds = ["split", "from", "to", *(["labels as of"] if manifest.core.evaluation_asofs else []), "rows", "positive", "negative", "cold"]
-    return table(kinds, [[split.name, _day(split.start), _day(split.end), *known, split.rows, split.positive, split.negative, split.cold]
-                         for split, known in zip(manifest.core.splits, own, strict=True)],
-                 right=frozenset(range(len(kinds) - 4, len(kinds))))
+    """Rows and classes per split, and as of when its labels are, where splits differ; the share is of the rows that have a target.
+
+    Rows without a target have a column where there are any.
+    """
+    splits, asof = manifest.core.splits, str(manifest.label_basis["label_asof_utc"])
+    several, some = bool(manifest.core.evaluation_asofs), any(split.unknown for split in splits)
+    kinds = ["split", "from", "to", *(["labels as of"] if several else []), "rows", "positive", "negative",
+             *(["unlabeled"] if some else []), "positive %", "cold"]
+    lines = [[split.name, _day(split.start), _day(split.end), *([_day(split.label_asof_utc or asof)] if several else []), split.rows,
+              split.positive, split.negative, *([split.unknown] if some else []), _positive(split), split.cold] for split in splits]
+    return table(kinds, lines, right=frozenset(range(kinds.index("rows"), len(kinds))))
+
+
+def _positive(split: SplitFacts) -> str | None:
+    known = split.positive + split.negative
+    return percent(Fraction(split.positive, known)) if known else None
 
 
 def manifest(document: DatasetManifest, standing: Standing) -> str:

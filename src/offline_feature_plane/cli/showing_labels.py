@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from offline_feature_plane.cli.output import pairs, style, table
+from offline_feature_plane.cli.output import pairs, percent, style, table
 from offline_feature_plane.domain.instants import format_instant
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def kept_labels(core: Core) -> list[str]:
 def _kept(cohort: Mapping[str, Any]) -> list[Any]:
     events, lag = cohort["subjects"], cohort["lag_days"]
     return [cohort["split"], cohort["mature"], events, cohort["resolved"], cohort["not_found"], cohort["conflict"],
-            _percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
+            percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
 
 
 def _type(one: TypeReport, report: LabelReport) -> list[str]:
@@ -61,17 +61,20 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
                (facts["assertions_after_asof"], after), (facts["assertions_repeated"], "repeated"),
                (facts["assertions_eligible"], "eligible")]
     about = {} if "applies_to" not in facts else {"about": f"{facts['applies_to']}: labels hold from their effective time on",
-                                                  "say": _counts(facts["said"])}
+                                                  "say": _by_meaning(facts["said"], one)}
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
-                    **about, "resolve to": _counts(facts["values"])})]
+                    **about, "resolve to": _by_meaning(facts["values"], one)})]
     if one.role == "features":
         return lines
     return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
 
 
-def _counts(values: Mapping[str, int]) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in values.items()) or "nothing"
+def _by_meaning(counts: Mapping[str, int], one: TypeReport) -> str:
+    """How often there is each value, in the order of what the target makes of them."""
+    by_meaning = {meant: [f"{value} {count:,}" for value, count in counts.items() if one.means.get(value, "") == meant]
+                  for meant in ("positive", "negative", "unlabeled", "")}
+    return " · ".join(f"{meant} {', '.join(values)}".strip() for meant, values in by_meaning.items() if values) or "nothing"
 
 
 def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:
@@ -79,7 +82,7 @@ def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:
     heads = ["split"] if kind == "split" else [kind, "split"]
     shown = slice(7 if kind == "month" else None)
     rows = [[*([] if kind == "split" else [(cohort.start or "")[shown]]), cohort.split or "(none)", cohort.mature, cohort.found.subjects,
-             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, _percent(cohort.answered(one.unlabeled)),
+             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, percent(cohort.answered(one.unlabeled)),
              cohort.lag.p50, cohort.lag.p90, cohort.lag.p99]
             for cohort in cohorts]
     return table([*heads, "mature", "events", "resolved", "not found", "conflict", "answered", "p50 d", "p90 d", "p99 d"], rows,
@@ -102,7 +105,7 @@ def _maturities(one: TypeReport, report: LabelReport) -> list[str]:
 
 
 def _choices(choices: Sequence[Choice], *heads: str) -> str:
-    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), _percent(choice.known), _brief(choice.last_end_us),
+    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), percent(choice.known), _brief(choice.last_end_us),
              None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in choices]
     return table(["maturity", "because", "known by then", *heads], rows, right=frozenset({0, 2}))
 
@@ -114,16 +117,6 @@ def _when(days: int | None, after: str, before: str) -> str:
     ('3 days after', '8 days before')
     """
     return (before if days is not None and days < 0 else after).format(days if days is None else abs(days))
-
-
-def _percent(share: Fraction | None) -> str | None:
-    """A share with two digits, cut off, so that 100 % means all.
-
-    >>> from fractions import Fraction
-    >>> _percent(Fraction(99999, 100000)), _percent(Fraction(1))
-    ('99.99 %', '100.00 %')
-    """
-    return None if share is None else f"{share * 10_000 // 1 // 100}.{share * 10_000 // 1 % 100:02} %"
 
 
 def _brief(us: int) -> str:

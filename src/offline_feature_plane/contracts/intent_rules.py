@@ -178,8 +178,8 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     ──[ train )──gap──[ test )────┤ as_of − maturity        ┤ as_of
     """
     given = document.get("splits")
-    parts = [(number, split) for number, entry in enumerate(given if isinstance(given, list) else [])
-             if (split := sound(SplitRange, entry))]
+    listed = given if isinstance(given, list) else []
+    parts = [(number, split) for number, entry in enumerate(listed) if (split := sound(SplitRange, entry))]
     for name, count in Counter(split.name for _, split in parts).items():
         if count > 1:
             yield Problem("$.splits", SchemaInvalid.code, f"the split {name} appears {count} times")
@@ -196,10 +196,11 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         elif parse_instant(after.from_utc) - parse_instant(before.to_utc) < gap_us:
             yield Problem(f"$.splits[{number}]", LeakagePolicyViolation.code, f"{after.name} begins at {after.from_utc}, less than the gap "
                           f"of {document['gap']} after {before.name} ends at {before.to_utc}")
-    if isinstance(document.get("disjoint_by"), str) and len(given if isinstance(given, list) else []) < 2:
-        yield Problem("$.disjoint_by", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
+    if len(listed) < 2:
+        yield from (Problem(f"$.{name}", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
+                    for name in ("gap", "disjoint_by") if isinstance(document.get(name), str))
     if (basis := sound(LabelBasis, document.get("label_basis"))) is not None:
-        yield from _evaluation_rules(basis, parts, all_sound=len(parts) == len(given if isinstance(given, list) else []))
+        yield from _evaluation_rules(basis, parts, all_sound=len(parts) == len(listed))
         yield from _maturity_rules(basis, parts)
 
 

@@ -15,16 +15,19 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.corridor.cohorts import Cohort, add_cohorts, count_lags
 from offline_feature_plane.corridor.gates import judge
-from offline_feature_plane.corridor.manifest import warn
+from offline_feature_plane.corridor.manifest import tell_strangers, warn
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.steps import Machine, fetch_labels
 from offline_feature_plane.corridor.workfolders import scratch
+from offline_feature_plane.domain.accounting import answer_of
+from offline_feature_plane.domain.combining import Answer
 from offline_feature_plane.domain.coverage import Unlabeled, format_share
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.instants import EARLIEST_US, US_PER_DAY, format_instant
 from offline_feature_plane.domain.maturity import ENOUGH, LONGEST_MATURITY_DAYS, Choice, LagDays, measure_days, settled_by, weigh
 from offline_feature_plane.domain.periods import PERIODS, Period
+from offline_feature_plane.domain.resolution import Resolution
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import LabelPolicyInvalid
 from offline_feature_plane.ports import LabelFacts, Progress
@@ -56,6 +59,7 @@ class TypeReport:
         role: is it one of the target's, one of the dataset's columns, or only looked at by features?
         unlabeled: the target's rule for silence, if this is one of the target's types.
         assertions: how many were read, left out and why, what they say, and their own lag in µs (`decisions.md` D26).
+        means: what the target makes of each value that events resolve to: `positive`, `negative` or `unlabeled`.
         splits: what holds of the events of each split, and of those in none.
         periods: the same by period of event time.
         lag: how long the answers took, over all events.
@@ -63,12 +67,14 @@ class TypeReport:
         settled: are they?
         choices: maturities, and what follows from each. Empty for a type that only features look at.
         evaluation_choices: the same for each split with an as-of of its own, by its name; `choices` are for the other splits then.
+        takes_the_rest: does the target take every value for a negative that it does not name?
     """
 
     label_type: str
     role: Literal["target", "column", "features"]
     unlabeled: Unlabeled | None
     assertions: Mapping[str, Any]
+    means: Mapping[str, Answer]
     splits: tuple[Cohort, ...]
     periods: tuple[Cohort, ...]
     lag: LagDays
@@ -76,10 +82,11 @@ class TypeReport:
     settled: bool
     choices: tuple[Choice, ...]
     evaluation_choices: Mapping[str, tuple[Choice, ...]]
+    takes_the_rest: bool = False
 
     def document(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {"label_type": self.label_type, "role": self.role, "assertions": storable(self.assertions),
+        return {"label_type": self.label_type, "role": self.role, "assertions": storable(self.assertions), "means": storable(self.means),
                 "splits": [self._cohort(one) for one in self.splits], "periods": [self._cohort(one) for one in self.periods],
                 "lag_days": _lag(self.lag), "measured": {**_lag(self.measured), "settled": self.settled},
                 "maturities": list(map(_choice, self.choices)),
@@ -168,18 +175,22 @@ def _mature_until(asof_us: int, maturity_days: int | None) -> int | None:
 def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, period: Period, maturities: Sequence[tuple[int, str]],
               end_us: int, evaluated: Sequence[EvaluationSplit]) -> TypeReport:
     every = count_lags(cells, name)
-    old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us))  # old enough at any later as-of too
+    old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us),
+                     later={one.name: settled_by(every, one.asof_us) for one in evaluated})
     settled = sum(old.values()) >= ENOUGH
     measured = old if settled else every
     parts = task.target.parts if task.target is not None else ()
     target = next((part for part in parts if part.label_type == name), None)
     weighed = name in task.labels.types
+    values = labelled.values_of(name) if target is not None else ()
     return TypeReport(
         name, "target" if target is not None else "column" if name in task.labels.types else "features",
         None if target is None else target.unlabeled, labelled.per_type[name],
+        {value: answer_of({name: Resolution("RESOLVED", value)}, target, mature=True) for value in values if target is not None},
         add_cohorts(cells, name), add_cohorts(cells, name, period), measure_days(every), measure_days(measured), settled,
         weigh(measured, maturities, asof_us=task.labels.asof_us, end_us=end_us) if weighed else (),
-        {one.name: weigh(measured, maturities, asof_us=one.asof_us, end_us=one.end_us) for one in evaluated} if weighed else {})
+        {one.name: weigh(measured, maturities, asof_us=one.asof_us, end_us=one.end_us) for one in evaluated} if weighed else {},
+        takes_the_rest=target is not None and target.negative is None)
 
 
 def _choice(one: Choice) -> dict[str, Any]:
@@ -190,15 +201,15 @@ def _choice(one: Choice) -> dict[str, Any]:
 
 def _notice(one: TypeReport) -> list[str]:
     """What of one type an owner should know although no gate fails."""
-    found, facts = [], one.assertions
-    if facts["assertions_outside_basis"]:
-        found.append(f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {one.label_type} assertions are about "
-                     f"{'entities without an event' if 'applies_to' in facts else 'events that are not'} in the basis.")
+    found, facts = tell_strangers({one.label_type: one.assertions}), one.assertions
     if facts["assumed_delay_us"] is not None:
         found.append(f"when {one.label_type} labels became known is assumed, not observed: their lag says what plane.yaml says.")
     elif one.lag.answers and not one.settled:
         found.append(f"fewer than {ENOUGH} {one.label_type} labels are about events old enough for slow labels: how long labels take is "
                      f"measured over all {one.lag.answers:,}, and flatters.")
+    others = [value for value, meant in one.means.items() if meant == "negative"]
+    if len(others) > 1 and one.takes_the_rest:
+        found.append(f"the target names no negative values, so that every value beside the positive ones is one: {', '.join(others)}.")
     own = next((choice for choice in one.choices if "intent" in choice.why), None)
     if own is not None and own.known is not None and own.known * 100 < 99:
         meant = "silence is taken for a negative" if one.unlabeled == "negative_when_mature" else "only the quick ones are in"

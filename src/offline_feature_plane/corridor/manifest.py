@@ -147,11 +147,20 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
     for part in task.target.parts if task.target is not None else ():
-        facts = labelled.per_type[part.label_type]
-        known = facts.get("said", facts["values"])  # an entity's label may have ended, and rows still carry it
+        known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
                   for value in (*part.positive, *(part.negative or ())) if value not in known]
     return found
+
+
+def tell_strangers(per_type: Any) -> list[str]:
+    """Of which label types assertions are about nothing in the basis, from the facts of label resolution by type.
+
+    Not among the warnings of a core: how many there are may change with every delivery of labels.
+    """
+    return [f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {name} assertions are about "
+            f"{'entities without an event' if 'applies_to' in facts else 'events that are not'} in the basis."
+            for name, facts in sorted(per_type.items()) if facts["assertions_outside_basis"]]
 
 
 def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:

@@ -46,7 +46,7 @@ __all__ = ["Planned", "SubmittedIntent", "plan"]
 class Planned:
     """A plan and the values that run it: what `ofs plan` prints and `ofs build` builds.
 
-    `completeness` is the verdict on the basis, `receipt` the document that says so.
+    `completeness` is the verdict on the basis, `receipt` the document that says so. `written` is the intent as it was submitted.
     """
 
     plan: BuildPlan
@@ -59,6 +59,7 @@ class Planned:
     request_id: str | None
     payload_digest: str
     registered: tuple[str, ...]
+    written: Document
 
     @property
     def pins(self) -> Pins:
@@ -79,6 +80,11 @@ class Planned:
     def platform_run_id(self) -> str:
         """The run that the dataset belongs to."""
         return str(self.pins.intent["platform_run_id"])
+
+    def place(self, path: str) -> str:
+        """Where the intent that was submitted says what the full contract says at a JSON path: file, line and path."""
+        own = path if is_long_form(self.written.value) else as_written(path, self.pins.intent)
+        return f"{self.written.place(own)} {own}"
 
     def document(self) -> dict[str, Any]:
         """The plan as a JSON-ready document."""
@@ -120,7 +126,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | No
         events=tuple(one.reading(proof.ranges, expanded.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
         gates=proof.gates, completeness=proof.completeness, receipt=proof.receipt, request_id=expanded.intent.request_id,
         payload_digest=payload_digest(expanded.intent.payload(pins.dataset_fingerprint)),
-        registered=_registered(expanded.closure, expanded.intent))
+        registered=_registered(expanded.closure, expanded.intent), written=submitted.document)
 
 
 def _located(error: OfsError, document: Document) -> OfsError:

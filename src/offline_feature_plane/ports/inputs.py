@@ -154,6 +154,14 @@ class LabelColumns:
     min_lag_us: int | None
     entity_field: str | None = None
 
+    def mapped_at(self, column: str) -> str:
+        """Where plane.yaml maps a column."""
+        about = "event" if self.entity_field is None else "entity"
+        roles = {about: self.event_column, "observed": self.observed_column, "value": self.value_column, "source": self.source_column,
+                 "effective": self.effective_column, "id": self.id_column, "supersedes": self.supersedes_column,
+                 "time": self.event_time_column}
+        return f"labels.{self.label_type}.{next(role for role, name in roles.items() if name == column)}"
+
     @property
     def vocabulary(self) -> frozenset[str] | None:
         """Every value that a label of this table can have; None where the mapping does not say."""
@@ -164,12 +172,20 @@ class LabelColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable(LabelColumns):
-    """A label timeline of the user's own, for one label type, pinned, as an engine must read it."""
+    """A label timeline of the user's own, for one label type, pinned, as an engine must read it; `columns` as in `PlainTable`."""
 
     log_id: str
     form: Form
     files: tuple[PinnedFile, ...]
     columns: tuple[tuple[str, str], ...]
+
+    def place(self, row: int) -> str:
+        """A row, counted over all files from 0, as people find it: file and row number, from 1."""
+        for file in self.files:
+            if row < file.rows:
+                return f"{file.relative} row {row + 1}"
+            row -= file.rows
+        raise AssertionError("unreachable")
 
     def describe(self, read_by: str) -> SourcePlan:
         """As `PinnedLabels.describe`: its files."""
@@ -293,8 +309,8 @@ class LabelStore(Protocol):
     def label_types(self) -> Collection[str]:
         """The label types that plane.yaml maps to this store."""
 
-    def pin(self, label_type: str, asof_us: int) -> PinnedLabels:
-        """Find the timeline of a type, and fix what it says up to a cut.
+    def pin(self, label_types: Sequence[str], asof_us: int) -> Sequence[PinnedLabels]:
+        """Find the timelines of some types, and fix what they say up to a cut; in a store that changes, at one moment for all of them.
 
         Raises:
             LabelStoreUnavailable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared:

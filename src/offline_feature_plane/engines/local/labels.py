@@ -21,6 +21,7 @@ from offline_feature_plane.domain.label_slice import slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
+from offline_feature_plane.engines.local.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.local.entities import Eras, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
@@ -147,6 +148,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
             entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
         found, facts = _find_eligible(table, columns, events, task.latest_asof_us, rows, inside)
         kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
+        refuse_shared_ids(table, kept.row, columns)
         slices.append(hash_slice(label_type, kept, columns, named_by))
         sketches[label_type] = sketch_slice(kept if entities is None else replace(kept, position=entities.firsts[kept.position]), columns)
         eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, rule))

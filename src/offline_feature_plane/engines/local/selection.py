@@ -162,7 +162,8 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
     left = _subjects(events, task)
     split, outside = _split_codes(events.ts[left.rows], task)
     mature = _is_mature(events.ts[left.rows], task)
-    tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, split, mature, task, labels)
+    at_home = split if strays is None else np.where(strays[left.rows], np.int16(-1), split)
+    tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, at_home, mature, task, labels)
     split, mature = split[~outside], mature[~outside]
     left.drop("outside_splits", outside)
     if strays is not None:

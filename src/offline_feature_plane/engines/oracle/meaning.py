@@ -78,6 +78,16 @@ class Outcome:
     rows_with_hidden_events: int
 
 
+def stands_earlier(event: Event, ordered: Iterable[Event], task: Task) -> bool:
+    """Does a subject's entity belong to another split: the one of its first event that could be a row, whatever its label?"""
+    by = task.disjoint_by
+    if by is None:
+        return False
+    first = next((one for one in ordered if one.source == task.subject and one.values[by] == event.values[by]
+                  and split_of(one.ts_us, task.splits) is not None and is_true(task.where, one.scope())), event)
+    return split_of(first.ts_us, task.splits) != split_of(event.ts_us, task.splits)
+
+
 def order_key(event: Event, visibility: Visibility = "event_time") -> tuple[Any, ...]:
     """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
 
@@ -149,16 +159,8 @@ class _World:
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits),
-                          in_earlier_split=self.stands_earlier(event), mature=mature, answer=answer, cold=cold, kept_by_sampling=kept)
-
-    def stands_earlier(self, event: Event) -> bool:
-        """Does the event's entity belong to another split: the one of its first event that could be a row, whatever its label?"""
-        task, by = self.task, self.task.disjoint_by
-        if by is None:
-            return False
-        first = next((one for one in self.events if one.source == task.subject and one.values[by] == event.values[by]
-                      and split_of(one.ts_us, task.splits) is not None and is_true(task.where, one.scope())), event)
-        return split_of(first.ts_us, task.splits) != split_of(event.ts_us, task.splits)
+                          in_earlier_split=stands_earlier(event, self.events, task), mature=mature, answer=answer, cold=cold,
+                          kept_by_sampling=kept)
 
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""

@@ -17,6 +17,7 @@ from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.labels import STATUSES, find_timelines
+from offline_feature_plane.engines.spark.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.spark.assertions import ASSERTIONS, RESOLVED, Resolving, Timeline, carried
 from offline_feature_plane.engines.spark.replaying import Replayed
 from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
@@ -91,6 +92,7 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
     about = [_About.of(table, replayed, task) for table in find_timelines(tables, task).values()]
     types, timelines = tuple(one.table.label_type for one in about), [one.table for one in about]
     pairs = [_pair(frames, one) for one in about]
+    refuse_shared_ids(frames, pairs, timelines, task.latest_asof_us)
     resolved = [_resolve(frames, frame, one, task) for frame, one in zip(pairs, about, strict=True)]
     met = _count_met(pairs, task.latest_asof_us)
     said = _count_said(resolved, timelines)
