@@ -85,7 +85,7 @@ def test_a_label_that_has_ended_was_said(tmp_path, capsys):
     assert not any("MULE" in warning for warning in report.warnings)
     assert run(["labels", str(plane.intent_path), "--plane", str(plane.folder / "plane.yaml")]) == 0
     told = capsys.readouterr().out
-    assert "say         CLEARED 3, MULE 2" in told
+    assert "say         positive MULE 2 · negative CLEARED 3" in told
     assert "days before their event" in told
 
 

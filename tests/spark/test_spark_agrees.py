@@ -106,7 +106,7 @@ def test_no_entity_stands_in_two_splits(engine):
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
-@pytest.mark.parametrize("seed", [9, 19])
+@pytest.mark.parametrize("seed", [19, 30])
 def test_labels_of_entities_are_carried_by_their_events(engine, seed):
     """What holds of an account from a day on is found by a shuffle of accounts as it is looked up at once; slices and sketches too."""
     hold_together(draw_flagged_world(seed), engine, judge=OracleEngine())

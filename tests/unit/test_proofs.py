@@ -72,9 +72,9 @@ def test_an_assumed_delay_is_no_observation():
 def test_a_label_of_an_entity_rests_on_the_field_that_holds_it():
     """Which entity a row is of is taken from its field, so a label about entities rests on what a plain table says there."""
     of_cards = {"entities": {"stolen": "card"}}
-    assert prove_label(replace(LOG, **of_cards), {"stolen": ASOF}).verdict == "PROVED"
-    assert prove_label(replace(TABLE, **of_cards), {"fraud": ASOF}).verdict == "PROVED"
-    assert prove_label(replace(TABLE, **of_cards), {"fraud": ASOF, "stolen": ASOF}).rests_on == (
+    assert prove_label(replace(LOG, **of_cards), {"stolen": {"all": ASOF}}).verdict == "PROVED"
+    assert prove_label(replace(TABLE, **of_cards), {"fraud": {"all": ASOF}}).verdict == "PROVED"
+    assert prove_label(replace(TABLE, **of_cards), {"fraud": {"all": ASOF}, "stolen": {"all": ASOF}}).rests_on == (
         "card of payment is taken as it stands in a plain table: nothing says that it did not change after its event",)
 
 

@@ -60,21 +60,21 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
     counted = [(facts["assertions_read"], "read"), (facts["assertions_outside_basis"], "outside the basis"),
                (facts["assertions_after_asof"], after), (facts["assertions_repeated"], "repeated"),
                (facts["assertions_eligible"], "eligible")]
-    by_meaning = {meant: [f"{value} {count:,}" for value, count in facts["values"].items() if one.means.get(value, "") == meant]
-                  for meant in ("positive", "negative", "unlabeled", "")}
-    said = " · ".join(f"{meant} {', '.join(values)}".strip() for meant, values in by_meaning.items() if values) or "nothing"
     about = {} if "applies_to" not in facts else {"about": f"{facts['applies_to']}: labels hold from their effective time on",
-                                                  "say": _counts(facts["said"])}
+                                                  "say": _by_meaning(facts["said"], one)}
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
-                    **about, "resolve to": said})]
+                    **about, "resolve to": _by_meaning(facts["values"], one)})]
     if one.role == "features":
         return lines
     return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
 
 
-def _counts(values: Mapping[str, int]) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in values.items()) or "nothing"
+def _by_meaning(counts: Mapping[str, int], one: TypeReport) -> str:
+    """How often there is each value, in the order of what the target makes of them."""
+    by_meaning = {meant: [f"{value} {count:,}" for value, count in counts.items() if one.means.get(value, "") == meant]
+                  for meant in ("positive", "negative", "unlabeled", "")}
+    return " · ".join(f"{meant} {', '.join(values)}".strip() for meant, values in by_meaning.items() if values) or "nothing"
 
 
 def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:

@@ -182,7 +182,7 @@ def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, peri
     parts = task.target.parts if task.target is not None else ()
     target = next((part for part in parts if part.label_type == name), None)
     weighed = name in task.labels.types
-    values = labelled.per_type[name]["values"] if target is not None else ()
+    values = labelled.values_of(name) if target is not None else ()
     return TypeReport(
         name, "target" if target is not None else "column" if name in task.labels.types else "features",
         None if target is None else target.unlabeled, labelled.per_type[name],

@@ -147,8 +147,7 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
     for part in task.target.parts if task.target is not None else ():
-        facts = labelled.per_type[part.label_type]
-        known = facts.get("said", facts["values"])  # an entity's label may have ended, and rows still carry it
+        known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
                   for value in (*part.positive, *(part.negative or ())) if value not in known]
     return found

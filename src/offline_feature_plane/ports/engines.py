@@ -47,6 +47,11 @@ class LabelFacts:
     per_type: Mapping[str, Mapping[str, Any]]
     sketches: Mapping[str, bytes]
 
+    def values_of(self, label_type: str) -> Mapping[str, int]:
+        """The values that rows can carry: what events resolve to, or what is said of entities, for rows carry a label that has ended."""
+        found: Mapping[str, int] = self.per_type[label_type].get("said", self.per_type[label_type]["values"])
+        return found
+
 
 @dataclass(frozen=True)
 class EventLabels:

@@ -156,7 +156,8 @@ class LabelColumns:
 
     def mapped_at(self, column: str) -> str:
         """Where plane.yaml maps a column."""
-        roles = {"event": self.event_column, "observed": self.observed_column, "value": self.value_column, "source": self.source_column,
+        about = "event" if self.entity_field is None else "entity"
+        roles = {about: self.event_column, "observed": self.observed_column, "value": self.value_column, "source": self.source_column,
                  "effective": self.effective_column, "id": self.id_column, "supersedes": self.supersedes_column,
                  "time": self.event_time_column}
         return f"labels.{self.label_type}.{next(role for role, name in roles.items() if name == column)}"

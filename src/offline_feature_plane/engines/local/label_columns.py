@@ -148,13 +148,13 @@ class _Columns:
                 parts.append(plain(part).cast(pa.large_string()))
         return pa.concat_arrays(parts)
 
-    def _at(self, name: str) -> str:
-        return self._table.mapped_at(name)
-
     def _fix_of_ids(self) -> str:
         field = self._table.entity_field
         held = "The event ids are integers" if field is None else f"The field {field!r} holds integers"
         return f"{held}; label rows must name them as integers."
+
+    def _at(self, name: str) -> str:
+        return self._table.mapped_at(name)
 
     def _check_text(self, name: str, part: pa.Array | list[Any]) -> None:
         if isinstance(part, list):
@@ -196,7 +196,7 @@ class _Columns:
             except (ReplayEventInvalid, NumericOverflow) as wrong:
                 fix = wrong.fix if kind is _INSTANT else self._fix_of_ids()
                 return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix,
-                                           path=self._at(name))
+                                            path=self._at(name))
             except TimeZoneUndeclared as wrong:
                 return wrong
         return EngineFailed(f"the column {name!r} of the {self._table.label_type} labels was refused by the fast reader "

@@ -100,9 +100,9 @@ class OracleSession:
         told = read_assertions(table, kind)
         subjects = dict(enumerate(self._events)) if field is None else self._first_events(field)
         inside, said = self._about(told, table, subjects.values())
-        by_subject = [[one for one in said if speaks_of(one, event)] for event in subjects.values()]
         latest = task.latest_asof_us
         refuse_shared_ids(one for one in said if one.entry_us <= latest)
+        by_subject = [[one for one in said if speaks_of(one, event)] for event in subjects.values()]
         known = [[one for one in about if one.entry_us <= latest] for about in by_subject]
         used = [eligible(about, latest) for about in known]
         lags = [one.observed_us - (event.ts_us if field is None else one.effective_us)
