@@ -79,7 +79,7 @@ def test_a_session_of_spark_connect_will_do(client):
 def test_what_a_task_refuses_reaches_a_client(client):
     """Code, place and the whole sentence, however long it is."""
     said, _ = client
-    assert (said["task"]["code"], said["task"]["path"]) == ("LABEL_POLICY_INVALID", "by")
+    assert (said["task"]["code"], said["task"]["path"]) == ("LABEL_POLICY_INVALID", "labels.fraud.source")
     assert "x" * 5_000 in said["task"]["what"]
 
 

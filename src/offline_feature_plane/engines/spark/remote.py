@@ -29,11 +29,12 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.kernels.compiling import prepare_cache
 from offline_feature_plane.plain_files import is_private
-from offline_feature_plane.ports.inputs import PinnedFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+    from offline_feature_plane.ports.inputs import PinnedFile
 
 Batches = Iterator["pa.RecordBatch"]
 
