@@ -130,6 +130,7 @@ def test_the_long_form_asks_for_the_same(accounts, capsys):
     ("[2026-01-01, 2026-04-01]", "[2026-04-01, 2026-01-01]", "SCHEMA_INVALID", ["$.rows.between[1]", "does not lie after"]),
     ("[2026-01-01, 2026-04-01]", "[2026-01-02, 2026-01-31]", "SCHEMA_INVALID", ["$.rows.between[1]", "no month begins"]),
     ("[2026-01-01, 2026-04-01]", "[2026-01-01T00:00:00Z, 2026-04-01]", "SCHEMA_INVALID", ["$.rows.between[0]", "no day"]),
+    ("[2026-01-01, 2026-04-01]", "[2026-W01-1, 2026-04-01]", "SCHEMA_INVALID", ["$.rows.between[0]", "no day"]),
     ("[2026-01-01, 2026-04-01]", "[2026-02-30, 2026-04-01]", "SCHEMA_INVALID", ["$.rows.between[0]", "no day"]),
     ("[2026-01-01, 2026-04-01]", "[0001-01-01, 9999-12-31]", "SCHEMA_INVALID", ["$.rows.between[1]", "36,600"]),
     ("[2026-01-01, 2026-04-01]", "[2026-01-01]", "SCHEMA_INVALID", ["$.rows.between", "2 items"]),

@@ -59,9 +59,10 @@ class Calendar:
 
 def day_number(text: str) -> int:
     """A calendar day such as `2026-03-01` in days since 1970-01-01. Raises ValueError: it is none."""
-    if len(text) != len("2026-03-01"):
+    day = date.fromisoformat(text)
+    if day.isoformat() != text:  # other spellings of days
         raise ValueError(text)
-    return date.fromisoformat(text).toordinal() - _EPOCH_ORDINAL
+    return day.toordinal() - _EPOCH_ORDINAL
 
 
 def name_of(source: str, entity: str, every: str) -> str:
