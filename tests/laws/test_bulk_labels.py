@@ -259,7 +259,7 @@ def test_an_assertion_about_events_of_one_id_is_one(tmp_path):
 
 def test_texts_of_one_word_are_told_apart(tmp_path, monkeypatch):
     """Where ids that differ have one 64-bit word, only equal texts are one id."""
-    monkeypatch.setattr(assertion_ids, "words_of", lambda texts, rows: np.zeros(len(rows), np.uint64))
+    monkeypatch.setattr(assertion_ids, "words_of", lambda texts: np.zeros(len(texts), np.uint64))
     said = [Assertion(number, "chargeback", "FRAUD", 5, 5, assertion_id=name) for number, name in enumerate("abcde")]
     write(tmp_path, said)
     assert run(tmp_path, HOME, make_events(list(range(5)), [0] * 5, INT), make_task()).facts.assertions_eligible == 5

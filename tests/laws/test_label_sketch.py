@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane.domain import label_sketch
 from offline_feature_plane.domain.label_sketch import LEVELS, SHARE_BITS, WORDS, Mark, differ, mark_of, pack, sketch_of, unpack
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.engines.local.label_columns import AssertionColumns
@@ -42,13 +43,23 @@ def drawn(count, seed):
     return sketching.made()
 
 
+def shares_cells(differing):
+    """Have two of a few marks all cells in common, so that neither can be read?"""
+    cells = [tuple(label_sketch._spot(mark)[1]) for mark in differing]
+    return len(set(cells)) < len(cells)
+
+
 @settings(max_examples=60, deadline=None)
 @given(TIMELINES, TIMELINES)
 def test_what_differs_is_told_both_ways_and_nothing_else(then, now):
     """The difference of two sketches is the difference of the sets of marks: what appeared, what is gone, and no other."""
     found = differ(sketch_of(then, ASOF), sketch_of(now, ASOF))
     assert found is not None
-    assert (set(found.appeared), set(found.gone), found.share) == (marks(now) - marks(then), marks(then) - marks(now), 1)
+    if shares_cells(marks(now) ^ marks(then)):  # one pair of 64,000: then a sample is told
+        assert set(found.appeared) <= marks(now) - marks(then)
+        assert set(found.gone) <= marks(then) - marks(now)
+    else:
+        assert (set(found.appeared), set(found.gone), found.share) == (marks(now) - marks(then), marks(then) - marks(now), 1)
 
 
 @settings(max_examples=60, deadline=None)

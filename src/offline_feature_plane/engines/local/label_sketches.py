@@ -61,24 +61,23 @@ def _fold(content: UInt64s, part: pa.Array) -> None:
                texts.is_valid().to_numpy(zero_copy_only=False))
 
 
-def words_of(texts: pa.Array, rows: Int64s) -> UInt64s:
-    """A word for the text at each of some rows, equal where texts are; two different ones hardly ever share one."""
-    words = np.zeros(len(rows), np.uint64)
-    for start in range(0, len(rows), _PIECE):
-        _fold(words[start:start + _PIECE], texts.take(pa.array(rows[start:start + _PIECE])))
+def words_of(texts: pa.Array) -> UInt64s:
+    """A word for each text, equal where texts are; two different ones hardly ever share one."""
+    words = np.zeros(len(texts), np.uint64)
+    for start in range(0, len(texts), _PIECE):
+        _fold(words[start:start + _PIECE], texts.slice(start, _PIECE))
     return words
 
 
 def sketch_slice(kept: Eligible, columns: AssertionColumns) -> bytes:
-    """The sketch of the slice of one label type; its texts are never Python objects."""
+    """The sketch of the slice of one label type, whose columns these are; its texts are never Python objects."""
     values = np.array([fold_text(value) for value in columns.values], np.uint64)
     sketching = Sketching()
-    for start in range(0, len(kept.row), _PIECE):
+    for start in range(0, columns.n, _PIECE):
         some = slice(start, start + _PIECE)
-        rows = kept.row[some]
         sketching.add(kept.position[some], kept.observed[some], kept.effective[some], (
-            values[columns.value[rows]], _SOURCE_WORDS[columns.source[rows]],
-            *(None if texts is None else texts.take(pa.array(rows)) for texts in (columns.ids, columns.supersedes))))
+            values[columns.value[some]], _SOURCE_WORDS[columns.source[some]],
+            *(None if texts is None else texts.slice(start, _PIECE) for texts in (columns.ids, columns.supersedes))))
     return sketching.made()
 
 

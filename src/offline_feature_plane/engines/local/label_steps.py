@@ -168,16 +168,15 @@ def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, rul
 
 
 def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, id_type: ColumnType) -> TypeSlice:
-    """`domain.label_slice.slice_of` over columns; the texts are never Python objects."""
+    """`domain.label_slice.slice_of` over columns, which are those of `kept`; the texts are never Python objects."""
     integer = isinstance(columns.subjects, np.ndarray)
     framed = pa.array([len(text.encode()).to_bytes(4, "little") + text.encode() for text in columns.values], pa.binary())
     sources = pa.array([len(text).to_bytes(4, "little") + text.encode() for text in SOURCES], pa.binary())
     with ThreadPoolExecutor(2) as pool:  # hashing lets go of the interpreter
-        jobs = [pool.submit(hash_fixed, columns.subjects[kept.row]) if integer else pool.submit(_hash_texts, columns.subjects, kept.row),
-                pool.submit(_hash_coded, framed, columns.value[kept.row]),
+        jobs = [pool.submit(hash_fixed if integer else _hash_texts, columns.subjects), pool.submit(_hash_coded, framed, columns.value),
                 pool.submit(hash_fixed, kept.observed), pool.submit(hash_fixed, kept.effective),
-                pool.submit(_hash_coded, sources, columns.source[kept.row]),
-                pool.submit(_hash_texts, columns.ids, kept.row), pool.submit(_hash_texts, columns.supersedes, kept.row)]
+                pool.submit(_hash_coded, sources, columns.source),
+                *(pool.submit(_hash_texts, columns.n if texts is None else texts) for texts in (columns.ids, columns.supersedes))]
         return TypeSlice(label_type, len(kept.row), ColumnType("int64") if integer else id_type, tuple(job.result() for job in jobs))
 
 
@@ -331,11 +330,11 @@ def _hash_coded(framed: pa.Array, codes: npt.NDArray[Any]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _hash_texts(texts: pa.Array | None, rows: Int64s) -> str:
-    if texts is None:
-        return hash_strings(np.zeros(len(rows) + 1, np.int32), np.empty(0, np.uint8), np.zeros(len(rows), np.bool_))
-    taken = texts.take(pa.array(rows))
-    valid = taken.is_valid().to_numpy(zero_copy_only=False) if taken.null_count else None
-    data = taken.buffers()[2]
-    return hash_strings(np.frombuffer(taken.buffers()[1], np.int64)[taken.offset:taken.offset + len(taken) + 1],
+def _hash_texts(texts: pa.Array | int) -> str:
+    """The digest of a column of texts, or of so many that are all missing."""
+    if isinstance(texts, int):
+        return hash_strings(np.zeros(texts + 1, np.int32), np.empty(0, np.uint8), np.zeros(texts, np.bool_))
+    valid = texts.is_valid().to_numpy(zero_copy_only=False) if texts.null_count else None
+    data = texts.buffers()[2]
+    return hash_strings(np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1],
                         np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8), valid)

@@ -7,9 +7,10 @@ repeated ids go one by one through `domain.resolution`, whose law this is; the r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
-from offline_feature_plane.domain.label_slice import slice_digest
+from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
@@ -135,34 +136,52 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
     Raises:
         RuleNotSupported, LabelTimelineInconsistent: as `domain.resolution`. The errors of `find_timelines` and `read_assertions`.
     """
-    rule = find_rule(task.labels.rule)
-    stepped = task.closure.label_types()
-    types, slices, per_type, sketches = {}, [], {}, {}
-    for label_type, table in find_timelines(tables, task).items():
-        field = table.entity_field
-        named_by = task.label_subject(field, events.id_type)
-        columns, entities = read_assertions(table, named_by), None
-        if field is None:
-            rows, inside = find_events(connection, columns.subjects, events, most)
-        else:
-            entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
-        found, facts = _find_eligible(table, columns, events, task.latest_asof_us, rows, inside)
-        kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
-        refuse_shared_ids(table, kept.row, columns)
-        slices.append(hash_slice(label_type, kept, columns, named_by))
-        sketches[label_type] = sketch_slice(kept if entities is None else replace(kept, position=entities.firsts[kept.position]), columns)
-        eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, rule))
-        steps = resolve_steps(label_type, kept, columns, rule, task.latest_asof_us) if eras is None else eras.latest
-        types[label_type], resolved = _resolve_type(label_type, steps, columns, events, task, eras, stepped=label_type in stepped)
-        since = events.instants_at(kept.position) if entities is None else kept.effective
-        per_type[label_type] = {
-            **facts, **({} if field is None else {"applies_to": field, "said": _count_values(columns, columns.value[kept.row])}),
-            "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
-            **resolved, "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
-    return ResolvedLabels(types, LabelFacts(
+    find_rule(task.labels.rule)
+    found = {label_type: _resolve(connection, table, events, task, most) for label_type, table in find_timelines(tables, task).items()}
+    per_type = {label_type: one.facts for label_type, one in found.items()}
+    return ResolvedLabels({label_type: one.steps for label_type, one in found.items()}, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
         assertions_eligible=sum(facts["assertions_eligible"] for facts in per_type.values()),
-        slice_digest=slice_digest(slices), per_type=per_type, sketches=sketches))
+        slice_digest=slice_digest([one.slice for one in found.values()]), per_type=per_type,
+        sketches={label_type: one.sketch for label_type, one in found.items()}))
+
+
+class _Resolved(NamedTuple):
+    steps: LabelSteps
+    facts: dict[str, Any]
+    slice: TypeSlice
+    sketch: bytes
+
+
+def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: History, task: Task, most: int) -> _Resolved:
+    """One label type. What is known of it is hashed, sketched and held against the law of ids beside."""
+    label_type, field, rule = table.label_type, table.entity_field, find_rule(task.labels.rule)
+    named_by = task.label_subject(field, events.id_type)
+    columns, entities = read_assertions(table, named_by), None
+    if field is None:
+        rows, inside = find_events(connection, columns.subjects, events, most)
+    else:
+        entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
+    found, facts = _find_eligible(table, columns, events, task.latest_asof_us, rows, inside)
+    kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
+    rows, columns, kept = kept.row, columns.take(kept.row), replace(kept, row=np.arange(len(kept.row)))
+    with ThreadPoolExecutor(2, thread_name_prefix="ofs-label") as beside:  # all three let go of the interpreter
+        checked = beside.submit(refuse_shared_ids, table, rows, columns)
+        sliced = beside.submit(hash_slice, label_type, kept, columns, named_by)
+        placed = kept if entities is None else replace(kept, position=entities.firsts[kept.position])
+        sketched = beside.submit(sketch_slice, placed, columns)
+        try:
+            eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, rule))
+            steps = resolve_steps(label_type, kept, columns, rule, task.latest_asof_us) if eras is None else eras.latest
+        finally:
+            checked.result()  # an id of two subjects is refused first
+        made, resolved = _resolve_type(label_type, steps, columns, events, task, eras, stepped=label_type in task.closure.label_types())
+        since = events.instants_at(kept.position) if entities is None else kept.effective
+        facts |= {
+            **({} if field is None else {"applies_to": field, "said": _count_values(columns, columns.value)}),
+            "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
+            **resolved, "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
+        return _Resolved(made, facts, sliced.result(), sketched.result())
 
 
 def find_timelines(tables: Sequence[LabelTable], task: Task) -> dict[str, LabelTable]:
