@@ -23,7 +23,7 @@ test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns
 	.venv-spark/bin/python -m pytest -q tests/spark src/offline_feature_plane/engines/spark $(if $(LONG),-m long)
 
-# pyspark is 456 MB, so that it has an environment of its own; it needs Java 17.
+# pyspark is 456 MB, so that it has an environment of its own; it needs Java 17. What is beside it in its lock, clients of Spark Connect need.
 .venv-spark/ready: requirements.lock requirements-spark.lock pyproject.toml
 	$(PYTHON) -m venv .venv-spark
 	.venv-spark/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
@@ -92,8 +92,8 @@ lock:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
-	echo 'pyspark>=4.1,<5' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  --output-file requirements-spark.lock -
+	printf '%s\n' 'pyspark>=4.1,<5' grpcio grpcio-status googleapis-common-protos zstandard | $(BIN)/uv pip compile --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --output-file requirements-spark.lock -
 
 # pip would compile bytecode on one core, which takes it as long as everything else.
 $(VENV)/ready: requirements.lock pyproject.toml

@@ -45,6 +45,11 @@ class FileSet:
     members: tuple[tuple[str, str], ...] = ()
 
     @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """Everything that a mapping can name: columns, and what lies inside of structs."""
+        return (*self.columns, *self.members)
+
+    @property
     def rows(self) -> int:
         """Rows of all files together."""
         return sum(file.rows for file in self.files)

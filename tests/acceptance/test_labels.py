@@ -140,6 +140,43 @@ def test_labels_about_other_events_are_counted_and_told(plane: SmallPlane, capsy
     assert "2 of 44 chargeback assertions are about events that are not in the basis." in found["warnings"]
     assert run(["labels", str(plane.intent_path)]) == 0
     assert "44 read · 2 outside the basis · 1 after the as-of · 1 repeated · 40 eligible" in capsys.readouterr().out
+    built = open_plane(plane.folder / "plane.yaml").build(plane.intent_path)
+    assert "2 of 44 chargeback assertions are about events that are not in the basis." in built.notices
+    assert not any("not in the basis" in one for one in built.manifest.core.warnings)  # how many there are is no part of the dataset
+
+
+def test_what_a_value_means_is_told(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each value that labels resolve to is told with what the target makes of it; who names no negative values is warned of the rest."""
+    outcomes = ["CHARGEBACK"] * 20 + ["FINE"] * 15 + ["SUSPECTED"] * 5
+    plane.labels(chargebacks() | {"outcome": outcomes[::-1]})
+    told = look(plane, capsys)
+    assert told["types"][0]["means"] == {"CHARGEBACK": "positive", "FINE": "negative", "SUSPECTED": "negative"}
+    warning = "the target names no negative values, so that every value beside the positive ones is one: FINE, SUSPECTED."
+    assert warning in told["warnings"]
+    plane.intent["label"]["negative"] = ["FINE"]
+    told = look(plane, capsys)
+    assert told["types"][0]["means"]["SUSPECTED"] == "unlabeled"
+    assert warning not in told["warnings"]
+    assert run(["labels", str(plane.intent_path)]) == 0
+    assert "resolve to  positive CHARGEBACK 20 · negative FINE 15 · unlabeled SUSPECTED 5" in capsys.readouterr().out
+
+
+def test_the_balance_of_classes_is_shown_by_split(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ofs build` and `ofs show` print rows, classes and the share of positives per split; rows without a target stand apart.
+
+    ── train ──)── test, mature ──┤ as_of − 30 d ── test, young: no label yet ──)     ┤ as_of
+    """
+    plane.intent["label"] |= {"as_of": "2026-03-10T00:00:00Z", "maturity_days": 30, "immature": "mark"}
+    plane.documents()
+    assert run(["build", str(plane.intent_path)]) == 0
+    built = capsys.readouterr().out
+    table = (r"split +from +to +rows +positive +negative +unlabeled +positive % +cold\n"
+             r"train +2026-01-03 +2026-01-25 +88 +18 +70 +0 +20\.45 % +\d+\n"
+             r"test +2026-02-01 +2026-02-20 +76 +15 +23 +38 +39\.47 % +\d+\n")
+    assert re.search(table, built), built
+    (manifest,) = plane.manifests()
+    assert run(["show", str(manifest), "--plane", str(plane.folder / "plane.yaml")]) == 0
+    assert re.search(table, capsys.readouterr().out)
 
 
 def test_what_would_stop_a_build_is_told_here(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:

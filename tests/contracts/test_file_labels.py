@@ -64,6 +64,20 @@ def test_text_files_are_label_timelines_too(tmp_path, name):
     assert pin(tmp_path, path=name).files[0].rows == 1
 
 
+def test_columns_may_lie_in_structs(tmp_path):
+    """A mapping's dotted names lead into Parquet structs, and a column that is called like a path is that column."""
+    about = pa.array([{"tx_id": 7, "by": {"team": "HUMAN"}}, {"tx_id": 8, "by": {"team": "AUTO"}}])
+    write(tmp_path / "labels.parquet", about=about)
+    table = pin(tmp_path, event="about.tx_id", source={"column": "about.by.team"})
+    assert dict(table.columns)["about.tx_id"] == "int64"
+    with pytest.raises(SourceTypeMismatch, match=r"'about\.by' of the chargeback labels is struct"):
+        pin(tmp_path, event="about.by")
+    with pytest.raises(SourceColumnUnknown, match=r"Did you mean 'about\.tx_id'"):
+        pin(tmp_path, event="about.tx")
+    write(tmp_path / "labels.parquet", about=about, **{"about.tx_id": pa.array(["a", "b"])})
+    assert dict(pin(tmp_path, event="about.tx_id").columns)["about.tx_id"] == "string"
+
+
 def test_missing_empty_and_broken_files_are_unavailable_with_advice(tmp_path):
     """What cannot be read as a timeline is LABEL_STORE_UNAVAILABLE, says of which label type, and what to do."""
     write(tmp_path / "truncated.parquet")

@@ -72,7 +72,7 @@ def stored(postgres, store):
 def read(store, folder, cut=CUT, marker=None):
     """What a build would read as of a cut."""
     address = address_from(store)
-    write_file(address, "fraud", cut, marker or measure(address, "fraud", cut), folder / "out.parquet")
+    write_file(address, "fraud", cut, marker or measure(address, ["fraud"], cut)["fraud"], folder / "out.parquet")
     return pq.read_table(folder / "out.parquet")
 
 
@@ -96,6 +96,21 @@ def test_a_label_holds_from_when_it_was_observed_unless_said_otherwise(postgres,
     load(store, written(tmp_path, [one(1, effective_time=None), one(2)]), written(tmp_path, [{key: value for key, value in one(
         3).items() if key in {"label_assertion_id", "label_type", "event_id", "label_value", "observed_time", "source_type"}}], "b.csv"))
     assert [row["effective_time"] for row in stored(postgres, store)] == [NOON, NOON - timedelta(days=1), NOON]
+
+
+def test_what_lies_in_structs_is_loaded_by_its_own_name(postgres, store, tmp_path):
+    """Parquet structs of any depth are looked into; where a struct is null, so is what lies inside; two of one name are refused."""
+    nested = [{"said": {"what": {"label_type": row["label_type"], "label_value": row["label_value"]}, "evidence_ref": row["evidence_ref"]},
+               **{name: value for name, value in row.items() if name not in ("label_type", "label_value", "evidence_ref")}}
+              for row in (one(1, evidence_ref="case/1"), one(2))]
+    load(store, written(tmp_path, nested))
+    assert stored(postgres, store) == [one(1, evidence_ref="case/1"), one(2)]
+    with pytest.raises(OfsError, match="row 2, label_type: this is missing"):
+        load(store, written(tmp_path, [nested[0], {**nested[1], "said": None}]))
+    with pytest.raises(OfsError, match=r"'label_value' and 'said\.what\.label_value' are both called label_value"):
+        load(store, written(tmp_path, [{**row, "label_value": "x"} for row in nested]))
+    with pytest.raises(OfsError, match=r"no place for the column 'more\.colour'"):
+        load(store, written(tmp_path, [one(3, more={"colour": "red"})]))
 
 
 @pytest.mark.parametrize(("change", "code", "words"), [
@@ -232,7 +247,7 @@ def test_positions_become_visible_in_their_order(postgres, store):
             time.sleep(0.01)
         assert postgres.sql(waits)
         with pytest.raises(LabelStoreUnavailable, match="holds no fraud assertion"):
-            measure(address_from(store), "fraud", CUT)
+            measure(address_from(store), ["fraud"], CUT)
     second.join(20)
     assert told == [("a2",)]
     assert [row["label_assertion_id"] for row in stored(postgres, store)] == ["a1", "a2"]
@@ -253,7 +268,7 @@ def test_what_had_been_observed_at_the_cut_is_read_and_nothing_else(store, tmp_p
     load(store, written(tmp_path, [one(1, observed_time=NOON - tick), one(2, effective_time=NOON + timedelta(days=9)),
                                    one(3, observed_time=NOON + tick), one(4, label_type="abuse")]))
     assert read(store, tmp_path)["label_assertion_id"].to_pylist() == ["a1", "a2"]
-    assert measure(address_from(store), "fraud", CUT).assertions == 2
+    assert measure(address_from(store), ["fraud"], CUT)["fraud"].assertions == 2
 
 
 def test_everything_comes_back_as_it_was_loaded(store, tmp_path, monkeypatch):
@@ -283,15 +298,38 @@ def test_event_ids_are_integers_where_all_of_them_are(store, tmp_path, monkeypat
 def test_what_is_appended_after_the_pin_is_not_read(store, tmp_path):
     """The pin is a position: a row that comes between pinning and reading is of the next pin, even below the cut."""
     load(store, written(tmp_path, [one(1)]))
-    marker = measure(address_from(store), "fraud", CUT)
+    marker = measure(address_from(store), ["fraud"], CUT)["fraud"]
     load(store, written(tmp_path, [one(2)]))
     assert read(store, tmp_path, marker=marker).num_rows == 1
+
+
+def test_types_are_pinned_at_one_moment(store, tmp_path, monkeypatch):
+    """What one load brings about two types is pinned of both or of none, whenever it comes.
+
+    ```
+    pin      BEGIN ── fraud: 1 ──────────────── abuse: 1 ── END
+    load                       a2 fraud, b2 abuse ┘
+    ```
+    """
+    load(store, written(tmp_path, [one(1), one(2, label_type="abuse")]))
+    later, asked = written(tmp_path, [one(3), one(4, label_type="abuse")], "later.csv"), reading._asked
+
+    def interrupted(*arguments):
+        rows = asked(*arguments)
+        load(store, later)
+        return rows
+    monkeypatch.setattr(reading, "_asked", interrupted)
+    pins = measure(address_from(store), ["fraud", "abuse"], CUT)
+    assert {name: (pin.position, pin.assertions) for name, pin in pins.items()} == {"fraud": (1, 1), "abuse": (2, 1)}
+    monkeypatch.undo()
+    pins = measure(address_from(store), ["fraud", "abuse"], CUT)
+    assert {name: (pin.position, pin.assertions) for name, pin in pins.items()} == {"fraud": (3, 2), "abuse": (4, 2)}
 
 
 def test_rows_that_are_removed_between_pin_and_read_are_missed(postgres, store, tmp_path):
     """Whoever may do anything can also remove rows; then nothing is read, and the counts are told."""
     load(store, written(tmp_path, [one(1), one(2), one(3)]))
-    marker = measure(address_from(store), "fraud", CUT)
+    marker = measure(address_from(store), ["fraud"], CUT)["fraud"]
     postgres.sql("SET session_replication_role = replica", "ALTER TABLE label_assertions DISABLE TRIGGER ALL",
                  "DELETE FROM label_assertions WHERE position = 2", schema=address_from(store).schema)
     with pytest.raises(LabelHistoryChanged, match="3 fraud labels below the cut were pinned, and now they are 2"):
@@ -302,7 +340,7 @@ def test_no_label_at_all_is_a_mistake_and_none_yet_is_not(store, tmp_path):
     """A type that the store has never seen is refused; one of which nothing was known at the cut has an empty timeline."""
     load(store, written(tmp_path, [one(1)]))
     with pytest.raises(LabelStoreUnavailable, match="holds no abuse assertion"):
-        measure(address_from(store), "abuse", CUT)
+        measure(address_from(store), ["abuse"], CUT)
     assert read(store, tmp_path, cut=CUT - 1).num_rows == 0
 
 
@@ -338,7 +376,7 @@ def test_what_is_not_our_table_is_not_taken_for_it(postgres, store, tmp_path, st
 def test_a_server_that_cannot_be_used_is_told(postgres, store, change, words):
     """Wrong database, role, host or schema: LABEL_STORE_UNAVAILABLE, with what to do."""
     with pytest.raises(LabelStoreUnavailable, match=words) as refused:
-        measure(address_from(change(store, postgres.host)), "fraud", CUT)
+        measure(address_from(change(store, postgres.host)), ["fraud"], CUT)
     assert refused.value.fix
 
 
@@ -346,7 +384,7 @@ def test_no_message_holds_a_password(postgres, store, monkeypatch):
     """A refused password is named by no message, cause or document."""
     monkeypatch.setenv("PGPASSWORD", "wrong-horse-battery")
     with pytest.raises(LabelStoreUnavailable, match="password authentication failed") as refused:
-        measure(address_from(store.replace(APP, SECRETIVE)), "fraud", CUT)
+        measure(address_from(store.replace(APP, SECRETIVE)), ["fraud"], CUT)
     assert "wrong-horse" not in f"{refused.value} {refused.value.describe()} {refused.value.__cause__!r}"
 
 

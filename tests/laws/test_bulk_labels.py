@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from offline_feature_plane.domain.assertion_ids import refuse_shared_ids
 from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
@@ -19,6 +22,7 @@ from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.label_slice import slice_digest, slice_of
 from offline_feature_plane.domain.resolution import RULES, Assertion, eligible, resolve, status_changes
 from offline_feature_plane.domain.rows import LabelTask, Task
+from offline_feature_plane.engines.local import assertion_ids
 from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.labels import STATUSES, resolve_labels
@@ -135,6 +139,9 @@ def worlds(draw):
         Assertion, st.sampled_from([*ids, *ids, *strangers]), st.just("chargeback"), st.sampled_from(["FRAUD", "LEGIT", "É"]),
         st.sampled_from([0, 10, 40, 50]), st.sampled_from([0, 0, 20, 50]), sources, names, names)
     said = draw(st.lists(assertion, min_size=1, max_size=14))
+    if draw(st.sampled_from([True, True, True, False])):  # each event's ids are its own, as they should be
+        said = [replace(one, **{part: name and f"{name}{one.subject}" for part, name in (
+            ("assertion_id", one.assertion_id), ("supersedes", one.supersedes))}) for one in said]
     said += draw(st.lists(st.sampled_from(said), max_size=4))
     ts = [draw(st.integers(0, 30)) for _ in ids]
     return ids, ts, INT if integer else TEXT, draw(st.permutations(said)), draw(st.sampled_from([1, 3, None]))
@@ -168,6 +175,7 @@ def compare_with_the_law(tmp_path, world, rule, name):
     events, task = make_events(ids, ts, id_type), make_task(rule)
     try:
         expected = [resolve(assertions, ASOF, rule) for assertions in by_subject]
+        refuse_shared_ids(one for one in said if one.subject in ids and one.entry_us <= ASOF)
     except LabelTimelineInconsistent:
         with pytest.raises(LabelTimelineInconsistent):
             run(tmp_path, {**HOME, "path": name}, events, task)
@@ -193,7 +201,11 @@ def test_golden_timelines_in_bulk(tmp_path, rule):
     """The hand-made timelines, all as events of one file, resolve in bulk as their author wrote them at every cut."""
     golden = json.loads((Path(__file__).parent.parent / "golden" / "labels" / "resolution.json").read_text())["vectors"]
     vectors = [vector for vector in golden if vector["rule"] == rule]
-    write(tmp_path, [Assertion(vector["name"], "chargeback", *one) for vector in vectors for one in vector["said"]])
+    def own(name, assertion_id):
+        return None if assertion_id is None else f"{name}/{assertion_id}"
+    said = [Assertion(vector["name"], "chargeback", *one) for vector in vectors for one in vector["said"]]
+    write(tmp_path, [replace(one, assertion_id=own(one.subject, one.assertion_id), supersedes=own(one.subject, one.supersedes))
+                     for one in said])
     found = run(tmp_path, HOME, make_events([vector["name"] for vector in vectors], [0] * len(vectors), TEXT), make_task(rule, 100))
     for position, vector in enumerate(vectors):
         steps = steps_of(found.types["chargeback"], position)
@@ -214,6 +226,43 @@ def test_repeats_order_and_layout_of_the_file_change_nothing(tmp_path):
     assert answers[0] == answers[1] == answers[2]
     assert len({one.facts.slice_digest for one in found}) == 1
     assert found[1].facts.per_type["chargeback"]["assertions_repeated"] == 200
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 3], ["é1", "e2", ""]])
+def test_an_id_is_of_one_subject(tmp_path, ids):
+    """Two assertions about different events never share an id: the first that takes one is named with both places; repeats are none.
+
+    said in the file:   a about 1 ─ b about 2 ─ a about 1 again ─ no id, twice ─ b about 3  ←
+    """
+    one, two, three = ids
+    said = [(one, "a", 5), (two, "b", 5), (one, "a", 5), (one, None, 6), (two, None, 6), (three, "b", 7), (three, "a", 8)]
+    assertions = [Assertion(subject, "chargeback", "FRAUD", at, at, assertion_id=name) for subject, name, at in said]
+    write(tmp_path, assertions)
+    events = make_events(ids, [0, 0, 0], INT if ids[0] == 1 else TEXT)
+    with pytest.raises(LabelTimelineInconsistent) as caught:
+        run(tmp_path, HOME, events, make_task())
+    assert caught.value.path == "labels.chargeback.id"
+    assert (f"assertion 'b' (chargeback) is about {two!r} (labels.parquet row 2) and about {three!r} (labels.parquet row 6)."
+            == caught.value.what)
+    with pytest.raises(LabelTimelineInconsistent, match=re.escape(f"'b' (chargeback) is about {two!r} and about {three!r}")):
+        refuse_shared_ids(assertions)
+    assert run(tmp_path, HOME, events, make_task(asof_us=6)).facts.assertions_eligible == 4  # the others are not known yet
+    assert run(tmp_path, {key: name for key, name in HOME.items() if key not in {"id", "supersedes"}}, events,
+               make_task()).facts.assertions_eligible == 6
+
+
+def test_an_assertion_about_events_of_one_id_is_one(tmp_path):
+    """One row about two events that carry its id is one assertion of one subject, whatever its id."""
+    write(tmp_path, [Assertion(7, "chargeback", "FRAUD", 5, 5, assertion_id="a")])
+    assert run(tmp_path, HOME, make_events([7, 7], [0, 1], INT), make_task()).facts.assertions_eligible == 2
+
+
+def test_texts_of_one_word_are_told_apart(tmp_path, monkeypatch):
+    """Where ids that differ have one 64-bit word, only equal texts are one id."""
+    monkeypatch.setattr(assertion_ids, "words_of", lambda texts, rows: np.zeros(len(rows), np.uint64))
+    said = [Assertion(number, "chargeback", "FRAUD", 5, 5, assertion_id=name) for number, name in enumerate("abcde")]
+    write(tmp_path, said)
+    assert run(tmp_path, HOME, make_events(list(range(5)), [0] * 5, INT), make_task()).facts.assertions_eligible == 5
 
 
 def test_later_observations_leave_the_cut_and_its_slice_alone(tmp_path):

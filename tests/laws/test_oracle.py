@@ -61,7 +61,7 @@ def world_of(document):
     maturity = document.get("maturity")
     labels = LabelTask(document.get("asof", 10**6) * S, "source_precedence.v1", types, maturity and maturity * S,
                        document.get("immature", "exclude"))
-    splits = tuple(Split(name, start * S, end * S) for name, (start, end) in document.get("splits", {}).items())
+    splits = tuple(Split(name, *(bound * S for bound in bounds)) for name, bounds in document.get("splits", {}).items())
     return events, assertions, Task("run", (), closure, "pay", condition, splits, labels, target, None, "mark", (), None)
 
 

@@ -114,6 +114,22 @@ def test_a_label_is_prompt_up_to_sixty_seconds_inclusive(tmp_path, lag_us, min_l
     assert found["labels"]["per_type"]["fraud"]["observed_lag"]["sooner"] == sooner
 
 
+def test_labels_in_structs_are_read_as_those_in_columns(tmp_path):
+    """What lies inside of a struct says the same as a column would; where the struct is null it is missing."""
+    tables = write(tmp_path, who=pa.array(["a", "b"]))
+    flat = [{"event": 1, "known": 90_000_000, "said": "FRAUD", "case": "c1"},
+            {"event": 2, "known": 80_000_000, "said": "FINE", "case": None}]
+    schema = pa.schema([("event", pa.int64()), ("known", UTC), ("said", pa.string()), ("case", pa.string())])
+    plain = pa.Table.from_pylist(flat, schema)
+    pq.write_table(plain, tmp_path / "flat.parquet")
+    pq.write_table(pa.table({"label": plain.to_struct_array()}), tmp_path / "nested.parquet")
+    found = [ask_both(tmp_path, label_task(), tables, {
+        "path": f"{name}.parquet", "event": f"{prefix}event", "observed": f"{prefix}known", "value": {"column": f"{prefix}said"},
+        "id": f"{prefix}case"}) for name, prefix in (("flat", ""), ("nested", "label."))]
+    assert found[0] == found[1]
+    assert found[0]["labels"]["per_type"]["fraud"]["values"] == {"FINE": 1, "FRAUD": 1}
+
+
 @pytest.mark.parametrize("kind", [pa.decimal32(5, 2), pa.decimal64(5, 2), pa.decimal128(5, 2), pa.decimal256(5, 2)], ids=str)
 def test_decimals_of_every_width_are_read(tmp_path, kind):
     """How wide a file's decimals are changes neither a decimal nor a float64 field, nor what is refused of them."""

@@ -84,13 +84,14 @@ def test_what_looks_for_canaries_finds_them(tmp_path: Path) -> None:
 
 GOOD = (["plan", "intent.yaml"], ["preview", "intent.yaml"], ["pin", "intent.yaml"], ["build", "intent.yaml"], ["build", "intent.yaml"],
         ["build", "intent.yaml", "--recompute"], ["enqueue", "intent.yaml"], ["worker", "--once"], ["runs"], ["datasets"],
-        ["show", "dm_"], ["verify", "dm_"], ["ledger", "verify"], ["gc", "--dry-run"], ["retire", "dm_", "--reason", "over"])
+        ["labels", "intent.yaml"], ["show", "dm_"], ["show", "dm_", "--croissant"], ["verify", "dm_"], ["audit", "dm_"], ["admit", "dm_"],
+        ["ledger", "verify"], ["gc", "--dry-run"], ["retire", "dm_", "--reason", "over"])
 
 
 @pytest.mark.parametrize("engine", ["local", "oracle"])
 def test_a_whole_life_writes_no_secret(engine: str, place: Path, monkeypatch: pytest.MonkeyPatch,
                                        capfd: pytest.CaptureFixture[str]) -> None:
-    """Planning, looking, building, queueing, verifying and retiring, as text and as JSON: tokens only."""
+    """Planning, looking, building, queueing, verifying, auditing, admitting and retiring, as text and as JSON: tokens only."""
     plane = planted(place / "p", monkeypatch)
     plane.plane["engine"] = {"name": engine}
     plane.documents()

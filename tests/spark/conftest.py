@@ -39,7 +39,11 @@ def spark():
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     settings = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF", "spark.driver.memory": "1g",
                 "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.sql.shuffle.partitions": "2",
+                "spark.network.timeout": "1d",  # a machine on which tests are paused
                 "spark.sql.session.timeZone": "Asia/Kathmandu",  # no result may depend on a session's zone
+                # It is a server for Spark Connect too.
+                "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin", "spark.connect.grpc.binding.address": "127.0.0.1",
+                "spark.connect.grpc.binding.port": str(_free_port()),
                 # Compiling takes longer than what is compiled for tables of a few rows.
                 "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1", "spark.sql.codegen.wholeStage": "false",
                 "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
@@ -77,6 +81,11 @@ class Cluster:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers, whose children the executors are."""
+        return [one.pid for one in self._running[1:]]
 
     def _start(self, role: str, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([self._home / "bin" / "spark-class", f"org.apache.spark.deploy.{role}", "--host", "127.0.0.1", *words],

@@ -6,18 +6,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
-from test_oracle import GOLDEN, world_of
-from two_engines import tell
+from golden_worlds import golden_world
+from test_oracle import GOLDEN
+from two_engines import label_task, tell
 from whole_worlds import build
 from whole_worlds import draw_world as draw_whole_world
 
-from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.rows import CombinedTarget
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.testing.drawing import draw_apart_world, draw_late_world, draw_world
-from offline_feature_plane.testing.worlds import INT, TEXT, Labels, Table, World
+from offline_feature_plane.errors import LabelTimelineInconsistent
+from offline_feature_plane.labelstores.files import pin_labels
+from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.sources.files import TableMapping, pin_table
+from offline_feature_plane.testing.drawing import draw_apart_world, draw_judged_world, draw_late_world, draw_world
+from offline_feature_plane.testing.worlds import INT, TEXT
 
 
 def hold_together(world, engine, *, judge=None):
@@ -30,32 +37,18 @@ def hold_together(world, engine, *, judge=None):
         assert found.get(part) == expected.get(part), part
 
 
-def golden_world(path):
-    """A golden world as files."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    events, assertions, task = world_of(document)
-    ids = TEXT if any(isinstance(one.event_id, str) for one in events) else INT
-    tables = []
-    for source in task.closure.sources:
-        rows = tuple({"event_id": one.event_id, "at": one.ts_us, **one.values} for one in events if one.source == source.name)
-        kinds = {field.name: field.type for field in source.fields}
-        if rows:
-            tables.append(Table(source.event_types[0], "parquet", {"event_id": ids, "at": TIME, **kinds}, rows, ids))
-    kinds = {"event": INT, "value": TEXT, "observed": TIME, "effective": TIME, "source": TEXT, "id": TEXT, "supersedes": TEXT}
-    labels = [Labels(name, Table(name, "parquet", kinds, tuple(
-        {"event": one.subject, "value": one.value, "observed": one.observed_us, "effective": one.effective_us, "source": one.source,
-         "id": one.assertion_id, "supersedes": one.supersedes} for one in assertions if one.label_type == name)))
-        for name in task.labels.types]
-    return World(task, tuple(tables), tuple(labels))
-
-
-TIME = ColumnType("timestamp")
+COMBINED = [seed for seed in range(6_000, 6_340) if isinstance(draw_world(seed).task.target, CombinedTarget)]
 
 
 @pytest.mark.parametrize("seed", [8])
 def test_spark_is_the_local_engine(engine, seed):
     """Parts, slabs and shuffles of Spark are not to be seen in anything that is said of a world: tables, archives, labels, repeats."""
     hold_together(draw_world(seed), engine)
+
+
+def test_a_target_of_several_label_types(engine):
+    """Where two label types decide together, the same rows have the same targets, and as many others stay open or are in conflict."""
+    hold_together(draw_world(17), engine, judge=OracleEngine())
 
 
 def test_what_is_wrong_with_events_is_said_without_a_row(engine):
@@ -68,6 +61,33 @@ def test_spark_is_the_oracle(engine):
     hold_together(draw_world(2), engine, judge=OracleEngine())
 
 
+@pytest.mark.parametrize("ids", [INT, TEXT], ids=str)
+def test_an_id_of_two_events_is_refused_in_the_same_words(engine, tmp_path, ids):
+    """Who shares an assertion id is found by a shuffle as it is found in a column, and both places are named: code, sentence and fields."""
+    said = [(1, "a", 5), (2, "b", 5), (1, "a", 5), (1, None, 6), (2, None, 6), (3, "b", 7), (3, "a", 8)]
+    path = tmp_path / "timeline"
+    path.mkdir()
+    for number, part in enumerate((said[:3], said[3:])):
+        pq.write_table(pa.table({
+            "event": pa.array([one[0] for one in part]).cast(pa.int64() if ids == INT else pa.string()), "id": [one[1] for one in part],
+            "observed": pa.array([one[2] for one in part], pa.timestamp("us", "UTC"))}), path / f"{number}.parquet")
+    pq.write_table(pa.table({"event": pa.array([1, 2, 3]).cast(pa.int64() if ids == INT else pa.string()), "who": ["x", "y", "z"],
+                             "at": pa.array([0, 1, 2], pa.timestamp("us", "UTC"))}), tmp_path / "tx.parquet")
+    events = [pin_table("tx", TableMapping(tmp_path / "tx.parquet", "at", "event"))]
+    mapping = mapping_from({"path": "timeline", "event": "event", "observed": "observed", "value": "FRAUD", "id": "id"}, "fraud")
+    told = []
+    for one in (LocalEngine(), engine):
+        (tmp_path / one.name).mkdir()
+        with one.session(label_task(), work=tmp_path / one.name) as session:
+            session.replay(events)
+            with pytest.raises(LabelTimelineInconsistent) as caught:
+                session.labels([pin_labels(mapping, tmp_path)])
+        told.append(caught.value.describe())
+    assert told[0] == told[1]
+    assert "(0.parquet row 2)" in told[0]["what"]
+    assert "(1.parquet row 3)" in told[0]["what"]
+
+
 def test_rows_see_what_had_arrived(engine):
     """Under `visibility: arrival` too, with the count of rows that have hidden events."""
     hold_together(draw_late_world(5), engine)
@@ -78,13 +98,9 @@ def test_no_entity_stands_in_two_splits(engine):
     hold_together(draw_apart_world(23), engine, judge=OracleEngine())
 
 
-def test_a_plane_publishes_the_same_dataset(spark, tmp_path):
-    """The same documents with `engine: {name: spark}` give the same dataset id and content digest, through the whole corridor."""
-    world = draw_whole_world(4)
-    here = build(world.write(tmp_path / "local"))
-    there = build(world.write(tmp_path / "spark"), **{"engine.name": "spark", "spark": spark})
-    assert there.manifest.core == here.manifest.core
-    assert there.manifest.evidence.model_dump_json().count("pyspark") == 1
+def test_splits_are_judged_by_their_own_as_ofs(engine):
+    """What was known when is asked of each event with the as-of of its split."""
+    hold_together(draw_judged_world(5), engine, judge=OracleEngine())
 
 
 @pytest.mark.long
@@ -102,6 +118,13 @@ def test_a_cluster_of_two_workers(cluster, tmp_path):
                           cwd=path.parent, env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert yaml.safe_load(done.stdout)["content_digest"] == here.manifest.core.content_digest
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6_200, 6_260))
+def test_splits_are_judged_by_their_own_as_ofs_at_length(engine, seed):
+    """As above, in memory and where rows see only what had arrived."""
+    hold_together(draw_judged_world(seed), engine)
 
 
 @pytest.mark.long
@@ -123,3 +146,17 @@ def test_spark_is_the_local_engine_at_length(engine, seed):
 def test_rows_see_what_had_arrived_at_length(engine, seed):
     """Fifty other worlds of late events."""
     hold_together(draw_late_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", COMBINED)
+def test_targets_of_several_label_types_at_length(engine, seed):
+    """Fifty other worlds whose target two label types decide together."""
+    hold_together(draw_world(seed), engine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5_000, 5_030))
+def test_no_entity_stands_in_two_splits_at_length(engine, seed):
+    """Thirty other worlds of disjoint splits."""
+    hold_together(draw_apart_world(seed), engine)

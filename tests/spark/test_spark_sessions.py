@@ -8,12 +8,13 @@ import textwrap
 from ast import literal_eval
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from test_spark_agrees import hold_together
-from two_engines import field_task, tell
+from two_engines import field_task, label_task, tell
 from whole_worlds import draw_world as draw_whole_world
 
 import offline_feature_plane
@@ -21,9 +22,13 @@ from offline_feature_plane.adapters import make_engine
 from offline_feature_plane.contracts.plane import EngineChoice
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.spark import SparkEngine
-from offline_feature_plane.errors import OfsError, RequestCommandUnsupported
+from offline_feature_plane.errors import OfsError, RequestCommandUnsupported, SourceUnreadable
+from offline_feature_plane.labelstores.files import pin_labels
+from offline_feature_plane.labelstores.mapping import mapping_from
+from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.sources.files import TableMapping, pin_table
 from offline_feature_plane.testing.drawing import draw_world
 
@@ -47,6 +52,35 @@ def test_a_build_is_few_jobs(spark):
     before = jobs_of(spark)
     hold_together(draw_world(8), engine)
     assert jobs_of(spark) - before <= 15
+
+
+def test_leaves_come_in_their_order(spark, tmp_path):
+    """Three leaves are computed by one job, are fetched by one more each, and are those of one machine; a limit ends in the second one."""
+    n = 2 * LEAF_ROWS + 9
+    columns = {"id": np.arange(n)[::-1], "at": pa.array(np.arange(n) // 3, pa.timestamp("us")), "units": np.arange(n) % 7}
+    pq.write_table(pa.table(columns), tmp_path / "tx.parquet")
+    events, task = [pin_table("tx", TableMapping(tmp_path / "tx.parquet", "at", "id", "UTC"))], field_task(Field("units", INT, ("units",)))
+    found = []
+    for engine in (LocalEngine(), SparkEngine(spark)):
+        (tmp_path / engine.name).mkdir()
+        with engine.session(task, work=tmp_path / engine.name) as session:
+            session.replay(events)
+            session.labels([])
+            session.select()
+            before = jobs_of(spark)
+            digests = [content_of(session, limit) for limit in (None, LEAF_ROWS + 5)]
+            found.append(([len(one) for one in digests], digests))
+            jobs = jobs_of(spark) - before
+    assert found[0] == found[1]
+    assert found[0][0] == [3, 2]
+    assert jobs == 4 + 3
+
+
+def content_of(session, limit):
+    """The column digests of each leaf of the first rows; an engine that does not take them leaves that to who writes the rows."""
+    rows = pa.Table.from_batches(session.rows(limit))
+    digested = session.leaves()
+    return leaves_of(session.columns(), settle(session.columns(), rows)) if digested is None else list(digested)
 
 
 def test_settings_of_a_users_session_change_nothing(spark):
@@ -129,6 +163,30 @@ def test_executors_without_the_drivers_python(spark, tmp_path):
     assert wrong.code == "REQUEST_COMMAND_UNSUPPORTED"
     assert str(tmp_path / "python3") in wrong.what
     assert "PYSPARK_PYTHON" in wrong.fix
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-Urm", "true"], check=False).returncode != 0, reason="no folder can be hidden here")
+def test_files_that_only_the_driver_sees(spark, tmp_path):
+    """Events or labels that are not where tasks run are SOURCE_UNREADABLE, with what the machines must share; not a basis that changed."""
+    columns = {"id": [1, 2], "at": pa.array([1, 2], pa.timestamp("us")), "who": ["a", "b"]}
+    for folder in (shared := tmp_path / "shared", own := tmp_path / "own"):
+        folder.mkdir()
+        pq.write_table(pa.table(columns), folder / "tx.parquet")
+    labels = {"path": "tx.parquet", "event": "id", "observed": "at", "value": "FRAUD", "zone": "UTC"}
+    elsewhere = tmp_path / "python"
+    elsewhere.write_text(f'#!/bin/sh\nexec unshare -Urm sh -c \'mount -t tmpfs none "{own}" && exec "{sys.executable}" "$@"\' sh "$@"\n')
+    elsewhere.chmod(0o755)
+    before, spark.sparkContext.pythonExec = spark.sparkContext.pythonExec, str(elsewhere)
+    try:
+        with SparkEngine(spark).session(label_task(), work=tmp_path) as session:
+            with pytest.raises(SourceUnreadable, match=str(own / "tx.parquet")) as caught:
+                session.replay([pin_table("tx", TableMapping(own / "tx.parquet", "at", "id", "UTC"))])
+            assert "same paths" in caught.value.fix
+            session.replay([pin_table("tx", TableMapping(shared / "tx.parquet", "at", "id", "UTC"))])
+            with pytest.raises(SourceUnreadable, match=str(own / "tx.parquet")):
+                session.labels([pin_labels(mapping_from(labels, "fraud"), own)])
+    finally:
+        spark.sparkContext.pythonExec = before
 
 
 def test_settings_name_the_executors_python(monkeypatch):

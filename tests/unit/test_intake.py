@@ -16,7 +16,7 @@ CHECKS = ["run_scope", "schema_version", "feature_set", "one_meaning", "eligibil
 def offer_of(changes):
     """The sound offer with changes."""
     said = GOLDEN["offer"] | changes
-    return Offer(**said | {"reasons": tuple(said.get("reasons", ()))})
+    return Offer(**said | {"reasons": tuple(said.get("reasons", ())), "evaluations": tuple(map(tuple, said.get("evaluations", ())))})
 
 
 def demand_of(changes):

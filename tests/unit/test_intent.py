@@ -94,6 +94,7 @@ WRONG = [
     ({"coverage_policy": {"answered_min": {"chargeback": "1.5"}}}, "$.coverage_policy.answered_min.chargeback", "LABEL_POLICY_INVALID"),
     ({"coverage_policy": {"answered_min": {"other": "1"}}}, "$.coverage_policy.answered_min", "LABEL_POLICY_INVALID"),
     ({"splits": [], "disjoint_by": "customer_id"}, "$.disjoint_by", "SCHEMA_INVALID"),
+    ({"splits": [], "gap": "7d"}, "$.gap", "SCHEMA_INVALID"),
     ({"gap": "soon"}, "$.gap", "SCHEMA_INVALID"), ({"gap": "8d"}, "$.splits[1]", "LEAKAGE_POLICY_VIOLATION"),
     ({"sampling": {"seed": "s", "rates": {"negative": "0"}}}, "$.sampling.rates.negative", "SCHEMA_INVALID"),
     ({"sampling": {"seed": "s", "rates": {"negative": 0.5}}}, "$.sampling.rates.negative", "SCHEMA_INVALID"),

@@ -65,15 +65,28 @@ def test_an_assumed_delay_is_no_observation():
     grounds = replace(LOG, delays={"fraud": 30 * 86_400_000_000})
     said = "labels of fraud are taken as observed 30d after their event: no column says when they were"
     assert {name for name, proof in proofs(grounds).items() if proof.rests_on == (said,)} == {"shop__risk_7d", "both"}
-    assert prove_label(grounds, {"fraud": None}).rests_on == (said,)
-    assert prove_label(grounds, {"dispute": None}).verdict == "PROVED"
+    assert prove_label(grounds, {"fraud": {"all": None}}).rests_on == (said,)
+    assert prove_label(grounds, {"dispute": {"all": None}}).verdict == "PROVED"
 
 
 def test_a_label_from_after_the_cut_is_unproved():
     """A row that holds a label observed after the as-of breaks the proof; one observed at it does not."""
-    assert prove_label(LOG, {"fraud": ASOF}).verdict == "PROVED"
-    late = prove_label(LOG, {"fraud": "2026-03-10T00:00:00.000001Z"})
+    assert prove_label(LOG, {"fraud": {"all": ASOF}}).verdict == "PROVED"
+    late = prove_label(LOG, {"fraud": {"all": "2026-03-10T00:00:00.000001Z"}})
     assert (late.verdict, late.rests_on) == ("UNPROVED", ("a row holds a label that was observed at 2026-03-10T00:00:00.000001Z",))
+
+
+def test_each_split_is_bound_by_its_own_as_of():
+    """What an evaluation split may hold, no other split may: the bound of a label column names each as-of.
+
+    ── train ──)── test ──)──┤ as-of ──────── 03-20 ────────┤ as-of of test
+    """
+    grounds, later = replace(LOG, own={"test": "2026-04-10T00:00:00.000000Z"}), "2026-03-20T00:00:00.000000Z"
+    sound = prove_label(grounds, {"fraud": {"train": ASOF, "test": later}})
+    assert (sound.verdict, sound.latest) == ("PROVED", f"observed by the label as-of {ASOF}, in test 2026-04-10T00:00:00.000000Z")
+    late = prove_label(grounds, {"fraud": {"train": later, "test": later}})
+    assert (late.verdict, late.rests_on) == ("UNPROVED", (f"a row of train holds a label that was observed at {later}",))
+    assert proofs(grounds)["shop__risk_7d"].latest.endswith(f"observed by the row's instant and by {grounds.asof_words}")
 
 
 def test_a_window_that_ends_after_the_row_is_unproved():

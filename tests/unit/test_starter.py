@@ -245,6 +245,20 @@ def test_times_that_stand_for_never_decide_nothing(tmp_path, sentinel):
         assert any(f"{column}: in 1 of" in note and "years away" in note for note in found.notes)
 
 
+def test_no_split_reaches_beyond_the_last_event(tmp_path):
+    """Where labels went on long after the last event, splits end with the events, not at the maturity cut.
+
+    ──● events ●──┤ test ends                ┤ as_of − maturity           ┤ as_of, the last label
+    """
+    events = events_table()
+    last = max(events["TX_DATETIME"].cast(pa.int64()).to_pylist())
+    labels = labels_of(events, list(range(0, 400, 2)))
+    late = pa.array([*labels["reported_at"].cast(pa.int64()).to_pylist()[:-1], last + 90 * US_PER_DAY], pa.timestamp("us", "UTC"))
+    _, documents, full, _ = guessed(tmp_path, events, labels.set_column(1, "reported_at", late))
+    assert documents["intent.yaml"]["label"]["as_of"] > full["splits"][-1]["to_utc"]
+    assert last < parse_instant(full["splits"][-1]["to_utc"]) <= last + US_PER_DAY
+
+
 def test_a_long_history_is_no_outlier(tmp_path):
     """Events of many years, and an old tenth of them, are what they are: nothing is left out."""
     when = [START - 20 * 365 * US_PER_DAY + i * 18 * US_PER_DAY for i in range(400)]

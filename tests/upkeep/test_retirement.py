@@ -84,12 +84,12 @@ def test_a_retired_dataset_opens_with_a_warning_while_its_data_is_kept(plane):
 
 
 def test_every_command_that_shows_a_dataset_says_that_it_was_retired(plane, capsys):
-    """`show` and `datasets` say retired, when and why, for people and for machines; `verify` of kept data checks it."""
+    """`show` and `datasets` say retired, when and why, for people and for machines; `verify` and `audit` of kept data read it."""
     dm_id = dataset(plane)
     status, answer, _ = say(plane, capsys, "retire", dm_id, "--reason", "labels of the wrong year")
     assert (status, answer["outcome"], answer["expired"]) == (0, "RETIRED", None)
     day = answer["retired"]["retired_at"][:10]
-    for command in (("show", dm_id), ("datasets",), ("verify", dm_id)):
+    for command in (("show", dm_id), ("datasets",), ("verify", dm_id), ("audit", dm_id)):
         status, text = tell(plane, capsys, *command)
         assert status == 0, text
         assert "labels of the wrong year" in text

@@ -11,11 +11,14 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from offline_feature_plane.errors import OfsError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 _LOST: list[BaseException] = []  # why answers did not reach stdout, until `unsaid` asks
 
@@ -127,6 +130,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, right: froz
                        for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
              for line in [list(headings), *body]]
     return "\n".join(lines)
+
+
+def percent(share: Fraction | None) -> str | None:
+    """A share with two digits, cut off, so that 100 % means all.
+
+    >>> from fractions import Fraction
+    >>> percent(Fraction(99999, 100000)), percent(Fraction(1))
+    ('99.99 %', '100.00 %')
+    """
+    return None if share is None else f"{share * 10_000 // 1 // 100}.{share * 10_000 // 1 % 100:02} %"
 
 
 def pairs(values: Mapping[str, Any], *, indent: int = 2) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from offline_feature_plane.cli.output import pairs, seconds, size, style, table
+from offline_feature_plane.cli.output import pairs, percent, seconds, size, style, table
 from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
-from offline_feature_plane.contracts.manifest import Core, DatasetManifest
+from offline_feature_plane.contracts.manifest import Core, DatasetManifest, SplitFacts
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
 
 if TYPE_CHECKING:
@@ -112,10 +113,22 @@ def profile_table(costs: Mapping[str, StepCost]) -> str:
 
 
 def splits_table(manifest: DatasetManifest) -> str:
-    """Rows and classes per split."""
-    return table(["split", "from", "to", "rows", "positive", "negative", "cold"],
-                 [[split.name, _day(split.start), _day(split.end), split.rows, split.positive, split.negative, split.cold]
-                  for split in manifest.core.splits], right=frozenset({3, 4, 5, 6}))
+    """Rows and classes per split, and as of when its labels are, where splits differ; the share is of the rows that have a target.
+
+    Rows without a target have a column where there are any.
+    """
+    splits, asof = manifest.core.splits, str(manifest.label_basis["label_asof_utc"])
+    several, some = bool(manifest.core.evaluation_asofs), any(split.unknown for split in splits)
+    kinds = ["split", "from", "to", *(["labels as of"] if several else []), "rows", "positive", "negative",
+             *(["unlabeled"] if some else []), "positive %", "cold"]
+    lines = [[split.name, _day(split.start), _day(split.end), *([_day(split.label_asof_utc or asof)] if several else []), split.rows,
+              split.positive, split.negative, *([split.unknown] if some else []), _positive(split), split.cold] for split in splits]
+    return table(kinds, lines, right=frozenset(range(kinds.index("rows"), len(kinds))))
+
+
+def _positive(split: SplitFacts) -> str | None:
+    known = split.positive + split.negative
+    return percent(Fraction(split.positive, known)) if known else None
 
 
 def manifest(document: DatasetManifest, standing: Standing) -> str:
@@ -124,7 +137,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
     lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
                     "content": core.content_digest, "rows": core.row_count, "events read": core.replay["events_read"],
-                    "label as-of": document.label_basis["label_asof_utc"], "rule": document.label_basis["resolution_rule"],
+                    "label as-of": _asofs(document, str), "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
                     "visibility": _visibility(core), **_apart(core),
@@ -146,6 +159,12 @@ def _apart(core: Core) -> dict[str, str]:
     return {} if by is None else {"disjoint by": f"{by} ({gone:,} events left out: an earlier split has their entity)"}
 
 
+def _asofs(document: DatasetManifest, spell: Callable[[str], str | None]) -> str:
+    """When the dataset stops learning, and as of when its evaluation splits are judged."""
+    own = (f"{split} {spell(asof)}" for split, asof in document.core.evaluation_asofs.items())
+    return ", ".join([str(spell(str(document.label_basis["label_asof_utc"]))), *own])
+
+
 def _visibility(core: Core) -> str:
     visibility, hidden = core.replay["visibility"], core.replay["rows_with_hidden_events"]
     return f"arrival (rows with hidden events: {hidden:,})" if visibility == "arrival" else str(visibility)
@@ -162,7 +181,8 @@ def dataset_line(document: DatasetManifest, listing: Listing) -> dict[str, Any]:
     retired = listing.retired.get(document.dataset_manifest_id)
     return {"dataset_manifest_id": document.dataset_manifest_id, "platform_run_id": document.platform_run_id,
             "rows": document.core.row_count, "splits": {split.name: split.rows for split in document.core.splits},
-            "label_asof_utc": document.label_basis["label_asof_utc"], "content_digest": document.core.content_digest,
+            "label_asof_utc": document.label_basis["label_asof_utc"], "evaluation_asofs": document.core.evaluation_asofs,
+            "content_digest": document.core.content_digest,
             "training_ready": document.core.eligibility.training_ready,
             **(NOT_RETIRED if retired is None else retired.document())}
 
@@ -173,7 +193,7 @@ def datasets(listing: Listing) -> str:
     if not found:
         return "No dataset is published here yet. Build one: ofs build intent.yaml"
     lines = [table(["dataset", "rows", "features", "label as-of", "eligible"],
-                   [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _day(str(item.label_basis["label_asof_utc"])),
+                   [[item.dataset_manifest_id, item.core.row_count, _count(item, "feature"), _asofs(item, _day),
                      _eligible_word(item, listing)] for item in found], right=frozenset({1, 2}))]
     lines += [f"{dm_id} was {style(str(retired), 'yellow')}" for dm_id, retired in listing.retired.items()]
     return "\n".join(lines)

@@ -16,7 +16,8 @@ MOST_LINES = 10
 
 def audit(report: LeakageAudit) -> str:
     """What was examined, what is not proved, and the columns that tell most or moved most."""
-    examined = ", ".join(f"{split.examined:,} of {split.rows:,} rows of {split.name}" for split in report.splits)
+    examined = ", ".join(f"{split.examined:,} of {split.rows:,} rows of {split.name}"
+                         + ("" if split.label_asof_utc is None else f" (labels as of {split.label_asof_utc})") for split in report.splits)
     limits = report.limits
     lines = [f"{style(report.dataset_manifest_id, 'bold')}  {examined}; seed {limits.seed}, {limits.permutations} permutations",
              *(f"{style('warning', 'yellow')}: {notice}" for notice in report.notices),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from offline_feature_plane.cli.output import pairs, style, table
+from offline_feature_plane.cli.output import pairs, percent, style, table
 from offline_feature_plane.domain.instants import format_instant
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from offline_feature_plane.contracts.manifest import Core
     from offline_feature_plane.corridor.cohorts import Cohort
     from offline_feature_plane.corridor.label_report import LabelReport, TypeReport
+    from offline_feature_plane.domain.maturity import Choice
 
 _WHY = {"p90": "9 of 10 labels", "p99": "99 of 100 labels", "intent": "this intent", "asked": "asked"}
 
@@ -22,7 +23,9 @@ def labels(report: LabelReport) -> str:
     """Each label type with its cohorts and maturities, then the gates."""
     until = report.mature_until_us
     mature = "every event is mature" if until is None else f"events up to {_brief(until)} are mature (maturity_days {report.maturity_days})"
-    lines = [f"{style('labels', 'bold')} as of {_brief(report.asof_us)} by {report.rule}; {mature}"]
+    lines = [f"{style('labels', 'bold')} as of {_brief(report.asof_us)} by {report.rule}; {mature}",
+             *(f"       as of {_brief(one.asof_us)} in {one.name}" + ("" if one.mature_until_us is None else
+               f"; its events up to {_brief(one.mature_until_us)} are mature") for one in report.evaluation_splits)]
     for one in report.types:
         lines += ["", *_type(one, report)]
     lines += ["", table(["gate", "verdict", "why not"], [[gate.gate, style(gate.verdict, "green" if gate.passed else "red"),
@@ -47,16 +50,19 @@ def kept_labels(core: Core) -> list[str]:
 def _kept(cohort: Mapping[str, Any]) -> list[Any]:
     events, lag = cohort["subjects"], cohort["lag_days"]
     return [cohort["split"], cohort["mature"], events, cohort["resolved"], cohort["not_found"], cohort["conflict"],
-            _percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
+            percent(Fraction(cohort["resolved"], events)) if events else None, lag["p50"], lag["p90"], lag["p99"]]
 
 
 def _type(one: TypeReport, report: LabelReport) -> list[str]:
     facts = one.assertions
     what = {"target": f"target, unlabeled: {one.unlabeled}", "column": "a column", "features": "only features look at it"}[one.role]
+    after = "after the latest as-of" if report.evaluation_splits else "after the as-of"
     counted = [(facts["assertions_read"], "read"), (facts["assertions_outside_basis"], "outside the basis"),
-               (facts["assertions_after_asof"], "after the as-of"), (facts["assertions_repeated"], "repeated"),
+               (facts["assertions_after_asof"], after), (facts["assertions_repeated"], "repeated"),
                (facts["assertions_eligible"], "eligible")]
-    said = ", ".join(f"{value} {count:,}" for value, count in facts["values"].items()) or "nothing"
+    by_meaning = {meant: [f"{value} {count:,}" for value, count in facts["values"].items() if one.means.get(value, "") == meant]
+                  for meant in ("positive", "negative", "unlabeled", "")}
+    said = " · ".join(f"{meant} {', '.join(values)}".strip() for meant, values in by_meaning.items() if values) or "nothing"
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
                     "resolve to": said})]
@@ -70,7 +76,7 @@ def _cohorts(kind: str, cohorts: Sequence[Cohort], one: TypeReport) -> str:
     heads = ["split"] if kind == "split" else [kind, "split"]
     shown = slice(7 if kind == "month" else None)
     rows = [[*([] if kind == "split" else [(cohort.start or "")[shown]]), cohort.split or "(none)", cohort.mature, cohort.found.subjects,
-             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, _percent(cohort.answered(one.unlabeled)),
+             cohort.found.resolved, cohort.found.not_found, cohort.found.conflict, percent(cohort.answered(one.unlabeled)),
              cohort.lag.p50, cohort.lag.p90, cohort.lag.p99]
             for cohort in cohorts]
     return table([*heads, "mature", "events", "resolved", "not found", "conflict", "answered", "p50 d", "p90 d", "p99 d"], rows,
@@ -84,20 +90,17 @@ def _maturities(one: TypeReport, report: LabelReport) -> list[str]:
     old = "of events old enough to have theirs" if one.settled else "of all events, young ones too"
     said = (f"Half of the labels are known {found.p50} days after their event, 90 % after {found.p90}, 99 % after {found.p99} "
             f"({found.answers:,} labels {old}; days rounded up).")
-    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), _percent(choice.known), _brief(choice.last_end_us),
-             None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in one.choices]
     ending = f"earliest as-of for a split that ends {_brief(report.end_us)}" if report.has_splits else "earliest as-of for all events"
-    return [said, table(["maturity", "because", "known by then", "last end of a split", ending], rows, right=frozenset({0, 2}))]
+    tables = [_choices(one.choices, "last end of a split", ending)]
+    for split in report.evaluation_splits:
+        tables += ["", _choices(one.evaluation_choices[split.name], f"last end of {split.name}", f"earliest as-of of {split.name}")]
+    return [said, *tables]
 
 
-def _percent(share: Fraction | None) -> str | None:
-    """A share with two digits, cut off, so that 100 % means all.
-
-    >>> from fractions import Fraction
-    >>> _percent(Fraction(99999, 100000)), _percent(Fraction(1))
-    ('99.99 %', '100.00 %')
-    """
-    return None if share is None else f"{share * 10_000 // 1 // 100}.{share * 10_000 // 1 % 100:02} %"
+def _choices(choices: Sequence[Choice], *heads: str) -> str:
+    rows = [[f"{choice.days:,} days", ", ".join(_WHY[why] for why in choice.why), percent(choice.known), _brief(choice.last_end_us),
+             None if choice.earliest_asof_us is None else _brief(choice.earliest_asof_us)] for choice in choices]
+    return table(["maturity", "because", "known by then", *heads], rows, right=frozenset({0, 2}))
 
 
 def _brief(us: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.domain.columns import Role
@@ -21,9 +23,13 @@ class AuditLimits(Contract):
 
 
 class AuditedSplit(Contract):
-    """What of a split was examined; `unprobed` says why no column could be held against the target there."""
+    """What of a split was examined; `unprobed` says why no column could be held against the target there.
+
+    `label_asof_utc` is that of an evaluation split. Where it is that of the dataset it is not written out.
+    """
 
     name: str
+    label_asof_utc: Annotated[str | None, Field(exclude_if=lambda asof: asof is None)] = None
     rows: int
     examined: int
     positive: int

@@ -192,11 +192,15 @@ class JoinScope(Contract):
 
 
 class SplitRange(Contract):
-    """A named half-open range of event time."""
+    """A named half-open range of event time.
+
+    `label_asof_utc` is the label as-of of an evaluation split. Null means that of the intent, and is not written out.
+    """
 
     name: SplitName
     from_utc: Instant
     to_utc: Instant
+    label_asof_utc: Annotated[Instant | None, Field(exclude_if=lambda asof: asof is None)] = None
 
 
 def _by_time(splits: list[SplitRange]) -> list[SplitRange]:
@@ -289,6 +293,11 @@ class BuildIntent(Contract):
         asked = {key: value for key, value in self.document().items() if key not in {"request_id", "actor"}}
         return {**asked, "label_basis": {key: value for key, value in asked["label_basis"].items() if key != "store"},
                 "dataset_fingerprint": dataset_fingerprint}
+
+    @property
+    def latest_asof_utc(self) -> str:
+        """The latest label as-of of all: its own, or that of an evaluation split."""
+        return max([self.label_basis.label_asof_utc, *(split.label_asof_utc for split in self.splits if split.label_asof_utc is not None)])
 
     @property
     def purpose(self) -> Literal["training", "non_training"]:

@@ -58,7 +58,7 @@ INTENT_CODES: Codes = (
     (r"\$\.replay_basis.*", BasisUnresolved),
     (r"\$\.label_basis\.(label_types|store).*", LabelTypeScopeUnresolved),
     (r"\$\.label_basis\.immature", LabelPolicyInvalid),
-    (r"\$\.label_basis.*", LabelAsofMissing),
+    (r"\$\.label_basis.*|\$\.splits\[\d+\]\.label_asof_utc", LabelAsofMissing),
     (r"\$\.feature_definition_set.*", FeatureProfileUnresolved),
     (r"\$\.(target|coverage_policy).*", LabelPolicyInvalid),
     (r"\$\.(run_facts_ref|join_scope.*)", RunFactsUnavailable),
@@ -178,8 +178,8 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     ──[ train )──gap──[ test )────┤ as_of − maturity        ┤ as_of
     """
     given = document.get("splits")
-    parts = [(number, split) for number, entry in enumerate(given if isinstance(given, list) else [])
-             if (split := sound(SplitRange, entry))]
+    listed = given if isinstance(given, list) else []
+    parts = [(number, split) for number, entry in enumerate(listed) if (split := sound(SplitRange, entry))]
     for name, count in Counter(split.name for _, split in parts).items():
         if count > 1:
             yield Problem("$.splits", SchemaInvalid.code, f"the split {name} appears {count} times")
@@ -196,20 +196,51 @@ def _split_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
         elif parse_instant(after.from_utc) - parse_instant(before.to_utc) < gap_us:
             yield Problem(f"$.splits[{number}]", LeakagePolicyViolation.code, f"{after.name} begins at {after.from_utc}, less than the gap "
                           f"of {document['gap']} after {before.name} ends at {before.to_utc}")
-    if isinstance(document.get("disjoint_by"), str) and len(given if isinstance(given, list) else []) < 2:
-        yield Problem("$.disjoint_by", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
-    yield from _maturity_rules(document, parts)
+    if len(listed) < 2:
+        yield from (Problem(f"$.{name}", SchemaInvalid.code, "without two splits there is nothing to keep apart; name them under `splits`")
+                    for name in ("gap", "disjoint_by") if isinstance(document.get(name), str))
+    if (basis := sound(LabelBasis, document.get("label_basis"))) is not None:
+        yield from _evaluation_rules(basis, parts, all_sound=len(parts) == len(listed))
+        yield from _maturity_rules(basis, parts)
 
 
-def _maturity_rules(document: Mapping[str, Any], parts: list[tuple[int, SplitRange]]) -> Iterator[Problem]:
-    basis = sound(LabelBasis, document.get("label_basis"))
-    if basis is None or basis.maturity_days is None or basis.immature == "mark":
+def _evaluation_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]], *, all_sound: bool) -> Iterator[Problem]:
+    """A split that is judged by what is known later lies after all that is learned, and no row lies after its own as-of (record 0034).
+
+    ──[ train )──[ test ──┼── )──────────────┤
+                          as_of              as_of of test
+    """
+    evaluated = [(number, split, split.label_asof_utc) for number, split in parts if split.label_asof_utc is not None]
+    learned = [split for _, split in parts if split.label_asof_utc is None]
+    last = max(learned, key=lambda split: split.to_utc, default=None)
+    for number, split, asof in evaluated:
+        path = f"$.splits[{number}].label_asof_utc"
+        if asof <= basis.label_asof_utc:
+            yield Problem(path, LeakagePolicyViolation.code, f"{split.name} is judged by labels as of {asof}, which is not after the as-of "
+                          f"{basis.label_asof_utc} of the other splits; leave it out, or state a later one")
+        elif last is None and all_sound:
+            yield Problem(path, LeakagePolicyViolation.code, "every split has an as-of of its own, so that nothing is learned as of "
+                          f"{basis.label_asof_utc}; leave it out of the splits that a model is trained on")
+        elif last is not None and split.from_utc < last.to_utc:
+            yield Problem(path, LeakagePolicyViolation.code, f"{split.name} begins at {split.from_utc}, before {last.name} ends at "
+                          f"{last.to_utc}: what has an as-of of its own must lie after everything that is learned")
+    for number, split in parts if evaluated else ():
+        asof = split.label_asof_utc or basis.label_asof_utc
+        if split.to_utc > asof and (basis.maturity_days is None or basis.immature == "mark"):  # else maturity asks for more
+            yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, after its "
+                          f"as-of {asof}; where splits have several as-ofs, each ends by its own")
+
+
+def _maturity_rules(basis: LabelBasis, parts: list[tuple[int, SplitRange]]) -> Iterator[Problem]:
+    if basis.maturity_days is None or basis.immature == "mark":
         return
-    cut_us = max(EARLIEST_US, parse_instant(basis.label_asof_utc) - basis.maturity_days * US_PER_DAY)
     for number, split in parts:
+        own = split.label_asof_utc or basis.label_asof_utc
+        cut_us = max(EARLIEST_US, parse_instant(own) - basis.maturity_days * US_PER_DAY)
         if parse_instant(split.to_utc) > cut_us:
             asof_us = parse_instant(split.to_utc) + basis.maturity_days * US_PER_DAY
-            later = f"move the as-of to {format_instant(asof_us)}, or " if asof_us <= LATEST_US else ""
+            which = "the as-of" if split.label_asof_utc is None else "its as-of"
+            later = f"move {which} to {format_instant(asof_us)}, or " if asof_us <= LATEST_US else ""
             yield Problem(f"$.splits[{number}].to_utc", LeakagePolicyViolation.code, f"{split.name} ends at {split.to_utc}, where labels "
                           f"are not mature yet; the last possible end is {format_instant(cut_us)} (or {later}set immature: mark)")
 

@@ -7,7 +7,7 @@ that published first: files, receipts, versions. The core digest covers everythi
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
@@ -34,11 +34,15 @@ class SchemaColumn(Contract):
 
 
 class SplitFacts(Contract):
-    """One split: its half-open range of event time (None for the whole dataset), and how many rows of each class it holds."""
+    """One split: its half-open range of event time (None for the whole dataset), and how many rows of each class it holds.
+
+    `label_asof_utc` is the label as-of of an evaluation split. Where it is that of the dataset it is not written out.
+    """
 
     name: str
     start: str | None
     end: str | None
+    label_asof_utc: Annotated[str | None, Field(exclude_if=lambda asof: asof is None)] = None
     rows: int
     positive: int
     negative: int
@@ -98,6 +102,11 @@ class Core(Contract):
     warnings: list[str]
     eligibility: Eligibility
     registered: list[str]
+
+    @property
+    def evaluation_asofs(self) -> dict[str, str]:
+        """The label as-of of each split that has one of its own, by its name."""
+        return {split.name: split.label_asof_utc for split in self.splits if split.label_asof_utc is not None}
 
 
 class Part(Contract):

@@ -20,8 +20,8 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
              tzdata: str | None = None) -> dict[str, Any]:
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
-    In: what the intent means and what it was resolved to; `visibility` and `disjoint_by` came later and
-    are named only where they are asked for.
+    In: what the intent means and what it was resolved to; `visibility`, `disjoint_by` and the as-of of a
+    split came later and are named only where they are asked for.
     Out: the actor and the request id, paths, files' names, the label store's marker (what was observed after the cut changes no
     row), why identifiers are raw, supersession.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from offline_feature_plane.contracts.intent import DatasetId, Duration, Instant, RequestId, RunId, ScenarioId, SplitName
 from offline_feature_plane.contracts.model import Codes, Contract, Text
@@ -25,14 +25,14 @@ from offline_feature_plane.errors import (
     SupersessionLinkInvalid,
 )
 
-__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling", "ShortTypeRule", "number_text"]
+__all__ = ["SHORT_CODES", "ShortIntent", "ShortLabel", "ShortSampling", "ShortSplit", "ShortTypeRule", "number_text"]
 
 SHORT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
     (r"\$\.(platform_run_id|scenario_run_ids).*", RunScopeInvalid),
     (r"\$\.replay_basis.*", BasisUnresolved),
     (r"\$\.features|\$\.set", FeatureProfileUnresolved),
-    (r"\$\.label\.(as_of|maturity_days|rule)|\$\.label", LabelAsofMissing),
+    (r"\$\.label\.(as_of|maturity_days|rule)|\$\.label|\$\.splits\..+\.as_of", LabelAsofMissing),
     (r"\$\.label\.type|\$\.labels.*", LabelTypeScopeUnresolved),
     (r"\$\.label\..*", LabelPolicyInvalid),
     (r"\$\.run_facts|\$\.required_outputs.*", RunFactsUnavailable),
@@ -92,6 +92,22 @@ def _span(given: Any) -> Any:
 Span = Annotated[list[Instant], Field(min_length=2, max_length=2), BeforeValidator(_span)]
 
 
+class ShortSplit(Contract):
+    """A split that is judged by what is known later than what is learned."""
+
+    range: Span = Field(description="Its half-open range of event time, [from, to).")
+    as_of: Instant = Field(description="Labels observed after this instant do not exist for its events; later than that of `label`.")
+
+
+def _form_of(given: Any) -> str:
+    """Which of the two forms a split means to have; another mapping is told what a split is."""
+    own = isinstance(given, ShortSplit) or (isinstance(given, Mapping) and given.keys() & {"range", "as_of"})
+    return "evaluation split" if own else "range of time"
+
+
+Split = Annotated[Annotated[Span, Tag("range of time")] | Annotated[ShortSplit, Tag("evaluation split")], Discriminator(_form_of)]
+
+
 class ShortSampling(Contract):
     """Which rows are kept: a share per target class."""
 
@@ -109,8 +125,8 @@ class ShortIntent(Contract):
     set: Text | None = Field(None, description="Which feature set, as id@version; needed if the profile has several.")
     label: ShortLabel = Field(description="Which label is learned.")
     labels: list[Text] | None = Field(None, description="Further label types that become columns.")
-    splits: dict[SplitName, Span] | None = Field(
-        None, description="Named half-open ranges of event time.")
+    splits: dict[SplitName, Split] | None = Field(
+        None, description="Named half-open ranges of event time; one that is judged as of a later instant is {range: […], as_of: …}.")
     gap: Duration | None = Field(None, description="How far splits must lie apart (checked, not applied).")
     disjoint_by: Text | None = Field(None, description="Each value of this field stands in one split only, the first that it occurs in.")
     sampling: ShortSampling | None = Field(None, description="Which rows are kept.")
@@ -131,3 +147,9 @@ class ShortIntent(Contract):
     config_revision: Text | None = Field(None, description="Default: the plane's.")
     platform_run_id: RunId | None = Field(None, description="Default: the plane's.")
     scenario_run_ids: list[ScenarioId] | None = Field(None, description="Only these scenario runs; default: all.")
+
+    @property
+    def latest_asof(self) -> str:
+        """The latest label as-of of all: that of the label, or of a split."""
+        own = (split.as_of for split in (self.splits or {}).values() if isinstance(split, ShortSplit))
+        return max([self.label.as_of, *own])

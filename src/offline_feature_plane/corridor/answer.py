@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,13 +11,14 @@ from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.dataset import open_published
 from offline_feature_plane.corridor.layout import manifest_key
+from offline_feature_plane.corridor.manifest import tell_strangers
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
-from offline_feature_plane.corridor.receipts import Costs, StepCost, profile_lines
+from offline_feature_plane.corridor.receipts import Costs, StepCost, profile_lines, read_phase
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.workfolders import hold_copies
 from offline_feature_plane.domain.canonical import sha256_of
-from offline_feature_plane.errors import DigestMismatch
+from offline_feature_plane.errors import DigestMismatch, OfsError
 from offline_feature_plane.ports import Ports, Run
 
 
@@ -66,8 +68,16 @@ def answer(planned: Planned, ports: Ports, machine: Machine, published: Publishe
     is_new = published is not None and published.outcome == "PUBLISHED"
     if not (is_new and "publication" in costs):
         open_published(manifest, ports.store, hold_copies(machine.work, ports.store))
-    notices = planned.plan.warnings if is_new else [*planned.plan.warnings, *_notice(planned, manifest)]
+    notices = [*planned.plan.warnings, *(_strangers(manifest, ports) if is_new else _notice(planned, manifest))]
     return Built("PUBLISHED" if is_new else "ALREADY_PUBLISHED", manifest, ports.store.uri(key), run, costs, tuple(notices))
+
+
+def _strangers(manifest: DatasetManifest, ports: Ports) -> list[str]:
+    """How many labels were about no event of the basis, as the receipt of their resolution says; nothing if it cannot be read."""
+    with suppress(OfsError):
+        return [sentence for ref in manifest.evidence.receipts if ref.name == "labels receipt"
+                for sentence in tell_strangers(read_phase(ports.store, vars(ref)).facts["per_type"])]
+    return []
 
 
 def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:

@@ -60,8 +60,8 @@ def _split(name: str, rows: int, examined: Examined, core: Core) -> AuditedSplit
     has_target = any(column.role == "target" for column in core.columns)
     why = ("the dataset has no target" if not has_target else "no row is known to be positive or negative" if not len(examined.known) else
            "no row is positive" if not examined.positives else "no row is negative" if not examined.negatives else None)
-    return AuditedSplit(name=name, rows=rows, examined=len(examined.chosen), positive=examined.positives, negative=examined.negatives,
-                        unprobed=why)
+    return AuditedSplit(name=name, label_asof_utc=core.evaluation_asofs.get(name), rows=rows, examined=len(examined.chosen),
+                        positive=examined.positives, negative=examined.negatives, unprobed=why)
 
 
 def _proofs(dataset: Dataset) -> list[ColumnProof]:
@@ -74,24 +74,26 @@ def _proofs(dataset: Dataset) -> list[ColumnProof]:
                       frozenset(table["topic"] for table in identity["replay_basis"]["tables"]),
                       {name: facts["assumed_delay_us"] for name, facts in labels["per_type"].items()
                        if facts.get("assumed_delay_us") is not None},
-                      labels["label_asof_utc"])
+                      labels["label_asof_utc"], core.evaluation_asofs)
     features = prove_features(grounds, {column.name: column.lineage for column in core.columns if column.role == "feature"})
     target: dict[str, Any] = identity.get("target") or {"types": {}}
     learned: list[str] = sorted(target["types"]) if "types" in target else [target["label_type"]]
-    latest = {column.name: _latest(dataset, column.name) for column in core.columns if column.name.endswith("__observed_time")}
+    latest = {column.name: {split: _latest(dataset, column.name, split) for split in dataset.splits}
+              for column in core.columns if column.name.endswith("__observed_time")}
     found = []
     for column in core.columns:
         if column.role == "feature":
             found.append(_told(column, features[column.name]))
         elif column.role in {"label", "target"}:
             label_types = learned if column.role == "target" else [column.name.rpartition("__")[0]]
-            found.append(_told(column, prove_label(grounds, {name: latest.get(f"{name}__observed_time") for name in label_types})))
+            found.append(_told(column, prove_label(grounds, {name: latest.get(f"{name}__observed_time", {}) for name in label_types})))
     return found
 
 
-def _latest(dataset: Dataset, name: str) -> str | None:
-    """The latest instant of a column, as text."""
-    most = [found for batch in dataset.batches(columns=[name]) if (found := pc.max(batch.column(0).cast("int64")).as_py()) is not None]
+def _latest(dataset: Dataset, name: str, split: str) -> str | None:
+    """The latest instant of a column in a split, as text."""
+    found = (pc.max(batch.column(0).cast("int64")).as_py() for batch in dataset.batches(split, columns=[name]))
+    most = [us for us in found if us is not None]
     return format_instant(max(most)) if most else None
 
 

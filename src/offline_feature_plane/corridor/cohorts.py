@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -87,11 +87,18 @@ def add_cohorts(cells: pa.Table, label_type: str, period: Period | None = None, 
                  for key, found in sorted(statuses.items(), key=lambda item: (item[0][1] or "", first[item[0][0]], not item[0][2])))
 
 
-def count_lags(cells: pa.Table, label_type: str, *, before_day: int | None = None) -> dict[int, int]:
-    """How many answers of a label type came after how many days; with `before_day`, of events of earlier days only."""
+def count_lags(cells: pa.Table, label_type: str, *, before_day: int | None = None,
+               later: Mapping[str, int] | None = None) -> dict[int, int]:
+    """How many answers of a label type came after how many days; with `before_day`, of events of earlier days only.
+
+    `later` has a later such day for some splits.
+    """
     own = cells.filter(pc.and_(pc.equal(cells["label_type"], label_type), pc.equal(cells["status"], "RESOLVED")))
     if before_day is not None:
-        own = own.filter(pc.less(own["day"], before_day))
+        old = pc.less(own["day"], before_day)
+        for split, day in (later or {}).items():
+            old = pc.or_kleene(old, pc.and_kleene(pc.equal(own["split"], split), pc.less(own["day"], day)))
+        own = own.filter(old)
     counted = own.group_by("lag_days").aggregate([("events", "sum")])
     return dict(sorted(zip(counted["lag_days"].to_pylist(), counted["events_sum"].to_pylist(), strict=True)))
 

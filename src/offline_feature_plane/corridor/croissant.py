@@ -86,10 +86,11 @@ def _about(manifest: DatasetManifest, retirement: Retirement | None) -> str:
     fit = "It is eligible for training." if core.eligibility.training_ready else "It is not for training."
     if retirement is not None:
         fit = f"It was {retirement}."
+    judged = "".join(f", those of split {name} as of {asof}" for name, asof in core.evaluation_asofs.items())
     return (f"A point-in-time dataset of {core.row_count:,} rows and {sum(one.role == 'feature' for one in core.columns)} features of "
             f"{manifest.feature_definition_set['feature_set_id']}@{manifest.feature_definition_set['feature_set_version']}. "
-            f"Each row sees only what was known at its own instant; labels are as of {labels['label_asof_utc']} by the rule "
-            f"{labels['resolution_rule']}. {fit}")
+            f"Each row sees only what was known at its own instant; labels are as of {labels['label_asof_utc']}{judged} by the "
+            f"rule {labels['resolution_rule']}. {fit}")
 
 
 def _publisher(manifest: DatasetManifest) -> str:

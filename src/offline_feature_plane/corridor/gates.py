@@ -13,9 +13,14 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import LabelScopeEmpty, RefusedError, all_codes
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 
+# Where an intent says what keeps events from becoming rows.
+_DROPPED_BY = {"context": "$.subject.source", "where": "$.subject.where", "outside_splits": "$.splits", "earlier_split": "$.disjoint_by",
+               "immature": "$.label_basis.maturity_days", "unlabeled": "$.target", "label_conflict": "$.coverage_policy.conflicts_max",
+               "cold": "$.cold_rows", "sampled_out": "$.sampling"}
+_MOST_VALUES = 10
 _ADVICE = {
-    "coverage": "Wait for more labels, move the as-of, or state another share under label.coverage.",
-    "target": "Widen the split or move its bounds; check that label.positive names values that the timeline has.",
+    "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
+                "under label.conflicts.",
     "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
 }
 
@@ -38,6 +43,9 @@ class Judged(Protocol):
     @property
     def gates(self) -> tuple[GateResult, ...]:
         """What was judged while planning."""
+
+    def place(self, path: str) -> str:
+        """Where the intent says what stands at a JSON path of the full contract."""
 
 
 def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
@@ -62,21 +70,27 @@ def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFac
         LabelScopeEmpty: no row is left, or labels are needed and none is known at the as-of.
         RefusedError: the first failed gate's code; the message has every failed gate's sentences.
     """
-    _refuse_emptiness(planned.task, labels, selection)
+    _refuse_emptiness(planned, labels, selection)
     failed = [gate for gate in gates if not gate.passed]
     if not failed or planned.pins.identity["purpose"] != "training":
         return
     error = all_codes().get(failed[0].reason_code or "", RefusedError)
-    raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".", path=_place(failed[0]),
-                fix=_ADVICE.get(failed[0].gate) or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
+    path, fix = _mend(failed[0], planned.task, labels, selection)
+    raise error("; ".join(sentence for gate in failed for sentence in gate.sentences) + ".",
+                path=planned.place(path) if path is not None and path.startswith("$") else path,
+                fix=fix or error.fix or "Correct what the message names, or set `non_training_allowed: true`.",
                 gates=[gate.describe() for gate in failed])
 
 
-def _place(gate: GateResult) -> str | None:
-    """Where the settings say what a failed gate has judged; None where it judged the data."""
-    if gate.gate != "label_lag":
-        return None
-    return f"labels.{next(name for name, lag in gate.details.items() if 2 * lag['sooner'] > lag['assertions'])}.observed"
+def _mend(gate: GateResult, task: Task, labels: LabelFacts, selection: SelectionFacts) -> tuple[str | None, str | None]:
+    """Where a failed gate is to be mended, and how."""
+    if gate.gate != "target" or task.target is None:
+        return gate.path, _ADVICE.get(gate.gate)
+    if left_out := selection.accounting.get("sampled_out"):
+        return "$.sampling", f"Raise the rates under `sampling`, which left out {left_out:,} rows, or widen the split."
+    known = "; ".join(f"{part.label_type} {', '.join(sorted(labels.per_type[part.label_type]['values'])[:_MOST_VALUES])}"
+                      for part in task.target.parts)
+    return gate.path, f"Widen the split or move its bounds; check that label.positive names values that the timeline has: {known}."
 
 
 def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
@@ -84,14 +98,18 @@ def as_contract(gates: Sequence[GateResult]) -> list[Gate]:
     return [Gate.model_validate(gate.describe()) for gate in gates]
 
 
-def _refuse_emptiness(task: Task, labels: LabelFacts, selection: SelectionFacts) -> None:
+def _refuse_emptiness(planned: Judged, labels: LabelFacts, selection: SelectionFacts) -> None:
+    task = planned.task
     if task.target is not None and not labels.assertions_eligible:
         names = [part.label_type for part in task.target.parts] if len(task.target.parts) == 1 else []
         raise LabelScopeEmpty("no label assertion about these events was known at the as-of.", path=".".join(["labels", *names]),
                               fix="Check that the labels name the ids of these events, and that they are observed, and hold, by the as-of.",
                               assertions_read=labels.assertions_read)
     if not selection.accounting.get("row"):
-        counted = ", ".join(f"{count:,} {name}" for name, count in selection.accounting.items() if count)
-        raise LabelScopeEmpty(f"no event remains that could become a row: {counted}.",
+        counts = {name: count for name, count in selection.accounting.items() if count}
+        most = max(counts, key=lambda name: counts[name], default="")
+        told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        raise LabelScopeEmpty(f"no event remains that could become a row: {told}.",
+                              path=planned.place(_DROPPED_BY[most]) if most in _DROPPED_BY else None,
                               fix="Look at the largest count: widen the splits, move the as-of, or relax `where`.",
                               accounting=dict(selection.accounting))

@@ -92,6 +92,8 @@ def admit(offered: Sequence[tuple[DatasetManifest, Standing]], profile: Training
     offers = tuple(dict.fromkeys(_offer(manifest, standing) for manifest, standing in offered))
     notices = dict.fromkeys(f"{fact.supersedes} was replaced by {fact.dataset_manifest_id}: {fact.backfill_reason}"
                             for _, standing in offered for fact in standing.superseded_by)
+    notices |= dict.fromkeys(f"split {split} of {one.dataset_manifest_id} is for evaluation: its labels are as of {asof}, those that are "
+                             f"learned as of {one.label_asof_utc}" for one in offers for split, asof in one.evaluations)
     return Admission(tuple(one.dataset_manifest_id for one in offers), demand, None if profile is None else
                      f"{profile.policy_id}@{profile.revision}", judge_intake(offers, demand), tuple(notices))
 
@@ -101,4 +103,4 @@ def _offer(manifest: DatasetManifest, standing: Standing) -> Offer:
     return Offer(manifest.dataset_manifest_id, manifest.dataset_fingerprint, manifest.schema_version, manifest.platform_run_id,
                  f"{features['feature_set_id']}@{features['feature_set_version']}", manifest.core.closure_digest,
                  str(labels["label_asof_utc"]), str(labels["resolution_rule"]), eligibility.training_ready, tuple(eligibility.reasons),
-                 None if standing.retirement is None else str(standing.retirement))
+                 None if standing.retirement is None else str(standing.retirement), tuple(manifest.core.evaluation_asofs.items()))

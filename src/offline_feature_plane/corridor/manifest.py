@@ -153,12 +153,21 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     return found
 
 
+def tell_strangers(per_type: Any) -> list[str]:
+    """Of which label types assertions are about nothing in the basis, from the facts of label resolution by type.
+
+    Not among the warnings of a core: how many there are may change with every delivery of labels.
+    """
+    return [f"{facts['assertions_outside_basis']:,} of {facts['assertions_read']:,} {name} assertions are about "
+            f"{'entities without an event' if 'applies_to' in facts else 'events that are not'} in the basis."
+            for name, facts in sorted(per_type.items()) if facts["assertions_outside_basis"]]
+
+
 def _splits(task: Task, selection: SelectionFacts) -> list[SplitFacts]:
-    ranges: list[tuple[str, str | None, str | None]] = [(split.name, format_instant(split.start_us), format_instant(split.end_us))
-                                                        for split in task.splits]
-    return [SplitFacts(name=name, start=start, end=end, **{kind: int(selection.splits[name][kind])
-                                                           for kind in ("rows", "positive", "negative", "unknown", "cold")})
-            for name, start, end in ranges or [("all", None, None)]]
+    ranges = [(split.name, _instant(split.start_us), _instant(split.end_us), _instant(split.asof_us)) for split in task.splits]
+    return [SplitFacts(name=name, start=start, end=end, label_asof_utc=asof, **{
+                kind: int(selection.splits[name][kind]) for kind in ("rows", "positive", "negative", "unknown", "cold")})
+            for name, start, end, asof in ranges or [("all", None, None, None)]]
 
 
 def _label_facts(task: Task, facts: LabelFacts, selection: SelectionFacts) -> dict[str, Any]:

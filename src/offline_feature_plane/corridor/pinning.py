@@ -61,7 +61,7 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
         feature_label_types=drawn.label_types(),
         events={topic: _owner(topic, owners).pin(topic) for topic in topics},
         read_by={topic: _registered(owners[topic]) for topic in topics},
-        labels=tuple(_keeper(label_type, keepers).pin(label_type, head.asof_us) for label_type in label_types),
+        labels=_pin_labels(label_types, keepers, head.asof_us),
         labels_read_by={label_type: _registered(keepers[label_type]) for label_type in label_types}, token_key=inputs.token_key())
 
 
@@ -97,7 +97,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         intent = parse_intent(document)
         chosen = intent.feature_definition_set
         return _Head(intent.subject.source, chosen.profile_ref, f"{chosen.feature_set_id}@{chosen.feature_set_version}",
-                     tuple(intent.label_basis.label_types), parse_instant(intent.label_basis.label_asof_utc),
+                     tuple(intent.label_basis.label_types), parse_instant(intent.latest_asof_utc),
                      tuple(entry.topic for entry in intent.replay_basis))
     try:
         short = read_short(document, settings)
@@ -107,7 +107,7 @@ def _read_head(document: Any, settings: Settings) -> _Head:
         raise
     topics = tuple(str(entry["topic"]) for entry in short.replay_basis or () if "topic" in entry)
     label_types = (*short.label.label_types(), *(short.labels or ()))
-    return _Head(short.rows, short.features, short.set, label_types, parse_instant(short.label.as_of), topics)
+    return _Head(short.rows, short.features, short.set, label_types, parse_instant(short.latest_asof), topics)
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:
@@ -146,6 +146,15 @@ def _owner(topic: str, owners: Mapping[str, EventSource]) -> EventSource:
         raise BasisUnresolved(f"plane.yaml has no topic {topic!r}; it has {', '.join(owners) or 'none'}.", path="$.replay_basis",
                               fix="Add it under `events:` or `archives:`, or correct the name.")
     return owners[topic]
+
+
+def _pin_labels(label_types: Sequence[str], keepers: Mapping[str, LabelStore], asof_us: int) -> tuple[PinnedLabels, ...]:
+    """The timelines of some types in their order; each store is asked once."""
+    kept_by: dict[LabelStore, list[str]] = {}
+    for label_type in label_types:
+        kept_by.setdefault(_keeper(label_type, keepers), []).append(label_type)
+    found = {one.label_type: one for keeper, names in kept_by.items() for one in keeper.pin(names, asof_us)}
+    return tuple(found[label_type] for label_type in label_types)
 
 
 def _keeper(label_type: str, keepers: Mapping[str, LabelStore]) -> LabelStore:

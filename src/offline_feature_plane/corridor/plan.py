@@ -26,7 +26,7 @@ from offline_feature_plane.corridor.pinning import PinnedInputs, pin_inputs
 from offline_feature_plane.corridor.proving import Proof, prove
 from offline_feature_plane.corridor.shortform import is_long_form
 from offline_feature_plane.corridor.sizing import estimate
-from offline_feature_plane.corridor.written_places import as_long, as_written
+from offline_feature_plane.corridor.written_places import as_long, as_written, place_of_asof
 from offline_feature_plane.documents import Document
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.closure_documents import describe
@@ -46,7 +46,7 @@ __all__ = ["Planned", "SubmittedIntent", "plan"]
 class Planned:
     """A plan and the values that run it: what `ofs plan` prints and `ofs build` builds.
 
-    `completeness` is the verdict on the basis, `receipt` the document that says so.
+    `completeness` is the verdict on the basis, `receipt` the document that says so. `written` is the intent as it was submitted.
     """
 
     plan: BuildPlan
@@ -59,6 +59,7 @@ class Planned:
     request_id: str | None
     payload_digest: str
     registered: tuple[str, ...]
+    written: Document
 
     @property
     def pins(self) -> Pins:
@@ -79,6 +80,11 @@ class Planned:
     def platform_run_id(self) -> str:
         """The run that the dataset belongs to."""
         return str(self.pins.intent["platform_run_id"])
+
+    def place(self, path: str) -> str:
+        """Where the intent that was submitted says what the full contract says at a JSON path: file, line and path."""
+        own = path if is_long_form(self.written.value) else as_written(path, self.pins.intent)
+        return f"{self.written.place(own)} {own}"
 
     def document(self) -> dict[str, Any]:
         """The plan as a JSON-ready document."""
@@ -104,7 +110,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | No
     try:
         pinned = pin_inputs(submitted, inputs)
         expanded = write_out(submitted, pinned, inputs)
-        _check_asof(expanded.intent, now_us)
+        _check_asofs(expanded.intent, submitted.document.value, now_us)
         _check_arrival(expanded.intent, pinned)
         proof = prove(expanded, pinned, submitted, inputs)
         histories = _histories(expanded.closure, inputs.event_sources)
@@ -120,7 +126,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | No
         events=tuple(one.reading(proof.ranges, expanded.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
         gates=proof.gates, completeness=proof.completeness, receipt=proof.receipt, request_id=expanded.intent.request_id,
         payload_digest=payload_digest(expanded.intent.payload(pins.dataset_fingerprint)),
-        registered=_registered(expanded.closure, expanded.intent))
+        registered=_registered(expanded.closure, expanded.intent), written=submitted.document)
 
 
 def _located(error: OfsError, document: Document) -> OfsError:
@@ -134,13 +140,16 @@ def _located(error: OfsError, document: Document) -> OfsError:
     return document.locate(error)
 
 
-def _check_asof(intent: BuildIntent, now_us: int | None) -> None:
+def _check_asofs(intent: BuildIntent, written: Mapping[str, Any], now_us: int | None) -> None:
     """Labels that will be observed before an as-of in the future are not there yet, and would change it. Raises LeakagePolicyViolation."""
-    asof = intent.label_basis.label_asof_utc
-    if now_us is not None and parse_instant(asof) > now_us:
-        raise LeakagePolicyViolation(f"the as-of {asof} lies in the future: it is {format_instant(now_us)} now, and labels that will be "
-                                     "observed until then are not there yet.", path="$.label_basis.label_asof_utc",
-                                     fix="State an instant that has passed, for example midnight after the last export of labels.")
+    asofs = [("the as-of", intent.label_basis.label_asof_utc, "$.label_basis.label_asof_utc"),
+             *((f"{split.name}'s own as-of", split.label_asof_utc, place_of_asof(written, split.name)) for split in intent.splits
+               if split.label_asof_utc is not None)]
+    for which, asof, place in asofs:
+        if now_us is not None and parse_instant(asof) > now_us:
+            raise LeakagePolicyViolation(f"{which} {asof} lies in the future: it is {format_instant(now_us)} now, and labels that will be "
+                                         "observed until then are not there yet.", path=place,
+                                         fix="State an instant that has passed, for example midnight after the last export of labels.")
 
 
 def _check_arrival(intent: BuildIntent, pinned: PinnedInputs) -> None:

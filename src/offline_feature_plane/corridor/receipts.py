@@ -164,10 +164,11 @@ def read_phases(store: ObjectStore, events: Iterable[LedgerEvent]) -> tuple[Phas
     Raises:
         RefNotFound, DigestMismatch: one is gone, or is not what was written. StorageIoFailure.
     """
-    return tuple(_read_phase(store, event.details) for event in events if event.kind in {"PHASE_COMPLETE", "PHASE_FAILED"})
+    return tuple(read_phase(store, event.details) for event in events if event.kind in {"PHASE_COMPLETE", "PHASE_FAILED"})
 
 
-def _read_phase(store: ObjectStore, ref: Mapping[str, Any]) -> PhaseReceipt:
+def read_phase(store: ObjectStore, ref: Mapping[str, Any]) -> PhaseReceipt:
+    """The receipt of a phase that an `ArtifactRef`, as a mapping, names. Raises as `read_phases`."""
     data = store.get(ref["key"])
     if sha256_of(data) != ref["sha256"]:
         raise DigestMismatch(f"the ledger remembers a {ref['name']} of {ref['sha256']}; the store has {sha256_of(data)}.", path=ref["key"],

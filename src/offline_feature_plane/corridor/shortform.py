@@ -244,8 +244,12 @@ class _Writer:
 
     def splits(self) -> list[dict[str, Any]]:
         given = self.short.get("splits")
-        return [{"name": name, "from_utc": span[0], "to_utc": span[1]}
-                for name, span in (given.items() if isinstance(given, Mapping) else ()) if isinstance(span, list) and len(span) == 2]
+        found = []
+        for name, split in given.items() if isinstance(given, Mapping) else ():
+            span, own = (split.get("range"), {"label_asof_utc": split.get("as_of")}) if isinstance(split, Mapping) else (split, {})
+            if isinstance(span, list) and len(span) == 2:
+                found.append({"name": name, "from_utc": span[0], "to_utc": span[1], **own})
+        return found
 
     def sampling(self) -> dict[str, Any] | None:
         given = self.short.get("sampling")

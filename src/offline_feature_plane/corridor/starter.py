@@ -35,7 +35,7 @@ class Starter:
 
 @dataclass(frozen=True)
 class _Times:
-    """When labels count as known: the cut, the maturity, the usual delay, the first event and the maturity cut (µs)."""
+    """When labels count as known: the cut, the maturity, the usual delay, the first event, and where splits must end (µs)."""
 
     asof_us: int
     maturity_days: int
@@ -150,7 +150,8 @@ def _timing(guess: EventGuess, label: LabelGuess, probe: LabelProbe | None, note
     mature, answered = probe.answered(**names, asof_us=asof, cut_us=cut)
     unlabeled, coverage = _silence(label, mature, answered, notes)
     delay = max(1, min(maturity, -(-lags.p50_us // US_PER_DAY)))
-    return _Times(asof, maturity, delay, first, cut), {"unlabeled": unlabeled, "coverage": coverage, "assumed": False}
+    end = -(-(last + 1) // US_PER_DAY) * US_PER_DAY  # no split reaches beyond the last event
+    return _Times(asof, maturity, delay, first, min(cut, end)), {"unlabeled": unlabeled, "coverage": coverage, "assumed": False}
 
 
 def _span(us: int) -> str:

@@ -31,14 +31,25 @@ _PLACES = (
 def as_written(path: str, full: Mapping[str, Any]) -> str:
     """The place in the short form that a place in its expansion came from."""
     if match := re.match(r"\$\.splits\[(\d+)\](?:\.(\w+))?", path):
-        end = {"from_utc": [0], "to_utc": [1]}.get(match[2] or "", [])
-        return json_path(["splits", str(full["splits"][int(match[1])]["name"]), *end])
+        split = full["splits"][int(match[1])]
+        ends: dict[str, list[str | int]] = {"from_utc": [0], "to_utc": [1]}
+        if "label_asof_utc" in split:
+            ends = {name: ["range", *end] for name, end in ends.items()} | {"label_asof_utc": ["as_of"]}
+        return json_path(["splits", str(split["name"]), *ends.get(match[2] or "", [])])
     if path == "$.coverage_policy.answered_min" and "types" in (full.get("target") or {}):
         return "$.label.types"  # where each type says its share
     for pattern, place in _PLACES:
         if re.match(pattern, path):
             return re.sub(f"^{pattern}", place, path)
     return path
+
+
+def place_of_asof(document: Mapping[str, Any], split: str) -> str:
+    """Where a sound intent, in its short or its long form, states the as-of of a split."""
+    given = document["splits"]
+    if isinstance(given, Mapping):
+        return json_path(["splits", split, "as_of"])
+    return json_path(["splits", next(number for number, one in enumerate(given) if one["name"] == split), "label_asof_utc"])
 
 
 _LONG_PLACES = (

@@ -98,7 +98,7 @@ def split_of(ts_us: int, splits: tuple[Split, ...]) -> str | None:
     """The split that holds an instant, `start <= ts < end`; without splits everything is in `all`."""
     if not splits:
         return "all"
-    return next((split.name for split in splits if split.start_us <= ts_us < split.end_us), None)
+    return next((split.name for split in splits if split.holds(ts_us)), None)
 
 
 def is_mature(ts_us: int, labels: LabelTask) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share
+from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share, parse_share
 from offline_feature_plane.errors import (
     CoveragePolicyViolation,
     LabelLagImplausible,
@@ -38,13 +38,17 @@ _SCOPE = ("manifest_fingerprint", "parameter_hash", "seed", "scenario_id", "run_
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate's answer. `details` is JSON-ready; `sentences` say what failed."""
+    """One gate's answer. `details` is JSON-ready; `sentences` say what failed.
+
+    `path` is where the full contract (`$.…`) or the plane's settings say what a failed gate holds against; None where only data is judged.
+    """
 
     gate: str
     verdict: Literal["PASS", "FAIL"]
     reason_code: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     sentences: tuple[str, ...] = ()
+    path: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -71,10 +75,10 @@ class WorldInput:
                 "evidence": [dict(one) for one in self.evidence]}
 
 
-def judged(gate: str, code: type[OfsError], sentences: Iterable[str], details: Mapping[str, Any]) -> GateResult:
-    """The answer of a gate: FAIL, for the code, if there is a sentence that says what failed."""
+def judged(gate: str, code: type[OfsError], sentences: Iterable[str], details: Mapping[str, Any], path: str | None = None) -> GateResult:
+    """The answer of a gate: FAIL, for the code and at the path, if there is a sentence that says what failed."""
     told = tuple(sentences)
-    return GateResult(gate, "FAIL", code.code, details, told) if told else GateResult(gate, "PASS", None, details)
+    return GateResult(gate, "FAIL", code.code, details, told, path) if told else GateResult(gate, "PASS", None, details)
 
 
 # --- no PASS, no read ---------------------------------------------------------------------------------------
@@ -231,6 +235,7 @@ def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapp
     """
     sentences: list[str] = []
     details: dict[str, Any] = {}
+    path = "$.coverage_policy.answered_min"
     for label_type in sorted({*coverage, *answered_min}):
         counts = coverage.get(label_type, {})
         found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
@@ -240,19 +245,23 @@ def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapp
         if label_type in answered_min:
             policy = CoveragePolicy(answered_min[label_type], conflicts_max)
             sentences += [f"{label_type}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
-    return judged("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max})
+            if found.conflicting > parse_share(policy.max_conflict):  # each of them is no answer either
+                path = "$.coverage_policy.conflicts_max"
+    return judged("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max}, path)
 
 
 def judge_target(splits: Mapping[str, Mapping[str, Any]]) -> GateResult:
     """Has every split at least one positive and one negative row?
 
     Args:
-        splits: per split `rows, positive, negative`.
+        splits: per split, in the order of time, `rows, positive, negative`.
     """
-    sentences = [f"{name} has {counts['positive']} positive and {counts['negative']} negative rows"
-                 for name, counts in splits.items() if not counts["positive"] or not counts["negative"]]
+    lacking = [place for place, counts in enumerate(splits.values()) if not counts["positive"] or not counts["negative"]]
     details = {name: {"positive": counts["positive"], "negative": counts["negative"]} for name, counts in splits.items()}
-    return judged("target", TargetDegenerate, sentences or ([] if splits else ["there is no split"]), details)
+    told = [f"{name} has {counts['positive']} positive and {counts['negative']} negative rows" for name, counts in details.items()]
+    sentences = [told[place] for place in lacking] if splits else ["there is no split"]
+    path = f"$.splits[{lacking[0]}]" if 0 < len(lacking) < len(splits) else "$.target"  # if all lack it, no bounds are wrong
+    return judged("target", TargetDegenerate, sentences, details, path)
 
 
 def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | None = None) -> GateResult:
@@ -263,15 +272,16 @@ def judge_lag(per_type: Mapping[str, Mapping[str, Any]], types: Iterable[str] | 
             their event, or below the declared `min_lag_us`).
         types: which types are judged; None means all.
     """
-    sentences, details = [], {}
+    sentences, details, path = [], {}, None
     for label_type in sorted(per_type if types is None else types):
         lag = per_type.get(label_type, {}).get("observed_lag") or {"assertions": 0, "sooner": 0}
         declared = per_type.get(label_type, {}).get("min_lag_us")
         details[label_type] = {"assertions": lag["assertions"], "sooner": lag["sooner"], "min_lag_us": declared}
         if 2 * lag["sooner"] > lag["assertions"]:
+            path = path or f"labels.{label_type}.observed"
             soon = "within 60 s of their event" if declared is None else f"sooner than the declared {declared / 1e6:g} s"
             sentences.append(f"{label_type}: {lag['sooner']} of {lag['assertions']} assertions are observed {soon}")
-    return judged("label_lag", LabelLagImplausible, sentences, details)
+    return judged("label_lag", LabelLagImplausible, sentences, details, path)
 
 
 def judge_truth_fields(fields: Mapping[str, str], truth_columns: Iterable[str]) -> GateResult:

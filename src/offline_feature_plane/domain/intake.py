@@ -31,7 +31,10 @@ ELIGIBILITY_CLAUSE = "observed_time<=label_asof_utc"  # what every rule of ours 
 
 @dataclass(frozen=True)
 class Offer:
-    """What the manifest of one dataset says, as far as an intake asks. `retired` says when and why, if it was."""
+    """What the manifest of one dataset says, as far as an intake asks. `retired` says when and why, if it was.
+
+    `evaluations` names the splits that have a label as-of of their own, each with it.
+    """
 
     dataset_manifest_id: str
     dataset_fingerprint: str
@@ -44,6 +47,7 @@ class Offer:
     training_ready: bool
     reasons: tuple[str, ...] = ()
     retired: str | None = None
+    evaluations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,18 +124,24 @@ def _two_meanings(offers: Sequence[Offer]) -> Iterator[str]:
 
 
 def _leaks(offers: Sequence[Offer], start_us: int) -> Iterator[str]:
-    """One label as-of, which is an instant and has passed when the training starts; compared as instants, however they are written."""
-    known: list[tuple[str, int]] = []
+    """One label as-of, which is an instant and has passed when the training starts; compared as instants, however they are written.
+
+    Those of splits that are judged later may differ: they too must have passed.
+    """
+    known: list[tuple[str, int, bool]] = []
     for one in offers:
-        try:
-            known.append((one.dataset_manifest_id, parse_instant(one.label_asof_utc)))
-        except ValueError as wrong:
-            yield f"the label as-of of {one.dataset_manifest_id} is not an instant: {wrong}"
-    for name, asof in known:
+        mine = ((f"split {split} of {one.dataset_manifest_id}", asof) for split, asof in one.evaluations)
+        for name, text in ((one.dataset_manifest_id, one.label_asof_utc), *mine):
+            try:
+                known.append((name, parse_instant(text), name == one.dataset_manifest_id))
+            except ValueError as wrong:
+                yield f"the label as-of of {name} is not an instant: {wrong}"
+    learned = [(name, asof) for name, asof, is_learned in known if is_learned]
+    for name, asof, is_learned in known:
         if asof > start_us:
             yield f"{name} has labels as of {format_instant(asof)}; the training starts before, at {format_instant(start_us)}"
-        if asof != known[0][1]:
-            yield f"{name} has labels as of {format_instant(asof)}; {known[0][0]} as of {format_instant(known[0][1])}"
+        if is_learned and asof != learned[0][1]:
+            yield f"{name} has labels as of {format_instant(asof)}; {learned[0][0]} as of {format_instant(learned[0][1])}"
 
 
 def _other_rules(offers: Sequence[Offer], demand: Demand) -> Iterator[str]:

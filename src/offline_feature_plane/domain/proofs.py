@@ -11,7 +11,7 @@ happened: a declared delay of labels, or the present text of a file. It is UNPRO
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from offline_feature_plane.domain.closure import Closure, Computed, Feature, Group
@@ -30,6 +30,7 @@ class Grounds:
         tables: event types that were read from plain tables, whose files tell the present state of an event.
         delays: label types whose observed times are assumed, with the declared delay in µs.
         asof: the label as-of, as an instant's text.
+        own: that of each split that has one of its own, by its name.
     """
 
     closure: Closure
@@ -37,6 +38,12 @@ class Grounds:
     tables: frozenset[str]
     delays: Mapping[str, int]
     asof: str
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asof_words(self) -> str:
+        """By when labels were observed, in words."""
+        return ", ".join([self.asof, *(f"in {split} {asof}" for split, asof in self.own.items())])
 
 
 @dataclass(frozen=True)
@@ -73,16 +80,18 @@ def prove_features(grounds: Grounds, lineages: Mapping[str, str]) -> dict[str, P
             for name, lineage in lineages.items()}
 
 
-def prove_label(grounds: Grounds, observed: Mapping[str, str | None]) -> Proof:
+def prove_label(grounds: Grounds, observed: Mapping[str, Mapping[str, str | None]]) -> Proof:
     """The proof of a column that is made from labels, of one type or, as a target may be, of several.
 
     Args:
         grounds: what bounds the dataset.
-        observed: per label type the latest observed time that its rows hold, None if they hold none; texts of instants compare as instants.
+        observed: per label type and split the latest observed time that rows hold, None if they hold none; texts of instants compare as
+            instants.
     """
-    bound = f"observed by the label as-of {grounds.asof}"
-    late = tuple(f"a row holds a label that was observed at {latest}" for latest in observed.values()
-                 if latest is not None and latest > grounds.asof)
+    bound = f"observed by the label as-of {grounds.asof_words}"
+    late = tuple(f"a row{f' of {split}' if grounds.own else ''} holds a label that was observed at {latest}"
+                 for by_split in observed.values() for split, latest in by_split.items()
+                 if latest is not None and latest > grounds.own.get(split, grounds.asof))
     if late:
         return Proof("UNPROVED", bound, "", None, late)
     return _judged(bound, "", None, [said for label_type in observed for said in _label_trust(grounds, label_type)])
@@ -97,7 +106,7 @@ def _windowed(grounds: Grounds, group: Group, feature: Feature) -> Proof:
               "the row's own event" if holds_own else "events before the row's")
     trust: list[str] = []
     if call.label_type:
-        latest += f"; labels observed by the row's instant and by {grounds.asof}"
+        latest += f"; labels observed by the row's instant and by {grounds.asof_words}"
         trust += _label_trust(grounds, call.label_type)
     read = {*group.key, *filter(None, [call.argument]),
             *(name for one in (group.where, call.condition) if one for name in one.names())} - {"ts"}

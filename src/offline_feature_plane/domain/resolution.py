@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import LabelPolicyInvalid, LabelTimelineInconsistent, RuleNotSupported
 
 Status = Literal["RESOLVED", "CONFLICT", "NOT_FOUND"]
@@ -42,7 +43,8 @@ class Assertion:
     def __post_init__(self) -> None:
         """Refuse a source that has no rank; raises LabelPolicyInvalid."""
         if self.source not in STRENGTH:
-            raise LabelPolicyInvalid(f"{self.source!r} is not a label source.", path=self.label_type, fix=f"Known: {', '.join(SOURCES)}.")
+            raise LabelPolicyInvalid(f"{self.source!r} is not a label source.", path=f"labels.{self.label_type}.source",
+                                     fix=f"Known: {', '.join(SOURCES)}.")
 
     @property
     def entry_us(self) -> int:
@@ -192,22 +194,31 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
         LabelTimelineInconsistent: they supersede each other in a cycle, or one id occurs with two different contents.
     """
     known = tuple(one for one in dict.fromkeys(assertions) if one.entry_us <= cut_us)
-    links: dict[str, str | None] = {}
+    named: dict[str, Assertion] = {}
     for one in known:
-        if one.assertion_id is not None:
-            if one.assertion_id in links:
-                raise LabelTimelineInconsistent(
-                    f"assertion {one.assertion_id!r} about event {one.subject!r} ({one.label_type}) occurs with two different contents.",
-                                                path=one.label_type,
-                    fix="Give every assertion its own id; deliver repeats unchanged.", subject=one.subject, assertion_id=one.assertion_id)
-            links[one.assertion_id] = one.supersedes
-    if circle := _find_circle(links):
+        if one.assertion_id is not None and named.setdefault(one.assertion_id, one) is not one:
+            raise _two_contents(named[one.assertion_id], one)
+    if circle := _find_circle({name: one.supersedes for name, one in named.items()}):
         first = known[0]
         shown = " → ".join(map(repr, circle))
         raise LabelTimelineInconsistent(
-            f"assertions {shown} about event {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
-            path=first.label_type, fix="Correct the `supersedes` ids in the label timeline.", subject=first.subject, circle=list(circle))
+            f"assertions {shown} about {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
+            path=f"labels.{first.label_type}.supersedes", fix="Correct the `supersedes` ids in the label timeline.",
+            subject=first.subject, circle=list(circle))
     return known
+
+
+def _two_contents(one: Assertion, other: Assertion) -> LabelTimelineInconsistent:
+    """The error for two assertions of one subject and one id, with what tells them apart."""
+    said = [{"value": repr(each.value), "observed": format_instant(each.observed_us), "effective": format_instant(each.effective_us),
+             "source": each.source, "supersedes": repr(each.supersedes)} for each in (one, other)]
+    if all(each["effective"] == each["observed"] for each in said):
+        del said[0]["effective"]
+    told = "; ".join(f"{name} {text} and {said[1][name]}" for name, text in said[0].items() if text != said[1][name])
+    return LabelTimelineInconsistent(
+        f"assertion {one.assertion_id!r} about {one.subject!r} ({one.label_type}) occurs with two different contents: {told}.",
+        path=f"labels.{one.label_type}.id", fix="Give every assertion its own id; deliver repeats unchanged, to the microsecond.",
+        subject=one.subject, assertion_id=one.assertion_id)
 
 
 def _verdict(top: Sequence[Assertion]) -> Resolution:

@@ -25,15 +25,24 @@ DISPOSITIONS: tuple[Disposition, ...] = (
 )
 
 AT_THE_ASOF: Final = "at the label as-of"
+AT_ITS_ASOF: Final = "at the label as-of of the row's split"
 
 
 @dataclass(frozen=True)
 class Split:
-    """A named half-open range of event time in µs UTC: `start_us <= ts < end_us`."""
+    """A named half-open range of event time in µs UTC: `start_us <= ts < end_us`.
+
+    `asof_us` is the label as-of of an evaluation split; None: that of the label task (record 0034).
+    """
 
     name: str
     start_us: int
     end_us: int
+    asof_us: int | None = None
+
+    def holds(self, ts_us: int) -> bool:
+        """Does an instant lie in it?"""
+        return self.start_us <= ts_us < self.end_us
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,21 @@ class Task:
     visibility: Visibility = "event_time"
     disjoint_by: str | None = None
 
+    @property
+    def has_evaluation_splits(self) -> bool:
+        """Does a split have a label as-of of its own?"""
+        return any(split.asof_us is not None for split in self.splits)
+
+    @property
+    def latest_asof_us(self) -> int:
+        """The latest label as-of of all: up to it assertions are read, compared and hashed."""
+        return max([self.labels.asof_us, *(split.asof_us for split in self.splits if split.asof_us is not None)])
+
+    def labels_at(self, ts_us: int) -> LabelTask:
+        """The label task of an event at an instant: as of what the split that holds it says, or else as it is."""
+        asof = next((split.asof_us for split in self.splits if split.holds(ts_us)), None)
+        return self.labels if asof is None else replace(self.labels, asof_us=asof)
+
 
 def as_leaving(column: Column, task: Task) -> Column:
     """A feature column as it leaves: identifiers become token strings unless the task is raw (`decisions.md` D12)."""
@@ -147,29 +171,31 @@ def row_columns(task: Task, id_type: ColumnType) -> tuple[Column, ...]:
              Column("ts", ColumnType("timestamp"), "time", nullable=False, lineage=task.subject, meaning="when the row's event happened",
                     availability=WITH_THE_ROW),
              *(as_leaving(column, task) for column in task.closure.columns())]
+    asof = "the as-of of the row's split" if task.has_evaluation_splits else "the as-of"
+    availability = AT_ITS_ASOF if task.has_evaluation_splits else AT_THE_ASOF
     for label_type in task.labels.types:
         lineage = f"labels {label_type} by {task.labels.rule}"
         text = ColumnType("string")
         for part, kind, nullable, meaning in (
-                ("value", text, True, "what holds at the as-of"),
-                ("status", text, False, "RESOLVED, CONFLICT or NOT_FOUND at the as-of"),
+                ("value", text, True, f"what holds at {asof}"),
+                ("status", text, False, f"RESOLVED, CONFLICT or NOT_FOUND at {asof}"),
                 ("observed_time", ColumnType("timestamp"), True, "when the assertion that holds became known"),
                 ("assertion_id", text, True, "the id of the assertion that holds")):
             found.append(Column(f"{label_type}__{part}", kind, "label", nullable=nullable, lineage=lineage, meaning=meaning,
-                                availability=AT_THE_ASOF))
+                                availability=availability))
     if task.target is not None:
         lineage = ", ".join(f"{part.label_type}__value" for part in task.target.parts)
         found.append(Column("target", ColumnType("int8"), "target", lineage=lineage, meaning=task.target.meaning,
-                            availability=AT_THE_ASOF))
+                            availability=availability))
     found.append(Column("split", ColumnType("string"), "split", nullable=False, lineage="ts", meaning="the split whose range holds ts",
                         availability=WITH_THE_ROW))
     if task.labels.immature == "mark" and task.labels.maturity_us is not None:
         found.append(Column("mature", ColumnType("bool"), "mark", nullable=False, lineage="ts",
-                            meaning="was the event old enough at the as-of for its label to have arrived?", availability=AT_THE_ASOF))
+                            meaning=f"was the event old enough at {asof} for its label to have arrived?", availability=availability))
     if task.cold_rows == "mark":
         found.append(Column("cold", ColumnType("bool"), "mark", nullable=False, lineage="ts",
                             meaning="does the deepest window begin before the known history?", availability=WITH_THE_ROW))
     if task.sampling is not None:
         found.append(Column("weight", ColumnType("float64"), "weight", nullable=False, lineage="target",
-                            meaning="1 ÷ the rate at which rows of this class were kept", availability=AT_THE_ASOF))
+                            meaning="1 ÷ the rate at which rows of this class were kept", availability=availability))
     return tuple(found)

@@ -374,7 +374,7 @@ class LedgerChainBroken(IntegrityError):
 
 
 class LabelTimelineInconsistent(IntegrityError):
-    """Assertions supersede each other in a cycle, or one id occurs with two different contents."""
+    """Assertions supersede each other in a cycle, or one id is of two contents or two subjects."""
 
 
 # --- outside ------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -48,9 +48,9 @@ class FileLabelStore:
         """The label types that are mapped."""
         return self._mappings.keys()
 
-    def pin(self, label_type: str, asof_us: int) -> LabelTable:  # noqa: ARG002 - files are pinned whole
-        """Pin the timeline of a label type. Raises as `pin_labels`."""
-        return pin_labels(self._mappings[label_type])
+    def pin(self, label_types: Sequence[str], asof_us: int) -> list[LabelTable]:  # noqa: ARG002 - files are pinned whole
+        """Pin the timelines of some label types. Raises as `pin_labels`."""
+        return [pin_labels(self._mappings[label_type]) for label_type in label_types]
 
     def truth_columns(self, files: Collection[Path]) -> frozenset[str]:
         """The columns of these files that any mapped timeline takes labels from; files are compared by their place, links followed."""
@@ -87,11 +87,11 @@ def pin_labels(mapping: LabelMapping, folder: Path = Path("/")) -> LabelTable:
     _check_columns(mapping, files)
     log_id = files_log_id((file.relative, file.rows, file.sha256) for file in files.files)
     meaning = {column.name: getattr(mapping, column.name) for column in fields(LabelColumns)}
-    return LabelTable(log_id=log_id, form=files.form, files=files.files, columns=files.columns, **meaning)
+    return LabelTable(log_id=log_id, form=files.form, files=files.files, columns=files.named, **meaning)
 
 
 def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
-    kinds = dict(files.columns)
+    kinds = dict(files.named)
     for name in mapping.needed:
         if name not in kinds:
             close = difflib.get_close_matches(name, kinds, 1)
@@ -118,7 +118,7 @@ def _check_columns(mapping: LabelMapping, files: FileSet) -> None:
 
 def _check_time(mapping: LabelMapping, files: FileSet, name: str, place: str) -> None:
     """Is it a time, and is its zone known? For text only the first value is checked here; all are read with the labels."""
-    kind = dict(files.columns)[name]
+    kind = dict(files.named)[name]
     undeclared = TimeZoneUndeclared(
         f"the column {name!r} of the {mapping.label_type} labels carries no zone.", path=place,
         fix=f"Add `zone: UTC` (or the zone in which it was written) to labels.{mapping.label_type} in plane.yaml.")

@@ -1,7 +1,8 @@
 """Files of assertions on their way into a label store: read in pieces, every row held against what a label store may hold.
 
-A file has the columns of the store, one row for one assertion (`domain.md` §1.6). Nothing unknown, nothing converted by guess: a row that
-is wrong is named with its file, its number from 1, the column and a code, and then nothing of any file is loaded.
+A file has the columns of the store, one row for one assertion (`domain.md` §1.6); what lies inside of Parquet structs is a column of its
+own name. Nothing unknown, nothing converted by guess: a row that is wrong is named with its file, its number from 1, the column and a code,
+and then nothing of any file is loaded.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ class Incoming:
         problems: list[tuple[int, Problem]] = []
         row = 0
         for one in self.sets:
-            for batch in read_pinned(one.files, one.form, [name for name, _ in one.columns]):
-                piece = _Piece(batch, row, self.place, problems)
+            ways = _ways(one)
+            for batch in read_pinned(one.files, one.form, list(ways.values())):
+                piece = _Piece({name: batch[way] for name, way in ways.items()}, row, self.place, problems)
                 table = piece.table()
                 row += piece.rows
                 if len(problems) >= MOST_PROBLEMS:
@@ -97,15 +99,32 @@ def find_incoming(paths: Sequence[Path]) -> Incoming:
     sets = tuple(pin_files(path) for path in paths)
     known = (*NEEDED, *OPTIONAL)
     for path, one in zip(paths, sets, strict=True):
-        names = [name for name, _ in one.columns]
-        for name in names:
+        ways = _ways(one)
+        for name, way in ways.items():
             if name not in known:
-                raise SourceColumnUnknown(f"a label store has no place for the column {shown(name)}.", path=str(path),
+                raise SourceColumnUnknown(f"a label store has no place for the column {shown(way)}.", path=str(path),
                                           fix=nearest(name, known) or f"Leave it out; known are {', '.join(known)}.")
-        if missing := [name for name in NEEDED if name not in names]:
+        if twice := next((way for way in _leaves(one) if way not in ways.values()), None):
+            name = twice.rpartition(".")[2]
+            raise SourceColumnUnknown(f"{shown(ways[name])} and {shown(twice)} are both called {name}.", path=str(path),
+                                      fix="Leave one of them out.")
+        if missing := [name for name in NEEDED if name not in ways]:
             raise SourceColumnUnknown(f"there is no column {missing[0]}.", path=str(path),
                                       fix=f"Assertions have {', '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.")
     return Incoming(sets)
+
+
+def _ways(files: FileSet) -> dict[str, str]:
+    """By the name of a column where it is: what lies inside of structs counts by the last part of its path. The first of a name."""
+    ways: dict[str, str] = {}
+    for way in _leaves(files):
+        ways.setdefault(way if way in dict(files.columns) else way.rpartition(".")[2], way)
+    return ways
+
+
+def _leaves(files: FileSet) -> list[str]:
+    """The columns and members that are no structs."""
+    return [name for name, kind in files.named if not kind.startswith("struct<")]
 
 
 def _refusal(problems: list[tuple[int, Problem]]) -> OfsError:

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-# Subject events that pass `where`, by label type; `split` is null for events in none, `day` is in days since 1970-01-01 UTC. Events of one
-# day may be on both sides of the maturity cut. Only a RESOLVED event has a lag: whole days, rounded up, from the event to when the
-# assertion that holds became known; 0 or less if that was not after the event.
+# Subject events that pass `where`, by label type; `split` is null for events in none, and for those whose entity an earlier split has.
+# `day` is in days since 1970-01-01 UTC. Events of one day may be on both sides of the maturity cut. Only a RESOLVED event has a lag: whole
+# days, rounded up, from the event to when the assertion that holds became known; 0 or less if that was not after the event.
 COHORTS = pa.schema([("label_type", pa.string()), ("split", pa.string()), ("day", pa.int32()), ("mature", pa.bool_()),
                      ("status", pa.string()), ("lag_days", pa.int32()), ("events", pa.int64())])
 KEYS = COHORTS.names[:-1]

@@ -150,6 +150,13 @@ class LabelColumns:
     zone: str | None
     min_lag_us: int | None
 
+    def mapped_at(self, column: str) -> str:
+        """Where plane.yaml maps a column."""
+        roles = {"event": self.event_column, "observed": self.observed_column, "value": self.value_column, "source": self.source_column,
+                 "effective": self.effective_column, "id": self.id_column, "supersedes": self.supersedes_column,
+                 "time": self.event_time_column}
+        return f"labels.{self.label_type}.{next(role for role, name in roles.items() if name == column)}"
+
     @property
     def vocabulary(self) -> frozenset[str] | None:
         """Every value that a label of this table can have; None where the mapping does not say."""
@@ -160,12 +167,20 @@ class LabelColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable(LabelColumns):
-    """A label timeline of the user's own, for one label type, pinned, as an engine must read it."""
+    """A label timeline of the user's own, for one label type, pinned, as an engine must read it; `columns` as in `PlainTable`."""
 
     log_id: str
     form: Form
     files: tuple[PinnedFile, ...]
     columns: tuple[tuple[str, str], ...]
+
+    def place(self, row: int) -> str:
+        """A row, counted over all files from 0, as people find it: file and row number, from 1."""
+        for file in self.files:
+            if row < file.rows:
+                return f"{file.relative} row {row + 1}"
+            row -= file.rows
+        raise AssertionError("unreachable")
 
     def describe(self, read_by: str) -> SourcePlan:
         """As `PinnedLabels.describe`: its files."""
@@ -285,8 +300,8 @@ class LabelStore(Protocol):
     def label_types(self) -> Collection[str]:
         """The label types that plane.yaml maps to this store."""
 
-    def pin(self, label_type: str, asof_us: int) -> PinnedLabels:
-        """Find the timeline of a type, and fix what it says up to a cut.
+    def pin(self, label_types: Sequence[str], asof_us: int) -> Sequence[PinnedLabels]:
+        """Find the timelines of some types, and fix what they say up to a cut; in a store that changes, at one moment for all of them.
 
         Raises:
             LabelStoreUnavailable, RefScopeInvalid: what is there. SourceColumnUnknown, SourceTypeMismatch, TimeZoneUndeclared:

@@ -161,7 +161,7 @@ def pin_table(topic: str, mapping: TableMapping) -> PlainTable:
     if mapping.zone is not None and mapping.zone != "UTC":
         named_zone(mapping.zone)
     files = pin_files(mapping.path, mapping.form)
-    columns = dict((*files.columns, *files.members))
+    columns = dict(files.named)
     for role, column in (("time", mapping.time), ("id", mapping.id), ("arrival", mapping.arrival)):
         if column is not None and column not in columns:
             raise unknown_column(column, columns, f"{where}.{role}", str(mapping.path))

@@ -28,7 +28,7 @@ from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_apart_world", "draw_late_world", "draw_world"]
+__all__ = ["draw_apart_world", "draw_judged_world", "draw_late_world", "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -114,6 +114,28 @@ def draw_apart_world(seed: int, *, events: int = 28) -> World:
     rng.shuffle(splits)
     by = rng.choice(["customer", "customer", "device", "city", "amount", "online"])
     return replace(world, task=replace(world.task, splits=tuple(splits), disjoint_by=by))
+
+
+def draw_judged_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed with up to three splits, of which the last one or two are judged by labels as of later instants."""
+    rng = Random(f"judged {seed}")  # noqa: S311 - as above
+    world = rng.choice([draw_world, draw_world, draw_late_world])(seed, events=events)
+    at = sorted({*_instants(world), *(at + 1 for at in _instants(world))})
+    first, second, third, last = at[0], *sorted(rng.sample(at[1:-1], 2)), at[-1] + 1
+    then = second + rng.choice([0, 0, 1, SECOND, 4 * SECOND])
+    soon, late = (max(end, then + 1) + rng.choice([0, 0, SECOND, 6 * SECOND]) for end in (third, last))
+    learned, judged = Split("learned", first, second), Split("judged", third, last, late)
+    between = [[], [Split("tuned", second, third, soon)], [Split("tuned", second, min(third, then))] if then > second else []]
+    splits = [learned, *rng.choice(between), judged]
+    rng.shuffle(splits)
+    labels = replace(world.task.labels, asof_us=then)
+    by = rng.choice([None, None, "customer", "device"])
+    return replace(world, task=replace(world.task, splits=tuple(splits), labels=labels, disjoint_by=by))
+
+
+def _instants(world: World) -> list[int]:
+    """When the events of a world happen."""
+    return [row["at"] for item in world.events for row in (item.rows if isinstance(item, Table) else [one.row for one in item.records])]
 
 
 def _late(rng: Random, held: Table | Archive, delays: Sequence[int]) -> Table | Archive:

@@ -23,7 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.closure import Feature, Group, Window
+from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.windows import reach_us
+from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.events import Arrivals, Events, Values
 from offline_feature_plane.engines.local.groups import GroupColumns
 from offline_feature_plane.engines.local.keys import Codes
@@ -48,15 +50,15 @@ _WORTH = 1         # so many times larger are worlds of their own where worlds a
 
 
 class ArrivedColumns:
-    """One group's columns under `visibility: arrival`; arguments as `GroupColumns`, when events arrived, and the label as-of in µs.
+    """One group's columns under `visibility: arrival`; arguments as `GroupColumns`, when events arrived, and the task.
 
     `hidden` bool tells of the rows of the last `advance` which have an event in a window that arrived after them.
     """
 
     def __init__(self, events: Events, group: Group, place: int, keys: tuple[Codes, int], is_row: Bools,
-                 labels: Mapping[str, ResolvedType], arrivals: Arrivals, asof_us: int) -> None:
+                 labels: Mapping[str, ResolvedType], arrivals: Arrivals, task: Task) -> None:
         self._events, self._group, self._place, self._key, self._is_row, self._labels = events, group, place, keys[0], is_row, labels
-        self._asof = asof_us
+        self._task = task
         self._whole = GroupColumns(events, group, place, keys, is_row, labels)
         self._arrivals = arrivals
         self._reach = reach_us(group)
@@ -173,11 +175,15 @@ class ArrivedColumns:
             raise self._whole.overflow(wrong) from wrong
 
     def _learns(self, rows: Int64s) -> Bools:
-        """Did a label of the row's key change between its instant and its arrival?"""
+        """Did a label of the row's key change between its instant and until when it sees labels?"""
         found = np.zeros(len(rows), np.bool_)
         for history in self._histories.values():
-            found |= history.differs(self._key[rows], self._events.ts[rows], self._arrivals.at[rows])
+            found |= history.differs(self._key[rows], self._events.ts[rows], self._knows_until(rows))
         return found
+
+    def _knows_until(self, rows: Int64s) -> Int64s:
+        """Up to when each row sees labels: its arrival, or its as-of if that is earlier."""
+        return np.minimum(self._arrivals.at[rows], asofs_at(self._events.ts[rows], self._task))
 
     def _spans(self, rows: Int64s) -> tuple[Int64s, Int64s]:
         """Per row the slots that its windows cannot reach beyond; its own event is not among them."""
@@ -197,7 +203,7 @@ class ArrivedColumns:
         is_row = order >= np.count_nonzero(visible)
         position, world = position[order], world[order]
         key = np.where(self._key[rows][world] < 0, -1, world).astype(np.int32)
-        cut = np.minimum(self._arrivals.at[rows], self._asof)
+        cut = self._knows_until(rows)
         events = _taken(self._events, group, position)
         labels = {name: history.as_of(position, events.ts, cut[world]) for name, history in self._histories.items()}
         columns = GroupColumns(events, group, self._place, (key, len(rows)), is_row, {**self._labels, **labels})

@@ -173,7 +173,7 @@ def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int]
         return GroupColumns(events, group, place, keys, is_row, labels)
     from offline_feature_plane.engines.local.arrivals import ArrivedColumns  # noqa: PLC0415 - its kernels are loaded for whom they serve
 
-    return ArrivedColumns(events, group, place, keys, is_row, labels, events.arrivals, task.labels.asof_us)
+    return ArrivedColumns(events, group, place, keys, is_row, labels, events.arrivals, task)
 
 
 def _key_id(group: Group) -> tuple[str, tuple[str, ...], str]:

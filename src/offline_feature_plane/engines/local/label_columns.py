@@ -104,11 +104,7 @@ class _Columns:
         coded = [name for name in (table.value_column, table.source_column)
                  if name is not None and name not in ids and kinds[name] in {"string", "large_string"}]
         self._batches: dict[str, list[pa.Array | list[Any]]] = {name: [] for name in names}
-        self._places: list[tuple[int, str, int]] = []
-        self.rows = 0
-        for file in table.files:
-            self._places.append((self.rows, file.relative, file.rows))
-            self.rows += file.rows
+        self.rows = sum(file.rows for file in table.files)
         for batch in read_pinned(table.files, table.form, list(names), dictionary=coded):
             for name, part in batch.items():
                 self._check_text(name, part)
@@ -123,13 +119,12 @@ class _Columns:
                 first = self.place(self._first_missing(found))
                 raise LabelStoreUnavailable(
                     f"{count} of {self.rows} {self._table.label_type} labels have no {name!r}, the first in {first}.",
-                    fix="Leave such rows out of the label file, or correct them.", path=name, missing=count)
+                    fix="Leave such rows out of the label file, or correct them.", path=self._at(name), missing=count)
         return found
 
     def place(self, row: int) -> str:
         """A row as people find it: file and row number, from 1."""
-        start, file, _ = next(place for place in reversed(self._places) if place[0] <= row)
-        return f"{file} row {row - start + 1}"
+        return self._table.place(row)
 
     def instants(self, name: str) -> Int64s:
         """A time column in µs since the epoch."""
@@ -147,11 +142,14 @@ class _Columns:
                 try:
                     parts.append(pa.array([None if one is None else _id_text(one) for one in part], pa.large_string()))
                 except ValueError as wrong:
-                    raise LabelStoreUnavailable(f"a {self._table.label_type} label has a {name!r} that is not an id: {wrong}.", path=name,
-                                                fix="Write ids as text or integers.") from wrong
+                    raise LabelStoreUnavailable(f"a {self._table.label_type} label has a {name!r} that is not an id: {wrong}.",
+                                                path=self._at(name), fix="Write ids as text or integers.") from wrong
             else:
                 parts.append(plain(part).cast(pa.large_string()))
         return pa.concat_arrays(parts)
+
+    def _at(self, name: str) -> str:
+        return self._table.mapped_at(name)
 
     def _check_text(self, name: str, part: pa.Array | list[Any]) -> None:
         if isinstance(part, list):
@@ -159,8 +157,8 @@ class _Columns:
         try:
             part.validate(full=True)
         except pa.ArrowInvalid as wrong:
-            raise LabelStoreUnavailable(f"the column {name!r} of the {self._table.label_type} labels is broken: {wrong}.", path=name,
-                                        fix="Write the file again; its texts must be UTF-8.") from wrong
+            raise LabelStoreUnavailable(f"the column {name!r} of the {self._table.label_type} labels is broken: {wrong}.",
+                                        path=self._at(name), fix="Write the file again; its texts must be UTF-8.") from wrong
 
     def _first_missing(self, found: Batches) -> int:
         row = 0
@@ -192,11 +190,12 @@ class _Columns:
                 convert(value, kind, "exact", self._table.zone, name)
             except (ReplayEventInvalid, NumericOverflow) as wrong:
                 fix = wrong.fix if kind is _INSTANT else "The event ids are integers; label rows must name them as integers."
-                return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix, path=name)
+                return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix,
+                                           path=self._at(name))
             except TimeZoneUndeclared as wrong:
                 return wrong
         return EngineFailed(f"the column {name!r} of the {self._table.label_type} labels was refused by the fast reader "
-                            "but not by the reference reader.", path=name,
+                            "but not by the reference reader.", path=self._at(name),
                             fix="Please report this.")
 
 
@@ -259,7 +258,7 @@ def _read_sources(table: LabelTable, column: _Columns) -> npt.NDArray[np.int8]:
         listed = ", ".join(map(repr, unknown[:_SHOWN])) + (" …" if len(unknown) > _SHOWN else "")
         raise LabelPolicyInvalid(
             f"{int((codes >= len(SOURCES)).sum())} {table.label_type} labels come from unknown sources: {listed}, "
-            f"the first in {column.place(first)}.", path=table.source_column, sources=unknown[:_SHOWN],
+            f"the first in {column.place(first)}.", path=table.mapped_at(table.source_column), sources=unknown[:_SHOWN],
             fix=f"Write one of {', '.join(SOURCES)}.")
     return codes.astype(np.int8)
 

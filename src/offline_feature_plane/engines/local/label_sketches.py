@@ -42,12 +42,7 @@ class Sketching:
         fold_words(content, np.ascontiguousarray(effective).view(np.uint64))
         for part in parts:
             if isinstance(part, pa.Array):
-                texts = part.cast(pa.large_string())
-                offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1] if len(texts) else (
-                    np.zeros(1, np.int64))
-                data = texts.buffers()[2]
-                fold_texts(content, offsets, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8),
-                           texts.is_valid().to_numpy(zero_copy_only=False))
+                _fold(content, part)
             else:
                 fold_words(content, np.zeros(len(content), np.uint64) if part is None else part)
         add_marks(self._words, np.ascontiguousarray(position), np.ascontiguousarray(observed), content, LEVELS, COPIES, CELLS, SHARE_BITS)
@@ -55,6 +50,23 @@ class Sketching:
     def made(self) -> bytes:
         """The sketch."""
         return self._words.astype("<u8").tobytes()
+
+
+def _fold(content: UInt64s, part: pa.Array) -> None:
+    texts = part.cast(pa.large_string())
+    offsets = np.zeros(1, np.int64) if not len(texts) else (
+        np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1])
+    data = texts.buffers()[2]
+    fold_texts(content, offsets, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8),
+               texts.is_valid().to_numpy(zero_copy_only=False))
+
+
+def words_of(texts: pa.Array, rows: Int64s) -> UInt64s:
+    """A word for the text at each of some rows, equal where texts are; two different ones hardly ever share one."""
+    words = np.zeros(len(rows), np.uint64)
+    for start in range(0, len(rows), _PIECE):
+        _fold(words[start:start + _PIECE], texts.take(pa.array(rows[start:start + _PIECE])))
+    return words
 
 
 def sketch_slice(kept: Eligible, columns: AssertionColumns) -> bytes:

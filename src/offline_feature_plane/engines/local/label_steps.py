@@ -75,11 +75,15 @@ class Steps:
         """Some of them, chosen by a slice, a mask or by places."""
         return Steps(*(getattr(self, name)[places] for name in _STEP))
 
-    def are_last(self) -> npt.NDArray[np.bool_]:
-        """Which of them is the last one of its event, as a mask."""
+    def are_last(self, until: Int64s | None = None) -> npt.NDArray[np.bool_]:
+        """Which of them is the last one of its event, as a mask; with `until`, an instant of each event, the last one by then."""
         last = np.ones(len(self.position), np.bool_)
         last[:-1] = self.position[1:] != self.position[:-1]
-        return last
+        if until is None:
+            return last
+        known = self.at <= until
+        last[:-1] |= ~known[1:]
+        return last & known
 
 
 def joined_steps(parts: Sequence[Steps]) -> Steps:
@@ -104,18 +108,21 @@ def keep_in_order(found: Eligible, columns: AssertionColumns, n: int) -> Eligibl
     several[found.position[hidden]] = True
     place[several] = -1
     alone, many = place[place >= 0], np.flatnonzero(several[found.position])
-    keys = _telling([found.position[many], found.observed[many], found.effective[many], columns.source[found.row[many]].astype(np.int64),
-                     columns.value[found.row[many]].astype(np.int64), _id_ranks(columns.ids, found.row[many]),
-                     _id_ranks(columns.supersedes, found.row[many])])
+    rows = found.row[many]
+    keys = _telling([found.position[many], found.observed[many], found.effective[many], columns.source[rows].astype(np.int64),
+                     columns.value[rows].astype(np.int64)])
     order = np.lexsort(keys[::-1])
-    fresh = np.ones(len(many), np.bool_)
-    fresh[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    fresh = _differ(keys, order)
+    if not fresh.all():  # only then do ids tell them apart
+        keys = _telling([*keys, _id_ranks(columns.ids, rows), _id_ranks(columns.supersedes, rows)])
+        order = np.lexsort(keys[::-1])
+        fresh = _differ(keys, order)
     many = many[order][fresh]
     return found.take(np.insert(alone, np.searchsorted(found.position[alone], found.position[many]), many))
 
 
 def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
-    """The resolution of every event as a step function of the cut, up to the as-of.
+    """The resolution of every event as a step function of the cut, up to an as-of.
 
     Raises:
         LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
@@ -124,7 +131,7 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, ru
     single = np.ones(len(kept.row), np.bool_)
     single[1:] &= apart
     single[:-1] &= apart
-    one_by_one = _needs_law(kept, columns, single)
+    one_by_one = _needs_law(kept, columns, single, rule)
     plain, ranked = single & ~one_by_one, ~single & ~one_by_one
     rows = kept.row if plain.all() else kept.row[plain]
     alone = Steps(kept.position[plain], kept.entry[plain], np.full(len(rows), RESOLVED, np.int8), columns.value[rows], kept.observed[plain],
@@ -150,6 +157,13 @@ def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, id_ty
         return TypeSlice(label_type, len(kept.row), ColumnType("int64") if integer else id_type, tuple(job.result() for job in jobs))
 
 
+def _differ(keys: Sequence[Int64s], order: Int64s) -> npt.NDArray[np.bool_]:
+    """Which rows, in an order, differ from the one before in any key."""
+    fresh = np.ones(len(order), np.bool_)
+    fresh[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+    return fresh
+
+
 def _telling(keys: list[Int64s]) -> list[Int64s]:
     """Sort keys without those that are equal everywhere or repeat another one; the first always stays."""
     return [key for place, key in enumerate(keys)
@@ -158,8 +172,15 @@ def _telling(keys: list[Int64s]) -> list[Int64s]:
 
 def _merge(steps: Steps, others: Steps) -> Steps:
     """Steps of two sets of events that share none, by position."""
-    places = np.searchsorted(steps.position, others.position)
-    return Steps(*(np.insert(getattr(steps, name), places, getattr(others, name)) for name in _STEP))
+    places = np.searchsorted(steps.position, others.position) + np.arange(len(others.position))
+    among = np.ones(len(steps.position) + len(places), np.bool_)
+    among[places] = False
+
+    def merged(name: str) -> npt.NDArray[Any]:
+        found = np.empty(len(among), getattr(steps, name).dtype)
+        found[among], found[places] = getattr(steps, name), getattr(others, name)
+        return found
+    return Steps(*map(merged, _STEP))
 
 
 def _id_ranks(ids: pa.Array | None, rows: Int64s) -> Int64s:
@@ -171,32 +192,61 @@ def _id_ranks(ids: pa.Array | None, rows: Int64s) -> Int64s:
     return np.where(taken.is_valid().to_numpy(zero_copy_only=False), ranks, _MISSING)
 
 
-def _needs_law(kept: Eligible, columns: AssertionColumns, single: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Where the event has a supersession link or one id several times: those go one by one. A lone assertion only if it names itself."""
-    if columns.supersedes is None and columns.ids is None:
-        return np.zeros(len(kept.row), np.bool_)
-    suspect = np.zeros(len(kept.row), np.bool_)
+def _needs_law(kept: Eligible, columns: AssertionColumns, single: npt.NDArray[np.bool_], rule: Rule) -> npt.NDArray[np.bool_]:
+    """Where an event has one id twice, or a supersession link that may change what ranks alone would say: its assertions go one by one.
+
+    A link changes nothing if what it drops is not there, or ranks below what drops it: it is then never among the highest at a cut, for
+    the other is eligible and higher. Most links are corrections, which are later or come from someone stronger. No circle is like that,
+    for ranks would have to rise all around it.
+    """
+    nobody = np.zeros(len(kept.row), np.bool_)
+    if columns.ids is None:  # nothing can be named
+        return nobody
+    linked = nobody if columns.supersedes is None else columns.supersedes.is_valid().to_numpy(zero_copy_only=False)[kept.row]
+    links, some = np.flatnonzero(linked), np.flatnonzero(linked | ~single)
+    texts = [columns.ids.take(pa.array(kept.row[some]))]
     if columns.supersedes is not None:
-        suspect = columns.supersedes.is_valid().to_numpy(zero_copy_only=False)[kept.row]
-    many = np.flatnonzero(~single)
-    if columns.ids is not None and len(many):
-        named = _id_ranks(columns.ids, kept.row[many])
-        order = np.lexsort((named, kept.position[many]))
-        position, name = kept.position[many][order], named[order]
-        twice = (position[1:] == position[:-1]) & (name[1:] == name[:-1]) & (name[1:] != _MISSING)
-        suspect[many[order][1:][twice]] = True
-    return np.isin(kept.position, np.unique(kept.position[suspect])) if suspect.any() else suspect
+        texts.append(columns.supersedes.take(pa.array(kept.row[links])))
+    codes = pa.concat_arrays(texts).dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
+    some, named = some[codes[:len(some)] >= 0], codes[:len(some)][codes[:len(some)] >= 0]
+    if not len(some):
+        return nobody
+    width = len(codes) + 1
+    events, of = np.unique(kept.position[np.concatenate([some, links])], return_inverse=True)
+    name, sought = of[:len(some)] * width + named, of[len(some):] * width + codes[len(codes) - len(links):]
+    order = np.argsort(name)
+    name, some = name[order], some[order]
+    suspect = np.zeros(len(events), np.bool_)
+    suspect[of[:len(some)][order][1:][name[1:] == name[:-1]]] = True
+    found = np.minimum(np.searchsorted(name, sought), len(name) - 1)
+    suspect[of[len(some):][(name[found] == sought) & ~_outrank(_ladder(kept, columns, rule), links, some[found])]] = True
+    return np.isin(kept.position, events[suspect]) if suspect.any() else nobody
+
+
+def _outrank(ladder: Sequence[Int64s], these: Int64s, those: Int64s) -> npt.NDArray[np.bool_]:
+    """Which rows rank above others, pair by pair."""
+    above, level = np.zeros(len(these), np.bool_), np.ones(len(these), np.bool_)
+    for part in ladder:
+        above |= level & (part[these] > part[those])
+        level &= part[these] == part[those]
+    return above
+
+
+def _ladder(of: Eligible, columns: AssertionColumns, rule: Rule) -> list[Int64s]:
+    """What a rule compares, the strongest first; greater wins."""
+    parts = {"source": -columns.source[of.row].astype(np.int64), "observed": of.observed, "effective": of.effective}
+    return [-parts[step[1:]] if step.startswith("-") else parts[step] for step in rule.ladder]
 
 
 def _ranked_steps(many: Eligible, columns: AssertionColumns, rule: Rule) -> Steps:
     """Steps of events with several assertions and no links, by dense ranks."""
     value = columns.value[many.row]
-    parts = {"source": -columns.source[many.row].astype(np.int64), "observed": many.observed, "effective": many.effective}
-    ladder = [-parts[step[1:]] if step.startswith("-") else parts[step] for step in rule.ladder]
-    ranks = _telling([many.position, *ladder])
-    by_rank = np.lexsort(_telling([*ranks, _id_ranks(columns.ids, many.row)])[::-1])
-    starts = np.ones(len(by_rank), np.bool_)
-    starts[1:] = np.any([key[by_rank][1:] != key[by_rank][:-1] for key in ranks], axis=0)
+    ranks = _telling([many.position, *_ladder(many, columns, rule)])
+    by_rank = np.lexsort(ranks[::-1])
+    starts = _differ(ranks, by_rank)
+    if not starts.all():  # the smallest id of a rank comes first
+        by_rank = np.lexsort(_telling([*ranks, _id_ranks(columns.ids, many.row)])[::-1])
+        starts = _differ(ranks, by_rank)
     first = np.flatnonzero(starts)
     conflict = np.minimum.reduceat(value[by_rank], first) != np.maximum.reduceat(value[by_rank], first)
     named = by_rank[first]  # the smallest id of each rank

@@ -1,4 +1,4 @@
-"""Labels in bulk: every event's resolution at the as-of and, for features, how it changed before (`decisions.md` D22, D26).
+"""Labels in bulk: every event's resolution at its as-of and, for features, how it changed before (`decisions.md` D22, D26).
 
 Assertions are read as columns, joined to the positions of their events and resolved with numpy. Only subjects with supersession links or
 repeated ids go one by one through `domain.resolution`, whose law this is; the rest follows it column-wise.
@@ -19,8 +19,10 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import arrow_type
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
 from offline_feature_plane.domain.label_slice import slice_digest
-from offline_feature_plane.domain.resolution import Rule, find_rule
+from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.asofs import asofs_at
+from offline_feature_plane.engines.local.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.local.connection import foreign_errors
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
@@ -59,9 +61,10 @@ class ResolvedType:
 
 @dataclass(frozen=True)
 class LabelSteps:
-    """One label type, resolved, at the events that have labels: how each of them changed, and as a mask, which step is its last.
+    """One label type, resolved, at the events that have labels: how each of them changed, up to the latest as-of.
 
-    Values, ids and `stepped` (do features look at the changes?) as in `ResolvedType`.
+    `last` is a mask: which step holds at the as-of of its event. Values, ids and `stepped` (do features look at the changes?) as in
+    `ResolvedType`.
     """
 
     label_type: str
@@ -137,12 +140,13 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
         table = by_type[label_type]
         columns = read_assertions(table, events.id_type)
-        found, facts = _find_eligible(connection, table, columns, events, task.labels.asof_us, most)
+        found, facts = _find_eligible(connection, table, columns, events, task.latest_asof_us, most)
         kept = keep_in_order(found, columns, events.n)
+        refuse_shared_ids(table, kept.row, columns)
         slices.append(hash_slice(label_type, kept, columns, events.id_type))
         sketches[label_type] = sketch_slice(kept, columns)
-        types[label_type], resolved = _resolve_type(label_type, kept, columns, rule, task.labels.asof_us,
-                                                    stepped=label_type in stepped)
+        types[label_type], resolved = _resolve_type(label_type, resolve_steps(label_type, kept, columns, rule, task.latest_asof_us),
+                                                    columns, events, task, stepped=label_type in stepped)
         per_type[label_type] = {
             **facts, "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
             **resolved, "observed_lag": _measure_lag(kept, events, table.min_lag_us)}
@@ -154,7 +158,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
 
 def _find_eligible(connection: duckdb.DuckDBPyConnection, table: LabelTable, columns: AssertionColumns, events: History,
                    asof_us: int, most: int) -> tuple[Eligible, dict[str, Any]]:
-    """The assertions about events of the basis that are eligible at the as-of, and what became of the others."""
+    """The assertions about events of the basis that are eligible at an as-of, and what became of the others."""
     rows, inside = _meet(connection, columns.subjects, events, most)
     everything = len(rows) == columns.n and (rows[1:] > rows[:-1]).all()
     def of(values: Int64s) -> Int64s:
@@ -244,10 +248,9 @@ def _count_distinct(ordered: Int64s) -> int:
     return len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum())
 
 
-def _resolve_type(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int, *,
+def _resolve_type(label_type: str, steps: Steps, columns: AssertionColumns, events: History, task: Task, *,
                   stepped: bool) -> tuple[LabelSteps, dict[str, Any]]:
-    steps = resolve_steps(label_type, kept, columns, rule, asof_us)
-    last = steps.are_last()
+    last = steps.are_last(asofs_at(events.instants_at(steps.position), task) if task.has_evaluation_splits else None)
     ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
     status, value = steps.status[last], steps.value[last]
     counts = np.bincount(value + 1, minlength=len(columns.values) + 1)

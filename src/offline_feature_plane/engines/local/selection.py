@@ -17,6 +17,7 @@ import pyarrow as pa
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.rows import DISPOSITIONS, Task
 from offline_feature_plane.domain.windows import warm_from
+from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.cohorts import count_cohorts
 from offline_feature_plane.engines.local.events import Events, History
 from offline_feature_plane.engines.local.expressions import find_true
@@ -83,7 +84,7 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
     Args:
         history: all admitted events.
         task: what decides.
-        labels: per label type what holds at the as-of of the events at positions `start … stop − 1`.
+        labels: per label type what holds, at their as-of, of the events at positions `start … stop − 1`.
         replayed: what reading left out, for the accounting.
         keeping: takes the rows.
         block: how many events are looked at at once.
@@ -131,7 +132,7 @@ class _Tallies:
     def take(self, rows: Selected, ts: Int64s) -> None:
         """Count chosen rows."""
         self.rows += rows.n
-        self.beyond += int(np.count_nonzero(ts > self._task.labels.asof_us))
+        self.beyond += int(np.count_nonzero(ts > asofs_at(ts, self._task)))
         for name, found in _count_splits(self._task, rows).items():
             _add(self.splits.setdefault(name, {}), found)
 
@@ -161,7 +162,8 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
     left = _subjects(events, task)
     split, outside = _split_codes(events.ts[left.rows], task)
     mature = _is_mature(events.ts[left.rows], task)
-    tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, split, mature, task, labels)
+    at_home = split if strays is None else np.where(strays[left.rows], np.int16(-1), split)
+    tallies.cohorts += count_cohorts(events.ts[left.rows], left.rows, at_home, mature, task, labels)
     split, mature = split[~outside], mature[~outside]
     left.drop("outside_splits", outside)
     if strays is not None:
@@ -237,7 +239,7 @@ def _split_codes(ts: Int64s, task: Task) -> tuple[npt.NDArray[np.int16], Bools]:
 def _is_mature(ts: Int64s, task: Task) -> Bools:
     if task.labels.maturity_us is None:
         return np.ones(len(ts), dtype=np.bool_)
-    return ts <= task.labels.asof_us - task.labels.maturity_us
+    return ts <= asofs_at(ts, task) - task.labels.maturity_us
 
 
 def _covered(states: ResolvedType, rows: Int64s) -> dict[str, int]:

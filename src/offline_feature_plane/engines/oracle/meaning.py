@@ -89,6 +89,16 @@ class Outcome:
     rows_with_hidden_events: int
 
 
+def stands_earlier(event: Event, ordered: Iterable[Event], task: Task) -> bool:
+    """Does a subject's entity belong to another split: the one of its first event that could be a row, whatever its label?"""
+    by = task.disjoint_by
+    if by is None:
+        return False
+    first = next((one for one in ordered if one.source == task.subject and one.values[by] == event.values[by]
+                  and split_of(one.ts_us, task.splits) is not None and is_true(task.where, one.scope())), event)
+    return split_of(first.ts_us, task.splits) != split_of(event.ts_us, task.splits)
+
+
 def order_key(event: Event, visibility: Visibility = "event_time") -> tuple[Any, ...]:
     """The total order: (ts, topic, partition, offset, event id), texts by UTF-8 bytes, integer ids as numbers (`decisions.md` D14).
 
@@ -129,7 +139,7 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
     rows = [world.row(rank, facts) for rank, (facts, found) in enumerate(zip(judged, dispositions, strict=True)) if found == "row"]
     kept = [(event, facts) for event, facts, found in zip(ordered, judged, dispositions, strict=True) if found == "row"]
     return Outcome(tuple(rows), dispositions, accounting, world.coverage(zip(ordered, judged, strict=True)), world.splits(kept),
-                   sum(event.ts_us > task.labels.asof_us for event, _ in kept),
+                   sum(event.ts_us > world.asof_us(event) for event, _ in kept),
                    sum(world.hides_from(rank) for rank, found in enumerate(dispositions) if found == "row"))
 
 
@@ -144,29 +154,25 @@ class _World:
         about = [one for one in self.assertions if speaks_of(one, event) and one.label_type == label_type]
         return resolve(about, cut_us, self.task.labels.rule) if about else NOT_FOUND
 
+    def asof_us(self, event: Event) -> int:
+        """The label as-of of an event."""
+        return self.task.labels_at(event.ts_us).asof_us
+
     def facts(self, event: Event) -> EventFacts:
         """What decides an event's disposition."""
         task = self.task
         if event.source != task.subject:
             return EventFacts(is_subject=False)
-        mature = is_mature(event.ts_us, task.labels)
+        mature = is_mature(event.ts_us, task.labels_at(event.ts_us))
         answer = None
         if task.target is not None:
-            found = {part.label_type: self.label(event, part.label_type, task.labels.asof_us) for part in task.target.parts}
+            found = {part.label_type: self.label(event, part.label_type, self.asof_us(event)) for part in task.target.parts}
             answer = answer_of(found, task.target, mature=mature)
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits),
-                          in_earlier_split=self.stands_earlier(event), mature=mature, answer=answer, cold=cold, kept_by_sampling=kept)
-
-    def stands_earlier(self, event: Event) -> bool:
-        """Does the event's entity belong to another split: the one of its first event that could be a row, whatever its label?"""
-        task, by = self.task, self.task.disjoint_by
-        if by is None:
-            return False
-        first = next((one for one in self.events if one.source == task.subject and one.values[by] == event.values[by]
-                      and split_of(one.ts_us, task.splits) is not None and is_true(task.where, one.scope())), event)
-        return split_of(first.ts_us, task.splits) != split_of(event.ts_us, task.splits)
+                          in_earlier_split=stands_earlier(event, self.events, task), mature=mature, answer=answer, cold=cold,
+                          kept_by_sampling=kept)
 
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""
@@ -174,7 +180,7 @@ class _World:
         values: dict[str, Value] = {"event_id": event.event_id, "ts": event.ts_us}
         values |= self._leaving(feature_values(self.events, self.assertions, task, rank))
         for label_type in task.labels.types:
-            found = self.label(event, label_type, task.labels.asof_us)
+            found = self.label(event, label_type, self.asof_us(event))
             values |= {f"{label_type}__value": found.value, f"{label_type}__status": found.status,
                        f"{label_type}__observed_time": found.observed_us, f"{label_type}__assertion_id": found.assertion_id}
         if task.target is not None:
@@ -209,7 +215,7 @@ class _World:
                    if facts.is_subject and facts.passes_where and facts.split is not None and not facts.in_earlier_split and facts.mature]
         found: dict[str, dict[str, int]] = {}
         for label_type in self.task.labels.types:
-            statuses = [self.label(event, label_type, self.task.labels.asof_us).status for event in counted]
+            statuses = [self.label(event, label_type, self.asof_us(event)).status for event in counted]
             found[label_type] = {"subjects": len(statuses), **{status.lower(): statuses.count(status)
                                                                for status in ("RESOLVED", "NOT_FOUND", "CONFLICT")}}
         return found
@@ -272,7 +278,8 @@ def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Tas
     if key is None:
         return None
     by_arrival = task.visibility == "arrival"
-    world, cut = _World(tuple(events), tuple(assertions), task), min(row.arrival_us if by_arrival else row.ts_us, task.labels.asof_us)
+    world = _World(tuple(events), tuple(assertions), task)
+    cut = min(row.arrival_us if by_arrival else row.ts_us, world.asof_us(row))
     seen = []
     for place, event in enumerate(events):
         if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):

@@ -243,19 +243,21 @@ def _told(table: LabelTable, raw: dict[str, Any], id_type: ColumnType) -> LabelR
         if name is None:
             return None
         if raw[name] is None and needed:
-            raise LabelStoreUnavailable(f"a {table.label_type} label has no {name!r}.", path=name,
+            raise LabelStoreUnavailable(f"a {table.label_type} label has no {name!r}.", path=table.mapped_at(name),
                                         fix="Leave such rows out of the label file.")
         try:
             return None if raw[name] is None else convert(raw[name], kind, "exact", table.zone, name)
         except (ReplayEventInvalid, NumericOverflow) as wrong:
-            raise LabelStoreUnavailable(f"in the {table.label_type} labels {wrong.what}", fix=wrong.fix, path=name) from wrong
+            raise LabelStoreUnavailable(f"in the {table.label_type} labels {wrong.what}", fix=wrong.fix,
+                                      path=table.mapped_at(name)) from wrong
 
     text = ColumnType("string")
     observed = read(table.observed_column, INSTANT)
     effective = read(table.effective_column, INSTANT) if observed is not None else read(table.event_time_column, INSTANT)
     source = table.source_constant if table.source_column is None else str(raw[table.source_column])
-    if source not in SOURCES:
-        raise LabelPolicyInvalid(f"a {table.label_type} label comes from an unknown source {source!r}.", path=table.source_column,
+    if source not in SOURCES and table.source_column is not None:
+        raise LabelPolicyInvalid(f"a {table.label_type} label comes from an unknown source {source!r}.",
+                                 path=table.mapped_at(table.source_column),
                                  fix=f"Write one of {', '.join(SOURCES)}.")
     return LabelRow(read(table.event_column, id_type), _value(table, raw), observed, effective, source,
                 read(table.id_column, text, needed=False), read(table.supersedes_column, text, needed=False))
@@ -272,7 +274,7 @@ def _value(table: LabelTable, raw: dict[str, Any]) -> str:
     meanings = dict(table.value_map) if table.value_map is not None else None
     text = "" if found is None else str(found)
     if not text:
-        raise LabelStoreUnavailable(f"a {table.label_type} label has no {table.value_column!r}.", path=table.value_column,
+        raise LabelStoreUnavailable(f"a {table.label_type} label has no {table.value_column!r}.", path=table.mapped_at(table.value_column),
                                     fix="Leave such rows out of the label file.")
     if meanings is not None and text not in meanings:
         raise LabelPolicyInvalid(f"a {table.label_type} label holds {text!r}, a value that is not mapped.", fix="Map it in `value:`.",

@@ -15,6 +15,7 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import arrow_schema, arrow_type
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.aggregations import registered
+from offline_feature_plane.domain.assertion_ids import refuse_shared_ids
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
@@ -100,11 +101,14 @@ class OracleSession:
             instants.setdefault(event.event_id, set()).add(event.ts_us)
         inside = [one for one in told if one.subject in instants]
         said = [assertion for one in inside for assertion in one.about(instants[one.subject], table)]
+        latest = task.latest_asof_us
+        refuse_shared_ids(one for one in said if one.entry_us <= latest)
         by_event = [[one for one in said if speaks_of(one, event)] for event in self._events]
-        known = [[one for one in about if one.entry_us <= task.labels.asof_us] for about in by_event]
-        used = [eligible(about, task.labels.asof_us) for about in known]
+        known = [[one for one in about if one.entry_us <= latest] for about in by_event]
+        used = [eligible(about, latest) for about in known]
         lags = [one.observed_us - event.ts_us for event, about in zip(self._events, used, strict=True) for one in about]
-        resolved = [find_rule(task.labels.rule).resolve(about, task.labels.asof_us) for about in known]
+        resolved = [find_rule(task.labels.rule).resolve(about, task.labels_at(event.ts_us).asof_us)
+                    for event, about in zip(self._events, known, strict=True)]
         values = Counter(found.value for found in resolved if found.value is not None)
         facts = {
             "assertions_read": len(told), "assertions_outside_basis": len(told) - len(inside),
@@ -114,7 +118,7 @@ class OracleSession:
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
             "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
-        return said, facts, slice_of(table.label_type, known, task.labels.asof_us, kind), sketch_of(known, task.labels.asof_us)
+        return said, facts, slice_of(table.label_type, known, latest, kind), sketch_of(known, latest)
 
     def labels_of(self, label_type: str, positions: Sequence[int]) -> Sequence[EventLabels]:
         """As the port says; nothing need be read again."""

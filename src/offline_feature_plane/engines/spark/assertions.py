@@ -13,17 +13,21 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.resolution import SOURCES, find_rule
+from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
 from offline_feature_plane.engines.local.label_steps import Eligible, Steps, keep_in_order, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
 from offline_feature_plane.ports.inputs import LabelTable
 
+Int64s = npt.NDArray[np.int64]
+
 _ROWS = 1 << 16
 
 ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("value", "string"), ("observed", "long"), ("effective", "long"),
                      ("source", "int"), ("aid", "string"), ("sup", "string"))
-# Of every event with a label one row, `kept` null: what holds at the as-of, and the steps on the way there; and one row for each of its
+# Of every event with a label one row, `kept` null: what holds at its as-of, and the steps up to the latest; and one row for each of its
 # assertions that count, numbered by `kept` in the order of the slice.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
                    ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
@@ -40,13 +44,11 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Resolving:
-    """How a type's assertions are resolved; `stepped`: its steps are wanted too."""
+    """How a type's assertions are resolved, for a task without its token key."""
 
     label_type: str
-    rule: str
-    asof_us: int
+    task: Task
     id_type: ColumnType
-    stepped: bool
 
 
 def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -105,28 +107,34 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
                                numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
     kept = keep_in_order(found, columns, n)
-    steps = resolve_steps(how.label_type, kept, columns, find_rule(how.rule), how.asof_us)
+    steps = resolve_steps(how.label_type, kept, columns, find_rule(how.task.labels.rule), how.task.latest_asof_us)
+    ts = numbers(table["ts"])[0][first]
     names = np.array(SOURCES, object)
     yield make_batch(RESOLVED, len(kept.row), {
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
         "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
-        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - numbers(table["ts"])[0][first][kept.position]})
-    yield _final(how, steps, places, told, large["aid"])
+        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - ts[kept.position]})
+    yield _final(how, steps, (places, ts), told, large["aid"])
 
 
-def _final(how: Resolving, steps: Steps, places: npt.NDArray[np.int64], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
-    """One row for each event that has steps."""
-    last = steps.are_last()
-    final = steps.take(last)
+def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:
+    """One row for each event, all of which have steps; `events` are their places and instants."""
+    places, ts = events
+    held = np.flatnonzero(steps.are_last(asofs_at(ts[steps.position], how.task)))
+    final, of = steps.take(held), steps.position[held]  # of an event of which nothing was known yet: none
+    status, value, observed, assertion = np.zeros((4, len(places)), np.int64)
+    value -= 1
+    assertion -= 1
+    status[of], value[of], observed[of], assertion[of] = final.status, final.value, final.observed, final.assertion
     columns: dict[str, Any] = {
-        "pos": places[final.position], "status": final.status.astype(np.int32), "value": _told(told, final.value),
-        "observed": final.observed, "aid": ids.take(pa.array(final.assertion, mask=final.assertion < 0))}
-    if how.stepped:
-        offsets = pa.array(np.concatenate([[0], np.flatnonzero(last) + 1]), pa.int32())
+        "pos": places, "status": status.astype(np.int32), "value": _told(told, value), "observed": observed,
+        "aid": ids.take(pa.array(assertion, mask=assertion < 0))}
+    if how.label_type in how.task.closure.label_types():
+        offsets = pa.array(np.concatenate([[0], np.flatnonzero(steps.are_last()) + 1]), pa.int32())
         lists = {"at": pa.array(steps.at), "statuses": pa.array(steps.status.astype(np.int32)), "step_values": _told(told, steps.value)}
         columns |= {name: pa.ListArray.from_arrays(offsets, held) for name, held in lists.items()}
-    return make_batch(RESOLVED, len(final.position), columns)
+    return make_batch(RESOLVED, len(places), columns)
 
 
 def _told(texts: tuple[str, ...], codes: npt.NDArray[Any]) -> pa.Array:

@@ -29,7 +29,8 @@ class SparkEngine:
     """Opens sessions on Spark.
 
     Args:
-        spark: the user's session; None: the one that is active in this process, else a new one, which is stopped in the end.
+        spark: the user's session, a classic one or one of Spark Connect; None: the one that is active in this process, else a new one,
+            which is stopped in the end.
         master: of a new session, such as `spark://host:7077`; None: this machine.
         conf: settings of a new session.
         has_java: is there a Java for a new session?

@@ -17,6 +17,7 @@ from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.labels import STATUSES
+from offline_feature_plane.engines.spark.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.spark.assertions import ASSERTIONS, RESOLVED, Resolving, Timeline, carried
 from offline_feature_plane.engines.spark.replaying import Replayed
 from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
@@ -47,7 +48,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class _Met:
-    """Pairs of an assertion and an event, assertions that met one, pairs that are known at the as-of."""
+    """Pairs of an assertion and an event, assertions that met one, pairs that are known at the latest as-of."""
 
     pairs: int
     inside: int
@@ -78,8 +79,9 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
                                            fix=f"Add it under `labels:` in plane.yaml; mapped are {', '.join(sorted(by_type)) or 'none'}.")
     timelines = [by_type[label_type] for label_type in types]
     pairs = [_pair(frames, table, replayed) for table in timelines]
+    refuse_shared_ids(frames, pairs, timelines, task.latest_asof_us)
     resolved = [_resolve(frames, one, table, replayed, task) for one, table in zip(pairs, timelines, strict=True)]
-    met = _count_met(pairs, task.labels.asof_us)
+    met = _count_met(pairs, task.latest_asof_us)
     said = _count_said(resolved, timelines)
     frames.release(*pairs)
     lags = _measure_lags(frames, resolved, said)
@@ -111,10 +113,10 @@ def _pair(frames: Frames, table: LabelTable, replayed: Replayed) -> DataFrame:
 
 def _resolve(frames: Frames, pairs: DataFrame, table: LabelTable, replayed: Replayed, task: Task) -> DataFrame:
     """What `assertions.resolve` says of a type."""
-    id_type, asof = replayed.facts.id_type, task.labels.asof_us
+    id_type = replayed.facts.id_type
     parts = frames.parts(max(_rows_of(table), replayed.n))
-    found = pairs.where(sql.col("entry") <= asof).drop("arow").repartition(parts, "pos").sortWithinPartitions("pos")
-    how = Resolving(table.label_type, task.labels.rule, asof, id_type, table.label_type in task.closure.label_types())
+    found = pairs.where(sql.col("entry") <= task.latest_asof_us).drop("arow").repartition(parts, "pos").sortWithinPartitions("pos")
+    how = Resolving(table.label_type, task, id_type)
     return frames.keep(frames.mapped(found, "assertions.resolve", how, RESOLVED))
 
 
@@ -123,7 +125,7 @@ def _rows_of(table: LabelTable) -> int:
 
 
 def _count_met(pairs: Sequence[DataFrame], asof_us: int) -> list[_Met]:
-    """Of each type how many pairs there are, of how many assertions, and how many of them are known at the as-of."""
+    """Of each type how many pairs there are, of how many assertions, and how many of them are known at an as-of."""
     told = collected([frame.agg(sql.lit(number), sql.count("*"), sql.countDistinct("arow"),
                                 sql.count(sql.when(sql.col("entry") <= asof_us, 1))) for number, frame in enumerate(pairs)])
     return [_Met(*counts) for _, *counts in sorted(told)]

@@ -10,16 +10,26 @@ import importlib
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offline_feature_plane.engines.spark.wire import Shape, declared
-from offline_feature_plane.errors import EngineFailed, EngineUnavailable, OfsError, RequestCommandUnsupported, ResourceExceeded, all_codes
+from offline_feature_plane.errors import (
+    EngineFailed,
+    EngineUnavailable,
+    OfsError,
+    ReplayBasisMismatch,
+    RequestCommandUnsupported,
+    ResourceExceeded,
+    SourceUnreadable,
+    all_codes,
+)
 from offline_feature_plane.kernels.compiling import prepare_cache
 from offline_feature_plane.plain_files import is_private
+from offline_feature_plane.ports.inputs import PinnedFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,15 +116,38 @@ def answers(doing: str) -> Iterator[None]:
         OfsError: as a task refused. ResourceExceeded: out of memory or disk. EngineUnavailable: Spark was lost.
         RequestCommandUnsupported: the tasks' Python lacks what they need. EngineFailed: anything else.
     """
-    from py4j.protocol import Py4JError  # noqa: PLC0415 - an extra
-    from pyspark.errors import PySparkException  # noqa: PLC0415
-
     try:
         yield
     except OfsError:
         raise
-    except (PySparkException, Py4JError, OSError) as wrong:
+    except failures() as wrong:
         raise _meaning(doing, wrong) from wrong
+
+
+@contextmanager
+def sharing(files: Iterable[PinnedFile]) -> Iterator[None]:
+    """Tell a file that tasks do not find, though the driver does, from one that has changed. Raises SourceUnreadable."""
+    try:
+        yield
+    except ReplayBasisMismatch as wrong:
+        unread = wrong.fields.get("found", "") is None
+        hidden = [file.path for file in files if unread and file.relative == wrong.path and file.path.exists()]
+        if not hidden:
+            raise
+        raise SourceUnreadable(f"{hidden[0]} is here, but it cannot be read where Spark's tasks run.", path=wrong.path,
+                               fix="Let all machines read the files of plane.yaml at the same paths, and its `work:` too if labels are in "
+                               "a database or archives in a bucket: they are copied there.") from wrong
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What Spark raises; a client of Spark Connect alone has no Java to talk to."""
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - an extra
+
+    try:
+        from py4j.protocol import Py4JError  # noqa: PLC0415
+    except ImportError:
+        return PySparkException, OSError
+    return PySparkException, Py4JError, OSError
 
 
 def _meaning(doing: str, wrong: BaseException) -> OfsError:

@@ -25,7 +25,7 @@ from offline_feature_plane.engines.spark.assembling import LEAF, Assembling, rec
 from offline_feature_plane.engines.spark.assertions import carried
 from offline_feature_plane.engines.spark.choosing import CHOSEN, Choosing, Standing, choice_shape, standing_shape, summed
 from offline_feature_plane.engines.spark.labelling import Labelled, resolve_labels
-from offline_feature_plane.engines.spark.remote import answers, understood
+from offline_feature_plane.engines.spark.remote import answers, sharing, understood
 from offline_feature_plane.engines.spark.replaying import Replayed, replay
 from offline_feature_plane.engines.spark.tables import Frames, started
 from offline_feature_plane.engines.spark.windows import Windowing, made_shape
@@ -34,7 +34,7 @@ from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.errors import EngineFailed, OfsError
 from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import COHORTS, add_up
-from offline_feature_plane.ports.inputs import EventInput, LabelTable
+from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -68,14 +68,14 @@ class SparkEngineSession:
 
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as the local engine, and as `remote.answers`."""
-        with answers("reading events"):
+        with sharing(file for one in inputs if isinstance(one, PlainTable) for file in one.files), answers("reading events"):
             self._replayed = replay(self._frames, inputs, self._open)
         self._tell("replay", self._replayed.facts.events_read, self._replayed.facts.events_read)
         return self._replayed.facts
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them. Raises as the local engine, and as `remote.answers`."""
-        with answers("resolving labels"):
+        with sharing(file for one in inputs for file in one.files), answers("resolving labels"):
             self._labelled = resolve_labels(self._frames, inputs, need(self._replayed, "replay"), self._open)
         self._timelines = {one.label_type: one for one in inputs}
         self._tell("labels", self._labelled.facts.assertions_read, self._labelled.facts.assertions_read)
@@ -113,7 +113,7 @@ class SparkEngineSession:
         done = 0
         if wanted:
             with answers("computing rows"):
-                for number, n, hidden, digests, stream, sha in self._finished(chosen, wanted).toLocalIterator():
+                for number, n, hidden, digests, stream, sha in self._leaf_by_leaf(chosen, wanted):
                     batch, leaf = received(number, n, digests, stream, sha)
                     if number != len(self._leaves) or n != min(LEAF_ROWS, wanted - done):
                         raise EngineFailed(f"leaf {number} of {n} rows came after {done} of {wanted}.", fix="Please report this.")
@@ -195,6 +195,14 @@ class SparkEngineSession:
         home = sql.first("split").over(Window.partitionBy(entity).orderBy("pos"))
         placed = standing.repartition(frames.parts(replayed.n), entity).withColumn("home", home)
         return placed.where(sql.col("split") != sql.col("home")).select("pos", sql.lit(True).alias("stray"))  # noqa: FBT003 - a column of it
+
+    def _leaf_by_leaf(self, chosen: _Chosen, wanted: int) -> Iterator[Any]:
+        """Rows of LEAF in their order. To fetch one is a job of its own: where there are several they are computed before, side by side."""
+        leaves = self._finished(chosen, wanted)
+        if wanted > LEAF_ROWS:
+            leaves = self._frames.keep(leaves)
+            leaves.select("leaf").collect()
+        yield from leaves.toLocalIterator(prefetchPartitions=True)
 
     def _finished(self, chosen: _Chosen, wanted: int) -> DataFrame:
         """The rows as leaves, one of them in each part."""

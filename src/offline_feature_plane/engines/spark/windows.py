@@ -129,7 +129,7 @@ def _compute(how: Windowing, table: pa.Table, starts: npt.NDArray[np.int64], don
     made: dict[str, Any] = {"row_no": numbers(ordered["row_no"])[0][is_row]}
     if how.task.visibility == "arrival":
         arrivals = Arrivals(numbers(ordered["arr"])[0], numbers(ordered["arrived"])[0])
-        run: GroupColumns | ArrivedColumns = ArrivedColumns(*where, arrivals, how.task.labels.asof_us)
+        run: GroupColumns | ArrivedColumns = ArrivedColumns(*where, arrivals, how.task)
     else:
         run = GroupColumns(*where)
     columns = spell_lists(run.advance(0, events.n), (how.group,))

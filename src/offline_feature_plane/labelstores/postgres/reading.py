@@ -1,12 +1,15 @@
 """The one way in which labels are read from PostgreSQL: those of a type that had been observed at a cut, in one snapshot, all of them.
 
+Types that are pinned together are pinned in one snapshot, so that what was loaded at once is seen of all of them or of none. Assertions
+stay for ever and their positions become visible in order: whenever they are read, up to its pin a type is what that snapshot held.
+
 Rows come as CSV by COPY, which PostgreSQL writes and Arrow reads faster than anything that goes value by value through Python
 (`docs/benchmarks.md`), and go on in pieces: memory does not grow with their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, LiteralString
@@ -37,17 +40,21 @@ _PARSE: Final = pa.csv.ParseOptions(newlines_in_values=True)
 _CONVERT: Final = pa.csv.ConvertOptions(column_types=_SCHEMA, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
 
 
-def measure(address: Address, label_type: str, asof_us: int) -> StoreMarker:
-    """How far the log of a label type reaches below a cut.
+def measure(address: Address, label_types: Sequence[str], asof_us: int) -> dict[str, StoreMarker]:
+    """How far the log of each label type reaches below a cut, all of them at one moment.
 
     Raises:
-        LabelStoreUnavailable: as `begun`, or there is no assertion of this type at all. SourceColumnUnknown, SourceTypeMismatch.
+        LabelStoreUnavailable: as `begun`, or there is no assertion of a type at all. SourceColumnUnknown, SourceTypeMismatch.
     """
     with begun(address, reads=True) as connection:
-        (row,) = _asked(connection, """
-            SELECT {store_id}, coalesce(max(position), 0) AS position, count(*) AS assertions,
-                   EXISTS (SELECT FROM label_assertions WHERE label_type = {type}) AS is_known
-            FROM label_assertions WHERE {as_of}""", label_type, asof_us)
+        return {label_type: _measure(connection, address, label_type, asof_us) for label_type in label_types}
+
+
+def _measure(connection: PatientConnection, address: Address, label_type: str, asof_us: int) -> StoreMarker:
+    (row,) = _asked(connection, """
+        SELECT {store_id}, coalesce(max(position), 0) AS position, count(*) AS assertions,
+               EXISTS (SELECT FROM label_assertions WHERE label_type = {type}) AS is_known
+        FROM label_assertions WHERE {as_of}""", label_type, asof_us)
     if not row["is_known"]:
         raise LabelStoreUnavailable(f"the label store holds no {label_type} assertion.", path=address.text,
                                     fix="Load them with `ofs label-store load`, or correct the label type, or the address.")

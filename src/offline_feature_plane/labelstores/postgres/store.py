@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -36,11 +36,15 @@ class PostgresLabelStore:
         """The label types that are mapped."""
         return self._mappings.keys()
 
-    def pin(self, label_type: str, asof_us: int) -> PinnedAssertions:
-        """Find out how far the log of a type reaches below a cut. Raises as `reading.measure`."""
-        mapping, address = self._mappings[label_type]
-        meaning = LabelColumns(**{column.name: getattr(mapping, column.name) for column in fields(LabelColumns)})
-        return PinnedAssertions(address, meaning, asof_us, measure(address, label_type, asof_us))
+    def pin(self, label_types: Sequence[str], asof_us: int) -> list[PinnedAssertions]:
+        """Find out how far the logs of some types reach below a cut; those of one store at one moment. Raises as `reading.measure`."""
+        together: dict[Address, list[str]] = {}
+        for label_type in label_types:
+            together.setdefault(self._mappings[label_type][1], []).append(label_type)
+        markers = {name: marker for address, names in together.items() for name, marker in measure(address, names, asof_us).items()}
+        return [PinnedAssertions(address, LabelColumns(**{column.name: getattr(mapping, column.name) for column in fields(LabelColumns)}),
+                                 asof_us, markers[label_type])
+                for label_type in label_types for mapping, address in [self._mappings[label_type]]]
 
     def truth_columns(self, files: Collection[Path]) -> frozenset[str]:  # noqa: ARG002 - no table of events is in a label store
         """No column of any file."""
