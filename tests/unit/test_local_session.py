@@ -1,5 +1,7 @@
 """The local engine through its port: what the laws do not show in small worlds, such as chunks, limits, order of calls and errors."""
 
+from contextlib import closing
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,7 +13,7 @@ from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id, token
 from offline_feature_plane.engines.local import LocalEngine
-from offline_feature_plane.engines.local.features import compute_features
+from offline_feature_plane.engines.local.features import Groups, compute_features
 from offline_feature_plane.engines.local.history.memory import keep_freed
 from offline_feature_plane.engines.local.record_batches import arrow_array
 from offline_feature_plane.errors import EngineFailed, NumericOverflow
@@ -133,7 +135,8 @@ def test_chunks_do_not_show(tmp_path):
     positions = np.array([0, 3, 4, 5, 10])
     seen = []
     for block in (1, 2, 3, 7, 11, 100):
-        chunks = list(compute_features(history, world.task, positions, {}, 2, block))
+        with closing(Groups(history, world.task, 2)) as groups:
+            chunks = list(compute_features(groups, world.task, positions, {}, block))
         assert np.concatenate([chunk.positions for chunk in chunks]).tolist() == positions.tolist()
         seen.append({name: [value for chunk in chunks for value in arrow_array(chunk.columns[name]).to_pylist()]
                      for name in chunks[0].columns})
