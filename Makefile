@@ -101,7 +101,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib src
+	$(BIN)/python -m compileall -q -j 2 -x /tests/ $(VENV)/lib src
 	touch $@
 
 clean:

@@ -130,6 +130,8 @@ def begin(order: dict[str, Any]) -> None:
     _suffer(order)
     if order.get("trace"):
         stopping.surrender(reading=order["trace"]["reading"])
+    if READERS:
+        command._leave = sys.exit  # for it is left below, where its words have arrived
     try:
         if order.get("program"):
             sys.exit(publication.main(order["program"], Path("disk").absolute(), Path("told").absolute()))

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_plane import make_plane
+from small_plane import SmallPlane, make_plane
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.contracts.facts import DatasetPointer
@@ -18,10 +18,10 @@ from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.plane import open_plane
 
 
-@pytest.fixture
-def plane(tmp_path):
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
     """A plane in which two datasets stand: one of all payments, one of a part of them."""
-    made = make_plane(tmp_path / "p")
+    made = make_plane(tmp_path_factory.mktemp("made") / "p")
     made.intent["request_id"] = "request-whole"
     made.documents()
     opened(made).build(made.intent_path)
@@ -29,6 +29,13 @@ def plane(tmp_path):
     made.documents()
     opened(made).build(made.intent_path)
     return made
+
+
+@pytest.fixture
+def plane(made_once, tmp_path):
+    """A copy of it to harm."""
+    shutil.copytree(made_once.folder, tmp_path / "p")
+    return SmallPlane(tmp_path / "p", intent=dict(made_once.intent))
 
 
 def opened(plane):
