@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-from small_plane import SmallPlane, chargebacks, transactions
+from small_plane import SmallPlane, chargebacks, replace_in, transactions
 
 from offline_feature_plane.plane import open_plane
 
@@ -60,10 +60,7 @@ def replaced(name: str, old: str, new: str) -> Change:
     """Replace text in a document."""
     def change(plane: SmallPlane) -> bool:
         plane.documents()
-        path = plane.folder / name
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
+        replace_in(plane.folder / name, old, new)
         return True
     return change
 

@@ -135,6 +135,13 @@ def quick_folder(otherwise: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def replace_in(path: Path, old: str, new: str) -> None:
+    """Replace text that a file has."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def as_jsonl(columns: Mapping[str, list[Any]]) -> str:
     """Columns as JSON Lines text."""
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))

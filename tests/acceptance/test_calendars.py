@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_plane import replace_in
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.plane import open_plane
@@ -57,13 +58,6 @@ def accounts(tmp_path, monkeypatch):
     return tmp_path
 
 
-def replaced(path, old, new):
-    """Change a file."""
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
 def built(folder):
     """The rows that a build publishes."""
     plane = open_plane(folder / "plane.yaml")
@@ -87,8 +81,8 @@ def test_each_month_has_a_row_of_whoever_is_there(accounts):
 
 def test_days_are_those_of_the_zone(accounts):
     """What happens at 23:30 UTC on the last of March is of April in Paris; a row's instant is the last one of its local month."""
-    replaced(accounts / "intent.yaml", "2026-04-01]}\nf", "2026-05-01], zone: Europe/Paris}\nf")
-    replaced(accounts / "intent.yaml", "splits: {train: [2026-01-01, 2026-03-01], test: [2026-03-01, 2026-04-01]}\n", "")
+    replace_in(accounts / "intent.yaml", "2026-04-01]}\nf", "2026-05-01], zone: Europe/Paris}\nf")
+    replace_in(accounts / "intent.yaml", "splits: {train: [2026-01-01, 2026-03-01], test: [2026-03-01, 2026-04-01]}\n", "")
     rows = {row["event_id"]: row["ts"].isoformat() for row in built(accounts)}
     assert rows == {"anna@2026-01-01": "2026-01-31T22:59:59.999999+00:00", "anna@2026-02-01": "2026-02-28T22:59:59.999999+00:00",
                     "anna@2026-03-01": "2026-03-31T21:59:59.999999+00:00", "anna@2026-04-01": "2026-04-30T21:59:59.999999+00:00",
@@ -99,7 +93,7 @@ def test_ids_say_no_more_than_their_columns(accounts, capsys):
     """Where accounts leave as tokens, row ids begin with the token, and still it is the account that labels name."""
     assert run(["key"]) == 0
     capsys.readouterr()
-    replaced(accounts / "intent.yaml", "identifiers: {mode: raw, reason: invented}\n", "")
+    replace_in(accounts / "intent.yaml", "identifiers: {mode: raw, reason: invented}\n", "")
     rows = built(accounts)
     assert [row["event_id"] for row in rows] == [f"{row['account']}@{day}" for row, day in zip(
         rows, ("2026-01-01", "2026-02-01", "2026-03-01", "2026-03-01"), strict=True)]
@@ -140,7 +134,7 @@ def test_what_is_no_calendar_is_refused(accounts, capsys, old, new, code, said):
     """Nobody, no period, no day, no such zone: a code, the place, a sentence; nothing is published."""
     if "2026-01-01" in old:
         old, new = f"between: {old}", f"between: {new}"
-    replaced(accounts / "intent.yaml", old, new)
+    replace_in(accounts / "intent.yaml", old, new)
     assert run(["build", "intent.yaml", "--json"]) == 2
     told = capsys.readouterr().out
     assert json.loads(told)["error"]["code"] == code
@@ -150,7 +144,7 @@ def test_what_is_no_calendar_is_refused(accounts, capsys, old, new, code, said):
 
 def test_a_group_of_another_key_does_not_fit(accounts, capsys):
     """A row has nothing but its entity, so that a group by shop says where it stands and what it needs."""
-    replaced(accounts / "features.yaml", "key: [account]", "key: [shop]")
+    replace_in(accounts / "features.yaml", "key: [account]", "key: [shop]")
     assert run(["build", "intent.yaml"]) == 2
     told = capsys.readouterr().err
     assert "features.yaml:11" in told

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_plane import replace_in
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.plane import open_plane
@@ -55,13 +56,6 @@ def accounts(tmp_path, monkeypatch):
     return tmp_path
 
 
-def replaced(path, old, new):
-    """Change a file."""
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
 def rows_of(folder):
     """The rows that a build publishes, by id: how many payments, their sum, the target."""
     plane = open_plane(folder / "plane.yaml")
@@ -79,8 +73,8 @@ def test_each_instant_sees_what_lies_before_it(accounts, name):
     ```
     """
     for file in ("plane.yaml", "features.yaml", "intent.yaml"):
-        replaced(accounts / file, "month_end", name)
-    replaced(accounts / "plane.yaml", f"path: {name}s", "path: month_ends")
+        replace_in(accounts / file, "month_end", name)
+    replace_in(accounts / "plane.yaml", f"path: {name}s", "path: month_ends")
     assert rows_of(accounts) == {"anna-1": (1, 10, 0), "ben-1": (1, 20, 1), "anna-2": (2, 12, 0), "ben-2": (0, 0, 0)}
 
 
@@ -90,7 +84,7 @@ def test_a_spine_is_part_of_what_is_asked(accounts):
     asked = plane.pin("intent.yaml").document["subject"]
     assert asked == {"source": "month_end", "where": None, "entity": "account", "calendar": None}
     spine = plane.plan("intent.yaml").plan.pins.identity["subject"]
-    replaced(accounts / "intent.yaml", "rows: {spine: month_end, entity: account}", "rows: month_end")
+    replace_in(accounts / "intent.yaml", "rows: {spine: month_end, entity: account}", "rows: month_end")
     plain = plane.plan("intent.yaml").plan.pins.identity["subject"]
     assert (spine, plain) == ({"source": "month_end", "where": None, "entity": "account"}, {"source": "month_end", "where": None})
 
@@ -113,7 +107,7 @@ def test_a_spine_is_part_of_what_is_asked(accounts):
     ("intent.yaml", "cold_rows", "visibility: arrival\ncold_rows", "SCHEMA_INVALID", 2, ["intent.yaml:5 $.visibility", "spine"])])
 def test_what_is_no_spine_is_refused(accounts, capsys, file, old, new, code, status, said):
     """An entity twice at one instant, an unknown instant, no entity: a code, the place, a sentence; nothing is published."""
-    replaced(accounts / file, old, new)
+    replace_in(accounts / file, old, new)
     assert run(["build", "intent.yaml", "--json"]) == status
     told = capsys.readouterr().out
     if code is not None:

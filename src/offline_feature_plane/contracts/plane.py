@@ -13,11 +13,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from offline_feature_plane.contracts.intent import Instant, RunId
+from offline_feature_plane.contracts.intent import Instant, RunId, Zone
 from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.visibility import Visibility
-from offline_feature_plane.domain.zones import named_zone
-from offline_feature_plane.errors import SettingsInvalid
 
 __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
            "config_meaning", "memory_bytes", "stored_columns"]
@@ -41,14 +39,6 @@ def stored_columns(applies_to: object) -> dict[str, Any]:
     """
     return {"event" if applies_to is None else "entity": "event_id", "observed": "observed_time", "effective": "effective_time",
             "value": {"column": "label_value"}, "source": {"column": "source_type"}, "id": "label_assertion_id", "supersedes": "supersedes"}
-
-
-def _zone(text: str) -> str:
-    try:
-        named_zone(text)
-    except SettingsInvalid as wrong:
-        raise ValueError(f"{wrong.what} {wrong.fix}") from None
-    return text
 
 
 def _memory(text: str) -> str:
@@ -79,7 +69,6 @@ def _endpoint(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class EventTable(Contract):

@@ -176,6 +176,10 @@ class Closure:
                 return source
         raise KeyError(name)
 
+    def place(self, name: str) -> int:
+        """The place of the source of this name among the sources; ValueError if there is none."""
+        return [source.name for source in self.sources].index(name)
+
     def functions(self) -> frozenset[str]:
         """The names of the aggregations that it uses."""
         return frozenset(feature.aggregation.function for group in self.groups for feature in group.features)

@@ -79,7 +79,7 @@ def links_of(argument: Argument) -> tuple[Int32s, Int32s]:
     """The previous and the next slot of each slot's value."""
     n, fullest = argument.slots.n, argument.slots.fullest
     before, after = np.empty(n, np.int32), np.empty(n, np.int32)
-    table = np.full(max(4, 1 << (2 * fullest).bit_length()), -1, np.int32)
+    table = np.full(max(4, 1 << (2 * fullest - 1).bit_length()) if fullest else 4, -1, np.int32)
     link(argument.values, argument.marks, argument.slots.first, table, before, after)
     return before, after
 
@@ -133,15 +133,13 @@ class Distinct:
     """Numbers of distinct values of one column of slots over some windows: `counts` holds a line per window."""
 
     def __init__(self, inputs: Inputs, windows: Sequence[int]) -> None:
-        values, first, fullest = inputs.argument.values, inputs.slots.first, inputs.slots.fullest
+        first = inputs.slots.first
         self._windows = np.array(windows, np.int64)
         self._state = np.zeros((first.shape[0] - 1, 2 * len(windows) + 1), np.int32)
         self._state[:, 0] = first[:-1]
         self._state[:, 1::2] = first[:-1, None]
         self._state = self._state.reshape(-1)
-        self._before, self._after = np.empty(values.shape[0], np.int32), np.empty(values.shape[0], np.int32)
-        table = np.full(max(4, 1 << (2 * fullest - 1).bit_length()) if fullest else 4, -1, np.int32)
-        link(values, inputs.argument.marks, first, table, self._before, self._after)
+        self._before, self._after = links_of(inputs.argument)
         self.counts = np.empty((len(windows), inputs.block), np.int64)
 
     def advance(self, rows: Located) -> None:

@@ -27,7 +27,7 @@ from offline_feature_plane.errors import NumericOverflow
 if TYPE_CHECKING:
     from offline_feature_plane.engines.local.arrivals import ArrivedColumns
 
-__all__ = ["Advancing", "Chunk", "Elsewhere", "Groups", "compute_features", "open_group", "place_of"]
+__all__ = ["Advancing", "Chunk", "Elsewhere", "Groups", "compute_features", "open_group"]
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -116,7 +116,7 @@ class Groups:
     def _lay_out(self, groups: Sequence[Group], labels: Mapping[str, ResolvedType]) -> None:
         for group in groups:
             if _key_id(group) not in self._keys:
-                self._keys[_key_id(group)] = self._pool.submit(encode_keys, self.events, group, place_of(self._task, group.source),
+                self._keys[_key_id(group)] = self._pool.submit(encode_keys, self.events, group, self._task.closure.place(group.source),
                                                                self._task.subject)
         for group in groups:  # keys are under way before anyone waits for them
             self._made[group.name] = self._pool.submit(self._start, group, labels)
@@ -168,7 +168,7 @@ def _all(waiting: Sequence[Future[Made]]) -> list[Made]:
 def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int], is_row: Bools,
                labels: Mapping[str, ResolvedType]) -> GroupColumns | ArrivedColumns:
     """One group over some events, by `visibility`. Raises NumericOverflow: a condition leaves its type."""
-    place = place_of(task, group.source)
+    place = task.closure.place(group.source)
     if events.arrivals is None:
         return GroupColumns(events, group, place, keys, is_row, labels)
     from offline_feature_plane.engines.local.arrivals import ArrivedColumns  # noqa: PLC0415 - its kernels are loaded for whom they serve
@@ -178,11 +178,6 @@ def open_group(events: Events, group: Group, task: Task, keys: tuple[Codes, int]
 
 def _key_id(group: Group) -> tuple[str, tuple[str, ...], str]:
     return group.source, group.key, group.null_key
-
-
-def place_of(task: Task, source: str) -> int:
-    """The index of a source in the closure."""
-    return [one.name for one in task.closure.sources].index(source)
 
 
 def complete(columns: dict[str, Values], events: Events, task: Task, positions: Int64s, start: int, stop: int) -> dict[str, Values]:

@@ -124,15 +124,11 @@ class _Columns:
         if not nullable:
             count = sum(part.count(None) if isinstance(part, list) else part.null_count for part in found)
             if count:
-                first = self.place(self._first_missing(found))
+                first = self._table.place(self._first_missing(found))
                 raise LabelStoreUnavailable(
                     f"{count} of {self.rows} {self._table.label_type} labels have no {name!r}, the first in {first}.",
-                    fix="Leave such rows out of the label file, or correct them.", path=self._at(name), missing=count)
+                    fix="Leave such rows out of the label file, or correct them.", path=self._table.mapped_at(name), missing=count)
         return found
-
-    def place(self, row: int) -> str:
-        """A row as people find it: file and row number, from 1."""
-        return self._table.place(row)
 
     def instants(self, name: str) -> Int64s:
         """A time column in µs since the epoch."""
@@ -151,7 +147,7 @@ class _Columns:
                     parts.append(pa.array([None if one is None else _id_text(one) for one in part], pa.large_string()))
                 except ValueError as wrong:
                     raise LabelStoreUnavailable(f"a {self._table.label_type} label has a {name!r} that is not an id: {wrong}.",
-                                                path=self._at(name), fix="Write ids as text or integers.") from wrong
+                                                path=self._table.mapped_at(name), fix="Write ids as text or integers.") from wrong
             else:
                 parts.append(plain(part).cast(pa.large_string()))
         return pa.concat_arrays(parts)
@@ -161,9 +157,6 @@ class _Columns:
         held = "The event ids are integers" if field is None else f"The field {field!r} holds integers"
         return f"{held}; label rows must name them as integers."
 
-    def _at(self, name: str) -> str:
-        return self._table.mapped_at(name)
-
     def _check_text(self, name: str, part: pa.Array | list[Any]) -> None:
         if isinstance(part, list):
             return
@@ -171,7 +164,7 @@ class _Columns:
             part.validate(full=True)
         except pa.ArrowInvalid as wrong:
             raise LabelStoreUnavailable(f"the column {name!r} of the {self._table.label_type} labels is broken: {wrong}.",
-                                        path=self._at(name), fix="Write the file again; its texts must be UTF-8.") from wrong
+                                        path=self._table.mapped_at(name), fix="Write the file again; its texts must be UTF-8.") from wrong
 
     def _first_missing(self, found: Batches) -> int:
         row = 0
@@ -203,12 +196,12 @@ class _Columns:
                 convert(value, kind, "exact", self._table.zone, name)
             except (ReplayEventInvalid, NumericOverflow) as wrong:
                 fix = wrong.fix if kind is _INSTANT else self._fix_of_ids()
-                return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self.place(row)}) {wrong.what}", fix=fix,
-                                            path=self._at(name))
+                return LabelStoreUnavailable(f"in the {self._table.label_type} labels ({self._table.place(row)}) {wrong.what}", fix=fix,
+                                            path=self._table.mapped_at(name))
             except TimeZoneUndeclared as wrong:
                 return wrong
         return EngineFailed(f"the column {name!r} of the {self._table.label_type} labels was refused by the fast reader "
-                            "but not by the reference reader.", path=self._at(name),
+                            "but not by the reference reader.", path=self._table.mapped_at(name),
                             fix="Please report this.")
 
 
@@ -238,7 +231,7 @@ def _read_values(table: LabelTable, column: _Columns) -> tuple[npt.NDArray[np.in
         listed = ", ".join(map(repr, sorted(unfit)[:_SHOWN])) + (" …" if len(unfit) > _SHOWN else "")
         fault = "not mapped" if known is not None else "blank, or begin or end with spaces"
         raise LabelPolicyInvalid(
-            f"values of {count} {table.label_type} labels are {fault}: {listed}, the first in {column.place(first)}.",
+            f"values of {count} {table.label_type} labels are {fault}: {listed}, the first in {table.place(first)}.",
             path=f"labels.{table.label_type}.value", values=sorted(unfit)[:_SHOWN],
             fix=f"Map it in `value:` (mapped are {', '.join(known)}), or correct the file." if known else
                 "Correct the file, or map them in `value:`.")
@@ -271,7 +264,7 @@ def _read_sources(table: LabelTable, column: _Columns) -> npt.NDArray[np.int8]:
         listed = ", ".join(map(repr, unknown[:_SHOWN])) + (" …" if len(unknown) > _SHOWN else "")
         raise LabelPolicyInvalid(
             f"{int((codes >= len(SOURCES)).sum())} {table.label_type} labels come from unknown sources: {listed}, "
-            f"the first in {column.place(first)}.", path=table.mapped_at(table.source_column), sources=unknown[:_SHOWN],
+            f"the first in {table.place(first)}.", path=table.mapped_at(table.source_column), sources=unknown[:_SHOWN],
             fix=f"Write one of {', '.join(SOURCES)}.")
     return codes.astype(np.int8)
 

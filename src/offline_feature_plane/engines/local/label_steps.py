@@ -263,7 +263,7 @@ def _ladder(of: Eligible, columns: AssertionColumns, rule: Rule) -> list[Int64s]
 
 
 def _ranked_steps(many: Eligible, columns: AssertionColumns, rule: Rule) -> Steps:
-    """Steps of events with several assertions and no links, by dense ranks."""
+    """Steps of subjects whose assertions ranks settle, by dense ranks."""
     value = columns.value[many.row]
     ranks = _telling([many.position, *_ladder(many, columns, rule)])
     by_rank = np.lexsort(ranks[::-1])

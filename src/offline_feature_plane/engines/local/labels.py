@@ -1,7 +1,8 @@
 """Labels in bulk: every event's resolution at its as-of and, for features, how it changed before (`decisions.md` D22, D26).
 
-Assertions are read as columns, joined to the positions of their events and resolved with numpy. Only subjects with supersession links or
-repeated ids go one by one through `domain.resolution`, whose law this is; the rest follows it column-wise.
+Assertions are read as columns, joined to the positions of their events and resolved with numpy. Only subjects with repeated ids,
+or with supersession links that ranks do not settle, go one by one through `domain.resolution`, whose law this is; the rest follows it
+column-wise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from offline_feature_plane.domain.coverage import PERCENTILES, PROMPT_US, ObservedLag, nearest_rank
 from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest
-from offline_feature_plane.domain.resolution import find_rule
+from offline_feature_plane.domain.resolution import Rule, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.assertion_ids import refuse_shared_ids
@@ -136,8 +137,9 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
     Raises:
         RuleNotSupported, LabelTimelineInconsistent: as `domain.resolution`. The errors of `find_timelines` and `read_assertions`.
     """
-    find_rule(task.labels.rule)
-    found = {label_type: _resolve(connection, table, events, task, most) for label_type, table in find_timelines(tables, task).items()}
+    rule = find_rule(task.labels.rule)
+    found = {label_type: _resolve(connection, table, events, task, rule, most)
+             for label_type, table in find_timelines(tables, task).items()}
     per_type = {label_type: one.facts for label_type, one in found.items()}
     return ResolvedLabels({label_type: one.steps for label_type, one in found.items()}, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
@@ -153,9 +155,9 @@ class _Resolved(NamedTuple):
     sketch: bytes
 
 
-def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: History, task: Task, most: int) -> _Resolved:
+def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: History, task: Task, rule: Rule, most: int) -> _Resolved:
     """One label type. What is known of it is hashed, sketched and held against the law of ids beside."""
-    label_type, field, rule = table.label_type, table.entity_field, find_rule(task.labels.rule)
+    label_type, field = table.label_type, table.entity_field
     named_by = task.label_subject(field, events.id_type)
     columns, entities = read_assertions(table, named_by), None
     if field is None:

@@ -12,21 +12,20 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.calendars import Calendar
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import Loaded
-from offline_feature_plane.engines.local.features import place_of
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy
 
-__all__ = ["Entities"]
+__all__ = ["FirstSeen"]
 
 Int64s = npt.NDArray[np.int64]
 _Span = tuple[int, str, int, int]  # a period's last instant and first day; entities from one place to before another
 
 
-class Entities:
+class FirstSeen:
     """The entities of the calendar's source, each with the instant of its first event; known when every event has been seen."""
 
     def __init__(self, task: Task, calendar: Calendar, entity: str) -> None:
         self._calendar, self._entity, self._subject = calendar, entity, task.subject
-        self._source, self._own = place_of(task, calendar.source), place_of(task, task.subject)
+        self._source, self._own = task.closure.place(calendar.source), task.closure.place(task.subject)
         self._kind = pa.string() if task.closure.source(task.subject).field(entity).type.kind == "string" else pa.int64()
         self._held: list[pa.Table] = []
 

@@ -34,7 +34,7 @@ from offline_feature_plane.engines.local.columns import (
 )
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
-from offline_feature_plane.engines.local.made_rows import Entities
+from offline_feature_plane.engines.local.made_rows import FirstSeen
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
@@ -54,11 +54,11 @@ def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most:
     if task.calendar is None or task.entity is None:
         yield from _load_inputs(inputs, task, left_out, most)
         return
-    entities = Entities(task, task.calendar, task.entity)
+    seen = FirstSeen(task, task.calendar, task.entity)
     for item, piece in _load_inputs(inputs, task, left_out, most):
-        entities.look(piece)
+        seen.look(piece)
         yield item, piece
-    yield from ((None, piece) for piece in entities.rows(most))
+    yield from ((None, piece) for piece in seen.rows(most))
 
 
 def _load_inputs(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:

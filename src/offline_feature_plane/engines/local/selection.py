@@ -151,7 +151,7 @@ def find_candidates(events: Events, task: Task) -> tuple[Int64s, npt.NDArray[np.
 
 def _subjects(events: Events, task: Task) -> _Remaining:
     left = _Remaining(events, task)
-    left.drop("context", events.source[left.rows] != _index(task))
+    left.drop("context", events.source[left.rows] != task.closure.place(task.subject))
     left.drop_where()
     return left
 
@@ -220,10 +220,6 @@ class _Remaining:
             block = self.rows[start:start + BLOCK]
             passes[start:start + BLOCK] = find_true(where, fields_at(self.events, self.task.subject, where.names(), block), len(block))
         self.drop("where", ~passes)
-
-
-def _index(task: Task) -> int:
-    return [source.name for source in task.closure.sources].index(task.subject)
 
 
 def _split_codes(ts: Int64s, task: Task) -> tuple[npt.NDArray[np.int16], Bools]:

@@ -9,7 +9,6 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.spines import asked_again
 from offline_feature_plane.engines.local.by_entity import parts_of
 from offline_feature_plane.engines.local.events import Events, History
-from offline_feature_plane.engines.local.features import place_of
 
 __all__ = ["check_spine"]
 
@@ -32,5 +31,5 @@ def check_spine(history: History, task: Task, data: int, block: int) -> None:
 
 def _asked(events: Events, task: Task) -> tuple[Int64s, Int64s]:
     """All events of the subject, in whatever split, and their instants."""
-    rows = np.flatnonzero(events.source == place_of(task, task.subject))
+    rows = np.flatnonzero(events.source == task.closure.place(task.subject))
     return rows, events.ts[rows]

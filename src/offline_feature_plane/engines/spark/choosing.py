@@ -122,8 +122,7 @@ def stand(how: Standing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Recor
 
 def _conditions(task: Task) -> list[tuple[str, int, Expression]]:
     """Every condition that a group asks events of its source, and that source's place."""
-    places = {source.name: place for place, source in enumerate(task.closure.sources)}
-    return [(group.source, places[group.source], one) for group in task.closure.groups for one in group.conditions()]
+    return [(group.source, task.closure.place(group.source), one) for group in task.closure.groups for one in group.conditions()]
 
 
 def _overflowing(conditions: Sequence[tuple[str, int, Expression]], events: Events) -> tuple[int, str] | None:

@@ -81,7 +81,7 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         asked = frames.keep(made_rows(frames, rows, n, task, task.calendar, task.entity))
         count, first, last = asked.agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()[0]
         if count:
-            told[[source.name for source in task.closure.sources].index(task.subject)] = [count, first, last]
+            told[task.closure.place(task.subject)] = [count, first, last]
             rows, n = rows.unionByName(asked), n + count
     events = _numbered(frames, rows, n, task)
     frames.release(made)
@@ -219,8 +219,7 @@ def _numbered(frames: Frames, rows: DataFrame, n: int, task: Task) -> DataFrame:
     if task.visibility == "arrival":
         arrived = frames.numbered(rows.select("arr", "inp", "part", "off", *columns), "arrived", n, ["arr", *_ORDER])
         return frames.numbered(arrived.select("arr", "arrived", *columns), "pos", n, ["ts", "arrived"])
-    subject = [source.name for source in task.closure.sources].index(task.subject)
-    standing = sql.when(sql.col("src") == subject, task.standing(task.subject)).otherwise(0)
+    standing = sql.when(sql.col("src") == task.closure.place(task.subject), task.standing(task.subject)).otherwise(0)
     placed = rows.select("inp", "part", "off", standing.alias("standing"), *columns)
     order = ["ts", *(["standing"] if task.entity is not None else []), *_ORDER]
     return frames.numbered(placed, "pos", n, order).select("pos", *columns)

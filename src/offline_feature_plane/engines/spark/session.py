@@ -193,7 +193,7 @@ class SparkEngineSession:
         if task.entity is None:
             return
         entity, _ = field_columns(task.closure)[task.subject, task.entity]
-        place = [one.name for one in task.closure.sources].index(task.subject)
+        place = task.closure.place(task.subject)
         spine = replayed.frame.where(sql.col("src") == place)
         asked = self._frames.grouped(spine, replayed.n, entity, "ts").agg(sql.count("*").alias("times"))
         again, first = asked.where("times > 1").agg(sql.sum(sql.col("times") - 1), sql.min("ts")).collect()[0]
@@ -251,7 +251,7 @@ class SparkEngineSession:
         read = group.reads()
         fields = {key: column for key, column in every.items() if key[0] == group.source and key[1] in read}
         made = tuple((f"c{first + number}", kind_of(feature.type)) for number, feature in enumerate(group.features))
-        source = [one.name for one in self._task.closure.sources].index(group.source)
+        source = self._task.closure.place(group.source)
         return Windowing(self._open, group, source, tuple(f"k{number}" for number in range(len(group.key))), fields, labelled.types, made,
                          self._frames.sizes.slab_rows)
 

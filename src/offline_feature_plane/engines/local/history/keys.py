@@ -24,7 +24,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.footprint import group_bytes
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.events import Arrivals, Events, History, Key, Values
-from offline_feature_plane.engines.local.features import Advancing, open_group, place_of
+from offline_feature_plane.engines.local.features import Advancing, open_group
 from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.places import Place, ValueColumn
 from offline_feature_plane.engines.local.keys import encode_keys, parts_of
@@ -85,7 +85,7 @@ class KeptGroup:
     def parts_of(self, events: Events) -> npt.NDArray[np.uint64]:
         """The part of every event's key."""
         group = self._group
-        return parts_of(events, group, place_of(self._task, group.source), self._task.subject, self.parts)
+        return parts_of(events, group, self._task.closure.place(group.source), self._task.subject, self.parts)
 
     @property
     def key_fields(self) -> set[Key]:
@@ -118,7 +118,7 @@ def compute_by_keys(history: History, task: Task, group: Group, labels: Resolved
     fields = _fields_of(task, group)
     each = _EVENT + _FIELD * len(fields) + group_bytes(task.closure, group, task.visibility)
     kept = KeptGroup(place, task, group, -(-history.n * each // sizes.data), history.n)
-    source = place_of(task, group.source)
+    source = task.closure.place(group.source)
     for part in range(kept.parts):
         events, is_row, known = _gather(history, task, group, labels, rows, kept, part, sizes.block)
         columns = open_group(events, group, task, encode_keys(events, group, source, task.subject), is_row, known)
@@ -138,7 +138,7 @@ def _fields_of(task: Task, group: Group) -> set[Key]:
 def _gather(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, kept: KeptGroup, part: int,
             block: int) -> tuple[Events, Bools, dict[str, ResolvedType]]:
     """The events of a part of the keys side by side, which of them are rows, and how their labels change."""
-    place, fields = place_of(task, group.source), sorted(_fields_of(task, group))
+    place, fields = task.closure.place(group.source), sorted(_fields_of(task, group))
     found: list[Events] = []
     chosen: list[Bools] = []
     changes: dict[str, list[Any]] = {one.aggregation.label_type: [] for one in group.features if one.aggregation.label_type is not None}
