@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from offline_feature_plane.contracts.plane import S3Access
-from offline_feature_plane.objects.s3.place import S3Place, place_from
-from offline_feature_plane.objects.s3.store import S3Store, connect
+from offline_feature_plane.objects.s3.place import place_from
+from offline_feature_plane.objects.s3.store import S3Store
 from offline_feature_plane.ports import Clock
+from offline_feature_plane.s3.clients import connect
+from offline_feature_plane.s3.place import S3Place
 
 BUCKET = "datasets"
 KEY_ID, SECRET = "OFSTESTKEYID", "ofs-test-secret-0123456789"
