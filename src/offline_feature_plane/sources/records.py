@@ -18,7 +18,7 @@ from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.visibility import ArrivalClock
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import Lane
-from offline_feature_plane.sources.stretches import Stretch, lane_of, read_in_order
+from offline_feature_plane.sources.stretches import Stretch, Undecodable, lane_of, read_in_order
 
 __all__ = ["LogRecords", "typings_of"]
 
@@ -70,11 +70,14 @@ class LogRecords:
         judge = admission.judge
         records = read_in_order(self.stretches, self.ranges)
         for record in records if self.taken is None else map(self._named, records):
+            if isinstance(record, Undecodable):
+                left_out[record.reason] = left_out.get(record.reason, 0) + 1
+                continue
             reason, source = judge(record)
-            arrival = clock.read(record.partition, record.log_us) if record is not None else 0
+            arrival = clock.read(record.partition, record.log_us)
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1
-            elif record is not None and source is not None:
+            elif source is not None:
                 mine = held[source]
                 mine.append(record)
                 arrived[source].append(arrival)
@@ -87,10 +90,10 @@ class LogRecords:
                 take(source, typings[source].batch(rest, arrived[source]))
         return left_out
 
-    def _named(self, record: Record | None) -> Record | None:
+    def _named(self, record: Record | Undecodable) -> Record | Undecodable:
         """A record as one of this topic: of its type if it is taken, else of a type that stays apart from all others."""
-        if record is None:
-            return None
+        if isinstance(record, Undecodable):
+            return record
         kind = self.topic if record.event_type == self.taken else f"{self.topic}/{record.event_type}"
         return record._replace(topic=self.topic, event_type=kind)
 

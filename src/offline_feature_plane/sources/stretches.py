@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
@@ -25,9 +25,10 @@ Lane = tuple[str, int, str, str]
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A record that cannot be decoded. Where a source does not know its offset, it is taken as the first possible one."""
+    """A coordinate without a record: it cannot be decoded, or its value is null. An offset that is not known is the first possible one."""
 
     number: int
+    reason: Literal["undecodable", "null_value"] = "undecodable"
 
 
 class Stretch(Protocol):
@@ -74,8 +75,8 @@ def touches(stretch: Stretch, item: Range) -> bool:
     return lane_of(stretch) == (item.topic, item.partition, item.offset_kind, item.log_id) and first < item.end and end > item.start
 
 
-def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iterator[Record | None]:
-    """Yield the records of some ranges by partition and offset, each coordinate once; None for one that cannot be decoded.
+def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iterator[Record | Undecodable]:
+    """Yield the records of some ranges by partition and offset, each coordinate once.
 
     Args:
         stretches: by partition and first offset. Where they overlap, the first one gives the record and the others must agree.
@@ -105,7 +106,7 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
                     if here in kept:
                         continue
                     kept[here] = said
-                yield record if isinstance(record, Record) else None
+                yield record
 
 
 def _inside(wanted: Sequence[tuple[int, int]], number: int) -> bool:

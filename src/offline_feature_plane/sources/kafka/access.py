@@ -1,4 +1,4 @@
-"""How a cluster is reached: what settings say, as its driver wants it. Secrets come in from the top floor, and stay out of every message."""
+"""How a cluster is reached: what settings say, as its driver wants it. Secrets come in from the top floor, and stay out of messages."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ class KafkaAccess:
         return found
 
     def consumer(self, secret: Secret) -> dict[str, Any]:
-        """The settings of a client that reads: assigned, from exactly where it is told, only what is committed, and no further ahead than
-        its buffer. It joins no group and commits nothing; the driver wants a group's name all the same.
+        """The settings of a client that reads from exactly where it is told, only what is committed, no further ahead than its buffer.
+
+        It joins no group and commits nothing; the driver wants a group's name all the same.
         """
         fetched = min(self.max_message_mb, 8) * _MB
         return {**self.client(secret), "group.id": "offline-feature-plane", "enable.auto.commit": False, "enable.auto.offset.store": False,
