@@ -84,7 +84,7 @@ class PinnedTopic:
         if selector.from_us >= selector.to_us:
             raise _unresolved("the selector is empty.", "`to` must be later than `from`.")
         bus, places = self.connect(self.access), [one.partition for one in self.watermarks]
-        firsts, starts, ends = (bus.first_at(self.stored, places, -(-moment // 1_000))
+        firsts, starts, ends = (bus.first_at(self.stored, places, max(0, -(-moment // 1_000)))
                                 for moment in (0, selector.from_us, selector.to_us))
         found = []
         for one in self.watermarks:
