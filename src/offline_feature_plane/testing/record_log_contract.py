@@ -55,7 +55,8 @@ def record(offset: int, **changes: Any) -> dict[str, Any]:
     return archived(changes.pop("event_id", f"e{offset}"), changes.pop("ts_us", offset * 1_000_000), payload, offset=offset, **changes)
 
 
-def read(log: EventInput, sources: Sequence[Source] = (TX,), scenarios: Sequence[str] = ()) -> tuple[list[tuple[str, dict[str, Any]]], Mapping[str, int]]:
+def read(log: EventInput, sources: Sequence[Source] = (TX,),
+         scenarios: Sequence[str] = ()) -> tuple[list[tuple[str, dict[str, Any]]], Mapping[str, int]]:
     """The events of a log as (source, row), in the order in which they came, and what gave none."""
     found: list[tuple[str, dict[str, Any]]] = []
 
