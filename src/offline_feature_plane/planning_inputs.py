@@ -31,6 +31,7 @@ from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import read_ref
 from offline_feature_plane.sources.archive import ArchiveSource
 from offline_feature_plane.sources.files import PlainTableSource
+from offline_feature_plane.sources.streams import join_streams
 
 # Every kind of event source: what opens it for a plane's settings. A new kind of source is a module and a line here.
 EVENT_SOURCES: tuple[Callable[[Settings], EventSource], ...] = (PlainTableSource.of, ArchiveSource.of)
@@ -54,7 +55,9 @@ class PlaneInputs:
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
         self.tzdata = zone_rules()
         self.code_release_id = installed_release()
-        self.event_sources: tuple[EventSource, ...] = tuple(opened(settings) for opened in EVENT_SOURCES)
+        opened = [open_source(settings) for open_source in EVENT_SOURCES]
+        archives = next(one for one in opened if isinstance(one, ArchiveSource))
+        self.event_sources: tuple[EventSource, ...] = join_streams(opened, archives, settings.verify_overlap)
 
     @cached_property
     def label_stores(self) -> tuple[LabelStore, ...]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.cutover import Feasibility, VerifyOverlap
 
 
 class ProfileRef(Contract):
@@ -68,7 +69,7 @@ class SourceFile(Contract):
     size_bytes: int
 
 
-SourceKind = Literal["plain_table", "archive", "labels"]
+SourceKind = Literal["plain_table", "archive", "stream", "labels"]
 
 
 class StoreMarker(Contract):
@@ -82,6 +83,8 @@ class StoreMarker(Contract):
 class SourcePlan(Contract):
     """Where one topic's events or one type's labels come from; `read_by` is the event source or label store, as `name@version`.
 
+    `routes` say of each range which stretch is read from the archive and which from the bus, and what the bus said when it was asked;
+    `verify_overlap` what is compared of what both have.
     `marker` only where assertions are read from a database: nothing of it is in files before a build has read it.
     """
 
@@ -92,6 +95,8 @@ class SourcePlan(Contract):
     files: list[SourceFile]
     ranges: list[dict[str, JsonValue]]
     marker: StoreMarker | None = None
+    routes: list[dict[str, JsonValue]] = Field(default_factory=list)
+    verify_overlap: VerifyOverlap | None = None
 
 
 class Estimate(Contract):
@@ -111,7 +116,7 @@ class BuildPlan(Contract):
     schema_version: Literal["learning.ofs_resolved_build_plan.v1"] = "learning.ofs_resolved_build_plan.v1"
     pins: Pins
     pins_digest: str
-    feasibility: Literal["FEASIBLE"]
+    feasibility: Feasibility
     sources: list[SourcePlan]
     estimate: Estimate
     warnings: list[str]

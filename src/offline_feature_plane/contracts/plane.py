@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from offline_feature_plane.contracts.intent import Instant, RunId, Zone
 from offline_feature_plane.contracts.model import Contract, Text, shown
+from offline_feature_plane.domain.cutover import VerifyOverlap
 from offline_feature_plane.domain.visibility import Visibility
 
 __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
@@ -186,6 +187,9 @@ class Settings(Contract):
     events: dict[Name, EventTable] = Field({}, description="Plain tables of events, by event type.")
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
+    verify_overlap: VerifyOverlap = Field(
+        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (the ends of segments "
+                              "and a thousandth of the offsets, always the same ones), `full` or `off`.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
     s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached.")
     ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "
