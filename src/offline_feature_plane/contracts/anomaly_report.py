@@ -1,4 +1,4 @@
-"""What was found wrong in the logs of one attempt's replay (`learning.ofs_replay_anomaly_report.v1`, brief §6.7).
+"""What was found wrong in the logs of one attempt's replay (`learning.ofs_replay_anomaly_report.v1`, `domain.md` §1.3).
 
 Kept beside the receipts of the attempt, however it ended; the manifest's evidence, or the failure receipt, names it.
 """

@@ -1,4 +1,4 @@
-"""What a replay found wrong in its logs: kept as a report, and judged for the purpose of the build (brief §6.4, §6.7).
+"""What a replay found wrong in its logs: kept as a report, and judged for the purpose of the build (`domain.md` §1.3).
 
 | two holders of a coordinate disagree | the purpose is training | it is another |
 |---|---|---|
