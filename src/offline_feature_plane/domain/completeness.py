@@ -20,26 +20,30 @@ from typing import Any, Literal, get_args
 from offline_feature_plane.domain.basis import Range, describe_basis, offset_number
 from offline_feature_plane.domain.cutover import Bus, Feasibility, Gap, Route, Why, route, worst
 from offline_feature_plane.errors import (
+    BasisUnresolved,
     OfsError,
     ReplayBasisGap,
     ReplayBasisMismatch,
     ReplayDuplicateOffsetMismatch,
     ReplayIncomplete,
+    TopicCompacted,
 )
+
+_FIXES: dict[type[OfsError], str] = {
+    ReplayBasisGap: "Archive the missing offsets, or write an intent whose basis leaves them out.",
+    BasisUnresolved: "Wait until the log is settled beyond the end of the range, or let the range end earlier."}
 
 EvidenceKind = Literal["broker_read", "archive_chain", "pinned_files"]
 _SAID_OF: dict[Why, tuple[type[OfsError], str]] = {
     "archive_gap": (ReplayBasisGap, "the archive has a hole here, and the bus no longer has it"),
     "retention_exceeded": (ReplayBasisGap, "the bus no longer has it, and there is no archive of this log"),
-    "not_settled": (ReplayIncomplete, "the bus has not settled it yet"),
+    "not_settled": (BasisUnresolved, "the bus has not settled it yet"),
     "bus_silent": (ReplayIncomplete, "the archive does not have it, and the bus could not be asked"),
-    "compacted": (ReplayIncomplete, "the archive does not have it, and the bus is compacted: what it lost does not show"),
+    "compacted": (TopicCompacted, "the archive does not have it, and the bus is compacted: what it lost does not show"),
     "start_unknown": (ReplayIncomplete, "the archive does not have it, and the bus cannot tell where it begins")}
-_FIXES = {"retention_exceeded": "Restore an archive of this log, or write an intent whose basis begins where the bus does.",
-          "not_settled": "Wait until the bus has settled these offsets, or end the basis before them.",
-          "bus_silent": "Let the bus answer, or archive these offsets.",
-          "compacted": "Archive the topic before records are lost, or read it from a topic that keeps them all.",
-          "start_unknown": "Archive these offsets."}
+_MENDS = {
+    "retention_exceeded": "Restore an archive of this log, or write an intent whose basis begins where the bus does.",
+    "bus_silent": "Let the bus answer, or archive these offsets.", "start_unknown": "Archive these offsets."}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,19 @@ class SegmentEvidence:
     def span(self) -> tuple[int, int]:
         """The half-open stretch that it covers, as numbers."""
         return offset_number(self.offset_kind, self.first_offset), offset_number(self.offset_kind, self.next_offset)
+
+
+@dataclass(frozen=True)
+class BusEvidence(SegmentEvidence):
+    """What a bus claims of a stretch before it is read: that it has all of it. Nothing is counted or hashed until then.
+
+    `watermarks` are the partition's when it was asked. `first` and `last` are the offset and leader epoch of its first and last record,
+    None if there is none or the epoch is unknown (`decisions.md` D20).
+    """
+
+    watermarks: tuple[tuple[str, str | None], ...] = ()
+    first: tuple[str, int | None] | None = None
+    last: tuple[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -172,16 +189,13 @@ def combine(verdicts: Sequence[Completeness]) -> Completeness:
 
 def refusal(verdict: Completeness) -> OfsError | None:
     """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps, gaps before what cannot be told."""
-    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, ReplayBasisGap, ReplayIncomplete):
+    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, TopicCompacted, ReplayBasisGap, BasisUnresolved, ReplayIncomplete):
         found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
         if found:
             more = f" There are {len(verdict.anomalies)} anomalies in total." if len(verdict.anomalies) > 1 else ""
-            fix = _FIXES.get(found[0].why or "")
-            if kind is ReplayBasisGap and fix is None:
-                fix = "Archive the missing offsets, or write an intent whose basis leaves them out."
-            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=fix,
-                        start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies),
-                        feasibility=verdict.feasibility)
+            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}",
+                        fix=_MENDS.get(found[0].why or "", _FIXES.get(kind)), start_offset=found[0].start_offset,
+                        end_offset=found[0].end_offset, anomalies=len(verdict.anomalies), feasibility=verdict.feasibility)
     return None
 
 
@@ -198,6 +212,11 @@ def _missing(wanted: Range, gap: Gap, *, has_bus: bool) -> Anomaly:
 
 
 def _describe_segment(segment: SegmentEvidence) -> dict[str, Any]:
+    if isinstance(segment, BusEvidence):
+        ends = {name: None if one is None else {"offset": one[0], "leader_epoch": one[1]}
+                for name, one in (("first_record", segment.first), ("last_record", segment.last))}
+        return {"ref": segment.ref, "first_offset": segment.first_offset, "next_offset": segment.next_offset,
+                "watermarks": dict(segment.watermarks), **ends}
     return {"ref": segment.ref, "first_offset": segment.first_offset, "last_offset": segment.last_offset,
             "next_offset": segment.next_offset,
             "record_count": segment.record_count, "sha256": segment.sha256, "dispositions": dict(segment.dispositions)}

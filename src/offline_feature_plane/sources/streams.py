@@ -162,9 +162,12 @@ class PinnedStream:
         return replace(log, stretches=tuple(sorted(stretches, key=lambda one: (one.evidence.partition, one.evidence.span))))
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
-        """The segments that some ranges touch, of the archive; what is read from the bus is in the routes of the plan."""
-        return self.archive.describe(ranges, read_by).model_copy(update={"kind": "stream",
-                                                                         "verify_overlap": self.verify_overlap})
+        """The segments that some ranges touch, and the stretches that are read from the bus."""
+        held = self.archive.describe(ranges, read_by)
+        pieces = [_part(way.wanted, piece.start, piece.end) for way in self.completeness(ranges).routes
+                  for piece in way.pieces if piece.holder == "bus"]
+        on_bus = None if isinstance(self.bus, OfsError) or not pieces else self.bus.describe(pieces, read_by).bus
+        return held.model_copy(update={"kind": "stream", "bus": on_bus, "verify_overlap": self.verify_overlap})
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """When the bus will let the record at an offset go; None: it does not say, or keeps it for good."""

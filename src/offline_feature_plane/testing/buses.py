@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from offline_feature_plane.contracts.plan import SourcePlan
+from offline_feature_plane.contracts.plan import BusRange, SourcePlan
 from offline_feature_plane.domain.admission import Record, decode
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
@@ -182,8 +182,12 @@ class PinnedFolderBus:
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """There are no files."""
         mine = [one for one in ranges if one.topic == self.topic]
-        return SourcePlan(name=self.topic, kind="stream", read_by=read_by, log_id=mine[0].log_id if mine else "", files=[],
-                          ranges=describe_basis(mine))
+        told = {one.partition: one for one in self.watermarks}
+        return SourcePlan(name=self.topic, kind="bus", read_by=read_by, log_id=mine[0].log_id if mine else "", files=[],
+                          ranges=describe_basis(mine), bus=[BusRange(
+                              partition=one.partition, start_offset=one.start_offset, end_offset=one.end_offset,
+                              log_start=told[one.partition].log_start, last_stable=told[one.partition].last_stable,
+                              end=told[one.partition].end, first_leader_epoch=None, last_leader_epoch=None) for one in mine])
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
         """The first record whose log time is not before a moment."""
