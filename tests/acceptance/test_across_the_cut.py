@@ -7,7 +7,7 @@ from bus_plane import make_bus_plane, of, payments, with_buses
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.domain.canonical import sha256_of
-from offline_feature_plane.errors import IntentKindUnsupported, ReplayBasisGap, ReplayBasisMismatch, ReplayIncomplete
+from offline_feature_plane.errors import BasisUnresolved, IntentKindUnsupported, ReplayBasisGap, ReplayBasisMismatch, ReplayIncomplete, TopicCompacted
 from offline_feature_plane.plane import open_plane
 from offline_feature_plane.testing.archives import write_archive
 
@@ -139,8 +139,8 @@ def test_disputed_only_where_it_is_compared(made):
 @pytest.mark.parametrize(("harm", "code", "answer"), [
     (lambda plane: of(plane).retain(0, 130), ReplayBasisGap, "INFEASIBLE_ARCHIVE_GAP"),
     (lambda plane: of(plane).recreate(0, "log2"), ReplayBasisGap, "INFEASIBLE_ARCHIVE_GAP"),
-    (lambda plane: of(plane).open_transaction(0, 190), ReplayIncomplete, "UNCHECKABLE"),
-    (lambda plane: of(plane).compact(0, [150]), ReplayIncomplete, "UNCHECKABLE"),
+    (lambda plane: of(plane).open_transaction(0, 190), BasisUnresolved, "UNCHECKABLE"),
+    (lambda plane: of(plane).compact(0, [150]), TopicCompacted, "UNCHECKABLE"),
     (lambda plane: of(plane).go_down(), ReplayIncomplete, "UNCHECKABLE")])
 def test_a_basis_that_cannot_be_had_is_refused_with_its_answer(made, capsys, harm, code, answer):
     """`ofs plan` says why, stretch by stretch, and `ofs build` leaves the receipt that says so; no run is opened."""
@@ -156,11 +156,11 @@ def test_a_basis_that_cannot_be_had_is_refused_with_its_answer(made, capsys, har
     receipt = json.loads(kept.read_text())
     assert (receipt["feasibility"], receipt["status"]) == (answer, "INCOMPLETE")
     assert not opened(plane).runs()
-    assert run(["plan", str(plane.intent_path)]) == 3
+    assert run(["plan", str(plane.intent_path)]) == code.exit_status
     shown = capsys.readouterr().err
     assert answer in shown
     assert "archive" in shown
-    assert run(["plan", str(plane.intent_path), "--json"]) == 3
+    assert run(["plan", str(plane.intent_path), "--json"]) == code.exit_status
     assert json.loads(capsys.readouterr().out)["error"]["fields"]["feasibility"] == answer
 
 
