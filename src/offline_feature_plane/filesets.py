@@ -1,6 +1,6 @@
 """Files behind a source: which they are, what they hold, and the digest of their bytes (`decisions.md` D9, D14).
 
-One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`; CSV and JSON Lines may be gzipped
+One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`; CSV and JSON Lines may be packed
 (`text_files`). A file is hashed when it is pinned and again just before it is read; what is read must still be what was hashed.
 """
 

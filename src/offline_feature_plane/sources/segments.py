@@ -21,7 +21,7 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.stretches import Undecodable
-from offline_feature_plane.text_files import load_object, read_lines
+from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
@@ -90,7 +90,7 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
         return
     before = stamp_as_hashed(file)
     try:
-        for _, line in read_lines(file.path, gzipped=file.relative.endswith(".gz")):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
             try:
                 document = load_object(line)
             except (SchemaInvalid, ResourceExceeded):
