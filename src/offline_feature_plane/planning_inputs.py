@@ -29,11 +29,12 @@ from offline_feature_plane.key_file import read_key
 from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import read_ref
-from offline_feature_plane.sources.archive import ArchiveSource
+from offline_feature_plane.sources.archive import ArchiveSource, BucketDoor
 from offline_feature_plane.sources.files import PlainTableSource
 
-# Every kind of event source: what opens it for a plane's settings. A new kind of source is a module and a line here.
-EVENT_SOURCES: tuple[Callable[[Settings], EventSource], ...] = (PlainTableSource.of, ArchiveSource.of)
+# Every kind of event source: what opens it for a plane's settings, and for archives in buckets. A new kind is a module and a line here.
+EVENT_SOURCES: tuple[Callable[[Settings, BucketDoor], EventSource], ...] = (lambda settings, _: PlainTableSource.of(settings),
+                                                                            ArchiveSource.of)
 
 
 class PlaneInputs:
@@ -45,16 +46,17 @@ class PlaneInputs:
         store: opens the artifact store; called only if an intent refers to other datasets.
         engine: gives the engine that will compute; planning asks it what it supports.
         label_stores: opens the label stores; called by the first plan.
+        open_bucket: opens an archive in a bucket; called when it is pinned.
     """
 
     def __init__(self, settings: Settings, folder: Path, store: Callable[[], ObjectStore], engine: Callable[[], Engine],
-                 label_stores: Callable[[], tuple[LabelStore, ...]]) -> None:
+                 label_stores: Callable[[], tuple[LabelStore, ...]], open_bucket: BucketDoor) -> None:
         self.settings, self.folder = settings, folder
         self._store, self._engine, self._label_stores = store, engine, label_stores
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
         self.tzdata = zone_rules()
         self.code_release_id = installed_release()
-        self.event_sources: tuple[EventSource, ...] = tuple(opened(settings) for opened in EVENT_SOURCES)
+        self.event_sources: tuple[EventSource, ...] = tuple(opened(settings, open_bucket) for opened in EVENT_SOURCES)
 
     @cached_property
     def label_stores(self) -> tuple[LabelStore, ...]:

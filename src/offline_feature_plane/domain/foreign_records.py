@@ -127,6 +127,11 @@ class Lifting:
         return {name: plain(value) for name, value in document.items() if value is not None and name not in left}
 
 
+def lifting_of(places: Mapping[str, Place], topic: str, run: str, zone: str | None) -> Lifting:
+    """The lifting of an archive's records: what they do not say is the archive's own topic, its type of event, and the plane's run."""
+    return Lifting(places, {"topic": topic, "event_type": topic, "offset_kind": "kafka_offset", "platform_run_id": run}, zone)
+
+
 def plain(value: Any) -> Any:
     """A value of a table as JSON has it; instants as text, floats as the shortest decimal that means them.
 
