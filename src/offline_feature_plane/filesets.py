@@ -90,6 +90,11 @@ def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False
     return FileSet(kind, pinned, columns, _members(pinned[0].path) if is_nested else ())
 
 
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has, as its footer says. Raises SourceUnreadable, ResourceExceeded."""
+    return _describe(path, "parquet")[0]
+
+
 def check_pins(files: Sequence[PinnedFile]) -> None:
     """Hash every file again and compare it with its pin; call it just before reading.
 

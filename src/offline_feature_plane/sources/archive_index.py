@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment, read_index
 from offline_feature_plane.domain.canonical import load_json
@@ -46,8 +47,13 @@ def read_segments(place: ArchivePlace, topic: str, name: str, lifting: Lifting |
     in_file: dict[str, list[IndexedSegment]] = defaultdict(list)
     for one in index.segments:
         in_file[one.path].append(one)
-    return tuple(Segment(place.file(one), _claimed(one, name), _log_times(one, where), topic, place, lifting,
-                         tuple(in_file[one.path]) if len(in_file[one.path]) > 1 else ()) for one in mine)
+    return tuple(_segment(one, in_file[one.path], where, name, place, lifting) for one in mine)
+
+
+def _segment(one: IndexedSegment, entries: list[IndexedSegment], where: str, name: str, place: ArchivePlace,
+             lifting: Lifting | None) -> Segment:
+    file = replace(place.file(one), rows=sum(entry.record_count for entry in entries))
+    return Segment(file, _claimed(one, name), _log_times(one, where), one.topic, place, lifting, tuple(entries) if len(entries) > 1 else ())
 
 
 def parse_index(written: Version, where: str) -> ArchiveIndex:
