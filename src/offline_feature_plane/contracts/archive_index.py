@@ -76,4 +76,4 @@ def read_index(document: Any, name: str) -> ArchiveIndex:
     except ValidationError as wrong:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors()[:10])
         raise SourceUnreadable(f"{name} is not a valid {ARCHIVE_INDEX_SCHEMA}: {problems}.", path=name,
-                               fix="Generate the index again from the segments.") from wrong
+                               fix="Make the index again from the segments: `ofs archive index`.") from wrong

@@ -69,7 +69,7 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         before = record.log_us
         if record.log_us >= moment:
             return record.number
-    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Generate the index again.")
+    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Make the index again.")
 
 
 def _unresolved(what: str, fix: str) -> OfsError:
