@@ -289,6 +289,8 @@ class ReplayDuplicateOffsetMismatch(ConflictError):
 class ArchiveIndexConflict(ConflictError):
     """The index of an archive and its files say different things, or somebody else changes one of them meanwhile."""
 
+    fix = "Restore the segments, or run `ofs archive index --replace` if what is there now is meant."
+
 
 class LabelHistoryChanged(ConflictError):
     """The label assertions below the pinned cut are no longer the ones that were used."""
