@@ -18,6 +18,7 @@ from offline_feature_plane.adapters import (
     load_labels,
     make_engine,
     open_bucket_archive,
+    open_cluster,
     open_label_stores,
     open_ledger,
     open_store,
@@ -134,7 +135,8 @@ class Plane:
         self.clock = clock or SystemClock()
         self._spark = spark
         self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
-                                  lambda: open_label_stores(settings), partial(open_bucket_archive, Path(settings.work), self.clock))
+                                  lambda: open_label_stores(settings), partial(open_bucket_archive, Path(settings.work), self.clock),
+                                  open_cluster)
 
     def __enter__(self) -> Self:
         """The plane itself."""
