@@ -43,8 +43,8 @@ def of(plane: SmallPlane) -> BusFolder:
 
 
 def with_buses(monkeypatch: Any) -> None:
-    """Every plane that is opened reads the bus in its folder. No setting names it, for only tests have such a one."""
-    def opened(settings: Any) -> FolderBus:
+    """Every plane that is opened reads the bus in its folder where it would read Kafka. No setting names it: only tests have such a one."""
+    def opened(settings: Any, _: Any) -> FolderBus:
         root = Path(settings.archives["transaction"].path).parent / "bus"
         return FolderBus(root, ("transaction",) if root.is_dir() else ())
-    monkeypatch.setattr(planning_inputs, "EVENT_SOURCES", (*planning_inputs.EVENT_SOURCES, opened))
+    monkeypatch.setattr(planning_inputs.KafkaSource, "of", opened)

@@ -7,7 +7,14 @@ from bus_plane import make_bus_plane, of, payments, with_buses
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.domain.canonical import sha256_of
-from offline_feature_plane.errors import BasisUnresolved, IntentKindUnsupported, ReplayBasisGap, ReplayBasisMismatch, ReplayIncomplete, TopicCompacted
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    IntentKindUnsupported,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    ReplayIncomplete,
+    TopicCompacted,
+)
 from offline_feature_plane.plane import open_plane
 from offline_feature_plane.testing.archives import write_archive
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
-from offline_feature_plane.filesets import check_pins
-from offline_feature_plane.sources.segments import Segment, read_checked
+from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.stretches import Undecodable, lane_of
 
 
@@ -60,9 +59,9 @@ def find_first(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         raise _unresolved(f"{name} is archived from {format_instant(held[0][1][0])} (offset {begins}), after {when}.",
                           "Give offset ranges, or let the selector begin later.")
     segment = next(segment for segment, (_, last) in held if last >= moment)
-    check_pins([segment.file])
+    segment.check()
     before = None
-    for record in read_checked(segment):
+    for record in segment.read():
         if isinstance(record, Undecodable):
             continue
         if before is not None and record.log_us < before:
@@ -70,7 +69,7 @@ def find_first(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         before = record.log_us
         if record.log_us >= moment:
             return record.number
-    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Generate the index again.")
+    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Make the index again.")
 
 
 def _unresolved(what: str, fix: str) -> OfsError:
