@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,17 +11,16 @@ import pyarrow as pa
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record, decode, decode_stored
-from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.errors import (
     ReplayBasisMismatch,
-    ReplayDuplicateOffsetMismatch,
     ResourceExceeded,
     SchemaInvalid,
     SourceUnreadable,
 )
 from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.stretches import Undecodable
 from offline_feature_plane.text_files import load_object, read_lines
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
@@ -29,7 +28,7 @@ _PAYLOAD = STORED_COLUMNS.index("payload")
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
+    """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
 
     Its ranges may count under another name than `topic`, which is what its records say.
     """
@@ -40,60 +39,17 @@ class Segment:
     topic: str
 
     @property
-    def lane(self) -> tuple[str, int, str, str]:
-        """What its offsets count in: topic, partition, kind, log."""
-        return self.evidence.topic, self.evidence.partition, self.evidence.offset_kind, self.evidence.log_id
+    def most(self) -> int:
+        """As `Stretch.most`: what the index counts."""
+        return self.file.rows
 
-    def touches(self, item: Range) -> bool:
-        """Does it cover any of a range, in the same log?"""
-        first, end = self.evidence.span
-        return self.lane == (item.topic, item.partition, item.offset_kind, item.log_id) and first < item.end and end > item.start
+    def check(self) -> None:
+        """As `Stretch.check`: hash the file. Raises ReplayBasisMismatch."""
+        check_pins([self.file])
 
-
-@dataclass(frozen=True)
-class Undecodable:
-    """A record that cannot be decoded. Its offset is unknown; it is taken as the first possible one."""
-
-    number: int
-
-
-def read_in_order(segments: Sequence[Segment], ranges: Sequence[Range]) -> Iterator[Record | None]:
-    """Yield the records of some ranges by partition and offset, each coordinate once; None for one that cannot be decoded.
-
-    Raises:
-        ReplayBasisMismatch: a segment is not the pinned one, or not what its index entry says.
-        ReplayDuplicateOffsetMismatch: overlapping segments disagree about a coordinate.
-    """
-    check_pins([one.file for one in segments])
-    kept: dict[tuple[int, int], str | None] = {}  # coordinates that another segment may hold too
-    spans = [(one.evidence.partition, *one.evidence.span) for one in segments]
-    for at, segment in enumerate(segments):
-        lanes = [(one.start, one.end) for one in ranges if segment.touches(one)]
-        shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, spans[at])]
-        for record in read_checked(segment):
-            if _inside(lanes, record.number):
-                if shared and any(span[1] <= record.number < span[2] for span in shared):
-                    here = segment.evidence.partition, record.number
-                    known, said = kept.get(here), record.digest if isinstance(record, Record) else None
-                    if here in kept and known != said:  # other bytes, or one of the two cannot be read
-                        coordinate = f"{segment.evidence.topic}/{segment.evidence.partition}@{record.number}"
-                        raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
-                                                            fix="Find out which segment is true and remove the other from the index.")
-                    if here in kept:
-                        continue
-                    kept[here] = said
-                yield record if isinstance(record, Record) else None
-
-
-def _inside(lanes: Sequence[tuple[int, int]], number: int) -> bool:
-    for start, end in lanes:  # noqa: SIM110 - once a record: a loop is quicker than a generator
-        if start <= number < end:
-            return True
-    return False
-
-
-def _overlap(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    return one[0] == other[0] and one[1] < other[2] and one[2] > other[1]
+    def read(self) -> Iterator[Record | Undecodable]:
+        """As `Stretch.read`; raises as `read_checked`."""
+        return read_checked(self)
 
 
 def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
@@ -105,7 +61,7 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
     evidence = segment.evidence
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
-    topic, (_, partition, offset_kind, _) = segment.topic, segment.lane
+    topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
     for record in _records(segment.file):
         count += 1
         if count > evidence.record_count:

@@ -9,7 +9,8 @@ from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
 from offline_feature_plane.filesets import check_pins
-from offline_feature_plane.sources.segments import Segment, Undecodable, read_checked
+from offline_feature_plane.sources.segments import Segment, read_checked
+from offline_feature_plane.sources.stretches import Undecodable, lane_of
 
 
 def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[Range, ...]:
@@ -30,7 +31,7 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
         raise _unresolved("the selector is empty.", "`to` must be later than `from`.")
     lanes: dict[tuple[str, int, str, str], list[Segment]] = {}
     for one in segments:
-        lanes.setdefault(one.lane, []).append(one)
+        lanes.setdefault(lane_of(one), []).append(one)
     found = []
     for (topic, partition, kind, log_id), lane in lanes.items():
         start, end = _first_at(lane, selector.from_us, is_start=True), _first_at(lane, selector.to_us, is_start=False)
