@@ -51,9 +51,11 @@ def test_what_goes_through_records_is_what_was_written() -> None:
 def test_the_earliest_overflow_is_named_whatever_key_it_has() -> None:
     """Of several sums beyond their limit the first in the total order is told, though its key is walked last.
 
-        key 2     ·  ·  9 ────▶ beyond, first in time
-        key 1     ·  ·  ·  9        beyond
-        key 0     ·  ·  ·  ·  9     beyond
+    ```
+    key 0     ·  ·  ·  ·  9     beyond, walked first
+    key 1     ·  ·  ·  9        beyond
+    key 2     ·  ·  9           beyond, first in time
+    ```
     """
     n = 50_000
     key = (np.arange(n) % 3).astype(np.int32)
@@ -61,8 +63,9 @@ def test_the_earliest_overflow_is_named_whatever_key_it_has() -> None:
     for position in (40_001, 30_002, 45_000):
         amount[position] = 99
     every = np.ones(n, np.bool_)
-    run = GroupRun(ts=np.arange(n, dtype=np.int64), key=key, n_keys=3, is_event=every, is_row=np.arange(n) % 2 == 0, current=True, delay_us=0,
-                   windows=[Sliding(None)], label_changes={}, features=[FeatureRequest("count", 0), FeatureRequest("sum", 0, amount, limit=50)])
+    run = GroupRun(ts=np.arange(n, dtype=np.int64), key=key, n_keys=3, is_event=every, is_row=np.arange(n) % 2 == 0, current=True,
+                   delay_us=0, windows=[Sliding(None)], label_changes={},
+                   features=[FeatureRequest("count", 0), FeatureRequest("sum", 0, amount, limit=50)])
     with pytest.raises(SumOverflow) as caught:
         run.advance(0, n)
     first = min(position for position in range(n) if position % 2 == 0

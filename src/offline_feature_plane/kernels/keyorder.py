@@ -17,12 +17,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.prefetching import prefetch
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, READ_BOOL, READ_INT32, READ_INT64, Bools, Int32s, Int64s, freeze
 
 _DIGIT = 11   # bits of a key per pass: counters of all digits stay in the innermost cache
@@ -30,23 +28,6 @@ _MASK = (1 << _DIGIT) - 1
 _WORD, _LINE = 8, 8   # bytes of a word, words of a line of the cache
 _APART = 136   # entries between lines: were they a power of two apart, all of a row's entries would compete for one set of the cache
 _WORDS, _BYTES = types.int64[:, ::1], types.uint8[:, ::1]
-
-
-def _prefetch(_context: Any, array: Any, _index: Any) -> Any:
-    """Ask the processor to fetch `array[index]`; an index out of range is harmless."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        struct = context.make_array(kind)(context, builder, arguments[0])
-        pointer = cgutils.get_item_pointer(context, builder, kind, struct, [arguments[1]], wraparound=False)  # type: ignore[no-untyped-call]
-        number, address = ir.IntType(32), ir.IntType(8).as_pointer()
-        shape = ir.FunctionType(ir.VoidType(), [address, number, number, number])
-        fetch = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-        builder.call(fetch, [builder.bitcast(pointer, address), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-    return types.void(array, types.intp), generate
-
-
-prefetch: Any = intrinsic(_prefetch)
 
 
 @compiled(types.void(READ_INT32, types.int64, INT32S, INT32S, INT32S))
