@@ -17,6 +17,7 @@ from offline_feature_plane.adapters import (
     SystemClock,
     load_labels,
     make_engine,
+    open_cluster,
     open_label_stores,
     open_ledger,
     open_store,
@@ -133,7 +134,7 @@ class Plane:
         self.clock = clock or SystemClock()
         self._spark = spark
         self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
-                                  lambda: open_label_stores(settings))
+                                  lambda: open_label_stores(settings), open_cluster)
 
     def __enter__(self) -> Self:
         """The plane itself."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from offline_feature_plane.contracts.model import Contract
-from offline_feature_plane.contracts.plan import SourceKind, StoreMarker
+from offline_feature_plane.contracts.plan import BusRange, SourceKind, StoreMarker
 from offline_feature_plane.domain.columns import NumericClass, Role
 from offline_feature_plane.domain.completeness import EvidenceKind
 
@@ -141,6 +141,7 @@ class SourceUsed(Contract):
     log_id: str
     files: list[str]
     marker: StoreMarker | None = None
+    bus: list[BusRange] | None = None
 
 
 class Evidence(Contract):

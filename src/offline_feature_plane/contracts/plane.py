@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from offline_feature_plane.contracts.intent import Instant, RunId, Zone
+from offline_feature_plane.contracts.kafka import KafkaTopic
 from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.visibility import Visibility
 
@@ -21,6 +22,7 @@ __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTime
            "config_meaning", "memory_bytes", "stored_columns"]
 
 _NO_MEANING = {"path", "format", "store"}
+LOG_MEANING = ("zone", "history_start", "topic", "event_type")  # what an archive, or a topic of a bus, says of a log
 _OF_ENTITIES = ("entity", "applies_to")  # left out where a timeline is about events
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
@@ -185,6 +187,7 @@ class Settings(Contract):
     plane: RunId = Field(description="The plane's name.")
     events: dict[Name, EventTable] = Field({}, description="Plain tables of events, by event type.")
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
+    kafka: dict[Name, KafkaTopic] = Field({}, description="Topics of Kafka clusters, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
     s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached.")
@@ -243,6 +246,8 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
     judged = outputs is None or len(outputs) > 0
     gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
              for name, rule in sorted(settings.gate_map.items()) if judged}
-    return {"events": mappings(settings.events, topics), "archives": mappings(settings.archives, topics),
+    # Which holder a log is read from means nothing, so that what was read from a bus can be built again from its archive.
+    logs = {name: {key: said[key] for key in LOG_MEANING} for name, said in mappings(settings.kafka, topics).items()}
+    return {"events": mappings(settings.events, topics), "archives": logs | mappings(settings.archives, topics),
             "labels": mappings(settings.labels, label_types), "gate_map": gates,
             "deny_outputs": sorted(set(settings.deny_outputs)) if judged else []}

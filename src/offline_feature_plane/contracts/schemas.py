@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -56,7 +58,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 }
 
 
-def schema_texts() -> dict[str, str]:
+@cache
+def schema_texts() -> Mapping[str, str]:
     """File name and text of every schema, as they are in `contracts/schemas/`."""
     return {f"{name}.json": json.dumps({"$schema": DIALECT, "$id": name, **_for_readers(model.model_json_schema())}, indent=2,
                                        ensure_ascii=False) + "\n" for name, model in SCHEMAS.items()}

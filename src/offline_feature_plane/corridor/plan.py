@@ -91,9 +91,10 @@ class Planned:
         return self.plan.model_dump(mode="json")
 
     def source_evidence(self) -> list[SourceUsed]:
-        """Which files were read, for the manifest's evidence."""
+        """Which files and stretches of a bus were read, for the manifest's evidence."""
         return [SourceUsed(kind=source.kind, name=source.name, read_by=source.read_by, log_id=source.log_id,
-                           files=[file.path for file in source.files], marker=source.marker) for source in self.plan.sources]
+                           files=[file.path for file in source.files], marker=source.marker, bus=source.bus)
+                for source in self.plan.sources]
 
 
 def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | None = None) -> Planned:

@@ -17,7 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from offline_feature_plane.domain.basis import Range, describe_basis, offset_number, without
-from offline_feature_plane.errors import OfsError, ReplayBasisGap, ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    OfsError,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    ReplayDuplicateOffsetMismatch,
+    TopicCompacted,
+)
+
+_FIXES: dict[type[OfsError], str] = {
+    ReplayBasisGap: "Archive the missing offsets, or write an intent whose basis leaves them out.",
+    BasisUnresolved: "Wait until the log is settled beyond the end of the range, or let the range end earlier."}
 
 EvidenceKind = Literal["broker_read", "archive_chain", "pinned_files"]
 
@@ -42,6 +53,19 @@ class SegmentEvidence:
     def span(self) -> tuple[int, int]:
         """The half-open stretch that it covers, as numbers."""
         return offset_number(self.offset_kind, self.first_offset), offset_number(self.offset_kind, self.next_offset)
+
+
+@dataclass(frozen=True)
+class BusEvidence(SegmentEvidence):
+    """What a bus claims of a stretch before it is read: that it has all of it. Nothing is counted or hashed until then.
+
+    `watermarks` are the partition's when it was asked. `first` and `last` are the offset and leader epoch of its first and last record,
+    None if there is none or the epoch is unknown (`decisions.md` D20).
+    """
+
+    watermarks: tuple[tuple[str, str | None], ...] = ()
+    first: tuple[str, int | None] | None = None
+    last: tuple[str, int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,12 +159,11 @@ def combine(verdicts: Sequence[Completeness]) -> Completeness:
 
 def refusal(verdict: Completeness) -> OfsError | None:
     """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps."""
-    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, ReplayBasisGap):
+    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, TopicCompacted, ReplayBasisGap, BasisUnresolved):
         found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
         if found:
             more = f" There are {len(verdict.anomalies)} anomalies in total." if len(verdict.anomalies) > 1 else ""
-            fix = "Archive the missing offsets, or write an intent whose basis leaves them out." if kind is ReplayBasisGap else None
-            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=fix,
+            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=_FIXES.get(kind),
                         start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies))
     return None
 
@@ -150,6 +173,11 @@ def _anomaly(kind: type[OfsError], wanted: Range, span: tuple[int, int], sentenc
 
 
 def _describe_segment(segment: SegmentEvidence) -> dict[str, Any]:
+    if isinstance(segment, BusEvidence):
+        ends = {name: None if one is None else {"offset": one[0], "leader_epoch": one[1]}
+                for name, one in (("first_record", segment.first), ("last_record", segment.last))}
+        return {"ref": segment.ref, "first_offset": segment.first_offset, "next_offset": segment.next_offset,
+                "watermarks": dict(segment.watermarks), **ends}
     return {"ref": segment.ref, "first_offset": segment.first_offset, "last_offset": segment.last_offset,
             "next_offset": segment.next_offset,
             "record_count": segment.record_count, "sha256": segment.sha256, "dispositions": dict(segment.dispositions)}

@@ -149,7 +149,7 @@ class RunFactsUnavailable(UnprovenError):
 
 
 class SourceUnreadable(UnprovenError):
-    """A source file is missing, empty, truncated or not of its declared format."""
+    """A source file or topic is missing, empty, truncated or not of its declared format."""
 
 
 class ReplayEventsEmpty(UnprovenError):
@@ -174,6 +174,12 @@ class ArrivalUnknown(UnprovenError):
     """Rows are to see only what had arrived, and nothing says when events of a table did."""
 
     fix = "Name the column under `events:` in plane.yaml as `arrival:`, or ask for `visibility: event_time`."
+
+
+class TopicCompacted(UnprovenError):
+    """A topic of the bus is compacted: it has lost records that nothing shows, and no archive has them from before."""
+
+    fix = "Read it from an archive that was written before records were lost, or from a topic that keeps them all."
 
 
 class LabelStoreUnavailable(UnprovenError):
@@ -395,6 +401,12 @@ class StoreUnsafe(OutsideError):
 
     fix = ("Use a store that obeys `If-None-Match: *`. If another one is behind this address by now, delete the object that the message "
            "names, and run again.")
+
+
+class EventBusUnavailable(OutsideError):
+    """The event bus cannot be reached, does not answer in time, or refuses to be read."""
+
+    fix = "Check the cluster, `servers` and the network, then run again."
 
 
 class LedgerUnavailable(OutsideError):

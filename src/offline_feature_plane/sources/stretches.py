@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
@@ -26,9 +26,10 @@ Lane = tuple[str, int, str, str]
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A record that cannot be decoded. Where a source does not know its offset, it is taken as the first possible one."""
+    """A coordinate without a record: it cannot be decoded, or its value is null. An offset that is not known is the first possible one."""
 
     number: int
+    reason: Literal["undecodable", "null_value"] = "undecodable"
 
 
 # What reading a stretch gives: a record or one that cannot be decoded, and between them what is wrong somewhere, and what was compared.
