@@ -79,6 +79,16 @@ def test_each_month_has_a_row_of_whoever_is_there(accounts):
         ("anna@2026-03-01", 0, 0, 0, 0, "test"), ("ben@2026-03-01", 1, 1, 1, 1, "test")]
 
 
+def test_a_short_profile_speaks_of_the_calendars_source(accounts):
+    """The fields and groups of a short profile are those of the events that the calendar looks at: what it makes has none."""
+    long = built(accounts)
+    (accounts / "features.yaml").write_text("""fields: {account: string, amount: int64}
+groups: {paid: {key: account, windows: ["calendar(month, UTC)", 7d], features: {n: count(), total: sum(amount)}}}
+""", encoding="utf-8")
+    short = built(accounts)
+    assert [{name: row[name] for name in row if name != "account"} for row in long] == short
+
+
 def test_days_are_those_of_the_zone(accounts):
     """What happens at 23:30 UTC on the last of March is of April in Paris; a row's instant is the last one of its local month."""
     replace_in(accounts / "intent.yaml", "2026-04-01]}\nf", "2026-05-01], zone: Europe/Paris}\nf")
