@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
 from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.stored import Stored
 
 _AT_ONCE = 8  # partitions whose edges are looked at
 
@@ -153,6 +154,12 @@ class PinnedTopic:
         """The records in some ranges."""
         mine = self._mine(ranges)
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken)
+
+    def contents(self, wanted: Range) -> Iterator[Stored]:
+        """As `sources.stored.CopySource.contents`."""
+        for stretch in self.stretches([wanted]):
+            stretch.check()
+            yield from stretch.values()
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The ranges that are read, each with what the bus said of its partition."""
