@@ -28,7 +28,6 @@ from offline_feature_plane.filesets import check_pins, digest_of
 from offline_feature_plane.found_files import find_files
 from offline_feature_plane.plain_files import as_found, make_lasting_folder, open_in_place, read_small, resolved
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.process_locks import hold
 from offline_feature_plane.sources.spools import spool
 
 __all__ = ["INDEX", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version", "segment_path"]
@@ -250,11 +249,10 @@ class FolderPlace:
         return None
 
     def _write(self, target: Path, data: bytes) -> None:
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
+        aside = target.with_name(f".{target.name}.aside")  # nobody else writes here: `alone`; what a dead process left is overwritten
         try:
             descriptor = os.open(aside, _NEW, 0o644)
             with os.fdopen(descriptor, "wb") as file:
-                hold(descriptor)
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)
