@@ -33,6 +33,7 @@ from offline_feature_plane.sources.archive import ArchiveSource, BucketDoor
 from offline_feature_plane.sources.files import PlainTableSource
 from offline_feature_plane.sources.kafka.bus import Connect
 from offline_feature_plane.sources.kafka.source import KafkaSource
+from offline_feature_plane.sources.streams import join_streams
 
 
 class PlaneInputs:
@@ -56,8 +57,9 @@ class PlaneInputs:
         self.tzdata = zone_rules()
         self.code_release_id = installed_release()
         # every kind of event source: a new one is a module and a line here
-        self.event_sources: tuple[EventSource, ...] = (KafkaSource.of(settings, connect), PlainTableSource.of(settings),
-                                                       ArchiveSource.of(settings, open_bucket))
+        archives = ArchiveSource.of(settings, open_bucket)
+        opened = (KafkaSource.of(settings, connect), PlainTableSource.of(settings), archives)
+        self.event_sources: tuple[EventSource, ...] = join_streams(opened, archives, settings.verify_overlap)
 
     @cached_property
     def label_stores(self) -> tuple[LabelStore, ...]:

@@ -17,6 +17,7 @@ from offline_feature_plane.contracts.archive_members import Records
 from offline_feature_plane.contracts.intent import Instant, RunId, Zone
 from offline_feature_plane.contracts.kafka import KafkaTopic
 from offline_feature_plane.contracts.model import Contract, Text, shown
+from offline_feature_plane.domain.cutover import VerifyOverlap
 from offline_feature_plane.domain.visibility import Visibility
 
 __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
@@ -193,6 +194,9 @@ class Settings(Contract):
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
     kafka: dict[Name, KafkaTopic] = Field({}, description="Topics of Kafka clusters, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
+    verify_overlap: VerifyOverlap = Field(
+        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (the ends of segments "
+                              "and a thousandth of the offsets, always the same ones), `full` or `off`.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
     s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached, and archives in buckets that say nothing else.")
     ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "

@@ -33,7 +33,7 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
         lanes.setdefault(lane_of(one), []).append(one)
     found = []
     for (topic, partition, kind, log_id), lane in lanes.items():
-        start, end = _first_at(lane, selector.from_us, is_start=True), _first_at(lane, selector.to_us, is_start=False)
+        start, end = find_first(lane, selector.from_us, is_start=True), find_first(lane, selector.to_us, is_start=False)
         if start < end:
             found.append(Range(topic, partition, kind, log_id, str(start), str(end)))
     if not found:
@@ -42,8 +42,8 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
     return canonical_basis(found)
 
 
-def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
-    """The first offset of a partition whose log time is not before a moment, if the index settles it."""
+def find_first(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
+    """The first offset of a partition whose log time is not before a moment, if the index settles it. Raises as `resolve_selector`."""
     when, name = format_instant(moment), f"{lane[0].evidence.topic}/{lane[0].evidence.partition}"
     if any(left.evidence.span[1] > right.evidence.span[0] for left, right in pairwise(lane)):
         raise _unresolved(f"segments of {name} overlap, so {when} has no single offset.", "Name ranges.")
