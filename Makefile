@@ -7,7 +7,7 @@ OFS    := $(BIN)/ofs
 # Where this is set, as in many images, every process would compile every module that it imports, again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo kernels test test-long test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
+.PHONY: demo kernels test test-long test-services test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -19,6 +19,14 @@ test: $(VENV)/ready                     ## everything that every change must pas
 
 test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
+
+test-services: $(VENV)/ready .services/kafka/ready  ## sources beside real servers: a Kafka broker; needs Java 17 and Maven
+	$(BIN)/python -m pytest -q tests/services -m services
+
+# A broker's libraries, 45 MB, from Maven Central.
+.services/kafka/ready: tests/services/kafka/pom.xml
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.services/kafka
+	touch $@
 
 test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns
 	.venv-spark/bin/python -m pytest -q tests/spark src/offline_feature_plane/engines/spark $(if $(LONG),-m long)
@@ -91,7 +99,7 @@ docs: $(VENV)/ready                     ## regenerate the generated pages and th
 lock:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
+	  --extra kafka --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
 	printf '%s\n' 'pyspark>=4.1,<5' grpcio grpcio-status googleapis-common-protos zstandard | $(BIN)/uv pip compile --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --output-file requirements-spark.lock -
 
@@ -105,4 +113,4 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-spark .venv-recipes .venv-handbook demo .bench
+	rm -rf $(VENV) .venv-peers .venv-spark .venv-recipes .venv-handbook .services demo .bench

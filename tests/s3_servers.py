@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from offline_feature_plane.contracts.plane import S3Access
-from offline_feature_plane.objects.s3.place import S3Place, place_from
-from offline_feature_plane.objects.s3.store import S3Store, connect
+from offline_feature_plane.objects.s3.place import place_from
+from offline_feature_plane.objects.s3.store import S3Store
 from offline_feature_plane.ports import Clock
+from offline_feature_plane.s3.clients import connect
+from offline_feature_plane.s3.place import S3Place
 
 BUCKET = "datasets"
 KEY_ID, SECRET = "OFSTESTKEYID", "ofs-test-secret-0123456789"
@@ -70,7 +72,7 @@ class Weed:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ofs-weed-"))
-        self.port = _free_ports(_WEED_PORTS, also=_GRPC)
+        self.port = free_ports(_WEED_PORTS, also=_GRPC)
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -112,7 +114,7 @@ def moto() -> Iterator[str]:
     """The moto server in this process; its endpoint. It takes any credentials."""
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer("127.0.0.1", _free_ports(1), verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", free_ports(1), verbose=False)
     server.start()
     try:
         url = f"http://127.0.0.1:{server._port}"
@@ -126,7 +128,7 @@ def moto() -> Iterator[str]:
 def rclone(folder: Path) -> Iterator[str]:
     """rclone, which serves a folder and ignores conditions; its endpoint."""
     (folder / BUCKET).mkdir(parents=True)
-    port = _free_ports(1)
+    port = free_ports(1)
     with (folder / "rclone.log").open("ab") as log:
         process = subprocess.Popen([_PROGRAMS / "rclone", "serve", "s3", folder, "--addr", f"127.0.0.1:{port}", "--auth-key",
                                     f"{KEY_ID},{SECRET}", "--config", os.devnull], stdout=log, stderr=log)
@@ -138,7 +140,7 @@ def rclone(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def _free_ports(number: int, *, also: int = 0) -> int:
+def free_ports(number: int, *, also: int = 0) -> int:
     """The first of some ports in a row that nobody listens on, below those that the kernel hands out to clients."""
     for first in range(11_000 + os.getpid() % 900 * 10, 22_000, number):
         with suppress(OSError):

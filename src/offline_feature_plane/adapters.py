@@ -19,11 +19,12 @@ from offline_feature_plane.errors import RequestCommandUnsupported, SettingsInva
 from offline_feature_plane.installation import installed_release
 from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.objects.local import LocalStore
-from offline_feature_plane.objects.s3.place import is_bucket, place_from
+from offline_feature_plane.objects.s3.place import place_from
 from offline_feature_plane.plain_files import is_private
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Progress, Spent
 from offline_feature_plane.ports.inputs import LabelStore
 from offline_feature_plane.postgres.address import LABEL_SCHEMA, address_from, is_address
+from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.settings import Settings
 
 if TYPE_CHECKING:

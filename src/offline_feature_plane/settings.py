@@ -19,9 +19,10 @@ from offline_feature_plane.contracts.plane import S3Access, Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
-from offline_feature_plane.objects.s3.place import BY_REFERENCE, is_bucket, place_from
+from offline_feature_plane.objects.s3.place import place_from
 from offline_feature_plane.plain_files import resolved
 from offline_feature_plane.postgres.address import address_from, is_address
+from offline_feature_plane.s3.place import BY_REFERENCE, is_bucket
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 

@@ -17,9 +17,9 @@ from small_plane import SmallPlane, make_plane
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.ledger.sqlite import SqliteLedger
-from offline_feature_plane.objects.s3 import bucket
 from offline_feature_plane.objects.s3.store import S3Store
 from offline_feature_plane.plane import SystemClock, open_plane
+from offline_feature_plane.s3 import bucket
 from offline_feature_plane.testing.fault_proxy import FaultProxy
 
 

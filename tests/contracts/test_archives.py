@@ -308,9 +308,9 @@ def test_a_topic_of_several_sources_is_decoded_once_and_counted_once(tmp_path):
     log = archive.reading(archive.ranges(), (TX, LOGIN))
     for _ in range(2):
         found = []
-        left_out = log.read(Admission("run1", (), (TX, LOGIN)), lambda name, batch, found=found: found.append((name, batch["event_id"])))
+        told = log.read(Admission("run1", (), (TX, LOGIN)), lambda name, batch, found=found: found.append((name, batch["event_id"])))
         assert {name: ids.to_pylist() for name, ids in found} == {"tx": ["e0", "e2"], "login": ["e1"]}
-        assert left_out == {"other_scope": 1}
+        assert told.left_out == {"other_scope": 1}
     assert log.lanes == (Lane(0, "kafka_offset", "log1"),)
 
 

@@ -17,10 +17,10 @@ from lying_stores import LIES, overwrites_and_denies_it, shows_new_objects_late
 from s3_servers import BUCKET, Weed, open_store, place_at, rclone
 
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, ResourceExceeded, StorageIoFailure, StoreUnsafe
-from offline_feature_plane.objects.s3 import bucket as bucket_module
 from offline_feature_plane.objects.s3 import store as store_module
 from offline_feature_plane.objects.s3.probe import KEPT, OBJECT, check_store
 from offline_feature_plane.objects.s3.store import S3Store
+from offline_feature_plane.s3 import bucket as bucket_module
 from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.fault_proxy import Fault, FaultProxy, Forward, How
 from offline_feature_plane.testing.object_requests import Answer, Request

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import Leaf
+from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReplayFacts:
-    """What replay found: how many coordinates were read, what was left out why, and the digest of the events."""
+    """What replay found: how many coordinates were read, what was left out why, and the digest of the events.
+
+    `findings` say what was wrong in the logs, and where; `compared` counts the coordinates whose two holders were compared.
+    """
 
     events_read: int
     events_admitted: int
@@ -30,6 +34,8 @@ class ReplayFacts:
     first_ts_us: int | None
     last_ts_us: int | None
     id_type: ColumnType
+    findings: tuple[Finding, ...] = ()
+    compared: int = 0
 
 
 @dataclass(frozen=True)

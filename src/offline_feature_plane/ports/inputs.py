@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.findings import Finding, in_order
 from offline_feature_plane.errors import SourceColumnUnknown
 
 if TYPE_CHECKING:
@@ -84,6 +86,43 @@ class Lane:
     log_id: str
 
 
+@dataclass(frozen=True)
+class ReadReport:
+    """What reading a log told: how many coordinates gave no event, by reason; what was found wrong, and where; how many were compared.
+
+    `compared` counts the coordinates that two holders of the log have and that were held against each other.
+    """
+
+    left_out: Mapping[str, int]
+    findings: tuple[Finding, ...] = ()
+    compared: int = 0
+
+
+class Told:
+    """What reading all inputs of a build told together: `left_out` counts by reason what gave no event, of tables and logs."""
+
+    def __init__(self) -> None:
+        self.left_out: Counter[str] = Counter()
+        self.compared = 0
+        self._findings: list[Finding] = []
+
+    def add(self, report: ReadReport) -> None:
+        """What one log told."""
+        self.left_out.update(report.left_out)
+        self.compared += report.compared
+        self._findings += report.findings
+
+    @property
+    def dispositions(self) -> dict[str, int]:
+        """The counts of what gave no event, where there are any."""
+        return {reason: count for reason, count in self.left_out.items() if count}
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, in one order whoever read first."""
+        return in_order(self._findings)
+
+
 class RecordLog(Protocol):
     """The records of one topic of a log, in pinned ranges, typed for the sources of one closure."""
 
@@ -102,7 +141,7 @@ class RecordLog(Protocol):
     def rows(self) -> int:
         """How many records the files hold that have them: not less than will be read."""
 
-    def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> Mapping[str, int]:
+    def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> ReadReport:
         """Read everything once, in the order of partitions and offsets, and hold it against its pins.
 
         Args:
@@ -110,8 +149,8 @@ class RecordLog(Protocol):
             take: called with a source's name and its next events: the columns of `RECORD_COLUMNS`, then the source's fields, typed as
                 `arrow_type` of `domain.columns` says (decimals as decimal128).
 
-        Returns:
-            How many coordinates gave no event, by reason.
+        What two holders of a log say differently about one coordinate is a finding, and no error: whether it ends a build is for the
+        build to say. An error carries what was found before it in its field `findings`.
 
         Raises:
             ReplayBasisMismatch: what is read is not what was pinned, or a record is not what its hash says.

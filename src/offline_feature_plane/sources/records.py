@@ -15,14 +15,16 @@ from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import Extractor, extractor
+from offline_feature_plane.domain.findings import Compared, Findings, Spot
 from offline_feature_plane.domain.visibility import ArrivalClock
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.ports.inputs import Lane
+from offline_feature_plane.ports.inputs import Lane, ReadReport
 from offline_feature_plane.sources.stretches import Stretch, lane_of, read_in_order
 
 __all__ = ["LogRecords", "typings_of"]
 
 _BATCH = 8_192
+_TOLD = frozenset({"undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate"})  # with their stretches
 _HEAD = tuple(zip(RECORD_COLUMNS, (pa.string(), pa.int64(), pa.int32(), pa.string(), pa.string(), pa.int64()), strict=True))
 
 
@@ -60,20 +62,37 @@ class LogRecords:
         """All records of the stretches that are read."""
         return sum(one.most for one in self.stretches)
 
-    def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> dict[str, int]:
-        """Hand out the events by source, in batches, and return how many coordinates gave none, by reason."""
+    def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> ReadReport:
+        """Hand out the events by source, in batches; tell how many coordinates gave none, and what was found."""
+        found = Findings()
+        try:
+            return self._read(admission, take, found)
+        except OfsError as wrong:
+            wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
+            raise
+
+    def _read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None], found: Findings) -> ReadReport:
         left_out: dict[str, int] = {}
         held: dict[str, list[Record]] = {one.name: [] for one in self.typings}
         arrived: dict[str, list[int]] = {one.name: [] for one in self.typings}
         clock = ArrivalClock()
         typings = {one.name: one for one in self.typings}
         judge = admission.judge
-        records = read_in_order(self.stretches, self.ranges)
-        for record in records if self.taken is None else map(self._named, records):
+        compared = 0
+        for lane, item in read_in_order(self.stretches, self.ranges):
+            if isinstance(item, Spot):
+                found.note(item, lane)
+                continue
+            if isinstance(item, Compared):
+                compared += item.count
+                continue
+            record = self._named(item) if isinstance(item, Record) else None
             reason, source = judge(record)
             arrival = clock.read(record.partition, record.log_us) if record is not None else 0
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1
+                if reason in _TOLD:
+                    found.note(Spot(reason, item.number), lane)
             elif record is not None and source is not None:
                 mine = held[source]
                 mine.append(record)
@@ -85,12 +104,12 @@ class LogRecords:
         for source, rest in held.items():
             if rest:
                 take(source, typings[source].batch(rest, arrived[source]))
-        return left_out
+        return ReadReport(left_out, found.told(), compared)
 
-    def _named(self, record: Record | None) -> Record | None:
-        """A record as one of this topic: of its type if it is taken, else of a type that stays apart from all others."""
-        if record is None:
-            return None
+    def _named(self, record: Record) -> Record:
+        """A record as one of this topic; with `taken` of its type if it is taken, else of a type that stays apart from all others."""
+        if self.taken is None:
+            return record
         kind = self.topic if record.event_type == self.taken else f"{self.topic}/{record.event_type}"
         return record._replace(topic=self.topic, event_type=kind)
 

@@ -16,9 +16,10 @@ from typing import Protocol
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
+from offline_feature_plane.domain.findings import Compared, Spot
 from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
 
-__all__ = ["Stretch", "Undecodable", "lane_of", "read_in_order", "touches"]
+__all__ = ["Item", "Stretch", "Undecodable", "lane_of", "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -28,6 +29,10 @@ class Undecodable:
     """A record that cannot be decoded. Where a source does not know its offset, it is taken as the first possible one."""
 
     number: int
+
+
+# What reading a stretch gives: a record or one that cannot be decoded, and between them what is wrong somewhere, and what was compared.
+Item = Record | Undecodable | Spot | Compared
 
 
 class Stretch(Protocol):
@@ -51,8 +56,10 @@ class Stretch(Protocol):
             ReplayBasisMismatch: it is not what was pinned, or gone.
         """
 
-    def read(self) -> Iterator[Record | Undecodable]:
+    def read(self) -> Iterator[Item]:
         """Its records by ascending offset, each decoded by `domain.admission`, none outside of its span.
+
+        A `Spot` or `Compared` between them stands for no record.
 
         The end is reached only if the source has proved it: whatever breaks off before `next_offset` raises.
 
@@ -74,8 +81,8 @@ def touches(stretch: Stretch, item: Range) -> bool:
     return lane_of(stretch) == (item.topic, item.partition, item.offset_kind, item.log_id) and first < item.end and end > item.start
 
 
-def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iterator[Record | None]:
-    """Yield the records of some ranges by partition and offset, each coordinate once; None for one that cannot be decoded.
+def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iterator[tuple[Lane, Item]]:
+    """Yield the records of some ranges by partition and offset, each coordinate once, with their lane; and what was found on the way.
 
     Args:
         stretches: by partition and first offset. Where they overlap, the first one gives the record and the others must agree.
@@ -93,8 +100,11 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
     for at, stretch in enumerate(stretches):
         wanted = [(one.start, one.end) for one in ranges if touches(stretch, one)]
         shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, spans[at])]
+        lane = lane_of(stretch)
         for record in stretch.read():
-            if _inside(wanted, record.number):
+            if isinstance(record, (Spot, Compared)):
+                yield lane, record
+            elif _inside(wanted, record.number):
                 if shared and any(span[1] <= record.number < span[2] for span in shared):
                     here = stretch.evidence.partition, record.number
                     known, said = kept.get(here), record.digest if isinstance(record, Record) else None
@@ -105,7 +115,7 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
                     if here in kept:
                         continue
                     kept[here] = said
-                yield record if isinstance(record, Record) else None
+                yield lane, record
 
 
 def _inside(wanted: Sequence[tuple[int, int]], number: int) -> bool:

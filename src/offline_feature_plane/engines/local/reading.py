@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -38,38 +37,38 @@ from offline_feature_plane.engines.local.made_rows import FirstSeen
 from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
-from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, RecordLog
+from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, ReadReport, RecordLog, Told
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
 Item = TypeVar("Item")
 
 
-def load(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput | None, Loaded]]:
+def load(inputs: Sequence[EventInput], task: Task, told: Told, most: int) -> Iterator[tuple[EventInput | None, Loaded]]:
     """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `history.storing.store_events`.
 
-    What gives no event is counted in `left_out`, by reason. Records of logs are admitted before one of them is handed out. Rows that a
+    What is read is noted in `told`. Records of logs are admitted before one of them is handed out. Rows that a
     calendar makes come last, of no input.
     """
     if task.calendar is None or task.entity is None:
-        yield from _load_inputs(inputs, task, left_out, most)
+        yield from _load_inputs(inputs, task, told, most)
         return
     seen = FirstSeen(task, task.calendar, task.entity)
-    for item, piece in _load_inputs(inputs, task, left_out, most):
+    for item, piece in _load_inputs(inputs, task, told, most):
         seen.look(piece)
         yield item, piece
     yield from ((None, piece) for piece in seen.rows(most))
 
 
-def _load_inputs(inputs: Sequence[EventInput], task: Task, left_out: Counter[str], most: int) -> Iterator[tuple[EventInput, Loaded]]:
+def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, most: int) -> Iterator[tuple[EventInput, Loaded]]:
     admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):
             records: list[Loaded] = []
-            left_out.update(_load_log(item, task, admission, records))
+            told.add(_load_log(item, task, admission, records))
             yield from ((item, one) for one in _with_comparable_offsets(records))
         elif (source := _source_of(item, task.closure)) is None:
-            left_out["other_scope"] += item.rows
+            told.left_out["other_scope"] += item.rows
         else:
             yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, most))
 
@@ -80,13 +79,13 @@ def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
                              fix="Check `event_types` in the profile and the replay basis.")
 
 
-def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], left_out: Counter[str]) -> ReplayFacts:
+def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], told: Told) -> ReplayFacts:
     """What was read, from what it has become."""
     first, last = history.instants_at(np.array([0, history.n - 1])).tolist()
     return ReplayFacts(
-        events_read=history.n + left_out.total(), events_admitted=history.n,
-        dispositions={reason: count for reason, count in left_out.items() if count}, events_digest=_events_digest(inputs, loaded),
-        first_ts_us=first, last_ts_us=last, id_type=history.id_type)
+        events_read=history.n + told.left_out.total(), events_admitted=history.n,
+        dispositions=told.dispositions, events_digest=_events_digest(inputs, loaded), first_ts_us=first, last_ts_us=last,
+        id_type=history.id_type, findings=told.findings, compared=told.compared)
 
 
 def _source_of(table: PlainTable, closure: Closure) -> int | None:
@@ -162,15 +161,15 @@ def _ids(filled: Any) -> IdColumn:
     return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
 
 
-def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loaded]) -> Mapping[str, int]:
-    """Append the events of each source, by its name; return how many coordinates gave none, by reason."""
+def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loaded]) -> ReadReport:
+    """Append the events of each source, by its name; return what reading told."""
     sources = task.closure.sources
     batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
-    left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
+    report = log.read(admission, lambda name, batch: batches[name].append(batch))
     for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
         one = _load_records(log, index, source, batches.pop(source.name))
         loaded.append(replace(one, arrival=one.arrival if task.visibility == "arrival" else None, standing=task.standing(source.name)))
-    return left_out
+    return report
 
 
 def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[pa.RecordBatch]) -> Loaded:

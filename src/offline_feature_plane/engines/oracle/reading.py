@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -37,7 +36,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
-from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable, RecordLog
+from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable, ReadReport, RecordLog, Told
 
 __all__ = ["LabelRow", "made_events", "read_assertions", "read_events"]
 
@@ -52,7 +51,7 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
         NumericOverflow, TimeZoneUndeclared, ReplayEventIdConflict, ReplayEventsEmpty.
     """
     events: list[Event] = []
-    left_out: Counter[str] = Counter()
+    told = Told()
     tables: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
     whole = True  # is every id an integer?
@@ -60,8 +59,8 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
     for item in sorted(inputs, key=lambda one: one.topic.encode()):
         if not isinstance(item, PlainTable):
             whole = False
-            by_source, reasons = _record_events(item, task.closure.sources, admission)
-            left_out.update(reasons)
+            by_source, report = _record_events(item, task.closure.sources, admission)
+            told.add(report)
             for place, source in sorted(enumerate(task.closure.sources), key=lambda one: one[1].name):
                 found, said = by_source[source.name]
                 records.append({"topic": item.topic, "records": said, "source": place})
@@ -70,12 +69,12 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
         tables.append({"topic": item.topic, "log_id": item.log_id})
         table_source = _source_of(item, task.closure)
         if table_source is None:
-            left_out["other_scope"] += item.rows
+            told.left_out["other_scope"] += item.rows
             continue
         whole = whole and item.id_type.is_integer
         rows = list(_table_events(item, table_source, task.visibility))
         kept = _without_repeats(item, rows)
-        left_out["duplicate"] += len(rows) - len(kept)
+        told.left_out["duplicate"] += len(rows) - len(kept)
         events += kept
     if not events:
         raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
@@ -85,10 +84,11 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
     ordered = sorted(events, key=lambda event: order_key(event, task))
     named = ordered if whole else [_as_text(event) for event in ordered]
     return tuple(named), ReplayFacts(
-        events_read=len(events) + left_out.total(), events_admitted=len(events),
-        dispositions={reason: count for reason, count in left_out.items() if count},
+        events_read=len(events) + told.left_out.total(), events_admitted=len(events),
+        dispositions=told.dispositions,
         events_digest=digest("ofs.events.v1", tables + records),
-        first_ts_us=ordered[0].ts_us, last_ts_us=ordered[-1].ts_us, id_type=ColumnType("int64" if whole else "string"))
+        first_ts_us=ordered[0].ts_us, last_ts_us=ordered[-1].ts_us, id_type=ColumnType("int64" if whole else "string"),
+        findings=told.findings, compared=told.compared)
 
 
 def made_events(events: Sequence[Event], task: Task) -> list[Event]:
@@ -183,11 +183,11 @@ def _python(array: pa.Array) -> list[Any]:
 
 
 def _record_events(log: RecordLog, sources: Sequence[Source],
-                   admission: Admission) -> tuple[dict[str, tuple[list[Event], str]], Mapping[str, int]]:
-    """Per source the events of a log with the digest of their coordinates and payload hashes; and what gave no event, by reason."""
+                   admission: Admission) -> tuple[dict[str, tuple[list[Event], str]], ReadReport]:
+    """Per source the events of a log with the digest of their coordinates and payload hashes; and what reading told."""
     batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
-    left_out = log.read(admission, lambda name, batch: batches[name].append(batch))
-    return {source.name: _typed_events(log, source, batches[source.name]) for source in sources}, left_out
+    report = log.read(admission, lambda name, batch: batches[name].append(batch))
+    return {source.name: _typed_events(log, source, batches[source.name]) for source in sources}, report
 
 
 def _typed_events(log: RecordLog, source: Source, batches: Sequence[pa.RecordBatch]) -> tuple[list[Event], str]:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as sql
 
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.spark.made_rows import made_rows
 from offline_feature_plane.engines.spark.remote import understood
@@ -22,7 +23,7 @@ from offline_feature_plane.engines.spark.tables import Frames, collected
 from offline_feature_plane.engines.spark.wire import field_columns
 from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.ports import ReplayFacts
-from offline_feature_plane.ports.inputs import EventInput, PlainTable, RecordLog
+from offline_feature_plane.ports.inputs import EventInput, PlainTable, ReadReport, RecordLog, Told
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -49,7 +50,8 @@ class Replayed:
 def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed:
     """Read every input of a build. Raises as `engines.local.reading.read_events`."""
     ordered = sorted(inputs, key=lambda one: one.topic.encode())
-    left_out: Counter[str] = Counter()
+    report = Told()
+    left_out = report.left_out
     used = [(place, item, source) for place, item in enumerate(ordered) if (source := _source_of(item, task, left_out)) is not None]
     tables = {place: item for place, item, _ in used if isinstance(item, PlainTable)}
     logs = {place: item for place, item, _ in used if not isinstance(item, PlainTable)}
@@ -60,7 +62,7 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         raise _empty(inputs)
     shares = frames.spark.range(0, len(reading.shares), 1, len(reading.shares))
     made = frames.keep(frames.mapped(shares, "shares.read", reading, events_shape(task)))
-    read = _read_notes(made, left_out)
+    read = _read_notes(made, report)
     frames.expect(read)
     rows = made.where("note IS NULL").drop("note")
     if logs:
@@ -87,10 +89,10 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
     frames.release(made)
     facts = ReplayFacts(
         events_read=n + left_out.total(), events_admitted=n,
-        dispositions={reason: count for reason, count in left_out.items() if count},
+        dispositions=report.dispositions,
         events_digest=_events_digest(inputs, ordered, records, task),
         first_ts_us=min(first for _, first, _ in told.values()), last_ts_us=max(last for _, _, last in told.values()),
-        id_type=ColumnType("int64" if whole else "string"))
+        id_type=ColumnType("int64" if whole else "string"), findings=report.findings, compared=report.compared)
     return Replayed(events, n, facts, {source: first for source, (_, first, _) in told.items()})
 
 
@@ -115,13 +117,13 @@ def _empty(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
                              fix="Check `event_types` in the profile and the replay basis.")
 
 
-def _read_notes(made: DataFrame, left_out: Counter[str]) -> int:
-    """Add up what the shares left out, and return how many rows they gave; raise what the first of them refused."""
+def _read_notes(made: DataFrame, report: Told) -> int:
+    """Add up what the shares told, and return how many rows they gave; raise what the first of them refused."""
     notes = sorted((json.loads(row[0]) for row in made.where("note IS NOT NULL").select("note").collect()), key=lambda note: note["share"])
     for note in notes:
         if note["refused"] is not None:
             raise understood(note["refused"])
-        left_out.update(note["left_out"])
+        report.add(ReadReport(note["left_out"], tuple(map(Finding.from_document, note["findings"])), note["compared"]))
     return sum(note["rows"] for note in notes)
 
 

@@ -6,7 +6,6 @@ share ──▶ batches ──▶ lowered ──▶ rows of EVENTS, then a note:
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Queue
@@ -27,7 +26,7 @@ from offline_feature_plane.engines.spark.remote import told
 from offline_feature_plane.engines.spark.wire import NOTE, Shape, field_columns, kind_of, make_batch
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.filesets import read_pinned
-from offline_feature_plane.ports.inputs import PlainTable, RecordLog
+from offline_feature_plane.ports.inputs import PlainTable, RecordLog, Told
 
 OUT_OF_SCOPE = -1  # the source of a record that no source of the closure admits, but whose id counts
 _WAITING = 2       # batches between a log and the task
@@ -81,16 +80,18 @@ def read(reading: Reading, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
     for batch in batches:
         for number in batch.column(0).to_pylist():
             share = reading.shares[number]
-            left_out: Counter[str] = Counter()
+            report = Told()
             refused, count = None, 0
             try:
-                rows = _read_table(share, reading) if isinstance(share, TableShare) else _read_log(share, reading, left_out)
+                rows = _read_table(share, reading) if isinstance(share, TableShare) else _read_log(share, reading, report)
                 for n, columns in rows:
                     yield make_batch(shape, n, {"inp": share.place, "share": number, "part": 0, "off": "", "num": 0, "id": "", **columns})
                     count += n
             except OfsError as wrong:
                 refused = told(wrong)
-            yield make_batch(shape, 1, {"note": json.dumps({"share": number, "rows": count, "left_out": left_out, "refused": refused})})
+            note = {"share": number, "rows": count, "left_out": report.left_out, "refused": refused, "compared": report.compared,
+                    "findings": [one.describe() for one in report.findings]}
+            yield make_batch(shape, 1, {"note": json.dumps(note)})
 
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
@@ -139,7 +140,7 @@ def _column(filled: Any) -> pa.Array:
     return pa.array(data, mask=None if valid is None else ~valid)
 
 
-def _read_log(share: LogShare, reading: Reading, left_out: Counter[str]) -> Rows:
+def _read_log(share: LogShare, reading: Reading, report: Told) -> Rows:
     task = reading.task
     sources = {source.name: (place, source) for place, source in enumerate(task.closure.sources)}
     judge = _Witness(task)
@@ -149,9 +150,8 @@ def _read_log(share: LogShare, reading: Reading, left_out: Counter[str]) -> Rows
         def take(name: str, batch: pa.RecordBatch) -> None:
             put((batch.num_rows, _typed(batch, *sources[name], task, judge.types_of(name, batch.num_rows), names)))
         judge.out = put
-        for reason, count in share.log.read(judge, take).items():
-            if reason != "other_scope":  # those are rows: their ids count
-                left_out[reason] += count
+        report.add(share.log.read(judge, take))
+        del report.left_out["other_scope"]  # those are rows: their ids count
         judge.flush()
     yield from _pulled(work)
 

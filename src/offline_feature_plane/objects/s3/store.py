@@ -15,42 +15,22 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import boto3.session
-from botocore.config import Config
-
 from offline_feature_plane.domain.canonical import sha256_of
-from offline_feature_plane.errors import StorageIoFailure
 from offline_feature_plane.objects.disk import on_disk, opened_part
 from offline_feature_plane.objects.keys import MAX_DOCUMENT, is_segment, segments_of
-from offline_feature_plane.objects.s3.bucket import Bucket, promised
-from offline_feature_plane.objects.s3.failures import FAILURES, by_sdk, code_of, verdict_on
-from offline_feature_plane.objects.s3.place import S3Place
 from offline_feature_plane.objects.s3.probe import check_store
 from offline_feature_plane.objects.s3.upload import Upload
 from offline_feature_plane.ports import Clock, Leftover, PutOutcome
+from offline_feature_plane.s3.bucket import Bucket, promised
+from offline_feature_plane.s3.clients import connect
+from offline_feature_plane.s3.failures import FAILURES, code_of
+from offline_feature_plane.s3.place import S3Place
 
 LONGEST_PUT: Final = 64 << 20  # a longer file goes in parts
-DEFAULT_REGION: Final = "us-east-1"
 
-_CONNECT_S: Final = 5
 _ASIDES = itertools.count()
 _SAFE: set[S3Place] = set()  # tried by this process
 _TRYING = threading.Lock()
-
-
-def connect(place: S3Place) -> Any:
-    """A client for this place, with the credentials that the SDK finds. Raises StorageIoFailure if it finds no such profile."""
-    access = place.access
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=access.timeout_s, max_pool_connections=16,
-                    s3={"addressing_style": access.addressing or "auto"}, request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required", user_agent_extra="offline-feature-plane")
-    try:
-        session = by_sdk(boto3.session.Session, profile_name=access.profile, region_name=access.region)
-        return by_sdk(session.client, "s3", endpoint_url=access.endpoint, region_name=session.region_name or DEFAULT_REGION, config=config)
-    except FAILURES as wrong:
-        verdict = verdict_on(wrong)
-        raise StorageIoFailure(f"cannot open {place.uri('')}: {verdict.what}.", path=place.uri(""), fix=verdict.fix,
-                               cause=type(wrong).__name__) from wrong
 
 
 class S3Store:

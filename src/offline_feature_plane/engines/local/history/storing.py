@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -27,7 +26,7 @@ from offline_feature_plane.engines.local.reading import ahead, load, load_table,
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
-from offline_feature_plane.ports.inputs import EventInput, PlainTable
+from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
 
 __all__ = ["store_events"]
 
@@ -55,8 +54,8 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         ResourceExceeded: the distinct texts take more memory than there is for them.
         StorageIoFailure: the work folder failed.
     """
-    left_out: Counter[str] = Counter()
-    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, left_out)
+    told = Told()
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told)
     if not any(run.n for run in runs):
         raise no_events(inputs)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -82,12 +81,12 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     if events.repeated != sum(repeats.values()):
         raise EngineFailed(f"{sum(repeats.values())} rows repeat an event, but {events.repeated} stand beside it.",
                            fix="Please report this.")
-    left_out["duplicate"] += events.repeated
-    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], left_out)
+    told.left_out["duplicate"] += events.repeated
+    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], told)
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
-                left_out: Counter[str]) -> tuple[list[Run], list[PlainTable]]:
+                told: Told) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
     most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
@@ -95,7 +94,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
-        for item, piece in load(inputs, task, left_out, sizes.run_rows):
+        for item, piece in load(inputs, task, told, sizes.run_rows):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item

@@ -1,0 +1,123 @@
+"""What was found wrong or missing while a log was read: counted by reason, with the stretches where it stands (brief §6.4, D18).
+
+Records are noted one by one as they are read; what is kept of them does not grow with the log. Neighbouring offsets are one stretch, so
+a run of ten million foreign records is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from offline_feature_plane.errors import ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
+
+__all__ = ["CONFLICTS", "MOST_STRETCHES", "Compared", "Finding", "Findings", "Spot", "conflicts_of", "in_order"]
+
+MOST_STRETCHES: Final = 100  # of one reason and partition; beyond that only the count and the ends are kept
+CONFLICTS: Final = frozenset({ReplayBasisMismatch.code, ReplayDuplicateOffsetMismatch.code})
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What is wrong at one coordinate of the partition that is read: a reason code or a disposition, and a sentence.
+
+    With `last`, at `count` coordinates from one to the other that follow each other there.
+    """
+
+    reason: str
+    number: int
+    sentence: str | None = None
+    last: int | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Compared:
+    """So many coordinates were held against another holder of theirs."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason in one partition: how often, from where to where, the stretches, and the sentence of the first one.
+
+    `stretches` are half-open; `omitted` counts those that are not listed.
+    """
+
+    reason: str
+    topic: str
+    partition: int
+    offset_kind: str
+    log_id: str
+    count: int
+    first_offset: str
+    last_offset: str
+    stretches: tuple[tuple[str, str], ...]
+    omitted: int = 0
+    sentence: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """For documents."""
+        return {**vars(self), "stretches": [{"start_offset": start, "end_offset": end} for start, end in self.stretches]}
+
+    @classmethod
+    def from_document(cls, said: Mapping[str, Any]) -> Finding:
+        """The finding that `describe` told."""
+        return cls(**{**said, "stretches": tuple((one["start_offset"], one["end_offset"]) for one in said["stretches"])})
+
+
+@dataclass
+class _Seen:
+    count: int = 0
+    first: int = 0
+    last: int = 0
+    stretches: list[list[int]] = field(default_factory=list)
+    omitted: int = 0
+    end: int = -1
+    sentence: str | None = None
+
+    def note(self, spot: Spot) -> None:
+        if not self.count:
+            self.first, self.sentence = spot.number, spot.sentence
+        self.count += spot.count
+        self.last = spot.number if spot.last is None else spot.last
+        if spot.number == self.end:
+            if not self.omitted:
+                self.stretches[-1][1] = self.last + 1
+        elif len(self.stretches) < MOST_STRETCHES and not self.omitted:
+            self.stretches.append([spot.number, self.last + 1])
+        else:
+            self.omitted += 1
+        self.end = self.last + 1
+
+
+class Findings:
+    """Collects what is found in the lanes of one topic, whose records come by partition and ascending offset."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, int, str, str], _Seen] = {}
+
+    def note(self, spot: Spot, lane: tuple[str, int, str, str]) -> None:
+        """Note what is wrong somewhere in a lane (topic, partition, offset kind, log)."""
+        seen = self._seen.get(key := (spot.reason, *lane))
+        if seen is None:
+            seen = self._seen[key] = _Seen()
+        seen.note(spot)
+
+    def told(self) -> tuple[Finding, ...]:
+        """All of them, by partition and reason."""
+        return in_order(Finding(*key, seen.count, str(seen.first), str(seen.last),
+                                tuple((str(start), str(end)) for start, end in seen.stretches), seen.omitted, seen.sentence)
+                        for key, seen in self._seen.items())
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings by topic, partition, log and reason, whoever read which partition."""
+    return tuple(sorted(findings, key=lambda one: (one.topic.encode(), one.partition, one.log_id, one.reason)))
+
+
+def conflicts_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Those that say that two holders of a coordinate disagree about it."""
+    return tuple(one for one in findings if one.reason in CONFLICTS)

@@ -1,0 +1,24 @@
+"""What runs beside real servers of other makers: `make test-services`. A server that cannot start is a failure, not a reason to skip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka_broker import Broker
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here is chosen by `-m services` only."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.services)
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A Kafka broker, started once."""
+    server = Broker()
+    yield server
+    server.close()
