@@ -12,20 +12,8 @@ import numpy as np
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.jsontext import (
-    ABSENT,
-    BYTES,
-    INT64_ROWS,
-    KINDS,
-    OTHER,
-    READ_BYTES,
-    TEXT,
-    compared,
-    number,
-    plain_text,
-    skip_space,
-    tell,
-)
+from offline_feature_plane.kernels.json_kinds import ABSENT, OTHER, TEXT
+from offline_feature_plane.kernels.jsontext import BYTES, INT64_ROWS, KINDS, READ_BYTES, compared, number, plain_text, skip_space, tell
 from offline_feature_plane.kernels.slots import INT64S, READ_INT64
 
 __all__ = ["read_documents", "read_payloads", "write_said"]
@@ -38,8 +26,9 @@ _STATUS = types.uint8[::1]
 @compiled(types.void(READ_BYTES, READ_INT64, READ_INT64, READ_BYTES, READ_INT64, types.int64, types.int64, READ_INT64, READ_BYTES,
                      READ_INT64, READ_INT64, BYTES, INT64_ROWS, INT64_ROWS, INT64S, KINDS, INT64_ROWS, INT64_ROWS, KINDS, INT64_ROWS,
                      INT64_ROWS, INT64S, INT64S, _STATUS))
-def read_documents(data: Any, begins: Any, stops: Any, names: Any, name_bounds: Any, payload: Any, needed: Any, edges: Any, keys: Any,
-                   bounds: Any, slots: Any, out: Any, stack: Any, members: Any, order: Any, kinds: Any, starts: Any, ends: Any,
+def read_documents(data: Any, begins: Any, stops: Any, names: Any,  # noqa: C901, PLR0912, PLR0915 - one walk, one kernel
+                   name_bounds: Any, payload: Any, needed: Any, edges: Any, keys: Any, bounds: Any, slots: Any, out: Any, stack: Any,
+                   members: Any, order: Any, kinds: Any, starts: Any, ends: Any,
                    member_kinds: Any, member_starts: Any, member_ends: Any, told: Any, told_ends: Any, status: Any) -> None:
     """Find the members of every document, and tell its payload.
 

@@ -4,8 +4,9 @@
    {"b": 1.50, "a": "x"}   ──tell──▶   {"a":"s:x","b":"n:15e-1"}      and the places of what was wanted, for typing
 ```
 
-A kernel here vouches for what it gives and for nothing else: a key with escapes or beyond ASCII, a half surrogate, a key that comes twice,
-a number of hundreds of digits, deep nesting, and whatever is no JSON, all give −1, and the caller asks the law. Equality is a law with a test.
+A kernel here vouches for what it gives and for nothing else: a key with escapes or beyond ASCII, a half surrogate, a key that comes
+twice, a number of hundreds of digits, deep nesting, and whatever is no JSON, all give −1, and the caller asks the law. Equality is a law
+with a test.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, FALSE, INTEGER, NUMBER, OTHER, TEXT, TRUE
 from offline_feature_plane.kernels.slots import INT64S, READ_INT64
 
 __all__ = ["BYTES", "INT64_ROWS", "KINDS", "MEMBERS", "READ_BYTES", "STACK", "decode_text", "number", "plain_text", "skip_space", "tell"]
@@ -24,10 +26,8 @@ READ_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 BYTES = types.uint8[::1]
 INT64_ROWS = types.int64[:, ::1]
 KINDS = types.int8[:, ::1]
-PAIR = types.UniTuple(types.int64, 2)
-
-# What a wanted value is: absent or null, text as it stands, text with escapes, an integer, another number, true, false, or something else.
-ABSENT, TEXT, ESCAPED, INTEGER, NUMBER, TRUE, FALSE, OTHER = range(8)
+_tuple: Any = types.UniTuple
+PAIR, TRIPLE = _tuple(types.int64, 2), _tuple(types.int64, 3)
 
 STACK = 32          # levels of nesting
 MEMBERS = 2_048     # of all objects that are open at once
@@ -77,7 +77,7 @@ def plain_text(data: Any, at: Any, end: Any) -> Any:
     """Where a text ends whose bytes stand for themselves in JSON: before the first quote, backslash or control character; −1: no UTF-8."""
     while at < end:
         c = data[at]
-        if c == _QUOTE or c == _BACKSLASH or c < 32:
+        if c < 32 or c in (_QUOTE, _BACKSLASH):
             return at
         if c < 128:
             at += 1
@@ -123,8 +123,8 @@ def put_rune(code: Any, out: Any, pos: Any) -> Any:
 
 @compiled(types.int64(types.int64, BYTES, types.int64))
 def put_escaped(code: Any, out: Any, pos: Any) -> Any:
-    """Write a character that came as `\\uXXXX` in its canonical spelling; the place behind it."""
-    if code == _QUOTE or code == _BACKSLASH:
+    """Write a character that came by its number in its canonical spelling; the place behind it."""
+    if code in (_QUOTE, _BACKSLASH):
         out[pos], out[pos + 1] = _BACKSLASH, code
         return pos + 2
     if code >= 32:
@@ -151,7 +151,7 @@ def put_escaped(code: Any, out: Any, pos: Any) -> Any:
 
 
 @compiled(PAIR(READ_BYTES, types.int64, types.int64, BYTES, types.int64))
-def tell_text(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:
+def tell_text(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one walk, one kernel
     """Write what follows an opening quote canonically, up to the closing one; the place behind that, or −1, and where writing ended."""
     while at < end:
         c = data[at]
@@ -173,7 +173,7 @@ def tell_text(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:
             if e == _SLASH:
                 out[pos] = _SLASH
                 pos += 1
-            elif e == _QUOTE or e == _BACKSLASH or e == 98 or e == _F or e == _N or e == 114 or e == _T:
+            elif e in (_QUOTE, _BACKSLASH, 98, _F, _N, 114, _T):
                 out[pos], out[pos + 1] = _BACKSLASH, e
                 pos += 2
             else:
@@ -242,8 +242,8 @@ def put_integer(value: Any, out: Any, pos: Any) -> Any:
     return pos + size
 
 
-@compiled(types.UniTuple(types.int64, 3)(READ_BYTES, types.int64, types.int64, BYTES, types.int64))
-def number(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:
+@compiled(TRIPLE(READ_BYTES, types.int64, types.int64, BYTES, types.int64))
+def number(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - one walk, one kernel
     """Write a number as `"n:<digits>e<exponent>"`: the place behind it, or −1; where writing ended; INTEGER or NUMBER."""
     begin, negative = at, data[at] == _MINUS
     if negative:
@@ -326,7 +326,8 @@ def compared(data: Any, start: Any, end: Any, other: Any, other_start: Any, othe
 
 
 @compiled(types.int64(READ_BYTES, INT64_ROWS, INT64S, types.int64, types.int64, BYTES, types.int64))
-def put_in_order(data: Any, members: Any, order: Any, first: Any, top: Any, out: Any, pos: Any) -> Any:
+def put_in_order(data: Any, members: Any, order: Any, first: Any, top: Any, out: Any,  # noqa: C901, PLR0912 - one walk, one kernel
+                 pos: Any) -> Any:
     """Sort the members `first … top − 1` of an object by key, and so their texts, which end at `pos`; 0, or −1 if a key comes twice."""
     ascending = True
     for i in range(first + 1, top):
@@ -380,8 +381,8 @@ def child_of(data: Any, start: Any, end: Any, node: Any, edges: Any, keys: Any, 
 
 @compiled(PAIR(READ_BYTES, types.int64, types.int64, types.int64, READ_INT64, READ_BYTES, READ_INT64, READ_INT64, BYTES, types.int64,
                INT64_ROWS, INT64_ROWS, INT64S, KINDS, INT64_ROWS, INT64_ROWS, types.int64))
-def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds: Any, slots: Any, out: Any, pos: Any, stack: Any,
-         members: Any, order: Any, kinds: Any, starts: Any, ends: Any, row: Any) -> Any:
+def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds: Any,  # noqa: C901, PLR0911, PLR0912, PLR0915 - one walk
+         slots: Any, out: Any, pos: Any, stack: Any, members: Any, order: Any, kinds: Any, starts: Any, ends: Any, row: Any) -> Any:
     """Write the value at `at`: the place behind it, or −1, and where writing ended.
 
     `out` has room for four bytes of each byte that is read, twice; `node` is where wanted paths begin, −1: nothing is wanted. What is
@@ -413,7 +414,7 @@ def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds:
                 return -1, pos
             if slot >= 0:
                 kinds[slot, row], starts[slot, row], ends[slot, row] = kind, begin, at
-        elif c == _OPEN or c == _BEGIN:
+        elif c in (_OPEN, _BEGIN):
             if depth == STACK:
                 return -1, pos
             if slot >= 0:

@@ -12,22 +12,12 @@ import numpy as np
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.jsontext import (
-    ABSENT,
-    BYTES,
-    ESCAPED,
-    FALSE,
-    INTEGER,
-    NUMBER,
-    READ_BYTES,
-    TEXT,
-    TRUE,
-    decode_text,
-    plain_text,
-)
+from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, FALSE, INTEGER, NUMBER, TEXT, TRUE
+from offline_feature_plane.kernels.jsontext import BYTES, READ_BYTES, decode_text, plain_text
 from offline_feature_plane.kernels.slots import BOOLS, INT64S, READ_INT64
 
-__all__ = ["are_sound", "gather", "lay_out", "read_bools", "read_decimals", "read_instants", "read_integers", "same_text", "unescape", "write_instants"]
+__all__ = ["are_sound", "gather", "lay_out", "read_bools", "read_decimals", "read_instants", "read_integers", "same_text", "unescape",
+           "write_instants"]
 
 _KINDS = types.int8[::1]
 _ZERO, _NINE, _MINUS, _PLUS, _POINT, _COLON, _T, _Z = 48, 57, 45, 43, 46, 58, 84, 90
@@ -43,7 +33,7 @@ def read_integers(data: Any, kinds: Any, starts: Any, ends: Any, bound: Any, str
     for i in range(kinds.shape[0]):
         kind = kinds[i]
         asks[i] = kind != ABSENT
-        if kind != INTEGER and kind != TEXT:
+        if kind not in (INTEGER, TEXT):
             continue
         at, end = starts[i], ends[i]
         negative = at < end and data[at] == _MINUS
@@ -54,7 +44,8 @@ def read_integers(data: Any, kinds: Any, starts: Any, ends: Any, bound: Any, str
         value, sound = np.int64(0), True
         for j in range(at, end):
             digit = np.int64(data[j]) - _ZERO
-            sound = sound and 0 <= digit <= 9
+            if digit < 0 or digit > 9:
+                sound = False
             value = value * 10 + digit
         if negative:
             value = -value
@@ -63,12 +54,13 @@ def read_integers(data: Any, kinds: Any, starts: Any, ends: Any, bound: Any, str
 
 
 @compiled(types.void(READ_BYTES, _KINDS, READ_INT64, READ_INT64, types.int64, types.int64, INT64S, BOOLS))
-def read_decimals(data: Any, kinds: Any, starts: Any, ends: Any, scale: Any, bound: Any, values: Any, asks: Any) -> None:
+def read_decimals(data: Any, kinds: Any, starts: Any, ends: Any, scale: Any, bound: Any,  # noqa: C901 - one walk, one kernel
+                  values: Any, asks: Any) -> None:
     """Plain decimal numbers or texts, scaled, whose digits all fit and whose value is within ±(bound − 1)."""
     for i in range(kinds.shape[0]):
         kind = kinds[i]
         asks[i] = kind != ABSENT
-        if kind != INTEGER and kind != NUMBER and kind != TEXT:
+        if kind not in (INTEGER, NUMBER, TEXT):
             continue
         at, end = starts[i], ends[i]
         negative = at < end and data[at] == _MINUS
@@ -83,7 +75,7 @@ def read_decimals(data: Any, kinds: Any, starts: Any, ends: Any, scale: Any, bou
                 value = value * 10 + (np.int64(c) - _ZERO)
                 digits += 1
             elif c == _POINT and point < 0 and j > at and j + 1 < end:
-                point = j
+                point = np.int64(j)
             else:
                 sound = False
                 break
@@ -128,7 +120,7 @@ def day_of(year: Any, month: Any, day: Any) -> Any:
 
 
 @compiled(types.int64(READ_BYTES, types.int64, types.int64))
-def instant(data: Any, at: Any, end: Any) -> Any:
+def instant(data: Any, at: Any, end: Any) -> Any:  # noqa: C901, PLR0911 - one walk, one kernel
     """µs of `YYYY-MM-DDThh:mm:ss`, up to six digits of a fraction, and `Z` or an offset; `_BAD` for all else."""
     if end - at < 20 or data[at + 4] != _MINUS or data[at + 7] != _MINUS or data[at + 10] != _T or data[at + 13] != _COLON or (
             data[at + 16] != _COLON):
@@ -142,7 +134,7 @@ def instant(data: Any, at: Any, end: Any) -> Any:
         leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
         if month == 2 and day > (29 if leap else 28):
             return _BAD
-        if day > 30 and (month == 4 or month == 6 or month == 9 or month == 11):
+        if day > 30 and month in (4, 6, 9, 11):
             return _BAD
     us = (((day_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000
     at += 19
@@ -215,8 +207,8 @@ def write_instants(us: Any, out: Any) -> None:
         row[4], row[7], row[10], row[13], row[16], row[19], row[26] = _MINUS, _MINUS, _T, _COLON, _COLON, _POINT, _Z
 
 
-@compiled(types.int64(READ_BYTES, READ_INT64, READ_INT64, types.Array(types.int32, 1, "C")))
-def lay_out(data: Any, starts: Any, ends: Any, offsets: Any) -> Any:
+@compiled(types.int64(READ_INT64, READ_INT64, types.Array(types.int32, 1, "C")))
+def lay_out(starts: Any, ends: Any, offsets: Any) -> Any:
     """Where texts end up side by side: `offsets` as Arrow has them; how many bytes that are, −1 if too many."""
     total = np.int64(0)
     offsets[0] = 0

@@ -16,10 +16,11 @@ from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_index import read_segments
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
 from offline_feature_plane.sources.stretches import lane_of, touches
+from offline_feature_plane.sources.typings import typings_of
 
 
 @dataclass(frozen=True)

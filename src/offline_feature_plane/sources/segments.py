@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.stretches import Undecodable
 from offline_feature_plane.text_files import load_object, read_lines
 
@@ -50,6 +53,12 @@ class Segment:
     def read(self) -> Iterator[Record | Undecodable]:
         """As `Stretch.read`; raises as `read_checked`."""
         return read_checked(self)
+
+    def batches(self, wanted: Wanted) -> Iterator[Decoded]:
+        """As `QuickStretch.batches`; raises as `read_checked`."""
+        from offline_feature_plane.sources.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
+
+        return read_in_batches(self, wanted)
 
 
 def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
@@ -86,17 +95,20 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
 def _records(file: PinnedFile) -> Iterator[Record | None]:
     """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
     if file.relative.endswith(".parquet"):
-        yield from _parquet_records(file)
+        for batch in stored_batches(file):
+            yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
+    with unchanged(file):
+        for _, line in read_lines(file.path, gzipped=file.relative.endswith(".gz")):
+            yield line_record(line)
+
+
+@contextmanager
+def unchanged(file: PinnedFile) -> Iterator[None]:
+    """The file that was hashed is read during the block. Raises SourceUnreadable, ReplayBasisMismatch."""
     before = stamp_as_hashed(file)
     try:
-        for _, line in read_lines(file.path, gzipped=file.relative.endswith(".gz")):
-            try:
-                document = load_object(line)
-            except (SchemaInvalid, ResourceExceeded):
-                yield None
-            else:
-                yield decode(document)
+        yield
     except (OSError, EOFError, zlib.error) as wrong:
         said = getattr(wrong, "strerror", None) or wrong
         raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
@@ -104,24 +116,37 @@ def _records(file: PinnedFile) -> Iterator[Record | None]:
         raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
 
 
-def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
+def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
+    """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
     try:
         for batch in read_batches(file, "parquet", STORED_COLUMNS):
-            for *members, _ in zip(*(_values(cast("pa.Array", batch[name])) for name in STORED_COLUMNS), strict=True):
-                payload = members[_PAYLOAD]
-                if payload is not None:
-                    try:
-                        members[_PAYLOAD] = load_object(payload)
-                    except (SchemaInvalid, ResourceExceeded, TypeError):
-                        yield None
-                        continue
-                yield decode_stored(*members)
+            yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
     except KeyError as wrong:
         raise SourceUnreadable(f"{file.path} has no column {wrong}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}.") from wrong
 
 
-def _values(column: pa.Array) -> list[Any]:
+def line_record(line: bytes) -> Record | None:
+    """The record of a line; None if there is none to be had. Raises ReplayBasisMismatch."""
+    try:
+        document = load_object(line)
+    except (SchemaInvalid, ResourceExceeded):
+        return None
+    return decode(document)
+
+
+def stored_record(*stored: Any) -> Record | None:
+    """The record of a row of a Parquet segment, as `line_record`."""
+    members = list(stored[:-1])
+    if members[_PAYLOAD] is not None:
+        try:
+            members[_PAYLOAD] = load_object(members[_PAYLOAD])
+        except (SchemaInvalid, ResourceExceeded, TypeError):
+            return None
+    return decode_stored(*members)
+
+
+def values_of(column: pa.Array) -> list[Any]:
     """A column as Python values; text that is not UTF-8 as bytes, which no record decodes from."""
     try:
         return cast("list[Any]", column.to_pylist())

@@ -17,17 +17,22 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
-from offline_feature_plane.kernels.jsontext import ABSENT, ESCAPED, MEMBERS, OTHER, STACK, TEXT
+from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, INTEGER, OTHER, TEXT
+from offline_feature_plane.kernels.jsontext import MEMBERS, STACK
 from offline_feature_plane.kernels.typed_texts import are_sound, read_instants, read_integers, same_text, unescape, write_instants
-from offline_feature_plane.sources.decoding.decoded import Decoded, Found, text_column
+from offline_feature_plane.sources.decoding.decoded import Decoded, Found, mask_array
+from offline_feature_plane.sources.decoding.lines import members_of_columns
+from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, Wanted, joined
 
-__all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "settle", "tell_payloads"]
+__all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "settle", "tell_columns"]
 
 # The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates.
 _MUST = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version")
@@ -99,16 +104,17 @@ def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tupl
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
-def tell_payloads(names: tuple[str, ...], data: Bytes, kinds: npt.NDArray[np.int8], starts: npt.NDArray[np.int64],
-                  ends: npt.NDArray[np.int64], wanted: Wanted) -> Members:
-    """Members that stand in columns, whose payload is JSON text, or absent; they are for the law where what they must have is."""
-    at = names.index("payload")
-    begins = np.where(kinds[at] == ABSENT, -1, starts[at])
+def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted: Wanted) -> Members:
+    """The members of records that stand in columns, whose payload is JSON text, or null."""
+    at, n = names.index("payload"), len(next(iter(columns.values())))
+    places = members_of_columns(columns, names, TEXT, INTEGER)
+    data, kinds, starts, ends = places or (np.empty(0, np.uint8), *_places(len(names), n))
+    begins = np.where(kinds[at] == TEXT, starts[at], -1)
     found, told, told_starts, told_ends, scratch = _room(data, np.maximum(begins, 0), ends[at], wanted)
-    status = np.zeros(len(begins), np.uint8)
+    status = np.zeros(n, np.uint8)
     read_payloads(data, begins, ends[at], *wanted.tree, told, *scratch, found.kinds, found.starts, found.ends, told_starts, told_ends,
                   status)
-    status[(kinds[:at] == ABSENT).any(axis=0)] = 1
+    status[(kinds[:at] == ABSENT).any(axis=0) | (kinds[at] == INTEGER)] = 1  # also where a column is of a type that no record has
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
@@ -209,7 +215,7 @@ def _digests(members: Members, moments: npt.NDArray[np.uint8]) -> npt.NDArray[np
     bounds = np.empty(members.n + 1, np.int64)
     write_said(members.data, which, members.starts, members.ends, moments, members.told, members.told_starts, members.told_ends, parts,
                part_bounds, out, bounds, members.status)
-    said, sha256 = memoryview(out), hashlib.sha256
+    said, sha256 = memoryview(out.data), hashlib.sha256
     hashed = b"".join([sha256(said[start:end]).digest() for start, end in pairwise(bounds.tolist())])
     return np.frombuffer(hashed, np.uint8).reshape(-1, 32)
 
@@ -238,7 +244,7 @@ _HEX: Final = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np
 
 def hex_digits(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The hexadecimal digits of digests, 64 bytes for each 32."""
-    return _HEX[digests].reshape(len(digests), -1)
+    return _HEX[digests].reshape(len(digests), 64)
 
 
 def _by_law(rows: Sequence[int], law: Callable[[int], Record | None]) -> tuple[dict[int, Record], Refused | None]:
@@ -269,9 +275,6 @@ def _unescaped(found: Found, status: npt.NDArray[np.uint8]) -> Found:
 
 def _patched(batch: Decoded, known: Mapping[int, Record], n: int) -> Decoded:
     """The batch with what the law said of some records."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     rows = np.array(sorted(known), np.int64)
     records = [known[row] for row in rows.tolist()]
     decoded, numbers, ts, log = batch.decoded.copy(), batch.numbers.copy(), batch.ts_us.copy(), batch.log_us.copy()
@@ -287,7 +290,7 @@ def _patched(batch: Decoded, known: Mapping[int, Record], n: int) -> Decoded:
     mask[rows] = True
 
     def texts(column: pa.Array, name: str) -> pa.Array:
-        return pc.replace_with_mask(column, pa.array(mask), pa.array([getattr(one, name) for one in records], pa.string()))
+        return pc.replace_with_mask(column, mask_array(mask), pa.array([getattr(one, name) for one in records], pa.string()))
     return Decoded(decoded, numbers, ts, log, texts(batch.runs, "platform_run_id"), texts(batch.scenarios, "scenario_run_id"),
                    texts(batch.types, "event_type"), texts(batch.ids, "event_id"), has_payload, digests, batch.found,
                    batch.payload_starts, batch.payload_ends, known)

@@ -14,7 +14,7 @@ from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import load_object
 
-__all__ = ["Decoded", "Found", "one_by_one", "text_column"]
+__all__ = ["Decoded", "Found", "integer_array", "mask_array", "mask_of", "one_by_one"]
 
 _NOTHING = np.empty(0, np.int64)
 
@@ -82,12 +82,17 @@ def one_by_one(records: Sequence[Record | None], numbers: Sequence[int]) -> Deco
         np.frombuffer(digests, np.uint8).reshape(-1, 32), None, known=known)
 
 
-def text_column(data: Bytes, starts: Int64s, ends: Int64s, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    """Texts that stand somewhere as an Arrow array; where not `valid`, null and of no length."""
-    from offline_feature_plane.kernels.typed_texts import gather, lay_out
+def mask_array(mask: npt.NDArray[np.bool_]) -> pa.Array:
+    """Booleans as an Arrow array (`pa.array` would import pandas)."""
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(np.packbits(mask, bitorder="little"))])
 
-    offsets = np.empty(len(starts) + 1, np.int32)
-    out = np.empty(max(lay_out(data, starts, ends, offsets), 0), np.uint8)
-    gather(data, starts, ends, out)
-    mask = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(pa.string(), len(starts), [mask, pa.py_buffer(offsets), pa.py_buffer(out)])
+
+def mask_of(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Where a boolean array is true; null is false."""
+    plain = array.fill_null(False).cast(pa.uint8())  # noqa: FBT003 - the value that stands for null
+    return np.frombuffer(plain.buffers()[1], np.uint8, len(array), plain.offset).view(np.bool_)
+
+
+def integer_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Integers of a fixed width as an Arrow array over the same memory."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])

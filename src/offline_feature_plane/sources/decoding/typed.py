@@ -15,7 +15,10 @@ from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, missing_value
 from offline_feature_plane.domain.extractors import Extractor
-from offline_feature_plane.sources.decoding.decoded import Found, text_column
+from offline_feature_plane.kernels.json_kinds import ABSENT, INTEGER, NUMBER, TEXT
+from offline_feature_plane.kernels.typed_texts import read_bools, read_decimals, read_instants, read_integers
+from offline_feature_plane.sources.decoding.decoded import Found, mask_array
+from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Int64s
 
 __all__ = ["typed_column", "value_array"]
@@ -30,7 +33,8 @@ def typed_column(field: Field, extracted: Extractor, found: Found, slot: int, ro
     Args:
         field: what is wanted.
         extracted: the law of it, for one payload.
-        found: where the batch has the wanted values, in the row `slot`.
+        found: where the batch has the wanted values.
+        slot: in which row of it this one.
         rows: records with payloads.
         payload: the payload of a record, for the law.
 
@@ -63,8 +67,6 @@ def value_array(values: npt.NDArray[Any], valid: Bools | None, kind: ColumnType)
 
 def _numbers(kind: ColumnType, found: Found, kinds: npt.NDArray[np.int8], starts: Int64s, ends: Int64s) -> tuple[npt.NDArray[Any], Bools]:
     """The values of a type that are plain, and which rows the law must see."""
-    from offline_feature_plane.kernels.typed_texts import read_bools, read_decimals, read_instants, read_integers
-
     asks = np.zeros(len(kinds), np.bool_)
     if kind.kind == "float64":
         return _floats(found, kinds, starts, ends)
@@ -84,15 +86,14 @@ def _numbers(kind: ColumnType, found: Found, kinds: npt.NDArray[np.int8], starts
 
 def _floats(found: Found, kinds: npt.NDArray[np.int8], starts: Int64s, ends: Int64s) -> tuple[npt.NDArray[Any], Bools]:
     """Numbers as the nearest doubles; integers that a double may not hold, and what overflows, are for the law."""
-    from offline_feature_plane.kernels.jsontext import ABSENT, INTEGER, NUMBER
-
     values, asks = np.zeros(len(kinds), np.float64), (kinds != ABSENT) & (kinds != INTEGER) & (kinds != NUMBER)
     rows = np.flatnonzero((kinds == INTEGER) | (kinds == NUMBER))
     try:
-        read = pc.cast(text_column(found.data, starts[rows], ends[rows]), pa.float64()).to_numpy(zero_copy_only=False) + 0.0
+        doubles = pc.cast(text_column(found.data, starts[rows], ends[rows]), pa.float64())
     except pa.ArrowInvalid:  # a spelling that only JSON has
         asks[rows] = True
         return values, asks
+    read = np.frombuffer(doubles.buffers()[1], np.float64, len(rows), 8 * doubles.offset) + 0.0  # −0.0 becomes 0.0
     values[rows] = read
     asks[rows] = ~np.isfinite(read) | ((kinds[rows] == INTEGER) & (np.abs(read) >= MAX_FLOAT_INTEGER))
     return values, asks
@@ -100,9 +101,7 @@ def _floats(found: Found, kinds: npt.NDArray[np.int8], starts: Int64s, ends: Int
 
 def _absent(field: Field, kinds: npt.NDArray[np.int8], values: npt.NDArray[Any], asks: Bools) -> Bools | None:
     """Let a stand-in, null, or the law answer for what is absent; which values are there, None: all."""
-    from offline_feature_plane.kernels.jsontext import ABSENT
-
-    absent = kinds == ABSENT
+    absent: Bools = kinds == ABSENT
     if not absent.any():
         return None
     if field.missing is not None:
@@ -116,8 +115,6 @@ def _absent(field: Field, kinds: npt.NDArray[np.int8], values: npt.NDArray[Any],
 
 def _texts(field: Field, extracted: Extractor, found: Found, places: tuple[npt.NDArray[np.int8], Int64s, Int64s], rows: Int64s,
            payload: Callable[[int], Mapping[str, Any]]) -> pa.Array:
-    from offline_feature_plane.kernels.jsontext import ABSENT, INTEGER, TEXT
-
     kinds, starts, ends = places
     integers = (kinds == INTEGER) & (found.data.take(starts, mode="clip") != ord("-"))  # −0 is written as 0
     plain = (kinds == TEXT) | integers
@@ -129,4 +126,4 @@ def _texts(field: Field, extracted: Extractor, found: Found, places: tuple[npt.N
     if not asks.any():
         return column
     said = [extracted(payload(row)) for row in rows[asks].tolist()]
-    return pc.replace_with_mask(column, pa.array(asks), pa.array(said, pa.string()))
+    return pc.replace_with_mask(column, mask_array(asks), pa.array(said, pa.string()))
