@@ -22,7 +22,7 @@ from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.label_slice import slice_digest, slice_of
 from offline_feature_plane.domain.resolution import RULES, Assertion, eligible, resolve, status_changes
 from offline_feature_plane.domain.rows import LabelTask, Task
-from offline_feature_plane.engines.local import assertion_ids
+from offline_feature_plane.engines.local import label_names, label_steps
 from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.labels import STATUSES, resolve_labels
@@ -196,6 +196,25 @@ def compare_with_the_law(tmp_path, world, rule, name):
     assert (np.diff(chargeback.changes.position) >= 0).all()
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(worlds(), RULE, st.booleans(), st.booleans())
+def test_bulk_is_the_law_whichever_way_it_goes(tmp_path, world, rule, many, meeting):
+    """Events with very many assertions, which are sorted instead of followed, and ids that share a word, have the same answers."""
+    with pytest.MonkeyPatch.context() as patch:
+        if many:
+            patch.setattr(label_steps, "MOST", 1)
+        if meeting:
+            patch.setattr(label_names, "words_of", lambda texts: np.zeros(len(texts), np.uint64))
+        compare_with_the_law(tmp_path, world, rule, "labels.parquet")
+
+
+def test_thousands_of_assertions_about_one_event(tmp_path):
+    """An event with more assertions than are sorted one by one resolves as any other, corrections included."""
+    said = [Assertion("t", "chargeback", "FRAUD" if n % 3 else "LEGIT", n % 37, n % 11, ["AUTO", "HUMAN"][n % 2], f"a{n}",
+                      f"a{n - 37}" if n >= 37 and n % 5 == 0 else None) for n in range(3000)]
+    compare_with_the_law(tmp_path, (["t", "u"], [0, 0], TEXT, said, None), "source_precedence.v1", "labels.parquet")
+
+
 @pytest.mark.parametrize("rule", list(RULES))
 def test_golden_timelines_in_bulk(tmp_path, rule):
     """The hand-made timelines, all as events of one file, resolve in bulk as their author wrote them at every cut."""
@@ -259,7 +278,7 @@ def test_an_assertion_about_events_of_one_id_is_one(tmp_path):
 
 def test_texts_of_one_word_are_told_apart(tmp_path, monkeypatch):
     """Where ids that differ have one 64-bit word, only equal texts are one id."""
-    monkeypatch.setattr(assertion_ids, "words_of", lambda texts: np.zeros(len(texts), np.uint64))
+    monkeypatch.setattr(label_names, "words_of", lambda texts: np.zeros(len(texts), np.uint64))
     said = [Assertion(number, "chargeback", "FRAUD", 5, 5, assertion_id=name) for number, name in enumerate("abcde")]
     write(tmp_path, said)
     assert run(tmp_path, HOME, make_events(list(range(5)), [0] * 5, INT), make_task()).facts.assertions_eligible == 5

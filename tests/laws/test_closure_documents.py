@@ -16,13 +16,14 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Expression, Literal
 from offline_feature_plane.errors import ManifestInvalid
 from offline_feature_plane.testing.drawing import draw_world
+from offline_feature_plane.testing.drawing_contexts import draw_context_world
 
 INT = ColumnType("int64")
 EXPRESSION = Expression("1", Literal(1, INT))
 CALL = Aggregation("f", "x", "label", ("A",), of_resolved=True, version="v2", condition=EXPRESSION, share="0.5",
                    half_life_us=1_000_000, most=3)
 FEATURE = Feature("g__f_1d", CALL, Window("session", "1d", 5, 7, "day", "UTC", 2), INT, "0", "card", "words", "approximate")
-GROUP = Group("g", "v1", "s", ("x",), EXPRESSION, False, 3, "group", (FEATURE,))
+GROUP = Group("g", "v1", "s", ("x",), EXPRESSION, False, 3, "group", (FEATURE,), "drop")
 SOURCE = Source("s", ("s",), (Field("x", INT, ("a", "x"), True, "1", "half_even", "card"),))
 FULL = Closure("p", "r", "set", "v1", (SOURCE,), (GROUP,), (Computed("c", EXPRESSION, INT, "card", "words"),), ())
 PLACES = {Closure: [], Source: ["sources", 0], Field: ["sources", 0, "fields", 0], Group: ["groups", 0],
@@ -46,10 +47,11 @@ def changed(closure, version, numeric_class):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["v1", "v2"]), st.sampled_from(["exact", "approximate"]))
-def test_a_document_reads_back_as_its_closure(seed, version, numeric_class):
+@given(st.sampled_from([draw_world, draw_context_world]), st.integers(0, 10**6), st.sampled_from(["v1", "v2"]),
+       st.sampled_from(["exact", "approximate"]))
+def test_a_document_reads_back_as_its_closure(draw, seed, version, numeric_class):
     """`closure_from` is the inverse of `describe`, through JSON, for closures of every kind; both ways."""
-    world = draw_world(seed)
+    world = draw(seed)
     closure = changed(world.task.closure, version, numeric_class)
     document = json.loads(json.dumps(describe(closure)))
     read = closure_from(document, world.task.subject)
@@ -84,6 +86,7 @@ def test_later_members_are_left_out_at_their_default():
     assert describe(replace(FULL, groups=(replace(GROUP, features=(window,)),)))["groups"][0]["features"][0]["window"] == {
         "kind": "sliding", "label": "1d", "length_us": 5}
     assert "version" not in told["aggregation"]
+    assert "context" not in describe(replace(FULL, groups=(replace(GROUP, context=None),)))["groups"][0]
 
 
 @pytest.mark.parametrize("harm", [{"groups": None}, {"sources": []}, {"row_features": [{"column": "c"}]},

@@ -13,6 +13,7 @@ from offline_feature_plane.domain import label_sketch
 from offline_feature_plane.domain.label_sketch import LEVELS, SHARE_BITS, WORDS, Mark, differ, mark_of, pack, sketch_of, unpack
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.engines.local.label_columns import AssertionColumns
+from offline_feature_plane.engines.local.label_names import Names
 from offline_feature_plane.engines.local.label_sketches import Sketching, sketch_slice
 from offline_feature_plane.engines.local.label_steps import Eligible
 
@@ -79,7 +80,7 @@ def test_columns_leave_the_marks_of_the_law(timeline):
     source = np.array([SOURCES.index(one.source) for _, one in flat], np.int8)
     columns = AssertionColumns(len(flat), np.zeros(len(flat), np.int64), value, values, observed, effective, None, source,
                                *(one.cast(pa.large_string()) for one in texts[2:]))
-    assert sketch_slice(Eligible(np.arange(len(flat)), position, observed, effective, observed), columns) == expected
+    assert sketch_slice(Eligible(np.arange(len(flat)), position, observed, effective, observed), columns, Names.of(columns)) == expected
 
 
 @settings(max_examples=20, deadline=None)

@@ -32,6 +32,7 @@ from offline_feature_plane.testing.drawing import (
     draw_spine_world,
     draw_world,
 )
+from offline_feature_plane.testing.drawing_contexts import draw_context_world
 from offline_feature_plane.testing.worlds import INT, TEXT
 
 
@@ -115,6 +116,12 @@ def test_labels_of_entities_are_carried_by_their_events(engine, seed):
 def test_spines_stand_before_their_instant(engine):
     """What a spine asks for stands before all other events of its instant; none is asked for twice."""
     hold_together(draw_spine_world(0), engine, judge=OracleEngine())
+
+
+@pytest.mark.parametrize("seed", [10, 27])
+def test_rows_without_a_context_are_left_out(engine, seed):
+    """Which rows lack a context is found by shuffles of keys as it is found at once, and the others have the same values."""
+    hold_together(draw_context_world(seed), engine, judge=OracleEngine())
 
 
 def test_rows_that_a_calendar_makes(engine):

@@ -56,6 +56,19 @@ def test_absent_and_blank_have_the_same_code(name, code):
     assert told(full(**{name: " "}))[path] == code
 
 
+@pytest.mark.parametrize(("path", "change", "word"), [
+    ("$.filters", {"filters": {"country": "FR"}}, "`where`"),
+    ("$.join_scope.join_sources", {"join_scope__join_sources": ["m"]}, "`contexts:`"),
+    ("$.join_scope.subject_key", {"join_scope__subject_key": "who"}, "with their key"),
+    ("$.join_scope.label_types", {"join_scope__label_types": ["fraud"]}, "label_basis.label_types"),
+    ("$.contexts", {"contexts": {}}, "feature set")])
+def test_what_stands_elsewhere_is_told_where(path, change, word):
+    """What the open members of older intents held is refused with the place at which it is said now; nothing of it is ignored."""
+    problem = next(one for one in find_intent_problems(full(**change)) if one.path == path)
+    assert word in problem.sentence
+    assert "no such field" not in problem.sentence
+
+
 def test_an_empty_document_is_told_everything():
     """All required fields are named at once."""
     assert len(told({})) == 15

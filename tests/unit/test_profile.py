@@ -216,7 +216,7 @@ def test_a_misspelled_top_of_a_short_profile_is_told_in_the_words_of_the_short_f
     assert told("feilds: {card: string}\n" + groups) == {"$.feilds": "there is no such field here. Did you mean fields?"}
     assert "Did you mean groups?" in told("fields: {card: string}\ngruops: {}\n")["$.gruops"]
     assert told("feilds: {}\nzzz: {}\n")["$.zzz"].split("Known: ")[1] == (
-        "fields, groups, row_features, derived, feature_sets, policy_id, revision.")
+        "fields, groups, contexts, row_features, derived, feature_sets, policy_id, revision.")
 
 
 def test_what_only_follows_from_a_malformed_field_is_not_told():

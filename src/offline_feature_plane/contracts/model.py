@@ -16,8 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from offline_feature_plane.errors import OfsError, Problem, SchemaInvalid, refuse
 
-__all__ = ["Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest", "shown", "sound",
-           "stands_below", "validate"]
+__all__ = ["NO_SUCH_FIELD", "Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest",
+           "shown", "sound", "stands_below", "validate"]
 
 # Where a problem is (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
 Codes = Sequence[tuple[str, type[OfsError]]]
@@ -58,6 +58,8 @@ def in_order(texts: list[str]) -> list[str]:
     """Texts as a set is written: each once, by UTF-8 bytes."""
     return sorted(set(texts), key=str.encode)
 
+
+NO_SUCH_FIELD = "there is no such field here"
 
 TextSet = Annotated[list[Text], AfterValidator(in_order)]
 
@@ -199,7 +201,7 @@ def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps:
 
 def _stranger(name: str, known: Sequence[str]) -> str:
     """What to say about a field that does not belong; one of several kinds may know it, but not the kind that the others make."""
-    return "there is no such field beside the others" if name in known else f"there is no such field here. {nearest(name, known)}".strip()
+    return "there is no such field beside the others" if name in known else f"{NO_SUCH_FIELD}. {nearest(name, known)}".strip()
 
 
 def _names_at(model: type[Contract], loc: Sequence[str | int]) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from offline_feature_plane.contracts import model
 from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.contracts.profile_contexts import context_as_written, expand_contexts, with_sources_of_contexts
 from offline_feature_plane.contracts.profile_words import in_words
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.columns import ColumnType
@@ -23,7 +24,7 @@ from offline_feature_plane.errors import FeatureProfileInvalid, OfsError, Proble
 __all__ = ["FeatureProfile", "expand_profile", "is_short_form", "read_profile"]
 
 DEV_REVISION = "dev"
-SHORT_NAMES = ("fields", "groups", "row_features", "derived", "feature_sets", "policy_id", "revision")
+SHORT_NAMES = ("fields", "groups", "contexts", "row_features", "derived", "feature_sets", "policy_id", "revision")
 _LONG_NAMES = ("sources", "feature_groups")
 _ANY_TYPE = ("decimal(18,2)", "int64", "string", "timestamp", "bool", "float64")
 
@@ -68,6 +69,30 @@ class GroupSpec(Contract):
     features: dict[str, FeatureSpec] = Field(min_length=1)
 
 
+class ContextColumn(Contract):
+    """One field of a context's events, as a column."""
+
+    field: str
+    meaning: str | None = None
+
+
+class ContextSpec(Contract):
+    """The latest event of a source that has the row's key and stood before the row: its fields become columns.
+
+    `within` is how old it may be, null for any age. A row without one is dropped and counted, or has nulls if `missing` is null.
+    """
+
+    name: str
+    version: str
+    source: str
+    key: list[str]
+    where: str | None = None
+    delay: str | None = None
+    within: str | None = None
+    missing: Literal["drop"] | None = "drop"
+    columns: dict[str, ContextColumn] = Field(min_length=1)
+
+
 class ComputedSpec(Contract):
     """A row feature or a derived column."""
 
@@ -81,6 +106,7 @@ class SetSpec(Contract):
     id: str
     version: str
     groups: list[str]
+    contexts: list[str] = Field(default_factory=list)
     row_features: list[str]
     derived: list[str]
 
@@ -92,6 +118,7 @@ class FeatureProfile(Contract):
     revision: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
     sources: dict[str, SourceSpec] = Field(min_length=1)
     feature_groups: list[GroupSpec]
+    contexts: list[ContextSpec] = Field(default_factory=list)
     row_features: dict[str, ComputedSpec]
     derived: dict[str, ComputedSpec]
     feature_sets: list[SetSpec] = Field(min_length=1)
@@ -144,6 +171,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
         problems = _without_echoes(profile.document(), lambda full: find_problems(full, label_types, supports))
         if not problems:
             return profile
+    problems = [Problem(context_as_written(one.path, document), one.code, one.sentence) for one in problems]
     if is_short_form(document):
         unknown = {model.json_path([name]): name for name in document if name not in (*SHORT_NAMES, *_LONG_NAMES)}
         problems = [Problem(one.path, one.code, f"there is no such field here. {model.nearest(unknown[one.path], SHORT_NAMES)}")
@@ -197,16 +225,19 @@ def expand_profile(document: Mapping[str, Any], *, rows: str, stem: str) -> dict
         full.setdefault("sources", {rows: {"event_types": [rows], "fields": document.get("fields", {})}})
         full["feature_groups"] = [{"name": name, "version": "v1", "source": rows, **one} if isinstance(one, Mapping) else one
                                   for name, one in groups.items()] if isinstance(groups, Mapping) else groups
+        full = with_sources_of_contexts(full, rows)
     full.setdefault("feature_groups", [])
+    if "contexts" in full:
+        full["contexts"] = expand_contexts(full["contexts"])
     for kind in ("row_features", "derived"):
         full[kind] = _each(full.get(kind) or {}, lambda one: {"expression": one} if isinstance(one, str) else one)
     full["sources"] = _each(full.get("sources") or {}, _expand_source)
     if isinstance(full["feature_groups"], list):
         full["feature_groups"] = [_expand_group(one) for one in full["feature_groups"]]
     if is_short_form(document):
-        full.setdefault("feature_sets", [{"id": "default", "version": "v1", "groups": _group_refs(full["feature_groups"]),
-                                          **{kind: list(full[kind]) if isinstance(full[kind], Mapping) else []
-                                             for kind in ("row_features", "derived")}}])
+        everything = {"groups": _refs(full["feature_groups"]), **({"contexts": _refs(full["contexts"])} if "contexts" in full else {}),
+                      **{kind: list(full[kind]) if isinstance(full[kind], Mapping) else [] for kind in ("row_features", "derived")}}
+        full.setdefault("feature_sets", [{"id": "default", "version": "v1", **everything}])
     if isinstance(full.get("feature_sets"), list):
         full["feature_sets"] = [{"groups": [], "row_features": [], "derived": [], **one} if isinstance(one, Mapping) else one
                                 for one in full["feature_sets"]]
@@ -235,10 +266,11 @@ def _expand_group(one: Any) -> Any:
     return full
 
 
-def _group_refs(groups: Any) -> list[str]:
-    if not isinstance(groups, list):
+def _refs(many: Any) -> list[str]:
+    """`name@version` of groups, or of contexts."""
+    if not isinstance(many, list):
         return []
-    return [f"{one.get('name')}@{one.get('version')}" for one in groups if isinstance(one, Mapping)]
+    return [f"{one.get('name')}@{one.get('version')}" for one in many if isinstance(one, Mapping)]
 
 
 def _as_written(path: str, short: Mapping[str, Any]) -> str:

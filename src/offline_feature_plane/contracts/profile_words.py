@@ -19,6 +19,8 @@ _EXPECTED = (
     (r"\.windows", "a list is expected", "a window such as 7d, or a list of windows, is expected"),
     (r"\.windows\[\d+\]|\.delay", "text is expected", "a length with its unit, such as 7d, is expected"),
     (r"\.path", "text is expected", "a name, a path such as merchant.country, or a list of names is expected"),
+    (r"\.contexts\S*\.missing", "one of 'drop' is expected", "drop, or null without quotes, is expected"),
+    (r"\.contexts\S*\.within", "text is expected", "a length with its unit, such as 30d, is expected"),
     (r"\.(empty|missing)", "true or false is expected", "one value is expected"),
 )
 # The same, and what is added to the sentence.
@@ -28,6 +30,7 @@ _QUOTES = (
     (r"\.(features|row_features|derived)(\.[^.]+|\[[^\]]+\])", "not null",
      "; in a line in braces, put quotes around a call that has commas"),
     (r"\.(revision|version|policy_id|id|set)", "text is expected", "; put quotes around it"),
+    (r"^\$\.contexts\S*\.columns", "this is required", ": the fields to take; the short form has `fields` instead, with their types"),
     (r"\.(where|expression|agg)", "text is expected", "; put quotes around it"),
 )
 _NAMED = re.compile(r" does not have the form .*")

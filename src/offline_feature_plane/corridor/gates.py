@@ -16,7 +16,8 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
 # Where an intent says what keeps events from becoming rows.
 _DROPPED_BY = {"context": "$.subject.source", "where": "$.subject.where", "outside_splits": "$.splits", "earlier_split": "$.disjoint_by",
                "immature": "$.label_basis.maturity_days", "unlabeled": "$.target", "label_conflict": "$.coverage_policy.conflicts_max",
-               "cold": "$.cold_rows", "sampled_out": "$.sampling"}
+               "missing_context": "$.feature_definition_set.profile_ref", "cold": "$.cold_rows", "sampled_out": "$.sampling"}
+_WITHOUT_CONTEXT = " Where contexts are missing: give them what was known before these rows, or declare `missing: null` in the profile."
 _MOST_VALUES = 10
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
@@ -112,5 +113,6 @@ def _refuse_emptiness(planned: Judged, labels: LabelFacts, selection: SelectionF
         told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         raise LabelScopeEmpty(f"no event remains that could become a row: {told}.",
                               path=planned.place(_DROPPED_BY[most]) if most in _DROPPED_BY else None,
-                              fix="Look at the largest count: widen the splits, move the as-of, or relax `where`.",
+                              fix="Look at the largest count: widen the splits, move the as-of, or relax `where`."
+                                  + (_WITHOUT_CONTEXT if counts.get("missing_context") else ""),
                               accounting=dict(selection.accounting))

@@ -134,11 +134,12 @@ def _topics_of(closure: Closure, owners: Mapping[str, EventSource], profile: Doc
     found: list[str] = []
     for source, event_type in ((one, event_type) for one in closure.sources for event_type in one.event_types):
         if event_type not in owners and not mixed:
-            said = f"$.sources.{source.name}.event_types"
+            # The short form names its source after the rows, and those of contexts after these.
+            said = next((path for path in (f"$.sources.{source.name}.event_types", f"$.contexts.{source.name}")
+                         if path in profile.positions), None)
             wrong = BasisUnresolved(f"plane.yaml maps no events of type {event_type!r}; it maps {', '.join(owners) or 'none'}.",
-                                    path=said if said in profile.positions else "$.rows",
-                                    fix="Add the table under `events:`, or correct the name.")
-            raise profile.locate(wrong) if said in profile.positions else wrong  # the short form names its source after the rows
+                                    path=said or "$.rows", fix="Add the table under `events:`, or correct the name.")
+            raise wrong if said is None else profile.locate(wrong)
         found += [event_type] if event_type in owners else mixed
     return found
 

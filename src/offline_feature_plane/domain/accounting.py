@@ -1,7 +1,7 @@
 """What becomes of every coordinate that was read: the first disposition that applies (`decisions.md` D18), and that they add up.
 
 ```
-read ─▶ admitted? ─▶ a subject? ─▶ in a split, and its own? ─▶ mature? ─▶ labelled? ─▶ warm? ─▶ drawn? ─▶ row
+read ─▶ admitted? ─▶ a subject? ─▶ in a split, and its own? ─▶ mature? ─▶ labelled? ─▶ context? ─▶ warm? ─▶ drawn? ─▶ row
 ```
 """
 
@@ -27,7 +27,7 @@ class EventFacts:
 
     `unread` is the reason why a coordinate gave no event at all. `answer` is what the labels say of the target at the as-of; None without
     a target. `in_earlier_split`: of all events of its entity that are subjects, pass `where` and lie in a split, the first one lies in
-    another split than this one.
+    another split than this one. `lacks_context`: a context that every row must have is not there.
     """
 
     unread: Disposition | None = None
@@ -39,12 +39,13 @@ class EventFacts:
     in_earlier_split: bool = False
     mature: bool = True
     answer: Answer | None = None
+    lacks_context: bool = False
     cold: bool = False
     kept_by_sampling: bool = True
 
 
 def dispose(facts: EventFacts, task: Task) -> Disposition:
-    """The first disposition that applies, in the order of `DISPOSITIONS`; no event quarantines or lacks context in this version."""
+    """The first disposition that applies, in the order of `DISPOSITIONS`; no event quarantines in this version."""
     ladder: tuple[tuple[bool, Disposition], ...] = (
         (facts.unread is not None, facts.unread or "undecodable"),
         (facts.duplicate, "duplicate"),
@@ -56,6 +57,7 @@ def dispose(facts: EventFacts, task: Task) -> Disposition:
         (not facts.mature and task.labels.immature == "exclude", "immature"),
         (facts.mature and facts.answer == "unlabeled", "unlabeled"),  # an immature row that is marked stays whatever its label is
         (facts.mature and facts.answer == "conflict", "label_conflict"),
+        (facts.lacks_context, "missing_context"),
         (facts.cold and task.cold_rows == "exclude", "cold"),
         (not facts.kept_by_sampling, "sampled_out"),
     )

@@ -6,7 +6,7 @@ These are the frozen values that engines compute from. They are compiled from a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from offline_feature_plane.domain.columns import Column, ColumnType, NumericClass
@@ -122,7 +122,11 @@ class Feature:
 
 @dataclass(frozen=True)
 class Group:
-    """Features of one key over one source, sharing `where`, delay and `current`."""
+    """Features of one key over one source, sharing `where`, delay and `current`.
+
+    A group may be a *context*: its features are then fields of the latest event that a row sees, and `context` says whether a row without
+    such an event is dropped or has nulls. None: it is no context.
+    """
 
     name: str
     version: str
@@ -133,6 +137,12 @@ class Group:
     delay_us: int
     null_key: Literal["skip", "group"]
     features: tuple[Feature, ...]
+    context: Literal["drop", "null"] | None = None
+
+    def presence(self) -> Group:
+        """The group that counts the events of which a context is the latest: 0, or null without a key, where a row has none."""
+        counted = Feature(f"{self.name}__events", Aggregation("count"), self.features[0].window, ColumnType("int64"))
+        return replace(self, features=(counted,))
 
     def conditions(self) -> tuple[Expression, ...]:
         """What is asked of every event of its source: `where`, then the conditions of its calls."""
@@ -184,6 +194,10 @@ class Closure:
         """The names of the aggregations that it uses."""
         return frozenset(feature.aggregation.function for group in self.groups for feature in group.features)
 
+    def demanded(self) -> tuple[Group, ...]:
+        """The contexts that every row must have."""
+        return tuple(group for group in self.groups if group.context == "drop")
+
     def columns(self) -> tuple[Column, ...]:
         """The feature columns of a dataset in their final order.
 
@@ -227,9 +241,12 @@ class Closure:
         return frozenset().union(*said, windows - {"UTC"})
 
     def depths(self) -> dict[str, tuple[tuple[Window, int], ...]]:
-        """Per source its different windows, each with its group's delay in µs: what decides which rows are cold (`decisions.md` D19)."""
+        """Per source its different windows, each with its group's delay in µs: what decides which rows are cold (`decisions.md` D19).
+
+        Contexts make no row cold: what was before the known history could not change the latest event that is known.
+        """
         found: dict[str, dict[tuple[Window, int], None]] = {}
-        for group in self.groups:
+        for group in (one for one in self.groups if one.context is None):
             found.setdefault(group.source, {}).update(((feature.window, group.delay_us), None) for feature in group.features)
         return {source: tuple(windows) for source, windows in found.items()}
 
@@ -250,8 +267,17 @@ def _meaning(group: Group, feature: Feature) -> str:
     >>> spend = Group("spend", "v1", "payment", ("card",), None, False, 0, "skip", ())
     >>> _meaning(spend, Feature("spend__n_7d", Aggregation("count"), Window("sliding", "7d", 7), ColumnType("int64")))
     'count() of payment events of the same card in the 7d before the row'
+    >>> _meaning(replace(spend, context="drop"), Feature("spend__limit", Aggregation("last", "limit"), Window("lifetime", "lifetime"),
+    ...                                                  ColumnType("int64")))
+    'limit of the latest payment event of the same card before the row; rows without one are left out'
     """
     span = _span(feature.window, group.delay_us)
+    if group.context is not None:
+        when = span.removeprefix("in all the time ").replace("that ends ", "up to ")
+        condition = f", where {group.where.text}" if group.where else ""
+        without = "rows without one are left out" if group.context == "drop" else "null if there is none"
+        return (f"{feature.aggregation.argument} of the latest {group.source} event of the same {', '.join(group.key)} {when}{condition}; "
+                f"{without}")
     condition = f", where {group.where.text}" if group.where else ""
     own = ", the row's own event included" if group.current else ""
     empty = "" if feature.empty is None else f"; {feature.empty} if there is none"

@@ -69,10 +69,11 @@ def _field(field: Field) -> Document:
 
 
 def _group(group: Group) -> Document:
-    return {"name": group.name, "version": group.version, "source": group.source, "key": list(group.key),
+    told = {"name": group.name, "version": group.version, "source": group.source, "key": list(group.key),
             "current": group.current, "delay_us": group.delay_us, "null_key": group.null_key,
             "features": [_feature(feature) for feature in group.features],
             "where": group.where.text if group.where else None}
+    return told if group.context is None else {**told, "context": group.context}
 
 
 def _feature(feature: Feature) -> Document:
@@ -115,7 +116,7 @@ def _read_field(told: Document) -> Field:
 def _read_group(told: Document, scope: Mapping[str, ColumnType]) -> Group:
     where = None if told["where"] is None else parse(told["where"], scope, longest=sys.maxsize)
     return Group(told["name"], told["version"], told["source"], tuple(told["key"]), where, told["current"], told["delay_us"],
-                 told["null_key"], tuple(_read_feature(one, scope) for one in told["features"]))
+                 told["null_key"], tuple(_read_feature(one, scope) for one in told["features"]), told.get("context"))
 
 
 def _read_feature(told: Document, scope: Mapping[str, ColumnType]) -> Feature:

@@ -12,6 +12,7 @@ from typing import Any
 from offline_feature_plane.domain.closure import Closure, Computed, Group, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.definitions.computed import resolve_computed
+from offline_feature_plane.domain.definitions.contexts import context_refs, places_of, resolve_contexts
 from offline_feature_plane.domain.definitions.diagnostics import Diagnostics
 from offline_feature_plane.domain.definitions.groups import GroupResolver, check_fit, group_refs
 from offline_feature_plane.domain.definitions.sets import check_sets
@@ -36,8 +37,8 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
         made_of: the source and the field of it whose values a calendar makes the subject of; None if the profile has the subject.
 
     Returns:
-        Groups and row features in profile order; derived columns so that each reads only earlier ones. A derived column may read the
-        subject's fields and `ts` too; a column hides a field of its name.
+        Groups, contexts after them, and row features in profile order; derived columns so that each reads only earlier ones. A derived
+        column may read the subject's fields and `ts` too; a column hides a field of its name.
 
     Raises:
         FeatureProfileUnresolved: no such set or subject source. SchemaInvalid: nothing can be made of the field.
@@ -53,22 +54,23 @@ def compile_closure(profile: Mapping[str, Any], set_ref: str, subject: str, labe
     if made_of is not None:
         sources[subject] = make_source(subject, *made_of, sources)
     find_source(sources, subject)
-    groups = GroupResolver(profile, sources, said, label_types).resolve(chosen["groups"])
-    check_sets(profile, group_refs(profile), said)
-    check_fit(profile, sources[subject], sources, groups.values(), said)
-    row_features, derived = resolve_computed(profile, sources[subject], groups.values(), chosen, said)
+    groups = (*GroupResolver(profile, sources, said, label_types).resolve(chosen["groups"]).values(),
+              *resolve_contexts(profile, sources, said, chosen.get("contexts", ())).values())
+    check_sets(profile, group_refs(profile), context_refs(profile), said)
+    check_fit(places_of(profile), sources[subject], sources, groups, said)
+    row_features, derived = resolve_computed(profile, sources[subject], groups, chosen, said)
     also = list(also)
     for name in also:
         if name != "ts" and name not in field_names(sources[subject]):
             said.note(f"$.sources.{subject}.fields", FeatureProfileInvalid, f"the subject has no field {name!r}")
     if said.problems:
         raise refuse(said.problems)
-    used = _used(groups.values(), subject, row_features, derived, also) | (set() if made_of is None else {made_of})
-    kept = {subject, *(group.source for group in groups.values()), *(() if made_of is None else made_of[:1])}
+    used = _used(groups, subject, row_features, derived, also) | (set() if made_of is None else {made_of})
+    kept = {subject, *(group.source for group in groups), *(() if made_of is None else made_of[:1])}
     narrowed = tuple(Source(one.name, one.event_types, tuple(item for item in one.fields if (one.name, item.name) in used))
                      for one in sources.values() if one.name in kept)
-    return Closure(profile["policy_id"], profile["revision"], chosen["id"], chosen["version"], narrowed, tuple(groups.values()),
-                   row_features, derived)
+    return Closure(profile["policy_id"], profile["revision"], chosen["id"], chosen["version"], narrowed, groups, row_features,
+                   derived)
 
 
 def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | None = None,
@@ -76,24 +78,25 @@ def find_problems(profile: Mapping[str, Any], label_types: Collection[str] | Non
     """Every problem of a whole profile, whatever set is chosen; row features must make sense for at least one source."""
     said, refs = Diagnostics(), group_refs(profile)
     sources = resolve_sources(profile, said)
-    groups = GroupResolver(profile, sources, said, label_types, supports).resolve(refs)
-    check_sets(profile, refs, said)
+    groups = (GroupResolver(profile, sources, said, label_types, supports).resolve(refs)
+              | resolve_contexts(profile, sources, said, context_refs(profile)))
+    check_sets(profile, refs, context_refs(profile), said)
     everything = {"id": "", "version": "", "groups": list(groups), "row_features": list(profile["row_features"]),
                   "derived": list(profile["derived"])}
-    chosen = list(profile["feature_sets"])
+    chosen, places = list(profile["feature_sets"]), places_of(profile)
     if any(all(name not in one[kind] for one in chosen) for kind in ("row_features", "derived") for name in profile[kind]):
         chosen.append(everything)  # a definition that no set uses is judged too
     if (checks := len(sources) * sum(len(one["row_features"]) + len(one["derived"]) for one in chosen)) > MAX_CHECKS:
         said.note("$.feature_sets", FeatureProfileInvalid,
                   f"{len(sources)} sources and {len(chosen)} sets make {checks:,} columns to check; the limit is {MAX_CHECKS:,}")
         return said.problems
-    has_gaps = any(problem.path.startswith("$.feature_groups") for problem in said.problems)
+    has_gaps = any(problem.path.startswith(("$.feature_groups", "$.contexts")) for problem in said.problems)
     for one in chosen:
         attempts: list[list[Problem]] = []
-        listed = frozenset(one["groups"])
+        listed = frozenset((*one["groups"], *one.get("contexts", ())))
         for subject in sources:
             attempt, mine = Diagnostics(), [group for ref, group in groups.items() if ref in listed]
-            check_fit(profile, sources[subject], sources, mine, attempt)
+            check_fit(places, sources[subject], sources, mine, attempt)
             resolve_computed(profile, sources[subject], mine, one, attempt)
             attempts.append(attempt.problems)
         attempts.sort(key=len)

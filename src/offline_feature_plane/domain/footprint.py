@@ -73,7 +73,13 @@ def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibilit
     """Of a whole build that keeps every event in memory."""
     each = _ID + _CHOICE + event_bytes(closure, visibility)
     seen = _seen_bytes(closure, events) if visibility == "arrival" else 0
-    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * each + labels * ASSERTION_BYTES + seen
+    asked = max((presence_bytes(closure, group, visibility) for group in closure.demanded()), default=0)
+    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * (each + asked) + labels * ASSERTION_BYTES + seen
+
+
+def presence_bytes(closure: Closure, group: Group, visibility: Visibility) -> int:
+    """Of one event while it is asked whether rows have a context: its place and key once more, and what counts."""
+    return _PLACE + _ID + 2 * _ID * len(group.key) + group_bytes(closure, group.presence(), visibility)
 
 
 def _seen_bytes(closure: Closure, events: int) -> int:

@@ -49,7 +49,7 @@ def warm(functions: Iterable[str] | None = None) -> Warmth:
     """Import the kernel modules of these aggregations by event time, or all, which compiles or loads each kernel; cheap the second time."""
     start = time.perf_counter()
     by_arrival = ("digits", "visible", "editing") if functions is None else ()
-    for module in ("slots", "sliding", "windows", "sketching", *by_arrival, *catalog.modules(functions)):
+    for module in ("slots", "sliding", "windows", "sketching", "timelines", "framing", *by_arrival, *catalog.modules(functions)):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

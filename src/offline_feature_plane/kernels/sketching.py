@@ -42,15 +42,15 @@ def fold_words(content: Any, words: Any) -> None:
 
 
 @compiled(types.void(_WORDS, _READ_INT64, _READ_BYTES, _READ_BOOL))
-def fold_texts(content: Any, offsets: Any, data: Any, valid: Any) -> None:
-    """Fold one text of each assertion into its content; where not `valid` it is missing."""
-    for i in range(content.shape[0]):
+def write_words(words: Any, offsets: Any, data: Any, valid: Any) -> None:
+    """Write `label_sketch.fold_text` of each text; where not `valid` it is missing."""
+    for i in range(words.shape[0]):
         word = np.uint64(0)
         if valid[i]:
             word = _BASIS
             for at in range(offsets[i], offsets[i + 1]):
                 word = (word ^ np.uint64(data[at])) * _PRIME
-        content[i] = spread(content[i] ^ word)
+        words[i] = word
 
 
 @compiled(types.void(_WORDS, _READ_INT64, _READ_INT64, _READ_WORDS, types.int64, types.int64, types.int64, types.int64))

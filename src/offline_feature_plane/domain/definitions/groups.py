@@ -22,7 +22,7 @@ from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.domain.window_texts import parse_window
 from offline_feature_plane.errors import AggregationUnsupported, FeatureProfileInvalid, LabelTypeScopeUnresolved
 
-__all__ = ["MAX_COLUMNS", "GroupResolver", "check_fit", "group_refs"]
+__all__ = ["MAX_COLUMNS", "GroupResolver", "check_fit", "field_advice", "group_refs", "read_frame"]
 
 MAX_COLUMNS, MAX_WINDOWS, MAX_KEY_FIELDS = 10_000, 64, 8
 
@@ -75,17 +75,7 @@ class GroupResolver:
         return found
 
     def _group(self, path: str, one: Mapping[str, Any], source: Source) -> Group:
-        for name in one["key"]:
-            if name not in field_names(source):
-                self.said.note(f"{path}.key", FeatureProfileInvalid,
-                               f"the source {source.name} has no field {name!r}; {_field_advice(name, source)}")
-            elif source.field(name).type.kind == "float64":
-                self.said.note(f"{path}.key", FeatureProfileInvalid,
-                               f"{name} is a float64, which cannot be a key; declare a decimal or a string")
-        if len(set(one["key"])) < len(one["key"]) or not 0 < len(one["key"]) <= MAX_KEY_FIELDS:
-            self.said.note(f"{path}.key", FeatureProfileInvalid, f"a key has 1 to {MAX_KEY_FIELDS} different fields")
-        where = self._condition(f"{path}.where", one.get("where"), source)
-        delay = self.said.attempt(f"{path}.delay", lambda: parse_duration(one["delay"])) if one.get("delay") is not None else 0
+        where, delay = read_frame(path, one, source, self.said)
         current = one.get("current", "excluded") == "included"
         if current and delay:
             self.said.note(f"{path}.current", FeatureProfileInvalid,
@@ -93,13 +83,8 @@ class GroupResolver:
         windows = self._windows(f"{path}.windows", one["windows"])
         features = tuple(feature for name, spec in one["features"].items()
                          for feature in self._features(f"{path}.features.{name}", one["name"], name, spec, windows, source))
-        return Group(one["name"], one["version"], source.name, tuple(one["key"]), where, current, delay or 0,
-                     one.get("null_key", "skip"), features)
-
-    def _condition(self, path: str, text: str | None, source: Source) -> Expression | None:
-        if text is None:
-            return None
-        return self.said.attempt(path, lambda: parse_condition(text, scope_of(source), where=path))
+        return Group(one["name"], one["version"], source.name, tuple(one["key"]), where, current, delay, one.get("null_key", "skip"),
+                     features)
 
     def _windows(self, path: str, spelled: Sequence[str]) -> list[Window]:
         found: list[Window] = []
@@ -166,12 +151,35 @@ class GroupResolver:
         return None if value is None else unit_text(value, kind)
 
 
-def check_fit(profile: Mapping[str, Any], subject: Source, sources: Mapping[str, Source], groups: Iterable[Group],
+def read_frame(path: str, one: Mapping[str, Any], source: Source, said: Diagnostics) -> tuple[Expression | None, int]:
+    """What every group of events of one key states, its key being checked: `where`, and its delay in µs."""
+    for name in one["key"]:
+        if name not in field_names(source):
+            said.note(f"{path}.key", FeatureProfileInvalid, f"the source {source.name} has no field {name!r}; {field_advice(name, source)}")
+        elif source.field(name).type.kind == "float64":
+            said.note(f"{path}.key", FeatureProfileInvalid, f"{name} is a float64, which cannot be a key; declare a decimal or a string")
+    if len(set(one["key"])) < len(one["key"]) or not 0 < len(one["key"]) <= MAX_KEY_FIELDS:
+        said.note(f"{path}.key", FeatureProfileInvalid, f"a key has 1 to {MAX_KEY_FIELDS} different fields")
+    where = None
+    if (text := one.get("where")) is not None:
+        where = said.attempt(f"{path}.where", lambda: parse_condition(text, scope_of(source), where=f"{path}.where"))
+    delay = said.attempt(f"{path}.delay", lambda: parse_duration(one["delay"])) if one.get("delay") is not None else 0
+    return where, delay or 0
+
+
+def check_fit(places: Mapping[str, str], subject: Source, sources: Mapping[str, Source], groups: Iterable[Group],
               said: Diagnostics) -> None:
-    """Note where groups do not fit the rows of a subject: it needs their key fields, and its own event is in no other source."""
-    places = {ref: place for place, ref in reversed(list(enumerate(group_refs(profile))))}
+    """Note where groups do not fit the rows of a subject: it needs their key fields, and its own event is in no other source.
+
+    Args:
+        places: where the profile has each group, by `name@version`.
+        subject: the source of the rows.
+        sources: all of them by name.
+        groups: contexts are groups, too.
+        said: takes the notes.
+    """
     for group in groups:
-        path = f"$.feature_groups[{places[f'{group.name}@{group.version}']}]"
+        path = places[f"{group.name}@{group.version}"]
         if group.source == subject.name:
             continue
         if group.current:
@@ -185,8 +193,8 @@ def check_fit(profile: Mapping[str, Any], subject: Source, sources: Mapping[str,
                           + (f", not {ours.type}" if ours else ""))
 
 
-def _field_advice(name: str, source: Source) -> str:
-    """What to say about a key field that does not exist."""
+def field_advice(name: str, source: Source) -> str:
+    """What to say about a field that does not exist."""
     if "," in name:
         return f"write several fields as a list: [{name}]"
     near = get_close_matches(name, field_names(source), 1)

@@ -12,7 +12,7 @@ from offline_feature_plane.errors import FeatureProfileInvalid
 __all__ = ["check_sets"]
 
 
-def check_sets(profile: Mapping[str, Any], groups: Collection[str], said: Diagnostics) -> None:
+def check_sets(profile: Mapping[str, Any], groups: Collection[str], contexts: Collection[str], said: Diagnostics) -> None:
     """Note what is wrong with the feature sets' references."""
     refs = [f"{one['id']}@{one['version']}" for one in profile["feature_sets"]]
     for place, one in enumerate(profile["feature_sets"]):
@@ -21,12 +21,14 @@ def check_sets(profile: Mapping[str, Any], groups: Collection[str], said: Diagno
         said.version(f"{path}.version", one["version"])
         if refs[place] in refs[:place]:
             said.note(path, FeatureProfileInvalid, f"the set {refs[place]} appears twice")
-        if not (one["groups"] or one["row_features"] or one["derived"]):
+        if not (one["groups"] or one.get("contexts") or one["row_features"] or one["derived"]):
             said.note(path, FeatureProfileInvalid, f"the set {refs[place]} has no columns")
-        for kind, known in (("groups", groups), ("row_features", profile["row_features"]), ("derived", profile["derived"])):
-            for item in one[kind]:
+        for kind, known in (("groups", groups), ("contexts", contexts), ("row_features", profile["row_features"]),
+                            ("derived", profile["derived"])):
+            for item in one.get(kind, ()):
                 if item not in known:
                     said.note(f"{path}.{kind}", FeatureProfileInvalid, f"there is no {item!r}; known: {', '.join(known) or 'none'}")
-            bare = Counter(item.partition("@")[0] for item in one[kind])
+            bare = Counter(item.partition("@")[0] for item in one.get(kind, ()))
             for item in sorted(item for item, count in bare.items() if count > 1):
-                said.note(f"{path}.{kind}", FeatureProfileInvalid, f"{item} is listed twice; a set has one version of a group")
+                said.note(f"{path}.{kind}", FeatureProfileInvalid, f"{item} is listed twice; a set has one version of a "
+                               f"{'context' if kind == 'contexts' else 'group'}")

@@ -30,7 +30,7 @@ def scope_of(source: Source) -> dict[str, ColumnType]:
 
 def resolve_sources(profile: Mapping[str, Any], said: Diagnostics) -> dict[str, Source]:
     """The sources by name, with their typed fields; problems are noted in `said`."""
-    keys = {name for group in profile["feature_groups"] for name in group["key"]}
+    keys = {name for group in (*profile["feature_groups"], *profile.get("contexts", ())) for name in group["key"]}
     found, owner = {}, dict[str, str]()
     for name, one in profile["sources"].items():
         path = f"$.sources.{name}"

@@ -18,14 +18,14 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.by_entity import parts_of
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.history.places import Numbers, Place
-from offline_feature_plane.engines.local.selection import Strays, find_candidates
+from offline_feature_plane.engines.local.selection import Marked, find_candidates
 
 __all__ = ["find_strays"]
 
 Bools = npt.NDArray[np.bool_]
 
 
-def find_strays(history: History, task: Task, place: Place, data: int, block: int) -> Strays | None:
+def find_strays(history: History, task: Task, place: Place, data: int, block: int) -> Marked | None:
     """Find the events that stand in another split than their entity; None if the task asks for no such thing.
 
     One part of the entities after the other is looked at over the whole time, so that about `data` bytes are enough.

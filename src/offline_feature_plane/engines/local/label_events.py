@@ -13,6 +13,7 @@ import pyarrow as pa
 from offline_feature_plane.arrow_types import arrow_type
 from offline_feature_plane.engines.local.connection import foreign_errors
 from offline_feature_plane.engines.local.events import History
+from offline_feature_plane.kernels.timelines import place_numbers
 
 Int64s = npt.NDArray[np.int64]
 
@@ -38,13 +39,7 @@ def _find_counted_up(subjects: Int64s, events: History, most: int) -> tuple[Int6
         return None
     places = np.full(last - first + 1, -1, np.int32)
     for start, ids in _ids_of(events):
-        numbers = ids.to_numpy()
-        inside = np.flatnonzero((numbers >= first) & (numbers <= last))
-        at = numbers[inside] - first
-        position = (start + inside).astype(np.int32)
-        taken = places[at]
-        places[at] = position
-        if (taken >= 0).any() or (places[at] != position).any():
+        if not place_numbers(ids.to_numpy(), first, start, places):
             return None
     found = places[subjects - first]
     met = found >= 0

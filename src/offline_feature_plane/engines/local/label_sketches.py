@@ -15,8 +15,9 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.label_sketch import CELLS, COPIES, LEVELS, SHARE_BITS, WORDS, fold_text
 from offline_feature_plane.domain.resolution import SOURCES, Assertion
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
+from offline_feature_plane.engines.local.label_names import Names, words_of
 from offline_feature_plane.engines.local.label_steps import Eligible
-from offline_feature_plane.kernels.sketching import UInt64s, add_marks, fold_texts, fold_words
+from offline_feature_plane.kernels.sketching import UInt64s, add_marks, fold_words
 from offline_feature_plane.ports import EventLabels
 from offline_feature_plane.ports.inputs import LabelTable
 
@@ -41,10 +42,8 @@ class Sketching:
         content = np.zeros(len(position), np.uint64)
         fold_words(content, np.ascontiguousarray(effective).view(np.uint64))
         for part in parts:
-            if isinstance(part, pa.Array):
-                _fold(content, part)
-            else:
-                fold_words(content, np.zeros(len(content), np.uint64) if part is None else part)
+            words = words_of(part) if isinstance(part, pa.Array) else part
+            fold_words(content, np.zeros(len(content), np.uint64) if words is None else words)
         add_marks(self._words, np.ascontiguousarray(position), np.ascontiguousarray(observed), content, LEVELS, COPIES, CELLS, SHARE_BITS)
 
     def made(self) -> bytes:
@@ -52,32 +51,15 @@ class Sketching:
         return self._words.astype("<u8").tobytes()
 
 
-def _fold(content: UInt64s, part: pa.Array) -> None:
-    texts = part.cast(pa.large_string())
-    offsets = np.zeros(1, np.int64) if not len(texts) else (
-        np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1])
-    data = texts.buffers()[2]
-    fold_texts(content, offsets, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8),
-               texts.is_valid().to_numpy(zero_copy_only=False))
-
-
-def words_of(texts: pa.Array) -> UInt64s:
-    """A word for each text, equal where texts are; two different ones hardly ever share one."""
-    words = np.zeros(len(texts), np.uint64)
-    for start in range(0, len(texts), _PIECE):
-        _fold(words[start:start + _PIECE], texts.slice(start, _PIECE))
-    return words
-
-
-def sketch_slice(kept: Eligible, columns: AssertionColumns) -> bytes:
-    """The sketch of the slice of one label type, whose columns these are; its texts are never Python objects."""
+def sketch_slice(kept: Eligible, columns: AssertionColumns, names: Names) -> bytes:
+    """The sketch of the slice of one label type, whose columns and names these are; its texts are never Python objects."""
     values = np.array([fold_text(value) for value in columns.values], np.uint64)
     sketching = Sketching()
     for start in range(0, columns.n, _PIECE):
         some = slice(start, start + _PIECE)
         sketching.add(kept.position[some], kept.observed[some], kept.effective[some], (
             values[columns.value[some]], _SOURCE_WORDS[columns.source[some]],
-            *(None if texts is None else texts.slice(start, _PIECE) for texts in (columns.ids, columns.supersedes))))
+            *(None if words is None else words[some] for words in (names.ids, names.supersedes))))
     return sketching.made()
 
 

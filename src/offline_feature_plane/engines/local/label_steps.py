@@ -1,4 +1,4 @@
-"""The law of label resolution over columns: what is kept, its slice digest, and the steps of every event (`decisions.md` D22).
+"""The law of label resolution over columns: what is kept, and the steps of every event (`decisions.md` D22).
 
 ```
    one event's assertions, by entry = max(observed, effective)
@@ -13,9 +13,7 @@ rank so far, and starts anew with each event by itself.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,17 +22,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.label_slice import TypeSlice
 from offline_feature_plane.domain.resolution import SOURCES, Assertion, Rule, standing, status_changes
 from offline_feature_plane.engines.local.label_columns import AssertionColumns
-from offline_feature_plane.kernels.leafhash import hash_fixed, hash_strings
+from offline_feature_plane.engines.local.label_names import Links, Names, find_links
+from offline_feature_plane.kernels.timelines import MOST, follow, order_by_subject, order_within
 
 Int64s = npt.NDArray[np.int64]
 
 NOT_FOUND, RESOLVED, CONFLICT = 0, 1, 2
 _STEP = ("position", "at", "status", "value", "observed", "assertion")
-_FEW = 8  # labels are few if there are so many times more events
+_STEPS = {"source": 1, "observed": 2, "effective": 3, "-observed": -2, "-effective": -3}  # as `timelines.follow` takes them
 _MISSING = np.int64(2**62)  # a missing id sorts last
 
 
@@ -48,12 +45,12 @@ class Eligible:
     effective: Int64s
     entry: Int64s
 
-    def take(self, places: Any) -> Eligible:
-        """Some of them, chosen by a mask or by places."""
+    def take(self, places: Any, position: Int64s | None = None) -> Eligible:
+        """Some of them, chosen by a mask or by places; their positions may be known already."""
         observed = self.observed[places]
         effective = observed if self.effective is self.observed else self.effective[places]
         entry = observed if self.entry is self.observed else self.entry[places]
-        return Eligible(self.row[places], self.position[places], observed, effective, entry)
+        return Eligible(self.row[places], self.position[places] if position is None else position, observed, effective, entry)
 
 
 @dataclass(frozen=True)
@@ -92,92 +89,65 @@ def joined_steps(parts: Sequence[Steps]) -> Steps:
 
 
 def keep_in_order(found: Eligible, columns: AssertionColumns, n: int) -> Eligible:
-    """Each distinct assertion once, in slice order: by event, then as `domain.label_slice.slice_order`."""
+    """Each distinct assertion once, in slice order: by event, of which there are n, then as `domain.label_slice.slice_order`."""
     if (found.position[1:] > found.position[:-1]).all():
         return found
-    if _FEW * len(found.position) < n:  # what follows takes memory per event, so count the labelled ones only
-        positions, dense = np.unique(found.position, return_inverse=True)
-        kept = keep_in_order(replace(found, position=dense), columns, len(positions))
-        return replace(kept, position=positions[kept.position])
-    place = np.full(n, -1, np.int32)
-    place[found.position] = np.arange(len(found.row), dtype=np.int32)
-    hidden = place[found.position] != np.arange(len(found.row), dtype=np.int32)
-    if not hidden.any():
-        return found.take(place[place >= 0])
-    several = np.zeros(n, np.bool_)
-    several[found.position[hidden]] = True
-    place[several] = -1
-    alone, many = place[place >= 0], np.flatnonzero(several[found.position])
-    rows = found.row[many]
-    keys = _telling([found.position[many], found.observed[many], found.effective[many], columns.source[rows].astype(np.int64),
-                     columns.value[rows].astype(np.int64)])
-    order = np.lexsort(keys[::-1])
-    fresh = _differ(keys, order)
+    source, value = columns.source[found.row], columns.value[found.row]
+    (order, position), left = order_by_subject(found.position, n), np.zeros(len(found.row), np.bool_)
+    if not order_within(order, position, found.observed, found.effective, source, value, MOST, left):
+        return found.take(order, position)
+    many = order[left]
+    keys = _telling([found.position[many], found.observed[many], found.effective[many], source[many].astype(np.int64),
+                     value[many].astype(np.int64)])
+    by = np.lexsort(keys[::-1])
+    fresh = _differ(keys, by)
     if not fresh.all():  # only then do ids tell them apart
-        keys = _telling([*keys, _id_ranks(columns.ids, rows), _id_ranks(columns.supersedes, rows)])
-        order = np.lexsort(keys[::-1])
-        fresh = _differ(keys, order)
-    many = many[order][fresh]
-    return found.take(np.insert(alone, np.searchsorted(found.position[alone], found.position[many]), many))
+        keys = _telling([*keys, _id_ranks(columns.ids, found.row[many]), _id_ranks(columns.supersedes, found.row[many])])
+        by = np.lexsort(keys[::-1])
+        fresh = _differ(keys, by)
+    order[left], kept = many[by], np.ones(len(order), np.bool_)
+    kept[left] = fresh
+    return found.take(order[kept], position[kept])
 
 
-def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
+def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, names: Names, rule: Rule, asof_us: int) -> Steps:
     """The resolution of every event as a step function of the cut, up to an as-of.
+
+    A link changes nothing if what it drops is not there, or ranks below what drops it: it is then never among the highest at a cut, for
+    the other is eligible and higher. Most links are corrections, which are later or come from someone stronger. No circle is like that,
+    for ranks would have to rise all around it. So only events with other links, or with one id twice, go one by one through the law.
 
     Raises:
         LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
     """
-    apart = kept.position[1:] != kept.position[:-1]
-    single = np.ones(len(kept.row), np.bool_)
-    single[1:] &= apart
-    single[:-1] &= apart
-    one_by_one = _needs_law(kept, columns, single, _ladder(kept, columns, rule))
-    plain, ranked = single & ~one_by_one, ~single & ~one_by_one
-    rows = kept.row if plain.all() else kept.row[plain]
-    alone = Steps(kept.position[plain], kept.entry[plain], np.full(len(rows), RESOLVED, np.int8), columns.value[rows], kept.observed[plain],
-                  rows.astype(np.int32))
-    if ranked.any():
-        alone = _merge(alone, _ranked_steps(kept.take(ranked), columns, rule))
-    if one_by_one.any():
-        alone = _merge(alone, _lawful_steps(label_type, kept.take(one_by_one), columns, rule, asof_us))
-    return alone
+    links = find_links(kept, columns, names)
+    lawful = _whole_subjects(kept, links, ~_outrank(kept, columns, rule.ladder, links.link, links.target))
+    found = _ranked_steps(kept, columns, rule, lawful)
+    return _merge(found, _lawful_steps(label_type, kept.take(lawful), columns, rule, asof_us)) if lawful.any() else found
 
 
-def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, rule: Rule, asof_us: int) -> Steps:
+def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, names: Names, rule: Rule, asof_us: int) -> Steps:
     """What an entity's events carry, as of an as-of, as a step function of their instant; positions are numbers of entities.
 
     Every link counts, whatever ranks say: what is superseded stands for no event, also not for those before the other is effective
-    (`domain.entity_labels`).
+    (`domain.entity_labels`). Links to what was observed earlier make no circle; entities with others, or with one id twice, go one by one
+    through the law.
 
     Raises:
         LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
     """
     known = kept.entry <= asof_us
     kept = kept if known.all() else kept.take(known)
-    linked = _needs_law(kept, columns, np.zeros(len(kept.row), np.bool_), ())
-    stands = ~linked
-    if linked.any():
-        of_entity = _assertions_of(label_type, kept.take(linked), columns)
+    links = find_links(kept, columns, names)
+    lawful = _whole_subjects(kept, links, kept.observed[links.link] <= kept.observed[links.target])
+    stands = ~lawful
+    stands[links.target] = False
+    if lawful.any():
+        of_entity = _assertions_of(label_type, kept.take(lawful), columns)
         rows = [said[one] for said in of_entity.values() for one in standing(said, asof_us)]
-        stands |= np.isin(kept.row, np.array(rows, np.int64)) & linked
-    if not stands.any():
-        nothing = np.empty(0, np.int64)
-        return Steps(nothing, nothing, nothing.astype(np.int8), nothing.astype(np.int32), nothing, nothing.astype(np.int32))
-    found = kept.take(stands)
-    return _ranked_steps(replace(found, entry=found.effective), columns, rule)
-
-
-def hash_slice(label_type: str, kept: Eligible, columns: AssertionColumns, id_type: ColumnType) -> TypeSlice:
-    """`domain.label_slice.slice_of` over columns, which are those of `kept`; the texts are never Python objects."""
-    integer = isinstance(columns.subjects, np.ndarray)
-    framed = pa.array([len(text.encode()).to_bytes(4, "little") + text.encode() for text in columns.values], pa.binary())
-    sources = pa.array([len(text).to_bytes(4, "little") + text.encode() for text in SOURCES], pa.binary())
-    with ThreadPoolExecutor(2) as pool:  # hashing lets go of the interpreter
-        jobs = [pool.submit(hash_fixed if integer else _hash_texts, columns.subjects), pool.submit(_hash_coded, framed, columns.value),
-                pool.submit(hash_fixed, kept.observed), pool.submit(hash_fixed, kept.effective),
-                pool.submit(_hash_coded, sources, columns.source),
-                *(pool.submit(_hash_texts, columns.n if texts is None else texts) for texts in (columns.ids, columns.supersedes))]
-        return TypeSlice(label_type, len(kept.row), ColumnType("int64") if integer else id_type, tuple(job.result() for job in jobs))
+        stands |= np.isin(kept.row, np.array(rows, np.int64)) & lawful
+    found = kept if stands.all() else kept.take(stands)
+    return _ranked_steps(replace(found, entry=found.effective), columns, rule, np.zeros(len(found.row), np.bool_))
 
 
 def _differ(keys: Sequence[Int64s], order: Int64s) -> npt.NDArray[np.bool_]:
@@ -215,57 +185,50 @@ def _id_ranks(ids: pa.Array | None, rows: Int64s) -> Int64s:
     return np.where(taken.is_valid().to_numpy(zero_copy_only=False), ranks, _MISSING)
 
 
-def _needs_law(kept: Eligible, columns: AssertionColumns, single: npt.NDArray[np.bool_],
-               ladder: Sequence[Int64s]) -> npt.NDArray[np.bool_]:
-    """Where an event has one id twice, or a supersession link that may change what ranks alone would say: its assertions go one by one.
-
-    A link changes nothing if what it drops is not there, or ranks below what drops it: it is then never among the highest at a cut, for
-    the other is eligible and higher. Most links are corrections, which are later or come from someone stronger. No circle is like that,
-    for ranks would have to rise all around it.
-    """
-    nobody = np.zeros(len(kept.row), np.bool_)
-    if columns.ids is None:  # nothing can be named
-        return nobody
-    linked = nobody if columns.supersedes is None else columns.supersedes.is_valid().to_numpy(zero_copy_only=False)[kept.row]
-    links, some = np.flatnonzero(linked), np.flatnonzero(linked | ~single)
-    texts = [columns.ids.take(pa.array(kept.row[some]))]
-    if columns.supersedes is not None:
-        texts.append(columns.supersedes.take(pa.array(kept.row[links])))
-    codes = pa.concat_arrays(texts).dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
-    some, named = some[codes[:len(some)] >= 0], codes[:len(some)][codes[:len(some)] >= 0]
-    if not len(some):
-        return nobody
-    width = len(codes) + 1
-    events, of = np.unique(kept.position[np.concatenate([some, links])], return_inverse=True)
-    name, sought = of[:len(some)] * width + named, of[len(some):] * width + codes[len(codes) - len(links):]
-    order = np.argsort(name)
-    name, some = name[order], some[order]
-    suspect = np.zeros(len(events), np.bool_)
-    suspect[of[:len(some)][order][1:][name[1:] == name[:-1]]] = True
-    found = np.minimum(np.searchsorted(name, sought), len(name) - 1)
-    suspect[of[len(some):][(name[found] == sought) & ~_outrank(ladder, links, some[found])]] = True
-    return np.isin(kept.position, events[suspect]) if suspect.any() else nobody
+def _whole_subjects(kept: Eligible, links: Links, strange: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Everything that is said of subjects with one id twice, or with a strange link."""
+    marked = links.twice.copy()
+    marked[links.link[strange]] = True
+    if not marked.any():
+        return marked
+    subject = np.zeros(len(marked), np.int64)
+    np.cumsum(kept.position[1:] != kept.position[:-1], out=subject[1:])
+    bad = np.zeros(int(subject[-1]) + 1, np.bool_)
+    bad[subject[marked]] = True
+    return bad[subject]
 
 
-def _outrank(ladder: Sequence[Int64s], these: Int64s, those: Int64s) -> npt.NDArray[np.bool_]:
-    """Which rows rank above others, pair by pair."""
+def _outrank(kept: Eligible, columns: AssertionColumns, ladder: Sequence[str], these: Int64s, those: Int64s) -> npt.NDArray[np.bool_]:
+    """Which assertions rank above others, pair by pair, by what a rule compares, the strongest first."""
     above, level = np.zeros(len(these), np.bool_), np.ones(len(these), np.bool_)
-    for part in ladder:
-        above |= level & (part[these] > part[those])
-        level &= part[these] == part[those]
+    for mine, other in zip(_ladder(kept.take(these), columns, ladder), _ladder(kept.take(those), columns, ladder), strict=True):
+        above |= level & (mine > other)
+        level &= mine == other
     return above
 
 
-def _ladder(of: Eligible, columns: AssertionColumns, rule: Rule) -> list[Int64s]:
-    """What a rule compares, the strongest first; greater wins."""
+def _ladder(of: Eligible, columns: AssertionColumns, ladder: Sequence[str]) -> list[Int64s]:
+    """What a rule compares; greater wins."""
     parts = {"source": -columns.source[of.row].astype(np.int64), "observed": of.observed, "effective": of.effective}
-    return [-parts[step[1:]] if step.startswith("-") else parts[step] for step in rule.ladder]
+    return [-parts[step[1:]] if step.startswith("-") else parts[step] for step in ladder]
 
 
-def _ranked_steps(many: Eligible, columns: AssertionColumns, rule: Rule) -> Steps:
-    """Steps of subjects whose assertions ranks settle, by dense ranks."""
+def _ranked_steps(kept: Eligible, columns: AssertionColumns, rule: Rule, without: npt.NDArray[np.bool_]) -> Steps:
+    """Steps of subjects whose assertions ranks settle; all of them but some."""
+    winner, at, left = np.empty(len(kept.row), np.int64), np.empty(len(kept.row), np.int64), without.copy()
+    steps = np.array([_STEPS[step] for step in rule.ladder], np.int64)
+    count = follow(kept.position, kept.entry, columns.source[kept.row], kept.observed, kept.effective, steps, left, MOST, winner, at)
+    best = kept.take(winner[:count])
+    found = Steps(best.position, at[:count], np.full(count, RESOLVED, np.int8), columns.value[best.row], best.observed,
+                  best.row.astype(np.int32))
+    tied = left & ~without
+    return _merge(found, _steps_by_ranks(kept.take(tied), columns, rule)) if tied.any() else found
+
+
+def _steps_by_ranks(many: Eligible, columns: AssertionColumns, rule: Rule) -> Steps:
+    """As `_ranked_steps`, of subjects with ties or with very many assertions, by dense ranks."""
     value = columns.value[many.row]
-    ranks = _telling([many.position, *_ladder(many, columns, rule)])
+    ranks = _telling([many.position, *_ladder(many, columns, rule.ladder)])
     by_rank = np.lexsort(ranks[::-1])
     starts = _differ(ranks, by_rank)
     if not starts.all():  # the smallest id of a rank comes first
@@ -318,23 +281,3 @@ def _assertions_of(label_type: str, few: Eligible, columns: AssertionColumns) ->
                         int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place])
         said.setdefault(position, {})[one] = row
     return said
-
-
-def _hash_coded(framed: pa.Array, codes: npt.NDArray[Any]) -> str:
-    """The digest of a text column without nulls from codes into texts that already carry their lengths."""
-    digest = hashlib.sha256(np.ones(len(codes), np.uint8).data)
-    for start in range(0, len(codes), 1 << 20):
-        part = framed.take(pa.array(codes[start:start + (1 << 20)]))
-        offsets = np.frombuffer(part.buffers()[1], np.int32)
-        digest.update(memoryview(part.buffers()[2])[offsets[0]:offsets[len(part)]])
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _hash_texts(texts: pa.Array | int) -> str:
-    """The digest of a column of texts, or of so many that are all missing."""
-    if isinstance(texts, int):
-        return hash_strings(np.zeros(texts + 1, np.int32), np.empty(0, np.uint8), np.zeros(texts, np.bool_))
-    valid = texts.is_valid().to_numpy(zero_copy_only=False) if texts.null_count else None
-    data = texts.buffers()[2]
-    return hash_strings(np.frombuffer(texts.buffers()[1], np.int64)[texts.offset:texts.offset + len(texts) + 1],
-                        np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8), valid)

@@ -27,12 +27,13 @@ from offline_feature_plane.engines.local.assertion_ids import refuse_shared_ids
 from offline_feature_plane.engines.local.entities import Eras, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
+from offline_feature_plane.engines.local.label_digests import hash_slice
 from offline_feature_plane.engines.local.label_events import find_events
+from offline_feature_plane.engines.local.label_names import Names
 from offline_feature_plane.engines.local.label_sketches import sketch_slice
 from offline_feature_plane.engines.local.label_steps import (
     Eligible,
     Steps,
-    hash_slice,
     joined_steps,
     keep_in_order,
     resolve_eras,
@@ -167,14 +168,15 @@ def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: H
     found, facts = _find_eligible(table, columns, events, task.latest_asof_us, rows, inside)
     kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
     rows, columns, kept = kept.row, columns.take(kept.row), replace(kept, row=np.arange(len(kept.row)))
+    names = Names.of(columns)
     with ThreadPoolExecutor(2, thread_name_prefix="ofs-label") as beside:  # all three let go of the interpreter
-        checked = beside.submit(refuse_shared_ids, table, rows, columns)
+        checked = beside.submit(refuse_shared_ids, table, rows, columns, names)
         sliced = beside.submit(hash_slice, label_type, kept, columns, named_by)
         placed = kept if entities is None else replace(kept, position=entities.firsts[kept.position])
-        sketched = beside.submit(sketch_slice, placed, columns)
+        sketched = beside.submit(sketch_slice, placed, columns, names)
         try:
-            eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, rule))
-            steps = resolve_steps(label_type, kept, columns, rule, task.latest_asof_us) if eras is None else eras.latest
+            eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, names, rule))
+            steps = resolve_steps(label_type, kept, columns, names, rule, task.latest_asof_us) if eras is None else eras.latest
         finally:
             checked.result()  # an id of two subjects is refused first
         made, resolved = _resolve_type(label_type, steps, columns, events, task, eras, stepped=label_type in task.closure.label_types())

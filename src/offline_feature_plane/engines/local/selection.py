@@ -28,7 +28,7 @@ from offline_feature_plane.engines.local.targets import find_targets
 from offline_feature_plane.ports import ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.cohorts import add_up
 
-__all__ = ["UNKNOWN", "Keeping", "Selected", "Strays", "find_candidates", "select_rows"]
+__all__ = ["UNKNOWN", "Chosen", "Keeping", "Marked", "Selected", "find_candidates", "select_rows"]
 
 _RESOLVED, _NOT_FOUND, _CONFLICT = (STATUSES.index(name) for name in ("RESOLVED", "NOT_FOUND", "CONFLICT"))
 
@@ -61,10 +61,18 @@ class Selected:
 
 
 Over = Callable[[int, int], Mapping[str, ResolvedType]]
-Strays = Callable[[int, int], Bools]
+Marked = Callable[[int, int], Bools]
+"""Which of the events at positions `start … stop − 1` something is true of; asked from the first event to the last."""
 
 
-class Keeping(Protocol):
+class Chosen(Protocol):
+    """The positions of chosen events."""
+
+    def positions(self, start: int, stop: int) -> Int64s:
+        """Those among the events at positions `start … stop − 1`, counted from `start`."""
+
+
+class Keeping(Chosen, Protocol):
     """Where chosen rows are kept until they are computed."""
 
     def keep(self, rows: Selected, stop: int) -> None:
@@ -73,12 +81,9 @@ class Keeping(Protocol):
     def within(self, start: int, stop: int) -> Selected:
         """The rows among the events at positions `start … stop − 1`, counted from `start`."""
 
-    def positions(self, start: int, stop: int) -> Int64s:
-        """Their positions alone, counted from `start`."""
-
 
 def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFacts, keeping: Keeping,
-                block: int = BLOCK, strays: Strays | None = None) -> SelectionFacts:
+                block: int = BLOCK, strays: Marked | None = None, lacking: Marked | None = None) -> SelectionFacts:
     """Decide for every event what becomes of it; the first disposition that applies wins.
 
     Args:
@@ -88,7 +93,8 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
         replayed: what reading left out, for the accounting.
         keeping: takes the rows.
         block: how many events are looked at at once.
-        strays: which of the events at positions `start … stop − 1` are of an entity that an earlier split has; None: none.
+        strays: which events are of an entity that an earlier split has; None: none.
+        lacking: which events lack a context that every row must have; None: none.
 
     Raises:
         NumericOverflow: `subject.where` leaves its type.
@@ -100,7 +106,7 @@ def select_rows(history: History, task: Task, labels: Over, replayed: ReplayFact
     for start in range(0, history.n, block):
         stop = min(start + block, history.n)
         rows, dropped = _select(history.window(start, stop, wanted), task, labels(start, stop), warm, tallies,
-                                None if strays is None else strays(start, stop))
+                                *(None if marked is None else marked(start, stop) for marked in (strays, lacking)))
         left_out.update(dropped)
         keeping.keep(rows.take(slice(None), -start), stop)
     counts: dict[str, int] = {name: left_out[name] for name in DISPOSITIONS}
@@ -157,7 +163,7 @@ def _subjects(events: Events, task: Task) -> _Remaining:
 
 
 def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm: int | None, tallies: _Tallies,
-            strays: Bools | None) -> tuple[Selected, dict[str, int]]:
+            strays: Bools | None, lacking: Bools | None) -> tuple[Selected, dict[str, int]]:
     """The rows among some neighbouring events, and how many each disposition took."""
     left = _subjects(events, task)
     split, outside = _split_codes(events.ts[left.rows], task)
@@ -180,6 +186,10 @@ def _select(events: Events, task: Task, labels: Mapping[str, ResolvedType], warm
     gone = unlabeled | conflicting
     split, mature, target = split[~gone], mature[~gone], target[~gone]
     left.drop("unlabeled", unlabeled, "label_conflict", conflicting)
+    if lacking is not None:
+        gone = lacking[left.rows]
+        split, mature, target = split[~gone], mature[~gone], target[~gone]
+        left.drop("missing_context", gone)
     ts = events.ts[left.rows]
     rows = Selected(left.rows, target, split, mature, ts < warm if warm is not None else np.zeros(len(ts), np.bool_), None)
     if task.cold_rows == "exclude":

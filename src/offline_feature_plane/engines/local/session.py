@@ -18,6 +18,7 @@ import pyarrow as pa
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.contexts import find_lacking
 from offline_feature_plane.engines.local.disjoint import find_strays
 from offline_feature_plane.engines.local.entities import entities_at
 from offline_feature_plane.engines.local.features import Elsewhere, Groups, compute_features
@@ -110,7 +111,9 @@ class LocalSession:
         self._rows, sizes = KeptRows(self._place.inside("rows"), history.n), need(self._sizes, "replay")
         check_spine(history, self._task, sizes.data, sizes.block)
         strays = find_strays(history, self._task, self._place.inside("strays"), sizes.data, sizes.block)
-        self._selection = select_rows(history, self._task, resolved.over, need(self._replayed, "replay"), self._rows, sizes.block, strays)
+        lacking = find_lacking(history, self._task, resolved, self._place.inside("contexts"), sizes)
+        self._selection = select_rows(history, self._task, resolved.over, need(self._replayed, "replay"), self._rows, sizes.block, strays,
+                                      lacking)
         self._tell("select", history.n, history.n)
         return self._selection
 

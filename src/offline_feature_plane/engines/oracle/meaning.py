@@ -133,7 +133,7 @@ def compute(events: Iterable[Event], assertions: Sequence[Assertion], task: Task
                 for condition in group.conditions():
                     is_true(condition, event.scope())
     world = _World(tuple(ordered), tuple(assertions), task)
-    judged = [world.facts(event) for event in ordered]
+    judged = [world.facts(rank) for rank in range(len(ordered))]
     dispositions = tuple(dispose(facts, task) for facts in judged)
     accounting = count_dispositions(dispositions)
     check_accounting(accounting, len(ordered))
@@ -158,9 +158,9 @@ class _World:
         """The label as-of of an event."""
         return self.task.labels_at(event.ts_us).asof_us
 
-    def facts(self, event: Event) -> EventFacts:
+    def facts(self, rank: int) -> EventFacts:
         """What decides an event's disposition."""
-        task = self.task
+        task, event = self.task, self.events[rank]
         if event.source != task.subject:
             return EventFacts(is_subject=False)
         mature = is_mature(event.ts_us, task.labels_at(event.ts_us))
@@ -170,9 +170,10 @@ class _World:
             answer = answer_of(found, task.target, mature=mature)
         kept = task.sampling is None or keeps(task.sampling.seed, self._unit(event), self._rate(answer))
         cold = is_cold(event.ts_us, task.closure.depths(), self._history_start())
+        lacks = any(not _inside(self, rank, group, group.features[0]) for group in task.closure.demanded())
         return EventFacts(passes_where=is_true(task.where, event.scope()), split=split_of(event.ts_us, task.splits),
-                          in_earlier_split=stands_earlier(event, self.events, task), mature=mature, answer=answer, cold=cold,
-                          kept_by_sampling=kept)
+                          in_earlier_split=stands_earlier(event, self.events, task), mature=mature, answer=answer,
+                          lacks_context=lacks, cold=cold, kept_by_sampling=kept)
 
     def row(self, rank: int, facts: EventFacts) -> dict[str, Value]:
         """One finished row."""
@@ -281,25 +282,32 @@ def feature_values(events: Sequence[Event], assertions: Sequence[Assertion], tas
 
 def _feature(events: Sequence[Event], assertions: Sequence[Assertion], task: Task, rank: int, group: Group, feature: Feature) -> Value:
     row, call = events[rank], feature.aggregation
-    key = _key(row, group)
-    if key is None:
+    inside = _inside(_World(tuple(events), tuple(assertions), task), rank, group, feature)
+    if inside is None:
         return None
-    by_arrival = task.visibility == "arrival"
-    world = _World(tuple(events), tuple(assertions), task)
-    cut = min(row.arrival_us if by_arrival else row.ts_us, world.asof_us(row))
-    seen = []
-    for place, event in enumerate(events):
-        if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):
-            continue
-        if sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
-            label = world.label(event, call.label_type, cut).value if call.label_type else None
-            seen.append(WindowEvent(event.ts_us, place == rank, _value(event, call), label))
-    inside = seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
     argument = task.closure.source(group.source).field(call.argument).type if call.argument else None
     found = aggregation_kind(call.function).meaning(WindowContents(inside, call, argument, row.ts_us))
     if found is NO_EVIDENCE:
         return None if feature.empty is None else convert(feature.empty, feature.type, "exact", "UTC", feature.column)
     return found  # type: ignore[return-value]  # it is not NO_EVIDENCE here
+
+
+def _inside(world: _World, rank: int, group: Group, feature: Feature) -> list[WindowEvent] | None:
+    """What the window of a feature holds for a row; None for a row without a key."""
+    task, row, call = world.task, world.events[rank], feature.aggregation
+    key = _key(row, group)
+    if key is None:
+        return None
+    by_arrival = task.visibility == "arrival"
+    cut = min(row.arrival_us if by_arrival else row.ts_us, world.asof_us(row))
+    seen = []
+    for place, event in enumerate(world.events):
+        if not _is_of(event, group, key) or (by_arrival and arrival_place(event) > arrival_place(row)):
+            continue
+        if sees(group, Place(row.ts_us, rank), Place(event.ts_us, place)):
+            label = world.label(event, call.label_type, cut).value if call.label_type else None
+            seen.append(WindowEvent(event.ts_us, place == rank, _value(event, call), label))
+    return seen[choose(feature.window, row.ts_us - group.delay_us, [event.ts_us for event in seen])]
 
 
 def _value(event: Event, call: Aggregation) -> Value:

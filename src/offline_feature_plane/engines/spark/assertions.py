@@ -16,6 +16,7 @@ from offline_feature_plane.domain.resolution import SOURCES, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
+from offline_feature_plane.engines.local.label_names import Names
 from offline_feature_plane.engines.local.label_steps import Eligible, Steps, joined_steps, keep_in_order, resolve_eras, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
@@ -110,19 +111,20 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
                                numbers(table["source"], np.int32)[0].astype(np.int8),
                                *(None if one.null_count == len(one) else one for one in large.values()))
     kept = keep_in_order(found, columns, n)
+    names = Names.of(columns)
     latest, rule = how.task.latest_asof_us, find_rule(how.task.labels.rule)
     ts = numbers(table["ts"])[0][first]
-    names = np.array(SOURCES, object)
+    sources = np.array(SOURCES, object)
     yield make_batch(RESOLVED, len(kept.row), {
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
-        "source": names[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
+        "source": sources[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
         "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - (kept.effective if how.of_entities else ts[kept.position])})
     if how.of_entities:
-        steps = {asof_us: resolve_eras(how.label_type, kept, columns, rule, asof_us) for asof_us in how.task.asofs_us}
+        steps = {asof_us: resolve_eras(how.label_type, kept, columns, names, rule, asof_us) for asof_us in how.task.asofs_us}
         yield _final_of_entities(steps, places, ids.take(pa.array(first)).cast(pa.string()), told, large["aid"])
     else:
-        yield _final(how, resolve_steps(how.label_type, kept, columns, rule, latest), (places, ts), told, large["aid"])
+        yield _final(how, resolve_steps(how.label_type, kept, columns, names, rule, latest), (places, ts), told, large["aid"])
 
 
 def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:

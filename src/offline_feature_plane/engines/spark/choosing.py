@@ -32,6 +32,9 @@ from offline_feature_plane.ports.cohorts import add_up
 CHOSEN: Shape = (("rank", "long"), ("part_", "int"), ("target", "int"), ("split", "int"), ("mature", "boolean"), ("cold", "boolean"),
                  ("weight", "double"))
 
+MARKS = ("stray", "lacks")
+"""What other tasks found of an event: its entity has an earlier split; it lacks a context that every row must have."""
+
 
 @dataclass(frozen=True)
 class Choosing:
@@ -68,7 +71,7 @@ def choose(how: Choosing, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
             labels = {name: resolved_from(table, name, how.types.index(name), stepped=False) for name in task.labels.types}
             kept = KeptRows(Memory(), n)
             facts = select_rows(events, task, partial(_of_one_block, labels), ReplayFacts(n, n, {}, "", None, None, how.id_type), kept,
-                                n, None if task.disjoint_by is None else partial(_of_one_part, flags(table["stray"])))
+                                n, *(partial(_of_one_part, flags(table[name])) if name in table.column_names else None for name in MARKS))
             cohorts.append(facts.cohorts)
             counted.append({name: value for name, value in vars(facts).items() if name != "cohorts"})
             selected = kept.within(0, n)

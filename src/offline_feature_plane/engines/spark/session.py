@@ -24,7 +24,7 @@ from offline_feature_plane.domain.spines import asked_again
 from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.spark.assembling import LEAF, Assembling, received
 from offline_feature_plane.engines.spark.assertions import carried
-from offline_feature_plane.engines.spark.choosing import CHOSEN, Choosing, Standing, choice_shape, standing_shape, summed
+from offline_feature_plane.engines.spark.choosing import CHOSEN, MARKS, Choosing, Standing, choice_shape, standing_shape, summed
 from offline_feature_plane.engines.spark.labelling import Labelled, resolve_labels, subject_of
 from offline_feature_plane.engines.spark.remote import answers, sharing, understood
 from offline_feature_plane.engines.spark.replaying import Replayed, replay
@@ -159,8 +159,10 @@ class SparkEngineSession:
         for number, (name, labels) in enumerate(zip(labelled.types, labelled.frames, strict=True)):
             joined = joined.join(labels.repartition(parts, "pos"), "pos", "left")
             held += carried(number, stepped=False) + (carried(number, stepped=True) if name in task.closure.label_types() else ())
-        if task.disjoint_by is not None:
-            joined = joined.join(self._strays(replayed, task.disjoint_by).repartition(parts, "pos"), "pos", "left")
+        marks = {"stray": None if task.disjoint_by is None else self._strays(replayed, task.disjoint_by),
+                 "lacks": self._lacking(replayed, labelled) if task.closure.demanded() else None}
+        for marked in (one for one in marks.values() if one is not None):
+            joined = joined.join(marked.repartition(parts, "pos"), "pos", "left")
         each = -(-replayed.n // parts)
         placed = joined.withColumn("part_", (sql.col("pos") / sql.lit(each)).cast("int")).repartitionById(parts, "part_")
         declared = dict(task.history_start_us)
@@ -168,7 +170,7 @@ class SparkEngineSession:
                  for place, source in enumerate(task.closure.sources)}
         how = Choosing(replace(task, history_start_us=tuple(start.items())), labelled.types, replayed.facts.id_type, held,
                        frames.sizes.batch_rows)
-        looked_at = [*(name for name, _ in held), *(["stray"] if task.disjoint_by is not None else [])]
+        looked_at = [*(name for name, _ in held), *(name for name in MARKS if marks[name] is not None)]
         made = frames.keep(frames.mapped(placed.sortWithinPartitions("pos").select("part_", *looked_at), "choosing.choose",
                                          how, choice_shape(how)))
         notes = sorted((json.loads(row[0]) for row in made.where("note IS NOT NULL").select("note").collect()), key=lambda one: one["part"])
@@ -212,6 +214,18 @@ class SparkEngineSession:
         home = sql.first("split").over(Window.partitionBy(entity).orderBy("pos"))
         placed = standing.repartition(frames.parts(replayed.n), entity).withColumn("home", home)
         return placed.where(sql.col("split") != sql.col("home")).select("pos", sql.lit(True).alias("stray"))  # noqa: FBT003 - a column of it
+
+    def _lacking(self, replayed: Replayed, labelled: Labelled) -> DataFrame:
+        """The subject's events that lack a context which every row must have, by `pos`: each context counts what it is the latest of."""
+        task = self._open
+        asked = replayed.frame.withColumn("row_no", sql.when(sql.col("src") == task.closure.place(task.subject), sql.col("pos")))
+        every, having = field_columns(task.closure), asked.where("row_no IS NOT NULL").select("pos")
+        subjects = having
+        for group in task.closure.demanded():
+            how = self._windowing(group.presence(), every, labelled, 0)
+            counted = self._group(asked, how, replayed.n).where(sql.col(how.made[0][0]) > 0)
+            having = having.join(counted.select(sql.col("row_no").alias("pos")), "pos", "left_semi")
+        return subjects.join(having, "pos", "left_anti").select("pos", sql.lit(True).alias("lacks"))  # noqa: FBT003 - a column of it
 
     def _leaf_by_leaf(self, chosen: _Chosen, wanted: int) -> Iterator[Any]:
         """Rows of LEAF in their order. To fetch one is a job of its own: where there are several they are computed before, side by side."""

@@ -29,7 +29,7 @@ from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.places import Place, ValueColumn
 from offline_feature_plane.engines.local.keys import encode_keys, parts_of
 from offline_feature_plane.engines.local.labels import ResolvedLabels, ResolvedType
-from offline_feature_plane.engines.local.selection import Keeping
+from offline_feature_plane.engines.local.selection import Chosen
 from offline_feature_plane.engines.local.sizes import Sizes
 
 __all__ = ["KeptGroup", "compute_by_keys"]
@@ -108,7 +108,7 @@ class _Fetching:
         return columns
 
 
-def compute_by_keys(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, place: Place,
+def compute_by_keys(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Chosen, place: Place,
                     sizes: Sizes) -> KeptGroup:
     """Compute one group for all rows, part by part of its keys, and keep its columns in a new place.
 
@@ -135,7 +135,7 @@ def _fields_of(task: Task, group: Group) -> set[Key]:
     return {(group.source, name) for name in {*group.key, *(names & group.reads())}} | {(task.subject, name) for name in group.key}
 
 
-def _gather(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Keeping, kept: KeptGroup, part: int,
+def _gather(history: History, task: Task, group: Group, labels: ResolvedLabels, rows: Chosen, kept: KeptGroup, part: int,
             block: int) -> tuple[Events, Bools, dict[str, ResolvedType]]:
     """The events of a part of the keys side by side, which of them are rows, and how their labels change."""
     place, fields = task.closure.place(group.source), sorted(_fields_of(task, group))
