@@ -29,7 +29,6 @@ from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.lowering import Suspect
 from offline_feature_plane.engines.local.made_rows import FirstSeen
-from offline_feature_plane.engines.local.records import ScannedLogs
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import read_pinned
@@ -59,10 +58,14 @@ def load(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, siz
 
 def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes) -> Iterator[tuple[EventInput, Loaded]]:
     ordered = sorted(inputs, key=lambda one: one.topic.encode())
-    logs = ScannedLogs([one for one in ordered if not isinstance(one, PlainTable)], task, place, sizes, told)
+    logs = [one for one in ordered if not isinstance(one, PlainTable)]
+    if logs:
+        from offline_feature_plane.engines.local.records import ScannedLogs  # noqa: PLC0415 - kernels that tables do not need
+
+        scanned = ScannedLogs(logs, task, place, sizes, told)
     for item in ordered:
         if not isinstance(item, PlainTable):
-            yield from ((item, piece) for piece in logs.pieces(item, sizes.run_rows))
+            yield from ((item, piece) for piece in scanned.pieces(item, sizes.run_rows))
         elif (source := _source_of(item, task.closure)) is None:
             told.left_out["other_scope"] += item.rows
         else:
