@@ -14,24 +14,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offline_feature_plane.contracts.plane import EngineChoice
-from offline_feature_plane.errors import RequestCommandUnsupported, SettingsInvalid
+from offline_feature_plane.contracts.plane import EngineChoice, S3Access
+from offline_feature_plane.errors import OfsError, RequestCommandUnsupported, SettingsInvalid
 from offline_feature_plane.installation import installed_release
 from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import place_from
-from offline_feature_plane.plain_files import is_private
+from offline_feature_plane.plain_files import is_private, read_small
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Progress, Spent
 from offline_feature_plane.ports.inputs import LabelStore
 from offline_feature_plane.postgres.address import LABEL_SCHEMA, address_from, is_address
-from offline_feature_plane.s3.place import is_bucket
+from offline_feature_plane.s3.place import archive_place, is_bucket
 from offline_feature_plane.settings import Settings
+from offline_feature_plane.sources.kafka.access import KafkaAccess
+from offline_feature_plane.sources.kafka.bus import Bus
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from offline_feature_plane.labelstores.postgres.loading import Loaded
+    from offline_feature_plane.sources.archive_places import ArchivePlace
 
+_LONGEST_SECRET = 4_096
 _IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
 
 
@@ -89,6 +93,32 @@ def open_label_stores(settings: Settings) -> tuple[LabelStore, ...]:
     return files, PostgresLabelStore.of(settings)
 
 
+def open_cluster(access: KafkaAccess) -> Bus:
+    """A Kafka cluster. Raises RequestCommandUnsupported if the driver is not installed, SettingsInvalid for secrets and files."""
+    try:
+        from offline_feature_plane.sources.kafka.cluster import Cluster
+    except ImportError as missing:
+        raise RequestCommandUnsupported("events are on a Kafka cluster, and its driver is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[kafka]'`.") from missing
+    return Cluster(access, _secret)
+
+
+def _secret(variable: str | None, file: str | None, name: str) -> str:
+    """A secret that settings name, and never hold: in an environment variable, or the first line of a file. Raises SettingsInvalid."""
+    if variable is not None:
+        found = os.environ.get(variable)
+        if not found:
+            raise SettingsInvalid(f"the environment variable {variable} is not set.", path=f"$.kafka.<topic>.security.{name}_env",
+                                  fix=f"Set {variable} to the secret, in the environment of every process that reads.")
+        return found
+    try:
+        return read_small(Path(str(file)), _LONGEST_SECRET).decode().splitlines()[0]
+    except (OSError, ValueError, IndexError, OfsError) as wrong:
+        said = getattr(wrong, "strerror", None) or "it holds no text"
+        raise SettingsInvalid(f"the secret in {file} cannot be read: {said}.", path=f"$.kafka.<topic>.security.{name}_file",
+                              fix="Write it into the first line of a file that only this user may read.") from wrong
+
+
 def load_labels(settings: Settings, place: str | None, paths: Sequence[Path], progress: Progress) -> Loaded:
     """Append the assertions of files to a label store, by default that of a plane's labels. Raises as `Plane.load_labels`."""
     places = {one.store for one in settings.labels.values() if one.store is not None}
@@ -121,6 +151,16 @@ def open_store(settings: Settings, clock: Clock) -> ObjectStore:
         raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
                                         fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
     return S3Store(place_from(settings.store, settings.s3), clock)
+
+
+def open_bucket_archive(work: Path, clock: Clock, address: str, access: S3Access) -> ArchivePlace:
+    """An archive in a bucket, whose segments are fetched into the work folder. Raises SettingsInvalid, RequestCommandUnsupported."""
+    try:
+        from offline_feature_plane.sources.archive_buckets import BucketPlace
+    except ImportError as missing:
+        raise RequestCommandUnsupported("an archive is in a bucket, and the library for S3 is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
+    return BucketPlace(archive_place(address, access), work, clock)
 
 
 def make_engine(chosen: EngineChoice, spark: SparkSession | None = None) -> Engine:

@@ -1,13 +1,14 @@
 """`plane.yaml` and what overrides it: file < environment < arguments; unknown settings are refused.
 
 Only the top floor reads the environment; here it comes in as a mapping. A variable is named after its setting: `OFS_STORE`,
-`OFS_ENGINE__MEMORY_LIMIT`. Tables, archives, labels and gates are mapped in the file only.
+`OFS_ENGINE__MEMORY_LIMIT`. Tables, archives, topics, labels and gates are mapped in the file only.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -15,14 +16,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
-from offline_feature_plane.contracts.plane import S3Access, Settings
+from offline_feature_plane.contracts.plane import LOG_MEANING, S3Access, Settings
 from offline_feature_plane.documents import load_document
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.objects.s3.place import place_from
 from offline_feature_plane.plain_files import resolved
 from offline_feature_plane.postgres.address import address_from, is_address
-from offline_feature_plane.s3.place import BY_REFERENCE, is_bucket
+from offline_feature_plane.s3.place import BY_REFERENCE, is_bucket, split_address
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 
@@ -30,8 +31,10 @@ PREFIX = "OFS_"
 NOT_SETTINGS = frozenset({"OFS_PLANE", "OFS_DEBUG"})  # which plane.yaml to read; show tracebacks of defects
 
 _SECRET = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
+_WRITTEN_OUT = frozenset({"password", "sasl_password", "sasl.password", "key_password", "ssl.key.password", "secret", "token"})
 _SPARK_SECRET = re.compile(r"secret|password|token|credential|access\.key|account\.key", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_KAFKA_FILES = ("ca_file", "certificate_file", "key_file", "key_password_file", "password_file")
 _PATHS = (("store",), ("ledger",), ("work",), ("tokens", "key_file"), ("run_facts",))
 
 
@@ -113,7 +116,8 @@ def _type_text(annotation: Any) -> str:
     if get_args(annotation):
         parts = [repr(part).strip("'") if isinstance(part, str) else _type_text(part) for part in get_args(annotation)]
         return " or ".join(part for part in parts if part != "nothing")
-    return {str: "text", int: "integer", bool: "true or false"}.get(annotation, str(annotation))
+    is_mapping = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return "mapping" if is_mapping else {str: "text", int: "integer", bool: "true or false"}.get(annotation, str(annotation))
 
 
 def _default_text(info: FieldInfo) -> str:
@@ -176,11 +180,17 @@ def _label_problems(document: Mapping[str, Any], shape: list[Problem]) -> Iterat
 
 
 def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """One name is one log: a table and an archive cannot share it."""
-    events, archives = document.get("events"), document.get("archives")
-    if isinstance(events, Mapping) and isinstance(archives, Mapping):
-        for name in sorted(set(map(str, events)) & set(map(str, archives))):
-            yield Problem(f"$.archives.{name}", SettingsInvalid.code, "there is already a table of this name under events")
+    """One name is one log: a table shares it with nothing, and an archive and a topic of a bus mean the same by it."""
+    tables, archives, topics = ({str(name): one for name, one in found.items()} if isinstance(found := document.get(kind), Mapping) else {}
+                                for kind in ("events", "archives", "kafka"))
+    for kind, entries in (("archives", archives), ("kafka", topics)):
+        for name in sorted(tables.keys() & entries.keys()):
+            yield Problem(json_path((kind, name)), SettingsInvalid.code, "there is already a table of this name under events")
+    for name in sorted(archives.keys() & topics.keys()):
+        for said in LOG_MEANING:
+            if (one := _at(archives, (name, said))) != (other := _at(topics, (name, said))):
+                yield Problem(json_path(("kafka", name, said)), SettingsInvalid.code,
+                              f"one log has one {said}: this is {shown(other)}, and archives.{name} says {shown(one)}")
 
 
 def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -196,13 +206,18 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         names = list(entries) if isinstance(entries, Mapping) else []
         written += [((kind, str(name), "path"), _at(document, (kind, name, "path"))) for name in names]
         written += [((kind, str(name), "store"), _at(document, (kind, name, "store"))) for name in names if kind == "labels"]
+    topics = document.get("kafka")
+    written += [(("kafka", str(name), "security", key), _at(document, ("kafka", name, "security", key)))
+                for name in (topics if isinstance(topics, Mapping) else ()) for key in _KAFKA_FILES]
     for steps, path in written:
         if isinstance(path, str) and steps == ("ledger",) and "://" in path:
             yield from _ledger_problems(path.strip())
         elif isinstance(path, str) and steps[0] == "labels" and steps[-1] == "store":
             yield from _label_store_problems(json_path(steps), path)
         elif isinstance(path, str) and steps == ("store",) and "://" in path:
-            yield from _store_problems(path)
+            yield from _bucket_problems("$.store", partial(place_from, path, S3Access()))
+        elif isinstance(path, str) and steps[0] == "archives" and is_bucket(path):
+            yield from _bucket_problems(json_path(steps), partial(split_address, path, "the archive"))
         elif isinstance(path, str) and "://" in path:
             yield Problem(json_path(steps), SettingsInvalid.code,
                           f"{shown(path.partition('://')[0] + '://…')} is not a local path; this release reads and writes only local paths")
@@ -230,20 +245,30 @@ def _label_store_problems(place: str, address: str) -> Iterator[Problem]:
         yield Problem(place, wrong.code, f"{wrong.what} {wrong.fix}")
 
 
-def _store_problems(address: str) -> Iterator[Problem]:
-    """What is wrong with the address of a store in a bucket."""
+def _bucket_problems(place: str, read: Callable[[], object]) -> Iterator[Problem]:
+    """What is wrong with an address in a bucket."""
     try:
-        place_from(address, S3Access())
+        read()
     except SettingsInvalid as wrong:
-        yield Problem("$.store", wrong.code, f"{wrong.what} {wrong.fix}")
+        yield Problem(place, wrong.code, f"{wrong.what} {wrong.fix}")
 
 
 def _secret_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Credentials are found by the SDK; whoever tries to write them down is told how."""
-    access = document.get("s3")
-    for name in access if isinstance(access, Mapping) else ():
-        if _SECRET.search(str(name)):
-            yield Problem(json_path(("s3", str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
+    archives = document.get("archives")
+    for steps in [("s3",), *(("archives", str(name), "s3") for name in (archives if isinstance(archives, Mapping) else ()))]:
+        access = _at(document, steps)
+        for name in access if isinstance(access, Mapping) else ():
+            if _SECRET.search(str(name)):
+                yield Problem(json_path((*steps, str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
+    topics = document.get("kafka")
+    for name in topics if isinstance(topics, Mapping) else ():
+        for steps in (("kafka", str(name)), ("kafka", str(name), "security")):
+            entry = _at(document, steps)
+            for word in sorted(_WRITTEN_OUT & set(map(str, entry if isinstance(entry, Mapping) else ()))):
+                yield Problem(json_path((*steps, word)), SettingsInvalid.code,
+                              "secrets never stand in settings; name the environment variable or the file that holds it: `password_env` or "
+                              "`password_file` under `security`")
     engine = document.get("engine")
     conf = engine.get("conf") if isinstance(engine, Mapping) else None
     for name in conf if isinstance(conf, Mapping) else ():
@@ -274,9 +299,11 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if here[steps[-1]] is not None and not is_address(here[steps[-1]]) and not is_bucket(here[steps[-1]]):
             here[steps[-1]] = _placed(here[steps[-1]], folder)
     found["roots"] = [_placed(root, folder) for root in found["roots"]]
+    for entry in found["kafka"].values():
+        entry["security"] |= {key: _placed(entry["security"][key], folder) for key in _KAFKA_FILES if entry["security"][key] is not None}
     for kind in ("events", "archives", "labels"):
         for entry in found[kind].values():
-            if entry["path"] is not None:
+            if entry["path"] is not None and not (kind == "archives" and is_bucket(entry["path"])):
                 entry["path"] = _placed(entry["path"], folder)
     return found
 

@@ -15,8 +15,8 @@ START_S, EVENT_US, CELL_US = 2, 1.0, 0.07
 
 def estimate(sources: Sequence[SourcePlan], closure: Closure, visibility: Visibility) -> Estimate:
     """Roughly how long and how large the build will be."""
-    events = sum(file.rows for source in sources if source.kind != "labels" for file in source.files)
-    labels = sum(file.rows for source in sources if source.kind == "labels" for file in source.files)
+    events = sum(source.most_rows for source in sources if source.kind != "labels")
+    labels = sum(source.most_rows for source in sources if source.kind == "labels")
     labels += sum(source.marker.assertions for source in sources if source.marker is not None)
     columns = len(closure.columns())
     return Estimate(events=events, labels=labels, feature_columns=columns,

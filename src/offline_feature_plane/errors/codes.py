@@ -149,7 +149,7 @@ class RunFactsUnavailable(UnprovenError):
 
 
 class SourceUnreadable(UnprovenError):
-    """A source file is missing, empty, truncated or not of its declared format."""
+    """A source file or topic is missing, empty, truncated or not of its declared format."""
 
 
 class ReplayEventsEmpty(UnprovenError):
@@ -174,6 +174,12 @@ class ArrivalUnknown(UnprovenError):
     """Rows are to see only what had arrived, and nothing says when events of a table did."""
 
     fix = "Name the column under `events:` in plane.yaml as `arrival:`, or ask for `visibility: event_time`."
+
+
+class TopicCompacted(UnprovenError):
+    """A topic of the bus is compacted: it has lost records that nothing shows, and no archive has them from before."""
+
+    fix = "Read it from an archive that was written before records were lost, or from a topic that keeps them all."
 
 
 class LabelStoreUnavailable(UnprovenError):
@@ -286,6 +292,12 @@ class ReplayDuplicateOffsetMismatch(ConflictError):
     """One coordinate carries two different events."""
 
 
+class ArchiveIndexConflict(ConflictError):
+    """The index of an archive and its files say different things, or somebody else changes one of them meanwhile."""
+
+    fix = "Restore the segments, or run `ofs archive index --replace` if what is there now is meant."
+
+
 class LabelHistoryChanged(ConflictError):
     """The label assertions below the pinned cut are no longer the ones that were used."""
 
@@ -387,7 +399,7 @@ class LabelTimelineInconsistent(IntegrityError):
 
 
 class StorageIoFailure(OutsideError):
-    """The artifact store failed."""
+    """The artifact store, or the bucket or disk of an archive, failed."""
 
 
 class StoreUnsafe(OutsideError):
@@ -395,6 +407,12 @@ class StoreUnsafe(OutsideError):
 
     fix = ("Use a store that obeys `If-None-Match: *`. If another one is behind this address by now, delete the object that the message "
            "names, and run again.")
+
+
+class EventBusUnavailable(OutsideError):
+    """The event bus cannot be reached, does not answer in time, or refuses to be read."""
+
+    fix = "Check the cluster, `servers` and the network, then run again."
 
 
 class LedgerUnavailable(OutsideError):

@@ -15,7 +15,7 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import Lane, ReadReport
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.scanned import Scanned
-from offline_feature_plane.sources.stretches import Stretch, lane_of, read_batches_in_order, read_in_order
+from offline_feature_plane.sources.stretches import Stretch, Undecodable, lane_of, read_batches_in_order, read_in_order
 from offline_feature_plane.sources.typings import Typing
 
 __all__ = ["LogRecords"]
@@ -91,20 +91,21 @@ class LogRecords:
         judge = admission.judge
         compared = 0
         for lane, item in read_in_order(self.stretches, self.ranges):
-            if isinstance(item, Spot):
-                found.note(item, lane)
+            if isinstance(item, Spot | Compared):
+                compared += _noted(item, lane, found)
                 continue
-            if isinstance(item, Compared):
-                compared += item.count
+            if isinstance(item, Undecodable):
+                left_out[item.reason] = left_out.get(item.reason, 0) + 1
+                found.note(Spot(item.reason, item.number), lane)
                 continue
-            record = self._named(item) if isinstance(item, Record) else None
+            record = self._named(item)
             reason, source = judge(record)
-            arrival = clock.read(record.partition, record.log_us) if record is not None else 0
+            arrival = clock.read(record.partition, record.log_us)
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1
                 if reason in _TOLD:
                     found.note(Spot(reason, item.number), lane)
-            elif record is not None and source is not None:
+            elif source is not None:
                 mine = held[source]
                 mine.append(record)
                 arrived[source].append(arrival)
@@ -123,3 +124,11 @@ class LogRecords:
             return record
         kind = self.topic if record.event_type == self.taken else f"{self.topic}/{record.event_type}"
         return record._replace(topic=self.topic, event_type=kind)
+
+
+def _noted(item: Spot | Compared, lane: tuple[str, int, str, str], found: Findings) -> int:
+    """What was found on the way is noted; how many coordinates were compared."""
+    if isinstance(item, Compared):
+        return item.count
+    found.note(item, lane)
+    return 0

@@ -38,7 +38,9 @@ class Scanned:
         """The next batch, and which of its records are asked for (None: all). Raises what extraction raises."""
         left = np.ones(batch.n, np.bool_) if inside is None else inside.copy()
         arrival = self._arrivals(lane[1], batch, left & batch.decoded)
-        for reason, fits in (("undecodable", batch.decoded), ("foreign_run", self._is_ours(batch)), ("null_value", batch.has_payload)):
+        is_deleted = np.zeros(batch.n, np.bool_) if batch.deletions is None else batch.deletions
+        for reason, fits in (("undecodable", batch.decoded | is_deleted), ("null_value", ~is_deleted),
+                             ("foreign_run", self._is_ours(batch)), ("null_value", batch.has_payload)):
             self._leave_out(reason, lane, batch.numbers[left & ~fits])
             left &= fits
         types = batch.types.dictionary_encode()

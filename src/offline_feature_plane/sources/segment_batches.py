@@ -16,6 +16,7 @@ from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record, unchanged, values_of
+from offline_feature_plane.text_files import packing_of
 
 __all__ = ["read_in_batches"]
 
@@ -23,11 +24,11 @@ _ROWS = 16_384
 Law = Callable[[int], Record | None]
 
 
-def read_in_batches(segment: Segment, wanted: Wanted) -> Iterator[Decoded]:
-    """A segment's records. Raises as `segments.read_checked`."""
+def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Iterator[Decoded]:
+    """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
-    for members, law in _members(segment.file, wanted):
+    for members, law in _members(file, wanted):
         yield claim.hold(*settle(members, expected, law))
     claim.settle()
 
@@ -41,7 +42,7 @@ def _members(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
                 yield tell_columns(part, STORED, wanted), _law_of_columns(part)
         return
     with unchanged(file):
-        for lines in read_blocks(file.path, gzipped=file.relative.endswith(".gz")):
+        for lines in read_blocks(file.path, packing=packing_of(file.relative)):
             yield members_of_documents(lines.data, lines.begins, lines.stops, STORED, wanted), _law_of_lines(lines)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from heapq import merge
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,18 @@ from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 
-__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "lane_of", "read_batches_in_order", "read_in_order", "touches"]
+__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order", "read_in_order",
+           "touches"]
 
 Lane = tuple[str, int, str, str]
 
 
 @dataclass(frozen=True)
 class Undecodable:
-    """A record that cannot be decoded. Where a source does not know its offset, it is taken as the first possible one."""
+    """A coordinate without a record: it cannot be decoded, or its value is null. An offset that is not known is the first possible one."""
 
     number: int
+    reason: Literal["undecodable", "null_value"] = "undecodable"
 
 
 # What reading a stretch gives: a record or one that cannot be decoded, and between them what is wrong somewhere, and what was compared.
@@ -130,7 +132,7 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
                 mask = _mask(batch.numbers, inside) if isinstance(batch, Decoded) else None
                 yield lane, batch, None if mask is None or mask.all() else mask
         else:
-            yield from ((lane, batch, None) for batch in _in_batches(_merged(group, inside)))
+            yield from ((lane, batch, None) for batch in in_batches(_merged(group, inside)))
 
 
 def _groups(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
@@ -190,21 +192,24 @@ def _check(stretches: Sequence[Stretch]) -> None:
             pass
 
 
-def _in_batches(items: Iterator[Item]) -> Iterator[Batch]:
-    """What is read one by one, many at a time."""
-    records: list[Record | None] = []
-    numbers: list[int] = []
+def in_batches(items: Iterator[Item]) -> Iterator[Batch]:
+    """What is read one by one, many at a time. Raises as it does."""
+    held: list[Record | Undecodable] = []
     for item in items:
         if isinstance(item, (Spot, Compared)):
             yield item
             continue
-        records.append(item if isinstance(item, Record) else None)
-        numbers.append(item.number)
-        if len(records) == _AT_ONCE:
-            yield one_by_one(records, numbers)
-            records, numbers = [], []
-    if records:
-        yield one_by_one(records, numbers)
+        held.append(item)
+        if len(held) == _AT_ONCE:
+            yield _batch_of(held)
+            held = []
+    if held:
+        yield _batch_of(held)
+
+
+def _batch_of(items: Sequence[Record | Undecodable]) -> Decoded:
+    return one_by_one([item if isinstance(item, Record) else None for item in items], [item.number for item in items],
+                      np.array([isinstance(item, Undecodable) and item.reason == "null_value" for item in items], np.bool_))
 
 
 def _mask(numbers: npt.NDArray[Any], spans: Sequence[tuple[int, ...]]) -> npt.NDArray[np.bool_]:

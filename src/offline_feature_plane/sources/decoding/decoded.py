@@ -34,7 +34,8 @@ class Decoded:
     """Records of one lane in the order of their offsets; where `decoded` is False, only `numbers` mean something.
 
     `numbers` are offsets, int64 or Python integers; `digests` are 32 bytes each. `found` None: every payload is in `known`, where the
-    records stand that the law has decoded. `payload_starts` and `payload_ends`: where the others' payloads stand in `found.data`.
+    records stand that the law has decoded. `payload_starts` and `payload_ends`: where the others' payloads stand in `found.data`. Of
+    those that are not decoded `deletions` are null values; None: none of them.
     """
 
     decoded: npt.NDArray[np.bool_]
@@ -51,6 +52,7 @@ class Decoded:
     payload_starts: Int64s = field(default_factory=lambda: _NOTHING)
     payload_ends: Int64s = field(default_factory=lambda: _NOTHING)
     known: Mapping[int, Record] = field(default_factory=dict)
+    deletions: npt.NDArray[np.bool_] | None = None
 
     @property
     def n(self) -> int:
@@ -65,8 +67,8 @@ class Decoded:
         return load_object(self.found.data[self.payload_starts[row]:self.payload_ends[row]].tobytes())
 
 
-def one_by_one(records: Sequence[Record | None], numbers: Sequence[int]) -> Decoded:
-    """A batch of records that the law has decoded, None where it could not; `numbers` are their offsets."""
+def one_by_one(records: Sequence[Record | None], numbers: Sequence[int], deletions: npt.NDArray[np.bool_] | None = None) -> Decoded:
+    """A batch of records that the law has decoded, None where it could not; `numbers` are their offsets, `deletions` as in `Decoded`."""
     known = {row: record for row, record in enumerate(records) if record is not None}
 
     def texts(name: str) -> pa.Array:
@@ -79,7 +81,7 @@ def one_by_one(records: Sequence[Record | None], numbers: Sequence[int]) -> Deco
         np.array(numbers, np.int64 if max(numbers, default=0) < 1 << 63 else object), integers("ts_us"), integers("log_us"),
         texts("platform_run_id"), texts("scenario_run_id"), texts("event_type"), texts("event_id"),
         np.array([one is not None and one.payload is not None for one in records], np.bool_),
-        np.frombuffer(digests, np.uint8).reshape(-1, 32), None, known=known)
+        np.frombuffer(digests, np.uint8).reshape(-1, 32), None, known=known, deletions=deletions)
 
 
 def mask_array(mask: npt.NDArray[np.bool_]) -> pa.Array:

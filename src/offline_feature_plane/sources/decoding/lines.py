@@ -15,7 +15,7 @@ from offline_feature_plane.budgets import RECORD_BYTES, Budget
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
-from offline_feature_plane.text_files import opened, too_long
+from offline_feature_plane.text_files import Packing, opened, too_long
 
 __all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks"]
 
@@ -36,9 +36,9 @@ class Lines:
         return self.data[self.begins[row]:self.stops[row]].tobytes()
 
 
-def read_blocks(path: Path, *, gzipped: bool | None = None) -> Iterator[Lines]:
+def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines]:
     """The lines of a file, some megabytes at a time; arguments, limits and errors as `text_files.read_lines`."""
-    with opened(path, gzipped=gzipped) as stream:
+    with opened(path, packing=packing) as stream:
         budget, rest, before = Budget(path, path.stat().st_size), b"", 0
         while True:
             block = stream.read(_BLOCK)

@@ -1,0 +1,50 @@
+"""Messages as records: the value is an event's envelope as one JSON object, the coordinate and the log's time are the broker's.
+
+Required: `platform_run_id`, `event_type`, `event_id`, `ts_utc`, `schema_version` (texts) and `payload` (an object, or null for a deletion);
+`scenario_run_id` may be there. What else an envelope carries is not the event (`decisions.md` D15).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from offline_feature_plane.domain.admission import Record, decode_stored
+from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
+from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Message
+from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.text_files import load_object
+
+__all__ = ["ENVELOPE", "decode_message", "read_envelope"]
+
+ENVELOPE: Final = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload")
+
+_NO_TIME: Final = 0  # the kind of a timestamp that is none
+
+
+def decode_message(topic: str, partition: int, message: Message) -> Record | Undecodable:
+    """A message as a record of a topic. No value whatever is an error: one that is no envelope is undecodable, none is a deletion."""
+    offset, value = message.offset(), message.value()
+    if value is None:
+        return Undecodable(offset, "null_value")
+    clock, time_ms = message.timestamp()
+    envelope = read_envelope(value)
+    if envelope is None or clock == _NO_TIME:
+        return Undecodable(offset)
+    try:
+        log_time = format_instant(time_ms * 1_000)
+    except (ValueError, OverflowError):  # a producer's clock that is beyond every calendar
+        return Undecodable(offset)
+    run, kind, event_id, moment, version, payload = (envelope[name] for name in ENVELOPE)
+    record = decode_stored(topic, partition, OFFSET_KIND, str(offset), run, envelope.get("scenario_run_id"), kind, event_id, moment,
+                           version, payload, None, None, log_time)
+    return Undecodable(offset) if record is None else record
+
+
+def read_envelope(value: bytes) -> dict[str, Any] | None:
+    """The object that a value is, if it is one and has all members of an envelope. Strict: no repeated keys, no NaN, no other text."""
+    try:
+        found = load_object(value)
+    except (SchemaInvalid, ResourceExceeded):
+        return None
+    return found if all(name in found for name in ENVELOPE) else None

@@ -1,0 +1,125 @@
+"""One stretch of one partition, read by assignment up to its end, or an error: never a shorter answer (`decisions.md` D20).
+
+```
+ offsets   ──100───101─103──────────107─M──────112──▶     M: the marker of a transaction; 102, 104 … are aborted or compacted away
+ stretch     [100 ───────────────────────110)             reached when the bus shows something at 110 or later, or its end there
+```
+
+Nothing in a stretch need stand at its last offset, so the proof is what comes after it: a record from `end` on, or the news that the
+partition's stable part ends there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from offline_feature_plane.errors import EventBusUnavailable, SettingsInvalid
+from offline_feature_plane.sources.kafka.bus import Message
+from offline_feature_plane.sources.kafka.failures import explain, meaning_of
+
+_BATCH: Final = 2_000
+_WAIT_S: Final = 0.1  # at most so long a batch waits to be full
+_MAY_PASS: Final = frozenset({"nothing", "away"})
+
+
+class Silence:
+    """How long the bus has said nothing."""
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self.ends()
+
+    def ends(self) -> None:
+        """Something was heard."""
+        self._since = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Has it been too long?"""
+        return time.monotonic() - self._since > self._most_s
+
+
+def open_consumer(settings: Mapping[str, Any], heard: list[KafkaError] | None = None) -> Consumer:
+    """A consumer of the driver, whose complaints are heard while it is polled.
+
+    Raises:
+        SettingsInvalid: it does not take its settings, such as files that it cannot read.
+    """
+    try:
+        return Consumer({**settings, "error_cb": (heard if heard is not None else []).append})
+    except KafkaException as wrong:
+        raise unusable(wrong.args[0]) from wrong
+
+
+def unusable(error: KafkaError) -> SettingsInvalid:
+    """What the driver finds wrong with its settings, before it reaches anybody."""
+    return SettingsInvalid(f"the Kafka client cannot be set up: {' '.join((error.str() or error.name()).split())[:300]}.", path="$.kafka",
+                           fix="Check `security` of this topic: that its files exist and are what they should be.")
+
+
+def read_lane(settings: Mapping[str, Any], topic: str, partition: int, start: int, end: int,
+              timeout_s: float) -> Generator[Sequence[Message]]:
+    """Yield the committed messages of `[start, end)`, in batches, in order.
+
+    What is fetched ahead is bounded by the driver's buffer: who does not read on stops the bus.
+
+    Args:
+        settings: of a consumer (`KafkaAccess.consumer`).
+        topic: its name on the bus.
+        partition: which.
+        start: the first offset.
+        end: the first one that is not wanted any more.
+        timeout_s: how long the bus may be silent.
+
+    Raises:
+        EventBusUnavailable: it was silent for too long, or refuses. ReplayBasisGap: it no longer has an offset.
+        ReplayBasisMismatch: it lost records. SourceUnreadable: topic or partition are gone, or what comes is damaged.
+        ResourceExceeded: a message is longer than may come. Each with the offset that was reached.
+    """
+    place, heard = f"{topic}/{partition}", list[KafkaError]()
+    reached, silence = start, Silence(timeout_s)
+    with closing(open_consumer(settings, heard)) as consumer:
+        try:
+            consumer.assign([TopicPartition(topic, partition, start)])
+            while reached < end:
+                found, reached_now = _taken(consumer.consume(_BATCH, _WAIT_S), reached, end, heard)
+                if reached_now > reached:
+                    reached = reached_now
+                    silence.ends()
+                if found:
+                    yield found
+                    silence.ends()  # what was done with them took its time
+                if hopeless := next((one for one in heard if meaning_of(one) not in _MAY_PASS), None):
+                    raise explain(hopeless, place, reached=str(reached))
+                if reached < end and silence.is_over:
+                    raise _gave_up(place, start, reached, end, timeout_s, heard)
+        except KafkaException as failed:
+            raise explain(failed.args[0], place, reached=str(reached)) from failed
+
+
+def _taken(messages: Sequence[Any], reached: int, end: int, heard: list[KafkaError]) -> tuple[list[Message], int]:
+    """What of a batch belongs to the stretch, and which offset it shows to be reached; what it complains of is heard."""
+    found: list[Message] = []
+    for message in messages:
+        error = message.error()
+        if error is None:
+            reached = message.offset() + 1
+            if reached > end:
+                break
+            found.append(message)
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the driver's own spelling
+            reached = max(reached, message.offset())
+        else:
+            heard.append(error)
+    return found, reached
+
+
+def _gave_up(place: str, start: int, reached: int, end: int, timeout_s: float, heard: Sequence[KafkaError]) -> EventBusUnavailable:
+    why = next((f" The last that was heard: {one.name()}." for one in reversed(heard) if meaning_of(one) == "away"), "")
+    return EventBusUnavailable(f"the bus was silent for {timeout_s:g} s at offset {reached} of [{start}, {end}).{why}",
+                               path=place, start_offset=str(start), end_offset=str(end), reached=str(reached))

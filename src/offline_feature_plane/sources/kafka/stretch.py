@@ -1,0 +1,92 @@
+"""A stretch of one partition of a topic, as every log is read: held against its pin, then read to its end (`sources.stretches`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.completeness import BusEvidence
+from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.sources.kafka.access import KafkaAccess
+from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
+from offline_feature_plane.sources.kafka.envelopes import decode_message
+from offline_feature_plane.sources.stretches import Undecodable
+
+_FIX = "Build from an archive of the pinned log, or write a new intent that pins the topic as it is now."
+
+
+@dataclass(frozen=True)
+class TopicStretch:
+    """`sources.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
+
+    `choice`: only the offsets that it takes are decoded; None: all.
+    """
+
+    evidence: BusEvidence
+    stored: str
+    access: KafkaAccess
+    connect: Connect
+    named: bool = False
+    choice: Callable[[int], bool] | None = None
+
+    @property
+    def most(self) -> int:
+        """As many records as it has offsets."""
+        first, end = self.evidence.span
+        return end - first
+
+    def check(self) -> None:
+        """The topic is still the pinned one, and has all offsets of the stretch, settled.
+
+        Raises:
+            ReplayBasisMismatch: it was deleted, made anew, or lost its end. ReplayBasisGap: retention has passed its beginning.
+            EventBusUnavailable: nobody answers.
+        """
+        bus, (start, end) = self.connect(self.access), self.evidence.span
+        self._check_log(bus)
+        ends = bus.ends(self.stored, [self.evidence.partition])[self.evidence.partition]
+        if ends.log_start > start:
+            raise ReplayBasisGap(f"the bus begins at {ends.log_start} by now, and [{start}, {end}) was to be read.", path=self._place,
+                                 start_offset=str(start), end_offset=str(min(end, ends.log_start)),
+                                 fix="Read it from an archive, or write an intent whose basis begins later.")
+        if ends.last_stable < end:
+            raise ReplayBasisMismatch(f"the bus ends at {ends.last_stable} now, and had been settled up to {end}.", path=self._place,
+                                      fix=_FIX)
+
+    def read(self) -> Iterator[Record | Undecodable]:
+        """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
+        bus, said, last = self.connect(self.access), self.evidence, None
+        epochs = {int(one[0]): one[1] for one in (said.first, said.last) if one is not None and one[1] is not None}
+        for batch in bus.read(self.stored, said.partition, *said.span):
+            for message in batch:
+                if message.offset() in epochs:
+                    self._check_epoch(message, epochs[message.offset()])
+                last = message
+                if self.choice is None or self.choice(message.offset()):
+                    yield decode_message(self.stored, said.partition, message)
+        self._check_log(bus)
+        if said.last is not None and (last is None or last.offset() < int(said.last[0])):
+            raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)
+
+    def _check_log(self, bus: Bus) -> None:
+        if self.named:
+            return
+        try:
+            now = bus.topic_id(self.stored)
+        except SourceUnreadable as gone:
+            raise ReplayBasisMismatch(f"the pinned topic {self.stored} is gone.", path=self._place, fix=_FIX) from gone
+        if now != self.evidence.log_id:
+            raise ReplayBasisMismatch(f"the topic {self.stored} was made anew: its id is {now}, pinned is {self.evidence.log_id}.",
+                                      path=self._place, fix=_FIX)
+
+    def _check_epoch(self, message: Message, pinned: int | None) -> None:
+        if message.leader_epoch() != pinned:
+            raise ReplayBasisMismatch(f"the record at {message.offset()} was written in leader epoch {message.leader_epoch()}, the "
+                                      f"pinned one in {pinned}: another stands there now.", path=self._place, fix=_FIX)
+
+    @property
+    def _place(self) -> str:
+        return f"{self.evidence.topic}/{self.evidence.partition}"
+
+
