@@ -1,6 +1,7 @@
 """A topic of a real broker, archived by `ofs archive write`: the archive proves what the broker had when the broker has nothing left."""
 
 import json
+from itertools import pairwise
 
 from test_across_the_cut_of_kafka import payments, pieces, world  # noqa: F401 - `world` is a fixture
 
@@ -18,7 +19,7 @@ def archive(one, *arguments):
 def covered(one):
     """What the index covers, as one stretch of (first, next), and by how many records."""
     segments = json.loads((one.folder / "archive/index.json").read_text())["segments"]
-    assert all(left["next_offset"] == right["first_offset"] for left, right in zip(segments, segments[1:], strict=False))
+    assert all(left["next_offset"] == right["first_offset"] for left, right in pairwise(segments))
     assert {segment["log_id"] for segment in segments} == {one.log_id}
     return int(segments[0]["first_offset"]), int(segments[-1]["next_offset"]), sum(segment["record_count"] for segment in segments)
 
