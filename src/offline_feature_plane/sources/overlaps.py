@@ -132,7 +132,9 @@ class _Beside:
             if not self._is_sparse:
                 yield self._spot(ours.number, f"the archive has an event at {self._place}@{ours.offset}, the bus has none.")
             return
-        if isinstance(theirs, Undecodable):
+        if isinstance(theirs, Undecodable) and theirs.reason == "null_value" and ours.payload is None:
+            pass  # a deletion, of which a bus keeps nothing but the place
+        elif isinstance(theirs, Undecodable):
             yield self._spot(ours.number, f"the record at {self._place}@{ours.offset} can be decoded in the archive, not on the bus.")
         elif theirs.digest != ours.digest:
             yield self._spot(ours.number, f"archive and bus hold different events at {self._place}@{ours.offset}: "

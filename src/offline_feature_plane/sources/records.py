@@ -38,6 +38,7 @@ class LogRecords:
     """`ports.inputs.RecordLog` of stretches: the chosen ranges of one topic, decoded once for all sources.
 
     `stretches` are ordered by partition and first offset. With `taken`, only events of that type are the topic's, under its name.
+    Events whose time lies further ahead of the log's than `max_ahead_us` are quarantined.
     """
 
     topic: str
@@ -45,6 +46,7 @@ class LogRecords:
     ranges: tuple[Range, ...]
     typings: tuple[_Typing, ...]
     taken: str | None = None
+    max_ahead_us: int | None = None
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -88,7 +90,7 @@ class LogRecords:
                 found.note(Spot(item.reason, item.number), lane)
                 continue
             record = self._named(item)
-            reason, source = judge(record)
+            reason, source = judge(record, self.max_ahead_us)
             arrival = clock.read(record.partition, record.log_us)
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1

@@ -182,10 +182,10 @@ class _Witness(Admission):
         self._kinds: dict[str, list[str]] = {source.name: [] for source in task.closure.sources}
         self._others: list[Record] = []
 
-    def judge(self, record: Record | None) -> tuple[LeftOut, None] | tuple[None, str]:
+    def judge(self, record: Record | None, max_ahead_us: int | None = None) -> tuple[LeftOut, None] | tuple[None, str]:
         """As `Admission.judge`, as if no id came twice."""
         self._seen.clear()
-        said = super().judge(record)
+        said = super().judge(record, max_ahead_us)
         if record is not None and said[1] is not None:
             self._kinds[said[1]].append(record.event_type)
         elif record is not None and said[0] == "other_scope":
