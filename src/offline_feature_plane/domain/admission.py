@@ -5,6 +5,7 @@ First match wins, as in the row accounting: undecodable · foreign_run · null_v
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -124,6 +125,7 @@ class Admission:
     def __init__(self, platform_run_id: str, scenario_run_ids: Sequence[str], sources: Sequence[Source]) -> None:
         scope = Scope.of(platform_run_id, scenario_run_ids, sources)
         self.platform_run_id, self.scenario_run_ids, self.source_of = scope.platform_run_id, scope.scenario_run_ids, scope.source_of
+        self.scenarios: Counter[str] = Counter()  # records by scenario run, where only some of these are wanted
         self._seen: dict[tuple[str, str], tuple[str, int, int, str]] = {}
 
     def judge(self, record: Record | None) -> tuple[LeftOut, None] | tuple[None, str]:
@@ -136,8 +138,10 @@ class Admission:
             return "undecodable", None
         if record.platform_run_id != self.platform_run_id:
             return "foreign_run", None
-        if self.scenario_run_ids and record.scenario_run_id not in self.scenario_run_ids:
-            return "foreign_run", None
+        if self.scenario_run_ids:
+            if record.scenario_run_id not in self.scenario_run_ids:
+                return "foreign_run", None
+            self.scenarios[record.scenario_run_id] += 1
         if record.payload is None:
             return "null_value", None
         kind, event_id, said = record.event_type, record.event_id, record.digest

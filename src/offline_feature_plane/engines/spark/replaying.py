@@ -92,7 +92,8 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         dispositions=report.dispositions,
         events_digest=_events_digest(inputs, ordered, records, task),
         first_ts_us=min(first for _, first, _ in told.values()), last_ts_us=max(last for _, _, last in told.values()),
-        id_type=ColumnType("int64" if whole else "string"), findings=report.findings, compared=report.compared)
+        id_type=ColumnType("int64" if whole else "string"), findings=report.findings, compared=report.compared,
+        scenarios=report.of_scenarios(task.scenario_run_ids))
     return Replayed(events, n, facts, {source: first for source, (_, first, _) in told.items()})
 
 
@@ -123,7 +124,8 @@ def _read_notes(made: DataFrame, report: Told) -> int:
     for note in notes:
         if note["refused"] is not None:
             raise understood(note["refused"])
-        report.add(ReadReport(note["left_out"], tuple(map(Finding.from_document, note["findings"])), note["compared"]))
+        report.add(ReadReport(note["left_out"], tuple(map(Finding.from_document, note["findings"])), note["compared"],
+                              note["scenarios"]))
     return sum(note["rows"] for note in notes)
 
 
