@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +25,8 @@ _MEMBERS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "s
             "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc")
 _members = itemgetter(*_MEMBERS)
 _TEXT = frozenset({str})
+_OF_AN_EVENT = ("platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload", "payload_hash",
+                "payload_hash_recipe")
 _MAY_LACK = ("scenario_run_id", "payload_hash", "payload_hash_recipe")
 
 
@@ -53,6 +56,26 @@ class Record(NamedTuple):  # millions are made: a tuple is made in a fifth of th
     def place(self) -> str:
         """Where it is, for people."""
         return f"{self.topic}/{self.partition}@{self.offset}"
+
+
+class Mark(Enum):
+    """What stands for a coordinate that has no record, and is known not to have one."""
+
+    NULL_VALUE = "null_value"
+
+
+# What stands at a coordinate of an archive; None cannot be decoded.
+Standing = Record | Mark | None
+
+
+def is_null_value(document: Mapping[str, Any]) -> bool:
+    """Does an archived record say that its log has a null value there: a coordinate, and not a word of an event?
+
+    >>> is_null_value({"topic": "tx", "partition": 0, "offset_kind": "kafka_offset", "offset": "7", "payload": None})
+    True
+    """
+    return (all(document.get(name) is None for name in _OF_AN_EVENT) and type(document.get("partition")) is int
+            and all(type(document.get(name)) is str for name in ("topic", "offset_kind", "offset")))
 
 
 def decode(document: Mapping[str, Any]) -> Record | None:
