@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from offline_feature_plane.contracts.anomaly_report import ReplayAnomalyReport
 from offline_feature_plane.contracts.archive_index import ArchiveIndex
 from offline_feature_plane.contracts.archive_record import ArchiveEventRecord
 from offline_feature_plane.contracts.assertions import LabelAssertion
@@ -43,6 +44,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.label_assertion.v1": LabelAssertion,
     "learning.ofs_resolved_build_plan.v1": BuildPlan,
     "learning.ofs_replay_completeness_receipt.v1": ReplayCompletenessReceipt,
+    "learning.ofs_replay_anomaly_report.v1": ReplayAnomalyReport,
     "learning.ofs_phase_receipt.v1": PhaseReceipt,
     "learning.ofs_run_receipt.v1": RunReceipt,
     "learning.ofs_failure_receipt.v1": FailureReceipt,

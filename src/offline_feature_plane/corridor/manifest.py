@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from offline_feature_plane.contracts.anomaly_report import ANOMALY_REPORT
 from offline_feature_plane.contracts.manifest import (
     ArtifactRef,
     Core,
@@ -29,6 +30,7 @@ from offline_feature_plane.corridor.storing import PinnedPlan, StoredFiles
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.content import LEAF_ROWS
+from offline_feature_plane.domain.findings import conflicts_of
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -38,7 +40,9 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionF
 
 # Counts that grow with what is observed after the cut, or about events of others: receipts have them, a core must not.
 _BEYOND_THE_CUT = frozenset({"assertions_read", "assertions_after_asof", "assertions_outside_basis", "assertions_repeated"})
+_PLACES = frozenset({"conflicts_at"})  # for whoever looks before a build
 COLD_WARNING_SHARE = 10  # percent of a split's rows (`decisions.md` D19)
+CONTEXT_WARNING_SHARE = 10  # percent of the events that nothing else had left out until then
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
                               config_revision=intent["config_revision"], run_config_digest=pins.identity["config_digest"]),
         core=write_core(pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered),
         evidence=Evidence(
-            parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref, receipts=list(receipts),
+            parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref,
+            receipts=[one for one in receipts if one.name != ANOMALY_REPORT],
+            anomaly_report=next((one for one in receipts if one.name == ANOMALY_REPORT), None),
             engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
             meanings=storable({column: unicodedata.normalize("NFC", said) for column, said in planned.task.closure.meanings().items()}),
             sources=planned.source_evidence(),
@@ -131,8 +137,9 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         closure=pins.closure,
         gates=gates,
         warnings=warn(task, computed.replayed, computed.labelled, selection),
-        eligibility=Eligibility(training_ready=training and not failed, complete=completeness.is_complete,
-                                evidence_kind=completeness.kind, reasons=reasons),
+        eligibility=Eligibility(training_ready=training and not failed,
+                                complete=completeness.is_complete and not conflicts_of(computed.replayed.findings),
+                                evidence_kind="pinned_files" if completeness.kind == "pinned_files" else "log_offsets", reasons=reasons),
         registered=sorted(registered),
     )
 
@@ -142,6 +149,10 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     found = [f"{facts['cold']:,} of {facts['rows']:,} rows of split {name} are cold: their deepest window begins before the known history."
              for name, facts in sorted(selection.splits.items())
              if task.cold_rows == "mark" and facts["cold"] * 100 > facts["rows"] * COLD_WARNING_SHARE]
+    lacking, later = selection.accounting["missing_context"], ("cold", "sampled_out", "row")
+    if lacking * 100 > (asked := lacking + sum(selection.accounting[name] for name in later)) * CONTEXT_WARNING_SHARE:
+        names = ", ".join(group.name for group in task.closure.demanded())
+        found.append(f"{lacking:,} of {asked:,} events became no rows, for they lack a context that the profile demands: {names}.")
     if task.closure.label_types() and selection.rows_beyond_asof:
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
     if undecodable := replayed.dispositions.get("undecodable"):
@@ -150,7 +161,20 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
                   for value in (*part.positive, *(part.negative or ())) if value not in known]
-    return found
+    return [*found, *_tell_adrift(labelled.per_type)]
+
+
+def _tell_adrift(per_type: Any) -> list[str]:
+    """Of which label types assertions supersede what is not there: they may correct nothing, so that both stand."""
+    return [f"{facts['assertions_adrift']:,} {name} assertions supersede an id that is not known of the same "
+            f"{facts.get('applies_to', 'event')} at the as-of, and replace nothing: "
+            f"{_adrift(facts['first_adrift'])}{', …' if facts['assertions_adrift'] > 1 else ''}."
+            for name, facts in sorted(per_type.items()) if facts.get("assertions_adrift")]
+
+
+def _adrift(first: Mapping[str, Any]) -> str:
+    name = "one without an id" if first["assertion_id"] is None else repr(first["assertion_id"])
+    return f"{name} names {first['supersedes']!r}"
 
 
 def tell_strangers(per_type: Any) -> list[str]:
@@ -174,8 +198,8 @@ def _label_facts(task: Task, facts: LabelFacts, selection: SelectionFacts) -> di
     cohorts = core_cohorts(selection.cohorts, task.labels.types)
     return {"label_asof_utc": format_instant(task.labels.asof_us), "resolution_rule": task.labels.rule,
             "assertions_eligible": facts.assertions_eligible,
-            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT} | cohorts.get(name, {})
-                                  for name, one in facts.per_type.items()})}
+            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT | _PLACES}
+                                  | cohorts.get(name, {}) for name, one in facts.per_type.items()})}
 
 
 def _instant(us: int | None) -> str | None:

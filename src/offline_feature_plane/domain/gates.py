@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share, parse_share
+from offline_feature_plane.domain.findings import Finding, conflicts_of
 from offline_feature_plane.errors import (
     CoveragePolicyViolation,
     LabelLagImplausible,
@@ -19,6 +20,7 @@ from offline_feature_plane.errors import (
     OfsError,
     OwnershipBoundaryViolation,
     Problem,
+    ReplayBasisMismatch,
     ReplayIncomplete,
     RunScopeInvalid,
     TargetDegenerate,
@@ -27,7 +29,7 @@ from offline_feature_plane.errors import (
 )
 
 __all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_decoding", "judge_inputs", "judge_lag", "judge_outputs",
-           "judge_target", "judge_truth_fields", "judged"]
+           "judge_overlap", "judge_target", "judge_truth_fields", "judged"]
 
 # Per gate: the outputs it authorises and the gates that must have passed before it.
 GateMap = Mapping[str, Mapping[str, Sequence[str]]]
@@ -220,11 +222,29 @@ def judge_decoding(undecodable: int, declared: int) -> GateResult:
     return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 
 
+def judge_overlap(findings: Sequence[Finding], compared: int) -> GateResult:
+    """Do all holders of the logs agree about what they hold (`domain.md` §1.3)?
+
+    Args:
+        findings: of the replay.
+        compared: how many coordinates were compared.
+    """
+    conflicts = conflicts_of(findings)
+    count = sum(one.count for one in conflicts)
+    places = [f"{one.topic}/{one.partition}@{one.first_offset}" for one in conflicts]
+    faults = []
+    if conflicts:
+        faults = [f"archive and bus disagree at {count:,} of {compared:,} compared coordinates: {conflicts[0].sentence or places[0]}"
+                  .removesuffix(".")]
+    return judged("overlap", ReplayBasisMismatch, faults, {"conflicts": count, "places": places})
+
+
 # --- before publishing --------------------------------------------------------------------------------------
 
 
 def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapping[str, str], conflicts_max: str, *,
-                   unlabeled: Mapping[str, Unlabeled] | None = None) -> GateResult:
+                   unlabeled: Mapping[str, Unlabeled] | None = None,
+                   by_split: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None) -> GateResult:
     """Are enough mature subjects answered, and few enough in conflict?
 
     Args:
@@ -232,21 +252,33 @@ def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapp
         answered_min: per label type the demanded share as decimal text; a type that is not named is only shown.
         conflicts_max: the share that may be in conflict, for every named type.
         unlabeled: the rule of each of the target's label types; only there does silence mean a negative, under `negative_when_mature`.
+        by_split: the same counts per label type and split, where splits are judged apart: where they have as-ofs of their own, one that is
+            complete now would hide another that was hardly known then. A split without a mature subject has nothing to judge.
     """
     sentences: list[str] = []
     details: dict[str, Any] = {}
     path = "$.coverage_policy.answered_min"
     for label_type in sorted({*coverage, *answered_min}):
-        counts = coverage.get(label_type, {})
-        found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
         meant = (unlabeled or {}).get(label_type, "refuse")
-        details[label_type] = {"subjects": found.subjects, "answered": format_share(found.answered(meant)),
-                               "conflicting": format_share(found.conflicting), "answered_min": answered_min.get(label_type)}
-        if label_type in answered_min:
+        told: dict[str, dict[str, Any]] = {}
+        apart = (by_split or {}).get(label_type, {})
+        for split, counts in ((None, coverage.get(label_type, {})), *apart.items()):
+            found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
+            share = {"subjects": found.subjects, "answered": format_share(found.answered(meant)),
+                     "conflicting": format_share(found.conflicting)}
+            if split is None:
+                details[label_type] = {**share, "answered_min": answered_min.get(label_type)}
+            else:
+                told[split] = share
+            if label_type not in answered_min or (split is not None and not found.subjects):
+                continue
             policy = CoveragePolicy(answered_min[label_type], conflicts_max)
-            sentences += [f"{label_type}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
+            who = label_type if split is None else f"{label_type} in {split}"
+            sentences += [f"{who}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
             if found.conflicting > parse_share(policy.max_conflict):  # each of them is no answer either
                 path = "$.coverage_policy.conflicts_max"
+        if told:
+            details[label_type]["splits"] = told
     return judged("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max}, path)
 
 
