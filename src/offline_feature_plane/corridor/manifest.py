@@ -157,6 +157,8 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
+    if quarantined := replayed.dispositions.get("future_quarantined"):
+        found.append(f"{quarantined:,} events lie further ahead of their log's time than `max_ahead` allows; no window has them.")
     for part in task.target.parts if task.target is not None else ():
         known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."

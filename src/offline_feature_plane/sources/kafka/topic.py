@@ -51,6 +51,7 @@ class PinnedTopic:
     zone: str | None = None
     taken: str | None = None
     named: bool = False
+    max_ahead_us: int | None = None
     names_events: ClassVar[bool] = True
     knows_arrival: ClassVar[bool] = True
     table_files: ClassVar[tuple[Path, ...]] = ()
@@ -155,7 +156,7 @@ class PinnedTopic:
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
         mine = self._mine(ranges)
-        return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken)
+        return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def contents(self, wanted: Range) -> Iterator[Stored]:
         """As `sources.stored.CopySource.contents`."""
