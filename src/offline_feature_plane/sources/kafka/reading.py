@@ -22,7 +22,7 @@ from offline_feature_plane.errors import EventBusUnavailable, SettingsInvalid
 from offline_feature_plane.sources.kafka.bus import Message
 from offline_feature_plane.sources.kafka.failures import explain, meaning_of
 
-_BATCH: Final = 2_000
+_FEW, _MANY, _BATCH_BYTES = 16, 2_000, 4_000_000  # messages of a batch: at first, at most, and about so many bytes of them
 _WAIT_S: Final = 0.1  # at most so long a batch waits to be full
 _MAY_PASS: Final = frozenset({"nothing", "away"})
 
@@ -82,16 +82,17 @@ def read_lane(settings: Mapping[str, Any], topic: str, partition: int, start: in
         ResourceExceeded: a message is longer than may come. Each with the offset that was reached.
     """
     place, heard = f"{topic}/{partition}", list[KafkaError]()
-    reached, silence = start, Silence(timeout_s)
+    reached, silence, most = start, Silence(timeout_s), _FEW
     with closing(open_consumer(settings, heard)) as consumer:
         try:
             consumer.assign([TopicPartition(topic, partition, start)])
             while reached < end:
-                found, reached_now = _taken(consumer.consume(_BATCH, _WAIT_S), reached, end, heard)
+                found, reached_now = _taken(consumer.consume(most, _WAIT_S), reached, end, heard)
                 if reached_now > reached:
                     reached = reached_now
                     silence.ends()
                 if found:
+                    most = max(1, min(2 * most, _MANY, _BATCH_BYTES * len(found) // (1 + sum(len(one.value() or b"") for one in found))))
                     yield found
                     silence.ends()  # what was done with them took its time
                 if hopeless := next((one for one in heard if meaning_of(one) not in _MAY_PASS), None):
