@@ -1,4 +1,4 @@
-"""What all tests need at once: where compiled kernels are kept, and what is collected where.
+"""What all tests need at once: where compiled kernels are kept, what Ctrl-C does, and what is collected where.
 
 Modules that need pyspark are collected where it is installed (`make test-spark`).
 """
@@ -6,6 +6,7 @@ Modules that need pyspark are collected where it is installed (`make test-spark`
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -15,6 +16,7 @@ from offline_feature_plane.adapters import cache_folder
 from offline_feature_plane.kernels.compiling import prepare_cache
 
 prepare_cache(cache_folder())  # where commands keep theirs, so that one process compiles for all
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it, and so do its children
 
 collect_ignore_glob = [] if find_spec("pyspark") else ["src/offline_feature_plane/engines/spark/*"]
 
@@ -27,3 +29,4 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         gc.enable()
+        gc.set_threshold(20_000, 20)  # each look through all of it takes 0.4 s

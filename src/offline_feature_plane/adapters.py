@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offline_feature_plane.contracts.plane import EngineChoice
+from offline_feature_plane.contracts.plane import EngineChoice, S3Access
 from offline_feature_plane.errors import OfsError, RequestCommandUnsupported, SettingsInvalid
 from offline_feature_plane.installation import installed_release
 from offline_feature_plane.labelstores.files import FileLabelStore
@@ -24,7 +24,7 @@ from offline_feature_plane.plain_files import is_private, read_small
 from offline_feature_plane.ports import Clock, Engine, Ledger, ObjectStore, Progress, Spent
 from offline_feature_plane.ports.inputs import LabelStore
 from offline_feature_plane.postgres.address import LABEL_SCHEMA, address_from, is_address
-from offline_feature_plane.s3.place import is_bucket
+from offline_feature_plane.s3.place import archive_place, is_bucket
 from offline_feature_plane.settings import Settings
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from offline_feature_plane.labelstores.postgres.loading import Loaded
+    from offline_feature_plane.sources.archive_places import ArchivePlace
 
 _LONGEST_SECRET = 4_096
 _IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
@@ -150,6 +151,16 @@ def open_store(settings: Settings, clock: Clock) -> ObjectStore:
         raise RequestCommandUnsupported("the store is a bucket, and the library for S3 is not installed.",
                                         fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
     return S3Store(place_from(settings.store, settings.s3), clock)
+
+
+def open_bucket_archive(work: Path, clock: Clock, address: str, access: S3Access) -> ArchivePlace:
+    """An archive in a bucket, whose segments are fetched into the work folder. Raises SettingsInvalid, RequestCommandUnsupported."""
+    try:
+        from offline_feature_plane.sources.archive_buckets import BucketPlace
+    except ImportError as missing:
+        raise RequestCommandUnsupported("an archive is in a bucket, and the library for S3 is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing
+    return BucketPlace(archive_place(address, access), work, clock)
 
 
 def make_engine(chosen: EngineChoice, spark: SparkSession | None = None) -> Engine:

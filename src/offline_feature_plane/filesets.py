@@ -1,6 +1,6 @@
 """Files behind a source: which they are, what they hold, and the digest of their bytes (`decisions.md` D9, D14).
 
-One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`; CSV and JSON Lines may be gzipped
+One Parquet, CSV or JSON Lines file, or a folder of them, becomes a pinned `FileSet`; CSV and JSON Lines may be packed
 (`text_files`). A file is hashed when it is pinned and again just before it is read; what is read must still be what was hashed.
 """
 
@@ -76,7 +76,7 @@ def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
     described = [_describe(file, kind) for _, file in found]  # what is no such file shows before much of it is hashed
     with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(_digest_of, (file for _, file in found)))
+        digests = list(pool.map(digest_of, (file for _, file in found)))
     for stat, (_, file) in zip(begun, found, strict=True):
         if _HASHED[file][1] != _which(stat):
             raise ReplayBasisMismatch(f"{as_found(file)} changed while it was looked at.", path=as_found(file),
@@ -90,6 +90,11 @@ def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False
     return FileSet(kind, pinned, columns, _members(pinned[0].path) if is_nested else ())
 
 
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has, as its footer says. Raises SourceUnreadable, ResourceExceeded."""
+    return _describe(path, "parquet")[0]
+
+
 def check_pins(files: Sequence[PinnedFile]) -> None:
     """Hash every file again and compare it with its pin; call it just before reading.
 
@@ -98,7 +103,7 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
     """
     def matches(file: PinnedFile) -> str | None:
         try:
-            return _digest_of(file.path)
+            return digest_of(file.path)
         except OfsError:
             return None
     with ThreadPoolExecutor(2) as pool:
@@ -172,7 +177,8 @@ def first_value(files: FileSet, column: str) -> Any:
 _HASHED: dict[Path, tuple[str, tuple[int, ...]]] = {}
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """`sha256:<hex>` of a file's bytes; it is remembered as the file that was hashed last. Raises SourceUnreadable."""
     digest = hashlib.sha256()
     try:
         with open_in_place(path) as stream:

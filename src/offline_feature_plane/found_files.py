@@ -18,8 +18,8 @@ __all__ = ["find_files", "form_of", "told"]
 Answer = TypeVar("Answer")
 
 _SUFFIXES: tuple[tuple[str, Form], ...] = (
-    (".parquet", "parquet"), (".pq", "parquet"), (".csv", "csv"), (".csv.gz", "csv"),
-    (".jsonl", "jsonl"), (".jsonl.gz", "jsonl"), (".ndjson", "jsonl"), (".ndjson.gz", "jsonl"))
+    (".parquet", "parquet"), (".pq", "parquet"), *((f".csv{packed}", "csv") for packed in ("", ".gz", ".zst")),
+    *((f".{name}{packed}", "jsonl") for name in ("jsonl", "ndjson") for packed in ("", ".gz", ".zst")))
 
 
 def find_files(path: Path) -> list[tuple[str, Path]]:
@@ -62,7 +62,7 @@ def form_of(path: Path, form: str | None) -> Form:
         if found is None:
             raise SourceUnreadable(
                 f"the name of {as_found(path)} does not show its format.", path=as_found(path),
-                fix="Name it .parquet, .csv or .jsonl (the last two also .gz); a mapping in plane.yaml may say `format:`.")
+                fix="Name it .parquet, .csv or .jsonl (the last two also .gz or .zst); a mapping in plane.yaml may say `format:`.")
         return found
     stated = next((kind for _, kind in _SUFFIXES if kind == form), None)
     if stated is None:

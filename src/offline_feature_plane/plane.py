@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,7 @@ from offline_feature_plane.adapters import (
     SystemClock,
     load_labels,
     make_engine,
+    open_bucket_archive,
     open_cluster,
     open_label_stores,
     open_ledger,
@@ -134,7 +135,8 @@ class Plane:
         self.clock = clock or SystemClock()
         self._spark = spark
         self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
-                                  lambda: open_label_stores(settings), open_cluster)
+                                  lambda: open_label_stores(settings), partial(open_bucket_archive, Path(settings.work), self.clock),
+                                  open_cluster)
 
     def __enter__(self) -> Self:
         """The plane itself."""

@@ -29,13 +29,11 @@ from offline_feature_plane.key_file import read_key
 from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import read_ref
-from offline_feature_plane.sources.archive import ArchiveSource
+from offline_feature_plane.sources.archive import ArchiveSource, BucketDoor
 from offline_feature_plane.sources.files import PlainTableSource
 from offline_feature_plane.sources.kafka.bus import Connect
 from offline_feature_plane.sources.kafka.source import KafkaSource
-
-# Every kind of event source in files: what opens it for a plane's settings. A new kind of source is a module and a line here.
-EVENT_SOURCES: tuple[Callable[[Settings], EventSource], ...] = (PlainTableSource.of, ArchiveSource.of)
+from offline_feature_plane.sources.streams import join_streams
 
 
 class PlaneInputs:
@@ -47,17 +45,21 @@ class PlaneInputs:
         store: opens the artifact store; called only if an intent refers to other datasets.
         engine: gives the engine that will compute; planning asks it what it supports.
         label_stores: opens the label stores; called by the first plan.
+        open_bucket: opens an archive in a bucket; called when it is pinned.
         connect: opens a Kafka cluster; called when a topic of one is pinned, and by whoever reads it then.
     """
 
     def __init__(self, settings: Settings, folder: Path, store: Callable[[], ObjectStore], engine: Callable[[], Engine],
-                 label_stores: Callable[[], tuple[LabelStore, ...]], connect: Connect) -> None:
+                 label_stores: Callable[[], tuple[LabelStore, ...]], open_bucket: BucketDoor, connect: Connect) -> None:
         self.settings, self.folder = settings, folder
         self._store, self._engine, self._label_stores = store, engine, label_stores
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
         self.tzdata = zone_rules()
         self.code_release_id = installed_release()
-        self.event_sources: tuple[EventSource, ...] = (KafkaSource.of(settings, connect), *(opened(settings) for opened in EVENT_SOURCES))
+        # every kind of event source: a new one is a module and a line here
+        archives = ArchiveSource.of(settings, open_bucket)
+        opened = (KafkaSource.of(settings, connect), PlainTableSource.of(settings), archives)
+        self.event_sources: tuple[EventSource, ...] = join_streams(opened, archives, settings.verify_overlap)
 
     @cached_property
     def label_stores(self) -> tuple[LabelStore, ...]:

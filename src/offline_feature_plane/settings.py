@@ -7,7 +7,8 @@ Only the top floor reads the environment; here it comes in as a mapping. A varia
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -22,7 +23,7 @@ from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.objects.s3.place import place_from
 from offline_feature_plane.plain_files import resolved
 from offline_feature_plane.postgres.address import address_from, is_address
-from offline_feature_plane.s3.place import BY_REFERENCE, is_bucket
+from offline_feature_plane.s3.place import BY_REFERENCE, is_bucket, split_address
 
 __all__ = ["Settings", "describe_settings", "load_settings", "settings_from"]
 
@@ -115,7 +116,8 @@ def _type_text(annotation: Any) -> str:
     if get_args(annotation):
         parts = [repr(part).strip("'") if isinstance(part, str) else _type_text(part) for part in get_args(annotation)]
         return " or ".join(part for part in parts if part != "nothing")
-    return {str: "text", int: "integer", bool: "true or false"}.get(annotation, str(annotation))
+    is_mapping = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return "mapping" if is_mapping else {str: "text", int: "integer", bool: "true or false"}.get(annotation, str(annotation))
 
 
 def _default_text(info: FieldInfo) -> str:
@@ -213,7 +215,9 @@ def _path_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         elif isinstance(path, str) and steps[0] == "labels" and steps[-1] == "store":
             yield from _label_store_problems(json_path(steps), path)
         elif isinstance(path, str) and steps == ("store",) and "://" in path:
-            yield from _store_problems(path)
+            yield from _bucket_problems("$.store", partial(place_from, path, S3Access()))
+        elif isinstance(path, str) and steps[0] == "archives" and is_bucket(path):
+            yield from _bucket_problems(json_path(steps), partial(split_address, path, "the archive"))
         elif isinstance(path, str) and "://" in path:
             yield Problem(json_path(steps), SettingsInvalid.code,
                           f"{shown(path.partition('://')[0] + '://…')} is not a local path; this release reads and writes only local paths")
@@ -241,20 +245,22 @@ def _label_store_problems(place: str, address: str) -> Iterator[Problem]:
         yield Problem(place, wrong.code, f"{wrong.what} {wrong.fix}")
 
 
-def _store_problems(address: str) -> Iterator[Problem]:
-    """What is wrong with the address of a store in a bucket."""
+def _bucket_problems(place: str, read: Callable[[], object]) -> Iterator[Problem]:
+    """What is wrong with an address in a bucket."""
     try:
-        place_from(address, S3Access())
+        read()
     except SettingsInvalid as wrong:
-        yield Problem("$.store", wrong.code, f"{wrong.what} {wrong.fix}")
+        yield Problem(place, wrong.code, f"{wrong.what} {wrong.fix}")
 
 
 def _secret_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Credentials are found by the SDK; whoever tries to write them down is told how."""
-    access = document.get("s3")
-    for name in access if isinstance(access, Mapping) else ():
-        if _SECRET.search(str(name)):
-            yield Problem(json_path(("s3", str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
+    archives = document.get("archives")
+    for steps in [("s3",), *(("archives", str(name), "s3") for name in (archives if isinstance(archives, Mapping) else ()))]:
+        access = _at(document, steps)
+        for name in access if isinstance(access, Mapping) else ():
+            if _SECRET.search(str(name)):
+                yield Problem(json_path((*steps, str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
     topics = document.get("kafka")
     for name in topics if isinstance(topics, Mapping) else ():
         for steps in (("kafka", str(name)), ("kafka", str(name), "security")):
@@ -297,7 +303,7 @@ def _absolute(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         entry["security"] |= {key: _placed(entry["security"][key], folder) for key in _KAFKA_FILES if entry["security"][key] is not None}
     for kind in ("events", "archives", "labels"):
         for entry in found[kind].values():
-            if entry["path"] is not None:
+            if entry["path"] is not None and not (kind == "archives" and is_bucket(entry["path"])):
                 entry["path"] = _placed(entry["path"], folder)
     return found
 

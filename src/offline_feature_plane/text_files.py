@@ -1,4 +1,4 @@
-"""CSV and JSON Lines files, plain or gzipped, read strictly: UTF-8, RFC 4180 with commas and a header, one JSON object a line.
+"""CSV and JSON Lines files, plain or packed, read strictly: UTF-8, RFC 4180 with commas and a header, one JSON object a line.
 
 Every CSV column is text and an empty field is null. JSON numbers are kept exact (`int`, else `Decimal`).
 """
@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NoReturn, cast
+from typing import IO, Any, BinaryIO, Literal, NoReturn, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -25,6 +25,8 @@ from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.usual_json import Unusual, read_usual
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.plain_files import as_found, open_in_place
+
+Packing = Literal["plain", "gz", "zst"]
 
 _BLOCK = 1 << 20
 _LONGEST_LINE = MAX_DOCUMENT_BYTES
@@ -67,13 +69,23 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     return document
 
 
-def read_lines(path: Path, *, gzipped: bool | None = None) -> Iterator[tuple[int, bytes]]:
-    """Number (from 1) and bytes of every line, none of which is read further than a record may be long; `gzipped` as in `opened`.
+def packing_of(name: str) -> Packing:
+    """How a text file is packed, as its name says.
+
+    >>> packing_of("a.jsonl.zst"), packing_of("a.csv")
+    ('zst', 'plain')
+    """
+    name = name.lower()
+    return "gz" if name.endswith(".gz") else "zst" if name.endswith(".zst") else "plain"
+
+
+def read_lines(path: Path, *, packing: Packing | None = None) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, none of which is read further than a record may be long; `packing` as in `opened`.
 
     Raises:
         ResourceExceeded: a line is too long, or the file decodes to more than its budget. OSError, EOFError, zlib.error: it is broken.
     """
-    with opened(path, gzipped=gzipped) as stream:
+    with opened(path, packing=packing) as stream:
         budget = Budget(path, path.stat().st_size)
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
             if len(line) > _LONGEST_LINE:
@@ -210,15 +222,18 @@ def ragged_row(path: Path, width: int) -> SourceUnreadable | None:
     return None
 
 
-def opened(path: Path, *, gzipped: bool | None = None) -> IO[bytes]:
-    """The bytes of a text file at a resolved path, unpacked if its name, or the caller, says that they are gzipped. Raises OSError.
+def opened(path: Path, *, packing: Packing | None = None) -> IO[bytes]:
+    """The bytes of a text file at a resolved path, unpacked as the caller says, else as its name does. Raises OSError.
 
-    Reading raises ResourceExceeded when they unpack to more than the file's budget.
+    Reading raises ResourceExceeded when they unpack to more than the file's budget; OSError, EOFError or zlib.error where a stream is cut
+    off or damaged.
     """
     stream = open_in_place(path)
-    if path.name.endswith(".gz") if gzipped is None else gzipped:
-        return io.BufferedReader(_Unzipped(stream, Budget(path, os.fstat(stream.fileno()).st_size)), _BLOCK)
-    return io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
+    packed = packing_of(path.name) if packing is None else packing
+    if packed == "plain":
+        return io.BufferedReader(cast("io.RawIOBase", stream), _BLOCK)
+    budget = Budget(path, os.fstat(stream.fileno()).st_size)
+    return io.BufferedReader(_Unzipped(stream, budget) if packed == "gz" else _Unpacked(stream, budget), _BLOCK)
 
 
 class _Unzipped(gzip.GzipFile):
@@ -240,3 +255,29 @@ class _Unzipped(gzip.GzipFile):
         super().close()
         if inner is not None:
             inner.close()
+
+
+class _Unpacked(io.RawIOBase):
+    """The frames of a zstd file, one after the other. Arrow unpacks them, and says where one is cut off."""
+
+    def __init__(self, stream: BinaryIO, budget: Budget) -> None:
+        self._stream, self._budget = stream, budget
+        self._frames = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes. Raises OSError, ResourceExceeded."""
+        data = self._frames.read(len(buffer))
+        self._budget.take(len(data))
+        buffer[:len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file, too."""
+        if not self.closed:
+            self._frames.close()
+            self._stream.close()
+        super().close()

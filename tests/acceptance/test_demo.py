@@ -50,7 +50,7 @@ def test_the_whole_job_is_done(toured):
     assert (told["build"]["outcome"], told["again"]["outcome"]) == ("PUBLISHED", "ALREADY_PUBLISHED")
     assert told["build"]["content_digest"] == told["again"]["content_digest"]
     assert told["build"]["eligibility"] == {**told["build"]["eligibility"], "training_ready": True, "complete": True,
-                                            "evidence_kind": "archive_chain"}
+                                            "evidence_kind": "log_offsets"}
     assert told["build"]["warnings"] == []
     assert told["verify"]["intact"]
     assert len(told["preview"]["rows"]) == 4

@@ -45,7 +45,7 @@ def test_sources_and_stores_are_evidence_and_never_in_the_core(place: Path) -> N
     built = open_plane(place / "p/plane.yaml").build(plane.intent_path)
     assert [one.read_by for one in built.manifest.evidence.sources] == ["archive@1", "files@1"]
     assert not [name for name in built.manifest.core.registered if "archive" in name or "files" in name]
-    assert (built.manifest.core.eligibility.complete, built.manifest.core.eligibility.evidence_kind) == (True, "archive_chain")
+    assert (built.manifest.core.eligibility.complete, built.manifest.core.eligibility.evidence_kind) == (True, "log_offsets")
 
 
 class Bus(ArchiveSource):

@@ -83,7 +83,7 @@ def part(start, end, partition=0):
     return Range("transaction", partition, "kafka_offset", "log1", str(start), str(end))
 
 
-@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
 @pytest.mark.parametrize("per_segment", [1, 4, 100])
 def test_segmentation_and_form_change_nothing(tmp_path, form, per_segment):
     """How an archive is cut and stored is evidence; the events and their digest are the same."""

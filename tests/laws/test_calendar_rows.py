@@ -74,7 +74,7 @@ def comparable(said, world):
     return found
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(9))
 def test_a_calendar_is_the_table_that_it_stands_for(seed):
     """At the end of each period one row about every entity with an event by then, and of nothing else a difference."""
     hold_together(seed)
@@ -82,7 +82,10 @@ def test_a_calendar_is_the_table_that_it_stands_for(seed):
 
 def test_calendars_are_drawn_that_make_rows_with_answers():
     """The worlds of these laws are not empty: they have rows, rows with labels, and rows that see events."""
-    said = [hold_together(seed) for seed in (0, 3, 8)]
+    said = []
+    for world in map(draw_calendar_world, (0, 3, 8)):
+        with tempfile.TemporaryDirectory() as folder:
+            said.append(tell(OracleEngine(), world.task, *world.write(Path(folder)), Path(folder)))
     assert all(one["rows"] for one in said)
     assert any(row["fraud__status"] == "'RESOLVED'" for one in said for row in one["rows"])
 

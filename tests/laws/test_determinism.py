@@ -93,7 +93,7 @@ def hold_however_written(seed, folder):
     assert build(written["doubled"][0]).manifest.core.row_accounting["duplicate"] == twice - rows
 
 
-@pytest.mark.parametrize("seed", range(110, 113))
+@pytest.mark.parametrize("seed", [110, 111])
 def test_order_files_form_and_repeats_of_tables_are_no_content(tmp_path, seed):
     """Shuffled rows, more files, another form, and repeated events give the same rows from another log (`decisions.md` D14)."""
     hold_however_written(seed, tmp_path)
@@ -126,7 +126,7 @@ def hold_however_archived(seed, folder):
         assert found.dataset_fingerprint == plain.dataset_fingerprint, name
 
 
-@pytest.mark.parametrize("seed", [120, 121])
+@pytest.mark.parametrize("seed", [120])
 def test_the_layout_of_an_archive_is_no_meaning(tmp_path, seed):
     """Segment sizes, JSON Lines, gzip or Parquet: one log, one fingerprint, one content (`decisions.md` D4, D9)."""
     hold_however_archived(seed, tmp_path)

@@ -267,7 +267,7 @@ def fits(world: World) -> bool:
     return sum(abs(number) for number in world.numbers if number is not None) <= GREATEST
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds().filter(fits))
 def test_every_function_equals_its_definition(world: World) -> None:
     """Law: every function over every window equals its definition, whatever the delay, ties, nulls, keys, labels and chunks.

@@ -28,7 +28,7 @@ def hold_together(seed):
     return expected
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(8))
 def test_engines_agree_on_spines(seed):
     """A spine's events come before all others of their instant in every engine, and the same repeats are refused."""
     hold_together(seed)
@@ -36,7 +36,7 @@ def test_engines_agree_on_spines(seed):
 
 def test_repeats_are_drawn_and_so_are_sound_spines():
     """The worlds of these laws hold spines that are refused, and spines that are not."""
-    assert {"SPINE_INVALID", None} <= {hold_together(seed).get("error") for seed in range(20, 28)}
+    assert {"SPINE_INVALID", None} <= {hold_together(seed).get("error") for seed in range(20, 24)}
 
 
 @pytest.mark.long

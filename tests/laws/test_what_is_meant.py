@@ -288,7 +288,8 @@ SETTINGS_NOT_MEANT = {
     "store": "elsewhere/store", "ledger": "elsewhere.sqlite", "work": "elsewhere/work", "engine/name": "oracle",
     "engine/memory_limit": "3GB", "engine/threads": 7, "engine/master": "local", "engine/conf": {"a": "b"},
     "roots": [".", "more"], "events/tx/format": "parquet", "events/tx/arrival": "since",
-    "labels/fraud/format": "parquet", "strict": True, "s3/endpoint": "http://elsewhere:1", "s3/region": "elsewhere",
+    "labels/fraud/format": "parquet", "strict": True, "verify_overlap": "full",
+    "s3/endpoint": "http://elsewhere:1", "s3/region": "elsewhere",
     "s3/profile": "another", "s3/addressing": "path", "s3/timeout_s": 7,
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}

@@ -24,6 +24,19 @@ def parquet(path, **columns):
     return path
 
 
+def zstd(text):
+    """A text as one frame."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as frame:
+        frame.write(text)
+    return sink.getvalue().to_pybytes()
+
+
+def packed(name, text):
+    """A text as a file of this name holds it."""
+    return gzip.compress(text) if name.endswith("gz") else zstd(text) if name.endswith("zst") else text
+
+
 def test_a_file_is_pinned_by_the_digest_of_its_bytes(tmp_path):
     """The pin says form, rows, size, columns and `sha256:<hex>`."""
     path = parquet(tmp_path / "a.parquet", id=[1, 2], name=["x", None])
@@ -52,11 +65,11 @@ def test_csv_is_text_and_an_empty_field_is_null(tmp_path):
     assert [column.to_pylist() for column in batch.values()] == [["007", "1"], ["x\ny", None], [None, "é"]]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
 def test_json_lines_keep_numbers_exact_and_know_every_key(tmp_path, name):
     """Eighteen digits survive; a key that a line lacks reads as absent; blank lines are no rows."""
     text = b'{"a": 1234567890123456.78}\n\n{"b": {"c": 12345678901234567890}}\n'
-    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    (tmp_path / name).write_bytes(packed(name, text))
     pinned = pin_files(tmp_path / name)
     assert (pinned.rows, pinned.columns) == (2, (("a", "json"), ("b", "json")))
     (batch,) = read_batches(pinned.files[0], "jsonl", ["a", "b"])
@@ -66,6 +79,8 @@ def test_json_lines_keep_numbers_exact_and_know_every_key(tmp_path, name):
 @pytest.mark.parametrize(("name", "data"), [
     ("a.csv", b""), ("a.csv", b"a,b\n"), ("a.csv", b"a,b\n1\n"), ("a.csv", b"a,b\n1,\xff\n"), ("a.csv", b"a,a\n1,2\n"),
     ("a.csv", b"\xff\n1\n"),
+    ("a.csv.zst", b"no zstd"), ("a.csv.zst", zstd(b"a\n1\n" * 99)[:-1]), ("a.csv.zst", zstd(b"a\n1\n") + b"more"),
+    ("a.jsonl.zst", zstd(b'{"a": 1}\n')[:-1]), ("a.jsonl.zst", zstd(b'{"a": 1}\n') + b"more"), ("a.jsonl.zst", b""),
     ("a.csv.gz", b"no gzip"), ("a.csv.gz", gzip.compress(b"a\n1\n" * 99, mtime=0)[:-9]), ("a.jsonl", b"{"), ("a.jsonl", b"[1]\n"),
     ("a.jsonl", b'{"a": NaN}\n'),
     ("a.jsonl", b'{"a": 1, "a": 2}\n'), ("a.jsonl", b'{"a": "\xff"}\n'), ("a.jsonl", b"[" * 100_000), ("a.jsonl", b"\n\n"),
@@ -182,11 +197,11 @@ def test_names_are_listed_composed_and_must_be_text(tmp_path):
         pin_files(folder)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst"])
 def test_a_ragged_row_is_told_with_its_line(tmp_path, name):
     """Quoted line ends count, blank lines too: the line is the one that an editor shows."""
     text = b'a,b\n1,"x\ny"\n\n1,2,3\n4\n'
-    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    (tmp_path / name).write_bytes(packed(name, text))
     with pytest.raises(SourceUnreadable, match=r"line 5 of .* has 3 fields, the header 2") as caught:
         pin_files(tmp_path / name)
     assert caught.value.path == f"{tmp_path / name}:5"
@@ -212,12 +227,12 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path):
                 pin_files(tmp_path / path)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
 def test_a_line_without_an_end_is_not_read_to_its_end(tmp_path, name, monkeypatch):
     """What is longer than a record may be is refused with file and line."""
     monkeypatch.setattr(text_files, "_LONGEST_LINE", 100)
     text = b'{"a": 1}\n' + b" " * 1_000
-    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    (tmp_path / name).write_bytes(packed(name, text))
     with pytest.raises(ResourceExceeded, match="line 2 of") as caught:
         pin_files(tmp_path / name)
     assert caught.value.path == f"{tmp_path / name}:2"
@@ -281,3 +296,19 @@ def test_rows_are_decoded_few_at_a_time_until_they_are_known_to_be_small(tmp_pat
         assert sizes[:2] == [8, 32]
         assert max(sizes) <= most
         assert sum(sizes) == file.rows
+
+
+def test_frames_of_zstd_follow_each_other_and_a_frame_may_be_skipped(tmp_path):
+    """Parallel compressors write many frames, and frames for their own use between them."""
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(zstd(b'{"a": 1}\n{"a"') + b"\x50\x2a\x4d\x18\x02\x00\x00\x00hi" + zstd(b": 2}\n"))
+    (batch,) = read_batches(pin_files(path).files[0], "jsonl", ["a"])
+    assert batch == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst"])
+def test_what_unpacks_to_far_more_than_is_stored_is_refused(tmp_path, name):
+    """Half a gigabyte of blanks in a few kilobytes is not unpacked to its end."""
+    (tmp_path / name).write_bytes(packed(name, b'{"a": 1}\n' + (b" " * 1_000_000 + b"\n") * 500))
+    with pytest.raises(ResourceExceeded, match="decodes to more than"):
+        pin_files(tmp_path / name)

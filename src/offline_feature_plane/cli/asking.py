@@ -65,10 +65,15 @@ def demo(directory: Path, count: int, seed: int, as_json: bool) -> None:
 @example("ofs plan intent.yaml")
 def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
     """Validate INTENT, resolve and pin everything, and say whether and how it can be built. Writes nothing."""
-    from offline_feature_plane.cli import showing
+    from offline_feature_plane.cli import showing, showing_routes
 
     with open_plane(plane_path, intent) as plane:
-        planned = plane.plan(intent)
+        try:
+            planned = plane.plan(intent)
+        except OfsError as refused:
+            if not as_json and (receipt := refused.fields.get("completeness")):
+                complain(showing_routes.refused(receipt))
+            raise
         emit_json(planned.document()) if as_json else say(showing.plan(planned))
 
 

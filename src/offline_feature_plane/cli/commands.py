@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import click
 
-from offline_feature_plane.cli import asking, handing, keeping, labelling, operating, tending
+from offline_feature_plane.cli import asking, handing, keeping, labelling, operating, recording, tending
 from offline_feature_plane.cli.group import ofs
 
-__all__ = ["asking", "every_command", "handing", "keeping", "labelling", "ofs", "operating", "tending"]
+__all__ = ["asking", "every_command", "handing", "keeping", "labelling", "ofs", "operating", "recording", "tending"]
 
 
 def every_command(group: click.Group = ofs, before: str = "") -> Iterator[tuple[str, click.Command]]:

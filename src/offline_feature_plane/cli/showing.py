@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from offline_feature_plane.cli import showing_routes
 from offline_feature_plane.cli.output import pairs, percent, seconds, size, style, table
 from offline_feature_plane.cli.showing_labels import kept_labels
 from offline_feature_plane.contracts.intent import NO_RUN_FACTS
@@ -45,6 +46,8 @@ def plan(planned: Planned) -> str:
              table(["source", "kind", "files", "records", "log"],
                    [[source["name"], source["kind"].replace("_", " "), len(source["files"]), sum(file["rows"] for file in source["files"]),
                      short(source["log_id"])] for source in document["sources"]], right=frozenset({2, 3}))]
+    if showing_routes.worth_telling(routes := [one for source in document["sources"] for one in source["routes"]]):
+        lines += ["", showing_routes.told(routes)]
     if pins["filled"]:
         lines += ["", "filled in (`ofs pin` writes them out):",
                   table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]

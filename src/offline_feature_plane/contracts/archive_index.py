@@ -15,7 +15,10 @@ Offset = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,127})$")]
 
 
 class IndexedSegment(BaseModel):
-    """One segment file: it covers `[first_offset, next_offset)` of one partition of one log; `last_offset` is its last record's."""
+    """One segment: it covers `[first_offset, next_offset)` of one partition of one log; `last_offset` is its last record's.
+
+    A file that holds several stretches, of several partitions or with holes between, has an entry for each; all have its digest and size.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -33,6 +36,10 @@ class IndexedSegment(BaseModel):
     first_log_time_utc: str | None
     last_log_time_utc: str | None
     dispositions: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    evidence: Literal["archiver", "files", "declared"] = Field(
+        "archiver", description="Who says that nothing is missing between its records: the archiver who read the log; the files, whose "
+                                "offsets leave no hole; or whoever declared that the holes are lawful.")
+    etag: Text | None = Field(None, description="The bucket's own name for the file's bytes.")
 
     @model_validator(mode="after")
     def _coherent(self) -> IndexedSegment:
@@ -69,4 +76,4 @@ def read_index(document: Any, name: str) -> ArchiveIndex:
     except ValidationError as wrong:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors()[:10])
         raise SourceUnreadable(f"{name} is not a valid {ARCHIVE_INDEX_SCHEMA}: {problems}.", path=name,
-                               fix="Generate the index again from the segments.") from wrong
+                               fix="Make the index again from the segments: `ofs archive index`.") from wrong

@@ -14,7 +14,6 @@ from pydantic import Field, JsonValue
 from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.contracts.plan import BusRange, SourceKind, StoreMarker
 from offline_feature_plane.domain.columns import NumericClass, Role
-from offline_feature_plane.domain.completeness import EvidenceKind
 
 Digest = str
 
@@ -70,11 +69,14 @@ class Gate(Contract):
 
 
 class Eligibility(Contract):
-    """What the dataset may be used for, as earned by its gates (`decisions.md` D10)."""
+    """What the dataset may be used for, as earned by its gates (`decisions.md` D10).
+
+    Which holder of a log proved its offsets is evidence: it may be another one when the dataset is computed again.
+    """
 
     training_ready: bool
     complete: bool
-    evidence_kind: EvidenceKind
+    evidence_kind: Literal["log_offsets", "pinned_files"]
     reasons: list[str]
 
 
@@ -132,7 +134,8 @@ class ArtifactRef(Contract):
 class SourceUsed(Contract):
     """Where one topic's events or one type's labels were read; `read_by` is the event source or label store, as `name@version`.
 
-    `marker` says how far labels in a database were read (`decisions.md` D22), so that later ones below the cut can be told.
+    `marker` says how far labels in a database were read (`decisions.md` D22), so that later ones below the cut can be told. `routes` say
+    of each range of a log which stretch was read from the archive and which from the bus.
     """
 
     kind: SourceKind
@@ -142,18 +145,21 @@ class SourceUsed(Contract):
     files: list[str]
     marker: StoreMarker | None = None
     bus: list[BusRange] | None = None
+    routes: Annotated[list[dict[str, JsonValue]], Field(exclude_if=lambda routes: not routes)] = Field(default_factory=list)
 
 
 class Evidence(Contract):
     """About the run that published: never compared between runs.
 
-    `label_sketches` holds per label type what a later comparison needs to name the assertions that changed (`domain.label_sketch`).
+    `anomaly_report` is there if something was found in a log that was read, or if two holders of one were compared. `label_sketches` holds
+    per label type what a later comparison needs to name the assertions that changed (`domain.label_sketch`).
     """
 
     parts: list[Part]
     column_digests: ArtifactRef
     plan: ArtifactRef
     receipts: list[ArtifactRef]
+    anomaly_report: Annotated[ArtifactRef | None, Field(exclude_if=lambda ref: ref is None)] = None
     engine: str
     versions: dict[str, str]
     profile: dict[str, JsonValue]

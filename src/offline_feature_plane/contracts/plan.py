@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.cutover import Feasibility, VerifyOverlap
 
 
 class ProfileRef(Contract):
@@ -68,7 +69,7 @@ class SourceFile(Contract):
     size_bytes: int
 
 
-SourceKind = Literal["plain_table", "archive", "bus", "labels"]
+SourceKind = Literal["plain_table", "archive", "bus", "stream", "labels"]
 
 
 class StoreMarker(Contract):
@@ -105,7 +106,8 @@ class SourcePlan(Contract):
     """Where one topic's events or one type's labels come from; `read_by` is the event source or label store, as `name@version`.
 
     `marker` only where assertions are read from a database: nothing of it is in files before a build has read it. `bus` only where events
-    are read from one.
+    are read from one. `routes` say of each range of a log which stretch is read from the archive and which from the
+    bus, and how far the bus reached when it was asked; `verify_overlap` what is compared of what both have.
     """
 
     name: str
@@ -116,6 +118,8 @@ class SourcePlan(Contract):
     ranges: list[dict[str, JsonValue]]
     marker: StoreMarker | None = None
     bus: list[BusRange] | None = None
+    routes: list[dict[str, JsonValue]] = Field(default_factory=list)
+    verify_overlap: VerifyOverlap | None = None
 
     @property
     def most_rows(self) -> int:
@@ -140,7 +144,7 @@ class BuildPlan(Contract):
     schema_version: Literal["learning.ofs_resolved_build_plan.v1"] = "learning.ofs_resolved_build_plan.v1"
     pins: Pins
     pins_digest: str
-    feasibility: Literal["FEASIBLE"]
+    feasibility: Feasibility
     sources: list[SourcePlan]
     estimate: Estimate
     warnings: list[str]

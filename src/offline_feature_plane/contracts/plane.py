@@ -13,17 +13,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from offline_feature_plane.contracts.archive_members import Records
 from offline_feature_plane.contracts.intent import Instant, RunId, Zone
 from offline_feature_plane.contracts.kafka import KafkaTopic
 from offline_feature_plane.contracts.model import Contract, Text, shown
+from offline_feature_plane.domain.cutover import VerifyOverlap
 from offline_feature_plane.domain.visibility import Visibility
 
 __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTimeline", "S3Access", "Settings", "Tokens",
            "config_meaning", "memory_bytes", "stored_columns"]
 
-_NO_MEANING = {"path", "format", "store"}
+_NO_MEANING = {"path", "format", "store", "s3"}
 LOG_MEANING = ("zone", "history_start", "topic", "event_type")  # what an archive, or a topic of a bus, says of a log
-_OF_ENTITIES = ("entity", "applies_to")  # left out where a timeline is about events
+_IF_SAID = ("entity", "applies_to", "records")  # left out where they say nothing: an older meaning stays what it was
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
 _MOST_MEMORY = 1 << 60
@@ -87,15 +89,29 @@ class EventTable(Contract):
     format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="The file format, if the names do not show it.")
 
 
+class S3Access(Contract):
+    """How a store, or an archive, in a bucket is reached. Credentials are found by the SDK; they never stand here."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, description="The server's address; default: AWS.")
+    region: Text | None = Field(None, description="The bucket's region; default: the SDK's.")
+    profile: Text | None = Field(None, description="The SDK's profile with the credentials; default: its usual order.")
+    addressing: Literal["path", "virtual"] | None = Field(
+        None, description="Whether the bucket stands in the path or in the host name; default: as the SDK finds fitting.")
+    timeout_s: Annotated[int, Field(ge=1, le=3600)] = Field(30, description="How many seconds the store may be silent.")
+
+
 class ArchiveFolder(Contract):
     """An archive of event records of one topic. With `topic`, it is mapped a second time under a name of its own."""
 
-    path: Text = Field(description="The folder with `index.json` and the segments it lists.")
-    zone: Zone | None = Field(None, description="The zone of times in payloads that carry no offset.")
+    path: Text = Field(description="The folder with `index.json` and the segments it lists, or `s3://bucket/prefix`.")
+    zone: Zone | None = Field(None, description="The zone of times in payloads, and in records of other tools, that carry no offset.")
     history_start: Instant | None = Field(None, description="The instant from which the archive is complete; default: its first event.")
     topic: Text | None = Field(None, description="The topic in the archive, if it is not of this entry's name. Its events of one type "
                                                  "become events of a type of this name; all others are left out.")
     event_type: Text | None = Field(None, description="Which type that is, with `topic` only; default: the one named like that topic.")
+    records: Records | None = Field(None, description="Where the members of records are found, if another tool wrote them: `v0`, or a "
+                                                      "mapping; default: they have our names.")
+    s3: S3Access | None = Field(None, description="How this archive's bucket is reached, if not as the store's: fields as of `s3`.")
 
     @model_validator(mode="after")
     def _of_a_topic(self) -> ArchiveFolder:
@@ -149,17 +165,6 @@ class Tokens(Contract):
     key_file: Text = Field("tokens.key", description="The file with the token key (1 to 32 bytes). Share it to share datasets.")
 
 
-class S3Access(Contract):
-    """How a store in a bucket is reached. Credentials are found by the SDK; they never stand here."""
-
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, description="The server's address; default: AWS.")
-    region: Text | None = Field(None, description="The bucket's region; default: the SDK's.")
-    profile: Text | None = Field(None, description="The SDK's profile with the credentials; default: its usual order.")
-    addressing: Literal["path", "virtual"] | None = Field(
-        None, description="Whether the bucket stands in the path or in the host name; default: as the SDK finds fitting.")
-    timeout_s: Annotated[int, Field(ge=1, le=3600)] = Field(30, description="How many seconds the store may be silent.")
-
-
 class EngineChoice(Contract):
     """Which engine computes, and what it may use. Never part of a dataset's meaning."""
 
@@ -189,8 +194,11 @@ class Settings(Contract):
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
     kafka: dict[Name, KafkaTopic] = Field({}, description="Topics of Kafka clusters, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
+    verify_overlap: VerifyOverlap = Field(
+        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (the ends of segments "
+                              "and a thousandth of the offsets, always the same ones), `full` or `off`.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
-    s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached.")
+    s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached, and archives in buckets that say nothing else.")
     ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "
                                                            "`postgresql://user@host:5432/database`, never with a password.")
     work: Text = Field(".ofs/work", description="Scratch files of running builds.")
@@ -240,7 +248,7 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
     silent = _NO_MEANING if visibility == "arrival" else _NO_MEANING | {"arrival"}
 
     def mappings(kept: Mapping[str, BaseModel], wanted: Collection[str] | None) -> dict[str, Any]:
-        return {name: one.model_dump(mode="json", exclude={*silent, *(key for key in _OF_ENTITIES if getattr(one, key, None) is None)})
+        return {name: one.model_dump(mode="json", exclude={*silent, *(key for key in _IF_SAID if getattr(one, key, None) is None)})
                 for name, one in sorted(kept.items())
                 if wanted is None or name in wanted}
     judged = outputs is None or len(outputs) > 0

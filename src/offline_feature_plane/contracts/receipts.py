@@ -42,7 +42,7 @@ class FailureReceipt(Contract):
     """Why a run ended without a dataset: the attempt that ended it, and the error as `--json` shows it.
 
     Written once the tombstone stands and before the ledger says FAILED or CANCELLED. `receipts` are those of the phases that the attempt
-    came to, the one that failed among them.
+    came to, the one that failed among them, and its anomaly report, if it has one.
     """
 
     schema_version: Literal["learning.ofs_failure_receipt.v1"] = "learning.ofs_failure_receipt.v1"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from offline_feature_plane.domain.basis import Range, Selector, describe_basis
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.cutover import Feasibility
 from offline_feature_plane.domain.instants import format_instant
 
 REPLAY_RECEIPT_SCHEMA: Literal["learning.ofs_replay_completeness_receipt.v1"] = "learning.ofs_replay_completeness_receipt.v1"
@@ -27,6 +28,7 @@ class ReplayCompletenessReceipt(BaseModel):
     platform_run_id: str
     status: Literal["COMPLETE", "INCOMPLETE"]
     evidence_kind: Literal["broker_read", "archive_chain", "pinned_files"]
+    feasibility: Feasibility = "FEASIBLE"
     interval: Literal["half_open"] = "half_open"
     basis_digest: str
     selectors: list[dict[str, JsonValue]]

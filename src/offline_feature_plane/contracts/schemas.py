@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 
+from offline_feature_plane.contracts.anomaly_report import ReplayAnomalyReport
 from offline_feature_plane.contracts.archive_index import ArchiveIndex
 from offline_feature_plane.contracts.archive_record import ArchiveEventRecord
 from offline_feature_plane.contracts.assertions import LabelAssertion
@@ -41,6 +44,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "learning.label_assertion.v1": LabelAssertion,
     "learning.ofs_resolved_build_plan.v1": BuildPlan,
     "learning.ofs_replay_completeness_receipt.v1": ReplayCompletenessReceipt,
+    "learning.ofs_replay_anomaly_report.v1": ReplayAnomalyReport,
     "learning.ofs_phase_receipt.v1": PhaseReceipt,
     "learning.ofs_run_receipt.v1": RunReceipt,
     "learning.ofs_failure_receipt.v1": FailureReceipt,
@@ -56,7 +60,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 }
 
 
-def schema_texts() -> dict[str, str]:
+@cache
+def schema_texts() -> Mapping[str, str]:
     """File name and text of every schema, as they are in `contracts/schemas/`."""
     return {f"{name}.json": json.dumps({"$schema": DIALECT, "$id": name, **_for_readers(model.model_json_schema())}, indent=2,
                                        ensure_ascii=False) + "\n" for name, model in SCHEMAS.items()}

@@ -31,9 +31,10 @@ def write_out(submitted: SubmittedIntent, pinned: PinnedInputs, inputs: Planning
         OfsError: the contract's problems; pins of a long form that differ from what the plane has; names that the profile does not declare.
     """
     settings, profile = inputs.settings, pinned.profile
+    is_stated = bool(submitted.document.value.get("replay_basis"))  # then nobody need know how far a log reaches
     document, filled = expand(submitted.document.value, settings=settings, fill_ins=FillIns(
         code_release_id=inputs.code_release_id, actor=inputs.actor,
-        basis=tuple(entry for one in pinned.events.values() for entry in one.basis()),
+        basis=() if is_stated else tuple(entry for one in pinned.events.values() for entry in one.basis()),
         label_logs={table.label_type: table.log_id for table in pinned.labels}, profile_digest=pinned.profile_digest,
         feature_set=pinned.set_ref, feature_label_types=pinned.feature_label_types,
         key_id=None if pinned.token_key is None else pinned.token_key.key_id))

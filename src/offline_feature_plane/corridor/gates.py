@@ -8,7 +8,7 @@ from typing import Protocol
 from offline_feature_plane.contracts.manifest import Gate
 from offline_feature_plane.contracts.plan import Pins
 from offline_feature_plane.domain.completeness import Completeness
-from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_decoding, judge_lag, judge_target
+from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_decoding, judge_lag, judge_overlap, judge_target
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import LabelScopeEmpty, RefusedError, all_codes
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
@@ -55,7 +55,9 @@ def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection:
     policy = planned.pins.intent["coverage_policy"]
     training = planned.pins.identity["purpose"] == "training"  # else the verdict is in the core, which no index may change
     target = planned.task.target
+    overlap = judge_overlap(replayed.findings, replayed.compared)
     found = [*planned.gates,
+             *([] if overlap.passed else [overlap]),  # whether somebody else holds the log too is no meaning
              judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
                             unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {}),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from offline_feature_plane.contracts.anomaly_report import ANOMALY_REPORT
 from offline_feature_plane.contracts.manifest import (
     ArtifactRef,
     Core,
@@ -29,6 +30,7 @@ from offline_feature_plane.corridor.storing import PinnedPlan, StoredFiles
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.content import LEAF_ROWS
+from offline_feature_plane.domain.findings import conflicts_of
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -84,7 +86,9 @@ def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files
                               config_revision=intent["config_revision"], run_config_digest=pins.identity["config_digest"]),
         core=write_core(pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered),
         evidence=Evidence(
-            parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref, receipts=list(receipts),
+            parts=list(files.parts), column_digests=files.column_digests, plan=plan.ref,
+            receipts=[one for one in receipts if one.name != ANOMALY_REPORT],
+            anomaly_report=next((one for one in receipts if one.name == ANOMALY_REPORT), None),
             engine=f"{machine.engine.name}@{machine.engine.version}", versions=machine.versions, profile=pins.profile.model_dump(),
             meanings=storable({column: unicodedata.normalize("NFC", said) for column, said in planned.task.closure.meanings().items()}),
             sources=planned.source_evidence(),
@@ -131,8 +135,9 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         closure=pins.closure,
         gates=gates,
         warnings=warn(task, computed.replayed, computed.labelled, selection),
-        eligibility=Eligibility(training_ready=training and not failed, complete=completeness.is_complete,
-                                evidence_kind=completeness.kind, reasons=reasons),
+        eligibility=Eligibility(training_ready=training and not failed,
+                                complete=completeness.is_complete and not conflicts_of(computed.replayed.findings),
+                                evidence_kind="pinned_files" if completeness.kind == "pinned_files" else "log_offsets", reasons=reasons),
         registered=sorted(registered),
     )
 

@@ -53,6 +53,7 @@ def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInpu
     drawn = _draw(document, profile, set_ref, head, settings)
     owners = {topic: source for source in inputs.event_sources for topic in source.topics}
     topics = sorted(set(head.topics or _topics_of(drawn, owners, document)), key=str.encode)
+    _check_topics(drawn, topics, owners)
     label_types = sorted({*head.label_types, *drawn.label_types()})
     keepers = {label_type: store for store in inputs.label_stores for label_type in store.label_types}
     return PinnedInputs(
@@ -142,6 +143,22 @@ def _topics_of(closure: Closure, owners: Mapping[str, EventSource], profile: Doc
             raise wrong if said is None else profile.locate(wrong)
         found += [event_type] if event_type in owners else mixed
     return found
+
+
+def _check_topics(closure: Closure, topics: Sequence[str], owners: Mapping[str, EventSource]) -> None:
+    """Every source has a topic in the basis, or one that mixes types may hold its events: else its features would be of nothing.
+
+    Raises:
+        BasisUnresolved: a source has none, or plane.yaml does not have a topic.
+    """
+    mixed = [topic for topic in topics if _owner(topic, owners).mixes_types(topic)]
+    if mixed:
+        return
+    for source in closure.sources:
+        if source.event_types and not set(source.event_types) & set(topics):
+            raise BasisUnresolved(f"the feature set reads {source.name}, and the basis has no topic with its events; it has "
+                                  f"{', '.join(topics)}.", path="$.replay_basis",
+                                  fix=f"Add an entry for {' or '.join(source.event_types)}, or choose a feature set without it.")
 
 
 def _owner(topic: str, owners: Mapping[str, EventSource]) -> EventSource:

@@ -93,7 +93,7 @@ class Planned:
     def source_evidence(self) -> list[SourceUsed]:
         """Which files and stretches of a bus were read, for the manifest's evidence."""
         return [SourceUsed(kind=source.kind, name=source.name, read_by=source.read_by, log_id=source.log_id,
-                           files=[file.path for file in source.files], marker=source.marker, bus=source.bus)
+                           files=[file.path for file in source.files], marker=source.marker, bus=source.bus, routes=source.routes)
                 for source in self.plan.sources]
 
 
@@ -196,10 +196,12 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
 
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:
     """The pins, where everything comes from, and about what it will cost."""
-    sources = [*(events.describe(proof.ranges, pinned.read_by[topic]) for topic, events in pinned.events.items()),
+    routes = {topic: [one.describe() for one in proof.completeness.routes if one.wanted.topic == topic] for topic in pinned.events}
+    sources = [*(events.describe(proof.ranges, pinned.read_by[topic]).model_copy(update={"routes": routes[topic]})
+                 for topic, events in pinned.events.items()),
                *(one.describe(pinned.labels_read_by[one.label_type]) for one in pinned.labels)]
     cost = estimate(sources, closure, pins.intent["visibility"])
-    return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility="FEASIBLE",
+    return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility=proof.completeness.feasibility,
                      sources=sources, estimate=cost,
                      warnings=[*_warn(pinned.profile, closure, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
 

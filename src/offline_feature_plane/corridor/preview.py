@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_schema
+from offline_feature_plane.corridor.anomalies import refuse_conflicts
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.steps import Machine, fetch_labels
 from offline_feature_plane.corridor.workfolders import scratch
@@ -42,7 +43,7 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
         SourceColumnUnknown: no column of this name.
     """
     with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
-        session.replay(planned.events)
+        refuse_conflicts(planned, session.replay(planned.events))
         session.labels(fetch_labels(planned, spill))
         total = session.select().accounting.get("row", 0)
         columns = session.columns()

@@ -39,6 +39,7 @@ class StepCost:
 
 
 Costs = dict[str, StepCost]
+Keep = Callable[[str, Mapping[str, Any]], None]
 Write = Callable[[Phase, PhaseStatus, int, int, Mapping[str, Any], PhaseCost], None]
 
 
@@ -54,6 +55,10 @@ def _nobody_asks() -> None:
 
 def _write_nowhere(phase: Phase, status: PhaseStatus, began: int, ended: int, facts: Mapping[str, Any], cost: PhaseCost) -> None:
     """Write nothing."""
+
+
+def _keep_nowhere(name: str, document: Mapping[str, Any]) -> None:
+    """Keep nothing."""
 
 
 def write_run_receipt(store: ObjectStore, clock: Clock, run: Run, published: Published) -> None:
@@ -108,8 +113,8 @@ def _keep_new(store: ObjectStore, platform_run_id: str, run_key: str, attempt: i
 class Receipts:
     """Measures the phases of an attempt; those of a run are also kept in its store and in the ledger (`kept`).
 
-    `check` is called before each phase, and by long ones in between; it raises Fenced once the claim was lost. `costs` collects where time
-    and memory go.
+    `check` is called before each phase, and by long ones in between; it raises Fenced once the claim was lost. `keep` keeps what a phase
+    has to say beside its receipt, under a name. `costs` collects where time and memory go.
     """
 
     clock: Clock
@@ -117,6 +122,7 @@ class Receipts:
     costs: Costs
     check: Callable[[], None] = _nobody_asks
     write: Write = _write_nowhere
+    keep: Keep = _keep_nowhere
     written: list[ArtifactRef] = field(default_factory=list)
 
     def kept(self, store: ObjectStore, run: Run, dm_id: str, pins_digest: str, note: Callable[[str, ArtifactRef], None]) -> Receipts:
@@ -134,7 +140,11 @@ class Receipts:
             written.append(ArtifactRef(name=f"{phase} receipt", key=key, sha256=sha256_of(data)))
             note(f"PHASE_{status}", written[-1])
 
-        return Receipts(self.clock, self.meter, self.costs, self.check, write, written)
+        def keep(name: str, document: Mapping[str, Any]) -> None:
+            data = canonical_bytes(storable(document))
+            written.append(ArtifactRef(name=name, key=_put_new(store, run, name.replace(" ", "_"), data), sha256=sha256_of(data)))
+
+        return Receipts(self.clock, self.meter, self.costs, self.check, write, keep, written)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from offline_feature_plane.corridor.anomalies import read_and_report
 from offline_feature_plane.corridor.gates import judge, refuse_failed
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import Receipts
@@ -61,10 +62,11 @@ class Selected:
 def replay(session: EngineSession, planned: Planned, receipts: Receipts) -> ReplayFacts:
     """Read, type, deduplicate and order the events of the basis."""
     with receipts.phase("replay") as facts:
-        replayed = session.replay(planned.events)
+        replayed = read_and_report(session, planned, receipts)
         facts.update(events_read=replayed.events_read, events_admitted=replayed.events_admitted, dispositions=dict(replayed.dispositions),
                      events_digest=replayed.events_digest, completeness=planned.receipt, rows=replayed.events_read,
-                     execution=dict(session.execution()))
+                     execution=dict(session.execution()), compared=replayed.compared,
+                     findings=[one.describe() for one in replayed.findings])
     return replayed
 
 

@@ -110,7 +110,8 @@ def check_artifacts(manifest: DatasetManifest, store: ObjectStore) -> Iterator[C
     """Do the plan, the column digests and the receipts have the recorded digests?"""
     receipts = manifest.evidence.receipts
     yield same("every phase has a receipt", sorted(receipt.name.removesuffix(" receipt") for receipt in receipts), sorted(get_args(Phase)))
-    for ref in (manifest.evidence.plan, manifest.evidence.column_digests, *receipts):
+    report = manifest.evidence.anomaly_report
+    for ref in (manifest.evidence.plan, manifest.evidence.column_digests, *receipts, *([] if report is None else [report])):
         yield _artifact(ref, manifest, store)
 
 

@@ -7,22 +7,25 @@ few records that are. A range is covered when its segments form a chain without 
     segments  [100 ── 180)[180 ───── 240)   [250 ── 320)
     gap                                [240,250)
 
-A plain table has no offsets; it is complete relative to its pinned files (`decisions.md` H).
+Where a bus holds the log too, what the archive lacks is read from it (`domain.cutover`): its watermarks say that it has the stretch, and
+a read that reaches the end proves it. A plain table has no offsets; it is complete relative to its pinned files (`decisions.md` H).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from offline_feature_plane.domain.basis import Range, describe_basis, offset_number, without
+from offline_feature_plane.domain.basis import Range, describe_basis, offset_number
+from offline_feature_plane.domain.cutover import Bus, Feasibility, Gap, Route, Why, route, worst
 from offline_feature_plane.errors import (
     BasisUnresolved,
     OfsError,
     ReplayBasisGap,
     ReplayBasisMismatch,
     ReplayDuplicateOffsetMismatch,
+    ReplayIncomplete,
     TopicCompacted,
 )
 
@@ -31,6 +34,16 @@ _FIXES: dict[type[OfsError], str] = {
     BasisUnresolved: "Wait until the log is settled beyond the end of the range, or let the range end earlier."}
 
 EvidenceKind = Literal["broker_read", "archive_chain", "pinned_files"]
+_SAID_OF: dict[Why, tuple[type[OfsError], str]] = {
+    "archive_gap": (ReplayBasisGap, "the archive has a hole here, and the bus no longer has it"),
+    "retention_exceeded": (ReplayBasisGap, "the bus no longer has it, and there is no archive of this log"),
+    "not_settled": (BasisUnresolved, "the bus has not settled it yet"),
+    "bus_silent": (ReplayIncomplete, "the archive does not have it, and the bus could not be asked"),
+    "compacted": (TopicCompacted, "the archive does not have it, and the bus is compacted: what it lost does not show"),
+    "start_unknown": (ReplayIncomplete, "the archive does not have it, and the bus cannot tell where it begins")}
+_MENDS = {
+    "retention_exceeded": "Restore an archive of this log, or write an intent whose basis begins where the bus does.",
+    "bus_silent": "Let the bus answer, or archive these offsets.", "start_unknown": "Archive these offsets."}
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class TableEvidence:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Something that prevents completeness: a reason code, the stretch, and one sentence."""
+    """Something that prevents completeness: a reason code, the stretch, and one sentence; of a gap also why it is one."""
 
     code: str
     topic: str
@@ -89,17 +102,27 @@ class Anomaly:
     start_offset: str
     end_offset: str
     sentence: str
+    why: Why | None = None
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """The verdict: which segments prove each range, which tables there are beside them, and what is wrong. Complete iff nothing is."""
+    """The verdict: which segments prove each range, how each is read, which tables there are beside them, and what is wrong.
+
+    Complete iff nothing is wrong.
+    """
 
     ranges: tuple[Range, ...]
     evidence: tuple[tuple[SegmentEvidence, ...], ...]
     anomalies: tuple[Anomaly, ...]
     kind: EvidenceKind = field(default="archive_chain")
     tables: tuple[TableEvidence, ...] = ()
+    routes: tuple[Route, ...] = ()
+
+    @property
+    def feasibility(self) -> Feasibility:
+        """Can the basis be had, and from whom? The worst of its ranges'."""
+        return worst(one.feasibility for one in self.routes)
 
     @property
     def is_complete(self) -> bool:
@@ -112,23 +135,26 @@ class Completeness:
 
     def describe(self) -> dict[str, Any]:
         """The body of the completeness receipt (`learning.ofs_replay_completeness_receipt.v1`)."""
-        ranges = [{**said, "segments": [_describe_segment(segment) for segment in segments]}
-                  for said, segments in zip(describe_basis(self.ranges), self.evidence, strict=True)]
+        routes = [one.describe() for one in self.routes] or [{} for _ in self.ranges]
+        ranges = [{**said, **way, "segments": [_describe_segment(segment) for segment in segments]}
+                  for said, segments, way in zip(describe_basis(self.ranges), self.evidence, routes, strict=True)]
         return {"status": "COMPLETE" if self.is_complete else "INCOMPLETE", "evidence_kind": self.kind, "ranges": ranges,
+                "feasibility": self.feasibility,
                 "tables": [vars(table) for table in self.tables], "anomalies": [vars(anomaly) for anomaly in self.anomalies],
                 "totals": {"ranges": len(ranges), "segments": sum(len(segments) for segments in self.evidence),
                            "records": sum(segment.record_count for segments in self.evidence for segment in segments),
                            "gaps": sum(anomaly.code == ReplayBasisGap.code for anomaly in self.anomalies)}}
 
 
-def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence]) -> Completeness:
-    """Hold the canonical ranges of a basis against the segments that claim to cover them.
+def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence], ask_bus: Callable[[Range], Bus] | None = None) -> Completeness:
+    """Hold the canonical ranges of a basis against the segments that claim to cover them, and against what a bus says that it holds.
 
     Segments with an equal span and equal bytes count once. Equal span with other bytes is an anomaly here; segments that overlap
     in part are compared coordinate by coordinate when they are read. A segment of another log covers nothing.
     """
     evidence: list[tuple[SegmentEvidence, ...]] = []
     anomalies: list[Anomaly] = []
+    routes: list[Route] = []
     for wanted in ranges:
         lane = [segment for segment in segments if (segment.topic, segment.partition, segment.offset_kind)
                 == (wanted.topic, wanted.partition, wanted.offset_kind) and segment.span[0] < wanted.end and segment.span[1] > wanted.start]
@@ -140,11 +166,14 @@ def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence]) -> Comp
             elif mine.setdefault(segment.span, segment).sha256 != segment.sha256:
                 anomalies.append(_anomaly(ReplayDuplicateOffsetMismatch, wanted, segment.span,
                                           f"{mine[segment.span].ref} and {segment.ref} cover the same offsets with other bytes."))
-        anomalies += [_anomaly(ReplayBasisGap, wanted, gap,
-                               f"no evidence covers [{gap[0]}, {gap[1]}) of {wanted.topic}/{wanted.partition}.")
-                      for gap in without(wanted, mine)]
+        routes.append(route(wanted, mine, "none" if ask_bus is None else ask_bus(wanted),
+                            is_archived=any(segment.log_id == wanted.log_id and segment.partition == wanted.partition
+                                            and segment.topic == wanted.topic for segment in segments)))
+        anomalies += [_missing(wanted, gap, has_bus=ask_bus is not None) for gap in routes[-1].gaps]
         evidence.append(tuple(mine[span] for span in sorted(mine)))
-    return Completeness(tuple(ranges), tuple(evidence), tuple(anomalies))
+    reads_bus = any(piece.holder == "bus" for one in routes for piece in one.pieces)
+    return Completeness(tuple(ranges), tuple(evidence), tuple(anomalies), "broker_read" if reads_bus else "archive_chain",
+                        routes=tuple(routes))
 
 
 def combine(verdicts: Sequence[Completeness]) -> Completeness:
@@ -154,22 +183,32 @@ def combine(verdicts: Sequence[Completeness]) -> Completeness:
                         tuple(one for verdict in verdicts for one in verdict.evidence),
                         tuple(one for verdict in verdicts for one in verdict.anomalies),
                         next((kind for kind in get_args(EvidenceKind) if kind in kinds), "pinned_files"),
-                        tuple(one for verdict in verdicts for one in verdict.tables))
+                        tuple(one for verdict in verdicts for one in verdict.tables),
+                        tuple(one for verdict in verdicts for one in verdict.routes))
 
 
 def refusal(verdict: Completeness) -> OfsError | None:
-    """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps."""
-    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, TopicCompacted, ReplayBasisGap, BasisUnresolved):
+    """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps, gaps before what cannot be told."""
+    for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, TopicCompacted, ReplayBasisGap, BasisUnresolved, ReplayIncomplete):
         found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
         if found:
             more = f" There are {len(verdict.anomalies)} anomalies in total." if len(verdict.anomalies) > 1 else ""
-            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=_FIXES.get(kind),
-                        start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies))
+            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}",
+                        fix=_MENDS.get(found[0].why or "", _FIXES.get(kind)), start_offset=found[0].start_offset,
+                        end_offset=found[0].end_offset, anomalies=len(verdict.anomalies), feasibility=verdict.feasibility)
     return None
 
 
 def _anomaly(kind: type[OfsError], wanted: Range, span: tuple[int, int], sentence: str) -> Anomaly:
     return Anomaly(kind.code, wanted.topic, wanted.partition, wanted.offset_kind, str(span[0]), str(span[1]), sentence)
+
+
+def _missing(wanted: Range, gap: Gap, *, has_bus: bool) -> Anomaly:
+    """A gap as an anomaly. Where there is no bus, all that can be said of it is that no segment covers it."""
+    kind, why = _SAID_OF[gap.why]
+    told = f"no evidence covers [{gap.start}, {gap.end}) of {wanted.topic}/{wanted.partition}"
+    return replace(_anomaly(kind, wanted, (gap.start, gap.end), f"{told}: {why}." if has_bus else f"{told}."),
+                   why=gap.why if has_bus else "archive_gap")
 
 
 def _describe_segment(segment: SegmentEvidence) -> dict[str, Any]:

@@ -138,12 +138,13 @@ class Route:
                 "watermarks": None if self.watermarks is None else self.watermarks.describe()}
 
 
-def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus) -> Route:
+def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus, *, is_archived: bool | None = None) -> Route:
     """Plan one range.
 
     Args:
         wanted: the range.
-        archived: the spans that the archive's segments of this very log prove, those outside of the range too.
+        archived: the spans that the archive's segments of this very log prove.
+        is_archived: does the archive have segments of this log, be it elsewhere? None: iff there is a span.
         bus: what the bus said of the partition; a bus whose partition counts in another log has nothing of this one.
 
     >>> tx = Range("tx", 0, "kafka_offset", "log", "0", "9")
@@ -161,7 +162,7 @@ def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus) -> Route
     for missing in without(wanted, held):
         pieces += [Piece("bus", *found) for found in _common([missing], usable)]
         for hole in _outside(missing, usable):
-            gaps += _explain(hole, bus, marks, has_archive=bool(spans))
+            gaps += _explain(hole, bus, marks, has_archive=bool(spans) if is_archived is None else is_archived)
     pieces.sort(key=lambda piece: piece.start)
     gaps.sort(key=lambda gap: gap.start)
     return Route(wanted, tuple(pieces), tuple(gaps), tuple(_common(held, on_bus)), marks, _answer(wanted, gaps, usable))

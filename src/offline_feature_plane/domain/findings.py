@@ -1,4 +1,4 @@
-"""What was found wrong or missing while a log was read: counted by reason, with the stretches where it stands (brief §6.4, D18).
+"""What was found wrong while a log was read: counted by reason, with its stretches (`domain.md` §1.3, `decisions.md` D18).
 
 Records are noted one by one as they are read; what is kept of them does not grow with the log. Neighbouring offsets are one stretch, so
 a run of ten million foreign records is one.

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share, parse_share
+from offline_feature_plane.domain.findings import Finding, conflicts_of
 from offline_feature_plane.errors import (
     CoveragePolicyViolation,
     LabelLagImplausible,
@@ -19,6 +20,7 @@ from offline_feature_plane.errors import (
     OfsError,
     OwnershipBoundaryViolation,
     Problem,
+    ReplayBasisMismatch,
     ReplayIncomplete,
     RunScopeInvalid,
     TargetDegenerate,
@@ -27,7 +29,7 @@ from offline_feature_plane.errors import (
 )
 
 __all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_decoding", "judge_inputs", "judge_lag", "judge_outputs",
-           "judge_target", "judge_truth_fields", "judged"]
+           "judge_overlap", "judge_target", "judge_truth_fields", "judged"]
 
 # Per gate: the outputs it authorises and the gates that must have passed before it.
 GateMap = Mapping[str, Mapping[str, Sequence[str]]]
@@ -218,6 +220,23 @@ def judge_decoding(undecodable: int, declared: int) -> GateResult:
     said = f"{undecodable:,} records of the basis cannot be decoded, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
     return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
+
+
+def judge_overlap(findings: Sequence[Finding], compared: int) -> GateResult:
+    """Do all holders of the logs agree about what they hold (`domain.md` §1.3)?
+
+    Args:
+        findings: of the replay.
+        compared: how many coordinates were compared.
+    """
+    conflicts = conflicts_of(findings)
+    count = sum(one.count for one in conflicts)
+    places = [f"{one.topic}/{one.partition}@{one.first_offset}" for one in conflicts]
+    faults = []
+    if conflicts:
+        faults = [f"archive and bus disagree at {count:,} of {compared:,} compared coordinates: {conflicts[0].sentence or places[0]}"
+                  .removesuffix(".")]
+    return judged("overlap", ReplayBasisMismatch, faults, {"conflicts": count, "places": places})
 
 
 # --- before publishing --------------------------------------------------------------------------------------

@@ -292,6 +292,12 @@ class ReplayDuplicateOffsetMismatch(ConflictError):
     """One coordinate carries two different events."""
 
 
+class ArchiveIndexConflict(ConflictError):
+    """The index of an archive and its files say different things, or somebody else changes one of them meanwhile."""
+
+    fix = "Restore the segments, or run `ofs archive index --replace` if what is there now is meant."
+
+
 class LabelHistoryChanged(ConflictError):
     """The label assertions below the pinned cut are no longer the ones that were used."""
 
@@ -393,7 +399,7 @@ class LabelTimelineInconsistent(IntegrityError):
 
 
 class StorageIoFailure(OutsideError):
-    """The artifact store failed."""
+    """The artifact store, or the bucket or disk of an archive, failed."""
 
 
 class StoreUnsafe(OutsideError):

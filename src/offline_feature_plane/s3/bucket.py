@@ -111,11 +111,12 @@ class Bucket:
             self._clock.sleep_us(pause_us)
         raise AssertionError("unreachable")
 
-    def put(self, key: str, body: Any, digest: str, *, if_absent: bool = True) -> None:
+    def put(self, key: str, body: Any, digest: str, *, if_absent: bool = True, **condition: str) -> None:
         """One request that creates an object from bytes or from a file, which is read from its start."""
         if not isinstance(body, bytes):
             body.seek(0)
-        condition = {"IfNoneMatch": "*"} if if_absent else {}
+        if if_absent:
+            condition = {**condition, "IfNoneMatch": "*"}
         self.request("put_object", key, Body=body, ChecksumSHA256=checksum(digest), Metadata=promise(digest), **condition)
 
     def read(self, key: str, most: int) -> bytes:
@@ -156,6 +157,19 @@ class Bucket:
                 return _length(answer)
         return self.ask("read", key, look)
 
+    def measure(self, key: str, **only: str) -> int:
+        """How many bytes an object has, in one request whose connection can be used again. Raises one of FAILURES."""
+        try:
+            with self.opened(key, Range="bytes=0-0", **only) as answer:
+                by_sdk(answer["Body"].read, 1)
+                return int(part_of(answer, "ContentRange").rpartition("/")[2])
+        except ValueError as wrong:
+            raise Unintelligible("no length") from wrong
+        except FAILURES as wrong:
+            if status_of(wrong) != 416:  # there is an object, and it has no first byte
+                raise
+            return 0
+
     def uploads(self, below: str) -> list[tuple[str, str]]:
         """Uploads in parts that were begun and not ended: key and id, sorted. Raises StorageIoFailure."""
         start = self.place.prefix + below
@@ -169,14 +183,18 @@ class Bucket:
 
     def keys(self, below: str) -> list[str]:
         """Names of objects that begin with a text, without our prefix. Raises StorageIoFailure."""
+        return [key for key, _, _ in self.objects(below)]
+
+    def objects(self, below: str) -> list[tuple[str, int, str]]:
+        """Objects whose names begin with a text: name without our prefix, bytes, etag. Raises StorageIoFailure."""
         start = self.place.prefix + below
-        found: list[str] = []
+        found: list[tuple[str, int, str]] = []
         tokens = [""]
         while True:
             page = self.ask("list", below, partial(self._page, start, tokens[-1]))
-            found += [one.get("Key", "") for one in page.get("Contents", ())]
+            found += [(one.get("Key", ""), int(one.get("Size", 0)), one.get("ETag", "")) for one in page.get("Contents", ())]
             if not page.get("IsTruncated"):
-                return [key.removeprefix(self.place.prefix) for key in found if key.startswith(start)]
+                return [(key.removeprefix(self.place.prefix), size, etag) for key, size, etag in found if key.startswith(start)]
             tokens.append(page.get("NextContinuationToken", ""))
             if tokens[-1] in tokens[:-1]:
                 raise StorageIoFailure(f"cannot list {self.place.uri(below)}: the pages of the list do not end.", path=below,

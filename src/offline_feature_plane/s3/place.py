@@ -71,5 +71,18 @@ def split_address(text: str, what: str) -> tuple[str, list[str]]:
     return parts.netloc, [one for one in parts.path.strip("/").split("/") if one]
 
 
+def archive_place(text: str, access: S3Access) -> S3Place:
+    """Where an archive in a bucket is; others named its objects, so the prefix may hold what keys of ours never do (`dt=2026-01-01`).
+
+    Raises:
+        SettingsInvalid: as `split_address`.
+
+    >>> archive_place("s3://lake/topics/tx", S3Access()).uri("partition=0/a.jsonl")
+    's3://lake/topics/tx/partition=0/a.jsonl'
+    """
+    bucket, segments = split_address(text, "the archive")
+    return S3Place(bucket, "".join(f"{one}/" for one in segments), access)
+
+
 def _unreadable(what: str) -> SettingsInvalid:
     return SettingsInvalid(f"the address of {what} is not a bucket and a prefix.", fix="Write s3://bucket/prefix.")

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
-from offline_feature_plane.contracts.plane import Settings
+from offline_feature_plane.contracts.plane import ArchiveFolder, S3Access, Settings
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
+from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
 from offline_feature_plane.domain.instants import parse_instant
-from offline_feature_plane.errors import ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archive_index import read_segments
+from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
 from offline_feature_plane.sources.records import LogRecords, typings_of
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
 from offline_feature_plane.sources.stretches import lane_of, touches
 
+# What opens an archive at an address in a bucket that is reached so.
+BucketDoor = Callable[[str, S3Access], ArchivePlace]
+
 
 @dataclass(frozen=True)
 class ArchiveMapping:
-    """How plane.yaml maps an archive: its folder, and in which zone payload times without offset were written.
+    """How plane.yaml maps an archive: its place, and in which zone payload times without offset were written.
 
-    With `topic`, the topic of that name is mapped under another one, and its events of one type are those of that name.
+    With `topic`, the topic of that name is mapped under another one, and its events of one type are those of that name. With `members`,
+    another tool wrote its records, and those that name no run are of the run `run`.
     """
 
-    path: Path
+    path: Path | Callable[[], ArchivePlace]
     zone: str | None = None
     history_start_us: int | None = None
     topic: str | None = None
     event_type: str | None = None
+    members: Mapping[str, Place] | None = None
+    run: str = ""
+
+    def place(self) -> ArchivePlace:
+        """Where it is. Raises RequestCommandUnsupported: the library for buckets is not installed."""
+        return FolderPlace(self.path) if isinstance(self.path, Path) else self.path()
+
+    def lifting(self, topic: str) -> Lifting | None:
+        """How its records are read, if they are not ours; `topic` is what they say."""
+        return None if self.members is None else lifting_of(self.members, topic, self.run, self.zone)
 
 
 class ArchiveSource:
@@ -46,11 +62,9 @@ class ArchiveSource:
         self._mappings = mappings
 
     @classmethod
-    def of(cls, settings: Settings) -> ArchiveSource:
-        """The source of a plane's `archives:`."""
-        return cls({topic: ArchiveMapping(Path(one.path), one.zone, None if one.history_start is None else parse_instant(one.history_start),
-                                          one.topic, one.event_type)
-                    for topic, one in settings.archives.items()})
+    def of(cls, settings: Settings, open_bucket: BucketDoor) -> ArchiveSource:
+        """The source of a plane's `archives:`; one in a bucket is opened when it is pinned."""
+        return cls({topic: _mapping(one, settings, open_bucket) for topic, one in settings.archives.items()})
 
     @property
     def topics(self) -> Collection[str]:
@@ -74,8 +88,15 @@ class ArchiveSource:
         """
         mapping = self._mappings[topic]
         stored = mapping.topic or topic
-        return PinnedArchive(topic, mapping.zone, read_segments(mapping.path, stored, topic),
+        return PinnedArchive(topic, mapping.zone, read_segments(mapping.place(), stored, topic, mapping.lifting(stored)),
                              None if mapping.topic is None else mapping.event_type or stored)
+
+
+def _mapping(one: ArchiveFolder, settings: Settings, open_bucket: BucketDoor) -> ArchiveMapping:
+    path = partial(open_bucket, one.path, one.s3 or settings.s3) if is_bucket(one.path) else Path(one.path)
+    begin = None if one.history_start is None else parse_instant(one.history_start)
+    members = None if one.records is None else one.records.places()
+    return ArchiveMapping(path, one.zone, begin, one.topic, one.event_type, members, settings.run_scope)
 
 
 @dataclass(frozen=True)
@@ -122,9 +143,7 @@ class PinnedArchive:
         """The records in some ranges."""
         mine = self._mine(ranges)
         for one in self._touched(mine):
-            if (size := _size(one.file)) != one.file.size:
-                raise ReplayBasisMismatch(f"the segment {one.file.relative} has {size} bytes; the index says {one.file.size}.",
-                                          path=one.file.relative)
+            one.place.glance(one.file)
         return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
@@ -140,12 +159,3 @@ class PinnedArchive:
 
     def _touched(self, ranges: Sequence[Range]) -> tuple[Segment, ...]:
         return tuple(one for one in self.segments if any(touches(one, item) for item in ranges))
-
-
-def _size(file: PinnedFile) -> int:
-    try:
-        return file.path.stat().st_size
-    except OSError as wrong:
-        raise SourceUnreadable(f"the segment {file.relative} cannot be found: {wrong.strerror or wrong}.", path=file.relative,
-                               fix="Restore the segment.") from wrong
-

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import defaultdict
+from dataclasses import replace
 
-from offline_feature_plane.contracts.archive_index import IndexedSegment, read_index
-from offline_feature_plane.contracts.model import shown
-from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
+from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment, read_index
+from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.completeness import SegmentEvidence
+from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import parse_offset_instant
-from offline_feature_plane.domain.path_texts import path_fault
-from offline_feature_plane.errors import RefInvalid, RefScopeInvalid, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.plain_files import open_in_place, read_small, resolved
-from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.sources.archive_places import INDEX, MOST_INDEX_BYTES, ArchivePlace, Version
 from offline_feature_plane.sources.segments import Segment
 
-__all__ = ["read_segments"]
+__all__ = ["parse_index", "read_segments"]
+
+_AGAIN = "Make the index again from the segments: `ofs archive index`."
 
 
-def read_segments(root: Path, topic: str, name: str) -> tuple[Segment, ...]:
-    """The segments that the index in a folder has of a topic, by partition and offset; they count in ranges of the topic `name`.
+def read_segments(place: ArchivePlace, topic: str, name: str, lifting: Lifting | None = None) -> tuple[Segment, ...]:
+    """The segments that the index of an archive has of a topic, by partition and offset; they count in ranges of the topic `name`.
+
+    Args:
+        place: the archive.
+        topic: as the records call it.
+        name: as plane.yaml calls it.
+        lifting: how records of another tool are read.
 
     Raises:
         SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
         RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
+        StorageIoFailure: its bucket does not answer.
     """
-    place = root / "index.json"
-    try:
-        data = read_small(_beneath(root, place.name), MAX_DOCUMENT_BYTES, open_in_place)
-        index = read_index(load_json(data, name=str(place)), str(place))
-    except OSError as wrong:
-        raise SourceUnreadable(f"{place} cannot be read: {wrong.strerror or wrong}.", path=str(place),
-                               fix="An archive is a folder with index.json.") from wrong
-    except SchemaInvalid as wrong:
-        raise SourceUnreadable(f"{place}: {wrong.what}", path=str(place), fix="Generate the index again from the segments.") from wrong
+    written = place.document(INDEX)
+    where = f"{place.name}/{INDEX}"
+    if written is None:
+        raise SourceUnreadable(f"{where} cannot be read: No such file or directory.", path=where,
+                               fix="An archive is a folder, or a prefix of a bucket, with index.json; `ofs archive index` makes it.")
+    index = parse_index(written, where)
     mine = sorted((one for one in index.segments if one.topic == topic), key=lambda one: (one.partition, int(one.first_offset), one.path))
     if not mine:
         known = ", ".join(sorted({one.topic for one in index.segments})) or "none"
-        raise SourceUnreadable(f"{place} has no segment of {topic}; its topics: {known}.", path=f"events.{name}",
+        raise SourceUnreadable(f"{where} has no segment of {topic}; its topics: {known}.", path=f"events.{name}",
                                fix="Check the topic's name.")
-    return tuple(Segment(_pinned(root, one), _claimed(one, name), _log_times(one, str(place)), topic) for one in mine)
+    in_file: dict[str, list[IndexedSegment]] = defaultdict(list)
+    for one in index.segments:
+        in_file[one.path].append(one)
+    return tuple(_segment(one, in_file[one.path], where, name, place, lifting) for one in mine)
 
 
-def _pinned(root: Path, one: IndexedSegment) -> PinnedFile:
-    if (fault := path_fault(one.path)) is not None:
-        raise RefInvalid(f"{shown(one.path)} is not a valid segment path: {fault}.", path=str(root / "index.json"),
-                         fix="Name the segments by paths relative to the folder of their index.")
+def _segment(one: IndexedSegment, entries: list[IndexedSegment], where: str, name: str, place: ArchivePlace,
+             lifting: Lifting | None) -> Segment:
+    file = replace(place.file(one), rows=sum(entry.record_count for entry in entries))
+    return Segment(file, _claimed(one, name), _log_times(one, where), one.topic, place, lifting, tuple(entries) if len(entries) > 1 else ())
+
+
+def parse_index(written: Version, where: str) -> ArchiveIndex:
+    """The index in a document. Raises SourceUnreadable."""
     try:
-        path = _beneath(root, one.path)
-    except OSError as wrong:
-        raise SourceUnreadable(f"the segment {one.path} cannot be found: {wrong.strerror or wrong}.", path=one.path,
-                               fix="Restore the segment.") from wrong
-    return PinnedFile(one.path, path, one.sha256, one.record_count, one.size)
-
-
-def _beneath(root: Path, name: str) -> Path:
-    """The place of a file of the archive, links followed. Raises RefScopeInvalid: it is outside of the archive. OSError: there is none."""
-    path = resolved(root / name, strict=True)
-    if not path.is_relative_to(resolved(root)) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise RefScopeInvalid(f"{name} is outside of the archive {root}.", path=name,
-                              fix="Move the segments below the folder of their index.")
-    return path
+        return read_index(load_json(written.data, name=where, max_bytes=MOST_INDEX_BYTES), where)
+    except (SchemaInvalid, ResourceExceeded) as wrong:
+        raise SourceUnreadable(f"{where}: {wrong.what}", path=where, fix=_AGAIN) from wrong
 
 
 def _claimed(one: IndexedSegment, topic: str) -> SegmentEvidence:
@@ -74,5 +75,4 @@ def _log_times(one: IndexedSegment, place: str) -> tuple[int, int] | None:
     try:
         return parse_offset_instant(one.first_log_time_utc), parse_offset_instant(one.last_log_time_utc)
     except ValueError as wrong:
-        raise SourceUnreadable(f"{place}: {one.path}: {wrong}.", path=one.path,
-                               fix="Generate the index again from the segments.") from wrong
+        raise SourceUnreadable(f"{place}: {one.path}: {wrong}.", path=one.path, fix=_AGAIN) from wrong

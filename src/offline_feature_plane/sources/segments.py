@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pyarrow as pa
 
+from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record, decode, decode_stored
 from offline_feature_plane.domain.completeness import SegmentEvidence
+from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import (
     ReplayBasisMismatch,
     ResourceExceeded,
     SchemaInvalid,
     SourceUnreadable,
 )
-from offline_feature_plane.filesets import check_pins, read_batches, stamp_as_hashed
+from offline_feature_plane.filesets import read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
+from offline_feature_plane.sources.foreign_segments import foreign_records
 from offline_feature_plane.sources.stretches import Undecodable
-from offline_feature_plane.text_files import load_object, read_lines
+from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
@@ -30,13 +35,17 @@ _PAYLOAD = STORED_COLUMNS.index("payload")
 class Segment:
     """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
 
-    Its ranges may count under another name than `topic`, which is what its records say.
+    Its ranges may count under another name than `topic`, which is what its records say. With `lifting`, another tool wrote them.
+    `entries` are all that the index has of its file, if that holds more than this segment.
     """
 
-    file: PinnedFile
+    file: HeldFile
     evidence: SegmentEvidence
     log_times: tuple[int, int] | None
     topic: str
+    place: ArchivePlace
+    lifting: Lifting | None = None
+    entries: tuple[IndexedSegment, ...] = ()
 
     @property
     def most(self) -> int:
@@ -44,16 +53,21 @@ class Segment:
         return self.file.rows
 
     def check(self) -> None:
-        """As `Stretch.check`: hash the file. Raises ReplayBasisMismatch."""
-        check_pins([self.file])
+        """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
+        self.place.check(self.file)
 
     def read(self) -> Iterator[Record | Undecodable]:
-        """As `Stretch.read`; raises as `read_checked`."""
-        return read_checked(self)
+        """As `Stretch.read`; raises as `read_checked`, and StorageIoFailure if it cannot be fetched."""
+        with self.place.at_hand(self.file) as file:
+            yield from read_checked(self, file)
 
 
-def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
+def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undecodable]:
     """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
+
+    Args:
+        segment: what is claimed.
+        file: its file, at hand.
 
     Raises:
         ReplayBasisMismatch: the segment is not what its index entry says.
@@ -62,7 +76,7 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
     topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
-    for record in _records(segment.file):
+    for record in records_of(file, segment.lifting) if not segment.entries else records_of_entry(segment, file):
         count += 1
         if count > evidence.record_count:
             break
@@ -83,14 +97,56 @@ def read_checked(segment: Segment) -> Iterator[Record | Undecodable]:
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
 
 
-def _records(file: PinnedFile) -> Iterator[Record | None]:
+def records_of_entry(segment: Segment, file: PinnedFile) -> Iterator[Record | None]:
+    """The records of one of several segments that share a file; what cannot be decoded belongs to the record before it, else to the first.
+
+    Raises:
+        ReplayBasisMismatch: the file holds records of no entry, or not as many as its entries count.
+    """
+    spans: dict[tuple[str, int, str], list[tuple[int, int, bool]]] = defaultdict(list)
+    for one in segment.entries:
+        spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), _is_of(segment, one)))
+    count, ours, unread = 0, False, 0
+    before: bool | None = None
+    for record in records_of(file, segment.lifting):
+        count += 1
+        if record is None:
+            if before is None:
+                unread += 1
+            elif before:
+                yield None
+            continue
+        lane = spans.get((record.topic, record.partition, record.offset_kind), [])
+        held = [mine for first, end, mine in lane if first <= record.number < end]
+        if not held:
+            raise ReplayBasisMismatch(f"{file.relative} holds {record.place}, which is in no entry of its index.", path=file.relative)
+        ours = any(held)
+        if before is None and ours:
+            yield from [None] * unread
+        before = ours
+        if ours:
+            yield record
+    if count != (indexed := sum(one.record_count for one in segment.entries)):
+        raise ReplayBasisMismatch(f"{file.relative} holds {count} records, but the index says {indexed}.", path=file.relative)
+
+
+def _is_of(segment: Segment, one: IndexedSegment) -> bool:
+    said = segment.evidence
+    return (one.topic, one.partition, one.offset_kind, one.first_offset, one.next_offset) == (
+        segment.topic, said.partition, said.offset_kind, said.first_offset, said.next_offset)
+
+
+def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Record | None]:
     """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
+    if lifting is not None:
+        yield from foreign_records(file, lifting)
+        return
     if file.relative.endswith(".parquet"):
         yield from _parquet_records(file)
         return
     before = stamp_as_hashed(file)
     try:
-        for _, line in read_lines(file.path, gzipped=file.relative.endswith(".gz")):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
             try:
                 document = load_object(line)
             except (SchemaInvalid, ResourceExceeded):

@@ -8,8 +8,7 @@ from itertools import pairwise
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
-from offline_feature_plane.filesets import check_pins
-from offline_feature_plane.sources.segments import Segment, read_checked
+from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.stretches import Undecodable, lane_of
 
 
@@ -34,7 +33,7 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
         lanes.setdefault(lane_of(one), []).append(one)
     found = []
     for (topic, partition, kind, log_id), lane in lanes.items():
-        start, end = _first_at(lane, selector.from_us, is_start=True), _first_at(lane, selector.to_us, is_start=False)
+        start, end = find_first(lane, selector.from_us, is_start=True), find_first(lane, selector.to_us, is_start=False)
         if start < end:
             found.append(Range(topic, partition, kind, log_id, str(start), str(end)))
     if not found:
@@ -43,8 +42,8 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
     return canonical_basis(found)
 
 
-def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
-    """The first offset of a partition whose log time is not before a moment, if the index settles it."""
+def find_first(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
+    """The first offset of a partition whose log time is not before a moment, if the index settles it. Raises as `resolve_selector`."""
     when, name = format_instant(moment), f"{lane[0].evidence.topic}/{lane[0].evidence.partition}"
     if any(left.evidence.span[1] > right.evidence.span[0] for left, right in pairwise(lane)):
         raise _unresolved(f"segments of {name} overlap, so {when} has no single offset.", "Name ranges.")
@@ -60,9 +59,9 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         raise _unresolved(f"{name} is archived from {format_instant(held[0][1][0])} (offset {begins}), after {when}.",
                           "Give offset ranges, or let the selector begin later.")
     segment = next(segment for segment, (_, last) in held if last >= moment)
-    check_pins([segment.file])
+    segment.check()
     before = None
-    for record in read_checked(segment):
+    for record in segment.read():
         if isinstance(record, Undecodable):
             continue
         if before is not None and record.log_us < before:
@@ -70,7 +69,7 @@ def _first_at(lane: Sequence[Segment], moment: int, *, is_start: bool) -> int:
         before = record.log_us
         if record.log_us >= moment:
             return record.number
-    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Generate the index again.")
+    raise _unresolved(f"{segment.file.relative} holds no record at {when}, although its index says so.", "Make the index again.")
 
 
 def _unresolved(what: str, fix: str) -> OfsError:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE, event_hash
 from offline_feature_plane.domain.instants import format_instant
 
-SegmentForm = Literal["jsonl", "jsonl.gz", "parquet"]
+SegmentForm = Literal["jsonl", "jsonl.gz", "jsonl.zst", "parquet"]
 
 
 def archived(event_id: str, ts_us: int, payload: Mapping[str, Any] | None, *, topic: str = "transaction", partition: int = 0,
@@ -110,7 +110,7 @@ def write_index(root: Path, segments: Sequence[Mapping[str, Any]]) -> None:
 def _encoded(records: Sequence[Mapping[str, Any]], form: SegmentForm) -> bytes:
     if form != "parquet":
         text = "".join(f"{json.dumps(record, default=_number)}\n" for record in records).encode()
-        return gzip.compress(text, mtime=0) if form == "jsonl.gz" else text
+        return gzip.compress(text, mtime=0) if form == "jsonl.gz" else _zstd(text) if form == "jsonl.zst" else text
     columns = {name: [record[name] for record in records] for name in STORED_COLUMNS}
     columns["payload"] = [None if payload is None else json.dumps(payload, default=_number) for payload in columns["payload"]]
     schema = pa.schema([(name, pa.int32() if name == "partition" else pa.string()) for name in STORED_COLUMNS])
@@ -118,6 +118,13 @@ def _encoded(records: Sequence[Mapping[str, Any]], form: SegmentForm) -> bytes:
     pq.write_table(pa.table(columns, schema=schema), sink)
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def _zstd(text: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as packed:
+        packed.write(text)
+    return cast("bytes", sink.getvalue().to_pybytes())
 
 
 def _number(value: Any) -> float:

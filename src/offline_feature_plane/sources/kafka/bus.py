@@ -57,6 +57,9 @@ class Bus(Protocol):
     def is_compacted(self, topic: str) -> bool:
         """Does the cluster compact a topic?"""
 
+    def retention_ms(self, topic: str) -> int | None:
+        """For how long the cluster keeps a topic's records; None: it keeps them for good, or drops them by their size too."""
+
     def ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, LogEnds]:
         """Where some partitions begin and end."""
 

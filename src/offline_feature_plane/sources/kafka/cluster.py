@@ -60,9 +60,15 @@ class Cluster:
 
     def is_compacted(self, topic: str) -> bool:
         """Does the cluster compact a topic?"""
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        said = self._ask(self._admin.describe_configs([resource], request_timeout=self._timeout_s)[resource], topic)
-        return "compact" in said["cleanup.policy"].value
+        return "compact" in self._config(topic)["cleanup.policy"].value
+
+    def retention_ms(self, topic: str) -> int | None:
+        """For how long the cluster keeps a topic's records; None: it keeps them for good, or drops them by their size too."""
+        said = self._config(topic)
+        if "delete" not in said["cleanup.policy"].value or int(said["retention.bytes"].value) >= 0:
+            return None
+        kept = int(said["retention.ms"].value)
+        return kept if kept >= 0 else None
 
     def ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, LogEnds]:
         """Where some partitions begin and end."""
@@ -92,6 +98,11 @@ class Cluster:
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Sequence[Message]]:
         """The committed messages of a stretch, in batches; raises as `reading.read_lane`."""
         return read_lane(self._reading, topic, partition, start, end, self._timeout_s)
+
+    def _config(self, topic: str) -> Mapping[str, Any]:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        said: Mapping[str, Any] = self._ask(self._admin.describe_configs([resource], request_timeout=self._timeout_s)[resource], topic)
+        return said
 
     def _records(self, topic: str, partition: int, start: int, end: int) -> Iterator[FoundRecord]:
         with closing(read_lane({**self._reading, **_SMALL}, topic, partition, start, end, self._timeout_s)) as batches:

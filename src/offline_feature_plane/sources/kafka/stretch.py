@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from offline_feature_plane.domain.admission import Record
@@ -18,13 +18,17 @@ _FIX = "Build from an archive of the pinned log, or write a new intent that pins
 
 @dataclass(frozen=True)
 class TopicStretch:
-    """`sources.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id."""
+    """`sources.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
+
+    `choice`: only the offsets that it takes are decoded; None: all.
+    """
 
     evidence: BusEvidence
     stored: str
     access: KafkaAccess
     connect: Connect
     named: bool = False
+    choice: Callable[[int], bool] | None = None
 
     @property
     def most(self) -> int:
@@ -59,7 +63,8 @@ class TopicStretch:
                 if message.offset() in epochs:
                     self._check_epoch(message, epochs[message.offset()])
                 last = message
-                yield decode_message(self.stored, said.partition, message)
+                if self.choice is None or self.choice(message.offset()):
+                    yield decode_message(self.stored, said.partition, message)
         self._check_log(bus)
         if said.last is not None and (last is None or last.offset() < int(said.last[0])):
             raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from offline_feature_plane.contracts.plan import BusRange, SourcePlan
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Anomaly, BusEvidence, Completeness
-from offline_feature_plane.domain.cutover import Watermarks
+from offline_feature_plane.domain.cutover import Watermarks, route
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import (
     BasisUnresolved,
@@ -107,7 +107,8 @@ class PinnedTopic:
         """What the bus has of the ranges of this topic, and what stands in the way. Raises what looking at their ends raises."""
         mine = self._mine(ranges)
         return Completeness(mine, tuple(tuple(one.evidence for one in self.stretches([item])) for item in mine),
-                            tuple(wrong for item in mine for wrong in self.anomalies(item)), "broker_read")
+                            tuple(wrong for item in mine for wrong in self.anomalies(item)), "broker_read",
+                            routes=tuple(route(item, (), self._marks_of(item) or "none") for item in mine))
 
     def stretches(self, ranges: Sequence[Range]) -> tuple[TopicStretch, ...]:
         """What of some ranges the bus holds, settled, ready to be read, by partition and offset.
@@ -126,7 +127,7 @@ class PinnedTopic:
 
     def anomalies(self, wanted: Range) -> list[Anomaly]:
         """Why the bus cannot prove a range: another log, no such partition, retention, open transactions, compaction."""
-        marks = next((one for one in self.watermarks if one.partition == wanted.partition), None)
+        marks = self._marks_of(wanted)
         name = f"{self.topic}/{wanted.partition}"
         if wanted.offset_kind != OFFSET_KIND or wanted.log_id not in self.log_ids:
             return [_anomaly(ReplayBasisMismatch, wanted, wanted.start, wanted.end,
@@ -154,11 +155,35 @@ class PinnedTopic:
         mine = self._mine(ranges)
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken)
 
+    def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> TopicStretch:
+        """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
+        marks = self._marks_of(wanted)
+        if marks is None or not marks.counts(wanted):
+            raise BasisUnresolved(f"the topic {self.stored} has nothing of {wanted.topic}/{wanted.partition}.", path=wanted.topic)
+        return replace(self._stretch(marks, wanted.start, wanted.end, None, None), choice=choice)
+
+    def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
+        """As `sources.buses.PinnedBus.first_at`, by the broker's own index of times."""
+        found = self.connect(self.access).first_at(self.stored, [marks.partition], max(0, -(-moment_us // 1_000)))[marks.partition]
+        return None if found is None or found.offset >= marks.span[1] else found.offset
+
+    def kept_until_us(self, marks: Watermarks, offset: int) -> int | None:
+        """As `sources.buses.PinnedBus.kept_until_us`: not before `retention.ms` after the log time of the first record from there on."""
+        bus, (start, stable) = self.connect(self.access), marks.span
+        retention_ms = bus.retention_ms(self.stored)
+        if retention_ms is None or not start <= offset < stable:
+            return None
+        first, _ = bus.edges(self.stored, marks.partition, offset, stable)
+        return None if first is None else (first.time_ms + retention_ms) * 1_000
+
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The ranges that are read, each with what the bus said of its partition."""
         mine = self._mine(ranges)
         return SourcePlan(name=self.topic, kind="bus", read_by=read_by, log_id=mine[0].log_id if mine else "", files=[],
                           ranges=describe_basis(mine), bus=[planned(one) for one in self.stretches(mine)])
+
+    def _marks_of(self, wanted: Range) -> Watermarks | None:
+        return next((one for one in self.watermarks if one.partition == wanted.partition), None)
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)

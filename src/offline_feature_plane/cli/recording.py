@@ -1,0 +1,66 @@
+"""The commands about archives of event records: `ofs archive …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from offline_feature_plane.cli.group import InOrder, as_json_option, example, ofs
+from offline_feature_plane.cli.opening import PLANE_FILE, look_past_pandas
+from offline_feature_plane.cli.output import emit_json, say
+from offline_feature_plane.cli.progress import shown
+
+if TYPE_CHECKING:
+    from offline_feature_plane.settings import Settings
+
+_plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
+                             help="The plane.yaml that says how the archive is reached and read. Default: the one in the current folder, "
+                                  "if there is one.")
+
+
+@ofs.group(cls=InOrder, short_help="Make the index of an archive of events.")
+def archive() -> None:
+    """Make the index of an archive of events. Builds read what the index proves."""
+
+
+@archive.command("index", short_help="Make the index of an archive from its files, or bring it up to date.")
+@click.argument("where")
+@click.option("--log-id", help="Which log the offsets count in, such as Kafka's topic id. "
+                                  "Default: as the index has it, else the topic's name.")
+@click.option("--declare-holes", is_flag=True,
+              help="Declare that offsets which no file holds had no record: transaction marks, compaction, aborted batches.")
+@click.option("--declare-undecodable", is_flag=True,
+              help="Declare the records that cannot be decoded; a training set may then leave them out.")
+@click.option("--replace", is_flag=True, help="Take new entries for files that have changed, and none for files that are gone.")
+@_plane_option
+@as_json_option
+@example("ofs archive index archive --log-id 7mVbXjQdTa2UeFJvYyRk0g")
+def index(where: str, log_id: str | None, declare_holes: bool, declare_undecodable: bool, replace: bool, plane_path: Path | None,
+          as_json: bool) -> int | None:
+    """Read every file of the archive WHERE (a folder, or s3://bucket/prefix) once, and write its index.json as one piece.
+
+    Files that the index has already are hashed, not read again; a job that was stopped goes on where it was. Files prove what they hold,
+    and no more: where offsets are missing between two records, the index has a gap, and a build over it is refused.
+    """
+    look_past_pandas()
+    from offline_feature_plane.archive_jobs import index_archive
+    from offline_feature_plane.cli.showing_archives import indexed
+
+    with shown(quiet=as_json) as progress:
+        report = index_archive(where, _settings(plane_path), log_id=log_id, holes_are_lawful=declare_holes,
+                               undecodable_are_known=declare_undecodable, replace=replace, progress=progress)
+    emit_json(report.document()) if as_json else say(indexed(report))
+    return None
+
+
+def _settings(plane_path: Path | None) -> Settings | None:
+    """The plane that is named, else the one here, else none."""
+    import os
+
+    from offline_feature_plane.settings import load_settings
+
+    if plane_path is None and not Path(PLANE_FILE).exists():
+        return None
+    return load_settings(plane_path or Path(PLANE_FILE), os.environ)

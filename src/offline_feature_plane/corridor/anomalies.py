@@ -1,0 +1,61 @@
+"""What a replay found wrong in its logs: kept as a report, and judged for the purpose of the build (`domain.md` §1.3).
+
+| two holders of a coordinate disagree | the purpose is training | it is another |
+|---|---|---|
+| | the build ends with REPLAY_BASIS_MISMATCH | the archive's record counts, and the dataset says that it is incomplete |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from offline_feature_plane.contracts.anomaly_report import ANOMALY_REPORT, anomaly_report
+from offline_feature_plane.corridor.plan import Planned
+from offline_feature_plane.corridor.receipts import Receipts
+from offline_feature_plane.domain.findings import Finding
+from offline_feature_plane.domain.gates import judge_overlap
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.ports import EngineSession, ReplayFacts
+
+__all__ = ["read_and_report", "refuse_conflicts"]
+
+_ADVICE = ("Find out which of the two is true, with the anomaly report, and mend the other: archive the records anew from the bus, or wait "
+           "until the bus has let them go.")
+
+
+def read_and_report(session: EngineSession, planned: Planned, receipts: Receipts) -> ReplayFacts:
+    """Replay the events of a plan; what was found on the way is kept, also when that ends with an error.
+
+    Raises:
+        ReplayBasisMismatch: two holders of a log disagree, and the purpose is training. OfsError: as the engine.
+    """
+    try:
+        replayed = session.replay(planned.events)
+    except OfsError as wrong:
+        if told := wrong.fields.get("findings"):
+            _keep(planned, receipts, [Finding.from_document(one) for one in told], 0, error=wrong.describe())
+        raise
+    if replayed.findings or replayed.compared:
+        _keep(planned, receipts, replayed.findings, replayed.compared)
+    refuse_conflicts(planned, replayed)
+    return replayed
+
+
+def refuse_conflicts(planned: Planned, replayed: ReplayFacts) -> None:
+    """A training is never built from a log about which two holders disagree. Raises ReplayBasisMismatch."""
+    gate = judge_overlap(replayed.findings, replayed.compared)
+    if gate.passed or planned.pins.identity["purpose"] != "training":
+        return
+    raise ReplayBasisMismatch("; ".join(gate.sentences) + ".", path=str(gate.details["places"][0]), fix=_ADVICE,
+                              findings=[one.describe() for one in replayed.findings], gates=[gate.describe()])
+
+
+def _keep(planned: Planned, receipts: Receipts, findings: Sequence[Finding], compared: int, *,
+          error: Mapping[str, Any] | None = None) -> None:
+    verdict = planned.completeness
+    report = anomaly_report(
+        planned.platform_run_id, planned.dm_id, planned.pins.identity["purpose"], routes=verdict.routes, feasibility=verdict.feasibility,
+        findings=findings, compared=compared, error=None if error is None else {name: error[name] for name in ("code", "what", "path")},
+        verify_overlap=next((one.verify_overlap for one in planned.plan.sources if one.verify_overlap is not None), None))
+    receipts.keep(ANOMALY_REPORT, report.model_dump(mode="json"))

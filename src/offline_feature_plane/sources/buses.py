@@ -1,0 +1,42 @@
+"""What a source of a bus is asked for beyond what every source of events is: how far its partitions reach, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.closure import Source
+from offline_feature_plane.domain.cutover import Watermarks
+from offline_feature_plane.ports.inputs import PinnedEvents
+from offline_feature_plane.sources.records import LogRecords
+from offline_feature_plane.sources.stretches import Stretch
+
+__all__ = ["PinnedBus", "Wanted"]
+
+# Which of the coordinates of a stretch are decoded, where only some are asked for. It can be pickled.
+Wanted = Callable[[int], bool]
+
+
+class PinnedBus(PinnedEvents, Protocol):
+    """One topic of a bus, pinned: what its partitions held when they were asked."""
+
+    @property
+    def watermarks(self) -> tuple[Watermarks, ...]:
+        """What each partition said of itself, in the order of partitions."""
+
+    def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
+        """As `PinnedEvents.reading`, of any ranges between its watermarks."""
+
+    def some_of(self, wanted: Range, choice: Wanted) -> Stretch:
+        """The records of one range that a choice of coordinates takes; the others need not be decoded, nor be read."""
+
+    def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
+        """The first offset of a partition whose log time is not before a moment; None: it has no such record yet.
+
+        Raises:
+            SelectorUnresolved: the bus cannot tell.
+        """
+
+    def kept_until_us(self, marks: Watermarks, offset: int) -> int | None:
+        """When the bus will let the record at an offset go, as far as it says; None: it does not say, or keeps it for good."""

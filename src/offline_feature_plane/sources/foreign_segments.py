@@ -1,0 +1,91 @@
+"""Segments that other tools wrote: JSON Lines or Parquet files, record by record, lifted to our members (`domain.foreign_records`)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import pyarrow as pa
+
+from offline_feature_plane.domain.admission import Record, decode_stored
+from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
+from offline_feature_plane.errors import ReplayBasisMismatch, ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.filesets import read_batches, stamp_as_hashed
+from offline_feature_plane.found_files import form_of
+from offline_feature_plane.parquet_files import describe_parquet
+from offline_feature_plane.plain_files import as_found
+from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
+
+__all__ = ["foreign_records", "lifted"]
+
+
+def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Record | None]:
+    """The records of a file; None for each that cannot be decoded. Raises as `lifted`, and ReplayBasisMismatch as `decode_stored`."""
+    for members in lifted(file, lifting):
+        yield None if members is None else decode_stored(*members)
+
+
+def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | None]:
+    """The members of each record of a file, in the order of `domain.foreign_records.MEMBERS`; None where it has none.
+
+    Raises:
+        SourceUnreadable: the file is broken, or lacks a column. ResourceExceeded: it decodes to far more than is stored.
+        ReplayBasisMismatch: it changes while it is read. TimeZoneUndeclared.
+    """
+    fixed = lifting.fixed(file.relative)
+    for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
+        try:
+            members = None if document is None else lifting.lift(document, fixed)
+        except Unliftable:
+            members = None
+        yield members
+
+
+def _lines(file: PinnedFile) -> Iterator[Mapping[str, Any] | None]:
+    before = stamp_as_hashed(file)
+    try:
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+            if line.isspace():
+                continue
+            try:
+                document = load_object(line)
+            except (SchemaInvalid, ResourceExceeded):
+                document = None
+            yield document
+    except (OSError, EOFError, zlib.error) as wrong:
+        unreadable(file.path, wrong)
+    if stamp_as_hashed(file) != before:
+        raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
+
+
+def _rows(file: PinnedFile, lifting: Lifting) -> Iterator[Mapping[str, Any] | None]:
+    try:
+        known = [name for name, _ in describe_parquet(file.path)[1]]
+    except (pa.ArrowException, OSError, ValueError) as wrong:
+        unreadable(file.path, wrong)
+    wanted = known if lifting.columns is None else lifting.columns
+    needed = {place.path[0]: name for name, place in lifting.places.items() if place.path is not None}
+    if missing := sorted(set(needed) - set(known)):
+        raise SourceUnreadable(f"{as_found(file.path)} has no column {missing[0]}, which `records` names for {needed[missing[0]]}; it has: "
+                               f"{', '.join(known)}.", path=file.relative, fix="Correct `records` of this archive in plane.yaml.")
+    for batch in read_batches(file, form_of(file.path, "parquet"), wanted):
+        columns = [_values(cast("pa.Array", batch[name])) for name in wanted]
+        for row in zip(*columns, strict=True):
+            yield dict(zip(wanted, row, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python values; a value that Python cannot hold, such as text that is not UTF-8, as bytes, which have no form of ours."""
+    try:
+        return cast("list[Any]", column.to_pylist())
+    except (UnicodeDecodeError, ValueError, OverflowError):
+        return [_value(one) for one in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (UnicodeDecodeError, ValueError, OverflowError):
+        return b""

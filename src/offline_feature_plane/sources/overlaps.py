@@ -1,0 +1,187 @@
+"""An overlap read: segments of the archive that a bus has too, held against it record by record (`domain.md` §1.3, `decisions.md` D20).
+
+The records are the archive's, whatever the bus says. What the bus says differently is a spot beside them: for training it ends the
+build, for other purposes it is told.
+
+    archive   ──e7──e8──e9───────e11──▶          read
+    bus       ──e7──x───e9──e10──e11──▶          e8 is another event there, e10 is not in the archive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.completeness import SegmentEvidence
+from offline_feature_plane.domain.cutover import VerifyOverlap, check_key, is_checked
+from offline_feature_plane.domain.findings import Compared, Spot
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.sources.stretches import Item, Stretch, Undecodable, lane_of
+
+__all__ = ["NOT_COMPARED", "Choice", "ComparedStretch", "runs_of"]
+
+NOT_COMPARED = "overlap_not_compared"  # the bus could not be read where it should have been compared
+_MOST_RUNS = 1_000  # of records that only the bus has, kept apart until it is known how many the archive declares
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which coordinates of the overlaps of one partition are compared (`domain.cutover.is_checked`)."""
+
+    mode: VerifyOverlap
+    spans: tuple[tuple[int, int], ...]
+    ends: frozenset[int]
+    key: int
+
+    def __call__(self, offset: int) -> bool:
+        """Is this one?"""
+        return any(start <= offset < end for start, end in self.spans) and is_checked(self.mode, offset, self.ends, self.key)
+
+    @classmethod
+    def of(cls, mode: VerifyOverlap, spans: Sequence[tuple[int, int]], held: Sequence[SegmentEvidence]) -> Choice:
+        """The choice of one partition, of whose archive these segments are read."""
+        ends = {int(text) for one in held for text in (one.first_offset, one.last_offset) if text is not None}
+        return cls(mode, tuple(spans), frozenset(ends), check_key(held[0].topic, held[0].partition, held[0].log_id))
+
+
+@dataclass(frozen=True)
+class ComparedStretch:
+    """A `Stretch`: adjacent segments of an archive, read while `others`, the bus over what both hold, is read beside them.
+
+    `is_sparse`: the other holder may lack records that were there, for it is compacted.
+    """
+
+    held: tuple[Stretch, ...]
+    others: tuple[Stretch, ...]
+    choice: Choice
+    is_sparse: bool
+
+    @property
+    def evidence(self) -> SegmentEvidence:
+        """What the segments claim together."""
+        first, last = self.held[0].evidence, self.held[-1].evidence
+        lasts = [one.evidence.last_offset for one in self.held if one.evidence.last_offset is not None]
+        return replace(first, next_offset=last.next_offset, last_offset=lasts[-1] if lasts else None,
+                       record_count=sum(one.evidence.record_count for one in self.held))
+
+    @property
+    def most(self) -> int:
+        """As `Stretch.most`: what the archive holds."""
+        return sum(one.most for one in self.held)
+
+    def check(self) -> None:
+        """As `Stretch.check`, of the archive alone: a bus that is gone is no reason not to read it."""
+        for one in self.held:
+            one.check()
+
+    def read(self) -> Iterator[Item]:
+        """The archive's records, and between them what the bus has otherwise."""
+        beside = _Beside(self, chain.from_iterable(_known(one.read()) for one in self.others))
+        for one in self.held:
+            for item in one.read():
+                yield item
+                if isinstance(item, Record) and self.choice(item.number):
+                    yield from beside.meet(item)
+                elif isinstance(item, Undecodable):
+                    beside.excuse()
+        yield from beside.end()
+
+
+def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
+    """Stretches of one lane, by first offset, in runs of which each one begins where the one before it ends."""
+    found: list[list[Stretch]] = []
+    for one in stretches:
+        if found and found[-1][-1].evidence.span[1] == one.evidence.span[0]:
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return [tuple(run) for run in found]
+
+
+class _Beside:
+    """The other holder's records, advanced as ours are read."""
+
+    def __init__(self, stretch: ComparedStretch, others: Iterator[Record | Undecodable]) -> None:
+        self._others, self._choice, self._is_sparse = others, stretch.choice, stretch.is_sparse
+        self._place = "/".join(map(str, lane_of(stretch)[:2]))
+        self._excused = sum(count for one in stretch.held for _, count in one.evidence.dispositions)
+        self._alone: list[Spot] = []
+        self._before: int | None = None  # the last record that only the bus has, if nothing was met since
+        self._compared, self._broken = 0, False
+        self._next: Record | Undecodable | None = None
+        self._trouble: list[Spot] = []
+        self._advance(0)
+
+    def excuse(self) -> None:
+        """A record of ours cannot be decoded: wherever it stands, the other holder may have one more."""
+        self._excused += 1
+
+    def meet(self, ours: Record) -> Iterator[Spot]:
+        """Hold one of our records against theirs."""
+        while self._next is not None and self._next.number < ours.number:
+            self._keep(self._next.number)
+            self._advance(ours.number)
+        yield from self._told()
+        if self._broken:
+            return
+        self._compared += 1
+        self._before, theirs = None, self._next
+        if theirs is None or theirs.number > ours.number:
+            if not self._is_sparse:
+                yield self._spot(ours.number, f"the archive has an event at {self._place}@{ours.offset}, the bus has none.")
+            return
+        if isinstance(theirs, Undecodable):
+            yield self._spot(ours.number, f"the record at {self._place}@{ours.offset} can be decoded in the archive, not on the bus.")
+        elif theirs.digest != ours.digest:
+            yield self._spot(ours.number, f"archive and bus hold different events at {self._place}@{ours.offset}: "
+                                          f"{ours.digest[:19]}… and {theirs.digest[:19]}….")
+        self._advance(ours.number)
+        yield from self._told()
+
+    def end(self) -> Iterator[Spot | Compared]:
+        """What only the bus has, if it is more than the archive declares to have left out; and how many were compared."""
+        while self._next is not None:
+            self._keep(self._next.number)
+            self._advance(self._next.number)
+        yield from self._told()
+        count = sum(one.count for one in self._alone)
+        if count > self._excused:
+            yield from (replace(one, sentence=f"the bus has {count:,} records where the archive has none and declares {self._excused:,}, "
+                                              f"the first at {self._place}@{self._alone[0].number}.") for one in self._alone)
+        yield Compared(self._compared)
+
+    def _keep(self, number: int) -> None:
+        self._compared += 1
+        follows = self._before is not None or len(self._alone) >= _MOST_RUNS
+        if self._alone and follows:
+            run = self._alone[-1]
+            self._alone[-1] = replace(run, last=number, count=run.count + 1)
+        else:
+            self._alone.append(Spot(ReplayBasisMismatch.code, number))
+        self._before = number
+
+    def _advance(self, here: int) -> None:
+        """The next record of theirs that is compared. A bus that breaks is compared no further: the archive is what is read."""
+        try:
+            self._next = next((one for one in self._others if self._choice(one.number)), None)
+        except ReplayBasisMismatch as wrong:
+            self._break(Spot(wrong.code, here, wrong.what))
+        except OfsError as wrong:
+            self._break(Spot(NOT_COMPARED, here, f"{wrong.code}: {wrong.what}"))
+
+    def _break(self, spot: Spot) -> None:
+        self._next, self._broken = None, True
+        self._trouble.append(spot)
+
+    def _told(self) -> Iterator[Spot]:
+        yield from self._trouble
+        self._trouble.clear()
+
+    def _spot(self, number: int, sentence: str) -> Spot:
+        return Spot(ReplayBasisMismatch.code, number, sentence)
+
+
+def _known(items: Iterable[Item]) -> Iterator[Record | Undecodable]:
+    return (one for one in items if isinstance(one, (Record, Undecodable)))

@@ -1,0 +1,354 @@
+"""An index made from files: it proves what they hold, is made in one piece, and reads nothing twice."""
+
+import gzip
+import json
+import os
+import pickle
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from offline_feature_plane.archive_jobs import index_archive
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.errors import (
+    ArchiveIndexConflict,
+    OfsError,
+    RefScopeInvalid,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    ResourceExceeded,
+    SourceUnreadable,
+    StorageIoFailure,
+)
+from offline_feature_plane.settings import settings_from
+from offline_feature_plane.sources import archive_indexing
+from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_places import FolderPlace
+from offline_feature_plane.sources.segments import Segment
+from offline_feature_plane.sources.stretches import read_in_order
+from offline_feature_plane.testing.archives import archived, write_archive
+
+
+def records(*offsets, partition=0):
+    """Records at these offsets."""
+    return [archived(f"e{partition}-{n}", n * 1_000, {"amount": n}, offset=n, partition=partition) for n in offsets]
+
+
+def write(path, *lines):
+    """A file of JSON Lines; bytes are written as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(one if isinstance(one, bytes) else json.dumps(one).encode() + b"\n" for one in lines))
+    return path
+
+
+def entries(root):
+    """The index."""
+    return json.loads((root / "index.json").read_text())["segments"]
+
+
+def spans(root):
+    """What it covers, segment by segment."""
+    return [(one["path"], one["partition"], int(one["first_offset"]), int(one["next_offset"]), one["record_count"])
+            for one in entries(root)]
+
+
+def pin(root, members=None):
+    """The archive as a build pins it."""
+    return ArchiveSource({"transaction": ArchiveMapping(root, "UTC", members=members, run="run1")}).pin("transaction")
+
+
+def read(root, members=None):
+    """Everything that can be read, by offset; None for what cannot be decoded."""
+    return [(one.partition, one.number) if isinstance(one, Record) else None for one in items(pin(root, members))]
+
+
+def items(archive):
+    """Everything that reading a pinned archive gives."""
+    return [one for _, one in read_in_order(archive.segments, archive.ranges())]
+
+
+def reads(monkeypatch):
+    """The names of files that are decoded from now on."""
+    seen = []
+    genuine = archive_indexing.records_of
+    monkeypatch.setattr(archive_indexing, "records_of", lambda file, lifting: (seen.append(file.relative), genuine(file, lifting))[1])
+    return seen
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+def test_an_index_from_files_is_the_one_that_their_archiver_would_have_written(tmp_path, form):
+    """For a log without holes both say the same of every segment, but for who says it."""
+    write_archive(tmp_path, [*records(*range(7)), *records(*range(5), partition=1)], per_segment=3, form=form)
+    before = entries(tmp_path)
+    (tmp_path / "index.json").unlink()
+    report = index_archive(tmp_path, log_id="log1")
+    assert [{**one, "evidence": "files"} for one in before] == entries(tmp_path)
+    assert (report.records, report.segments, report.files_read, report.was_written) == (12, 5, 5, True)
+    assert len(read(tmp_path)) == 12
+
+
+def test_what_is_missing_between_offsets_is_a_gap_until_somebody_declares_it_lawful(tmp_path):
+    """Files do not know whether the log had a record there.
+
+    a.jsonl   0 1 . 3         b.jsonl   . . 6 7         gaps [2, 3) and [4, 6)
+    """
+    write(tmp_path / "a.jsonl", *records(0, 1, 3))
+    write(tmp_path / "b.jsonl", *records(6, 7))
+    report = index_archive(tmp_path)
+    assert report.lanes[0].first_gaps == (("2", "3"), ("4", "6"))
+    assert spans(tmp_path) == [("a.jsonl", 0, 0, 2, 2), ("a.jsonl", 0, 3, 4, 1), ("b.jsonl", 0, 6, 8, 2)]
+    archive = pin(tmp_path)
+    assert isinstance(refusal(archive.completeness(archive.ranges())), ReplayBasisGap)
+    report = index_archive(tmp_path, holes_are_lawful=True)
+    assert (report.files_read, report.lanes[0].gaps, report.lanes[0].unfilled) == (0, 0, 3)
+    assert pin(tmp_path).completeness(pin(tmp_path).ranges()).is_complete
+    assert read(tmp_path) == [(0, n) for n in (0, 1, 3, 6, 7)]
+    assert {one["evidence"] for one in entries(tmp_path)} == {"declared"}
+
+
+def test_partitions_in_one_file_are_segments_of_their_own(tmp_path):
+    """Archivers that write one file an hour put all partitions into it; each is proved and read for itself."""
+    mixed = [one for pair in zip(records(0, 1, 2), records(5, 6, 7, partition=1), strict=True) for one in pair]
+    write(tmp_path / "hour=0.jsonl", *mixed)
+    index_archive(tmp_path)
+    assert spans(tmp_path) == [("hour=0.jsonl", 0, 0, 3, 3), ("hour=0.jsonl", 1, 5, 8, 3)]
+    assert read(tmp_path) == [(0, 0), (0, 1), (0, 2), (1, 5), (1, 6), (1, 7)]
+
+
+def test_every_line_of_a_shared_file_is_read_once(tmp_path):
+    """A line that cannot be decoded belongs to the record before it, for the index and for the reader.
+
+    0/0  1/5  ?  0/2  1/6        ? stands behind 1/5, and offset 1/6 leaves no room: it is no record of a log
+    0/0  ?  0/2  1/6             ? is 0/1
+    """
+    write(tmp_path / "a.jsonl", *records(0), *records(5, partition=1), b"garbage\n", *records(2), *records(6, partition=1))
+    with pytest.raises(SourceUnreadable, match="only 0 offsets are missing"):
+        index_archive(tmp_path)
+    write(tmp_path / "a.jsonl", *records(0), b"garbage\n", *records(2), *records(6, partition=1))
+    report = index_archive(tmp_path, undecodable_are_known=True)
+    assert spans(tmp_path) == [("a.jsonl", 0, 0, 3, 3), ("a.jsonl", 1, 6, 7, 1)]
+    assert [one.undecodable for one in report.lanes] == [1, 0]
+    assert read(tmp_path) == [(0, 0), None, (0, 2), (1, 6)]
+    changed = entries(tmp_path)
+    changed[0]["record_count"] = 2
+    (tmp_path / "index.json").write_text(json.dumps({"segments": changed, "schema_version": "learning.archive_segment_index.v1"}))
+    with pytest.raises(ReplayBasisMismatch, match="holds 3 or more records"):
+        read(tmp_path)
+
+
+def test_undecodable_records_are_told_and_declared_only_when_asked(tmp_path):
+    """That a file rotted is no evidence; that somebody knows of it is."""
+    write(tmp_path / "a.jsonl", *records(0), b'{"no": "record"}\n', *records(2))
+    assert index_archive(tmp_path).lanes[0].undecodable == 1
+    assert pin(tmp_path).completeness(pin(tmp_path).ranges()).declared("undecodable") == 0
+    report = index_archive(tmp_path, undecodable_are_known=True)
+    assert (report.files_read, report.was_written) == (0, True)
+    assert pin(tmp_path).completeness(pin(tmp_path).ranges()).declared("undecodable") == 1
+
+
+def test_overlaps_are_told_and_left_to_the_reader(tmp_path):
+    """An archiver that wrote something twice may be right both times."""
+    write(tmp_path / "a.jsonl", *records(0, 1, 2))
+    write(tmp_path / "b.jsonl", *records(1, 2, 3))
+    assert index_archive(tmp_path).lanes[0].first_overlaps == (("1", "3"),)
+    assert read(tmp_path) == [(0, n) for n in range(4)]
+
+
+def test_files_that_are_known_are_hashed_and_not_read_again(tmp_path, monkeypatch):
+    """An archive grows: only what is new is decoded, and the index says the same as if it were made at once."""
+    write(tmp_path / "a.jsonl", *records(0, 1))
+    index_archive(tmp_path)
+    write(tmp_path / "b.jsonl", *records(2))
+    seen = reads(monkeypatch)
+    report = index_archive(tmp_path)
+    assert (seen, report.files_read, report.files_known) == (["b.jsonl"], 1, 1)
+    once = (tmp_path / "index.json").read_bytes()
+    assert not index_archive(tmp_path).was_written
+    (tmp_path / "index.json").unlink()
+    index_archive(tmp_path)
+    assert (tmp_path / "index.json").read_bytes() == once
+
+
+def test_a_changed_or_lost_segment_is_refused_until_it_is_meant(tmp_path):
+    """An index is what datasets were built by: what it says of a file does not change by itself."""
+    write(tmp_path / "a.jsonl", *records(0, 1))
+    write(tmp_path / "b.jsonl", *records(2))
+    index_archive(tmp_path)
+    before = (tmp_path / "index.json").read_bytes()
+    write(tmp_path / "a.jsonl", *records(0))
+    (tmp_path / "b.jsonl").unlink()
+    with pytest.raises(ArchiveIndexConflict) as caught:
+        index_archive(tmp_path)
+    assert [one.path for one in caught.value.problems] == ["a.jsonl", "b.jsonl"]
+    assert (tmp_path / "index.json").read_bytes() == before
+    index_archive(tmp_path, replace=True)
+    assert spans(tmp_path) == [("a.jsonl", 0, 0, 1, 1)]
+
+
+def test_what_an_archiver_said_stays(tmp_path):
+    """Its segments may cover offsets that no file holds, since it read the log."""
+    write_archive(tmp_path, records(0, 3, 9), per_segment=1)
+    write(tmp_path / "new.jsonl", *records(10))
+    index_archive(tmp_path)
+    assert [(begin, end) for _, _, begin, end, _ in spans(tmp_path)] == [(0, 3), (3, 9), (9, 10), (10, 11)]
+    assert {one["log_id"] for one in entries(tmp_path)} == {"log1"}
+
+
+@pytest.mark.parametrize(("name", "data", "code"), [
+    ("b.jsonl", [*records(5), *records(4)], SourceUnreadable), ("b.jsonl", [*records(4), *records(4)], SourceUnreadable),
+    ("b.jsonl", [b"garbage\n"], SourceUnreadable), ("b.jsonl.gz", [gzip.compress(b"{}" * 999)[:-20]], SourceUnreadable),
+    ("b.jsonl.zst", [b"no zstd"], SourceUnreadable), ("b.parquet", [b"PAR1nonsense"], SourceUnreadable),
+    ("b.jsonl.gz", [gzip.compress(b" " * 10_000_000) * 60], ResourceExceeded),
+    ("b.jsonl", [{**records(4)[0], "payload": {"amount": 5}}], ReplayBasisMismatch)], ids=[
+        "going back", "twice", "garbage", "cut gzip", "no zstd", "no Parquet", "a bomb", "changed"])
+def test_broken_files_are_all_told_and_nothing_is_half_done(tmp_path, name, data, code):
+    """Each file has a code and a reason; the good ones are not read again, and the index is as it was."""
+    write(tmp_path / "a.jsonl", *records(0))
+    write(tmp_path / name, *data)
+    write(tmp_path / "c.jsonl", *records(9, 8))
+    with pytest.raises(OfsError) as caught:
+        index_archive(tmp_path)
+    assert [one.path for one in caught.value.problems] == [name, "c.jsonl"]
+    assert (type(caught.value), caught.value.problems[0].code) == (code, code.code)
+    assert not (tmp_path / "index.json").exists()
+    (tmp_path / name).unlink()
+    (tmp_path / "c.jsonl").unlink()
+    assert index_archive(tmp_path).files_known == 1
+
+
+def test_a_job_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+    """What was read is kept beside the index until that is written, and counts only if it was read with the same eyes."""
+    for n in range(6):
+        write(tmp_path / f"{n}.jsonl", *records(n))
+    monkeypatch.setattr(archive_indexing, "KEEP_EVERY", 0)
+
+    class Killed(BaseException):
+        """No chance to clean up: what is kept was kept before."""
+
+    def die(step, done, total):
+        if done > total // 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        index_archive(tmp_path, progress=die)
+    assert not (tmp_path / "index.json").exists()
+    seen = reads(monkeypatch)
+    report = index_archive(tmp_path)
+    assert 0 < len(seen) < 6
+    assert (report.files_read + report.files_known, report.records) == (6, 6)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".jsonl")] == ["index.json"]
+
+
+def test_two_jobs_do_not_mix(tmp_path):
+    """The second on this machine is told at once; an index that somebody else replaced meanwhile is not overwritten."""
+    write(tmp_path / "a.jsonl", *records(0))
+    with FolderPlace(tmp_path).alone(), pytest.raises(ArchiveIndexConflict, match="another process"):
+        index_archive(tmp_path)
+
+    def meddle(step, done, total):
+        (tmp_path / "index.json").write_text(json.dumps({"segments": []}))
+
+    with pytest.raises(ArchiveIndexConflict, match="changed by somebody else"):
+        index_archive(tmp_path, progress=meddle)
+    assert entries(tmp_path) == []
+
+
+def test_files_that_are_no_segments_are_named_and_left_out(tmp_path):
+    """Notes, markers and empty files prove nothing."""
+    write(tmp_path / "a.jsonl", *records(0))
+    for name in ("README.md", "_SUCCESS", "empty.jsonl", ".hidden.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+    assert index_archive(tmp_path).ignored == ("README.md", "empty.jsonl")
+
+
+def test_an_archive_is_a_folder_that_can_be_written(tmp_path):
+    """A wrong path is told; so are links that lead out, and a folder where nothing can be written."""
+    with pytest.raises(SourceUnreadable, match="there is no folder"):
+        index_archive(tmp_path / "nowhere")
+    with pytest.raises(SourceUnreadable, match="is no folder"):
+        index_archive(write(tmp_path / "file.jsonl", *records(0)))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/a.jsonl").symlink_to(tmp_path / "file.jsonl")
+    with pytest.raises(RefScopeInvalid):
+        index_archive(tmp_path / "linked")
+    (tmp_path / "full").mkdir()
+    write(tmp_path / "full/a.jsonl", *records(0))
+    (tmp_path / f"full/.index.json.{os.getpid()}").mkdir()
+    with pytest.raises(StorageIoFailure, match="cannot be written"):
+        index_archive(tmp_path / "full")
+
+
+# --- archives of other tools ----------------------------------------------------------------------------------
+
+CONNECT = {"partition": "partition", "offset": "offset", "log_time_utc": {"member": "timestamp", "unit": "ms"}, "event_id": "value.id",
+           "ts_utc": "value.at", "payload": "value"}
+FLAT = {"partition": {"folder": "partition"}, "offset": "kafka_offset", "log_time_utc": "kafka_timestamp", "event_id": "id", "ts_utc": "at"}
+
+
+def plane_for(root, members):
+    """A plane that maps an archive of another tool."""
+    return settings_from({"plane": "run1", "archives": {"transaction": {"path": str(root), "zone": "UTC", "records": members}}}, root)
+
+
+def test_json_lines_of_a_connector_are_indexed_and_read(tmp_path):
+    """A mapping in plane.yaml says where the members are; the index and the build read with it."""
+    write(tmp_path / "a.json", *({"partition": 0, "offset": n, "timestamp": 1_767_225_600_000 + n,
+                                  "value": {"id": f"e{n}", "at": "2026-01-01T00:00:00", "amount": n}} for n in range(4)))
+    settings = plane_for(tmp_path, CONNECT)
+    assert index_archive(tmp_path, settings).records == 4
+    assert entries(tmp_path)[0]["first_log_time_utc"] == "2026-01-01T00:00:00.000000Z"
+    members = settings.archives["transaction"].records.places()
+    archive = pin(tmp_path, members)
+    found = items(archive)
+    assert [(one.event_type, one.platform_run_id, one.payload["amount"]) for one in found] == [("transaction", "run1", n) for n in range(4)]
+
+
+def flat_table(offsets, **more):
+    """A table with the payload's fields as columns."""
+    return pa.table({"kafka_offset": pa.array(offsets, pa.int64()), "id": [f"e{n}" for n in offsets],
+                     "kafka_timestamp": pa.array([n * 1_000 for n in offsets], pa.timestamp("us", "UTC")),
+                     "at": pa.array([n * 1_000 for n in offsets], pa.timestamp("ms")), "amount": [n / 4 for n in offsets], **more})
+
+
+def test_parquet_with_plain_columns_is_indexed_and_read(tmp_path):
+    """The payload is what the log did not add: columns of any type, and the partition is a folder's name."""
+    for partition in (0, 1):
+        (tmp_path / f"partition={partition}").mkdir()
+        pq.write_table(flat_table([0, 1, 2], card=pa.array(["A", None, "B"]).dictionary_encode()),
+                       tmp_path / f"partition={partition}/part-0.parquet", row_group_size=2)
+    settings = plane_for(tmp_path, FLAT)
+    assert [(one.partition, one.records) for one in index_archive(tmp_path, settings).lanes] == [(0, 3), (1, 3)]
+    archive = pin(tmp_path, settings.archives["transaction"].records.places())
+    found = items(archive)
+    assert dict(found[1].payload) == {"id": "e1", "at": "1970-01-01T00:00:01", "amount": found[1].payload["amount"]}
+    assert str(found[1].payload["amount"]) == "0.25"
+    assert (found[0].payload["card"], found[5].partition) == ("A", 1)
+
+
+def test_a_table_without_a_named_column_is_refused_with_its_columns(tmp_path):
+    """The place in plane.yaml and the columns that there are, both are told."""
+    (tmp_path / "partition=0").mkdir()
+    pq.write_table(flat_table([0]).rename_columns(["offset", "id", "kafka_timestamp", "at", "amount"]), tmp_path / "partition=0/a.parquet")
+    with pytest.raises(SourceUnreadable, match=r"no column kafka_offset, which `records` names for offset; it has: offset, id"):
+        index_archive(tmp_path, plane_for(tmp_path, FLAT))
+
+
+def test_a_mapping_that_changes_after_the_index_was_made_is_refused_by_what_is_read(tmp_path):
+    """The index pins coordinates: another column of offsets is another log."""
+    (tmp_path / "partition=0").mkdir()
+    pq.write_table(flat_table([0, 1], other=pa.array([7, 8])), tmp_path / "partition=0/a.parquet")
+    index_archive(tmp_path, plane_for(tmp_path, FLAT))
+    with pytest.raises(ReplayBasisMismatch):
+        read(tmp_path, plane_for(tmp_path, FLAT | {"offset": "other"}).archives["transaction"].records.places())
+
+
+def test_a_segment_can_be_pickled(tmp_path):
+    """Engines read partitions in other processes."""
+    write(tmp_path / "a.jsonl", *records(0))
+    index_archive(tmp_path)
+    (segment,) = pin(tmp_path).segments
+    again = pickle.loads(pickle.dumps(segment))  # noqa: S301 - our own
+    assert isinstance(again, Segment)
+    assert [one.number for one in again.read()] == [0]

@@ -1,0 +1,418 @@
+"""A topic that an archive and a bus hold together: one log, read across the cut, whose overlap is compared."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
+from offline_feature_plane.domain.canonical import sha256_of
+from offline_feature_plane.domain.closure import Field, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.domain.cutover import check_key, is_checked_by_hash
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    ReplayDuplicateOffsetMismatch,
+    ReplayIncomplete,
+    SelectorUnresolved,
+    StorageIoFailure,
+)
+from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.streams import join_streams
+from offline_feature_plane.testing.archives import archived, write_archive
+from offline_feature_plane.testing.buses import BusFolder, FolderBus
+
+TX = Source("tx", ("transaction",), (Field("who", ColumnType("string"), ("who",)),))
+
+
+def record(offset, **changes):
+    """One record whose id, times and payload follow its offset."""
+    return archived(changes.pop("event_id", f"e{offset}"), offset * 1_000, changes.pop("payload", {"who": f"c{offset % 3}"}), offset=offset,
+                    **changes)
+
+
+def stream(root, mode="sample"):
+    """The pinned topic of the archive and the bus in a folder."""
+    archive, bus = ArchiveSource({"transaction": ArchiveMapping(root / "archive")}), FolderBus(root / "bus")
+    (source,) = (one for one in join_streams([archive, bus], archive, mode) if "transaction" in one.topics)
+    return source.pin("transaction")
+
+
+def part(start, end, partition=0, log="log1", kind="kafka_offset"):
+    """A range of the topic."""
+    return Range("transaction", partition, kind, log, str(start), str(end))
+
+
+def read(pinned, ranges=None):
+    """The coordinates that a stream gives, in the order of reading, and what it tells."""
+    wanted = ranges if ranges is not None else canonical_basis(Range(**one) for one in pinned.basis())
+    log, found = pinned.reading(wanted, (TX,)), []
+
+    def take(_, batch):
+        found.extend(zip(batch["partition"].to_pylist(), map(int, batch["offset"].to_pylist()), batch["event_id"].to_pylist(), strict=True))
+    return found, log.read(Admission("run1", (), (TX,)), take)
+
+
+def both(root, archived_offsets, bus_offsets, **ways):
+    """An archive of some offsets and a bus of others."""
+    write_archive(root / "archive", [record(n) for n in archived_offsets], **ways)
+    bus = BusFolder(root / "bus")
+    bus.produce(record(n) for n in bus_offsets)
+    bus.retain(0, min(bus_offsets))
+    return bus
+
+
+def edit_index(root, change):
+    """Rewrite an index."""
+    place = root / "archive/index.json"
+    index = json.loads(place.read_text())
+    change(index["segments"])
+    place.write_text(json.dumps(index))
+
+
+def rewrite(root, number, change):
+    """Write a segment anew, and what the index says of its bytes."""
+    def restated(segments):
+        place = root / "archive" / segments[number]["path"]
+        place.write_bytes(change(place.read_bytes()))
+        segments[number].update(sha256=sha256_of(place.read_bytes()), size=place.stat().st_size)
+    edit_index(root, restated)
+
+
+@pytest.mark.parametrize("mode", ["sample", "full", "off"])
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_one_log_is_read_across_the_cut(tmp_path, mode, form):
+    """Archive first, bus for the rest: each offset once, in order, whatever is compared.
+
+    archive   [0 ─────────── 70)
+    bus               [50 ─────────── 100)
+    """
+    both(tmp_path, range(70), range(50, 100), per_segment=8, form=form)
+    found, told = read(stream(tmp_path, mode))
+    assert found == [(0, n, f"e{n}") for n in range(100)]
+    assert (dict(told.left_out), told.findings) == ({}, ())
+    ends = {n for n in (*range(0, 70, 8), *range(7, 70, 8), 69) if n >= 50}
+    key = check_key("transaction", 0, "log1")
+    sampled = [n for n in range(50, 70) if n in ends or is_checked_by_hash(key, n)]
+    assert told.compared == {"off": 0, "full": 20, "sample": len(sampled)}[mode]
+
+
+def test_the_same_log_whoever_holds_it(tmp_path):
+    """Where the cut lies is evidence: a log that is read from the archive alone, from the bus alone, or across any cut is the same."""
+    expected = [(0, n, f"e{n}") for n in range(40)]
+    for cut in (1, 17, 40):
+        both(tmp_path / str(cut), range(cut), range(max(cut - 5, 0), 40), per_segment=6)
+        assert read(stream(tmp_path / str(cut), "full"))[0] == expected
+
+
+def test_a_hole_of_the_archive_is_filled_from_the_bus(tmp_path):
+    """A missing segment is read from the bus, if that still has it; when retention has passed it, it is a gap.
+
+    archive   [0 ── 10)      [20 ── 30)
+    bus            [5 ────────────────── 40)
+    """
+    bus = both(tmp_path, range(30), range(5, 40), per_segment=10)
+    edit_index(tmp_path, lambda segments: segments.pop(1))
+    pinned = stream(tmp_path, "full")
+    found, told = read(pinned)
+    assert [n for _, n, _ in found] == list(range(40))
+    assert (told.findings, told.compared) == ((), 15)
+    bus.retain(0, 15)
+    verdict = stream(tmp_path).completeness([part(0, 40)])
+    (gap,) = verdict.anomalies
+    assert (gap.start_offset, gap.end_offset, gap.why, verdict.feasibility) == ("10", "15", "archive_gap", "INFEASIBLE_ARCHIVE_GAP")
+    assert isinstance(refusal(verdict), ReplayBasisGap)
+
+
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_another_event_on_either_side_is_a_conflict_with_its_place(tmp_path, mode):
+    """One record that differs is found: always by `full`, and by `sample` at the end of a segment. The archive's record is read."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    bus.forge(0, record(19, payload={"who": "mallory"}))
+    found, told = read(stream(tmp_path, mode))
+    (conflict,) = told.findings
+    assert (conflict.reason, conflict.count, conflict.first_offset) == (ReplayBasisMismatch.code, 1, "19")
+    assert "archive and bus hold different events at transaction/0@19" in conflict.sentence
+    assert found == [(0, n, f"e{n}") for n in range(40)]
+
+
+def test_a_sample_may_miss_what_full_finds(tmp_path):
+    """What a sample does not take is not compared: that is what it is."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    key = check_key("transaction", 0, "log1")
+    assert not is_checked_by_hash(key, 15)
+    bus.forge(0, record(15, payload={"who": "mallory"}))
+    assert read(stream(tmp_path, "sample"))[1].findings == ()
+    assert read(stream(tmp_path, "full"))[1].findings[0].first_offset == "15"
+    assert read(stream(tmp_path, "off"))[1].compared == 0
+
+
+def test_a_record_that_only_one_of_both_has_is_a_conflict(tmp_path):
+    """An event that the bus lost, and one that the archiver lost without saying so.
+
+    archive   … 10    12 13 …        11 is not there, and not declared
+    bus       … 10 11 12    …        13 is not there
+    """
+    both(tmp_path, [n for n in range(20) if n != 11], [n for n in range(5, 25) if n != 13], per_segment=20)
+    found, told = read(stream(tmp_path, "full"))
+    (conflict,) = told.findings
+    assert (conflict.count, conflict.stretches) == (2, (("13", "14"), ("11", "12")))
+    assert "the archive has an event at transaction/0@13, the bus has none" in conflict.sentence
+    assert [n for _, n, _ in found] == [n for n in range(25) if n != 11]
+
+
+def test_what_the_archiver_declares_to_have_left_out_is_no_conflict(tmp_path):
+    """An index that declares its dispositions explains records that only the bus has, as many as it declares."""
+    both(tmp_path, [n for n in range(20) if n not in (11, 12)], range(5, 25), per_segment=20)
+    for declared, conflicts in ((2, 0), (1, 2)):
+        edit_index(tmp_path, lambda segments, declared=declared: segments[0].update(dispositions={"foreign_run": declared}))
+        assert sum(one.count for one in read(stream(tmp_path, "full"))[1].findings) == conflicts
+
+
+def test_a_compacted_bus_may_lack_records_but_not_change_them(tmp_path):
+    """What compaction took is no conflict, what it left must be what was archived; and nothing is read from it."""
+    bus = both(tmp_path, range(30), range(10, 30), per_segment=10)
+    bus.compact(0, [12, 13, 19])
+    pinned = stream(tmp_path, "full")
+    found, told = read(pinned)
+    assert (len(found), told.findings) == (30, ())
+    bus.forge(0, record(20, payload={"who": "mallory"}))
+    assert read(stream(tmp_path, "full"))[1].findings[0].first_offset == "20"
+    bus.produce([record(30)])
+    verdict = stream(tmp_path).completeness([part(0, 31)])
+    assert (verdict.feasibility, verdict.anomalies[0].why) == ("UNCHECKABLE", "compacted")
+
+
+def test_records_that_nobody_can_read(tmp_path):
+    """Undecodable on the bus where the archive can read: a conflict. In the archive: a disposition, which the bus's record explains."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    bus.forge(0, (0, 12, "garbage"))
+    _, told = read(stream(tmp_path, "full"))
+    assert ("can be decoded in the archive, not on the bus" in told.findings[0].sentence, told.findings[0].first_offset) == (True, "12")
+    bus.forge(0, (0, 35, "garbage"))
+    found, told = read(stream(tmp_path, "off"))
+    assert (dict(told.left_out), [n for _, n, _ in found]) == ({"undecodable": 1}, [n for n in range(40) if n != 35])
+    assert [(one.reason, one.first_offset) for one in told.findings] == [("undecodable", "35")]
+    both(tmp_path / "other", range(30), range(10, 40), per_segment=10)
+    lines = (tmp_path / "other/archive/transaction/0/00001.jsonl").read_bytes().splitlines(keepends=True)
+    rewrite(tmp_path / "other", 1, lambda held: held.replace(lines[5], b"garbage\n"))
+    _, told = read(stream(tmp_path / "other", "full"))
+    assert (dict(told.left_out), [one.reason for one in told.findings]) == ({"undecodable": 1}, ["undecodable"])
+
+
+def test_a_bus_that_goes_away_while_it_is_compared_is_no_obstacle(tmp_path):
+    """What the archive has is read whatever the bus does; that it could not be compared is told."""
+    bus = both(tmp_path, range(30), range(10, 30), per_segment=10)
+    pinned = stream(tmp_path, "full")
+    log = pinned.reading([part(0, 30)], (TX,))
+    bus.go_down()
+    told = log.read(Admission("run1", (), (TX,)), lambda _, __: None)
+    assert [(one.reason, one.count) for one in told.findings] == [("overlap_not_compared", 1)]
+    assert told.compared == 0
+
+
+def test_a_bus_that_is_read_must_still_have_what_it_had(tmp_path):
+    """Between plan and read retention may pass a stretch that is wanted, or the topic be made anew: neither is read over."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    log = stream(tmp_path, "off").reading([part(0, 40)], (TX,))
+    bus.retain(0, 35)
+    with pytest.raises(ReplayBasisGap):
+        log.read(Admission("run1", (), (TX,)), lambda _, __: None)
+    bus.recreate(0, "log2")
+    with pytest.raises(ReplayBasisMismatch, match="log2"):
+        log.read(Admission("run1", (), (TX,)), lambda _, __: None)
+
+
+def test_a_silent_bus(tmp_path):
+    """It does not stand in the way of ranges that the archive has; without ranges nobody knows where the log ends."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    bus.go_down()
+    pinned = stream(tmp_path)
+    assert len(read(pinned, [part(5, 30)])[0]) == 25
+    verdict = pinned.completeness([part(5, 35)])
+    assert (verdict.feasibility, verdict.anomalies[0].why, verdict.anomalies[0].start_offset) == ("UNCHECKABLE", "bus_silent", "30")
+    assert isinstance(refusal(verdict), ReplayIncomplete)
+    with pytest.raises(StorageIoFailure):
+        pinned.basis()
+
+
+def test_a_topic_that_was_made_anew_is_another_log(tmp_path):
+    """Its offsets count anew: the archive holds the old log alone, and a basis without ranges is refused."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    bus.recreate(0, "log2")
+    bus.produce([record(n, event_id=f"new{n}") for n in range(5)])
+    pinned = stream(tmp_path, "full")
+    found, told = read(pinned, [part(0, 30)])
+    assert ([n for _, n, _ in found], told.compared) == (list(range(30)), 0)
+    verdict = pinned.completeness([part(0, 40)])
+    assert (verdict.anomalies[0].start_offset, verdict.feasibility) == ("30", "INFEASIBLE_ARCHIVE_GAP")
+    assert pinned.completeness([part(0, 5, log="log2")]).anomalies[0].code == ReplayBasisMismatch.code
+    with pytest.raises(BasisUnresolved, match="log1 and log2"):
+        pinned.basis()
+
+
+def test_an_end_that_is_not_settled_is_unchecked(tmp_path):
+    """Records of an open transaction may still be taken back."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    bus.open_transaction(0, 37)
+    pinned = stream(tmp_path)
+    assert pinned.basis()[0]["end_offset"] == "37"
+    verdict = pinned.completeness([part(0, 40)])
+    assert (verdict.feasibility, verdict.anomalies[0].why, verdict.anomalies[0].start_offset) == ("UNCHECKABLE", "not_settled", "37")
+
+
+def test_two_archives_of_one_log_that_disagree(tmp_path):
+    """Segments of two archivers in one index, with another event at one coordinate: refused, and what was found before is in the error."""
+    root = tmp_path / "archive"
+    write_archive(root, [record(n, platform_run_id="run2" if n == 1 else "run1") for n in range(10)])
+    write_archive(root / "more", [record(n, event_id="other" if n == 7 else f"e{n}") for n in range(5, 12)])
+    index, more = (json.loads((place / "index.json").read_text()) for place in (root, root / "more"))
+    extra = more["segments"][0]
+    extra.update(path=f"more/{extra['path']}", first_offset="5")
+    index["segments"].append(extra)
+    (root / "index.json").write_text(json.dumps(index))
+    BusFolder(tmp_path / "bus").produce([record(12)])
+    with pytest.raises(ReplayDuplicateOffsetMismatch, match="transaction/0@7") as refused:
+        read(stream(tmp_path, "off"), [part(0, 12)])
+    assert [(one["reason"], one["count"]) for one in refused.value.fields["findings"]] == [("foreign_run", 1)]
+
+
+def test_an_archive_that_was_replaced_between_plan_and_read_is_refused(tmp_path):
+    """Its segments are pinned by their bytes, compared or not."""
+    both(tmp_path, range(30), range(10, 40), per_segment=10)
+    logs = [stream(tmp_path, mode).reading([part(0, 40)], (TX,)) for mode in ("off", "full")]
+    rewrite(tmp_path, 1, lambda held: held.replace(b"e15", b"x15"))
+    for log in logs:
+        with pytest.raises(ReplayBasisMismatch):
+            log.read(Admission("run1", (), (TX,)), lambda _, __: None)
+
+
+def test_ranges_around_what_is_missing_may_be_named(tmp_path):
+    """Several ranges of one partition share segments, and each overlap is compared once.
+
+    ranges    [3 ── 12)     [18 ──────────── 36)
+    archive   [0 ─ 10)[10 ─ 20)[20 ─ 30)
+    bus                [11 ────────────────── 40)
+    """
+    both(tmp_path, range(30), range(11, 40), per_segment=10)
+    found, told = read(stream(tmp_path, "full"), [part(3, 12), part(18, 36)])
+    assert [n for _, n, _ in found] == [*range(3, 12), *range(18, 36)]
+    assert (told.compared, told.findings) == (1 + 12, ())
+
+
+def test_partitions_are_cut_apart_and_travel(tmp_path):
+    """Each partition is one piece that can be read elsewhere, and has a cut of its own."""
+    write_archive(tmp_path / "archive", [record(n, partition=p) for p, high in ((0, 20), (1, 30)) for n in range(high)], per_segment=10)
+    bus = BusFolder(tmp_path / "bus")
+    bus.produce(record(n, partition=p) for p in (0, 1, 2) for n in range(40))
+    bus.retain(0, 15)
+    bus.retain(1, 28)
+    log = stream(tmp_path, "full").reading(canonical_basis(Range(**one) for one in stream(tmp_path).basis()), (TX,))
+    pieces = [pickle.loads(pickle.dumps(one)) for one in log.by_partition()]  # noqa: S301 - our own
+    counts, compared = [], []
+    for piece in pieces:
+        rows = []
+        told = piece.read(Admission("run1", (), (TX,)), lambda _, batch, rows=rows: rows.extend(batch["offset"].to_pylist()))
+        compared.append(told.compared)
+        counts.append(len(rows))
+    assert (counts, compared) == ([40, 40, 40], [5, 2, 0])
+
+
+def test_a_selector_is_settled_by_whoever_has_its_ends(tmp_path):
+    """Log time, half-open: one end may lie in the archive and the other on the bus.
+
+    log time   0 ms ... each offset one ms later
+    archive   [0 ─────── 30)
+    bus               [20 ────────── 50)
+    """
+    both(tmp_path, range(30), range(20, 50), per_segment=10)
+    pinned = stream(tmp_path)
+
+    def resolved(start_ms, end_ms):
+        return [(one.start, one.end) for one in pinned.resolve(Selector("transaction", start_ms * 1_000, end_ms * 1_000))]
+
+    assert resolved(5, 25) == [(5, 25)]
+    assert resolved(5, 45) == [(5, 45)]
+    assert resolved(35, 45) == [(35, 45)]
+    for span in ((5, 60), (60, 70), (7, 7)):
+        with pytest.raises(SelectorUnresolved):
+            resolved(*span)
+
+
+def test_a_moment_in_a_stretch_that_nobody_has_is_unresolved(tmp_path):
+    """Where the archive ends before the bus begins, a moment in between has no offset."""
+    both(tmp_path, range(20), range(30, 50), per_segment=10)
+    pinned = stream(tmp_path)
+    with pytest.raises(SelectorUnresolved, match="nobody has"):
+        pinned.resolve(Selector("transaction", 5_000, 25_000))
+    BusFolder(tmp_path / "bus").go_down()
+    with pytest.raises(StorageIoFailure):
+        stream(tmp_path).resolve(Selector("transaction", 5_000, 35_000))
+
+
+def test_sequences_are_cut_and_compared_without_counting(tmp_path):
+    """A stream of sequences that lie 10²⁷ apart: read across the cut, compared in full and by a sample."""
+    base, far = 49590338271490256608559692538361571095921575989136588898, 10**27
+    numbers = [base + far * n for n in range(12)]
+    records = [archived(f"e{n}", n * 1_000, {"who": "c"}, offset=number, offset_kind="kinesis_sequence")
+               for n, number in enumerate(numbers)]
+    write_archive(tmp_path / "archive", records[:8], per_segment=3)
+    bus = BusFolder(tmp_path / "bus", offset_kind="kinesis_sequence")
+    bus.produce(records)
+    bus.retain(0, numbers[5])
+    for mode, compared in (("full", 3), ("sample", 3)):
+        pinned = stream(tmp_path, mode)
+        assert pinned.completeness([Range(**one) for one in pinned.basis()]).feasibility == "FEASIBLE_REQUIRES_ARCHIVE"
+        found, told = read(pinned)
+        assert ([n for _, n, _ in found], told.findings) == (numbers, ())
+        assert told.compared == compared
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, 60), min_size=1), st.integers(1, 60), st.integers(0, 60), st.integers(1, 7), st.sets(st.integers(0, 60)),
+       st.sampled_from(["sample", "full", "off"]))
+def test_any_cut_gives_the_log_and_finds_exactly_what_was_forged(tmp_path_factory, offsets, high, low, per_segment, forged, mode):
+    """Whatever is archived and retained: the events are the log's; `full` tells exactly the forged ones that both hold."""
+    root = tmp_path_factory.mktemp("cut")
+    ascending = sorted(offsets)
+    kept = [n for n in ascending if n < high] or ascending[:1]
+    low = min(low, kept[-1] + 1)
+    write_archive(root / "archive", [record(n) for n in kept], per_segment=per_segment)
+    bus = BusFolder(root / "bus")
+    bus.produce(record(n) for n in ascending)
+    for n in forged & offsets:
+        if low <= n <= kept[-1]:
+            bus.forge(0, record(n, payload={"who": "mallory"}))
+    bus.retain(0, low)
+    found, told = read(stream(root, mode))
+    assert found == [(0, n, f"e{n}") for n in ascending]
+    differing = {n for n in forged & offsets if low <= n <= kept[-1]}
+    said = {at for one in told.findings for start, end in one.stretches for at in range(int(start), int(end))}
+    assert said <= differing
+    if mode == "full":
+        assert said == differing
+        assert told.compared == len([n for n in kept if n >= low])
+
+
+def test_the_records_of_a_gzipped_archive_are_compared_too(tmp_path):
+    """The form of a segment does not matter to what is compared."""
+    bus = both(tmp_path, range(30), range(10, 30), per_segment=10, form="jsonl.gz")
+    bus.forge(0, record(29, payload={"who": "mallory"}))
+    assert read(stream(tmp_path))[1].findings[0].first_offset == "29"
+
+
+def test_a_plan_can_be_pinned_again(tmp_path):
+    """Pinning asks anew: a bus that has moved on, moves the end of an unstated basis."""
+    bus = both(tmp_path, range(30), range(10, 40), per_segment=10)
+    first = stream(tmp_path)
+    bus.produce([record(40)])
+    again = stream(tmp_path)
+    assert (first.basis()[0]["end_offset"], again.basis()[0]["end_offset"]) == ("40", "41")
+    assert replace(first.watermarks[0], end="41", last_stable="41") == again.watermarks[0]
