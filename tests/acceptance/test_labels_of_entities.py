@@ -18,11 +18,11 @@ TIME = pa.timestamp("us", "UTC")
 SAID = [("C0", 9, 14, "MULE"), ("C0", 35, 38, "CLEARED"), ("C3", 20, 24, "MULE"), ("C5", 5, 9, "CLEARED"), ("nobody", 5, 9, "MULE")]
 
 
-def write_flags(folder, said=SAID, customers=None):
+def write_flags(folder, said=SAID, customers=None, names=None):
     """The flags as a file, each named after its customer and day."""
     who, since, seen, says = zip(*said, strict=True)
     days = [pa.array([START + timedelta(days=day) for day in each], TIME) for each in (since, seen)]
-    names = [f"{one}-{day}" for one, day in zip(who, since, strict=True)]
+    names = names or [f"{one}-{day}" for one, day in zip(who, since, strict=True)]
     pq.write_table(pa.table({"customer_id": customers or who, "since": days[0], "seen": days[1], "says": says, "name": names}),
                    folder / "flags.parquet")
 

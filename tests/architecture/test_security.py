@@ -178,6 +178,7 @@ OPENERS = {
     "sources/archive_places.py": "folders of an archive, to lock and sync them, and its new index aside, without links",
     "sources/archive_buckets.py": "own copies in the work folder, and new segments that the job has just written",
     "sources/spools.py": "work folders, to lock them",
+    "sources/segment_files.py": "the job's own new files, exclusively",
     "key_file.py": "a new key, exclusively",
     "engines/local/history/places.py": "the build's own files in its work folder",
     "engines/local/sizes.py": "what the kernel says of this container's memory", "adapters.py": "what the kernel counts of this process",

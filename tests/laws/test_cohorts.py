@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from two_engines import label_task
 
-from offline_feature_plane.corridor.cohorts import CORE_MONTHS, add_cohorts, core_cohorts, count_lags
+from offline_feature_plane.corridor.cohorts import CORE_MONTHS, add_cohorts, core_cohorts, count_lags, cover_splits
 from offline_feature_plane.domain.accounting import is_mature, split_of
 from offline_feature_plane.domain.instants import US_PER_DAY
 from offline_feature_plane.domain.maturity import days_between
@@ -65,6 +65,8 @@ def test_cohorts_add_up_to_coverage_and_accounting(draw, seed):
                      for status in ("RESOLVED", "NOT_FOUND", "CONFLICT")}
         coverage = found.coverage.get(name, dict.fromkeys(("resolved", "not_found", "conflict"), 0))
         assert by_status == {status: coverage[status.lower()] for status in by_status}
+        apart = cover_splits(found.cohorts, [name], [split.name for split in world.task.splits] or ["all"])[name].values()
+        assert {status: sum(one[status.lower()] for one in apart) for status in by_status} == by_status
         for period in (None, *PERIODS):
             assert sum(one.found.subjects for one in add_cohorts(found.cohorts, name, period)) == subjects
 

@@ -31,7 +31,7 @@ from offline_feature_plane.engines.oracle.meaning import Event, compute
 from offline_feature_plane.engines.oracle.reading import made_events
 from offline_feature_plane.errors import EventSchemaMissingFields, NumericOverflow, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.filesets import pin_files
-from offline_feature_plane.ports.inputs import LabelTable, Lane, PlainTable
+from offline_feature_plane.ports.inputs import LabelTable, Lane, PlainTable, ReadReport
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden" / "features").glob("*.yaml"))
 S = 1_000_000
@@ -313,7 +313,7 @@ def test_records_of_a_log_stand_in_the_order_of_their_coordinates(tmp_path):
 
         def read(self, admission, take):
             take("pay", batch)
-            return {"undecodable": 2, "foreign_run": 0}
+            return ReadReport({"undecodable": 2, "foreign_run": 0})
 
     with OracleEngine().session(TASK, work=tmp_path) as session:
         facts = session.replay([Log()])

@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from whole_worlds import DAY, RELEASE, START, draw_world, open_world, text_of
@@ -25,6 +26,7 @@ from offline_feature_plane.contracts.intent import (
     TargetRule,
     TokenizedIdentifiers,
 )
+from offline_feature_plane.contracts.kafka import KafkaTopic
 from offline_feature_plane.contracts.plane import (
     ArchiveFolder,
     EngineChoice,
@@ -34,6 +36,7 @@ from offline_feature_plane.contracts.plane import (
     S3Access,
     Settings,
     Tokens,
+    config_meaning,
 )
 from offline_feature_plane.documents import write_yaml
 from offline_feature_plane.errors import RunScopeInvalid
@@ -294,14 +297,15 @@ SETTINGS_NOT_MEANT = {
     "outputs": ["dataset_manifest", "report"], "required_outputs": ["arrivals"], "run_facts": "facts.json", "tokens/key_file": "copy.key",
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
 SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "labels/fraud/entity", "labels/fraud/applies_to",
-                      "archives/tx/path", "archives/tx/topic", "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start"}
+                      "archives/tx/path", "archives/tx/topic", "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start",
+                      "archives/tx/records", "archives/tx/s3", *(f"kafka/tx/{name}" for name in KafkaTopic.model_fields)}
 
 
 def test_every_setting_is_spoken_of_here():
     """A new setting must be declared here to mean something or not."""
     nested = {"events": ("events/tx", EventTable), "archives": ("archives/tx", ArchiveFolder), "labels": ("labels/fraud", LabelTimeline),
               "tokens": ("tokens", Tokens), "engine": ("engine", EngineChoice), "gate_map": ("gate_map/gate.world", GateRule),
-              "s3": ("s3", S3Access)}
+              "kafka": ("kafka/tx", KafkaTopic), "s3": ("s3", S3Access)}
     fields = {name for name in Settings.model_fields if name not in nested}
     fields |= {f"{place}/{inner}" for place, model in nested.values() for inner in model.model_fields}
     assert fields == {*SETTINGS_MEANT, *SETTINGS_NOT_MEANT, *SETTINGS_ELSEWHERE}
@@ -345,6 +349,27 @@ def test_the_settings_of_an_archive_are_meant(archives):
     assert archives.fingerprint(plane=put(plane, "archives/tx/history_start", text_of(START))) != archives.fingerprint()
     shutil.copytree(archives.folder / "tx-archive", archives.folder / "moved")
     assert archives.fingerprint(plane=put(plane, "archives/tx/path", "moved")) == archives.fingerprint()
+
+
+def meaning_of(**settings: Any) -> dict[str, Any]:
+    """What a plane's settings of logs mean."""
+    return config_meaning(Settings.model_validate({"plane": "p", "platform_run_id": "p", **settings}))
+
+
+def test_a_log_means_the_same_wherever_it_is_read():
+    """A topic of a bus, its archive, and both together are one log: how it is reached changes nothing, how it is understood does."""
+    said = {"zone": "Europe/Oslo", "history_start": text_of(START)}
+    bus = {"servers": "broker:9092", **said}
+    archive = {"path": "folder", **said}
+    elsewhere = {"servers": "other:9093", "timeout_s": 5, "buffer_mb": 1, "max_message_mb": 2, "cleanup_policy": "delete",
+                 "log_id": "mine", "security": {"tls": True}}
+    same = [{"kafka": {"tx": bus}}, {"archives": {"tx": archive}}, {"kafka": {"tx": bus}, "archives": {"tx": archive}},
+            {"kafka": {"tx": bus | elsewhere}}, {"archives": {"tx": archive | {"s3": {"region": "elsewhere"}}}}]
+    assert len({json.dumps(meaning_of(**one), sort_keys=True) for one in same}) == 1
+    others = [{"kafka": {"tx": bus | {name: value}}} for name, value in (
+        ("zone", "UTC"), ("history_start", text_of(START + DAY)), ("topic", "another"))]
+    others += [{"kafka": {"tx": bus | {"topic": "another", "event_type": "paid"}}}, {"archives": {"tx": archive | {"records": "v0"}}}]
+    assert len({json.dumps(meaning_of(**one), sort_keys=True) for one in [same[0], *others]}) == 1 + len(others)
 
 
 def test_another_token_key_is_another_dataset(tables):

@@ -64,10 +64,19 @@ def _type(one: TypeReport, report: LabelReport) -> list[str]:
                                                   "say": _by_meaning(facts["said"], one)}
     lines = [f"{style(one.label_type, 'bold')}  ({what})",
              pairs({"assertions": " · ".join(f"{count:,} {name}" for count, name in counted if count or name in ("read", "eligible")),
-                    **about, "resolve to": _by_meaning(facts["values"], one)})]
+                    **about, "resolve to": _by_meaning(facts["values"], one)}), *_conflicts(one)]
     if one.role == "features":
         return lines
     return [*lines, "", _cohorts("split", one.splits, one), "", _cohorts(report.period, one.periods, one), "", *_maturities(one, report)]
+
+
+def _conflicts(one: TypeReport) -> list[str]:
+    """The first conflicts by name: who says what, and when that was observed."""
+    found = [f"{torn.about}: {', '.join(f'{value} says {source} ({_brief(at)})' for value, source, at in torn.said)}"
+             for torn in one.conflicts]
+    if more := one.assertions["subjects_in_conflict"] - len(found) if found else 0:
+        found.append(f"and {more:,} more")
+    return [f"  {'in conflict' if not place else '':<11}  {line}" for place, line in enumerate(found)]
 
 
 def _by_meaning(counts: Mapping[str, int], one: TypeReport) -> str:

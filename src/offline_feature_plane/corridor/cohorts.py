@@ -22,7 +22,7 @@ from offline_feature_plane.domain.coverage import Coverage, Unlabeled
 from offline_feature_plane.domain.maturity import LagDays, measure_days
 from offline_feature_plane.domain.periods import Period, first_day
 
-__all__ = ["Cohort", "add_cohorts", "core_cohorts", "count_lags"]
+__all__ = ["Cohort", "add_cohorts", "core_cohorts", "count_lags", "cover_splits"]
 
 CORE_MONTHS = 120  # a manifest tells so many months apart; what was before them stands together
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -101,6 +101,17 @@ def count_lags(cells: pa.Table, label_type: str, *, before_day: int | None = Non
         own = own.filter(old)
     counted = own.group_by("lag_days").aggregate([("events", "sum")])
     return dict(sorted(zip(counted["lag_days"].to_pylist(), counted["events_sum"].to_pylist(), strict=True)))
+
+
+def cover_splits(cells: pa.Table, label_types: Sequence[str], splits: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:
+    """Of the mature subjects of each label type and split: `subjects, resolved, not_found, conflict`; over splits, a type's coverage."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for name in label_types:
+        mature = {one.split: one.found for one in add_cohorts(cells, name) if one.mature}
+        every = {split: mature.get(split, Coverage(0, 0, 0)) for split in splits}
+        found[name] = {split: {"subjects": one.subjects, "resolved": one.resolved, "not_found": one.not_found, "conflict": one.conflict}
+                       for split, one in every.items()}
+    return found
 
 
 def core_cohorts(cells: pa.Table, label_types: Sequence[str]) -> dict[str, dict[str, Any]]:

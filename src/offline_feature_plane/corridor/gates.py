@@ -7,6 +7,7 @@ from typing import Protocol
 
 from offline_feature_plane.contracts.manifest import Gate
 from offline_feature_plane.contracts.plan import Pins
+from offline_feature_plane.corridor.cohorts import cover_splits
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_decoding, judge_lag, judge_overlap, judge_target
 from offline_feature_plane.domain.rows import Task
@@ -60,11 +61,19 @@ def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection:
              *([] if overlap.passed else [overlap]),  # whether somebody else holds the log too is no meaning
              judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
-                            unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {}),
+                            unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {},
+                            by_split=_cover_each(planned.task, selection)),
              judge_lag(labels.per_type)]
     if target is not None:
         found.append(judge_target(selection.splits))
     return tuple(found)
+
+
+def _cover_each(task: Task, selection: SelectionFacts) -> dict[str, dict[str, dict[str, int]]]:
+    """The coverage of each split, where some have as-ofs of their own."""
+    if not task.has_evaluation_splits:
+        return {}
+    return cover_splits(selection.cohorts, task.labels.types, [split.name for split in task.splits])
 
 
 def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFacts, selection: SelectionFacts) -> None:

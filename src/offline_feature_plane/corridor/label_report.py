@@ -5,7 +5,7 @@ The same plan, replay, labels and selection as in a build; nothing is written, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,14 +25,15 @@ from offline_feature_plane.domain.combining import Answer
 from offline_feature_plane.domain.coverage import Unlabeled, format_share
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.instants import EARLIEST_US, US_PER_DAY, format_instant
+from offline_feature_plane.domain.label_slice import slice_order
 from offline_feature_plane.domain.maturity import ENOUGH, LONGEST_MATURITY_DAYS, Choice, LagDays, measure_days, settled_by, weigh
 from offline_feature_plane.domain.periods import PERIODS, Period
-from offline_feature_plane.domain.resolution import Resolution
+from offline_feature_plane.domain.resolution import CONFLICT, Resolution, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import LabelPolicyInvalid
-from offline_feature_plane.ports import LabelFacts, Progress
+from offline_feature_plane.ports import EngineSession, LabelFacts, Progress
 
-__all__ = ["EvaluationSplit", "LabelReport", "TypeReport", "check_wishes", "report_labels"]
+__all__ = ["Conflict", "EvaluationSplit", "LabelReport", "TypeReport", "check_wishes", "report_labels"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,26 @@ class EvaluationSplit:
         """As JSON-ready values."""
         return {"split": self.name, "label_asof_utc": format_instant(self.asof_us),
                 "mature_until": None if self.mature_until_us is None else format_instant(self.mature_until_us)}
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An event, or the entity of an event, of which assertions of the highest rank say different things.
+
+    Attributes:
+        event_id: the event; the first one of its entity.
+        about: what is in conflict, in words.
+        said: value, source and instant of observation (µs) of each of these assertions, in the order of the slice.
+    """
+
+    event_id: int | str
+    about: str
+    said: tuple[tuple[str, str, int], ...]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {"event_id": self.event_id, "about": self.about,
+                "said": [{"value": value, "source": source, "observed_time": format_instant(at)} for value, source, at in self.said]}
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,7 @@ class TypeReport:
         choices: maturities, and what follows from each. Empty for a type that only features look at.
         evaluation_choices: the same for each split with an as-of of its own, by its name; `choices` are for the other splits then.
         takes_the_rest: does the target take every value for a negative that it does not name?
+        conflicts: the first events, or entities, that are in conflict.
     """
 
     label_type: str
@@ -83,10 +105,13 @@ class TypeReport:
     choices: tuple[Choice, ...]
     evaluation_choices: Mapping[str, tuple[Choice, ...]]
     takes_the_rest: bool = False
+    conflicts: tuple[Conflict, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {"label_type": self.label_type, "role": self.role, "assertions": storable(self.assertions), "means": storable(self.means),
+        facts = {key: value for key, value in self.assertions.items() if key != "conflicts_at"}  # these are by name in `conflicts`
+        return {"label_type": self.label_type, "role": self.role, "assertions": storable(facts), "means": storable(self.means),
+                "conflicts": [one.document() for one in self.conflicts],
                 "splits": [self._cohort(one) for one in self.splits], "periods": [self._cohort(one) for one in self.periods],
                 "lag_days": _lag(self.lag), "measured": {**_lag(self.measured), "settled": self.settled},
                 "maturities": list(map(_choice, self.choices)),
@@ -156,13 +181,15 @@ def report_labels(planned: Planned, machine: Machine, folder: Path, *, period: P
         replayed = session.replay(planned.events)
         labelled = session.labels(fetch_labels(planned, spill))
         selection = session.select()
+        torn = {name: tuple(_conflicts(name, planned.task, facts, session)) for name, facts in labelled.per_type.items()}
     task, cells = planned.task, selection.cohorts
     maturity = None if task.labels.maturity_us is None else task.labels.maturity_us // US_PER_DAY
     maturities = [*([] if maturity is None else [(maturity, "intent")]), *((days, "asked") for days in wanted)]
     evaluated = tuple(EvaluationSplit(split.name, split.asof_us, split.end_us, _mature_until(split.asof_us, maturity))
                       for split in task.splits if split.asof_us is not None)
     end_us = max((split.end_us for split in task.splits if split.asof_us is None), default=_end_of(cells, task.labels.asof_us))
-    types = tuple(_describe(name, task, labelled, cells, period, maturities, end_us, evaluated) for name in sorted(labelled.per_type))
+    types = tuple(_describe(name, task, labelled, cells, period, maturities, end_us, evaluated, torn[name])
+                  for name in sorted(labelled.per_type))
     gates = judge(planned, replayed, labelled, selection)
     return LabelReport(task.labels.asof_us, task.labels.rule, maturity, end_us, bool(task.splits), period, types, gates,
                        (*warn(task, replayed, labelled, selection), *(said for one in types for said in _notice(one))), evaluated)
@@ -173,7 +200,7 @@ def _mature_until(asof_us: int, maturity_days: int | None) -> int | None:
 
 
 def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, period: Period, maturities: Sequence[tuple[int, str]],
-              end_us: int, evaluated: Sequence[EvaluationSplit]) -> TypeReport:
+              end_us: int, evaluated: Sequence[EvaluationSplit], torn: tuple[Conflict, ...]) -> TypeReport:
     every = count_lags(cells, name)
     old = count_lags(cells, name, before_day=settled_by(every, task.labels.asof_us),
                      later={one.name: settled_by(every, one.asof_us) for one in evaluated})
@@ -190,7 +217,19 @@ def _describe(name: str, task: Task, labelled: LabelFacts, cells: pa.Table, peri
         add_cohorts(cells, name), add_cohorts(cells, name, period), measure_days(every), measure_days(measured), settled,
         weigh(measured, maturities, asof_us=task.labels.asof_us, end_us=end_us) if weighed else (),
         {one.name: weigh(measured, maturities, asof_us=one.asof_us, end_us=one.end_us) for one in evaluated} if weighed else {},
-        takes_the_rest=target is not None and target.negative is None)
+        takes_the_rest=target is not None and target.negative is None, conflicts=torn)
+
+
+def _conflicts(name: str, task: Task, facts: Mapping[str, Any], session: EngineSession) -> Iterator[Conflict]:
+    """The first conflicts of a type by name: who says what. An event is at the as-of of its split, so at one of these."""
+    rule, field = find_rule(task.labels.rule), facts.get("applies_to")
+    for event in session.labels_of(name, facts["conflicts_at"]) if facts["conflicts_at"] else ():
+        for asof_us in reversed(task.asofs_us):
+            if rule.resolve(event.assertions, asof_us) == CONFLICT:
+                about = f"event {event.event_id}" if field is None else f"the {field} of event {event.event_id}"
+                yield Conflict(event.event_id, about, tuple((one.value, one.source, one.observed_us) for one in sorted(
+                    rule.highest(event.assertions, asof_us), key=slice_order)))
+                break
 
 
 def _choice(one: Choice) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionF
 
 # Counts that grow with what is observed after the cut, or about events of others: receipts have them, a core must not.
 _BEYOND_THE_CUT = frozenset({"assertions_read", "assertions_after_asof", "assertions_outside_basis", "assertions_repeated"})
+_PLACES = frozenset({"conflicts_at"})  # for whoever looks before a build
 COLD_WARNING_SHARE = 10  # percent of a split's rows (`decisions.md` D19)
 
 
@@ -155,7 +156,20 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
                   for value in (*part.positive, *(part.negative or ())) if value not in known]
-    return found
+    return [*found, *_tell_adrift(labelled.per_type)]
+
+
+def _tell_adrift(per_type: Any) -> list[str]:
+    """Of which label types assertions supersede what is not there: they may correct nothing, so that both stand."""
+    return [f"{facts['assertions_adrift']:,} {name} assertions supersede an id that is not known of the same "
+            f"{facts.get('applies_to', 'event')} at the as-of, and replace nothing: "
+            f"{_adrift(facts['first_adrift'])}{', …' if facts['assertions_adrift'] > 1 else ''}."
+            for name, facts in sorted(per_type.items()) if facts.get("assertions_adrift")]
+
+
+def _adrift(first: Mapping[str, Any]) -> str:
+    name = "one without an id" if first["assertion_id"] is None else repr(first["assertion_id"])
+    return f"{name} names {first['supersedes']!r}"
 
 
 def tell_strangers(per_type: Any) -> list[str]:
@@ -179,8 +193,8 @@ def _label_facts(task: Task, facts: LabelFacts, selection: SelectionFacts) -> di
     cohorts = core_cohorts(selection.cohorts, task.labels.types)
     return {"label_asof_utc": format_instant(task.labels.asof_us), "resolution_rule": task.labels.rule,
             "assertions_eligible": facts.assertions_eligible,
-            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT} | cohorts.get(name, {})
-                                  for name, one in facts.per_type.items()})}
+            "per_type": storable({name: {key: value for key, value in one.items() if key not in _BEYOND_THE_CUT | _PLACES}
+                                  | cohorts.get(name, {}) for name, one in facts.per_type.items()})}
 
 
 def _instant(us: int | None) -> str | None:

@@ -25,15 +25,18 @@ def refuse_shared_ids(assertions: Iterable[Assertion]) -> None:
     first: dict[str, Assertion] = {}
     for one in assertions:
         if one.assertion_id is not None and first.setdefault(one.assertion_id, one).subject != one.subject:
-            raise shared_id(one.label_type, one.assertion_id, (first[one.assertion_id].subject, one.subject))
+            raise shared_id(one.label_type, one.assertion_id, (first[one.assertion_id].subject, one.subject), entity_field=one.entity_field)
 
 
-def shared_id(label_type: str, assertion_id: str, subjects: Sequence[str | int],
-              places: Sequence[str] | None = None) -> LabelTimelineInconsistent:
-    """The error for an id of assertions about two subjects; `places` says in which rows of which files they are."""
-    told = [repr(subject) for subject in subjects] if places is None else [
-        f"{subject!r} ({place})" for subject, place in zip(subjects, places, strict=True)]
+def shared_id(label_type: str, assertion_id: str, subjects: Sequence[str | int], places: Sequence[str] | None = None, *,
+              entity_field: str | None = None) -> LabelTimelineInconsistent:
+    """The error for an id of assertions about two subjects; `places` says in which rows of which files they are.
+
+    Entities are not shown: what the field that holds them says may be an identifier.
+    """
+    names = [repr(subject) for subject in subjects] if entity_field is None else [f"one {entity_field}", "another"]
+    told = names if places is None else [f"{name} ({place})" for name, place in zip(names, places, strict=True)]
     return LabelTimelineInconsistent(
         f"assertion {assertion_id!r} ({label_type}) is about {told[0]} and about {told[1]}.", path=f"labels.{label_type}.id",
         fix="Give every assertion its own id, or leave `id:` out of the mapping if the column names something else, such as a case.",
-        assertion_id=assertion_id, subjects=list(subjects))
+        assertion_id=assertion_id, **({} if entity_field is not None else {"subjects": list(subjects)}))

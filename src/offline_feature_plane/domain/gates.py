@@ -243,7 +243,8 @@ def judge_overlap(findings: Sequence[Finding], compared: int) -> GateResult:
 
 
 def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapping[str, str], conflicts_max: str, *,
-                   unlabeled: Mapping[str, Unlabeled] | None = None) -> GateResult:
+                   unlabeled: Mapping[str, Unlabeled] | None = None,
+                   by_split: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None) -> GateResult:
     """Are enough mature subjects answered, and few enough in conflict?
 
     Args:
@@ -251,21 +252,33 @@ def judge_coverage(coverage: Mapping[str, Mapping[str, int]], answered_min: Mapp
         answered_min: per label type the demanded share as decimal text; a type that is not named is only shown.
         conflicts_max: the share that may be in conflict, for every named type.
         unlabeled: the rule of each of the target's label types; only there does silence mean a negative, under `negative_when_mature`.
+        by_split: the same counts per label type and split, where splits are judged apart: where they have as-ofs of their own, one that is
+            complete now would hide another that was hardly known then. A split without a mature subject has nothing to judge.
     """
     sentences: list[str] = []
     details: dict[str, Any] = {}
     path = "$.coverage_policy.answered_min"
     for label_type in sorted({*coverage, *answered_min}):
-        counts = coverage.get(label_type, {})
-        found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
         meant = (unlabeled or {}).get(label_type, "refuse")
-        details[label_type] = {"subjects": found.subjects, "answered": format_share(found.answered(meant)),
-                               "conflicting": format_share(found.conflicting), "answered_min": answered_min.get(label_type)}
-        if label_type in answered_min:
+        told: dict[str, dict[str, Any]] = {}
+        apart = (by_split or {}).get(label_type, {})
+        for split, counts in ((None, coverage.get(label_type, {})), *apart.items()):
+            found = Coverage(counts.get("resolved", 0), counts.get("not_found", 0), counts.get("conflict", 0))
+            share = {"subjects": found.subjects, "answered": format_share(found.answered(meant)),
+                     "conflicting": format_share(found.conflicting)}
+            if split is None:
+                details[label_type] = {**share, "answered_min": answered_min.get(label_type)}
+            else:
+                told[split] = share
+            if label_type not in answered_min or (split is not None and not found.subjects):
+                continue
             policy = CoveragePolicy(answered_min[label_type], conflicts_max)
-            sentences += [f"{label_type}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
+            who = label_type if split is None else f"{label_type} in {split}"
+            sentences += [f"{who}: {sentence}" for sentence in find_shortfalls(found, policy, meant)]
             if found.conflicting > parse_share(policy.max_conflict):  # each of them is no answer either
                 path = "$.coverage_policy.conflicts_max"
+        if told:
+            details[label_type]["splits"] = told
     return judged("coverage", CoveragePolicyViolation, sentences, {"types": details, "conflicts_max": conflicts_max}, path)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from offline_feature_plane.domain.canonical import digest
@@ -28,8 +28,8 @@ STRENGTH = {source: -place for place, source in enumerate(SOURCES)}
 class Assertion:
     """One statement about one subject: what `source` said, when it became known, and from when it holds. Instants in µs UTC.
 
-    `subject` is the event id, or the entity (`domain.entity_labels`). `supersedes` names the assertion id, of the same subject and type,
-    that this one replaces.
+    `subject` is the event id, or the entity (`domain.entity_labels`), which the field `entity_field` of its events holds. `supersedes`
+    names the assertion id, of the same subject and type, that this one replaces.
     """
 
     subject: str | int
@@ -40,12 +40,18 @@ class Assertion:
     source: str = "SYSTEM"
     assertion_id: str | None = None
     supersedes: str | None = None
+    entity_field: str | None = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a source that has no rank; raises LabelPolicyInvalid."""
         if self.source not in STRENGTH:
             raise LabelPolicyInvalid(f"{self.source!r} is not a label source.", path=f"labels.{self.label_type}.source",
                                      fix=f"Known: {', '.join(SOURCES)}.")
+
+    @property
+    def who(self) -> str:
+        """Its subject, as messages say it: what a field holds may be an identifier, and is not shown."""
+        return repr(self.subject) if self.entity_field is None else f"one {self.entity_field}"
 
     @property
     def entry_us(self) -> int:
@@ -103,10 +109,16 @@ class Rule:
 
     def weigh(self, stand: Sequence[Assertion]) -> Resolution:
         """What assertions say together of which none supersedes another."""
-        if not stand:
-            return NOT_FOUND
-        top = max(map(self.rank, stand))
-        return _verdict([one for one in stand if self.rank(one) == top])
+        top = self._top(stand)
+        return _verdict(top) if top else NOT_FOUND
+
+    def highest(self, assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, ...]:
+        """The assertions of the highest rank at `cut_us`: those that the answer rests on. Raises LabelTimelineInconsistent."""
+        return self._top(standing(assertions, cut_us))
+
+    def _top(self, stand: Sequence[Assertion]) -> tuple[Assertion, ...]:
+        top = max(map(self.rank, stand), default=None)
+        return tuple(one for one in stand if self.rank(one) == top)
 
 
 _STEPS = {"source": f"source ({' > '.join(SOURCES)})", "observed": "observed (later wins)", "effective": "effective (later wins)",
@@ -196,6 +208,19 @@ def standing(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
     return tuple(one for one in known if one.assertion_id not in links)
 
 
+def find_adrift(assertions: Sequence[Assertion]) -> list[Assertion]:
+    """Which of these assertions, of one subject, eligible and each once, supersede an id that none of them has, and so replace nothing.
+
+    What they name may not be known yet, may never have been delivered, or may be about something else.
+
+    >>> found = find_adrift([Assertion(1, "x", "FRAUD", 1, 1, assertion_id="a"), Assertion(1, "x", "LEGIT", 2, 2, supersedes="b")])
+    >>> [one.supersedes for one in found]
+    ['b']
+    """
+    names = {one.assertion_id for one in assertions}
+    return [one for one in assertions if one.supersedes is not None and one.supersedes not in names]
+
+
 def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, ...]:
     """The assertions that are eligible at the cut, each once.
 
@@ -211,9 +236,9 @@ def eligible(assertions: Iterable[Assertion], cut_us: int) -> tuple[Assertion, .
         first = known[0]
         shown = " → ".join(map(repr, circle))
         raise LabelTimelineInconsistent(
-            f"assertions {shown} about {first.subject!r} ({first.label_type}) supersede each other in a cycle.",
+            f"assertions {shown} about {first.who} ({first.label_type}) supersede each other in a cycle.",
             path=f"labels.{first.label_type}.supersedes", fix="Correct the `supersedes` ids in the label timeline.",
-            subject=first.subject, circle=list(circle))
+            circle=list(circle), **_named(first))
     return known
 
 
@@ -225,9 +250,14 @@ def _two_contents(one: Assertion, other: Assertion) -> LabelTimelineInconsistent
         del said[0]["effective"]
     told = "; ".join(f"{name} {text} and {said[1][name]}" for name, text in said[0].items() if text != said[1][name])
     return LabelTimelineInconsistent(
-        f"assertion {one.assertion_id!r} about {one.subject!r} ({one.label_type}) occurs with two different contents: {told}.",
+        f"assertion {one.assertion_id!r} about {one.who} ({one.label_type}) occurs with two different contents: {told}.",
         path=f"labels.{one.label_type}.id", fix="Give every assertion its own id; deliver repeats unchanged, to the microsecond.",
-        subject=one.subject, assertion_id=one.assertion_id)
+        assertion_id=one.assertion_id, **_named(one))
+
+
+def _named(one: Assertion) -> dict[str, str | int]:
+    """The subject as a field of an error, unless it may be an identifier."""
+    return {"subject": one.subject} if one.entity_field is None else {}
 
 
 def _verdict(top: Sequence[Assertion]) -> Resolution:

@@ -49,7 +49,8 @@ def warm(functions: Iterable[str] | None = None) -> Warmth:
     """Import the kernel modules of these aggregations by event time, or all, which compiles or loads each kernel; cheap the second time."""
     start = time.perf_counter()
     by_arrival = ("digits", "visible", "editing") if functions is None else ()
-    for module in ("slots", "sliding", "windows", "sketching", "timelines", "framing", *by_arrival, *catalog.modules(functions)):
+    always = ("slots", "sliding", "windows", "keyorder", "sketching", "timelines", "framing")
+    for module in (*always, *by_arrival, *catalog.modules(functions)):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

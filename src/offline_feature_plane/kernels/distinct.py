@@ -19,7 +19,7 @@ from numba import types
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s, Int64s
 
 _NEVER = np.int32(2**31 - 1)
@@ -92,7 +92,7 @@ def numbers_of(argument: Argument) -> Int32s:
 
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT32S, types.int64[:, ::1]))
-def count_distinct(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one walk, one kernel
+def count_distinct(key: Any, hi: Any, lo: Any, windows: Any,
                    before: Any, after: Any, state: Any, out: Any) -> None:
     """Write each row's number of distinct values per window.
 
@@ -101,13 +101,6 @@ def count_distinct(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one
     stride = 2 * windows.shape[0] + 1
     n = key.shape[0]
     for r in range(n):
-        if r + 24 < n:
-            prefetch(state, np.int64(key[r + 24]) * stride)
-        if r + 8 < n and key[r + 8] >= 0:
-            ahead = np.int64(key[r + 8]) * stride
-            prefetch(before, np.int64(state[ahead]))
-            for j in range(windows.shape[0]):
-                prefetch(after, np.int64(state[ahead + 1 + 2 * j]))
         k = key[r]
         if k < 0:
             for j in range(windows.shape[0]):

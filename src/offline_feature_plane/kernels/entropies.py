@@ -30,7 +30,7 @@ from offline_feature_plane.kernels.distinct import numbers_of
 from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.limbs import times
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import INT32S, INT64S, Bools, Int64s
 
 _POINT, _MANTISSA = 56, 62   # bits after the point of a logarithm, and of a mantissa
@@ -95,9 +95,9 @@ def _quotient(high: Any, low: Any, n: Any) -> Any:
     return math.ldexp(float(upper | sticky), int(places + 32))
 
 
-@compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT64S, INT64S, types.int32[:, ::1],
+@compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT64S, INT64S, types.int32[:, ::1],
                      types.float64[:, ::1], types.boolean[:, ::1]))
-def spread_evenly(key: Any, hi: Any, lo: Any, windows: Any, number: Any, first: Any,  # noqa: C901 - one walk, one kernel
+def spread_evenly(key: Any, hi: Any, lo: Any, windows: Any, number: Any,
                   steps: Any, state: Any, counts: Any, out: Any, valid: Any) -> None:
     """Write each row's entropy per window: (n · log₂ n − Σ c · log₂ c) ÷ n.
 
@@ -106,14 +106,6 @@ def spread_evenly(key: Any, hi: Any, lo: Any, windows: Any, number: Any, first: 
     stride = 4 * windows.shape[0] + 1
     rows = key.shape[0]
     for r in range(rows):
-        if r + 24 < rows:
-            prefetch(state, np.int64(key[r + 24]) * stride)
-        if r + 8 < rows and key[r + 8] >= 0:
-            ahead = np.int64(key[r + 8]) * stride
-            prefetch(number, state[ahead])
-            for j in range(windows.shape[0]):
-                prefetch(number, state[ahead + 1 + 4 * j])
-                prefetch(counts[j], np.int64(first[key[r + 8]]))
         k = key[r]
         if k < 0:
             out[:, r], valid[:, r] = 0.0, False
@@ -159,7 +151,7 @@ class Spread:
     def __init__(self, inputs: Inputs, windows: Sequence[int]) -> None:
         slots = inputs.slots
         self._number, self._steps = inputs.argument.once(numbers_of), inputs.argument.once(_steps)
-        self._first, self._windows = slots.first, np.array(windows, np.int64)
+        self._windows = np.array(windows, np.int64)
         state = np.zeros((slots.first.shape[0] - 1, 4 * len(windows) + 1), np.int64)
         state[:, 0] = slots.first[:-1]
         state[:, 1::4] = slots.first[:-1, None]
@@ -168,7 +160,7 @@ class Spread:
 
     def advance(self, rows: Located) -> None:
         """Hold a block's results."""
-        spread_evenly(rows.key, rows.hi, rows.lo, self._windows, self._number, self._first, self._steps, self._state, self._counts,
+        spread_evenly(rows.key, rows.hi, rows.lo, self._windows, self._number, self._steps, self._state, self._counts,
                       self.values, self.valid)
 
 

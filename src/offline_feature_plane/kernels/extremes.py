@@ -27,13 +27,13 @@ from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.ranks import count_edits, rank_at, ranked
 from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, raise_to
 
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT64S, BOOLS, types.int64, INT32S, INT32S, INT32S,
                      types.int64[:, ::1], types.boolean[:, ::1]))
-def find_greatest(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one walk, one kernel
+def find_greatest(key: Any, hi: Any, lo: Any, windows: Any,
                   values: Any, marks: Any, flip: Any, first: Any, state: Any, stack: Any, out: Any, valid: Any) -> None:
     """Write each row's greatest marked value per window; `flip` = -1 turns the order round and finds the least.
 
@@ -42,12 +42,6 @@ def find_greatest(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one 
     stride = windows.shape[0] + 2
     n = key.shape[0]
     for r in range(n):
-        if r + 24 < n:
-            prefetch(state, np.int64(key[r + 24]) * stride)
-        if r + 8 < n and key[r + 8] >= 0:
-            ahead = np.int64(key[r + 8]) * stride
-            prefetch(stack, np.int64(state[ahead + 1]) - 1)
-            prefetch(values, np.int64(state[ahead]))
         k = key[r]
         if k < 0:
             for j in range(windows.shape[0]):

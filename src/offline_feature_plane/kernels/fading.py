@@ -27,7 +27,7 @@ from offline_feature_plane.kernels.limbs import UINT64S, UInt64s, bits_of, posit
 from offline_feature_plane.kernels.limbsums import LimbSums, Parts, parts_of
 from offline_feature_plane.kernels.quotients import WORK, grow, ratio
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, Int32s
 from offline_feature_plane.kernels.summing import is_float
 
@@ -86,14 +86,6 @@ def round_faded(weights: Any, w: Any, products: Any, wx: Any, least: Any, unit: 
     """Each range's sum of products ÷ (sum of weights · `unit`); null without any weight. `w` and `wx` are the limbs of the sums."""
     above, n = w + 2, hi.shape[0]
     for r in range(n):
-        if r + 16 < n and hi[r + 16] > 0:
-            prefetch(start, np.int64(hi[r + 16]) - 1)
-            prefetch(middle, np.int64(hi[r + 16]) - 1)
-        if r + 8 < n and hi[r + 8] > 0:
-            ahead = np.int64(hi[r + 8])
-            for slot in (ahead, np.int64(middle[ahead - 1]), max(np.int64(lo[r + 8]), np.int64(start[ahead - 1]))):
-                prefetch(weights, slot * w)
-                prefetch(products, slot * wx)
         out[r], valid[r] = 0.0, False
         if hi[r] <= lo[r]:
             continue

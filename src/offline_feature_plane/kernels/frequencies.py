@@ -23,7 +23,7 @@ from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.distinct import links_of, numbers_of
 from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s, Int64s, raise_to
 
 _ONCE = np.int64(2**32)
@@ -90,7 +90,7 @@ def _heaviest(heap: Any, weight: Any, base: Any, end: Any, edge: Any, found: Any
 
 @compiled(types.void(INT32S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT32S, INT32S, types.int64[:, ::1], types.int32[:, ::1],
                      types.int32[:, ::1], INT32S, types.int32[:, :, ::1]))
-def find_frequent(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one walk, one kernel
+def find_frequent(key: Any, hi: Any, lo: Any, windows: Any,
                   number: Any, first: Any, state: Any, weight: Any, heap: Any, at: Any, edge: Any, found: Any) -> None:
     """Write per window and row the latest slots of the most frequent values, as many as `found` has places for.
 
@@ -99,16 +99,6 @@ def find_frequent(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one 
     stride = windows.shape[0] + 1
     n = key.shape[0]
     for r in range(n):
-        if r + 24 < n:
-            prefetch(state, np.int64(key[r + 24]) * stride)
-        if r + 8 < n and key[r + 8] >= 0:
-            ahead, begin = np.int64(key[r + 8]) * stride, np.int64(first[key[r + 8]])
-            prefetch(number, np.int64(state[ahead]))
-            for j in range(windows.shape[0]):
-                prefetch(number, np.int64(state[ahead + 1 + j]))
-                prefetch(weight[j], begin)
-                prefetch(heap[j], begin)
-                prefetch(at[j], begin)
         k = key[r]
         if k < 0:
             found[:, :, r] = -1

@@ -5,8 +5,9 @@
     for start, stop in chunks:
         columns = run.advance(start, stop)
 
-Positions are walked once, in blocks that stay in the processor's cache: windows are located, then every column reads or updates its
-own state. Results do not depend on how positions are cut into chunks. A run belongs to one thread at a time; several runs go in parallel.
+Positions are walked once, stretch by stretch, each key by key (`kernels.keyorder`) in blocks that stay in the processor's cache: windows
+are located, then every column reads or updates its own state. Results do not depend on how positions are cut into chunks. A run belongs to
+one thread at a time; several runs go in parallel.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy.typing as npt
 
 from offline_feature_plane.kernels import catalog
 from offline_feature_plane.kernels.exact import GREATEST, SumOverflow
+from offline_feature_plane.kernels.keyorder import KeyOrder, Lines, Picked, Records
 from offline_feature_plane.kernels.labelled import LabelChanges
-from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer, State
+from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer, State
 from offline_feature_plane.kernels.sliding import FARTHEST_US
 from offline_feature_plane.kernels.slots import Bools, Int32s, Int64s, Slots, build_slots, freeze
 from offline_feature_plane.kernels.windows import Located, Window, Windows
@@ -29,7 +31,9 @@ __all__ = ["FeatureRequest", "GroupRun", "LabelChanges", "SumOverflow"]
 
 Column = tuple[npt.NDArray[Any], Bools | None]
 _LONGEST_HALF_LIFE = 1 << 47   # µs: parts of one are counted in 16 more bits
-_BLOCK = 1 << 15   # rows that pass through all features while they are in the cache
+_BLOCK = 1 << 14   # rows that pass through all features while they are in the cache
+_STRETCH = 1 << 18   # positions that are walked by key at once: the more, the more often a key's memory is still at hand
+_ROOM = 1 << 26   # bytes that their results may take, unless four blocks take more
 
 
 class GroupRun:
@@ -60,7 +64,10 @@ class GroupRun:
             _refuse_feature(feature, reducer, ts, len(windows))
         self._ts, self._key, self._is_event, self._is_row = freeze(ts), freeze(key), freeze(is_event), freeze(is_row)
         self._next = 0
-        self._shapes = [(reducer.dtype(feature), reducer.never_null) for feature, reducer in zip(features, reducers, strict=True)]
+        self._kinds = [reducer.dtype(feature) for feature, reducer in zip(features, reducers, strict=True)]
+        self._marked = [not reducer.never_null for reducer in reducers]
+        self._stretch = max(4 * _BLOCK, min(_STRETCH, _ROOM // (9 * max(1, len(features))) // _BLOCK * _BLOCK))
+        self._order, self._picked, self._block = KeyOrder(n_keys), Picked(_BLOCK), Lines(_BLOCK, self._kinds, self._marked)
         slots = build_slots(self._ts, self._key, self._is_event, n_keys)
         self._windows = Windows(slots, current=current, delay_us=delay_us, windows=windows, block=_BLOCK)
         self._jobs = _plan(slots, self._key, label_changes, self._windows.ends, list(zip(features, reducers, strict=True)))
@@ -76,28 +83,39 @@ class GroupRun:
         """
         if start != self._next or not start <= stop <= self._ts.shape[0]:
             raise ValueError(f"positions {start} to {stop} do not follow {self._next} of {self._ts.shape[0]}")
-        rows = int(np.count_nonzero(self._is_row[start:stop]))
-        known = np.empty(rows, np.bool_)
-        columns = [(np.empty(rows, kind), known if never_null else np.empty(rows, np.bool_)) for kind, never_null in self._shapes]
+        is_row = self._is_row[start:stop]
+        lines = Lines(int(np.count_nonzero(is_row)), self._kinds, self._marked)
         at = 0
-        for low in range(start, stop, _BLOCK):
-            part = slice(low, min(low + _BLOCK, stop))
-            located = self._windows.locate(self._ts[part], self._key[part], self._is_event[part], self._is_row[part])
-            rows = located[0].n
-            block = slice(at, at + rows)
-            np.greater_equal(located[0].key, 0, out=known[block])
-            outs = [(values[block], valid[block]) for values, valid in columns]
-            overflows = [found for job in self._jobs for found in job(located, outs)]
-            if overflows:
-                row, feature, total, limit = min(overflows)
-                raise SumOverflow(feature, low + int(np.flatnonzero(self._is_row[part])[row]), total, limit)
-            at += rows
+        for low in range(start, stop, self._stretch):
+            at += self._walk(low, min(low + self._stretch, stop), lines, at)
         self._next = stop
+        known = self._key[start:stop][is_row] >= 0
+        columns = [(values, known if valid is None else valid) for values, valid in lines.columns()]
         return [(values, None if valid.all() else valid) for values, valid in columns]
+
+    def _walk(self, start: int, stop: int, lines: Lines, at: int) -> int:
+        """Write the results of a stretch from entry `at` on; returns how many rows it has. Raises SumOverflow."""
+        ts, key, is_event, is_row = (array[start:stop] for array in (self._ts, self._key, self._is_event, self._is_row))
+        rows = int(np.count_nonzero(is_row))
+        place = np.empty(0, np.int32) if rows == stop - start else np.cumsum(is_row, dtype=np.int32) - np.int32(1)
+        records, order = Records(rows, len(self._kinds), sum(self._marked)), self._order.of(key)
+        beyond: list[tuple[int, int, Overflow]] = []
+        for low in range(0, stop - start, _BLOCK):
+            block, home = self._picked.fill(order[low:low + _BLOCK], ts, key, is_event, is_row, place)
+            located = self._windows.locate(*block)
+            outs = self._block.room(located[0].n)
+            beyond += [found for job in self._jobs for found in job(located, outs, home)]
+            self._block.spread(located[0].n)
+            records.put(home, self._block.values, self._block.valid)
+        if beyond:
+            row, feature, found = min(beyond)
+            raise SumOverflow(feature, start + int(np.flatnonzero(is_row)[row]), found.total, found.limit)
+        records.take(at, lines.values, lines.valid)
+        return rows
 
 
 Out = tuple[npt.NDArray[Any], Bools]
-Job = Callable[[Sequence[Located], Sequence[Out]], Sequence[tuple[int, int, int, int]]]  # row of the block, feature, exact total, limit
+Job = Callable[[Sequence[Located], Sequence[Out], Int32s], Sequence[tuple[int, int, Overflow]]]  # the row's place, feature
 
 
 def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges], ends: Sequence[int],
@@ -126,13 +144,26 @@ def _plan(slots: Slots, key: Int32s, label_changes: Mapping[Any, LabelChanges], 
 
 def _job(end: int, state: State | None, answers: Sequence[tuple[int, Answer]]) -> Job:
     """Advance one state, if there is one, and let its features answer while the block is in the cache."""
-    def work(located: Sequence[Located], outs: Sequence[Out]) -> Sequence[tuple[int, int, int, int]]:
+    def work(located: Sequence[Located], outs: Sequence[Out], home: Int32s) -> Sequence[tuple[int, int, Overflow]]:
         rows = located[end]
         if state is not None:
             state.advance(rows)
-        beyond = [(index, found) for index, answer in answers if (found := answer(rows, *outs[index])) is not None]
-        return [(found.row, index, found.total, found.limit) for index, found in beyond]
+        beyond = [(index, answer, found) for index, answer in answers if (found := answer(rows, *outs[index])) is not None]
+        return [_earliest(index, answer, rows, outs[index], home, found) for index, answer, found in beyond]
     return work
+
+
+def _earliest(index: int, answer: Answer, rows: Located, out: Out, home: Int32s, found: Overflow) -> tuple[int, int, Overflow]:
+    """Of a block's rows beyond their limit the first one in the total order, where `found` is the first one of the block."""
+    earliest, others = found, tuple(np.empty_like(line) for line in out)
+    while True:
+        place = int(home[earliest.row])
+        before = np.flatnonzero(home < place)
+        rows, home = rows.only(before), home[before]
+        more = answer(rows, *(line[:rows.n] for line in others))
+        if more is None:
+            return place, index, earliest
+        earliest = more
 
 
 def _refuse_nonsense(ts: Int64s, arrays: Sequence[npt.NDArray[Any]], *, current: bool, delay_us: int) -> None:

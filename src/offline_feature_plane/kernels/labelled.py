@@ -23,7 +23,7 @@ from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.reducing import Answer, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import INT8S, INT32S, INT64S, Bools, build_slots
 
 
@@ -43,7 +43,7 @@ class LabelChanges:
 
 @compiled(types.void(INT32S, INT64S, INT32S, types.int32[:, ::1], INT64S, INT32S, INT64S, INT32S, INT8S, INT8S, INT32S,
                      types.int64[:, ::1], types.int64[:, ::1]))
-def count_labels(key: Any, ts: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901, PLR0912 - one walk, one kernel
+def count_labels(key: Any, ts: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one walk, one kernel
                  change_first: Any, change_at: Any, change_slot: Any, change_status: Any, status: Any, state: Any,
                  matched: Any, resolved: Any) -> None:
     """Write each row's matched and resolved events per window.
@@ -54,14 +54,6 @@ def count_labels(key: Any, ts: Any, hi: Any, lo: Any, windows: Any,  # noqa: C90
     stride = 3 * windows.shape[0] + 2
     n = key.shape[0]
     for r in range(n):
-        if r + 24 < n:
-            prefetch(state, np.int64(key[r + 24]) * stride)
-        if r + 8 < n and key[r + 8] >= 0:
-            ahead = np.int64(key[r + 8]) * stride
-            prefetch(change_at, np.int64(state[ahead]))
-            prefetch(status, np.int64(state[ahead + 1]))
-            for j in range(windows.shape[0]):
-                prefetch(status, np.int64(state[ahead + 2 + 3 * j]))
         k = key[r]
         if k < 0:
             for j in range(windows.shape[0]):

@@ -26,7 +26,7 @@ from offline_feature_plane.kernels.edits import Edits
 from offline_feature_plane.kernels.exact import divide_wide
 from offline_feature_plane.kernels.limbs import UINT64S, add_shifted, nearest, positive, split, times
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, INT64S, Bools, Int32s, Int64s, raise_to
 
 _PRECISION = 53
@@ -82,8 +82,6 @@ def find_places(key: Any, hi: Any, lo: Any, windows: Any,  # noqa: C901 - one wa
     stride = 2 * windows.shape[0] + 1
     n = key.shape[0]
     for r in range(n):
-        if r + 24 < n:
-            prefetch(state, np.int64(key[r + 24]) * stride)
         k = key[r]
         for j in range(windows.shape[0]):
             below[j, r] = above[j, r] = part[j, r] = 0

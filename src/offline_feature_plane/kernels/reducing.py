@@ -8,7 +8,9 @@
         answer             └─▶ answer(rows, out, valid)     once per block and feature
 ```
 
-A reducer without a state reads slots of `lo … hi` directly. It is defined beside its kernels and is named in `kernels.catalog`.
+Rows come key by key (`kernels.keyorder`), those of one key in their order, so that what is carried is carried per key. A reducer without a
+state reads slots of `lo … hi` directly, and only such a one may overflow: it is asked again about some of the rows. A reducer is defined
+beside its kernels and is named in `kernels.catalog`.
 """
 
 from __future__ import annotations

@@ -18,10 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.slots import (
@@ -41,29 +38,12 @@ FARTHEST_US = 2**60   # 36,500 years: instants beyond it are refused, so that T 
 LONGEST_US = 2**61    # any length from here on reaches before every instant
 
 
-def _prefetch(_context: Any, array: Any, _index: Any) -> Any:
-    """Ask the processor to fetch `array[index]`; an index out of range is harmless."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        struct = context.make_array(kind)(context, builder, arguments[0])
-        pointer = cgutils.get_item_pointer(context, builder, kind, struct, [arguments[1]], wraparound=False)  # type: ignore[no-untyped-call]
-        number, address = ir.IntType(32), ir.IntType(8).as_pointer()
-        shape = ir.FunctionType(ir.VoidType(), [address, number, number, number])
-        fetch = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
-        builder.call(fetch, [builder.bitcast(pointer, address), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-    return types.void(array, types.intp), generate
-
-
-prefetch: Any = intrinsic(_prefetch)
-
-
 @compiled(types.int64(READ_INT64, READ_INT32, READ_BOOL, READ_BOOL, INT64S, INT32S, INT32S, INT64S, types.int64, types.boolean,
                       INT32S, INT64S, INT32S, BOOLS, types.int32[:, ::1]))
-def locate(ts: Any, key: Any, is_event: Any, is_row: Any, slot_ts: Any,  # noqa: C901, PLR0912 - one walk, one kernel
+def locate(ts: Any, key: Any, is_event: Any, is_row: Any, slot_ts: Any,  # noqa: C901 - one walk, one kernel
            first: Any, state: Any, reach: Any, delay: Any, current: Any,
            row_key: Any, row_ts: Any, row_hi: Any, row_own: Any, row_lo: Any) -> Any:
-    """Walk positions in order and write, per row: key, instant, `hi`, whether its own event is inside, and `lo` per window.
+    """Walk positions, each key's in order, and write, per row: key, instant, `hi`, whether its own event is inside, and `lo` per window.
 
     `state` holds per key the cursor of visible slots, then one `lo` per window; `reach[w]` is delay + length. Returns the number of rows.
     """
@@ -72,12 +52,6 @@ def locate(ts: Any, key: Any, is_event: Any, is_row: Any, slot_ts: Any,  # noqa:
     n = key.shape[0]
     rows = 0
     for i in range(n):
-        if i + 32 < n:
-            prefetch(state, np.int64(key[i + 32]) * stride)
-        if i + 12 < n and key[i + 12] >= 0:
-            ahead = np.int64(key[i + 12]) * stride
-            for w in range(windows):
-                prefetch(slot_ts, np.int64(state[ahead + 1 + w]))
         k = key[i]
         if k < 0:
             if is_row[i]:
@@ -121,7 +95,7 @@ def locate(ts: Any, key: Any, is_event: Any, is_row: Any, slot_ts: Any,  # noqa:
 
 @dataclass(frozen=True)
 class Located:
-    """The `n` rows of one block, in order.
+    """The `n` rows of one block, those of one key in their order.
 
     `key` int32 (-1 = null), `ts` int64, `hi` int32, `own` bool (its own event is inside), `lo` int32[windows, ≥ n].
     """
@@ -133,9 +107,14 @@ class Located:
     own: Bools
     lo: npt.NDArray[np.int32]
 
+    def only(self, chosen: npt.NDArray[np.intp]) -> Located:
+        """Some of the rows, by their numbers."""
+        return Located(len(chosen), self.key[chosen], self.ts[chosen], self.hi[chosen], self.own[chosen],
+                       np.ascontiguousarray(self.lo[:, chosen]))
+
 
 class Locator:
-    """Cursors per key and reused buffers; `locate` must be called with adjacent blocks of at most `block` positions."""
+    """Cursors per key and reused buffers; `locate` must be called with blocks of at most `block` positions, each key's in their order."""
 
     def __init__(self, slots: Slots, *, current: bool, delay_us: int, windows: Sequence[int | None], block: int) -> None:
         self._slot_ts, self._first, self._current = slots.ts, slots.first, current

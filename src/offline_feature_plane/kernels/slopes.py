@@ -31,7 +31,7 @@ from offline_feature_plane.kernels.limbs import (
 from offline_feature_plane.kernels.limbsums import LimbSums, Parts, parts_of
 from offline_feature_plane.kernels.quotients import WORK, grow, ratio
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Overflow, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, FLOATS, INT32S, Bools
 from offline_feature_plane.kernels.summing import LARGEST, count_marks, is_float
 
@@ -54,12 +54,6 @@ def round_slopes(times: Any, t: Any, squares: Any, tt: Any, values: Any, x: Any,
     other = time + t
     rows = hi.shape[0]
     for r in range(rows):
-        if r + 8 < rows:
-            for slot in (np.int64(hi[r + 8]), np.int64(lo[r + 8])):
-                prefetch(times, slot * t)
-                prefetch(squares, slot * tt)
-                prefetch(values, slot * x)
-                prefetch(products, slot * tx)
         n = counts[hi[r]] - counts[lo[r]] if counts.shape[0] > 0 else hi[r] - lo[r]
         out[r], valid[r] = 0.0, False
         if n < 2:

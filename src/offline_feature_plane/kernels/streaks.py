@@ -16,7 +16,7 @@ from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.reducing import Answer, Argument, FeatureRequest, Inputs, Reducer
-from offline_feature_plane.kernels.sliding import Located, prefetch
+from offline_feature_plane.kernels.sliding import Located
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, Bools, Int32s
 
 
@@ -35,8 +35,6 @@ def count_streaks(begins: Any, hi: Any, lo: Any, out: Any) -> None:
     """How many slots lie between the beginning of the streak that ends with each range, or of the range, and its end."""
     n = hi.shape[0]
     for r in range(n):
-        if r + 16 < n and hi[r + 16] > 0:
-            prefetch(begins, np.int64(hi[r + 16]) - 1)
         out[r] = hi[r] - lo[r]
         if out[r] > 0 and begins.shape[0] > 0:
             out[r] = hi[r] - max(lo[r], begins[hi[r] - 1])

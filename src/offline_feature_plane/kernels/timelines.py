@@ -19,8 +19,8 @@ from numba import types
 from numba.extending import register_jitable
 
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.prefetching import prefetch
 from offline_feature_plane.kernels.sketching import spread
-from offline_feature_plane.kernels.sliding import prefetch
 from offline_feature_plane.kernels.slots import BOOLS, INT32S, INT64S, READ_INT32, READ_INT64, Int32s, Int64s
 
 __all__ = ["MOST", "find_linked", "find_twice", "follow", "new_table", "order_by_subject", "order_within", "place_numbers"]

@@ -20,7 +20,7 @@ import numpy as np
 from numba import types
 
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.sliding import LONGEST_US, Located, Locator, prefetch
+from offline_feature_plane.kernels.sliding import LONGEST_US, Located, Locator
 from offline_feature_plane.kernels.slots import INT32S, INT64S, Bools, Int32s, Int64s, Slots
 
 __all__ = ["Latest", "Located", "Session", "Since", "Sliding", "Tumbling", "Window", "Windows"]
@@ -93,15 +93,12 @@ def enter_run(hi: Any, floor: Any, slot_ts: Any, run: Any, since: Any, out: Any)
     """
     n = hi.shape[0]
     for r in range(n):
-        if r + 16 < n and hi[r + 16] > 0:
-            prefetch(slot_ts, np.int64(hi[r + 16]) - 1)
-            prefetch(run, np.int64(hi[r + 16]) - 1)
         last = hi[r] - np.int32(1)
         out[r] = max(floor[r], run[last]) if last >= floor[r] and slot_ts[last] >= since[r] else hi[r]
 
 
 class Windows:
-    """The windows of one group; `locate` must be called with adjacent blocks of at most `block` positions.
+    """The windows of one group; `locate` must be called with blocks of at most `block` positions, each key's in their order.
 
     `ends[w]` is the place, among the rows that `locate` gives, of those to read window `w` from.
     """

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from offline_feature_plane.ports.engines import Engine, EngineSession, EventLabels, LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports.engines import CONFLICTS_TOLD, Engine, EngineSession, EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.ledgers import Ledger, LedgerEvent, Quarantined, Rebuilt, Run, Submitted
 from offline_feature_plane.ports.process import Clock, Meter, Progress, Spent
 from offline_feature_plane.ports.stores import Leftover, ObjectStore, PutOutcome
 
-__all__ = ["Clock", "Engine", "EngineSession", "EventLabels", "LabelFacts", "Ledger", "LedgerEvent", "Leftover", "Meter", "ObjectStore",
+__all__ = ["CONFLICTS_TOLD", "Clock", "Engine", "EngineSession", "EventLabels", "LabelFacts", "Ledger", "LedgerEvent", "Leftover", "Meter",
+           "ObjectStore",
            "Ports", "Progress", "PutOutcome", "Quarantined", "Rebuilt", "ReplayFacts", "Run", "SelectionFacts", "Spent",
            "Submitted"]
 

@@ -38,12 +38,17 @@ class ReplayFacts:
     compared: int = 0
 
 
+CONFLICTS_TOLD = 5
+
+
 @dataclass(frozen=True)
 class LabelFacts:
     """What label resolution used: assertions read, eligible, per type and value; the digest of the slice; observed-lag diagnostics.
 
     Of a type about entities, `applies_to` names the field that holds them, `said` counts assertions by value, and what is resolved are
-    entities as they stand at the as-of. `sketches` holds the `domain.label_sketch` of each type's slice; there an entity stands at its
+    entities as they stand at the as-of. `conflicts_at` are the first positions of what is in conflict; an entity stands at its first event.
+    `assertions_adrift` supersede what is not known of their subject at the latest as-of, `first_adrift` is the first of them; both are
+    there only where there is one. `sketches` holds the `domain.label_sketch` of each type's slice; there an entity stands at its
     first event.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.s3.place import is_bucket
+from offline_feature_plane.sources.archive_copying import stored_in_order
 from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
 from offline_feature_plane.sources.records import LogRecords, typings_of
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
+from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import lane_of, touches
 
 # What opens an archive at an address in a bucket that is reached so.
@@ -145,6 +147,10 @@ class PinnedArchive:
         for one in self._touched(mine):
             one.place.glance(one.file)
         return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken)
+
+    def contents(self, wanted: Range) -> Iterator[Stored]:
+        """As `sources.stored.CopySource.contents`."""
+        return stored_in_order(self._touched([wanted]), wanted)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch."""

@@ -62,12 +62,13 @@ class Segment:
             yield from read_checked(self, file)
 
 
-def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undecodable]:
+def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Record | None] | None = None) -> Iterator[Record | Undecodable]:
     """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
 
     Args:
         segment: what is claimed.
         file: its file, at hand.
+        given: the records in it; default: they are read.
 
     Raises:
         ReplayBasisMismatch: the segment is not what its index entry says.
@@ -76,7 +77,8 @@ def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undeco
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
     topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
-    for record in records_of(file, segment.lifting) if not segment.entries else records_of_entry(segment, file):
+    found = records_of(file, segment.lifting) if given is None else given
+    for record in found if not segment.entries else records_of_entry(segment, file, found):
         count += 1
         if count > evidence.record_count:
             break
@@ -97,7 +99,7 @@ def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undeco
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
 
 
-def records_of_entry(segment: Segment, file: PinnedFile) -> Iterator[Record | None]:
+def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Record | None]) -> Iterator[Record | None]:
     """The records of one of several segments that share a file; what cannot be decoded belongs to the record before it, else to the first.
 
     Raises:
@@ -108,7 +110,7 @@ def records_of_entry(segment: Segment, file: PinnedFile) -> Iterator[Record | No
         spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), _is_of(segment, one)))
     count, ours, unread = 0, False, 0
     before: bool | None = None
-    for record in records_of(file, segment.lifting):
+    for record in found:
         count += 1
         if record is None:
             if before is None:

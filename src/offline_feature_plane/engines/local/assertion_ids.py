@@ -35,7 +35,7 @@ def refuse_shared_ids(table: LabelTable, rows: Int64s, columns: AssertionColumns
         name, again = (columns.ids[at].as_py() for at in (first, other))
         if name == again:  # else two texts have one word
             raise shared_id(table.label_type, name, [_subject(columns, at) for at in (first, other)],
-                            [table.place(int(rows[at])) for at in (first, other)])
+                            [table.place(int(rows[at])) for at in (first, other)], entity_field=table.entity_field)
 
 
 def _pairs(places: Int64s, rows: Int64s, words: npt.NDArray[np.uint64], subjects: Int64s | pa.Array) -> list[tuple[int, int]]:

@@ -59,21 +59,23 @@ class Names:
 class Links:
     """How some assertions hang together, by their places.
 
-    `twice` marks those whose id another one of their subject has. The assertion at `link[i]` supersedes the one at `target[i]`.
+    `twice` marks those whose id another one of their subject has. The assertion at `link[i]` supersedes the one at `target[i]`; those at
+    `adrift` supersede what is not among them.
     """
 
     twice: Bools
     link: Int64s
     target: Int64s
+    adrift: Int64s
 
 
 def find_links(kept: Eligible, columns: AssertionColumns, names: Names) -> Links:
-    """The links among some assertions, those of one subject side by side; a link to what is not among them is none."""
+    """The links among some assertions, those of one subject side by side."""
     n, none = len(kept.row), np.empty(0, np.int64)
     twice = np.zeros(n, np.bool_)
-    if columns.ids is None or names.ids is None:  # nothing can be named
-        return Links(twice, none, none)
     links = none if columns.supersedes is None else np.flatnonzero(is_there(columns.supersedes)[kept.row])
+    if columns.ids is None or names.ids is None:  # nothing can be named
+        return Links(twice, none, none, links)
     beside = kept.position[1:] == kept.position[:-1]
     asked = np.zeros(n, np.bool_)  # whoever is alone could only name itself
     asked[1:] |= beside
@@ -83,8 +85,8 @@ def find_links(kept: Eligible, columns: AssertionColumns, names: Names) -> Links
     table, words = new_table(len(rows)), names.ids[kept.row]
     find_twice(kept.position, words, rows, table, twice)
     if names.supersedes is None or not len(links):
-        return Links(twice, none, none)
+        return Links(twice, none, none, links)
     target = np.empty(len(links), np.int64)
     find_linked(kept.position, words, names.supersedes[kept.row], links, table, target)
     found = target >= 0
-    return Links(twice, links[found], target[found])
+    return Links(twice, links[found], target[found], links[~found])

@@ -110,7 +110,7 @@ def keep_in_order(found: Eligible, columns: AssertionColumns, n: int) -> Eligibl
     return found.take(order[kept], position[kept])
 
 
-def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, names: Names, rule: Rule, asof_us: int) -> Steps:
+def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, links: Links, rule: Rule, asof_us: int) -> Steps:
     """The resolution of every event as a step function of the cut, up to an as-of.
 
     A link changes nothing if what it drops is not there, or ranks below what drops it: it is then never among the highest at a cut, for
@@ -120,14 +120,16 @@ def resolve_steps(label_type: str, kept: Eligible, columns: AssertionColumns, na
     Raises:
         LabelTimelineInconsistent: a cycle of supersession, or an id with two contents.
     """
-    links = find_links(kept, columns, names)
     lawful = _whole_subjects(kept, links, ~_outrank(kept, columns, rule.ladder, links.link, links.target))
     found = _ranked_steps(kept, columns, rule, lawful)
     return _merge(found, _lawful_steps(label_type, kept.take(lawful), columns, rule, asof_us)) if lawful.any() else found
 
 
-def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, names: Names, rule: Rule, asof_us: int) -> Steps:
-    """What an entity's events carry, as of an as-of, as a step function of their instant; positions are numbers of entities.
+def resolve_eras(label_type: str, field: str, kept: Eligible, columns: AssertionColumns, names: Names, rule: Rule,
+                 asof_us: int) -> Steps:
+    """What events carry of their entity, which a field holds, as of an as-of, as a step function of their instant.
+
+    Positions are numbers of entities.
 
     Every link counts, whatever ranks say: what is superseded stands for no event, also not for those before the other is effective
     (`domain.entity_labels`). Links to what was observed earlier make no circle; entities with others, or with one id twice, go one by one
@@ -143,7 +145,7 @@ def resolve_eras(label_type: str, kept: Eligible, columns: AssertionColumns, nam
     stands = ~lawful
     stands[links.target] = False
     if lawful.any():
-        of_entity = _assertions_of(label_type, kept.take(lawful), columns)
+        of_entity = _assertions_of(label_type, kept.take(lawful), columns, field)
         rows = [said[one] for said in of_entity.values() for one in standing(said, asof_us)]
         stands |= np.isin(kept.row, np.array(rows, np.int64)) & lawful
     found = kept if stands.all() else kept.take(stands)
@@ -270,7 +272,8 @@ def _lawful_steps(label_type: str, few: Eligible, columns: AssertionColumns, rul
     return Steps(table[0], table[1], table[2].astype(np.int8), table[3].astype(np.int32), table[4], table[5].astype(np.int32))
 
 
-def _assertions_of(label_type: str, few: Eligible, columns: AssertionColumns) -> dict[int, dict[Assertion, int]]:
+def _assertions_of(label_type: str, few: Eligible, columns: AssertionColumns,
+                   entity_field: str | None = None) -> dict[int, dict[Assertion, int]]:
     """By position, some assertions as the law takes them, each with its row."""
     rows = pa.array(few.row)
     texts = [[None] * len(few.row) if ids is None else ids.take(rows).to_pylist() for ids in (columns.ids, columns.supersedes)]
@@ -278,6 +281,7 @@ def _assertions_of(label_type: str, few: Eligible, columns: AssertionColumns) ->
     said: dict[int, dict[Assertion, int]] = {}
     for place, (position, row) in enumerate(zip(few.position.tolist(), few.row.tolist(), strict=True)):
         one = Assertion(subjects[place], label_type, columns.values[columns.value[row]], int(few.observed[place]),
-                        int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place])
+                        int(few.effective[place]), SOURCES[columns.source[row]], texts[0][place], texts[1][place],
+                        entity_field=entity_field)
         said.setdefault(position, {})[one] = row
     return said

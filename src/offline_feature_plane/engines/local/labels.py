@@ -29,9 +29,10 @@ from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
 from offline_feature_plane.engines.local.label_digests import hash_slice
 from offline_feature_plane.engines.local.label_events import find_events
-from offline_feature_plane.engines.local.label_names import Names
+from offline_feature_plane.engines.local.label_names import Names, find_links
 from offline_feature_plane.engines.local.label_sketches import sketch_slice
 from offline_feature_plane.engines.local.label_steps import (
+    CONFLICT,
     Eligible,
     Steps,
     joined_steps,
@@ -40,7 +41,7 @@ from offline_feature_plane.engines.local.label_steps import (
     resolve_steps,
 )
 from offline_feature_plane.errors import AggregationUnsupported, LabelTypeScopeUnresolved
-from offline_feature_plane.ports import LabelFacts
+from offline_feature_plane.ports import CONFLICTS_TOLD, LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
 
 Int64s = npt.NDArray[np.int64]
@@ -175,8 +176,10 @@ def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: H
         placed = kept if entities is None else replace(kept, position=entities.firsts[kept.position])
         sketched = beside.submit(sketch_slice, placed, columns, names)
         try:
-            eras = None if entities is None else Eras.of(entities, task, partial(resolve_eras, label_type, kept, columns, names, rule))
-            steps = resolve_steps(label_type, kept, columns, names, rule, task.latest_asof_us) if eras is None else eras.latest
+            links = find_links(kept, columns, names)
+            eras = None if entities is None or field is None else Eras.of(
+                entities, task, partial(resolve_eras, label_type, field, kept, columns, names, rule))
+            steps = resolve_steps(label_type, kept, columns, links, rule, task.latest_asof_us) if eras is None else eras.latest
         finally:
             checked.result()  # an id of two subjects is refused first
         made, resolved = _resolve_type(label_type, steps, columns, events, task, eras, stepped=label_type in task.closure.label_types())
@@ -184,7 +187,8 @@ def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: H
         facts |= {
             **({} if field is None else {"applies_to": field, "said": _count_values(columns, columns.value)}),
             "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
-            **resolved, "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
+            **resolved, **_adrift(columns, placed.position, links.adrift),
+            "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
         return _Resolved(made, facts, sliced.result(), sketched.result())
 
 
@@ -243,9 +247,21 @@ def _resolve_type(label_type: str, steps: Steps, columns: AssertionColumns, even
     ids = pa.array([], pa.large_string()) if columns.ids is None else columns.ids
     status, value = steps.status[last], steps.value[last]
     by_status = np.bincount(status, minlength=3)
+    torn = steps.position[last][status == CONFLICT]
+    torn = torn if eras is None else np.sort(eras.entities.firsts[torn])
     facts = {"subjects_resolved": int(by_status[1]), "subjects_in_conflict": int(by_status[2]),
-             "values": _count_values(columns, value)}
+             "values": _count_values(columns, value),
+             "conflicts_at": torn[:CONFLICTS_TOLD].tolist()}
     return LabelSteps(label_type, steps, last, pa.array(columns.values, pa.string()), ids, stepped, eras), facts
+
+
+def _adrift(columns: AssertionColumns, position: Int64s, places: Int64s) -> dict[str, Any]:
+    """Assertions that supersede what nobody knows, if there are any: how many, and the first, by event and then in slice order."""
+    if not len(places):
+        return {}
+    first = int(places[np.argmin(position[places])])
+    name, link = (None if texts is None else texts[first].as_py() for texts in (columns.ids, columns.supersedes))
+    return {"assertions_adrift": len(places), "first_adrift": {"assertion_id": name, "supersedes": link}}
 
 
 def _count_values(columns: AssertionColumns, value: npt.NDArray[np.int32]) -> dict[str, int]:

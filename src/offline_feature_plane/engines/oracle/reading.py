@@ -232,7 +232,7 @@ class LabelRow:
         """The assertion, of a table that is about entities, which a field of a source holds."""
         (one,) = self.about((), table)
         return EntityAssertion(one.subject, one.label_type, one.value, one.observed_us, one.effective_us, one.source, one.assertion_id,
-                               one.supersedes, held_by)
+                               one.supersedes, held_by, entity_field=held_by[1])
 
     def about(self, instants: Iterable[int], table: LabelTable) -> list[Assertion]:
         """The assertion, or one for each instant of its events where these decide when it became known."""

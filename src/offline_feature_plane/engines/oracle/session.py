@@ -20,15 +20,15 @@ from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.coverage import measure_lag
 from offline_feature_plane.domain.extraction import Value
 from offline_feature_plane.domain.label_sketch import sketch_of
-from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of
-from offline_feature_plane.domain.resolution import Assertion, eligible, find_rule
+from offline_feature_plane.domain.label_slice import TypeSlice, slice_digest, slice_of, slice_order
+from offline_feature_plane.domain.resolution import Assertion, eligible, find_adrift, find_rule
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.oracle.cohorts import count_cohorts
 from offline_feature_plane.engines.oracle.meaning import Event, Outcome, compute
 from offline_feature_plane.engines.oracle.reading import LabelRow, read_assertions, read_events
 from offline_feature_plane.engines.oracle.speaking import speaks_of
 from offline_feature_plane.errors import EngineFailed, LabelTypeScopeUnresolved
-from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
+from offline_feature_plane.ports import CONFLICTS_TOLD, EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable
 
 __all__ = ["OracleEngine", "OracleSession"]
@@ -117,6 +117,9 @@ class OracleSession:
             "assertions_eligible": len(lags), "assertions_repeated": sum(map(len, known)) - len(lags),
             "subjects_resolved": sum(found.status == "RESOLVED" for found in resolved),
             "subjects_in_conflict": sum(found.status == "CONFLICT" for found in resolved), "values": dict(sorted(values.items())),
+            "conflicts_at": sorted(position for position, found in zip(subjects, resolved, strict=True)
+                                   if found.status == "CONFLICT")[:CONFLICTS_TOLD],
+            **_adrift(dict(zip(subjects, used, strict=True))),
             "observed_lag": asdict(measure_lag(lags, table.min_lag_us))}
         if field is not None:
             facts |= {"applies_to": field, "said": dict(sorted(Counter(one.value for about in used for one in about).items()))}
@@ -191,6 +194,14 @@ class OracleSession:
         if self._outcome is None:
             self._outcome = compute(self._events, self._assertions, self._task)
         return self._outcome
+
+
+def _adrift(by_position: Mapping[int, Sequence[Assertion]]) -> dict[str, Any]:
+    """Assertions that supersede what nobody knows, if there are any: how many, and the first, by event and then in slice order."""
+    found = [one for _, used in sorted(by_position.items()) for one in sorted(find_adrift(used), key=slice_order)]
+    if not found:
+        return {}
+    return {"assertions_adrift": len(found), "first_adrift": {"assertion_id": found[0].assertion_id, "supersedes": found[0].supersedes}}
 
 
 def arrow_values(values: Sequence[Value], kind: ColumnType) -> pa.Array:

@@ -31,7 +31,8 @@ def refuse_shared_ids(frames: Frames, pairs: Sequence[DataFrame], timelines: Seq
         met = frame.join(firsts, "aid").where("said.subject <> first.subject").select("said", "first", "aid")
         said, first, name = met.orderBy("said.arow").first()
         about = [int(one.subject) if "num" in pairs[number].columns else str(one.subject) for one in (first, said)]
-        raise shared_id(table.label_type, name, about, [table.place(one.arow) for one in (first, said)])
+        raise shared_id(table.label_type, name, about, [table.place(one.arow) for one in (first, said)],
+                        entity_field=table.entity_field)
 
 
 def _named(frame: DataFrame, asof_us: int) -> DataFrame:

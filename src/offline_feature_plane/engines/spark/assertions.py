@@ -16,7 +16,7 @@ from offline_feature_plane.domain.resolution import SOURCES, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
-from offline_feature_plane.engines.local.label_names import Names
+from offline_feature_plane.engines.local.label_names import Names, find_links
 from offline_feature_plane.engines.local.label_steps import Eligible, Steps, joined_steps, keep_in_order, resolve_eras, resolve_steps
 from offline_feature_plane.engines.local.labels import ResolvedType
 from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, texts_of, whole
@@ -32,9 +32,9 @@ ASSERTIONS: Shape = (("num", "long"), ("id", "string"), ("arow", "long"), ("valu
 # assertions that count, numbered by `kept` in the order of the slice. An entity is at its first event, and has the steps of each as-of in
 # turn, by effective time.
 RESOLVED: Shape = (("pos", "long"), ("kept", "long"), ("subject", "string"), ("status", "int"), ("value", "string"), ("observed", "long"),
-                   ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("lag", "long"),
-                   ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"), ("step_observed", "array<long>"),
-                   ("step_aids", "array<string>"), ("step_asofs", "array<long>"))
+                   ("effective", "long"), ("source", "string"), ("aid", "string"), ("sup", "string"), ("adrift", "boolean"),
+                   ("lag", "long"), ("at", "array<long>"), ("statuses", "array<int>"), ("step_values", "array<string>"),
+                   ("step_observed", "array<long>"), ("step_aids", "array<string>"), ("step_asofs", "array<long>"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Resolving:
     label_type: str
     task: Task
     kind: ColumnType
-    of_entities: bool
+    entity_field: str | None
 
 
 def read(timeline: Timeline, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -112,6 +112,8 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
                                *(None if one.null_count == len(one) else one for one in large.values()))
     kept = keep_in_order(found, columns, n)
     names = Names.of(columns)
+    links, adrift = find_links(kept, columns, names), np.zeros(len(kept.row), np.bool_)
+    adrift[links.adrift] = True
     latest, rule = how.task.latest_asof_us, find_rule(how.task.labels.rule)
     ts = numbers(table["ts"])[0][first]
     sources = np.array(SOURCES, object)
@@ -119,12 +121,14 @@ def _resolve(how: Resolving, table: pa.Table) -> Iterator[pa.RecordBatch]:
         "pos": places[kept.position], "kept": np.arange(len(kept.row)), "subject": ids.take(pa.array(kept.row)).cast(pa.string()),
         "value": _told(told, columns.value[kept.row]), "observed": kept.observed, "effective": kept.effective,
         "source": sources[columns.source[kept.row]].tolist(), "aid": large["aid"].take(pa.array(kept.row)),
-        "sup": large["sup"].take(pa.array(kept.row)), "lag": kept.observed - (kept.effective if how.of_entities else ts[kept.position])})
-    if how.of_entities:
-        steps = {asof_us: resolve_eras(how.label_type, kept, columns, names, rule, asof_us) for asof_us in how.task.asofs_us}
+        "sup": large["sup"].take(pa.array(kept.row)), "adrift": pa.array(adrift),
+        "lag": kept.observed - (ts[kept.position] if how.entity_field is None else kept.effective)})
+    if how.entity_field is not None:
+        steps = {asof_us: resolve_eras(how.label_type, how.entity_field, kept, columns, names, rule, asof_us)
+                 for asof_us in how.task.asofs_us}
         yield _final_of_entities(steps, places, ids.take(pa.array(first)).cast(pa.string()), told, large["aid"])
     else:
-        yield _final(how, resolve_steps(how.label_type, kept, columns, names, rule, latest), (places, ts), told, large["aid"])
+        yield _final(how, resolve_steps(how.label_type, kept, columns, links, rule, latest), (places, ts), told, large["aid"])
 
 
 def _final(how: Resolving, steps: Steps, events: tuple[Int64s, Int64s], told: tuple[str, ...], ids: pa.Array) -> pa.RecordBatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from offline_feature_plane.engines.spark.streams import SLICE_COLUMNS, SLICED
 from offline_feature_plane.engines.spark.tables import Frames, collected, together
 from offline_feature_plane.engines.spark.wire import field_columns
 from offline_feature_plane.kernels.leafhash import hash_fixed
-from offline_feature_plane.ports import LabelFacts
+from offline_feature_plane.ports import CONFLICTS_TOLD, LabelFacts
 from offline_feature_plane.ports.inputs import LabelTable
 
 if TYPE_CHECKING:
@@ -78,10 +78,11 @@ class _Met:
 
 @dataclass
 class _Said:
-    """Assertions that count, those that came soon, what they say, events by status and value."""
+    """Assertions that count, those that came soon, those that replace nothing, what they say, events by status and value."""
 
     assertions: int = 0
     soon: int = 0
+    adrift: int = 0
     values: dict[str, int] = field(default_factory=dict)
     subjects: dict[tuple[int, str | None], int] = field(default_factory=dict)
 
@@ -99,7 +100,7 @@ def resolve_labels(frames: Frames, tables: Sequence[LabelTable], replayed: Repla
     frames.release(*pairs)
     lags = _measure_lags(frames, resolved, said)
     slices, sketches = _hash_slices(frames, resolved, about, said)
-    per_type = dict(zip(types, map(_facts, timelines, met, said, lags), strict=True))
+    per_type = dict(zip(types, map(_facts, timelines, met, said, lags, map(_name_some, resolved, said)), strict=True))
     held = tuple(_carrying(frames, frame, number, one, task) for number, (frame, one) in enumerate(zip(resolved, about, strict=True)))
     return Labelled(types, held, LabelFacts(
         assertions_read=sum(facts["assertions_read"] for facts in per_type.values()),
@@ -136,7 +137,7 @@ def _resolve(frames: Frames, pairs: DataFrame, about: _About, task: Task) -> Dat
     """What `assertions.resolve` says of a type."""
     parts = frames.parts(about.rows)
     found = pairs.where(sql.col("entry") <= task.latest_asof_us).drop("arow").repartition(parts, "pos").sortWithinPartitions("pos")
-    how = Resolving(about.table.label_type, task, about.kind, of_entities=about.table.entity_field is not None)
+    how = Resolving(about.table.label_type, task, about.kind, about.table.entity_field)
     return frames.keep(frames.mapped(found, "assertions.resolve", how, RESOLVED))
 
 
@@ -153,13 +154,15 @@ def _count_met(pairs: Sequence[DataFrame], asof_us: int) -> list[_Met]:
 
 def _count_said(resolved: Sequence[DataFrame], timelines: Sequence[LabelTable]) -> list[_Said]:
     """Of each type how many assertions count, how many of them came soon, and how many events have which status and value."""
-    told = collected([frame.groupBy("status", "value").agg(sql.lit(number), sql.count("*"), sql.count(sql.when(_is_soon(table), 1)))
+    told = collected([frame.groupBy("status", "value").agg(sql.lit(number), sql.count("*"), sql.count(sql.when(_is_soon(table), 1)),
+                                                             sql.count(sql.when(sql.col("adrift"), 1)))
                       for number, (frame, table) in enumerate(zip(resolved, timelines, strict=True))])
     found = [_Said() for _ in timelines]
-    for status, value, number, count, soon in told:
+    for status, value, number, count, soon, adrift in told:
         if status is None:
             found[number].assertions += count
             found[number].soon += soon
+            found[number].adrift += adrift
             found[number].values[value] = count
         else:
             found[number].subjects[status, value] = count
@@ -170,7 +173,19 @@ def _is_soon(table: LabelTable) -> Column:
     return sql.col("lag") < table.min_lag_us if table.min_lag_us is not None else sql.col("lag") <= PROMPT_US
 
 
-def _facts(table: LabelTable, met: _Met, said: _Said, lag: ObservedLag) -> dict[str, Any]:
+def _name_some(resolved: DataFrame, said: _Said) -> dict[str, Any]:
+    """The first conflicts of a type, and the first assertion that replaces nothing, where there are any."""
+    found: dict[str, Any] = {"conflicts_at": []}
+    if any(status == _CONFLICT for status, _ in said.subjects):
+        torn = resolved.where(sql.col("kept").isNull() & (sql.col("status") == _CONFLICT)).orderBy("pos").limit(CONFLICTS_TOLD)
+        found["conflicts_at"] = [row[0] for row in torn.select("pos").collect()]
+    if said.adrift:
+        name, link = resolved.where("adrift").orderBy("pos", "kept").select("aid", "sup").first()
+        found |= {"assertions_adrift": said.adrift, "first_adrift": {"assertion_id": name, "supersedes": link}}
+    return found
+
+
+def _facts(table: LabelTable, met: _Met, said: _Said, lag: ObservedLag, named: Mapping[str, Any]) -> dict[str, Any]:
     read = _rows_of(table)
     resolved = {value: count for (status, value), count in said.subjects.items() if status == _RESOLVED}
     return {
@@ -179,7 +194,7 @@ def _facts(table: LabelTable, met: _Met, said: _Said, lag: ObservedLag) -> dict[
         "assertions_eligible": said.assertions, "assertions_repeated": met.known - said.assertions,
         "subjects_resolved": sum(resolved.values()),
         "subjects_in_conflict": sum(count for (status, _), count in said.subjects.items() if status == _CONFLICT),
-        "values": dict(sorted(resolved.items())), "observed_lag": asdict(lag),
+        "values": dict(sorted(resolved.items())), **named, "observed_lag": asdict(lag),
         **({} if table.entity_field is None else {"applies_to": table.entity_field, "said": dict(sorted(said.values.items()))})}
 
 

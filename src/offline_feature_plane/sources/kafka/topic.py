@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
 from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.stored import Stored
 
 _AT_ONCE = 8  # partitions whose edges are looked at
 
@@ -154,6 +155,12 @@ class PinnedTopic:
         """The records in some ranges."""
         mine = self._mine(ranges)
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken)
+
+    def contents(self, wanted: Range) -> Iterator[Stored]:
+        """As `sources.stored.CopySource.contents`."""
+        for stretch in self.stretches([wanted]):
+            stretch.check()
+            yield from stretch.values()
 
     def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> TopicStretch:
         """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
