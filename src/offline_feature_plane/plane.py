@@ -81,7 +81,6 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from offline_feature_plane.domain.rows import Task
     from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 Intent = str | Path | Mapping[str, Any]
@@ -176,7 +175,7 @@ class Plane:
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
-        machine = self._machine(hear, is_needed=True, task=planned.task)
+        machine = self._machine(hear, is_needed=True, planned=planned)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
@@ -226,7 +225,7 @@ class Plane:
         ready = self.clock.now_us()
         costs["plan"] = StepCost((ready - began) / 1e6)
         is_published = self.inputs.is_published(planned.platform_run_id, planned.dm_id)
-        machine = self._machine(hear, is_needed=recompute or not is_published, task=planned.task)
+        machine = self._machine(hear, is_needed=recompute or not is_published, planned=planned)
         costs["kernels"] = StepCost((self.clock.now_us() - ready) / 1e6)
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and is_published:
@@ -484,8 +483,9 @@ class Plane:
         path = Path(intent)
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
-    def _machine(self, progress: Progress, *, is_needed: bool, task: Task | None = None) -> Machine:
-        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=task)
+    def _machine(self, progress: Progress, *, is_needed: bool, planned: Planned | None = None) -> Machine:
+        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=None if planned is None else planned.task,
+                            records=planned is None or planned.reads_records)
 
     def _worker(self) -> Worker:
         ledger = self.ledger

@@ -181,6 +181,7 @@ OPENERS = {
     "sources/segment_files.py": "the job's own new files, exclusively",
     "key_file.py": "a new key, exclusively",
     "engines/local/history/places.py": "the build's own files in its work folder",
+    "engines/local/history/batches.py": "the build's own files in its work folder",
     "engines/local/sizes.py": "what the kernel says of this container's memory", "adapters.py": "what the kernel counts of this process",
     "cli/showing.py": "a new pin, exclusively",
     "cli/starting.py": "the new files of a plane, exclusively",

@@ -37,7 +37,7 @@ from offline_feature_plane.domain.identity import closure_digest, config_digest,
 from offline_feature_plane.domain.instants import format_instant, parse_instant
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import ArrivalUnknown, LeakagePolicyViolation, OfsError
-from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels
+from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels, PlainTable
 
 __all__ = ["Planned", "SubmittedIntent", "plan"]
 
@@ -60,6 +60,11 @@ class Planned:
     payload_digest: str
     registered: tuple[str, ...]
     written: Document
+
+    @property
+    def reads_records(self) -> bool:
+        """Are events read from the records of a log?"""
+        return any(not isinstance(one, PlainTable) for one in self.events)
 
     @property
     def pins(self) -> Pins:

@@ -6,6 +6,7 @@ First match wins, as in the row accounting: undecodable · foreign_run · null_v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -98,6 +99,21 @@ def _number(kind: str, offset: str) -> int:
     return offset_number(kind, offset)
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Which records of a log a build is about: its run, of which scenarios (none: all), and which source admits an event type."""
+
+    platform_run_id: str
+    scenario_run_ids: frozenset[str]
+    source_of: Mapping[str, str]
+
+    @classmethod
+    def of(cls, platform_run_id: str, scenario_run_ids: Sequence[str], sources: Sequence[Source]) -> Scope:
+        """The scope of a run and the sources of a closure."""
+        return cls(platform_run_id, frozenset(scenario_run_ids),
+                   {event_type: source.name for source in reversed(sources) for event_type in source.event_types})
+
+
 class Admission:
     """Judges the records of one build, in the order of coordinates, remembering semantic keys.
 
@@ -106,9 +122,8 @@ class Admission:
     """
 
     def __init__(self, platform_run_id: str, scenario_run_ids: Sequence[str], sources: Sequence[Source]) -> None:
-        self.platform_run_id = platform_run_id
-        self.scenario_run_ids = frozenset(scenario_run_ids)
-        self.source_of = {event_type: source.name for source in reversed(sources) for event_type in source.event_types}
+        scope = Scope.of(platform_run_id, scenario_run_ids, sources)
+        self.platform_run_id, self.scenario_run_ids, self.source_of = scope.platform_run_id, scope.scenario_run_ids, scope.source_of
         self._seen: dict[tuple[str, str], tuple[str, int, int, str]] = {}
 
     def judge(self, record: Record | None) -> tuple[LeftOut, None] | tuple[None, str]:

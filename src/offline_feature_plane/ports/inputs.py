@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
-from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
@@ -142,7 +142,7 @@ class RecordLog(Protocol):
         """How many records the files hold that have them: not less than will be read."""
 
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> ReadReport:
-        """Read everything once, in the order of partitions and offsets, and hold it against its pins.
+        """Read everything once, record by record as the law has it, in the order of partitions and offsets, and hold it against its pins.
 
         Args:
             admission: judges each record. It remembers the ids of all topics of a build, so one admission goes through all of them.
@@ -158,6 +158,16 @@ class RecordLog(Protocol):
             ReplayEventIdConflict: one id with two contents.
             EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their coordinate.
             SourceUnreadable: something is broken.
+        """
+
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None]) -> ReadReport:
+        """As `read`, many records at a time, but for ids that come again: they are the reader's to find, in the order of what is taken.
+
+        Args:
+            scope: which records count. What is outside of it is left out, and told.
+            take: called with a source's name and its next events: `SCANNED_COLUMNS`, then the fields as in `read`; and with None and
+                the next records that no source admits, whose ids count too: `SCANNED_COLUMNS` alone. `other_scope` does not count
+                them, and `duplicate` counts nothing.
         """
 
 

@@ -19,11 +19,12 @@ from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archive_copying import stored_in_order
 from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
 from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import lane_of, touches
+from offline_feature_plane.sources.typings import typings_of
 
 # What opens an archive at an address in a bucket that is reached so.
 BucketDoor = Callable[[str, S3Access], ArchivePlace]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,8 +25,9 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.filesets import read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
@@ -60,6 +62,16 @@ class Segment:
         """As `Stretch.read`; raises as `read_checked`, and StorageIoFailure if it cannot be fetched."""
         with self.place.at_hand(self.file) as file:
             yield from read_checked(self, file)
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """As `QuickStretch.batches`: what another tool wrote, and what shares a file, is decoded one by one. Raises as `read`."""
+        if self.lifting is not None or self.entries:
+            yield from in_batches(self.read())
+            return
+        from offline_feature_plane.sources.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
+
+        with self.place.at_hand(self.file) as file:
+            yield from read_in_batches(self, file, wanted)
 
 
 def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Record | None] | None = None) -> Iterator[Record | Undecodable]:
@@ -144,17 +156,20 @@ def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Rec
         yield from foreign_records(file, lifting)
         return
     if file.relative.endswith(".parquet"):
-        yield from _parquet_records(file)
+        for batch in stored_batches(file):
+            yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
+    with unchanged(file):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+            yield line_record(line)
+
+
+@contextmanager
+def unchanged(file: PinnedFile) -> Iterator[None]:
+    """The file that was hashed is read during the block. Raises SourceUnreadable, ReplayBasisMismatch."""
     before = stamp_as_hashed(file)
     try:
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
-            try:
-                document = load_object(line)
-            except (SchemaInvalid, ResourceExceeded):
-                yield None
-            else:
-                yield decode(document)
+        yield
     except (OSError, EOFError, zlib.error) as wrong:
         said = getattr(wrong, "strerror", None) or wrong
         raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
@@ -162,24 +177,37 @@ def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Rec
         raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
 
 
-def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
+def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
+    """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
     try:
         for batch in read_batches(file, "parquet", STORED_COLUMNS):
-            for *members, _ in zip(*(_values(cast("pa.Array", batch[name])) for name in STORED_COLUMNS), strict=True):
-                payload = members[_PAYLOAD]
-                if payload is not None:
-                    try:
-                        members[_PAYLOAD] = load_object(payload)
-                    except (SchemaInvalid, ResourceExceeded, TypeError):
-                        yield None
-                        continue
-                yield decode_stored(*members)
+            yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
     except KeyError as wrong:
         raise SourceUnreadable(f"{file.path} has no column {wrong}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}.") from wrong
 
 
-def _values(column: pa.Array) -> list[Any]:
+def line_record(line: bytes) -> Record | None:
+    """The record of a line; None if there is none to be had. Raises ReplayBasisMismatch."""
+    try:
+        document = load_object(line)
+    except (SchemaInvalid, ResourceExceeded):
+        return None
+    return decode(document)
+
+
+def stored_record(*stored: Any) -> Record | None:
+    """The record of a row of a Parquet segment, as `line_record`."""
+    members = list(stored[:-1])
+    if members[_PAYLOAD] is not None:
+        try:
+            members[_PAYLOAD] = load_object(members[_PAYLOAD])
+        except (SchemaInvalid, ResourceExceeded, TypeError):
+            return None
+    return decode_stored(*members)
+
+
+def values_of(column: pa.Array) -> list[Any]:
     """A column as Python values; text that is not UTF-8 as bytes, which no record decodes from."""
     try:
         return cast("list[Any]", column.to_pylist())

@@ -20,8 +20,9 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SelectorUnresolved, SourceUnreadable, StorageIoFailure
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.typings import typings_of
 
 __all__ = ["BusFolder", "FolderBus"]
 

@@ -26,8 +26,9 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.typings import typings_of
 
 _AT_ONCE = 8  # partitions whose edges are looked at
 
