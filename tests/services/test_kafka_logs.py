@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from topics import START_MS, part, pin, read, read_log, source_of, values, whole
 
+from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.basis import Selector
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.errors import (
@@ -17,6 +18,7 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
     TopicCompacted,
 )
+from offline_feature_plane.sources import records
 from offline_feature_plane.testing.record_log_contract import TX
 
 
@@ -243,8 +245,6 @@ def test_a_clock_that_runs_ahead_settles_nothing_by_itself(broker):
     ahead = 4_102_444_800_000
     broker.produce(topic, values(0, 4), times=[START_MS, ahead, START_MS + 1, START_MS + 2])
     pinned, arrived = pin(topic, broker.address()), []
-    from offline_feature_plane.domain.admission import Admission
-
     pinned.reading(whole(pinned), (TX,)).read(Admission("run1", (), (TX,)), lambda _, batch: arrived.extend(batch["arrival"].to_pylist()))
     assert arrived == [one * 1_000 for one in (START_MS, ahead, ahead, ahead)]
     assert pinned.resolve(Selector(topic, START_MS * 1_000, (START_MS + 2) * 1_000)) == (part(pinned, 0, 1),)
@@ -265,3 +265,24 @@ def test_a_topic_that_is_not_there_is_not_made(broker):
     assert "nowhere" not in broker.admin.list_topics(timeout=10).topics
 
 
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_scanned_in_batches_or_read_one_by_one_it_is_one_log(broker, monkeypatch, partitions):
+    """Several partitions are fetched at once, and what comes is in the order of partitions and offsets all the same."""
+    topic = broker.new_topic(partitions=partitions)
+    for partition in range(partitions):
+        broker.produce(topic, [*values(0, 5, event_type="ping"), *values(partition * 1_000 + 5, partition * 1_000 + 900), None, b"{"],
+                       partition=partition, times=[START_MS + n for n in range(902)])
+        broker.transact(topic, values(0, 3), partition=partition, commit=False)
+    pinned = pin(topic, broker.address())
+    expected, left_out = read(pinned)
+    assert len(expected) == 895 * partitions
+    for worth in (0, 10**9):
+        monkeypatch.setattr(records, "WORTH_A_COMPILER", worth)
+        found = []
+        report = pinned.reading(whole(pinned), (TX,)).scan(Scope.of("run1", (), (TX,)), lambda name, batch, found=found: found.extend(
+            (name, *row) for row in zip(*(batch[one].to_pylist() for one in ("event_id", "partition", "offset")), strict=True)))
+        assert [(one, partition, int(offset)) for name, one, partition, offset in found if name == "tx"] == expected
+        assert report.left_out.get("undecodable") == left_out["undecodable"] == partitions
+        assert report.left_out.get("null_value") == left_out["null_value"] == partitions

@@ -6,6 +6,8 @@ import random
 import pytest
 
 from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.kafka.batches import decode_messages
 from offline_feature_plane.sources.kafka.envelopes import ENVELOPE, decode_message
 from offline_feature_plane.sources.stretches import Undecodable
 
@@ -96,3 +98,46 @@ def test_no_bytes_whatever_raise():
         for _ in range(draw.randint(1, 4)):
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
         assert isinstance(decoded(bytes(damaged[:draw.randint(1, len(damaged))])), Record | Undecodable)
+
+
+def odd_envelopes(count):
+    """Envelopes of many kinds, every third damaged somewhere, with deletions and odd times among them."""
+    draw, found = random.Random(11), []
+    for n in range(count):
+        document = {**SAID, "event_id": f"e{n}", "ts_utc": draw.choice(["2026-01-01T00:00:00Z", "2026-01-01T01:02:03.5+01:00", "now"]),
+                    "payload": draw.choice([{"amount": n, "card": {"who": "é"}}, {"amount": 1.5}, {"amount": "12"}, None, [], {}]),
+                    "payload_hash": "sha256:of nothing", "payload_hash_recipe": draw.choice(["ofs.event_hash.v1", "another"]),
+                    **draw.choice([{}, {"scenario_run_id": "s1"}, {"scenario_run_id": ""}, {"producer": {"deep": [1, {"a": None}]}}])}
+        value = bytearray(json.dumps(document, ensure_ascii=draw.random() < 0.5).encode())
+        if n % 3 == 0:
+            value[draw.randrange(len(value))] = draw.randrange(256)
+        found.append(Sent(draw.choice([bytes(value)] * 20 + [None, b"", b"{}"]), kind=draw.choice([1] * 20 + [2, 0]),
+                          time_ms=draw.choice([1_700_000_000_000 + n] * 20 + [1 << 60, -(1 << 60), 0])))
+    return found
+
+
+def test_many_at_a_time_are_what_each_of_them_is():
+    """Kernels and the law say the same of every message: decoded or not, its names, times, hash and payload, at its own offset."""
+    messages = odd_envelopes(5_000)
+    for number, one in enumerate(messages):
+        one.offset = lambda number=number: 100 + number
+    batch = decode_messages("transaction", 3, messages, Wanted.of([("amount",), ("card", "who")]))
+    expected = [decode_message("transaction", 3, one) for one in messages]
+    assert batch.numbers.tolist() == [100 + n for n in range(len(messages))]
+    assert batch.decoded.tolist() == [isinstance(one, Record) for one in expected]
+    assert 1_000 < sum(batch.decoded) < 4_900
+    assert batch.deletions.tolist() == [one.value() is None for one in messages]
+    texts = [column.to_pylist() for column in (batch.ids, batch.types, batch.runs, batch.scenarios)]
+    for row, one in enumerate(expected):
+        if isinstance(one, Record):
+            assert [column[row] for column in texts] == [one.event_id, one.event_type, one.platform_run_id, one.scenario_run_id]
+            assert (batch.ts_us[row], batch.log_us[row], batch.digests[row].tobytes().hex()) == (one.ts_us, one.log_us, one.digest[7:])
+            assert bool(batch.has_payload[row]) == (one.payload is not None)
+            assert one.payload is None or batch.payload(row) == one.payload
+
+
+def test_a_batch_of_nothing_but_deletions_and_giants_is_one():
+    """No document is left for the kernels, and none is too large for them."""
+    giant = json.dumps({**SAID, "payload": {"x": "a" * (17 << 20)}}).encode()
+    batch = decode_messages("transaction", 3, [Sent(None), Sent(giant), Sent(b"")], Wanted.of([("amount",)]))
+    assert (batch.decoded.tolist(), batch.deletions.tolist(), batch.numbers.tolist()) == ([False] * 3, [True, False, False], [7] * 3)

@@ -57,4 +57,5 @@ class KafkaAccess:
         return {**self.client(secret), "group.id": "offline-feature-plane", "enable.auto.commit": False, "enable.auto.offset.store": False,
                 "auto.offset.reset": "error", "enable.partition.eof": True, "isolation.level": "read_committed", "check.crcs": True,
                 "queued.max.messages.kbytes": self.buffer_mb * 1_000, "fetch.message.max.bytes": _MB, "fetch.max.bytes": _MB,
+                "max.poll.interval.ms": 86_400_000,  # it waits while others are read
                 "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 100}
