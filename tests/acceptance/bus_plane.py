@@ -1,38 +1,50 @@
-"""The small plane with its events in a topic of a bus, in three partitions, as an ordinary producer wrote them."""
+"""The small plane whose topic an archive and a bus hold together: offsets 0 to 199, of which a test says who has which."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from small_plane import LABEL_SCHEMA, SmallPlane, chargebacks, make_plane, transactions
 
-from offline_feature_plane.testing.archives import archived
+from offline_feature_plane import planning_inputs
+from offline_feature_plane.testing.archives import archived, write_archive
+from offline_feature_plane.testing.buses import BusFolder, FolderBus
 
-PARTITIONS = 3
 
-
-def payments(topic: str = "transaction") -> list[dict[str, Any]]:
-    """The events as stored records: every third of them in one partition, with the offsets from 0 on; ids are text."""
+def payments(offsets: Iterable[int], **changes: Any) -> list[dict[str, Any]]:
+    """Some of the payments as records; `changes` replace what their payloads say."""
     told = transactions()
     return [archived(str(told["tx_id"][i]), int(told["tx_time"][i].timestamp()) * 1_000_000,
-                     {name: told[name][i] for name in ("customer_id", "terminal_id", "amount")}, topic=topic, partition=i % PARTITIONS,
-                     offset=i // PARTITIONS, platform_run_id="cards", event_type="transaction") for i in range(len(told["tx_id"]))]
+                     {name: told[name][i] if name != "amount" else str(told[name][i]) for name in ("customer_id", "terminal_id", "amount")}
+                     | changes, offset=i, platform_run_id="cards") for i in offsets]
 
 
-def of_partition(records: Sequence[dict[str, Any]], partition: int) -> list[dict[str, Any]]:
-    """Those of one partition, in their order."""
-    return [one for one in records if one["partition"] == partition]
-
-
-def make_bus_plane(folder: Path, servers: str, **entry: Any) -> SmallPlane:
-    """A complete plane in a new folder, whose transactions are on a bus."""
+def make_bus_plane(folder: Path, *, archive: Iterable[int] = range(120), bus: Iterable[int] = range(80, 200)) -> SmallPlane:
+    """A complete plane in a new folder: which offsets the archive has, in segments of twenty, and which the bus."""
     plane = make_plane(folder)
+    write_archive(folder / "archive", payments(archive), per_segment=20)
+    kept = list(bus)
+    of(plane).produce(payments(kept))
+    of(plane).retain(0, kept[0])
     del plane.plane["events"]
-    plane.plane["kafka"] = {"transaction": {"servers": servers, "timeout_s": 20, **entry}}
+    plane.plane["archives"] = {"transaction": {"path": "archive"}}
     plane.labels(chargebacks() | {"tx_id": [str(one) for one in chargebacks()["tx_id"]]},
                  pa.schema([("tx_id", pa.string()), *list(LABEL_SCHEMA)[1:]]))
     plane.documents()
     return plane
+
+
+def of(plane: SmallPlane) -> BusFolder:
+    """The plane's bus."""
+    return BusFolder(plane.folder / "bus")
+
+
+def with_buses(monkeypatch: Any) -> None:
+    """Every plane that is opened reads the bus in its folder where it would read Kafka. No setting names it: only tests have such a one."""
+    def opened(settings: Any, _: Any) -> FolderBus:
+        roots = [Path(one.path).parent / "bus" for one in settings.archives.values()]
+        return FolderBus(roots[0], ("transaction",)) if roots and roots[0].is_dir() else FolderBus(Path(), ())
+    monkeypatch.setattr(planning_inputs.KafkaSource, "of", opened)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from answers import ask
-from bus_plane import make_bus_plane, payments
+from topic_plane import make_topic_plane, payments
 from mock_cluster import MockCluster
 
 from offline_feature_plane.__main__ import run as command
@@ -35,7 +35,7 @@ def answered(capsys, *arguments):
 
 def test_a_dataset_from_a_bus_is_the_one_from_its_archive(tmp_path, cluster, monkeypatch, capsys):
     """Which holder a log is read from means nothing: the same id, the same content, and it is published once."""
-    plane = make_bus_plane(tmp_path / "p", cluster.address, **NAMED)
+    plane = make_topic_plane(tmp_path / "p", cluster.address, **NAMED)
     monkeypatch.chdir(plane.folder)
     planned = answered(capsys, "plan", "intent.yaml")
     (events,) = (one for one in planned["sources"] if one["kind"] != "labels")
@@ -56,7 +56,7 @@ def test_a_dataset_from_a_bus_is_the_one_from_its_archive(tmp_path, cluster, mon
 
 def test_every_engine_reads_a_bus_alike(tmp_path, cluster):
     """The oracle and the local engine give one content."""
-    plane = make_bus_plane(tmp_path / "p", cluster.address, **NAMED)
+    plane = make_topic_plane(tmp_path / "p", cluster.address, **NAMED)
     found = []
     for engine in ("local", "oracle"):
         plane.plane["store"], plane.plane["ledger"] = f"store-{engine}", f"ledger-{engine}.sqlite"
@@ -68,7 +68,7 @@ def test_every_engine_reads_a_bus_alike(tmp_path, cluster):
 
 def test_a_bus_that_is_not_there_is_said_so(tmp_path, monkeypatch, capsys):
     """Exit status 7, transient, with the topic, and nothing left behind."""
-    plane = make_bus_plane(tmp_path / "p", "127.0.0.1:9", **(NAMED | {"timeout_s": 1}))
+    plane = make_topic_plane(tmp_path / "p", "127.0.0.1:9", **(NAMED | {"timeout_s": 1}))
     monkeypatch.chdir(plane.folder)
     for verb in ("plan", "build", "preview"):
         said = ask(capsys, verb, "intent.yaml")
@@ -79,7 +79,7 @@ def test_a_bus_that_is_not_there_is_said_so(tmp_path, monkeypatch, capsys):
 def test_a_secret_that_is_named_and_not_there_is_said_so(tmp_path, monkeypatch, capsys):
     """Before anybody is reached."""
     security = {"mechanism": "PLAIN", "username": "u", "password_env": "NO_SUCH_SECRET"}
-    plane = make_bus_plane(tmp_path / "p", "127.0.0.1:9", security=security)
+    plane = make_topic_plane(tmp_path / "p", "127.0.0.1:9", security=security)
     monkeypatch.chdir(plane.folder)
     said = ask(capsys, "plan", "intent.yaml")
     assert (said.status, said.error["code"]) == (2, "SETTINGS_INVALID")
@@ -88,7 +88,7 @@ def test_a_secret_that_is_named_and_not_there_is_said_so(tmp_path, monkeypatch, 
 
 def test_without_the_driver_it_is_said_what_to_install(tmp_path, monkeypatch):
     """A plane with a topic but without confluent-kafka is refused with the command that installs it; another never misses it."""
-    plane = make_bus_plane(tmp_path / "p", "127.0.0.1:9")
+    plane = make_topic_plane(tmp_path / "p", "127.0.0.1:9")
     for name in [name for name in sys.modules if name.startswith(("confluent_kafka", "offline_feature_plane.sources.kafka.cluster"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
@@ -116,7 +116,7 @@ def test_without_the_driver_it_is_said_what_to_install(tmp_path, monkeypatch):
     ({"timeout_s": 0}, "$.kafka.transaction.timeout_s", "1"), ({"brokers": "b:1"}, "$.kafka.transaction.brokers", "servers")], ids=str)
 def test_what_plane_yaml_says_of_a_topic_is_checked_where_it_stands(tmp_path, monkeypatch, capsys, entry, place, word):
     """Every slip at its place with advice; what may be a secret is never repeated."""
-    plane = make_bus_plane(tmp_path / "p", "127.0.0.1:9")
+    plane = make_topic_plane(tmp_path / "p", "127.0.0.1:9")
     plane.plane["kafka"]["transaction"] |= entry
     plane.documents()
     monkeypatch.chdir(plane.folder)
@@ -130,7 +130,7 @@ def test_what_plane_yaml_says_of_a_topic_is_checked_where_it_stands(tmp_path, mo
 
 def test_one_name_is_one_log(tmp_path, monkeypatch, capsys):
     """A topic has no table's name, and an archive of its name says the same of their log."""
-    plane = make_bus_plane(tmp_path / "p", "127.0.0.1:9", zone="Europe/Berlin")
+    plane = make_topic_plane(tmp_path / "p", "127.0.0.1:9", zone="Europe/Berlin")
     plane.plane["archives"] = {"transaction": {"path": "archive", "zone": "UTC"}}
     plane.documents()
     monkeypatch.chdir(plane.folder)
@@ -143,6 +143,6 @@ def test_one_name_is_one_log(tmp_path, monkeypatch, capsys):
 
 def test_files_of_a_topic_are_found_beside_plane_yaml(tmp_path):
     """Like every path of the settings."""
-    plane = make_bus_plane(tmp_path / "p", "b:9092", security={"tls": True, "ca_file": "certificates/ca.pem"})
+    plane = make_topic_plane(tmp_path / "p", "b:9092", security={"tls": True, "ca_file": "certificates/ca.pem"})
     found = open_plane(plane.folder / "plane.yaml").settings.kafka["transaction"].security
     assert Path(str(found.ca_file)) == plane.folder.resolve() / "certificates/ca.pem"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
-from bus_plane import PARTITIONS, make_bus_plane, of_partition, payments
+from topic_plane import PARTITIONS, make_topic_plane, of_partition, payments
 from kafka_broker import PASSWORD, READER
 
 from offline_feature_plane.__main__ import run as command
@@ -46,7 +46,7 @@ def mapped(topic, **entry):
 
 def test_a_pinned_intent_gives_the_same_dataset_when_the_bus_has_gone_on(broker, topic, tmp_path, monkeypatch, capsys):
     """`ofs pin` writes the ranges down; what comes later, and what is built from scratch elsewhere, changes nothing."""
-    plane = make_bus_plane(tmp_path / "p", broker.address(), **mapped(topic))
+    plane = make_topic_plane(tmp_path / "p", broker.address(), **mapped(topic))
     monkeypatch.chdir(plane.folder)
     assert command(["pin", "intent.yaml"]) == 0
     Path("pinned.yaml").write_text(capsys.readouterr().out)
@@ -70,7 +70,7 @@ def test_a_pinned_intent_gives_the_same_dataset_when_the_bus_has_gone_on(broker,
 
 def test_what_retention_takes_is_refused_until_an_archive_has_it(broker, topic, tmp_path, monkeypatch, capsys):
     """A dataset can be built again as long as somebody has its log: the bus, or an archive of the same log."""
-    plane = make_bus_plane(tmp_path / "p", broker.address(), **mapped(topic))
+    plane = make_topic_plane(tmp_path / "p", broker.address(), **mapped(topic))
     monkeypatch.chdir(plane.folder)
     assert command(["pin", "intent.yaml"]) == 0
     Path("pinned.yaml").write_text(capsys.readouterr().out)
@@ -92,7 +92,7 @@ def test_a_topic_that_was_made_anew_is_not_the_pinned_one(broker, tmp_path, monk
     """The same name, the same records, and another log."""
     topic = broker.new_topic("open", partitions=PARTITIONS)
     written(broker, topic, payments())
-    plane = make_bus_plane(tmp_path / "p", broker.address(), **mapped(topic))
+    plane = make_topic_plane(tmp_path / "p", broker.address(), **mapped(topic))
     monkeypatch.chdir(plane.folder)
     assert command(["pin", "intent.yaml"]) == 0
     Path("pinned.yaml").write_text(capsys.readouterr().out)
@@ -105,7 +105,7 @@ def test_a_topic_that_was_made_anew_is_not_the_pinned_one(broker, tmp_path, monk
 
 def test_a_span_of_log_time_is_resolved_once_and_recorded(broker, topic, tmp_path, monkeypatch, capsys):
     """A selector in the intent becomes ranges of the plan, by the broker's index of times; beyond what is settled it is refused."""
-    plane = make_bus_plane(tmp_path / "p", broker.address(), **mapped(topic))
+    plane = make_topic_plane(tmp_path / "p", broker.address(), **mapped(topic))
     plane.intent["replay_basis"] = [{"topic": "transaction", "from_utc": "2026-01-01T00:00:00Z", "to_utc": "2026-02-15T00:00:00Z"}]
     plane.intent["splits"] = {"train": ["2026-01-03", "2026-01-25"], "test": ["2026-02-01", "2026-02-10"]}
     plane.documents()
@@ -125,7 +125,7 @@ def test_a_span_of_log_time_is_resolved_once_and_recorded(broker, topic, tmp_pat
 
 def test_a_build_over_tls_by_an_account_that_may_only_read(broker, topic, tmp_path, monkeypatch, capsys):
     """What is named in plane.yaml is read where it is; the password stands nowhere in what is stored or said."""
-    plane = make_bus_plane(tmp_path / "p", broker.address("sasl_tls"), **mapped(topic, security={
+    plane = make_topic_plane(tmp_path / "p", broker.address("sasl_tls"), **mapped(topic, security={
         "tls": True, "ca_file": "ca.pem", "mechanism": "SCRAM-SHA-512", "username": READER, "password_file": "bus.password"}))
     (plane.folder / "ca.pem").write_text(broker.certificate.read_text())
     (plane.folder / "bus.password").write_text(PASSWORD)
@@ -139,7 +139,7 @@ def test_a_build_over_tls_by_an_account_that_may_only_read(broker, topic, tmp_pa
 def test_records_that_nobody_can_read_are_counted_and_refused_for_training(broker, topic, tmp_path, monkeypatch, capsys):
     """A dataset for another purpose says how many there are, and that it may not be learned from."""
     broker.produce(topic, [b"{", None, b'{"event_id": 5}'], partition=1)
-    plane = make_bus_plane(tmp_path / "p", broker.address(), **mapped(topic))
+    plane = make_topic_plane(tmp_path / "p", broker.address(), **mapped(topic))
     monkeypatch.chdir(plane.folder)
     refused = asked(capsys, "build", "intent.yaml", status=3)["error"]
     assert refused["code"] == "REPLAY_INCOMPLETE"
