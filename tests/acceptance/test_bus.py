@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from answers import ask
-from topic_plane import make_topic_plane, payments
 from mock_cluster import MockCluster
+from topic_plane import make_topic_plane, payments
 
 from offline_feature_plane.__main__ import run as command
 from offline_feature_plane.errors import RequestCommandUnsupported

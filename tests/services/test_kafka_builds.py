@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
-from topic_plane import PARTITIONS, make_topic_plane, of_partition, payments
 from kafka_broker import PASSWORD, READER
+from topic_plane import PARTITIONS, make_topic_plane, of_partition, payments
 
 from offline_feature_plane.__main__ import run as command
 from offline_feature_plane.testing.archives import write_archive
