@@ -12,13 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.cutover import VerifyOverlap, check_key, is_checked
 from offline_feature_plane.domain.findings import Compared, Spot
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
-from offline_feature_plane.sources.stretches import Item, Stretch, Undecodable, lane_of
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.stretches import Batch, Item, Stretch, Undecodable, batches_of, lane_of
 
 __all__ = ["NOT_COMPARED", "Choice", "ComparedStretch", "runs_of"]
 
@@ -38,6 +44,16 @@ class Choice:
     def __call__(self, offset: int) -> bool:
         """Is this one?"""
         return any(start <= offset < end for start, end in self.spans) and is_checked(self.mode, offset, self.ends, self.key)
+
+    def among(self, offsets: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which of these are."""
+        inside = np.zeros(len(offsets), np.bool_)
+        for start, end in self.spans:
+            inside |= ((offsets >= start) & (offsets < end)).astype(np.bool_)
+        if self.mode != "full" and inside.any():
+            rows = np.flatnonzero(inside)
+            inside[rows] = [is_checked(self.mode, offset, self.ends, self.key) for offset in offsets[rows].tolist()]
+        return inside
 
     @classmethod
     def of(cls, mode: VerifyOverlap, spans: Sequence[tuple[int, int]], held: Sequence[SegmentEvidence]) -> Choice:
@@ -83,9 +99,25 @@ class ComparedStretch:
             for item in one.read():
                 yield item
                 if isinstance(item, Record) and self.choice(item.number):
-                    yield from beside.meet(item)
+                    yield from beside.meet(item.number, item.digest)
                 elif isinstance(item, Undecodable):
                     beside.excuse()
+        yield from beside.end()
+
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """As `QuickStretch.batches`: each batch of the archive, and what the bus has otherwise about the records that are chosen of it."""
+        beside = _Beside(self, chain.from_iterable(_known(one.read()) for one in self.others))
+        for one in self.held:
+            for batch in batches_of(one, wanted):
+                yield batch
+                if isinstance(batch, Decoded):
+                    for row in np.flatnonzero(self.choice.among(batch.numbers) | ~batch.decoded).tolist():
+                        if batch.decoded[row]:
+                            number = int(batch.numbers[row])
+                            yield from beside.meet(number, f"sha256:{batch.digests[row].tobytes().hex()}")
+                        else:
+                            beside.excuse()
         yield from beside.end()
 
 
@@ -118,26 +150,26 @@ class _Beside:
         """A record of ours cannot be decoded: wherever it stands, the other holder may have one more."""
         self._excused += 1
 
-    def meet(self, ours: Record) -> Iterator[Spot]:
+    def meet(self, number: int, digest: str) -> Iterator[Spot]:
         """Hold one of our records against theirs."""
-        while self._next is not None and self._next.number < ours.number:
+        while self._next is not None and self._next.number < number:
             self._keep(self._next.number)
-            self._advance(ours.number)
+            self._advance(number)
         yield from self._told()
         if self._broken:
             return
         self._compared += 1
         self._before, theirs = None, self._next
-        if theirs is None or theirs.number > ours.number:
+        if theirs is None or theirs.number > number:
             if not self._is_sparse:
-                yield self._spot(ours.number, f"the archive has an event at {self._place}@{ours.offset}, the bus has none.")
+                yield self._spot(number, f"the archive has an event at {self._place}@{number}, the bus has none.")
             return
         if isinstance(theirs, Undecodable):
-            yield self._spot(ours.number, f"the record at {self._place}@{ours.offset} can be decoded in the archive, not on the bus.")
-        elif theirs.digest != ours.digest:
-            yield self._spot(ours.number, f"archive and bus hold different events at {self._place}@{ours.offset}: "
-                                          f"{ours.digest[:19]}… and {theirs.digest[:19]}….")
-        self._advance(ours.number)
+            yield self._spot(number, f"the record at {self._place}@{number} can be decoded in the archive, not on the bus.")
+        elif theirs.digest != digest:
+            yield self._spot(number, f"archive and bus hold different events at {self._place}@{number}: "
+                                          f"{digest[:19]}… and {theirs.digest[:19]}….")
+        self._advance(number)
         yield from self._told()
 
     def end(self) -> Iterator[Spot | Compared]:

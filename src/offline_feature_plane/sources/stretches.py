@@ -25,8 +25,8 @@ from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 
-__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order", "read_in_order",
-           "touches"]
+__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "batches_of", "in_batches", "lane_of", "read_batches_in_order",
+           "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -126,13 +126,18 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
     """
     _check(stretches)
     for group in _groups(stretches):
-        lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
-        if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
-            for batch in first.batches(wanted):
+        lane, inside = lane_of(group[0]), _wanted(group[0], ranges)
+        if len(group) == 1 and wanted is not None:
+            for batch in batches_of(group[0], wanted):
                 mask = _mask(batch.numbers, inside) if isinstance(batch, Decoded) else None
                 yield lane, batch, None if mask is None or mask.all() else mask
         else:
             yield from ((lane, batch, None) for batch in in_batches(_merged(group, inside)))
+
+
+def batches_of(stretch: Stretch, wanted: Wanted) -> Iterator[Batch]:
+    """A stretch in batches, whether or not it can decode many records at a time. Raises as `Stretch.read`."""
+    return stretch.batches(wanted) if isinstance(stretch, QuickStretch) else in_batches(stretch.read())
 
 
 def _groups(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.envelopes import decode_message, stored_message
@@ -57,15 +60,23 @@ class TopicStretch:
 
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
-        for message in self._messages():
+        for message in chain.from_iterable(self._messages()):
             yield decode_message(self.stored, self.evidence.partition, message)
 
     def values(self) -> Iterator[Stored]:
         """As `read`, with every member as it is stored."""
-        for message in self._messages():
+        for message in chain.from_iterable(self._messages()):
             yield stored_message(self.stored, self.evidence.partition, message)
 
-    def _messages(self) -> Iterator[Message]:
+    def batches(self, wanted: Wanted) -> Iterator[Decoded]:
+        """As `QuickStretch.batches`; raises as `read`."""
+        from offline_feature_plane.sources.kafka.batches import decode_messages  # noqa: PLC0415 - it loads a compiler
+
+        for messages in self._messages():
+            yield decode_messages(self.stored, self.evidence.partition, messages, wanted)
+
+    def _messages(self) -> Iterator[Sequence[Message]]:
+        """The chosen messages, some at a time, while the stretch is held against its pin."""
         bus, said, last = self.connect(self.access), self.evidence, None
         epochs = {int(one[0]): one[1] for one in (said.first, said.last) if one is not None and one[1] is not None}
         for batch in bus.read(self.stored, said.partition, *said.span):
@@ -73,8 +84,9 @@ class TopicStretch:
                 if message.offset() in epochs:
                     self._check_epoch(message, epochs[message.offset()])
                 last = message
-                if self.choice is None or self.choice(message.offset()):
-                    yield message
+            chosen = batch if self.choice is None else [message for message in batch if self.choice(message.offset())]
+            if chosen:
+                yield chosen
         self._check_log(bus)
         if said.last is not None and (last is None or last.offset() < int(said.last[0])):
             raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)
