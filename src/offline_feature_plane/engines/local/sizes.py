@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_feature_plane.contracts.plane import memory_bytes
-from offline_feature_plane.domain.footprint import BLOCK, LEAST_BLOCK, LEAST_DATA, PROCESS_BYTES, held_bytes, staging_bytes
+from offline_feature_plane.domain.footprint import BLOCK, LEAST_BLOCK, LEAST_DATA, PROCESS_BYTES, held_bytes, scanned_bytes, staging_bytes
 from offline_feature_plane.domain.rows import Task
 
 __all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
@@ -59,15 +59,15 @@ def duckdb_limit(memory_limit: str | None) -> str | None:
     return None if memory_limit is None else f"{max(_LEAST_DUCKDB, memory_bytes(memory_limit) // 4)}B"
 
 
-def needed_bytes(task: Task, events: int) -> int:
-    """What a build needs if it keeps its events in memory."""
-    return held_bytes(task.closure, events, 0, task.visibility)
+def needed_bytes(task: Task, events: int, records: int = 0) -> int:
+    """What a build needs if it keeps its events in memory, of which so many are records of logs."""
+    return held_bytes(task.closure, events, 0, task.visibility) + scanned_bytes(task.closure, records)
 
 
-def fit(task: Task, events: int, limit: int) -> Sizes:
+def fit(task: Task, events: int, limit: int, records: int = 0) -> Sizes:
     """The sizes of a build within a limit in bytes, or the smallest that make sense: in memory if everything fits, as one slice."""
     texts = max(limit // 2, limit - PROCESS_BYTES)
-    if needed_bytes(task, events) <= limit:
+    if needed_bytes(task, events, records) <= limit:
         return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False, texts=texts)
     block = BLOCK
     while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events) > limit - PROCESS_BYTES:
