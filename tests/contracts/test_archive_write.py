@@ -260,6 +260,15 @@ def test_a_bus_is_copied_with_its_log_and_what_nobody_can_read(tmp_path, bus):
     found = [one for one in items(tmp_path / "b") if isinstance(one, Record)]
     assert [(one.number, one.event_id, one.log_us) for one in found] == [(n, f"e{n}", (1_000 + n) * 1_000) for n in (0, 1, 2, 3, 4, 5, 8)]
     assert found[-1].payload == {"amount": Decimal("8.25"), "note": "é"}
+    odd = [(one.number, one.reason) for one in items(tmp_path / "b") if not isinstance(one, Record)]
+    assert odd == [(6, "null_value"), (7, "undecodable")]
+    write_archive(tmp_path / "c", "transaction", source=tmp_path / "b", form="parquet")
+    assert items(tmp_path / "c") == items(tmp_path / "b")
+    for path in (tmp_path / "b/index.json", tmp_path / "c/index.json"):
+        told = [one.get("dispositions", {}) for one in json.loads(path.read_text())["segments"]]
+        assert [sum(one.get(name, 0) for one in told) for name in ("null_value", "undecodable")] == [1, 1]
+        path.unlink()
+        assert index_archive(path.parent, log_id="log1").lanes[0].undecodable == 1
     bus.produce("transaction", 0, envelope(record(9)), 1_009)
     report = write_archive(tmp_path / "b", "transaction", bus.settings, per_segment=4)
     assert [(one.start_offset, one.records) for one in report.copied] == [("9", 1)]

@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from offline_feature_plane.errors import OfsError, Problem, SchemaInvalid, refuse
 
-__all__ = ["Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest", "shown", "sound",
-           "stands_below", "validate", "with_advice"]
+__all__ = ["LEFT_OUT", "Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest", "shown",
+           "sound", "stands_below", "validate", "with_advice"]
 
 # Where a problem is (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
 Codes = Sequence[tuple[str, type[OfsError]]]
@@ -52,6 +52,10 @@ def _filled(text: str) -> str:
 
 # Text that says something: not blank, no blanks around it.
 Text = Annotated[str, AfterValidator(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+# Of a field that came later: where it says nothing it is not written, so that documents without it keep their bytes.
+LEFT_OUT: Any = Field(exclude_if=lambda value: value is None)
 
 
 def in_order(texts: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.admission import Record, Standing
 
 MOST_RUNS: Final = 1_000  # in one file; more of them are a compacted log, not a damaged one
 
@@ -73,17 +73,18 @@ class FileRuns:
         self._open: dict[LaneKey, Run] = {}
         self._runs: list[Run] = []
         self._before: Run | None = None
-        self._leading = 0
+        self._leading = self._unread = 0
 
-    def take(self, record: Record | None) -> None:
+    def take(self, record: Standing) -> None:
         """The next record; None for one that cannot be decoded. Raises Disorder."""
-        if record is None:
+        if not isinstance(record, Record):
             if self._before is None:
                 self._leading += 1
+                self._unread += record is None
             else:
                 self._before.trailing += 1
                 self._before.count += 1
-                self._before.undecodable += 1
+                self._before.undecodable += record is None
             return
         lane = record.topic, record.partition, record.offset_kind
         run = self._open.get(lane)
@@ -119,7 +120,7 @@ class FileRuns:
         if self._before is None and self._leading:
             if run.counts and self._leading > record.number:
                 raise Disorder(f"{self._leading} lines that cannot be decoded stand before {record.place}")
-            run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._leading)
+            run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._unread)
         self._runs.append(run)
         self._open[lane] = run
         return run

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
 from offline_feature_plane.domain.admission import Admission, Scope
@@ -290,6 +290,14 @@ class PinnedEvents(Protocol):
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """What of it will be read, for the plan. `read_by` is the source's `name@version`."""
+
+
+@runtime_checkable
+class KeptForAWhile(Protocol):
+    """Pinned events whose holder lets them go some day: a bus."""
+
+    def kept_until_us(self, wanted: Range, offset: int) -> int | None:
+        """Until when the record at an offset of a range is kept at least, as far as its holder says; None: it does not say, or for good."""
 
 
 class EventSource(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, decode_stored
+from offline_feature_plane.domain.admission import Mark, Record, Standing, decode_stored, is_null_value
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting
 from offline_feature_plane.errors import (
@@ -71,7 +71,7 @@ def _stored_in(segment: Segment) -> Iterator[Stored]:
             if isinstance(item, Record):
                 yield Stored(item.number, item, walk.members, walk.archived)
             else:
-                yield Stored(item.number, None, reason="undecodable")
+                yield Stored(item.number, None, reason=item.reason)
 
 
 class _Walk:
@@ -82,11 +82,13 @@ class _Walk:
         self.members: Sequence[Any] | None = None
         self.archived: str | None = None
 
-    def records(self) -> Iterator[Record | None]:
+    def records(self) -> Iterator[Standing]:
         """All of them; None for each that cannot be decoded."""
         for members, archived in self._rows():
             self.members, self.archived = members, archived
-            yield None if members is None else decode_stored(*members)
+            record = None if members is None else decode_stored(*members)
+            is_null = record is None and members is not None and is_null_value(dict(zip(MEMBERS, members, strict=True)))
+            yield Mark.NULL_VALUE if is_null else record
 
     def _rows(self) -> Iterator[Row]:
         if self._lifting is not None:

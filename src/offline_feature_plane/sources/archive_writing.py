@@ -204,9 +204,8 @@ def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequ
         job.done.append(segment)
         _keep(job, wanted)
         odd = segment.dispositions
-        nulls = odd.get("null_value", 0)
         told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
-                       undecodable=told.undecodable + odd.get("undecodable", 0) - nulls, null_values=told.null_values + nulls)
+                       undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
         if ahead is None:
             return told
         begin = ahead.number
@@ -227,8 +226,7 @@ def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Sto
             if ahead.record is not None:
                 times = [times[0] if times else ahead.record.log_us, ahead.record.log_us]
             if ahead.reason is not None:
-                odd["undecodable"] += 1  # what is null on the bus has no envelope, so no reader of files decodes it either
-                odd["null_value"] += ahead.reason == "null_value"
+                odd[ahead.reason] += 1
             if not count % 10_000:
                 job.progress("archive", job.covered + ahead.number - begin, job.total)
             ahead = next(contents, None)

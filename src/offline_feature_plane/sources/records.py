@@ -31,6 +31,7 @@ class LogRecords:
     """`ports.inputs.RecordLog` of stretches: the chosen ranges of one topic, decoded once for all sources.
 
     `stretches` are ordered by partition and first offset. With `taken`, only events of that type are the topic's, under its name.
+    Events whose time lies further ahead of the log's than `max_ahead_us` are quarantined.
     """
 
     topic: str
@@ -38,6 +39,7 @@ class LogRecords:
     ranges: tuple[Range, ...]
     typings: tuple[Typing, ...]
     taken: str | None = None
+    max_ahead_us: int | None = None
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -68,7 +70,7 @@ class LogRecords:
         """As `RecordLog.scan`: few records are decoded one by one, for which no compiler is loaded."""
         found = Findings()
         wanted = Wanted.of(path for one in self.typings for path in one.paths) if self.rows >= WORTH_A_COMPILER else None
-        scanned = Scanned(self.topic, self.typings, self.taken, scope, take, found)
+        scanned = Scanned(self.topic, self.typings, self.taken, scope, take, found, self.max_ahead_us)
         try:
             for lane, batch, inside in read_batches_in_order(self.stretches, self.ranges, wanted):
                 if isinstance(batch, Spot):
@@ -99,7 +101,7 @@ class LogRecords:
                 found.note(Spot(item.reason, item.number), lane)
                 continue
             record = self._named(item)
-            reason, source = judge(record)
+            reason, source = judge(record, self.max_ahead_us)
             arrival = clock.read(record.partition, record.log_us)
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1

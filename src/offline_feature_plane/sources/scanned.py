@@ -26,8 +26,9 @@ class Scanned:
     """What becomes of the batches of one topic; they come by partition and offset. Arguments as those of `LogRecords` and its `scan`."""
 
     def __init__(self, topic: str, typings: Sequence[Typing], taken: str | None, scope: Scope,
-                 take: Callable[[str | None, pa.RecordBatch], None], found: Findings) -> None:
+                 take: Callable[[str | None, pa.RecordBatch], None], found: Findings, max_ahead_us: int | None = None) -> None:
         self._topic, self._taken, self._scope, self._take, self._found = topic, taken, scope, take, found
+        self._max_ahead_us = max_ahead_us
         self._typings = {one.name: one for one in typings}
         self._arrived: dict[int, int] = {}  # by partition, the latest arrival
         self._read = 0
@@ -40,7 +41,8 @@ class Scanned:
         arrival = self._arrivals(lane[1], batch, left & batch.decoded)
         is_deleted = np.zeros(batch.n, np.bool_) if batch.deletions is None else batch.deletions
         for reason, fits in (("undecodable", batch.decoded | is_deleted), ("null_value", ~is_deleted),
-                             ("foreign_run", self._is_ours(batch)), ("null_value", batch.has_payload)):
+                             ("foreign_run", self._is_ours(batch)), ("null_value", batch.has_payload),
+                             ("future_quarantined", self._is_timely(batch))):
             self._leave_out(reason, lane, batch.numbers[left & ~fits])
             left &= fits
         types = batch.types.dictionary_encode()
@@ -77,6 +79,13 @@ class Scanned:
             wanted = pa.array(sorted(self._scope.scenario_run_ids), pa.string())
             ours = ours & mask_of(pc.is_in(batch.scenarios, value_set=wanted))
         return ours
+
+    def _is_timely(self, batch: Decoded) -> Bools:
+        """Which records were not ahead of their log by more than is allowed."""
+        if self._max_ahead_us is None:
+            return np.ones(batch.n, np.bool_)
+        timely: Bools = batch.ts_us - batch.log_us <= self._max_ahead_us
+        return timely
 
     def _named(self, kind: str) -> str:
         """The type of an event as one of this topic; see `LogRecords`."""

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.admission import Standing
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.claims import Claim
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, Members, members_of_documents, settle, tell_columns
@@ -21,7 +21,7 @@ from offline_feature_plane.text_files import packing_of
 __all__ = ["read_in_batches"]
 
 _ROWS = 16_384
-Law = Callable[[int], Record | None]
+Law = Callable[[int], Standing]
 
 
 def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Iterator[Decoded]:
@@ -53,7 +53,7 @@ def _law_of_lines(lines: Lines) -> Law:
 def _law_of_columns(columns: Mapping[str, pa.Array]) -> Law:
     values: list[list[Any]] = []
 
-    def law(row: int) -> Record | None:
+    def law(row: int) -> Standing:
         if not values:
             values.extend(values_of(columns[name]) for name in STORED_COLUMNS)
         return stored_record(*(column[row] for column in values))

@@ -33,11 +33,12 @@ def members_of(one: Stored, lane: tuple[str, int, str], archived_at: str) -> lis
     """What is written for a coordinate, in the order of `STORED_COLUMNS`.
 
     What cannot be decoded keeps its coordinate, and its bytes if they are known, as a text where an object belongs: no reader decodes it,
-    and each counts it. A hash that was stored stays, under its recipe; where there was none it is ours.
+    and each counts it. A null value is its coordinate alone (`domain.admission.is_null_value`). A hash that was
+    stored stays, under its recipe; where there was none it is ours.
     """
     topic, partition, kind = lane
     if one.record is None or one.members is None:
-        value = None if one.value is None else base64.b64encode(one.value).decode()
+        value = None if one.reason == "null_value" else base64.b64encode(one.value or b"").decode()
         found: dict[str, Any] = {"topic": topic, "partition": partition, "offset_kind": kind, "offset": str(one.number), "payload": value}
         return [found.get(name) if name != "archived_at_utc" else archived_at for name in STORED_COLUMNS]
     members = [*one.members, one.archived or archived_at]

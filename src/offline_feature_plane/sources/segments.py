@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, decode, decode_stored
+from offline_feature_plane.domain.admission import Mark, Record, Standing, decode, decode_stored, is_null_value
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import (
@@ -74,7 +74,7 @@ class Segment:
             yield from read_in_batches(self, file, wanted)
 
 
-def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Record | None] | None = None) -> Iterator[Record | Undecodable]:
+def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
     """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
 
     Args:
@@ -94,7 +94,7 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Record | No
         count += 1
         if count > evidence.record_count:
             break
-        if record is not None:
+        if isinstance(record, Record):
             number = record.number
             there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
             if not there or not first <= number < end or number <= before:
@@ -104,14 +104,14 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Record | No
             yield record
         else:
             unread += 1
-            yield Undecodable(unread)
+            yield Undecodable(unread, "undecodable" if record is None else "null_value")
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
         more = " or more" if count > evidence.record_count else ""
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
 
 
-def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Record | None]) -> Iterator[Record | None]:
+def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standing]) -> Iterator[Standing]:
     """The records of one of several segments that share a file; what cannot be decoded belongs to the record before it, else to the first.
 
     Raises:
@@ -120,15 +120,16 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Record 
     spans: dict[tuple[str, int, str], list[tuple[int, int, bool]]] = defaultdict(list)
     for one in segment.entries:
         spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), _is_of(segment, one)))
-    count, ours, unread = 0, False, 0
+    count, ours = 0, False
+    unread: list[Standing] = []
     before: bool | None = None
     for record in found:
         count += 1
-        if record is None:
+        if not isinstance(record, Record):
             if before is None:
-                unread += 1
+                unread.append(record)
             elif before:
-                yield None
+                yield record
             continue
         lane = spans.get((record.topic, record.partition, record.offset_kind), [])
         held = [mine for first, end, mine in lane if first <= record.number < end]
@@ -136,7 +137,7 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Record 
             raise ReplayBasisMismatch(f"{file.relative} holds {record.place}, which is in no entry of its index.", path=file.relative)
         ours = any(held)
         if before is None and ours:
-            yield from [None] * unread
+            yield from unread
         before = ours
         if ours:
             yield record
@@ -150,7 +151,7 @@ def _is_of(segment: Segment, one: IndexedSegment) -> bool:
         segment.topic, said.partition, said.offset_kind, said.first_offset, said.next_offset)
 
 
-def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Record | None]:
+def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Standing]:
     """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
     if lifting is not None:
         yield from foreign_records(file, lifting)
@@ -187,16 +188,17 @@ def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}.") from wrong
 
 
-def line_record(line: bytes) -> Record | None:
-    """The record of a line; None if there is none to be had. Raises ReplayBasisMismatch."""
+def line_record(line: bytes) -> Standing:
+    """The record of a line, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
     try:
         document = load_object(line)
     except (SchemaInvalid, ResourceExceeded):
         return None
-    return decode(document)
+    record = decode(document)
+    return Mark.NULL_VALUE if record is None and is_null_value(document) else record
 
 
-def stored_record(*stored: Any) -> Record | None:
+def stored_record(*stored: Any) -> Standing:
     """The record of a row of a Parquet segment, as `line_record`."""
     members = list(stored[:-1])
     if members[_PAYLOAD] is not None:
@@ -204,7 +206,8 @@ def stored_record(*stored: Any) -> Record | None:
             members[_PAYLOAD] = load_object(members[_PAYLOAD])
         except (SchemaInvalid, ResourceExceeded, TypeError):
             return None
-    return decode_stored(*members)
+    record = decode_stored(*members)
+    return Mark.NULL_VALUE if record is None and is_null_value(dict(zip(STORED_COLUMNS, members, strict=False))) else record
 
 
 def values_of(column: pa.Array) -> list[Any]:

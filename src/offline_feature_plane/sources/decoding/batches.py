@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.admission import Mark, Record, Standing
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
@@ -118,14 +118,14 @@ def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
-def settle(members: Members, expected: Expected, law: Callable[[int], Record | None], *,
+def settle(members: Members, expected: Expected, law: Callable[[int], Standing], *,
            coordinates: tuple[Int64s, Int64s] | None = None) -> tuple[Decoded, Refused | None]:
     """Decode a batch.
 
     Args:
         members: of its records.
         expected: records that say another lane are decoded by the law.
-        law: decodes one record by itself. Raises ReplayBasisMismatch.
+        law: decodes one record by itself, or tells that it is a null value. Raises ReplayBasisMismatch.
         coordinates: offsets and log times in µs, where the records do not have them.
 
     Returns:
@@ -142,7 +142,7 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Record | N
     if "payload_hash" in members.names:
         _compare_hashes(members, digests)
     unusual = np.flatnonzero(status).tolist()
-    known, refused = _by_law(unusual, law)
+    known, deletions, refused = _by_law(unusual, law)
     columns = {name: members.of(name) for name in ("platform_run_id", "scenario_run_id", "event_type", "event_id")}
     payload_kinds, payload_starts, payload_ends = members.of("payload")
     has_payload = (payload_kinds != ABSENT) & (status == 0)
@@ -151,7 +151,7 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Record | N
              for name, (kinds, starts, ends) in columns.items()}
     decoded = Decoded(status == 0, numbers, ts, log, texts["platform_run_id"], texts["scenario_run_id"], texts["event_type"],
                       texts["event_id"], has_payload, digests, found, payload_starts, payload_ends, known)
-    return (_patched(decoded, known, n) if unusual else decoded), refused
+    return (replace(_patched(decoded, known, n), deletions=_mask_of(deletions, n)) if unusual else decoded), refused
 
 
 def _places(rows: int, n: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -248,16 +248,27 @@ def hex_digits(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return _HEX[digests].reshape(len(digests), 64)
 
 
-def _by_law(rows: Sequence[int], law: Callable[[int], Record | None]) -> tuple[dict[int, Record], Refused | None]:
+def _by_law(rows: Sequence[int], law: Callable[[int], Standing]) -> tuple[dict[int, Record], list[int], Refused | None]:
     known: dict[int, Record] = {}
+    deletions: list[int] = []
     for row in rows:
         try:
             record = law(row)
         except OfsError as wrong:
-            return known, Refused(row, wrong)
-        if record is not None:
+            return known, deletions, Refused(row, wrong)
+        if isinstance(record, Record):
             known[row] = record
-    return known, None
+        elif record is Mark.NULL_VALUE:
+            deletions.append(row)
+    return known, deletions, None
+
+
+def _mask_of(rows: Sequence[int], n: int) -> npt.NDArray[np.bool_] | None:
+    if not rows:
+        return None
+    mask = np.zeros(n, np.bool_)
+    mask[rows] = True
+    return mask
 
 
 def _unescaped(found: Found, status: npt.NDArray[np.uint8]) -> Found:
