@@ -270,7 +270,7 @@ def test_messages_are_decoded_as_one_by_one(sent):
         assert batch.numbers[row] == message.offset()
         if isinstance(record, Undecodable):
             assert not batch.decoded[row]
-            assert bool(batch.deletions[row]) == (record.reason == "null_value")
+            assert (batch.deletions is not None and bool(batch.deletions[row])) == (record.reason == "null_value")
             continue
         assert batch.decoded[row]
         assert (batch.ts_us[row], batch.log_us[row]) == (record.ts_us, record.log_us)

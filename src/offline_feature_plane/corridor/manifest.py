@@ -132,7 +132,8 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         replay={"events_read": computed.replayed.events_read, "events_admitted": computed.replayed.events_admitted,
                 "first_event": _instant(computed.replayed.first_ts_us), "last_event": _instant(computed.replayed.last_ts_us),
                 "history_start": pins.history_start, "visibility": task.visibility,
-                "rows_with_hidden_events": computed.rows_with_hidden_events},
+                "rows_with_hidden_events": computed.rows_with_hidden_events,
+                **({"scenarios": dict(computed.replayed.scenarios)} if computed.replayed.scenarios else {})},
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
         gates=gates,
@@ -155,6 +156,7 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         found.append(f"{lacking:,} of {asked:,} events became no rows, for they lack a context that the profile demands: {names}.")
     if task.closure.label_types() and selection.rows_beyond_asof:
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
+    found += [f"no record of the basis is of the scenario run {name}." for name, count in replayed.scenarios.items() if not count]
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
     if quarantined := replayed.dispositions.get("future_quarantined"):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
-
-import pyarrow as pa
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, decode_stored, is_null_value
@@ -16,12 +13,10 @@ from offline_feature_plane.errors import (
     ReplayDuplicateOffsetMismatch,
     ResourceExceeded,
     SchemaInvalid,
-    SourceUnreadable,
 )
-from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked
+from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged, values_of
 from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
@@ -97,37 +92,27 @@ class _Walk:
 
 
 def _lines(file: PinnedFile) -> Iterator[Row]:
-    try:
+    with unchanged(file):
         for _, line in read_lines(file.path, packing=packing_of(file.relative)):
             try:
-                document: Mapping[str, Any] | None = load_object(line)
+                document = load_object(line)
             except (SchemaInvalid, ResourceExceeded):
-                document = None
-            yield (None, None) if document is None else (tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc")))
-    except (OSError, EOFError, zlib.error) as wrong:
-        said = getattr(wrong, "strerror", None) or wrong
-        raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
+                yield None, None
+            else:
+                yield tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc"))
 
 
 def _rows(file: PinnedFile) -> Iterator[Row]:
-    for batch in read_batches(file, "parquet", STORED_COLUMNS):
-        columns = [cast("pa.Array", batch[name]) for name in STORED_COLUMNS]
-        for row in zip(*([_value(one) for one in column] for column in columns), strict=True):
+    for batch in stored_batches(file):
+        for row in zip(*(values_of(batch[name]) for name in STORED_COLUMNS), strict=True):
             members = list(row[:-1])
             try:
                 if members[_PAYLOAD] is not None:
                     members[_PAYLOAD] = load_object(members[_PAYLOAD])
             except (SchemaInvalid, ResourceExceeded, TypeError):
                 yield None, None
-                continue
-            yield members, _text(row[-1])
-
-
-def _value(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return b""
+            else:
+                yield members, _text(row[-1])
 
 
 def _text(value: Any) -> str | None:

@@ -34,7 +34,8 @@ from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, Wanted,
 
 __all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "settle", "tell_columns"]
 
-# The members of a record: those that must be there, its payload, those that may be absent. An envelope has neither coordinates nor hash.
+# The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates, and what it
+# says of its hash is no copy of anything.
 _MUST = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version")
 _PLACED = ("topic", "partition", "offset_kind", "offset", "log_time_utc")
 _MAY = ("scenario_run_id", "payload_hash", "payload_hash_recipe")

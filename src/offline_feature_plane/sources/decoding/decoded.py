@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,10 +58,6 @@ class Decoded:
     def n(self) -> int:
         """Records."""
         return len(self.decoded)
-
-    def at(self, numbers: Int64s, deletions: npt.NDArray[np.bool_]) -> Decoded:
-        """The same at these offsets, which are known also where nothing is decoded."""
-        return replace(self, numbers=numbers, deletions=deletions)
 
     def payload(self, row: int) -> Mapping[str, Any]:
         """The payload of a record that has one."""
