@@ -134,6 +134,25 @@ def test_a_stopped_job_goes_on_behind_its_last_segment(tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
 
 
+def test_another_way_of_cutting_begins_anew(tmp_path):
+    """What a stopped job had written, and no index names, goes; another topic's notes stay."""
+    make_archive(tmp_path / "a", [record(n, topic=topic) for n in range(40) for topic in ("transaction", "login")], per_segment=10)
+
+    def stop(step, done, total):
+        if done >= 20:
+            raise Stopped
+
+    for topic in ("transaction", "login"):
+        with pytest.raises(Stopped):
+            write_archive(tmp_path / "b", topic, source=tmp_path / "a", per_segment=5, progress=stop)
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=8)
+    assert spans(tmp_path / "b") == [(0, n, n + 8, 8) for n in range(0, 40, 8)]
+    assert len(list((tmp_path / "b/transaction").rglob("*.zst"))) == 5
+    (lane,) = write_archive(tmp_path / "b", "login", source=tmp_path / "a", per_segment=5).copied
+    assert lane.start_offset in {"15", "20"}
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "login", "transaction"]
+
+
 def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     """`kill -9` at any moment: the archive has the old index or the new one, and the same command finishes the work."""
     make_archive(tmp_path / "a", [record(n) for n in range(3_000)], per_segment=1_000)

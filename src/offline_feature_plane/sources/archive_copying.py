@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
 from typing import Any
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
@@ -43,7 +44,7 @@ def stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stor
     spans = [one.evidence.span for one in segments]
     kept: dict[int, str | None] = {}  # what was said of coordinates that a later segment may have too
     for place, segment in enumerate(segments):
-        later = [span for span in spans[place + 1:] if span[0] < spans[place][1]]
+        later = list(takewhile(lambda span, end=spans[place][1]: span[0] < end, islice(spans, place + 1, None)))  # type: ignore[misc]
         for found in _stored_in(segment):
             said = None if found.record is None else found.record.digest
             if found.number in kept:

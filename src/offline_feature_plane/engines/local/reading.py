@@ -78,13 +78,14 @@ def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
                              fix="Check `event_types` in the profile and the replay basis.")
 
 
-def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], told: Told) -> ReplayFacts:
+def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], told: Told, task: Task) -> ReplayFacts:
     """What was read, from what it has become."""
     first, last = history.instants_at(np.array([0, history.n - 1])).tolist()
     return ReplayFacts(
         events_read=history.n + told.left_out.total(), events_admitted=history.n,
         dispositions=told.dispositions, events_digest=_events_digest(inputs, loaded), first_ts_us=first, last_ts_us=last,
-        id_type=history.id_type, findings=told.findings, compared=told.compared)
+        id_type=history.id_type, findings=told.findings, compared=told.compared,
+        scenarios=told.of_scenarios(task.scenario_run_ids))
 
 
 def _source_of(table: PlainTable, closure: Closure) -> int | None:

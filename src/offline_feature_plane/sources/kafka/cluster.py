@@ -20,7 +20,7 @@ from offline_feature_plane.sources.kafka.reading import Silence, open_consumer, 
 _COMMITTED: Final = {"isolation_level": IsolationLevel.READ_COMMITTED}
 _FIRST_STEP, _WIDER, _MOST_STEP = 8, 16, 1 << 20  # how far back the last record is looked for
 _SMALL: Final = {"queued.max.messages.kbytes": 1_024, "fetch.message.max.bytes": 65_536}
-_TICK_S = 0.1
+_TICK_S, _PATIENCE_S = 0.1, 1.0  # between looks at what the driver complains of
 
 
 class Cluster:
@@ -44,15 +44,19 @@ class Cluster:
 
     def partitions(self, topic: str) -> tuple[int, ...]:
         """A topic's partitions."""
-        consumer = open_consumer(self._reading)
-        with closing(consumer):  # it never makes a topic that is not there
-            try:
-                found = consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
-            except KafkaException as failed:
-                raise self._blame(failed.args[0], topic) from failed
-        if found.error is not None:
-            raise explain(found.error, topic)
-        return tuple(sorted(found.partitions))
+        heard, silence = list[KafkaError](), Silence(self._timeout_s)
+        with closing(open_consumer(self._reading, heard)) as consumer:  # it never makes a topic that is not there
+            while True:
+                try:
+                    found = consumer.list_topics(topic, timeout=_PATIENCE_S).topics[topic]
+                except KafkaException as failed:
+                    consumer.poll(0)
+                    if meaning_of(failed.args[0]) != "away" or silence.is_over or _hopeless(heard):
+                        raise explain(_hopeless(heard) or failed.args[0], topic) from failed
+                else:
+                    if found.error is not None:
+                        raise explain(found.error, topic)
+                    return tuple(sorted(found.partitions))
 
     def is_compacted(self, topic: str) -> bool:
         """Does the cluster compact a topic?"""
@@ -120,7 +124,7 @@ class Cluster:
                 raise self._blame(failed.args[0], place) from failed
             except TimeoutError:
                 self._admin.poll(0)
-                if hopeless := self._hopeless():
+                if hopeless := _hopeless(self._heard):
                     raise explain(hopeless, place) from None
                 if silence.is_over:
                     raise EventBusUnavailable(f"the bus did not answer within {self._timeout_s:g} s.", path=place) from None
@@ -128,9 +132,11 @@ class Cluster:
     def _blame(self, error: KafkaError, place: str) -> Exception:
         """The error of ours: where the driver only waited too long, for what it complained of meanwhile."""
         self._admin.poll(0)
-        hopeless = self._hopeless() if meaning_of(error) == "away" else None
+        hopeless = _hopeless(self._heard) if meaning_of(error) == "away" else None
         return explain(hopeless or error, place)
 
-    def _hopeless(self) -> KafkaError | None:
-        return next((one for one in self._heard if meaning_of(one) in {"identity", "tls"}), None)
+
+def _hopeless(heard: Sequence[KafkaError]) -> KafkaError | None:
+    """What was heard that no waiting mends."""
+    return next((one for one in heard if meaning_of(one) in {"identity", "tls"}), None)
 

@@ -82,7 +82,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         raise EngineFailed(f"{sum(repeats.values())} rows repeat an event, but {events.repeated} stand beside it.",
                            fix="Please report this.")
     told.left_out["duplicate"] += events.repeated
-    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], told)
+    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], told, task)
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
