@@ -323,6 +323,10 @@ def test_archives_are_copied_into_buckets_and_out_of_them(tmp_path, weed, monkey
     assert len([name for name in names if name.endswith(".zst")]) == 4
     assert [name for name in names if not name.endswith(".zst")] == [f"{place.prefix}lake/index.json"]
     assert not write_archive(where, "transaction", settings, source=tmp_path / "b").was_written
+    other = place.uri("other").rstrip("/")
+    assert [one.segments for one in write_archive(other, "transaction", settings, source=where, per_segment=2).copied] == [3, 3]
+    write_archive(tmp_path / "c", "transaction", settings, source=other)
+    assert items(tmp_path / "c") == items(tmp_path / "a")
     assert list((tmp_path / "work").iterdir()) == []
 
 

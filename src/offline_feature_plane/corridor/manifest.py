@@ -41,6 +41,7 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionF
 # Counts that grow with what is observed after the cut, or about events of others: receipts have them, a core must not.
 _BEYOND_THE_CUT = frozenset({"assertions_read", "assertions_after_asof", "assertions_outside_basis", "assertions_repeated"})
 _PLACES = frozenset({"conflicts_at"})  # for whoever looks before a build
+_MOST_VALUES = 5
 COLD_WARNING_SHARE = 10  # percent of a split's rows (`decisions.md` D19)
 CONTEXT_WARNING_SHARE = 10  # percent of the events that nothing else had left out until then
 
@@ -165,6 +166,11 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
                   for value in (*part.positive, *(part.negative or ())) if value not in known]
+        if part.negative is not None and (others := sorted(known.keys() - {*part.positive, *part.negative}, key=str.encode)):
+            count = sum(known[value] for value in others)
+            told = ", ".join([*others[:_MOST_VALUES], *(["…"] if others[_MOST_VALUES:] else [])])
+            found.append(f"{part.label_type} labels that say {told} are "
+                         f"neither positive nor negative to the target: {count:,} of them answer nothing.")
     return [*found, *_tell_adrift(labelled.per_type)]
 
 
