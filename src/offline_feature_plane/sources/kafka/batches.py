@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,6 @@ import numpy.typing as npt
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.instants import parse_instant
-from offline_feature_plane.kernels.json_kinds import ABSENT
 from offline_feature_plane.sources.decoding.batches import ENVELOPE, Expected, members_of_documents, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
@@ -22,7 +20,6 @@ from offline_feature_plane.sources.kafka.envelopes import NO_TIME, decode_messag
 __all__ = ["decode_messages"]
 
 _FIRST_MS, _LAST_MS = (parse_instant(text) // 1_000 for text in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"))
-_HASHES: Final = ("payload_hash", "payload_hash_recipe")
 
 
 def decode_messages(topic: str, partition: int, messages: Sequence[Message], wanted: Wanted) -> Decoded:
@@ -32,8 +29,6 @@ def decode_messages(topic: str, partition: int, messages: Sequence[Message], wan
     sizes = np.fromiter(map(len, documents), np.int64, len(documents))
     stops = np.cumsum(sizes)
     members = members_of_documents(np.frombuffer(b"".join([*documents, b"\n"]), np.uint8), stops - sizes, stops, ENVELOPE, wanted)
-    for name in _HASHES:  # what an envelope says of itself is no copy of anything
-        members.of(name)[0][:] = ABSENT
     log_us, is_placed = _log_times(messages)
     members.status[~is_placed] = 1
 
