@@ -17,6 +17,7 @@ from s3_servers import BUCKET, ENVIRONMENT, open_store, place_at
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.archive_jobs import index_archive, write_archive
 from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.record_texts import json_text
 from offline_feature_plane.errors import (
@@ -30,6 +31,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.archive_writing import _folder
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
@@ -155,6 +157,71 @@ def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
 
 
+@pytest.mark.parametrize("step", ["put", "remove"])
+def test_whatever_a_job_was_stopped_behind_the_next_one_goes_on(tmp_path, monkeypatch, step):
+    """Between two steps on disk there is no moment that costs more than work: nothing is left over, nothing is there twice.
+
+    put     segment ● put, and no more       remove     index ● written, the note about segments still there
+    """
+    make_archive(tmp_path / "a", [record(n) for n in range(7)], per_segment=10)
+    real = getattr(FolderPlace, step)
+
+    def stopping(self, *args):
+        real(self, *args) if step == "put" else None
+        raise Stopped
+    monkeypatch.setattr(FolderPlace, step, stopping)
+    with pytest.raises(Stopped):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    monkeypatch.undo()
+    make_archive(tmp_path / "a", [record(n) for n in range(12)], per_segment=10)  # the log went on meanwhile
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert [(first, end) for _, first, end, _ in spans(tmp_path / "b")] == (
+        [(0, 5), (5, 10), (10, 12)] if step == "put" else [(0, 5), (5, 7), (7, 12)])
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+def test_segments_of_a_stopped_job_are_taken_up_whatever_comes_next(tmp_path):
+    """Another topic, another form, another length: what was finished is in the next index, and in nobody's way."""
+    make_archive(tmp_path / "a", [*(record(n) for n in range(8)), *(record(n, topic="login") for n in range(3))], per_segment=10)
+
+    def stop(step, done, total):
+        if done >= 2:
+            raise Stopped
+
+    def again(topic, **how):
+        return write_archive(tmp_path / "b", topic, source=tmp_path / "a", **how)
+    with pytest.raises(Stopped):
+        again("transaction", per_segment=2, progress=stop)
+    again("login")
+    assert [one["topic"] for one in json.loads((tmp_path / "b/index.json").read_text())["segments"]] == ["login", "transaction"]
+    with pytest.raises(Stopped):
+        again("transaction", per_segment=3, progress=stop)
+    again("transaction", form="parquet")
+    assert spans(tmp_path / "b")[1:] == [(0, 0, 2, 2), (0, 2, 5, 3), (0, 5, 8, 3)]
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+
+
+def test_what_a_stopped_job_could_not_read_is_declared_by_nobody_else(tmp_path):
+    """A segment that another job takes up is as undeclared as its source."""
+    make_archive(tmp_path / "a", [*(record(n) for n in range(4)), record(0, topic="login")], per_segment=2)
+    path = tmp_path / "a/transaction/0/00000.jsonl"
+    data = b"?\n" + path.read_bytes().split(b"\n", 1)[1]
+    path.write_bytes(data)
+    index = json.loads((tmp_path / "a/index.json").read_text())
+    changed = next(one for one in index["segments"] if one["path"] == "transaction/0/00000.jsonl")
+    changed.update(sha256=sha256_of(data), size=len(data))
+    (tmp_path / "a/index.json").write_text(json.dumps(index))
+
+    def stop(step, done, total):
+        if done >= 2:
+            raise Stopped
+    with pytest.raises(Stopped):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=2, progress=stop)
+    write_archive(tmp_path / "b", "login", source=tmp_path / "a")
+    assert not pin(tmp_path / "b").completeness(pin(tmp_path / "b").ranges()).declared("undecodable")
+
+
 def test_what_is_not_proved_is_not_copied(tmp_path):
     """A gap, an end that is not there, a segment that has changed: nothing is made, or nothing is indexed."""
     make_archive(tmp_path / "a", [record(n) for n in range(9)], per_segment=3)
@@ -219,6 +286,22 @@ def test_overlapping_segments_become_one_chain_or_a_conflict(tmp_path):
     assert spans(tmp_path / "one") == [(0, 0, 4, 4)]
     with pytest.raises(OfsError, match=r"transaction/0@2"):
         write_archive(tmp_path / "none", "transaction", source=tmp_path / "unlike")
+
+
+def test_what_only_the_overlapping_segment_has_stands_in_its_place(tmp_path):
+    """Segments that overlap are copied by offset, not one behind the other.
+
+    segment a  [0 1 . 3 4 5)      its hole is lawful
+    segment b      [2 3)
+    """
+    make_archive(tmp_path / "a", [record(n) for n in (0, 1, 3, 4, 5)], per_segment=10)
+    make_archive(tmp_path / "a/more", [record(n) for n in (2, 3)], per_segment=10)
+    index, more = (json.loads((tmp_path / name / "index.json").read_text()) for name in ("a", "a/more"))
+    extra = {**more["segments"][0], "path": f"more/{more['segments'][0]['path']}"}
+    (tmp_path / "a/index.json").write_text(json.dumps({**index, "segments": [*index["segments"], extra]}))
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert [one.number for one in items(tmp_path / "b")] == list(range(6))
 
 
 def test_topics_never_share_a_folder(tmp_path):

@@ -1,14 +1,15 @@
 """Copying a stretch of a log into an archive: from a bus, or from another archive (`domain.md` §1.3, §1.4).
 
-    contents of a range ──▶ a segment aside ──▶ synced, put under its name ──▶ noted beside the index ──▶ … ──▶ index.json, as one piece
+    contents of a range ──▶ a segment aside, synced ──▶ noted beside the index ──▶ put under its name ──▶ … ──▶ index.json, as one piece
 
 A segment covers its offsets up to the next one's first, and the last one up to the end of the range, which the source has proved: so the
 chain is evidence for holes that are lawful. A job that was stopped goes on behind its last segment; what the index has is not copied again.
+A segment is noted before it is put, so that none stands there of which nobody knows: whichever job comes next takes up what is finished,
+whatever it was asked for itself.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -88,6 +89,7 @@ class _Job:
     moment: str
     done: list[IndexedSegment]
     progress: Progress
+    unread_as: str
     mark: str | None = None
     covered: int = 0
     total: int = 0
@@ -109,15 +111,18 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
     with place.alone():
         before = place.document(INDEX)
         standing = [] if before is None else list(parse_index(before, f"{place.name}/{INDEX}").segments)
-        _check_log(standing, wanted, place)
-        job = _recalled(place, wish, wanted, format_instant(clock.now_us()), progress)
-        _keep(job, wanted)
+        unread_as = "undecodable" if verdict.kind == "broker_read" else UNDECLARED
+        job = _recalled(_Job(place, wish, format_instant(clock.now_us()), [], progress, unread_as), standing)
+        _check_log([*standing, *job.done], wanted, place)
+        _keep(job)
         missing = [(one, gap) for one in wanted for gap in without(one, _spans([*standing, *job.done], one))]
         job.total = sum(end - begin for _, (begin, end) in missing)
         with place.workshop() as folder:
-            copied = tuple(_copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job, wanted)
+            copied = tuple(_copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job)
                            for one, (begin, end) in missing)
-        done = job.done if verdict.kind == "broker_read" else _as_declared(job.done, verdict.declared("undecodable"))
+        done = [one for part in wanted for one in job.done if _is_of(one, part)]
+        others = [one for one in job.done if not any(_is_of(one, part) for part in wanted)]
+        done = [*others, *_as_declared(done, verdict.declared("undecodable"))]
         found = sorted([*standing, *done], key=lambda one: (one.topic, one.partition, one.offset_kind, int(one.first_offset)))
         if job.done:
             place.replace(INDEX, index_bytes(ArchiveIndex(segments=tuple(found)).segments), None if before is None else before.mark)
@@ -129,9 +134,9 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
 
 def _as_declared(done: Sequence[IndexedSegment], declared: int) -> Sequence[IndexedSegment]:
     """What was copied from an archive: records that cannot be decoded are declared only if they were before."""
-    if sum(one.dispositions.get("undecodable", 0) for one in done) <= declared:
+    if sum(one.dispositions.get(UNDECLARED, 0) for one in done) > declared:
         return done
-    return [one.model_copy(update={"dispositions": {UNDECLARED if reason == "undecodable" else reason: count
+    return [one.model_copy(update={"dispositions": {"undecodable" if reason == UNDECLARED else reason: count
                                                     for reason, count in one.dispositions.items()}}) for one in done]
 
 
@@ -146,8 +151,11 @@ def _check_log(standing: Sequence[IndexedSegment], wanted: Sequence[Range], plac
 
 
 def _spans(segments: Sequence[IndexedSegment], one: Range) -> list[tuple[int, int]]:
-    return [(int(held.first_offset), int(held.next_offset)) for held in segments
-            if (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)]
+    return [(int(held.first_offset), int(held.next_offset)) for held in segments if _is_of(held, one)]
+
+
+def _is_of(held: IndexedSegment, one: Range) -> bool:
+    return (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)
 
 
 def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int, int]]:
@@ -159,16 +167,17 @@ def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int,
         here = end
 
 
-def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], now: str, progress: Progress) -> _Job:
-    """The job, as far as one that did not end came with the same wish."""
-    kept = place.document(COPYING)
-    job = _Job(place, wish, now, [], progress, None if kept is None else kept.mark)
+def _recalled(job: _Job, standing: Sequence[IndexedSegment]) -> _Job:
+    """The job with what jobs before it have finished, and what did not come into the index: they were stopped."""
+    kept = job.place.document(COPYING)
     if kept is not None:
+        job.mark = kept.mark
+        indexed = {one.path for one in standing}
         with suppress(SchemaInvalid, ValueError, KeyError, TypeError):  # else it is of another release
             document = load_json(kept.data, max_bytes=len(kept.data))
-            if document["wish"] == _wished(wish, wanted):
-                job.done = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
-                job.moment = str(document["archived_at_utc"])
+            found = map(IndexedSegment.model_validate, document["segments"])
+            job.done = [one for one in found if one.path not in indexed and _is_there(one, job.place)]
+            job.moment = str(document["archived_at_utc"])
     return job
 
 
@@ -180,32 +189,23 @@ def _is_there(one: IndexedSegment, place: ArchivePlace) -> bool:
     return True
 
 
-def _wished(wish: CopyWish, wanted: Sequence[Range]) -> list[Any]:
-    """What segments depend on; the ends of ranges are those of the source at the time, and do not matter."""
-    logs = sorted({(one.topic, one.offset_kind, one.log_id) for one in wanted})
-    return [wish.form, wish.per_segment, [list(one) for one in logs]]
-
-
-def _keep(job: _Job, wanted: Sequence[Range]) -> None:
+def _keep(job: _Job) -> None:
     segments = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in job.done)
-    text = (f'{{"wish": {json.dumps(_wished(job.wish, wanted))}, "archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n')
-    job.place.replace(COPYING, text.encode(), job.mark)
+    job.place.replace(COPYING, f'{{"archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n'.encode(), job.mark)
     written: Version | None = job.place.document(COPYING)
     job.mark = None if written is None else written.mark
 
 
-def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> CopiedRange:
+def _copy(source: CopySource, part: Range, folder: Path, job: _Job) -> CopiedRange:
     told = CopiedRange(part.topic, part.partition, part.start_offset, part.end_offset)
     contents = source.contents(part)
     ahead = next(contents, None)
     begin = part.start
     while True:
         segment, ahead = _write(part, begin, ahead, contents, folder, job)
-        job.done.append(segment)
-        _keep(job, wanted)
         odd = segment.dispositions
         told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
-                       undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
+                       undecodable=told.undecodable + odd.get(job.unread_as, 0), null_values=told.null_values + odd.get("null_value", 0))
         if ahead is None:
             return told
         begin = ahead.number
@@ -232,14 +232,18 @@ def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Sto
             ahead = next(contents, None)
         file.finish()
     end = part.end if ahead is None else ahead.number
-    etag = job.place.put(relative, file.path, file.sha256)
+    first_time, last_time = (format_instant(one) for one in times) if times else (None, None)
+    segment = IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
+                             first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
+                             record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
+                             last_log_time_utc=last_time,
+                             dispositions={job.unread_as if reason == "undecodable" else reason: n for reason, n in odd.items() if n})
+    job.done.append(segment)
+    _keep(job)
+    job.done[-1] = segment.model_copy(update={"etag": job.place.put(relative, file.path, file.sha256)})
     job.covered += end - begin
     job.progress("archive", job.covered, job.total)
-    first_time, last_time = (format_instant(one) for one in times) if times else (None, None)
-    return IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
-                          first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
-                          record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
-                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}, etag=etag), ahead
+    return job.done[-1], ahead
 
 
 def _folder(topic: str) -> str:
