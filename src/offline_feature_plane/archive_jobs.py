@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from offline_feature_plane.adapters import SystemClock, open_bucket_archive, open_cluster
+from offline_feature_plane.adapters import SystemClock, cache_folder, open_bucket_archive, open_cluster
 from offline_feature_plane.contracts.plane import ArchiveFolder, S3Access, Settings
+from offline_feature_plane.domain.archive_chain import FileRuns
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import Lifting, lifting_of
 from offline_feature_plane.errors import BasisUnresolved, SettingsInvalid, SourceUnreadable
+from offline_feature_plane.kernels.compiling import prepare_cache
 from offline_feature_plane.plain_files import as_found, resolved
 from offline_feature_plane.ports import Clock, Progress
+from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archive import PinnedArchive
 from offline_feature_plane.sources.archive_index import read_segments
@@ -48,7 +51,14 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
     mapped = _mapped(str(where), settings)
     place = _opened(str(where), mapped, settings, SystemClock())
     wish = IndexWish(log_id, _lifting(mapped, settings), holes_are_lawful, undecodable_are_known, replace)
-    return make_index(place, wish, progress or (lambda *_: None))
+    return make_index(place, wish, progress or (lambda *_: None), _scanner)
+
+
+def _scanner() -> Callable[[PinnedFile, FileRuns], None]:
+    prepare_cache(cache_folder())
+    from offline_feature_plane.sources.archive_scanning import scan
+
+    return scan
 
 
 def write_archive(where: str | Path, topic: str, settings: Settings | None = None, *, source: str | Path | None = None,

@@ -17,7 +17,6 @@ from s3_servers import BUCKET, ENVIRONMENT, open_store, place_at
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.archive_jobs import index_archive, write_archive
 from offline_feature_plane.domain.admission import Record
-from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.record_texts import json_text
 from offline_feature_plane.errors import (
@@ -136,6 +135,25 @@ def test_a_stopped_job_goes_on_behind_its_last_segment(tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
 
 
+def test_another_way_of_cutting_begins_anew(tmp_path):
+    """What a stopped job had written, and no index names, goes; another topic's notes stay."""
+    make_archive(tmp_path / "a", [record(n, topic=topic) for n in range(40) for topic in ("transaction", "login")], per_segment=10)
+
+    def stop(step, done, total):
+        if done >= 20:
+            raise Stopped
+
+    for topic in ("transaction", "login"):
+        with pytest.raises(Stopped):
+            write_archive(tmp_path / "b", topic, source=tmp_path / "a", per_segment=5, progress=stop)
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=8)
+    assert spans(tmp_path / "b") == [(0, n, n + 8, 8) for n in range(0, 40, 8)]
+    assert len(list((tmp_path / "b/transaction").rglob("*.zst"))) == 5
+    (lane,) = write_archive(tmp_path / "b", "login", source=tmp_path / "a", per_segment=5).copied
+    assert lane.start_offset in {"15", "20"}
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "login", "transaction"]
+
+
 def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     """`kill -9` at any moment: the archive has the old index or the new one, and the same command finishes the work."""
     make_archive(tmp_path / "a", [record(n) for n in range(3_000)], per_segment=1_000)
@@ -179,47 +197,6 @@ def test_whatever_a_job_was_stopped_behind_the_next_one_goes_on(tmp_path, monkey
     assert [(first, end) for _, first, end, _ in spans(tmp_path / "b")] == (
         [(0, 5), (5, 10), (10, 12)] if step == "put" else [(0, 5), (5, 7), (7, 12)])
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
-
-
-def test_segments_of_a_stopped_job_are_taken_up_whatever_comes_next(tmp_path):
-    """Another topic, another form, another length: what was finished is in the next index, and in nobody's way."""
-    make_archive(tmp_path / "a", [*(record(n) for n in range(8)), *(record(n, topic="login") for n in range(3))], per_segment=10)
-
-    def stop(step, done, total):
-        if done >= 2:
-            raise Stopped
-
-    def again(topic, **how):
-        return write_archive(tmp_path / "b", topic, source=tmp_path / "a", **how)
-    with pytest.raises(Stopped):
-        again("transaction", per_segment=2, progress=stop)
-    again("login")
-    assert [one["topic"] for one in json.loads((tmp_path / "b/index.json").read_text())["segments"]] == ["login", "transaction"]
-    with pytest.raises(Stopped):
-        again("transaction", per_segment=3, progress=stop)
-    again("transaction", form="parquet")
-    assert spans(tmp_path / "b")[1:] == [(0, 0, 2, 2), (0, 2, 5, 3), (0, 5, 8, 3)]
-    assert items(tmp_path / "b") == items(tmp_path / "a")
-
-
-def test_what_a_stopped_job_could_not_read_is_declared_by_nobody_else(tmp_path):
-    """A segment that another job takes up is as undeclared as its source."""
-    make_archive(tmp_path / "a", [*(record(n) for n in range(4)), record(0, topic="login")], per_segment=2)
-    path = tmp_path / "a/transaction/0/00000.jsonl"
-    data = b"?\n" + path.read_bytes().split(b"\n", 1)[1]
-    path.write_bytes(data)
-    index = json.loads((tmp_path / "a/index.json").read_text())
-    changed = next(one for one in index["segments"] if one["path"] == "transaction/0/00000.jsonl")
-    changed.update(sha256=sha256_of(data), size=len(data))
-    (tmp_path / "a/index.json").write_text(json.dumps(index))
-
-    def stop(step, done, total):
-        if done >= 2:
-            raise Stopped
-    with pytest.raises(Stopped):
-        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=2, progress=stop)
-    write_archive(tmp_path / "b", "login", source=tmp_path / "a")
-    assert not pin(tmp_path / "b").completeness(pin(tmp_path / "b").ranges()).declared("undecodable")
 
 
 def test_what_is_not_proved_is_not_copied(tmp_path):
@@ -387,6 +364,10 @@ def test_archives_are_copied_into_buckets_and_out_of_them(tmp_path, weed, monkey
     assert len([name for name in names if name.endswith(".zst")]) == 4
     assert [name for name in names if not name.endswith(".zst")] == [f"{place.prefix}lake/index.json"]
     assert not write_archive(where, "transaction", settings, source=tmp_path / "b").was_written
+    other = place.uri("other").rstrip("/")
+    assert [one.segments for one in write_archive(other, "transaction", settings, source=where, per_segment=2).copied] == [3, 3]
+    write_archive(tmp_path / "c", "transaction", settings, source=other)
+    assert items(tmp_path / "c") == items(tmp_path / "a")
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -141,6 +141,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
     lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
                     "content": core.content_digest, "rows": core.row_count, **_spine(core), "events read": core.replay["events_read"],
+                    **_scenarios(core),
                     "label as-of": _asofs(document, str), "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
@@ -155,6 +156,12 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
              table(["column", "type", "role", "from"], [[item.name, item.type, item.role, item.lineage] for item in core.columns])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
     return "\n".join(lines)
+
+
+def _scenarios(core: Core) -> dict[str, str]:
+    """The scenario runs that the dataset is about, each with its records, if it is about some."""
+    counts: dict[str, int] = core.replay.get("scenarios", {})
+    return {"scenario runs": ", ".join(f"{name} ({count:,} records)" for name, count in counts.items())} if counts else {}
 
 
 def _spine(core: Core) -> dict[str, str]:

@@ -86,13 +86,18 @@ class FileRuns:
                 self._before.count += 1
                 self._before.undecodable += record is None
             return
-        lane = record.topic, record.partition, record.offset_kind
+        self.take_run((record.topic, record.partition, record.offset_kind), (record.number, record.number), (record.log_us, record.log_us))
+
+    def take_run(self, lane: LaneKey, offsets: tuple[int, int], log_us: tuple[int, int]) -> None:
+        """The next records, whose offsets follow each other: those and the log times of the first and the last. Raises Disorder."""
+        first, last = offsets
         run = self._open.get(lane)
-        if run is None or not self._goes_on(run, record):
-            run = self._begin(lane, record)
+        if run is None or not self._goes_on(run, first):
+            run = self._begin(lane, first, log_us[0])
         else:
-            run.last, run.last_log_us, run.trailing = record.number, record.log_us, 0
-            run.count += 1
+            run.count, run.trailing = run.count + 1, 0
+        run.count += last - first
+        run.last, run.last_log_us = last, log_us[1]
         self._before = run
 
     def runs(self) -> tuple[Run, ...]:
@@ -101,25 +106,26 @@ class FileRuns:
             raise Disorder(f"none of its {self._leading} records can be decoded")
         return tuple(self._runs)
 
-    def _goes_on(self, run: Run, record: Record) -> bool:
+    def _goes_on(self, run: Run, number: int) -> bool:
         """Does a record go on with a run? Raises Disorder."""
-        if record.number <= run.last:
-            raise Disorder(f"{record.place} stands after offset {run.last}")
+        place = f"{run.lane[0]}/{run.lane[1]}@{number}"
+        if number <= run.last:
+            raise Disorder(f"{place} stands after offset {run.last}")
         if not run.counts:
             return True
-        missing = record.number - run.last - 1
+        missing = number - run.last - 1
         if run.trailing > missing:
-            raise Disorder(f"before {record.place} there are {run.trailing} lines that cannot be decoded, but only {missing} offsets are "
+            raise Disorder(f"before {place} there are {run.trailing} lines that cannot be decoded, but only {missing} offsets are "
                            "missing")
         return self._lawful or run.trailing == missing
 
-    def _begin(self, lane: LaneKey, record: Record) -> Run:
+    def _begin(self, lane: LaneKey, number: int, log_us: int) -> Run:
         if len(self._runs) == MOST_RUNS:
             raise Disorder(f"it has more than {MOST_RUNS} holes between its offsets")
-        run = Run(lane, record.number, record.number, 1, record.log_us, record.log_us)
+        run = Run(lane, number, number, 1, log_us, log_us)
         if self._before is None and self._leading:
-            if run.counts and self._leading > record.number:
-                raise Disorder(f"{self._leading} lines that cannot be decoded stand before {record.place}")
+            if run.counts and self._leading > number:
+                raise Disorder(f"{self._leading} lines that cannot be decoded stand before {lane[0]}/{lane[1]}@{number}")
             run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._unread)
         self._runs.append(run)
         self._open[lane] = run

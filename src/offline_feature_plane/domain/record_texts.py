@@ -9,7 +9,8 @@ from typing import Any, Final
 
 __all__ = ["json_text", "record_line"]
 
-_quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
+# It refuses decimals, for which it knows no text; most payloads have none.
+_usual: Final = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
 def json_text(value: Any) -> str:
@@ -18,15 +19,20 @@ def json_text(value: Any) -> str:
     >>> json_text({"amount": Decimal("12.50"), "tags": ["é", None, True]})
     '{"amount":12.50,"tags":["é",null,true]}'
     """
-    if isinstance(value, str):
-        return _quoted(value)
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else "true" if value else "false"
-    if isinstance(value, (int, Decimal)):
+    try:
+        return _usual(value)
+    except TypeError:
+        return _exact(value)
+
+
+def _exact(value: Any) -> str:
+    if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{_quoted(name)}:{json_text(one)}' for name, one in value.items())}}}"
-    return f"[{','.join(map(json_text, value))}]"
+        return f"{{{','.join(f'{_usual(name)}:{_exact(one)}' for name, one in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_exact, value))}]"
+    return _usual(value)
 
 
 def record_line(names: Sequence[str], members: Sequence[Any]) -> bytes:
@@ -35,4 +41,4 @@ def record_line(names: Sequence[str], members: Sequence[Any]) -> bytes:
     >>> record_line(["offset", "payload"], ["7", {"n": 1}])
     b'{"offset":"7","payload":{"n":1}}\n'
     """
-    return f"{{{','.join(f'{_quoted(name)}:{json_text(one)}' for name, one in zip(names, members, strict=True))}}}\n".encode()
+    return f"{json_text(dict(zip(names, members, strict=True)))}\n".encode()

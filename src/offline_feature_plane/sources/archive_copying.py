@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
-
-import pyarrow as pa
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, decode_stored, is_null_value
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting
-from offline_feature_plane.errors import (
-    ResourceExceeded,
-    SchemaInvalid,
-    SourceUnreadable,
-)
-from offline_feature_plane.filesets import read_batches
+from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked
+from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
@@ -91,28 +83,26 @@ class _Walk:
 
 
 def _lines(file: PinnedFile) -> Iterator[Row]:
-    try:
+    with unchanged(file):
         for _, line in read_lines(file.path, packing=packing_of(file.relative)):
             try:
-                document: Mapping[str, Any] | None = load_object(line)
+                document = load_object(line)
             except (SchemaInvalid, ResourceExceeded):
-                document = None
-            yield (None, None) if document is None else (tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc")))
-    except (OSError, EOFError, zlib.error) as wrong:
-        said = getattr(wrong, "strerror", None) or wrong
-        raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
+                yield None, None
+            else:
+                yield tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc"))
 
 
 def _rows(file: PinnedFile) -> Iterator[Row]:
-    for batch in read_batches(file, "parquet", STORED_COLUMNS):
-        for row in zip(*(values_of(cast("pa.Array", batch[name])) for name in STORED_COLUMNS), strict=True):
+    for batch in stored_batches(file):
+        for row in zip(*(values_of(batch[name]) for name in STORED_COLUMNS), strict=True):
             members = list(row[:-1])
             try:
                 members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
             except (SchemaInvalid, ResourceExceeded):
                 yield None, None
-                continue
-            yield members, _text(row[-1])
+            else:
+                yield members, _text(row[-1])
 
 
 def _text(value: Any) -> str | None:

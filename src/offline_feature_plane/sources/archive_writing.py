@@ -4,12 +4,11 @@
 
 A segment covers its offsets up to the next one's first, and the last one up to the end of the range, which the source has proved: so the
 chain is evidence for holes that are lawful. A job that was stopped goes on behind its last segment; what the index has is not copied again.
-A segment is noted before it is put, so that none stands there of which nobody knows: whichever job comes next takes up what is finished,
-whatever it was asked for itself.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -33,7 +32,7 @@ from offline_feature_plane.sources.stored import CopySource, Stored
 
 __all__ = ["COPYING", "CopyWish", "WriteReport", "write_segments"]
 
-COPYING: Final = "_index.copying.json"  # what a job that copies has finished so far
+COPYING: Final = "_index.copying.{}.json"  # what a job that copies a topic has finished so far
 MOST_TEXT: Final = 256 << 20  # bytes of records in a segment, unpacked
 
 Progress = Callable[[str, int, int], None]
@@ -89,7 +88,7 @@ class _Job:
     moment: str
     done: list[IndexedSegment]
     progress: Progress
-    unread_as: str
+    notes: str
     mark: str | None = None
     covered: int = 0
     total: int = 0
@@ -111,22 +110,19 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
     with place.alone():
         before = place.document(INDEX)
         standing = [] if before is None else list(parse_index(before, f"{place.name}/{INDEX}").segments)
-        unread_as = "undecodable" if verdict.kind == "broker_read" else UNDECLARED
-        job = _recalled(_Job(place, wish, format_instant(clock.now_us()), [], progress, unread_as), standing)
-        _check_log([*standing, *job.done], wanted, place)
-        _keep(job)
+        _check_log(standing, wanted, place)
+        job = _recalled(place, wish, wanted, standing, format_instant(clock.now_us()), progress)
+        _keep(job, wanted)
         missing = [(one, gap) for one in wanted for gap in without(one, _spans([*standing, *job.done], one))]
         job.total = sum(end - begin for _, (begin, end) in missing)
         with place.workshop() as folder:
-            copied = tuple(_copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job)
+            copied = tuple(_copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job, wanted)
                            for one, (begin, end) in missing)
-        done = [one for part in wanted for one in job.done if _is_of(one, part)]
-        others = [one for one in job.done if not any(_is_of(one, part) for part in wanted)]
-        done = [*others, *_as_declared(done, verdict.declared("undecodable"))]
+        done = job.done if verdict.kind == "broker_read" else _as_declared(job.done, verdict.declared("undecodable"))
         found = sorted([*standing, *done], key=lambda one: (one.topic, one.partition, one.offset_kind, int(one.first_offset)))
         if job.done:
             place.replace(INDEX, index_bytes(ArchiveIndex(segments=tuple(found)).segments), None if before is None else before.mark)
-        place.remove(COPYING)
+        place.remove(job.notes)
     known = tuple(CopiedRange(one.topic, one.partition, str(begin), str(end)) for one in wanted
                   for begin, end in _inside(_spans(standing, one), one))
     return WriteReport(place.name, bool(job.done), copied, known)
@@ -134,9 +130,9 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
 
 def _as_declared(done: Sequence[IndexedSegment], declared: int) -> Sequence[IndexedSegment]:
     """What was copied from an archive: records that cannot be decoded are declared only if they were before."""
-    if sum(one.dispositions.get(UNDECLARED, 0) for one in done) > declared:
+    if sum(one.dispositions.get("undecodable", 0) for one in done) <= declared:
         return done
-    return [one.model_copy(update={"dispositions": {"undecodable" if reason == UNDECLARED else reason: count
+    return [one.model_copy(update={"dispositions": {UNDECLARED if reason == "undecodable" else reason: count
                                                     for reason, count in one.dispositions.items()}}) for one in done]
 
 
@@ -151,11 +147,8 @@ def _check_log(standing: Sequence[IndexedSegment], wanted: Sequence[Range], plac
 
 
 def _spans(segments: Sequence[IndexedSegment], one: Range) -> list[tuple[int, int]]:
-    return [(int(held.first_offset), int(held.next_offset)) for held in segments if _is_of(held, one)]
-
-
-def _is_of(held: IndexedSegment, one: Range) -> bool:
-    return (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)
+    return [(int(held.first_offset), int(held.next_offset)) for held in segments
+            if (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)]
 
 
 def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int, int]]:
@@ -167,17 +160,22 @@ def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int,
         here = end
 
 
-def _recalled(job: _Job, standing: Sequence[IndexedSegment]) -> _Job:
-    """The job with what jobs before it have finished, and what did not come into the index: they were stopped."""
-    kept = job.place.document(COPYING)
-    if kept is not None:
+def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], standing: Sequence[IndexedSegment], now: str,
+              progress: Progress) -> _Job:
+    """The job, as far as one that did not end came with the same wish; what one with another wish left, which no index names, goes."""
+    job = _Job(place, wish, now, [], progress, COPYING.format(_folder(wanted[0].topic)))
+    if (kept := place.document(job.notes)) is not None:
         job.mark = kept.mark
-        indexed = {one.path for one in standing}
         with suppress(SchemaInvalid, ValueError, KeyError, TypeError):  # else it is of another release
             document = load_json(kept.data, max_bytes=len(kept.data))
-            found = map(IndexedSegment.model_validate, document["segments"])
-            job.done = [one for one in found if one.path not in indexed and _is_there(one, job.place)]
-            job.moment = str(document["archived_at_utc"])
+            noted = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
+            indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
+            noted = [one for one in noted if one.path not in indexed]
+            if document["wish"] == _wished(wish, wanted):
+                job.done, job.moment = noted, str(document["archived_at_utc"])
+            else:
+                for path in {one.path for one in noted}:
+                    place.remove(path)
     return job
 
 
@@ -189,31 +187,43 @@ def _is_there(one: IndexedSegment, place: ArchivePlace) -> bool:
     return True
 
 
-def _keep(job: _Job) -> None:
+def _wished(wish: CopyWish, wanted: Sequence[Range]) -> list[Any]:
+    """What segments depend on; the ends of ranges are those of the source at the time, and do not matter."""
+    logs = sorted({(one.topic, one.offset_kind, one.log_id) for one in wanted})
+    return [wish.form, wish.per_segment, [list(one) for one in logs]]
+
+
+def _keep(job: _Job, wanted: Sequence[Range]) -> None:
     segments = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in job.done)
-    job.place.replace(COPYING, f'{{"archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n'.encode(), job.mark)
-    written: Version | None = job.place.document(COPYING)
+    text = (f'{{"wish": {json.dumps(_wished(job.wish, wanted))}, "archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n')
+    job.place.replace(job.notes, text.encode(), job.mark)
+    written: Version | None = job.place.document(job.notes)
     job.mark = None if written is None else written.mark
 
 
-def _copy(source: CopySource, part: Range, folder: Path, job: _Job) -> CopiedRange:
+def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> CopiedRange:
     told = CopiedRange(part.topic, part.partition, part.start_offset, part.end_offset)
     contents = source.contents(part)
     ahead = next(contents, None)
     begin = part.start
     while True:
-        segment, ahead = _write(part, begin, ahead, contents, folder, job)
+        segment, path, ahead = _write(part, begin, ahead, contents, folder, job)
+        job.done.append(segment)
+        _keep(job, wanted)  # before it has its name: what nobody noted would be in the way of whoever comes with another wish
+        job.done[-1] = segment.model_copy(update={"etag": job.place.put(segment.path, path, segment.sha256)})
+        job.covered += int(segment.next_offset) - begin
+        job.progress("archive", job.covered, job.total)
         odd = segment.dispositions
         told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
-                       undecodable=told.undecodable + odd.get(job.unread_as, 0), null_values=told.null_values + odd.get("null_value", 0))
+                       undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
         if ahead is None:
             return told
         begin = ahead.number
 
 
 def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Stored], folder: Path,
-           job: _Job) -> tuple[IndexedSegment, Stored | None]:
-    """One segment from an offset on, and the first coordinate behind it."""
+           job: _Job) -> tuple[IndexedSegment, Path, Stored | None]:
+    """One segment from an offset on, its file aside, and the first coordinate behind it."""
     lane = part.topic, part.partition, part.offset_kind
     name = f"{begin:020}" if part.offset_kind != "kinesis_sequence" else f"{begin:060}"
     relative = f"{_folder(part.topic)}/{part.partition}/{name}.{job.wish.form}"
@@ -233,17 +243,10 @@ def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Sto
         file.finish()
     end = part.end if ahead is None else ahead.number
     first_time, last_time = (format_instant(one) for one in times) if times else (None, None)
-    segment = IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
-                             first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
-                             record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
-                             last_log_time_utc=last_time,
-                             dispositions={job.unread_as if reason == "undecodable" else reason: n for reason, n in odd.items() if n})
-    job.done.append(segment)
-    _keep(job)
-    job.done[-1] = segment.model_copy(update={"etag": job.place.put(relative, file.path, file.sha256)})
-    job.covered += end - begin
-    job.progress("archive", job.covered, job.total)
-    return job.done[-1], ahead
+    return IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
+                          first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
+                          record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
+                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}), file.path, ahead
 
 
 def _folder(topic: str) -> str:

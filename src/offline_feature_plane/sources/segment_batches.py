@@ -19,7 +19,7 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record, unchanged
 from offline_feature_plane.text_files import packing_of
 
-__all__ = ["read_in_batches"]
+__all__ = ["members_in", "read_in_batches"]
 
 _ROWS = 16_384
 Law = Callable[[int], Standing]
@@ -29,12 +29,12 @@ def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Itera
     """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
-    for members, law in _members(file, wanted):
+    for members, law in members_in(file, wanted):
         yield claim.hold(*settle(members, expected, law))
     claim.settle()
 
 
-def _members(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
+def members_in(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
     """The records of a file in batches, and what decodes one of a batch by itself."""
     if file.relative.endswith(".parquet"):
         for batch in stored_batches(file):

@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -24,8 +25,8 @@ from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
-__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order", "read_in_order",
-           "touches"]
+__all__ = ["Batch", "DistantStretch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order",
+           "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -42,7 +43,7 @@ class Undecodable:
 Item = Record | Undecodable | Spot | Compared
 Batch = Decoded | Spot | Compared  # the same, many records at a time
 
-_AT_ONCE = 4_096
+_AT_ONCE, _COMING = 4_096, 2
 
 
 class Stretch(Protocol):
@@ -87,6 +88,18 @@ class QuickStretch(Stretch, Protocol):
         """As `read`, in batches; of payloads that were not decoded one by one only what is wanted is found."""
 
 
+@runtime_checkable
+class DistantStretch(Stretch, Protocol):
+    """A stretch that takes its time to come."""
+
+    def begin(self) -> Stretch:
+        """The same, which begins to come now, into a buffer of its own size, and can be read once.
+
+        Raises:
+            OfsError: what `read` would raise before its first record.
+        """
+
+
 def lane_of(stretch: Stretch) -> Lane:
     """What its offsets count in: topic, partition, kind, log."""
     said = stretch.evidence
@@ -111,7 +124,7 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
         ReplayDuplicateOffsetMismatch: overlapping stretches disagree about a coordinate.
     """
     _check(stretches)
-    for group in _groups(stretches):
+    for group in _ahead(_groups(stretches)):
         lane = lane_of(group[0])
         for item in _merged(group, _wanted(group[0], ranges)):
             yield lane, item
@@ -124,7 +137,7 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
     With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
     """
     _check(stretches)
-    for group in _groups(stretches):
+    for group in _ahead(_groups(stretches)):
         lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
         if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
             for batch in first.batches(wanted):
@@ -147,6 +160,16 @@ def _groups(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
         group.append(stretch)
     if group:
         yield group
+
+
+def _ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
+    """The same; while one is read, the next ones that come from afar are on their way."""
+    coming: deque[list[Stretch]] = deque()
+    for group in groups:
+        coming.append([one.begin() if isinstance(one, DistantStretch) else one for one in group])
+        if len(coming) > _COMING:
+            yield coming.popleft()
+    yield from coming
 
 
 def _merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Iterator[Item]:
