@@ -11,6 +11,7 @@ from kafka_broker import PASSWORD, READER
 from topic_plane import PARTITIONS, make_topic_plane, of_partition, payments
 
 from offline_feature_plane.__main__ import run as command
+from offline_feature_plane.sources.kafka.stretch import TopicStretch
 from offline_feature_plane.testing.archives import write_archive
 from offline_feature_plane.testing.envelopes import envelope, log_time_ms
 
@@ -151,3 +152,37 @@ def test_records_that_nobody_can_read_are_counted_and_refused_for_training(broke
     accounting = json.loads(plane.manifests()[0].read_text())["core"]["row_accounting"]
     assert (accounting["undecodable"], accounting["null_value"]) == (2, 1)
     assert shown
+
+
+def test_a_bus_that_dies_under_a_build_costs_an_attempt_and_no_dataset(broker, topic, tmp_path, monkeypatch, capsys):
+    """The run waits with its failure recorded, the same command goes on with it, and the dataset is the one of a quiet day.
+
+    ```
+    attempt 1   plan ── check ── × killed          attempt 2   plan ── check ── replay ── … ── published
+    ```
+    """
+    plane = make_topic_plane(tmp_path / "p", broker.address(), **mapped(topic, timeout_s=2))
+    monkeypatch.chdir(plane.folder)
+    checked = TopicStretch.check
+
+    def check_and_die(stretch):
+        checked(stretch)
+        if broker.is_alive:
+            broker.kill()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TopicStretch, "check", check_and_die)
+        refused = asked(capsys, "build", "intent.yaml", status=7)["error"]
+    assert refused["code"] == "EVENT_BUS_UNAVAILABLE"
+    assert refused["path"].startswith(("transaction", topic))
+    assert not plane.manifests()
+    receipts = [json.loads(path.read_text()) for path in (plane.folder / "store").glob("*/ofs/receipts/*/1/replay*.json")]
+    assert [one["status"] for one in receipts] == ["FAILED"]
+    assert not plane.leftovers()
+    broker.start()
+    built = asked(capsys, "build", "intent.yaml")
+    (run,) = asked(capsys, "runs")
+    assert (run["state"], run["attempt"]) == ("DONE", 2)
+    plane.plane["store"], plane.plane["ledger"] = "quiet", "quiet.sqlite"
+    plane.documents()
+    assert asked(capsys, "build", "intent.yaml")["dataset_manifest_id"] == built["dataset_manifest_id"]

@@ -20,6 +20,7 @@ from offline_feature_plane.sources.kafka.reading import Silence, open_consumer, 
 _COMMITTED: Final = {"isolation_level": IsolationLevel.READ_COMMITTED}
 _FIRST_STEP, _WIDER, _MOST_STEP = 8, 16, 1 << 20  # how far back the last record is looked for
 _SMALL: Final = {"queued.max.messages.kbytes": 1_024, "fetch.message.max.bytes": 65_536}
+_NONE: Final = -1  # there is no such record
 _TICK_S, _PATIENCE_S = 0.1, 1.0  # between looks at what the driver complains of
 
 
@@ -79,7 +80,7 @@ class Cluster:
 
     def first_at(self, topic: str, partitions: Sequence[int], time_ms: int) -> Mapping[int, FoundRecord | None]:
         """The first record of each partition whose log time is not before an instant; None where there is no such one yet."""
-        found = self._offsets(topic, partitions, OffsetSpec.for_timestamp(time_ms), **_COMMITTED)
+        found = self._offsets(topic, partitions, OffsetSpec.for_timestamp(time_ms), least=_NONE, **_COMMITTED)
         return {one: FoundRecord(said.offset, said.leader_epoch, said.timestamp) if said.offset >= 0 else None
                 for one, said in found.items()}
 
@@ -109,10 +110,14 @@ class Cluster:
             for one in (message for batch in batches for message in batch):
                 yield FoundRecord(one.offset(), one.leader_epoch(), one.timestamp()[1])
 
-    def _offsets(self, topic: str, partitions: Sequence[int], what: OffsetSpec, **options: Any) -> Mapping[int, Any]:
+    def _offsets(self, topic: str, partitions: Sequence[int], what: OffsetSpec, *, least: int = 0, **options: Any) -> Mapping[int, Any]:
         asked = {TopicPartition(topic, one): what for one in partitions}
         promised = self._admin.list_offsets(asked, request_timeout=self._timeout_s, **options) if asked else {}
-        return {place.partition: self._ask(future, f"{topic}/{place.partition}") for place, future in promised.items()}
+        found = {place.partition: self._ask(future, f"{topic}/{place.partition}") for place, future in promised.items()}
+        for partition, said in found.items():
+            if said.offset < least:  # an answer that never came, told without an error
+                raise explain(KafkaError(KafkaError._TRANSPORT), f"{topic}/{partition}")  # noqa: SLF001 - the driver's own spelling
+        return found
 
     def _ask(self, future: Future[Any], place: str) -> Any:
         """What was promised. While it does not come, what the driver complains of may say that it never will."""
