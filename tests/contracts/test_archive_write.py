@@ -1,6 +1,8 @@
 """Archives that are written: the same records and the same proof as their source, nothing half done, nothing copied twice."""
 
+import hashlib
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from offline_feature_plane.errors import (
     ReplayBasisMismatch,
     SettingsInvalid,
     SourceUnreadable,
+    StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
@@ -197,6 +200,22 @@ def test_whatever_a_job_was_stopped_behind_the_next_one_goes_on(tmp_path, monkey
     assert [(first, end) for _, first, end, _ in spans(tmp_path / "b")] == (
         [(0, 5), (5, 10), (10, 12)] if step == "put" else [(0, 5), (5, 7), (7, 12)])
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
+def test_a_segment_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_path, form):
+    """Wherever a write fails, the last flush of what is given up included: a code, no index, and the same command goes on later."""
+    make_archive(tmp_path / "a", [record(n, payload={"card": hashlib.sha512(b"%d" % n).hexdigest()}) for n in range(600)], per_segment=600)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # bytes of one file
+    try:
+        with pytest.raises(StorageIoFailure, match="cannot be written"):
+            write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["_index.copying.transaction.json"]
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
 
 
 def test_what_is_not_proved_is_not_copied(tmp_path):
