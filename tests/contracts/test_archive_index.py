@@ -351,3 +351,43 @@ def test_a_segment_can_be_pickled(tmp_path):
     again = pickle.loads(pickle.dumps(segment))  # noqa: S301 - our own
     assert isinstance(again, Segment)
     assert [one.number for one in again.read()] == [0]
+
+
+@pytest.mark.parametrize("name", ["a\nb.jsonl", "a\\b.jsonl", "\u202e.jsonl", "e\u0301.jsonl", f"{3 * ('x' * 200 + '/')}a.jsonl"],
+                         ids=ascii)
+def test_an_index_names_only_files_that_every_reader_finds(tmp_path, name):
+    """A name that no segment may have is told while the index is made, not when a build needs it."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(archived("e0", 0, {"card": "A"})) + "\n")
+    with pytest.raises(OfsError) as told:
+        index_archive(tmp_path)
+    assert told.value.code in {"REF_INVALID", "SOURCE_UNREADABLE"}
+    assert not (tmp_path / "index.json").exists()
+
+
+def test_what_an_index_has_no_room_for_is_told_with_its_file(tmp_path):
+    """A topic or a log of a thousand characters is the file's problem, and no defect; so is a link to nothing."""
+    (tmp_path / "a.jsonl").write_text(json.dumps(archived("e0", 0, {"card": "A"}, topic="x" * 1_000)) + "\n")
+    with pytest.raises(SourceUnreadable, match="topic"):
+        index_archive(tmp_path)
+    (tmp_path / "a.jsonl").write_text(json.dumps(archived("e0", 0, {"card": "A"})) + "\n")
+    with pytest.raises(SourceUnreadable, match="log_id"):
+        index_archive(tmp_path, log_id="x" * 1_000)
+    (tmp_path / "b.jsonl").symlink_to("nowhere.jsonl")
+    with pytest.raises(SourceUnreadable, match="nowhere"):
+        index_archive(tmp_path)
+    assert not (tmp_path / "index.json").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"schema_version": "v9", "segments": []}', b"\xff", b"[" * 100_000])
+def test_an_index_that_nobody_can_read_is_made_anew_when_that_is_meant(tmp_path, data):
+    """The advice leads somewhere: a broken index is told, kept, and replaced with `--replace`."""
+    write(tmp_path / "a.jsonl", *records(0, 1))
+    (tmp_path / "index.json").write_bytes(data)
+    with pytest.raises(SourceUnreadable) as told:
+        index_archive(tmp_path)
+    assert "--replace" in told.value.fix
+    assert (tmp_path / "index.json").read_bytes() == data
+    index_archive(tmp_path, replace=True)
+    assert read(tmp_path) == [(0, 0), (0, 1)]

@@ -1,6 +1,8 @@
 """Archives that are written: the same records and the same proof as their source, nothing half done, nothing copied twice."""
 
+import hashlib
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -27,9 +29,11 @@ from offline_feature_plane.errors import (
     ReplayBasisMismatch,
     SettingsInvalid,
     SourceUnreadable,
+    StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.archive_writing import _folder
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
@@ -174,6 +178,46 @@ def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
 
 
+@pytest.mark.parametrize("step", ["put", "remove"])
+def test_whatever_a_job_was_stopped_behind_the_next_one_goes_on(tmp_path, monkeypatch, step):
+    """Between two steps on disk there is no moment that costs more than work: nothing is left over, nothing is there twice.
+
+    put     segment ● put, and no more       remove     index ● written, the note about segments still there
+    """
+    make_archive(tmp_path / "a", [record(n) for n in range(7)], per_segment=10)
+    real = getattr(FolderPlace, step)
+
+    def stopping(self, *args):
+        real(self, *args) if step == "put" else None
+        raise Stopped
+    monkeypatch.setattr(FolderPlace, step, stopping)
+    with pytest.raises(Stopped):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    monkeypatch.undo()
+    make_archive(tmp_path / "a", [record(n) for n in range(12)], per_segment=10)  # the log went on meanwhile
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert [(first, end) for _, first, end, _ in spans(tmp_path / "b")] == (
+        [(0, 5), (5, 10), (10, 12)] if step == "put" else [(0, 5), (5, 7), (7, 12)])
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
+def test_a_segment_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_path, form):
+    """Wherever a write fails, the last flush of what is given up included: a code, no index, and the same command goes on later."""
+    make_archive(tmp_path / "a", [record(n, payload={"card": hashlib.sha512(b"%d" % n).hexdigest()}) for n in range(600)], per_segment=600)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # bytes of one file
+    try:
+        with pytest.raises(StorageIoFailure, match="cannot be written"):
+            write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["_index.copying.transaction.json"]
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+
+
 def test_what_is_not_proved_is_not_copied(tmp_path):
     """A gap, an end that is not there, a segment that has changed: nothing is made, or nothing is indexed."""
     make_archive(tmp_path / "a", [record(n) for n in range(9)], per_segment=3)
@@ -238,6 +282,22 @@ def test_overlapping_segments_become_one_chain_or_a_conflict(tmp_path):
     assert spans(tmp_path / "one") == [(0, 0, 4, 4)]
     with pytest.raises(OfsError, match=r"transaction/0@2"):
         write_archive(tmp_path / "none", "transaction", source=tmp_path / "unlike")
+
+
+def test_what_only_the_overlapping_segment_has_stands_in_its_place(tmp_path):
+    """Segments that overlap are copied by offset, not one behind the other.
+
+    segment a  [0 1 . 3 4 5)      its hole is lawful
+    segment b      [2 3)
+    """
+    make_archive(tmp_path / "a", [record(n) for n in (0, 1, 3, 4, 5)], per_segment=10)
+    make_archive(tmp_path / "a/more", [record(n) for n in (2, 3)], per_segment=10)
+    index, more = (json.loads((tmp_path / name / "index.json").read_text()) for name in ("a", "a/more"))
+    extra = {**more["segments"][0], "path": f"more/{more['segments'][0]['path']}"}
+    (tmp_path / "a/index.json").write_text(json.dumps({**index, "segments": [*index["segments"], extra]}))
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert [one.number for one in items(tmp_path / "b")] == list(range(6))
 
 
 def test_topics_never_share_a_folder(tmp_path):

@@ -17,12 +17,13 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import extractor
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
+from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.typed import typed_column
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.kafka.batches import decode_messages
 from offline_feature_plane.sources.kafka.envelopes import decode_message
-from offline_feature_plane.sources.segments import line_record, stored_record, values_of
+from offline_feature_plane.sources.segments import line_record, stored_record
 from offline_feature_plane.sources.stretches import Undecodable
 
 LANE = Expected("tx", 0, "kafka_offset")

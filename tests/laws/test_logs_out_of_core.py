@@ -70,14 +70,31 @@ def told(history, facts):
             None if events.arrivals is None else (events.arrivals.at.tolist(), events.arrivals.place.tolist()))
 
 
+PIECES = {"written": logs(), "rows": st.integers(1, 9), "ids": st.integers(2, 9)}
+
+
 @pytest.mark.parametrize("visibility", ["event_time", "arrival"])
-@settings(max_examples=40, deadline=None)
-@given(written=logs(), rows=st.integers(1, 9), ids=st.integers(2, 9))
+@settings(max_examples=20, deadline=None)
+@given(**PIECES)
 def test_pieces_of_any_size_give_the_same_events(tmp_path_factory, visibility, written, rows, ids):
     """Decoded one by one or in batches, kept in memory or in files, in pieces and parts of any size: one history, and one digest.
 
     scan ──▶ spool ──▶ keys in parts ──▶ pieces ──▶ runs ──▶ events
     """
+    hold_in_pieces(tmp_path_factory, visibility, written, rows, ids)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("visibility", ["event_time", "arrival"])
+@settings(max_examples=1_000, deadline=None)
+@given(**PIECES)
+def test_pieces_of_any_size_give_the_same_events_of_many_logs(tmp_path_factory, visibility, written, rows, ids):
+    """As above, two thousand logs."""
+    hold_in_pieces(tmp_path_factory, visibility, written, rows, ids)
+
+
+def hold_in_pieces(tmp_path_factory, visibility, written, rows, ids):
+    """Each way says the same of a log."""
     root = tmp_path_factory.mktemp("log")
     logs_read, wanted = pinned(root, written, ("jsonl", "parquet")), task(visibility)
     said = []
@@ -123,3 +140,20 @@ def test_marks_that_are_shared_are_looked_at_again(tmp_path, monkeypatch):
         other = [*written, archived("e1", 1, {"who": "v", "cents": 1}, topic="t1", offset=4, event_type="a")]
         with pytest.raises(ReplayEventIdConflict, match="a e1 has one content at t1/0@1 and another at t1/0@4"):
             store_events(connection, pinned(tmp_path / "other", other, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
+
+
+def test_progress_counts_the_coordinates_of_all_logs(tmp_path):
+    """What is told while logs are read grows to the number of all their coordinates, of those too that give no event.
+
+    t1   ──0──1──2──(3 of another run)──▶     t2   ──0──1──▶      told: 3, 4, 6
+    """
+    payload = {"who": "w", "cents": 1}
+    written = [archived(f"e{topic}{at}", 1, payload, topic=topic, offset=at, event_type="a", platform_run_id=run)
+               for topic, runs in (("t1", ("run1", "run1", "run1", "run2")), ("t2", ("run1", "run1"))) for at, run in enumerate(runs)]
+    heard = []
+    with open_connection(tmp_path) as connection:
+        logs_read = pinned(tmp_path / "log", written, "jsonl")
+        store_events(connection, logs_read, task(), Memory(), fit(task(), 0, 10**9), heard.append)
+    assert heard == sorted(heard)
+    assert (heard[0], heard[-1]) == (3, 6)
+    assert sum(log.rows for log in logs_read) == 6

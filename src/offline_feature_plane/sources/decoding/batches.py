@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.domain.admission import Mark, Record, Standing
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
@@ -116,6 +117,7 @@ def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted
     read_payloads(data, begins, ends[at], *wanted.tree, told, *scratch, found.kinds, found.starts, found.ends, told_starts, told_ends,
                   status)
     status[(kinds[:at] == ABSENT).any(axis=0) | (kinds[at] == INTEGER)] = 1  # also where a column is of a type that no record has
+    status[ends[at] - starts[at] > MAX_DOCUMENT_BYTES] = 1
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
