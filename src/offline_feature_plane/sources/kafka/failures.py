@@ -58,7 +58,7 @@ _MEANINGS: Final[Mapping[str, Meaning]] = {name: meaning for meaning, names in _
 _ERRORS: Final[Mapping[Meaning, tuple[type[OfsError], str, str | None]]] = {
     "nothing": (EventBusUnavailable, "the bus said something that is no failure", None),
     "away": (EventBusUnavailable, "the bus cannot be reached, or does not answer",
-             "Check the cluster, `servers` and the network, and `security`: who wants TLS or an account hangs up on others without a word."),
+             "Check the cluster, `servers` and the network, and `security`: who wants TLS or an account hangs up without a word."),
     "identity": (EventBusUnavailable, "the bus does not know this account, or its password is another",
                  "Check `security` of this topic: mechanism, username, where the password is, and whether the servers want TLS."),
     "tls": (EventBusUnavailable, "no safe connection to the bus could be made",
