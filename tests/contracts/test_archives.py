@@ -28,6 +28,7 @@ from offline_feature_plane.errors import (
     ReplayBasisMismatch,
     ReplayDuplicateOffsetMismatch,
     ReplayEventIdConflict,
+    ReplayEventsEmpty,
     SelectorUnresolved,
     SourceUnreadable,
 )
@@ -392,8 +393,9 @@ def test_a_parquet_segment_without_a_column_is_refused_and_broken_text_is_undeco
         edit_index(tmp_path / name, lambda segments, data=data: segments[0].update(sha256=sha256_of(data), size=len(data)))
     events, facts = read(tmp_path / "bytes")
     assert (events.ids.to_pylist(), facts.dispositions) == (["e0"], {"undecodable": 1})
-    with pytest.raises(SourceUnreadable, match="topic"):
+    with pytest.raises(SourceUnreadable, match="topic") as told:
         read(tmp_path / "less")
+    assert "`records`" in told.value.fix
 
 
 def retyped(root, **columns):
@@ -458,6 +460,14 @@ def test_a_record_out_of_order_is_told_in_whichever_block_it_stands(tmp_path):
     edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(data), size=len(data), record_count=3))
     with pytest.raises(ReplayBasisMismatch, match="transaction/0@5"):
         read(tmp_path)
+
+
+def test_an_archive_of_another_run_says_so(tmp_path):
+    """Whoever named the wrong run is not sent to the profile: what the records are instead is in the error."""
+    write_archive(tmp_path, [record(n, platform_run_id="theirs") for n in range(3)])
+    with pytest.raises(ReplayEventsEmpty, match="3 foreign_run") as told:
+        read(tmp_path)
+    assert "platform_run_id" in told.value.fix
 
 
 def test_kinesis_sequences_are_read_in_the_order_of_their_numbers(tmp_path):

@@ -17,7 +17,7 @@ from offline_feature_plane.domain.basis import offset_number
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE, event_hash_at
 from offline_feature_plane.domain.instant_texts import canonical_instant, read_instant
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ReplayEventIdConflict
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ReplayEventIdConflict, ReplayEventsEmpty
 
 LeftOut = Literal["undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope"]
 
@@ -137,6 +137,17 @@ class Scope:
         """The scope of a run and the sources of a closure."""
         return cls(platform_run_id, frozenset(scenario_run_ids),
                    {event_type: source.name for source in reversed(sources) for event_type in source.event_types})
+
+
+def nothing_admitted(topics: Sequence[str], left_out: Mapping[str, int]) -> ReplayEventsEmpty:
+    """The error of a basis that gives no event at all, with what its records are instead, where that says what to do."""
+    told = ", ".join(f"{left_out[reason]:,} {reason}" for reason in ("foreign_run", "undecodable") if left_out.get(reason))
+    fix = "Check `event_types` in the profile and the replay basis."
+    if left_out.get("foreign_run"):
+        fix = ("Check which run the records are of: what is read is the `platform_run_id` of the intent, else of plane.yaml, else the "
+               "plane's name.")
+    what = f"{', '.join(topics) or 'the basis'} holds no event of the profile's sources"
+    return ReplayEventsEmpty(f"{what}; its records: {told}." if told else f"{what}.", fix=fix)
 
 
 class Admission:

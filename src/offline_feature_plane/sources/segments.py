@@ -23,13 +23,14 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
 )
 from offline_feature_plane.filesets import read_batches, stamp_as_hashed
+from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
 from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
-from offline_feature_plane.text_files import load_object, packing_of, read_lines
+from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
 
@@ -182,11 +183,15 @@ def unchanged(file: PinnedFile) -> Iterator[None]:
 def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
     """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
     try:
-        for batch in read_batches(file, "parquet", STORED_COLUMNS):
-            yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
-    except KeyError as wrong:
-        raise SourceUnreadable(f"{file.path} has no column {wrong}.", path=file.relative,
-                               fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}.") from wrong
+        known = {name for name, _ in describe_parquet(file.path)[1]}
+    except (pa.ArrowException, OSError, ValueError) as wrong:
+        unreadable(file.path, wrong)
+    if missing := [name for name in STORED_COLUMNS if name not in known]:
+        raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
+                               fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
+                                   "the archive in plane.yaml says.")
+    for batch in read_batches(file, "parquet", STORED_COLUMNS):
+        yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
 
 
 def line_record(line: bytes) -> Standing:

@@ -30,7 +30,7 @@ from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.lowering import Suspect
 from offline_feature_plane.engines.local.made_rows import FirstSeen
 from offline_feature_plane.engines.local.sizes import Sizes
-from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventsEmpty
+from offline_feature_plane.errors import FeatureProfileInvalid
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
@@ -81,12 +81,6 @@ def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Pl
                 done += piece.n
                 heard(done)
                 yield item, piece
-
-
-def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
-    """The error of a basis that holds nothing."""
-    return ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
-                             fix="Check `event_types` in the profile and the replay basis.")
 
 
 def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], told: Told, task: Task) -> ReplayFacts:

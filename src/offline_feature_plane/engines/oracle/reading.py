@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from offline_feature_plane.arrow_types import refuse_type
 from offline_feature_plane.contracts.events import RECORD_COLUMNS
-from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.admission import Admission, nothing_admitted
 from offline_feature_plane.domain.calendars import row_name
 from offline_feature_plane.domain.canonical import digest, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
@@ -31,7 +31,6 @@ from offline_feature_plane.errors import (
     NumericOverflow,
     ReplayEventIdConflict,
     ReplayEventInvalid,
-    ReplayEventsEmpty,
     SourceColumnUnknown,
 )
 from offline_feature_plane.filesets import read_pinned
@@ -77,8 +76,7 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
         told.left_out["duplicate"] += len(rows) - len(kept)
         events += kept
     if not events:
-        raise ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
-                                fix="Check `event_types` in the profile and the replay basis.")
+        raise nothing_admitted([item.topic for item in inputs], told.left_out)
     if task.calendar is not None:
         events, whole = [*events, *made_events(events, task)], False
     ordered = sorted(events, key=lambda event: order_key(event, task))

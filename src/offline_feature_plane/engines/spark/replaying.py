@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as sql
 
+from offline_feature_plane.domain.admission import nothing_admitted
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.findings import Finding
@@ -21,7 +22,7 @@ from offline_feature_plane.engines.spark.shares import OUT_OF_SCOPE, PLACE, Read
 from offline_feature_plane.engines.spark.streams import DIGESTED, Lines, Repeating
 from offline_feature_plane.engines.spark.tables import Frames, collected
 from offline_feature_plane.engines.spark.wire import NOTE, field_columns
-from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventIdConflict, ReplayEventsEmpty
+from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventIdConflict
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, ReadReport, RecordLog, Told
 
@@ -59,7 +60,7 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         table.id_column is not None and table.id_type.is_integer for table in tables.values())
     reading = Reading(task, shares_of(used), whole)
     if not reading.shares:
-        raise _empty(inputs)
+        raise nothing_admitted([item.topic for item in inputs], left_out)
     shares = frames.spark.range(0, len(reading.shares), 1, len(reading.shares))
     made = frames.keep(frames.mapped(shares, "shares.read", reading, events_shape(task)))
     read = _read_notes(made, report)
@@ -71,7 +72,7 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
     told = {source: facts for source, *facts in rows.groupBy("src").agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()}
     left_out["other_scope"] += told.pop(OUT_OF_SCOPE, [0])[0]
     if not told:
-        raise _empty(inputs)
+        raise nothing_admitted([item.topic for item in inputs], left_out)
     n = sum(count for count, _, _ in told.values())
     rows = rows.where(sql.col("src") >= 0)
     named = {place: table for place, table in tables.items() if table.id_column is not None}
@@ -111,11 +112,6 @@ def _source_of(item: EventInput, task: Task, left_out: Counter[str]) -> int | No
         return None
     item.check_columns(task.closure.sources[found[0]])
     return found[0]
-
-
-def _empty(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
-    return ReplayEventsEmpty(f"{', '.join(item.topic for item in inputs) or 'the basis'} holds no event of the profile's sources.",
-                             fix="Check `event_types` in the profile and the replay basis.")
 
 
 def _read_notes(made: DataFrame, report: Told) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.domain.admission import nothing_admitted
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
@@ -22,7 +23,7 @@ from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.history.runs import Run, merged, unify, write_run
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.reading import Heard, ahead, load, load_table, no_events, state_facts, unheard
+from offline_feature_plane.engines.local.reading import Heard, ahead, load, load_table, state_facts, unheard
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
@@ -58,7 +59,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     told = Told()
     runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard)
     if not any(run.n for run in runs):
-        raise no_events(inputs)
+        raise nothing_admitted([item.topic for item in inputs], told.left_out)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
                for table in repeating}
     if sizes.in_files:
