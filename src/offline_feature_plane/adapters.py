@@ -103,19 +103,20 @@ def open_cluster(access: KafkaAccess) -> Bus:
     return Cluster(access, _secret)
 
 
-def _secret(variable: str | None, file: str | None, name: str) -> str:
+def _secret(variable: str | None, file: str | None, place: str) -> str:
     """A secret that settings name, and never hold: in an environment variable, or the first line of a file. Raises SettingsInvalid."""
     if variable is not None:
         found = os.environ.get(variable)
         if not found:
-            raise SettingsInvalid(f"the environment variable {variable} is not set.", path=f"$.kafka.<topic>.security.{name}_env",
+            raise SettingsInvalid(f"the environment variable {variable} is not set.", path=f"{place}_env",
                                   fix=f"Set {variable} to the secret, in the environment of every process that reads.")
         return found
     try:
-        return read_small(Path(str(file)), _LONGEST_SECRET).decode().splitlines()[0]
-    except (OSError, ValueError, IndexError, OfsError) as wrong:
-        said = getattr(wrong, "strerror", None) or "it holds no text"
-        raise SettingsInvalid(f"the secret in {file} cannot be read: {said}.", path=f"$.kafka.<topic>.security.{name}_file",
+        text = read_small(Path(str(file)), _LONGEST_SECRET).decode("utf-8-sig")  # some editors begin with a mark
+        return next(line for line in text.splitlines()[:1] if line)
+    except (OSError, ValueError, StopIteration, OfsError) as wrong:
+        said = getattr(wrong, "strerror", None) or "its first line holds no text"
+        raise SettingsInvalid(f"the secret in {file} cannot be read: {said}.", path=f"{place}_file",
                               fix="Write it into the first line of a file that only this user may read.") from wrong
 
 

@@ -96,7 +96,7 @@ def _bus(name: str, settings: Settings | None) -> CopySource:
         known = ", ".join(settings.kafka) if settings is not None and settings.kafka else "none"
         raise SettingsInvalid(f"plane.yaml maps no topic {name} under `kafka`; it maps: {known}.", path="$.kafka",
                               fix="Map it, or name an archive to copy from with --from.")
-    mapping = TopicMapping.of(entry)
+    mapping = TopicMapping.of(name, entry)
     stored = mapping.topic or name
     return KafkaSource({stored: replace(mapping, topic=None, event_type=None)}, open_cluster).pin(stored)
 

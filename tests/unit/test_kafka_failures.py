@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from offline_feature_plane.errors import EventBusUnavailable, OfsError, all_codes
-from offline_feature_plane.sources.kafka.failures import _BY_NAME, explain, meaning_of
+from offline_feature_plane.sources.kafka.failures import _BY_NAME, explain, meaning_of, nearest_cause
 
 CODES = {name: getattr(KafkaError, name) for name in dir(KafkaError) if name.isupper() and isinstance(getattr(KafkaError, name), int)}
 
@@ -44,3 +44,10 @@ def test_a_code_that_nobody_knows_is_no_reason_to_try_again():
     assert isinstance(found, EventBusUnavailable)
     assert not found.transient
     assert "INVALID_TXN_STATE" in found.what
+
+
+def test_why_a_bus_is_away_is_told_by_the_last_complaint_that_knows():
+    """That no server answers says nothing; what no waiting mends is no cause of this kind."""
+    heard = [KafkaError(CODES[name]) for name in ("_TRANSPORT", "_RESOLVE", "_SSL", "_ALL_BROKERS_DOWN")]
+    assert nearest_cause(heard) is heard[1]
+    assert nearest_cause(heard[2:]) is None

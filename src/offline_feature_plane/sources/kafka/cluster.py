@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 from offline_feature_plane.errors import EventBusUnavailable
 from offline_feature_plane.sources.kafka.access import KafkaAccess, Secret
 from offline_feature_plane.sources.kafka.bus import FoundRecord, LogEnds, Message
-from offline_feature_plane.sources.kafka.failures import explain, meaning_of
+from offline_feature_plane.sources.kafka.failures import explain, meaning_of, nearest_cause, words_of
 from offline_feature_plane.sources.kafka.reading import Silence, open_consumer, read_lane, unusable
 
 _COMMITTED: Final = {"isolation_level": IsolationLevel.READ_COMMITTED}
@@ -34,7 +34,7 @@ class Cluster:
         try:
             self._admin = AdminClient({**access.client(secret), "error_cb": self._heard.append})
         except KafkaException as wrong:
-            raise unusable(wrong.args[0]) from wrong
+            raise unusable(wrong.args[0], access.place) from wrong
 
     def topic_id(self, topic: str) -> str | None:
         """A topic's id; None if the cluster gives none."""
@@ -53,7 +53,7 @@ class Cluster:
                 except KafkaException as failed:
                     consumer.poll(0)
                     if meaning_of(failed.args[0]) != "away" or silence.is_over or _hopeless(heard):
-                        raise explain(_hopeless(heard) or failed.args[0], topic) from failed
+                        raise explain(_cause(failed.args[0], heard), topic) from failed
                 else:
                     if found.error is not None:
                         raise explain(found.error, topic)
@@ -132,13 +132,19 @@ class Cluster:
                 if hopeless := _hopeless(self._heard):
                     raise explain(hopeless, place) from None
                 if silence.is_over:
-                    raise EventBusUnavailable(f"the bus did not answer within {self._timeout_s:g} s.", path=place) from None
+                    why = nearest_cause(self._heard)
+                    raise EventBusUnavailable(f"the bus did not answer within {self._timeout_s:g} s"
+                                              f"{'' if why is None else f' ({words_of(why)})'}.", path=place) from None
 
     def _blame(self, error: KafkaError, place: str) -> Exception:
         """The error of ours: where the driver only waited too long, for what it complained of meanwhile."""
         self._admin.poll(0)
-        hopeless = _hopeless(self._heard) if meaning_of(error) == "away" else None
-        return explain(hopeless or error, place)
+        return explain(_cause(error, self._heard), place)
+
+
+def _cause(error: KafkaError, heard: Sequence[KafkaError]) -> KafkaError:
+    """What stands behind an error, by what was heard meanwhile: behind a bus that is away something that no waiting mends, or why."""
+    return (_hopeless(heard) or nearest_cause(heard) or error) if meaning_of(error) == "away" else error
 
 
 def _hopeless(heard: Sequence[KafkaError]) -> KafkaError | None:

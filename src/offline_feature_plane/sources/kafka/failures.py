@@ -5,7 +5,7 @@ The driver tries again by itself, without end: whatever may pass is `away`, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from confluent_kafka import KafkaError
@@ -57,7 +57,8 @@ _MEANINGS: Final[Mapping[str, Meaning]] = {name: meaning for meaning, names in _
 
 _ERRORS: Final[Mapping[Meaning, tuple[type[OfsError], str, str | None]]] = {
     "nothing": (EventBusUnavailable, "the bus said something that is no failure", None),
-    "away": (EventBusUnavailable, "the bus cannot be reached, or does not answer", None),
+    "away": (EventBusUnavailable, "the bus cannot be reached, or does not answer",
+             "Check the cluster, `servers` and the network, and `security`: who wants TLS or an account hangs up without a word."),
     "identity": (EventBusUnavailable, "the bus does not know this account, or its password is another",
                  "Check `security` of this topic: mechanism, username, where the password is, and whether the servers want TLS."),
     "tls": (EventBusUnavailable, "no safe connection to the bus could be made",
@@ -78,6 +79,7 @@ _ERRORS: Final[Mapping[Meaning, tuple[type[OfsError], str, str | None]]] = {
     "other": (EventBusUnavailable, "the bus refused", None),
 }
 _MAY_PASS: Final = frozenset({"away", "nothing"})
+_SUMS: Final = frozenset({"_ALL_BROKERS_DOWN", "_TIMED_OUT"})  # that it is away, and not why
 
 
 def meaning_of(error: KafkaError) -> Meaning:
@@ -85,6 +87,11 @@ def meaning_of(error: KafkaError) -> Meaning:
     if error.name() == "_BAD_MSG" and "receive.message.max.bytes" in (error.str() or ""):
         return "large"  # an answer of that length is refused before it is looked at
     return _MEANINGS.get(error.name(), "other")
+
+
+def nearest_cause(heard: Sequence[KafkaError]) -> KafkaError | None:
+    """The last complaint that says why the bus is away: a name that nobody knows, a connection that was refused or ended."""
+    return next((one for one in reversed(heard) if meaning_of(one) == "away" and one.name() not in _SUMS), None)
 
 
 def explain(error: KafkaError, place: str, **fields: Any) -> OfsError:
@@ -97,13 +104,13 @@ def explain(error: KafkaError, place: str, **fields: Any) -> OfsError:
     """
     meaning = meaning_of(error)
     kind, what, fix = _ERRORS[meaning]
-    found = kind(f"{what} ({_said(error)}).", fix=fix, path=place, kafka_error=error.name(), **fields)
+    found = kind(f"{what} ({words_of(error)}).", fix=fix, path=place, kafka_error=error.name(), **fields)
     if kind is EventBusUnavailable:
         found.transient = meaning in _MAY_PASS
     return found
 
 
-def _said(error: KafkaError) -> str:
+def words_of(error: KafkaError) -> str:
     """The driver's name of an error and the first line of its words."""
     words = " ".join((error.str() or "").splitlines()[:1])[:200].rstrip(".")
     return f"{error.name()}: {words}" if words else error.name()

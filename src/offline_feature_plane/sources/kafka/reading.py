@@ -56,10 +56,10 @@ def open_consumer(settings: Mapping[str, Any], heard: list[KafkaError] | None = 
         raise unusable(wrong.args[0]) from wrong
 
 
-def unusable(error: KafkaError) -> SettingsInvalid:
+def unusable(error: KafkaError, place: str = "kafka") -> SettingsInvalid:
     """What the driver finds wrong with its settings, before it reaches anybody."""
-    return SettingsInvalid(f"the Kafka client cannot be set up: {' '.join((error.str() or error.name()).split())[:300]}.", path="$.kafka",
-                           fix="Check `security` of this topic: that its files exist and are what they should be.")
+    return SettingsInvalid(f"the Kafka client cannot be set up: {' '.join((error.str() or error.name()).split())[:300]}.", path=place,
+                           fix="Check `security` of this topic in plane.yaml: that its files are what they should be.")
 
 
 def read_lane(settings: Mapping[str, Any], topic: str, partition: int, start: int, end: int,

@@ -29,10 +29,10 @@ class TopicMapping:
     max_ahead_us: int | None = None
 
     @classmethod
-    def of(cls, said: KafkaTopic) -> TopicMapping:
-        """That of an entry of plane.yaml."""
-        return cls(KafkaAccess.of(said), said.zone, None if said.history_start is None else parse_instant(said.history_start), said.topic,
-                   said.event_type, said.log_id, None if said.cleanup_policy is None else said.cleanup_policy == "compact",
+    def of(cls, name: str, said: KafkaTopic) -> TopicMapping:
+        """That of an entry of plane.yaml, by its name there."""
+        return cls(KafkaAccess.of(name, said), said.zone, None if said.history_start is None else parse_instant(said.history_start),
+                   said.topic, said.event_type, said.log_id, None if said.cleanup_policy is None else said.cleanup_policy == "compact",
                    None if said.max_ahead is None else parse_duration(said.max_ahead))
 
 
@@ -48,7 +48,7 @@ class KafkaSource:
     @classmethod
     def of(cls, settings: Settings, connect: Connect) -> KafkaSource:
         """The source of a plane's `kafka:`; `connect` opens a cluster, in this process or in another."""
-        return cls({topic: TopicMapping.of(one) for topic, one in settings.kafka.items()}, connect)
+        return cls({topic: TopicMapping.of(topic, one) for topic, one in settings.kafka.items()}, connect)
 
     @property
     def topics(self) -> Collection[str]:
@@ -76,7 +76,7 @@ class KafkaSource:
         partitions = bus.partitions(stored)
         log_id = mapping.log_id or bus.topic_id(stored)
         if log_id is None:
-            raise SourceUnreadable(f"the cluster gives the topic {stored} no id.", path=f"$.kafka.{topic}",
+            raise SourceUnreadable(f"the cluster gives the topic {stored} no id.", path=f"kafka.{topic}",
                                    fix="State `log_id`: a name of your own for this log, another one whenever the topic is made anew.")
         is_compacted = bus.is_compacted(stored) if mapping.is_compacted is None else mapping.is_compacted
         ends = bus.ends(stored, partitions)
