@@ -62,7 +62,7 @@ def _assertions(start: int, stop: int) -> pa.Table:
 def read(address: Address, folder: Path) -> int:
     """As a build reads."""
     cut = parse_instant(CUT)
-    write_file(address, "chargeback", cut, measure(address, "chargeback", cut), folder / "read.parquet")
+    write_file(address, "chargeback", cut, measure(address, ["chargeback"], cut)["chargeback"], folder / "read.parquet")
     return pin_files(folder / "read.parquet").rows
 
 

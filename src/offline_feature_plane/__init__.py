@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from offline_feature_plane.contracts.audit import LeakageAudit
     from offline_feature_plane.contracts.manifest import DatasetManifest
-    from offline_feature_plane.corridor.answer import Built
+    from offline_feature_plane.corridor.answer import Built, Pinned, RunHistory
+    from offline_feature_plane.corridor.checkup import Checkup
     from offline_feature_plane.corridor.collection import Collection
     from offline_feature_plane.corridor.dataset import Dataset
     from offline_feature_plane.corridor.intake import Admission
@@ -30,19 +31,19 @@ if TYPE_CHECKING:
     from offline_feature_plane.corridor.verify import Verification
     from offline_feature_plane.domain.suspicion import Probe
     from offline_feature_plane.errors import OfsError, Problem
-    from offline_feature_plane.plane import Pinned, Plane, RunHistory
+    from offline_feature_plane.plane import Plane
     from offline_feature_plane.plane import open_plane as open  # noqa: A004 - `ofs.open` is what people write
     from offline_feature_plane.ports import LedgerEvent, Run
 
     __version__: str
 
-__all__ = ["XY", "Admission", "Built", "Collection", "Dataset", "DatasetManifest", "LabelReport", "LeakageAudit", "LedgerEvent",
+__all__ = ["XY", "Admission", "Built", "Checkup", "Collection", "Dataset", "DatasetManifest", "LabelReport", "LeakageAudit", "LedgerEvent",
            "LedgerReport", "OfsError", "Pinned", "Plane", "Planned", "Preview", "Probe", "Problem", "Rebuilding", "Retired", "Run",
            "RunHistory", "Standing", "Verification", "__version__", "open"]
 
 _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), "open": ("plane", "open_plane"),
-          "Plane": ("plane", "Plane"), "Pinned": ("plane", "Pinned"),
-          "RunHistory": ("plane", "RunHistory"), "Run": ("ports", "Run"), "LedgerEvent": ("ports", "LedgerEvent"),
+          "Plane": ("plane", "Plane"), "Pinned": ("corridor.answer", "Pinned"),
+          "RunHistory": ("corridor.answer", "RunHistory"), "Run": ("ports", "Run"), "LedgerEvent": ("ports", "LedgerEvent"),
           "DatasetManifest": ("contracts.manifest", "DatasetManifest"), "Built": ("corridor.answer", "Built"),
           "Dataset": ("corridor.dataset", "Dataset"), "Planned": ("corridor.plan", "Planned"), "Preview": ("corridor.preview", "Preview"),
           "Verification": ("corridor.verify", "Verification"), "Collection": ("corridor.collection", "Collection"),
@@ -50,7 +51,7 @@ _ROOMS = {"OfsError": ("errors", "OfsError"), "Problem": ("errors", "Problem"), 
           "LeakageAudit": ("contracts.audit", "LeakageAudit"), "Probe": ("domain.suspicion", "Probe"),
           "LedgerReport": ("corridor.ledger_check", "LedgerReport"), "Rebuilding": ("corridor.rebuilding", "Rebuilding"),
           "Retired": ("corridor.retirement", "Retired"), "Standing": ("corridor.standing", "Standing"),
-          "Admission": ("corridor.intake", "Admission"), "XY": ("corridor.learning", "XY")}
+          "Admission": ("corridor.intake", "Admission"), "Checkup": ("corridor.checkup", "Checkup"), "XY": ("corridor.learning", "XY")}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from offline_feature_plane.adapters import SystemClock, open_bucket_archive
+from offline_feature_plane.adapters import SystemClock, cache_folder, open_bucket_archive, open_cluster
 from offline_feature_plane.contracts.plane import ArchiveFolder, S3Access, Settings
+from offline_feature_plane.domain.archive_chain import FileRuns
+from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import Lifting, lifting_of
-from offline_feature_plane.errors import SettingsInvalid, SourceUnreadable
+from offline_feature_plane.errors import BasisUnresolved, SettingsInvalid, SourceUnreadable
+from offline_feature_plane.kernels.compiling import prepare_cache
 from offline_feature_plane.plain_files import as_found, resolved
 from offline_feature_plane.ports import Clock, Progress
+from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.place import is_bucket
+from offline_feature_plane.sources.archive import PinnedArchive
+from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
 from offline_feature_plane.sources.archive_report import IndexReport
+from offline_feature_plane.sources.archive_writing import CopyWish, WriteReport, write_segments
+from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
+from offline_feature_plane.sources.segment_files import SegmentForm
+from offline_feature_plane.sources.stored import CopySource
 
-__all__ = ["IndexReport", "index_archive"]
+__all__ = ["IndexReport", "WriteReport", "index_archive", "write_archive"]
 
 
 def index_archive(where: str | Path, settings: Settings | None = None, *, log_id: str | None = None, holes_are_lawful: bool = False,
@@ -39,16 +51,78 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
     mapped = _mapped(str(where), settings)
     place = _opened(str(where), mapped, settings, SystemClock())
     wish = IndexWish(log_id, _lifting(mapped, settings), holes_are_lawful, undecodable_are_known, replace)
-    return make_index(place, wish, progress or (lambda *_: None))
+    return make_index(place, wish, progress or (lambda *_: None), _scanner)
 
 
-def _opened(where: str, mapped: list[tuple[str, ArchiveFolder]], settings: Settings | None, clock: Clock) -> ArchivePlace:
+def _scanner() -> Callable[[PinnedFile, FileRuns], None]:
+    prepare_cache(cache_folder())
+    from offline_feature_plane.sources.archive_scanning import scan
+
+    return scan
+
+
+def write_archive(where: str | Path, topic: str, settings: Settings | None = None, *, source: str | Path | None = None,
+                  ranges: Sequence[tuple[int, int, int]] | None = None, form: SegmentForm = "jsonl.zst", per_segment: int = 250_000,
+                  progress: Progress | None = None) -> WriteReport:
+    """Copy what a bus or an archive holds of a topic into an archive, which is made if there is none. What it has already stays.
+
+    Args:
+        where: the archive: a folder, or `s3://bucket/prefix`.
+        topic: the topic, as plane.yaml calls it on the bus, or as the records of the other archive do.
+        settings: the plane's: how the bus and the buckets are reached, and how records of another tool are read.
+        source: another archive; None: the bus that `kafka:` of plane.yaml maps.
+        ranges: partition, first offset, and the first offset that is not wanted any more; None: everything that is there.
+        form: what segments are written as.
+        per_segment: how many records a segment holds at most.
+        progress: is told how many offsets are done.
+
+    Raises:
+        OfsError: as `sources.archive_writing.write_segments`. SettingsInvalid: no bus is mapped, or the archive is one of another tool.
+    """
+    mapped = _mapped(str(where), settings)
+    if any(one.records is not None for _, one in mapped):
+        raise SettingsInvalid(f"plane.yaml says that another tool writes {where}.", path="$.archives", fix="Write into another place.")
+    clock = SystemClock()
+    pinned = _bus(topic, settings) if source is None else _archive(str(source), topic, settings, clock)
+    wanted = None if ranges is None else tuple(_range(pinned, *one) for one in ranges)
+    return write_segments(pinned, _opened(str(where), mapped, settings, clock, may_be_new=True), CopyWish(wanted, form, per_segment), clock,
+                          progress or (lambda *_: None))
+
+
+def _bus(name: str, settings: Settings | None) -> CopySource:
+    """The topic on its bus, under the name that it has there."""
+    entry = None if settings is None else settings.kafka.get(name)
+    if entry is None:
+        known = ", ".join(settings.kafka) if settings is not None and settings.kafka else "none"
+        raise SettingsInvalid(f"plane.yaml maps no topic {name} under `kafka`; it maps: {known}.", path="$.kafka",
+                              fix="Map it, or name an archive to copy from with --from.")
+    mapping = TopicMapping.of(entry)
+    stored = mapping.topic or name
+    return KafkaSource({stored: replace(mapping, topic=None, event_type=None)}, open_cluster).pin(stored)
+
+
+def _archive(where: str, topic: str, settings: Settings | None, clock: Clock) -> CopySource:
+    mapped = _mapped(where, settings)
+    lifting = _lifting(mapped, settings)
+    place = _opened(where, mapped, settings, clock)
+    return PinnedArchive(topic, None if lifting is None else lifting.zone, read_segments(place, topic, topic, lifting))
+
+
+def _range(pinned: CopySource, partition: int, start: int, end: int) -> Range:
+    held = next((one for one in pinned.ranges() if one.partition == partition), None)
+    if held is None:
+        raise BasisUnresolved(f"{pinned.topic} has no partition {partition}.", path="--range", fix="Name a partition that there is.")
+    return replace(held, start_offset=str(start), end_offset=str(end))
+
+
+def _opened(where: str, mapped: list[tuple[str, ArchiveFolder]], settings: Settings | None, clock: Clock, *,
+            may_be_new: bool = False) -> ArchivePlace:
     if is_bucket(where):
         work = Path(tempfile.gettempdir()) if settings is None else Path(settings.work)
         access = next((one.s3 for _, one in mapped if one.s3 is not None), S3Access() if settings is None else settings.s3)
         return open_bucket_archive(work, clock, where, access)
     folder = resolved(Path(where))
-    if not folder.is_dir():
+    if not folder.is_dir() and (folder.exists() or not may_be_new):
         raise SourceUnreadable(f"{as_found(folder)} is no folder." if folder.exists() else f"there is no folder {as_found(folder)}.",
                                path=where, fix="Name the folder of an archive, or s3://bucket/prefix.")
     return FolderPlace(folder)

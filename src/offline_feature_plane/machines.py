@@ -21,8 +21,8 @@ __all__ = ["make_machine", "warm_kernels"]
 
 
 def make_machine(settings: Settings, spark: SparkSession | None, progress: Progress, *, is_needed: bool,
-                 task: Task | None = None) -> Machine:
-    """The machine of a plane; with compiled kernels only if something will be computed: those of a task, or all.
+                 task: Task | None = None, records: bool = True) -> Machine:
+    """The machine of a plane; with compiled kernels only if something will be computed: those of a task, or all; with `records` of logs.
 
     They are compiled before a lease begins, because the compiler holds the interpreter.
     """
@@ -30,7 +30,7 @@ def make_machine(settings: Settings, spark: SparkSession | None, progress: Progr
     prepare_cache(cache_folder())
     if is_needed and chosen.name == "local":
         progress("compile", 0, 0)
-        warm(None if task is None or task.visibility == "arrival" else task.closure.functions())
+        warm(None if task is None or task.visibility == "arrival" else task.closure.functions(), records=records)
     return Machine(make_engine(chosen, spark), Path(settings.work), chosen.memory_limit, chosen.threads, library_versions(chosen.name),
                    sha256_of(str(settings.ledger).encode())[7:19], spent)
 

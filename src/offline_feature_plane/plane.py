@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,11 +27,12 @@ from offline_feature_plane.contracts.audit import LeakageAudit
 from offline_feature_plane.contracts.intent import Actor
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.receipts import PhaseReceipt
-from offline_feature_plane.corridor.answer import Built
+from offline_feature_plane.corridor.answer import Built, Pinned, RunHistory
 from offline_feature_plane.corridor.audit import audit as audit_dataset
 from offline_feature_plane.corridor.authenticity import authenticate
 from offline_feature_plane.corridor.build import build as build_dataset
 from offline_feature_plane.corridor.catalog import Listing, find_manifest, list_manifests
+from offline_feature_plane.corridor.checkup import Checkup, examine
 from offline_feature_plane.corridor.claims import Worker, end_cancelled, submit
 from offline_feature_plane.corridor.collection import Collection, collect
 from offline_feature_plane.corridor.croissant import describe
@@ -54,7 +55,6 @@ from offline_feature_plane.corridor.refusals import keep_refusal
 from offline_feature_plane.corridor.retirement import Retired, refuse_retired
 from offline_feature_plane.corridor.retirement import retire as retire_dataset
 from offline_feature_plane.corridor.settlement import cancel as cancel_run
-from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.standing import Standing, read_standing
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
@@ -73,7 +73,7 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.ledger.heartbeat import Heartbeat
 from offline_feature_plane.machines import make_machine
 from offline_feature_plane.planning_inputs import PlaneInputs
-from offline_feature_plane.ports import Clock, Ledger, LedgerEvent, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
+from offline_feature_plane.ports import Clock, Ledger, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
 from offline_feature_plane.stopping import heed
 from offline_feature_plane.worker_identity import has_died, this_worker
@@ -81,35 +81,12 @@ from offline_feature_plane.worker_identity import has_died, this_worker
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from offline_feature_plane.domain.rows import Task
     from offline_feature_plane.labelstores.postgres.loading import Loaded
 
 Intent = str | Path | Mapping[str, Any]
 Trouble = Callable[[OfsError], None]
 
 LEASE_US = 15_000_000
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """A short intent written out: the full contract, what was filled in, and the fingerprint of both forms."""
-
-    document: dict[str, Any]
-    filled: list[dict[str, Any]]
-    fingerprint: str
-
-    @property
-    def text(self) -> str:
-        """The full contract as YAML."""
-        return write_pin(self.document)
-
-
-@dataclass(frozen=True)
-class RunHistory:
-    """A run as the ledger knows it, and its verified history."""
-
-    run: Run
-    events: tuple[LedgerEvent, ...]
 
 
 def open_plane(path: str | Path = "plane.yaml", *, spark: SparkSession | None = None, **overrides: Any) -> Plane:
@@ -176,7 +153,7 @@ class Plane:
     def preview(self, intent: Intent, *, rows: int = 5, keys: Mapping[str, str] | None = None, progress: Progress | None = None) -> Preview:
         """Some rows, computed as a build would; nothing is written, and an edited profile revision may be looked at."""
         planned, hear = self._planned(intent), progress or _silent
-        machine = self._machine(hear, is_needed=True, task=planned.task)
+        machine = self._machine(hear, is_needed=True, planned=planned)
         with look(Path(self.settings.work)) as folder:
             return make_preview(planned, machine, folder, rows=rows, keys=keys or {}, progress=hear)
 
@@ -226,7 +203,7 @@ class Plane:
         ready = self.clock.now_us()
         costs["plan"] = StepCost((ready - began) / 1e6)
         is_published = self.inputs.is_published(planned.platform_run_id, planned.dm_id)
-        machine = self._machine(hear, is_needed=recompute or not is_published, task=planned.task)
+        machine = self._machine(hear, is_needed=recompute or not is_published, planned=planned)
         costs["kernels"] = StepCost((self.clock.now_us() - ready) / 1e6)
         ports = Ports(self.store, self.ledger, self.clock)
         if recompute and is_published:
@@ -454,6 +431,17 @@ class Plane:
         """
         return rebuild(self.store, self.ledger, self.clock, self.settings.run_scope, progress or _silent, apply=apply)
 
+    def doctor(self, *, within_days: int = 3) -> Checkup:
+        """Which datasets can no longer be built again, or soon no longer, because a bus lets their events go.
+
+        Args:
+            within_days: what a bus may let go within so many days is told.
+
+        Raises:
+            StorageIoFailure: the store cannot be read; a source that cannot be asked is told.
+        """
+        return examine(self.list_datasets(), self.inputs.event_sources, now_us=self.clock.now_us(), within_days=within_days)
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _run(self, name: str) -> Run:
@@ -484,8 +472,9 @@ class Plane:
         path = Path(intent)
         return SubmittedIntent(load_document(path), path.resolve().parent)
 
-    def _machine(self, progress: Progress, *, is_needed: bool, task: Task | None = None) -> Machine:
-        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=task)
+    def _machine(self, progress: Progress, *, is_needed: bool, planned: Planned | None = None) -> Machine:
+        return make_machine(self.settings, self._spark, progress, is_needed=is_needed, task=None if planned is None else planned.task,
+                            records=planned is None or planned.reads_records)
 
     def _worker(self) -> Worker:
         ledger = self.ledger

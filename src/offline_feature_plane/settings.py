@@ -15,9 +15,10 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
+from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below, with_advice
 from offline_feature_plane.contracts.plane import LOG_MEANING, S3Access, Settings
 from offline_feature_plane.documents import load_document
+from offline_feature_plane.domain.elsewhere import SETTINGS
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.objects.s3.place import place_from
@@ -77,7 +78,7 @@ def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, s
         if value is not None:
             merged = _with(merged, name.split("."), value)
             spoken[f"$.{name}"] = name
-    problems += find_problems(Settings, merged, default=SettingsInvalid)
+    problems += with_advice(find_problems(Settings, merged, default=SettingsInvalid), SETTINGS)
     problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged), *_path_problems(merged),
                 *_secret_problems(merged)]
     if problems:

@@ -89,12 +89,13 @@ def read_lines(path: Path, *, packing: Packing | None = None) -> Iterator[tuple[
         budget = Budget(path, path.stat().st_size)
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
             if len(line) > _LONGEST_LINE:
-                raise _too_long(path, number)
+                raise too_long(path, number)
             budget.take(max(len(line), RECORD_BYTES))
             yield number, line
 
 
-def _too_long(path: Path, line: int) -> ResourceExceeded:
+def too_long(path: Path, line: int) -> ResourceExceeded:
+    """The error about a line that is longer than any record may be."""
     return ResourceExceeded(f"line {line} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.", path=f"{as_found(path)}:{line}",
                             fix="Write one record per line, with a line end after each, and check that this is the right file.")
 
@@ -148,7 +149,7 @@ def check_csv(path: Path) -> None:
             ended = max(block.rfind(b"\n"), block.rfind(b"\r"))
             unended = len(block) - 1 - ended + (unended if ended < 0 else 0)
             if unended > _LONGEST_LINE:
-                raise _too_long(path, lines)
+                raise too_long(path, lines)
 
 
 def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:

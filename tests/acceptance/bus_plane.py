@@ -45,6 +45,6 @@ def of(plane: SmallPlane) -> BusFolder:
 def with_buses(monkeypatch: Any) -> None:
     """Every plane that is opened reads the bus in its folder where it would read Kafka. No setting names it: only tests have such a one."""
     def opened(settings: Any, _: Any) -> FolderBus:
-        root = Path(settings.archives["transaction"].path).parent / "bus"
-        return FolderBus(root, ("transaction",) if root.is_dir() else ())
+        roots = [Path(one.path).parent / "bus" for one in settings.archives.values()]
+        return FolderBus(roots[0], ("transaction",)) if roots and roots[0].is_dir() else FolderBus(Path(), ())
     monkeypatch.setattr(planning_inputs.KafkaSource, "of", opened)

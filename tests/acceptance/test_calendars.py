@@ -149,3 +149,28 @@ def test_a_group_of_another_key_does_not_fit(accounts, capsys):
     told = capsys.readouterr().err
     assert "features.yaml:11" in told
     assert "account of payment by month needs a field shop of type string" in told
+
+
+SHORT = """fields: {account: string, amount: int64}
+groups:
+  paid: {key: account, windows: ["calendar(month, UTC)", 7d], features: {n: count(), total: sum(amount)}}
+contexts:
+  owner: {key: account, fields: {tier: string}, missing: null}
+row_features:
+  account: account
+"""
+
+
+def test_a_short_profile_is_of_the_source_that_rows_are_made_of(accounts, capsys):
+    """Its fields are those of the events, as without a calendar; contexts join what is known of each account at the end of each period."""
+    assert run(["preview", "intent.yaml", "--rows", "9", "--json"]) == 0
+    long = json.loads(capsys.readouterr().out)["rows"]
+    replace_in(accounts / "plane.yaml", "  payment: {", "  owner: {path: owners.csv, id: change, time: since}\n  payment: {")
+    (accounts / "owners.csv").write_text("change,since,account,tier\n1,2025-01-01T00:00:00Z,anna,basic\n2,2026-02-10T00:00:00Z,anna,gold\n"
+                                         "3,2026-04-01T00:00:00Z,ben,basic\n")
+    (accounts / "features.yaml").write_text(SHORT)
+    assert run(["preview", "intent.yaml", "--rows", "9", "--json"]) == 0
+    short = json.loads(capsys.readouterr().out)["rows"]
+    assert [{name: value for name, value in row.items() if name != "owner__tier"} for row in short] == long
+    assert [(row["event_id"], row["owner__tier"]) for row in short] == [
+        ("anna@2026-01-01", "basic"), ("anna@2026-02-01", "gold"), ("anna@2026-03-01", "gold"), ("ben@2026-03-01", None)]

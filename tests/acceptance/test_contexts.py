@@ -102,6 +102,10 @@ def test_what_is_too_old_or_missing_is_as_declared(plane: SmallPlane, capsys: py
     plane.documents()
     dropped, counts, _ = look(build(capsys))
     assert [int(row["event_id"]) - 1 for row in dropped] == [row for row in candidates() if known_of(row, 15) is not None]
+    with open_plane("plane.yaml") as opened:
+        (told,) = [one for one in opened.build("intent.yaml").manifest.core.warnings if "context" in one]
+    assert told == (f"{counts['missing_context']} of {len(candidates())} events became no rows, for they lack a context that the profile "
+                    "demands: holder.")
     assert counts["missing_context"] == len(rows) - len(dropped) > 0
 
 

@@ -200,3 +200,10 @@ def test_an_empty_range_is_told_by_its_ends(plane: SmallPlane, capsys: pytest.Ca
                                      "start_offset": str(10**56), "end_offset": str(9 * 10**55)}]
     plane.documents()
     check_answer(ask(capsys, "plan", "intent.yaml"), 2, "BASIS_UNRESOLVED", ("holds nothing",))
+
+
+def test_a_stream_itself_is_refused_with_what_to_do(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """No live stream is read in this release, and the settings say so where one is mapped."""
+    plane.plane["kinesis"] = {"transaction": {"stream": "payments"}}
+    plane.documents()
+    check_answer(ask(capsys, "plan", "intent.yaml"), 2, "SETTINGS_INVALID", ("$.kinesis", "Archive it", "kinesis_sequence"))

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import pickle
 
 import pyarrow as pa
@@ -275,7 +274,7 @@ def test_an_archive_is_a_folder_that_can_be_written(tmp_path):
         index_archive(tmp_path / "linked")
     (tmp_path / "full").mkdir()
     write(tmp_path / "full/a.jsonl", *records(0))
-    (tmp_path / f"full/.index.json.{os.getpid()}").mkdir()
+    (tmp_path / "full/.index.json.aside").mkdir()
     with pytest.raises(StorageIoFailure, match="cannot be written"):
         index_archive(tmp_path / "full")
 

@@ -32,12 +32,19 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
 )
 from offline_feature_plane.ports.inputs import Lane
+from offline_feature_plane.sources import records as log_records
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 
 TX = Source("tx", ("transaction",), (Field("who", ColumnType("string"), ("card", "who")),
                                      Field("amount", ColumnType("decimal", 9, 2), ("amount",), nullable=True)))
 LOGIN = Source("login", ("login",), (Field("who", ColumnType("string"), ("who",)),))
+
+
+@pytest.fixture(autouse=True, params=["one by one", "in batches"])
+def decoding(request, monkeypatch):
+    """Few records are decoded one by one, many in batches: every law here holds for both."""
+    monkeypatch.setattr(log_records, "WORTH_A_COMPILER", 0 if request.param == "in batches" else 20_000)
 
 
 def record(offset, **changes):

@@ -1,11 +1,20 @@
 """What every source of records owes, held by archives and, beside librdkafka's own mock of a cluster, by the Kafka source."""
 
+import json
+from functools import partial
+
 import pytest
 from mock_cluster import MockCluster
+from s3_servers import BUCKET, ENVIRONMENT, WallClock, open_store, place_at
 
 from offline_feature_plane.adapters import open_cluster
+from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.contracts.kafka import KafkaSecurity
+from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting, Place
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_buckets import BucketPlace
+from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
+from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
 from offline_feature_plane.testing.archives import write_archive
@@ -16,7 +25,7 @@ from offline_feature_plane.testing.record_log_contract import RecordLogContract,
 class TestArchives(TimedLogContract):
     """Records in segments with an index."""
 
-    @pytest.fixture(params=["jsonl", "parquet"])
+    @pytest.fixture(params=["jsonl", "jsonl.zst", "parquet"])
     def holding(self, tmp_path, request):
         """Write an archive, two records to a segment."""
         def hold(records, names=None):
@@ -24,6 +33,58 @@ class TestArchives(TimedLogContract):
             if names is None:
                 return ArchiveSource({one["topic"]: ArchiveMapping(tmp_path) for one in records})
             return ArchiveSource({name: ArchiveMapping(tmp_path, topic=stored, event_type=kind) for name, (stored, kind) in names.items()})
+        return hold
+
+
+class TestArchivesInBuckets(TimedLogContract):
+    """Segments below a prefix of a bucket, fetched when they are read."""
+
+    @pytest.fixture
+    def holding(self, tmp_path, weed, monkeypatch):
+        """Write an archive, and put its files."""
+        for name, value in ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        place = place_at(weed.url)
+        client = open_store(place)._bucket._client
+
+        def hold(records, names=None):
+            write_archive(tmp_path / "here", records, per_segment=2)
+            for path in (tmp_path / "here").rglob("*.json*"):
+                client.put_object(Bucket=BUCKET, Key=place.prefix + path.relative_to(tmp_path / "here").as_posix(), Body=path.read_bytes())
+            archive = partial(BucketPlace, place, tmp_path / "work", WallClock())
+            return ArchiveSource({name: ArchiveMapping(archive, topic=stored, event_type=kind)
+                                  for name, (stored, kind) in (names or {one["topic"]: (None, None) for one in records}).items()})
+        return hold
+
+
+class TestCopiedArchives(TimedLogContract):
+    """What `ofs archive write` makes of an archive."""
+
+    @pytest.fixture(params=["jsonl.zst", "parquet"])
+    def holding(self, tmp_path, request):
+        """Write an archive, and copy every topic of it."""
+        def hold(records, names=None):
+            write_archive(tmp_path / "from", records, per_segment=3)
+            for topic in {one["topic"] for one in records}:
+                copy_archive(tmp_path / "to", topic, source=tmp_path / "from", form=request.param, per_segment=2)
+            return ArchiveSource({name: ArchiveMapping(tmp_path / "to", topic=stored, event_type=kind)
+                                  for name, (stored, kind) in (names or {one["topic"]: (None, None) for one in records}).items()})
+        return hold
+
+
+class TestArchivesOfOthers(TimedLogContract):
+    """Records with other members than ours, of all topics and partitions in one file, under an index made from it."""
+
+    @pytest.fixture
+    def holding(self, tmp_path):
+        """Write the file, and make its index."""
+        places = {name: Place(("their", name)) for name in MEMBERS}
+
+        def hold(records, names=None):
+            (tmp_path / "all.json").write_text("".join(json.dumps({"their": one}, default=float) + "\n" for one in records))
+            make_index(FolderPlace(tmp_path), IndexWish("log1", Lifting(places), holes_are_lawful=True), lambda *_: None)
+            return ArchiveSource({name: ArchiveMapping(tmp_path, topic=stored, event_type=kind, members=places)
+                                  for name, (stored, kind) in (names or {one["topic"]: (None, None) for one in records}).items()})
         return hold
 
 

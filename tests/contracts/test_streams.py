@@ -3,12 +3,13 @@
 import json
 import pickle
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.closure import Field, Source
@@ -24,6 +25,7 @@ from offline_feature_plane.errors import (
     SelectorUnresolved,
     StorageIoFailure,
 )
+from offline_feature_plane.sources import records
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import archived, write_archive
@@ -51,13 +53,19 @@ def part(start, end, partition=0, log="log1", kind="kafka_offset"):
 
 
 def read(pinned, ranges=None):
-    """The coordinates that a stream gives, in the order of reading, and what it tells."""
+    """The coordinates that a stream gives, in the order of reading, and what it tells: one by one, and the same in batches."""
     wanted = ranges if ranges is not None else canonical_basis(Range(**one) for one in pinned.basis())
-    log, found = pinned.reading(wanted, (TX,)), []
+    log, found, scanned = pinned.reading(wanted, (TX,)), [], {}
 
-    def take(_, batch):
-        found.extend(zip(batch["partition"].to_pylist(), map(int, batch["offset"].to_pylist()), batch["event_id"].to_pylist(), strict=True))
-    return found, log.read(Admission("run1", (), (TX,)), take)
+    def take(_, batch, into=found):
+        into.extend(zip(batch["partition"].to_pylist(), map(int, batch["offset"].to_pylist()), batch["event_id"].to_pylist(), strict=True))
+    told = log.read(Admission("run1", (), (TX,)), take)
+    for least in (0, 10**9):  # decoded by kernels, and by the law
+        with patch.object(records, "WORTH_A_COMPILER", least):
+            scanned[least] = []
+            again = log.scan(Scope.of("run1", (), (TX,)), lambda _, batch, into=scanned[least]: take(_, batch, into))
+        assert (scanned[least], again.findings, again.compared) == (found, told.findings, told.compared)
+    return found, told
 
 
 def both(root, archived_offsets, bus_offsets, **ways):

@@ -39,8 +39,8 @@ from offline_feature_plane.documents import load_yaml
 from offline_feature_plane.settings import settings_from
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/tutorial.md", "docs/own-data.md", "docs/feature-profile.md", "docs/library.md", "docs/extending.md",
-         "docs/hand-over.md", "docs/auditing.md")
+PAGES = ("README.md", "docs/tutorial.md", "docs/own-data.md", "docs/archives.md", "docs/buses-and-archives.md", "docs/feature-profile.md",
+         "docs/library.md", "docs/extending.md", "docs/hand-over.md", "docs/auditing.md")
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EQUAL = ((r"sha256:[0-9a-f]{12,64}", "sha256:<digest>"), (r"dm_[0-9a-f]{32}", "dm_<id>"), (r"\b[0-9a-f]{32}\b", "<key>"),

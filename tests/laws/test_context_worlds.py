@@ -59,6 +59,23 @@ def test_engines_agree_on_many_contexts(seed):
     hold_together(seed)
 
 
+@pytest.mark.parametrize("seed", [3, 16, 180])
+def test_what_is_demanded_only_narrows(tmp_path, seed):
+    """Where contexts are demanded, the rows are those of the same world that demands none, unchanged, without some; none of them is new."""
+    world = draw_context_world(seed)
+    closure, told = world.task.closure, []
+    free = tuple(group if group.context is None else replace(group, context="null") for group in closure.groups)
+    for name, groups in (("demanded", closure.groups), ("free", free)):
+        task = replace(world.task, closure=replace(closure, groups=groups))
+        events, labels = world.write(tmp_path / name)
+        told.append(tell(LocalEngine(), task, events, labels, tmp_path / name))
+    demanded, everything = ({row["event_id"]: row for row in one["rows"]} for one in told)
+    assert demanded.items() < everything.items()
+    lost = told[0]["selection"]["accounting"]["missing_context"]
+    assert lost >= len(everything) - len(demanded) > 0
+    assert told[0]["selection"]["coverage"] == told[1]["selection"]["coverage"]
+
+
 def context(*, window=ALWAYS, missing="drop", delay=0, where=None, source=HOLDER, field="tier", name="holder"):
     """A context `holder` by `who`, of one field."""
     scope = {one.name: one.type for one in source.fields}

@@ -257,3 +257,11 @@ def test_sizes_stay_within_the_limit():
     assert all(one.texts <= limit - PROCESS_BYTES for one, limit in zip(sizes[1:], limits[1:], strict=True))
     assert [one.data for one in sizes] == sorted(one.data for one in sizes)
     assert [one.block for one in sizes] == sorted(one.block for one in sizes)
+
+
+def test_texts_for_ids_make_pieces_smaller():
+    """Where events are called by texts, as what a calendar makes is, less is left for their other columns."""
+    world = world_of([], [windowed(seconds(3))])
+    plain, named = (fit(world.task, 10**9, limit_bytes("700MB"), text_ids=texts) for texts in (False, True))
+    assert named.data < plain.data
+    assert named.run_rows < plain.run_rows

@@ -298,7 +298,8 @@ SETTINGS_NOT_MEANT = {
     "policy_revision": "another", "config_revision": "another", "plane": "renamed", "platform_run_id": "renamed"}
 SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "labels/fraud/entity", "labels/fraud/applies_to",
                       "archives/tx/path", "archives/tx/topic", "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start",
-                      "archives/tx/records", "archives/tx/s3", *(f"kafka/tx/{name}" for name in KafkaTopic.model_fields)}
+                      "archives/tx/records", "archives/tx/s3", "archives/tx/max_ahead",
+                      *(f"kafka/tx/{name}" for name in KafkaTopic.model_fields)}
 
 
 def test_every_setting_is_spoken_of_here():
@@ -348,6 +349,7 @@ def test_the_settings_of_an_archive_are_meant(archives):
     assert archives.fingerprint(plane=put(plane, "archives/tx/zone", "Europe/Oslo")) != archives.fingerprint()
     assert archives.fingerprint(plane=put(plane, "archives/tx/history_start", text_of(START))) != archives.fingerprint()
     shutil.copytree(archives.folder / "tx-archive", archives.folder / "moved")
+    assert archives.fingerprint(plane=put(plane, "archives/tx/max_ahead", "1h")) != archives.fingerprint()
     assert archives.fingerprint(plane=put(plane, "archives/tx/path", "moved")) == archives.fingerprint()
 
 

@@ -62,6 +62,12 @@ GROUPS: list[dict[str, Any]] = [
     {"name": "entry", "version": "v1", "source": "login", "key": "customer", "windows": ["1d", "lifetime"],
      "features": {"n": "count()", "kinds": "distinct(device)", "gap": "seconds_since_last()"}},
 ]
+CONTEXTS: list[dict[str, Any]] = [
+    {"name": "before", "version": "v1", "source": "tx", "key": "customer", "columns": ["city", "amount"]},
+    {"name": "lately", "version": "v1", "source": "tx", "key": ["customer"], "within": "3d", "delay": "6h", "missing": None,
+     "columns": {"pieces": "units", "who": "customer"}},
+    {"name": "desk", "version": "v1", "source": "login", "key": "customer", "where": "ok", "missing": None, "columns": ["device"]},
+]
 ROW_FEATURES = {"night": "hour(ts) < 6", "double": "amount * 2", "holder": "customer", "day": "weekday(ts, 'Asia/Kathmandu')",
                 "tenure": "seconds_between(ts, since)", "town": "coalesce(city, 'none')"}
 NAMES: dict[str, list[Any]] = {"customer": [None, "anna", "Bö", "e\u0301va", "\u00e9va", "\U00010348"],
@@ -135,6 +141,8 @@ def draw_world(seed: int, *, events: int = 60) -> World:
     groups = [{**one,
                "features": dict(rng.sample(sorted(one["features"].items()), rng.randint(1, len(one["features"]))))} for one in groups]
     row_features = dict(rng.sample(sorted(ROW_FEATURES.items()), rng.randint(0, len(ROW_FEATURES))))
+    aside = random.Random(f"contexts {seed}")  # so that the rest of a world is as it would be without
+    contexts = aside.sample(CONTEXTS, aside.randint(0, len(CONTEXTS)))
     label_types = sorted({"fraud", "dispute"})
     plane = {"plane": "worlds", "store": "store", "ledger": "ledger.sqlite", "work": "work", "tokens": {"key_file": "tokens.key"},
              "engine": {"threads": 1}, "events": {name: {"id": "tx_id", "time": "at"} for name in ("tx", "login")},
@@ -142,9 +150,9 @@ def draw_world(seed: int, *, events: int = 60) -> World:
                                "source": {"column": "source"}, "id": "id", "supersedes": "supersedes"} for name in label_types}}
     profile = {"policy_id": "worlds", "revision": "r1",
                "sources": {name: {"event_types": [name], "fields": FIELDS[name]} for name in ("tx", "login")},
-               "feature_groups": groups, "row_features": row_features, "derived": {},
+               "feature_groups": groups, "contexts": contexts, "row_features": row_features, "derived": {},
                "feature_sets": [{"id": "all", "version": "v1", "groups": [f"{one['name']}@v1" for one in groups],
-                                 "row_features": list(row_features), "derived": []}]}
+                                 "contexts": [f"{one['name']}@v1" for one in contexts], "row_features": list(row_features), "derived": []}]}
     intent: dict[str, Any] = {
         "rows": "tx", "features": "features.yaml", "non_training_allowed": True,
         "label": {"type": "fraud", "positive": ["FRAUD"], "as_of": text_of(START + ASOF_DAY * DAY), "maturity_days": 3,
@@ -160,7 +168,7 @@ def draw_world(seed: int, *, events: int = 60) -> World:
         intent["sampling"] = {"seed": "s", "rates": {"negative": "0.5"}}
     if rng.random() < 0.5:
         intent["labels"] = ["dispute"]
-    if not any(one["source"] == "login" for one in groups):
+    if not any(one["source"] == "login" for one in (*groups, *contexts)):
         del plane["events"]["login"]
         login = []
     found = {"tx": tx} | ({"login": login} if login else {})

@@ -115,7 +115,7 @@ def test_spines_stand_before_their_instant(engine):
     hold_together(draw_spine_world(0), engine, judge=OracleEngine())
 
 
-@pytest.mark.parametrize("seed", [10, 27])
+@pytest.mark.parametrize("seed", [16, 180])
 def test_rows_without_a_context_are_left_out(engine, seed):
     """Which rows lack a context is found by shuffles of keys as it is found at once, and the others have the same values."""
     hold_together(draw_context_world(seed), engine, judge=OracleEngine())

@@ -1,13 +1,19 @@
 """What files alone prove about a log: runs of records, and nothing about what is not there."""
 
+from functools import partial
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.domain.admission import decode
 from offline_feature_plane.domain.archive_chain import Disorder, FileRuns, holes_and_overlaps
-from offline_feature_plane.testing.archives import archived
+from offline_feature_plane.filesets import digest_of
+from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.archive_scanning import scan
+from offline_feature_plane.sources.segments import records_of
+from offline_feature_plane.testing.archives import _encoded, archived
 
 
 def runs_of(*offsets, lawful=False, **changes):
@@ -90,6 +96,46 @@ def test_every_run_is_a_lawful_entry_and_none_claims_what_is_not_there(lines, la
                        last_offset=str(run.last), next_offset=str(run.end), record_count=run.count, sha256=f"sha256:{'0' * 64}", size=1,
                        first_log_time_utc=None, last_log_time_utc=None)
         assert lawful or run.end - run.begin == run.count
+
+
+ODD = st.sampled_from(["garbage", "null value", "a number", "another kind"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.one_of(ODD, st.tuples(st.sampled_from([0, 0, 0, 1]), st.integers(0, 4))), max_size=30), st.booleans(),
+       st.sampled_from(["jsonl", "parquet"]))
+def test_runs_found_in_batches_are_those_found_one_by_one(tmp_path_factory, lines, lawful, form):
+    """Compiled code tells records, gaps, other lanes, null values and what cannot be decoded as the law does, and refuses what it refuses.
+
+    Each number is how far an offset is from the one before it in its partition; 0 goes back.
+    """
+    offsets, rows = {0: 5, 1: 2**33}, []
+    for one in lines:
+        partition, step = one if isinstance(one, tuple) else (0, 1)
+        offsets[partition] += step
+        row = archived(f"e{offsets[partition]}", 0, {"a": 1}, partition=partition, offset=offsets[partition], log_us=offsets[partition])
+        if one == "null value":
+            row = {name: row[name] if name in {"topic", "partition", "offset_kind", "offset"} else None for name in row}
+        elif isinstance(one, str):
+            row |= {"garbage": {"ts_utc": "?"}, "a number": {"offset": "007"}, "another kind": {"offset_kind": "file_line"}}[one]
+        rows.append(row)
+    path = tmp_path_factory.mktemp("runs") / f"a.{form}"
+    path.write_bytes(_encoded(rows, form))
+    file = PinnedFile(path.name, path, digest_of(path), len(rows), path.stat().st_size)
+
+    def found(way):
+        counted = FileRuns(holes_are_lawful=lawful)
+        try:
+            way(counted)
+            return counted.runs()
+        except Disorder as wrong:
+            return str(wrong)
+
+    def one_by_one(counted):
+        for record in records_of(file):
+            counted.take(record)
+
+    assert found(partial(scan, file)) == found(one_by_one)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 6)), max_size=8))

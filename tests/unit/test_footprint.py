@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from offline_feature_plane.contracts.profile import read_profile
 from offline_feature_plane.domain.closure import Closure
-from offline_feature_plane.domain.footprint import PROCESS_BYTES, group_bytes, held_bytes
+from offline_feature_plane.domain.footprint import LEAST_BLOCK, PROCESS_BYTES, group_bytes, held_bytes, least_bytes, staging_bytes
 
 
 def closure(features: int) -> Closure:
@@ -34,3 +34,11 @@ def test_by_arrival_a_build_takes_more_than_twice_as_much_for_its_groups() -> No
     (group,) = closure(3).groups
     assert group_bytes(closure(3), group, "arrival") > 3 * group_bytes(closure(3), group)
     assert held_bytes(closure(3), 1_000, 0, "arrival") > held_bytes(closure(3), 1_000, 0)
+
+
+def test_rows_that_are_called_by_texts_take_more() -> None:
+    """A text id is held with its event, and is at hand several times on the way of its row to a file."""
+    wide, narrow = (staging_bytes(closure(3), LEAST_BLOCK, 1_000_000, text_ids=texts) for texts in (True, False))
+    assert wide - narrow > 50_000_000
+    assert least_bytes(closure(3), 1_000_000, text_ids=True) - least_bytes(closure(3), 1_000_000) == wide - narrow
+    assert held_bytes(closure(3), 1_000_000, 0, text_ids=True) - held_bytes(closure(3), 1_000_000, 0) > wide - narrow

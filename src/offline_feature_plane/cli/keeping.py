@@ -10,7 +10,7 @@ from offline_feature_plane.cli.group import as_json_option, example, named, ofs,
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import emit_json, say
 from offline_feature_plane.cli.progress import shown
-from offline_feature_plane.errors import DigestMismatch
+from offline_feature_plane.errors import DigestMismatch, ReplayIncomplete
 
 
 @ofs.command(short_help="Retire a dataset: nobody builds it again.")
@@ -30,6 +30,26 @@ def retire(dataset: str, reason: str, expire_data: bool, plane_path: Path | None
     with open_plane(plane_path) as plane:
         retired = plane.retire(dataset, reason=reason, expire_data=expire_data)
     emit_json(retired.document()) if as_json else say(showing_upkeep.retired(retired))
+
+
+@ofs.command(short_help="Tell which datasets soon cannot be built again.")
+@click.option("--within", "within", type=click.IntRange(0, 3_650), default=3, show_default=True, metavar="DAYS",
+              help="Tell what a bus may let go within so many days.")
+@this_plane_option
+@as_json_option
+@example("ofs doctor --within 7")
+def doctor(within: int, plane_path: Path | None, as_json: bool) -> int:
+    """Tell which published datasets can no longer be built again, or soon no longer, because a bus lets go what no archive has.
+
+    Indexes are read and the bus is asked how far it reaches and for how long it keeps records; no event is read, no file hashed, nothing
+    written. The exit status is 3 if a dataset is lost, fading or cannot be judged.
+    """
+    from offline_feature_plane.cli import showing_checkups
+
+    with open_plane(plane_path) as plane:
+        found = plane.doctor(within_days=within)
+    emit_json(found.document()) if as_json else say(showing_checkups.checkup(found))
+    return 0 if found.well else ReplayIncomplete.exit_status
 
 
 @ofs.command(short_help="Delete what nobody reads any more.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,17 @@ from offline_feature_plane.cli.progress import shown
 
 if TYPE_CHECKING:
     from offline_feature_plane.settings import Settings
+    from offline_feature_plane.sources.segment_files import SegmentForm
 
+_STRETCH = re.compile(r"([0-9]{1,10}):([0-9]{1,128})-([0-9]{1,128})")
 _plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",
                              help="The plane.yaml that says how the archive is reached and read. Default: the one in the current folder, "
                                   "if there is one.")
 
 
-@ofs.group(cls=InOrder, short_help="Make the index of an archive of events.")
+@ofs.group(cls=InOrder, short_help="Make the index of an archive of events, or write one.")
 def archive() -> None:
-    """Make the index of an archive of events. Builds read what the index proves."""
+    """Make the index of an archive of events, or write one. Builds read what its index proves."""
 
 
 @archive.command("index", short_help="Make the index of an archive from its files, or bring it up to date.")
@@ -53,6 +56,44 @@ def index(where: str, log_id: str | None, declare_holes: bool, declare_undecodab
                                undecodable_are_known=declare_undecodable, replace=replace, progress=progress)
     emit_json(report.document()) if as_json else say(indexed(report))
     return None
+
+
+@archive.command("write", short_help="Copy a topic from its bus, or from another archive, into an archive.")
+@click.argument("where")
+@click.option("--topic", required=True, help="The topic, as `kafka:` of plane.yaml calls it, or as the records of the other archive do.")
+@click.option("--from", "source", help="Another archive to copy from: a folder, or s3://bucket/prefix. Default: the topic's bus.")
+@click.option("--range", "ranges", multiple=True, metavar="PARTITION:START-END",
+              help="Only this stretch of a partition, its end excluded; may be repeated. Default: everything that is there.")
+@click.option("--form", type=click.Choice(["jsonl.zst", "jsonl", "parquet"]), default="jsonl.zst", show_default=True,
+              help="What segments are written as.")
+@click.option("--segment-records", type=click.IntRange(1, 10_000_000), default=250_000, show_default=True,
+              help="How many records a segment holds at most.")
+@_plane_option
+@as_json_option
+@example("ofs archive write archive --topic transaction")
+def write(where: str, topic: str, source: str | None, ranges: tuple[str, ...], form: SegmentForm, segment_records: int,
+          plane_path: Path | None, as_json: bool) -> int | None:
+    """Copy a topic into the archive WHERE (a folder, or s3://bucket/prefix), which is made if there is none, and extend its index.
+
+    Copied is what the source proves, up to its end at the start of the job; what the archive has already is not copied again. The index is
+    extended as one piece at the end, and a job that was stopped goes on behind its last segment. OFS never runs this by itself.
+    """
+    look_past_pandas()
+    from offline_feature_plane.archive_jobs import write_archive
+    from offline_feature_plane.cli.showing_archives import written
+
+    with shown(quiet=as_json) as progress:
+        report = write_archive(where, topic, _settings(plane_path), source=source, form=form, per_segment=segment_records,
+                               ranges=[_stretch(one) for one in ranges] or None, progress=progress)
+    emit_json(report.document()) if as_json else say(written(report))
+    return None
+
+
+def _stretch(text: str) -> tuple[int, int, int]:
+    found = _STRETCH.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no stretch of a partition; write for example 0:100-250.", param_hint="--range")
+    return int(found[1]), int(found[2]), int(found[3])
 
 
 def _settings(plane_path: Path | None) -> Settings | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from offline_feature_plane.cli.output import style, table
 from offline_feature_plane.sources.archive_report import IndexReport, LaneReport
+from offline_feature_plane.sources.archive_writing import WriteReport
 
 _MOST_IGNORED = 5
 
@@ -24,6 +25,22 @@ def indexed(report: IndexReport) -> str:
         heads = ["partition", "log", "from", "up to", "segments", "records", "unfilled", "undecodable", "gaps", "overlaps"]
         lines += ["", table(heads, rows, right=frozenset(range(2, 10)))]
     return "\n".join([*lines, *_remarks(report)])
+
+
+def written(report: WriteReport) -> str:
+    """What was copied into an archive."""
+    records, segments = sum(one.records for one in report.copied), sum(one.segments for one in report.copied)
+    if not report.was_written:
+        return f"{style('✓', 'green')} {report.place} is up to date: it has all of it already"
+    rows = [(f"{one.topic}/{one.partition}", one.start_offset, one.end_offset, one.segments, one.records, one.undecodable, one.null_values)
+            for one in report.copied]
+    heads = ["partition", "from", "up to", "segments", "records", "undecodable", "null values"]
+    lines = [f"{style('✓', 'green')} {report.place}/index.json extended: {records:,} records in {segments:,} segments", "",
+             table(heads, rows, right=frozenset(range(1, 7)))]
+    if report.known:
+        had = ", ".join(f"{one.topic}/{one.partition} [{one.start_offset}, {one.end_offset})" for one in report.known)
+        lines += ["", f"  It had already: {had}."]
+    return "\n".join(lines)
 
 
 def _remarks(report: IndexReport) -> Iterator[str]:

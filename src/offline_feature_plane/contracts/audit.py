@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.contracts.model import LEFT_OUT, Contract
 from offline_feature_plane.domain.columns import Role
 from offline_feature_plane.domain.proofs import Verdict
 from offline_feature_plane.domain.visibility import Visibility
@@ -29,7 +27,7 @@ class AuditedSplit(Contract):
     """
 
     name: str
-    label_asof_utc: Annotated[str | None, Field(exclude_if=lambda asof: asof is None)] = None
+    label_asof_utc: Annotated[str | None, LEFT_OUT] = None
     rows: int
     examined: int
     positive: int

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from offline_feature_plane.contracts.model import Contract, Text, TextSet, broken, in_order, shown
+from offline_feature_plane.contracts.model import LEFT_OUT, Contract, Text, TextSet, broken, in_order, shown
 from offline_feature_plane.contracts.target import CombinedTarget, Target, TargetRule, TypeRule
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
 from offline_feature_plane.domain.calendars import MOST_PERIODS, Calendar, day_number, rows_source
@@ -260,7 +260,7 @@ class SplitRange(Contract):
     name: SplitName
     from_utc: Instant
     to_utc: Instant
-    label_asof_utc: Annotated[Instant | None, Field(exclude_if=lambda asof: asof is None)] = None
+    label_asof_utc: Annotated[Instant | None, LEFT_OUT] = None
 
 
 def _by_time(splits: list[SplitRange]) -> list[SplitRange]:

@@ -6,7 +6,7 @@ Each rule looks only at parts that are sound by themselves, so that a mistake in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +27,7 @@ from offline_feature_plane.contracts.intent import (
     TargetRule,
     TypeRule,
 )
-from offline_feature_plane.contracts.model import NO_SUCH_FIELD, Codes, find_problems, json_path, shown, sound
+from offline_feature_plane.contracts.model import Codes, find_problems, json_path, shown, sound, with_advice
 from offline_feature_plane.domain.coverage import default_policy, parse_share
 from offline_feature_plane.domain.elsewhere import INTENTS
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, US_PER_DAY, format_instant, parse_duration, parse_instant
@@ -51,7 +51,7 @@ from offline_feature_plane.errors import (
     refuse,
 )
 
-__all__ = ["INTENT_CODES", "find_intent_problems", "parse_intent", "with_advice"]
+__all__ = ["INTENT_CODES", "find_intent_problems", "parse_intent"]
 
 INTENT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
@@ -95,7 +95,7 @@ def parse_intent(document: Any, kind: IntentKind = "dataset_build") -> BuildInte
 
 def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> list[Problem]:
     """Every problem of a full form: of its shape, then across its fields."""
-    problems = with_advice(find_problems(BuildIntent, document, INTENT_CODES))
+    problems = with_advice(find_problems(BuildIntent, document, INTENT_CODES), INTENTS)
     if not isinstance(document, Mapping):
         return problems
     if document.get("schema_version", INTENT_SCHEMA) != INTENT_SCHEMA:
@@ -106,12 +106,6 @@ def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> l
              *_label_rules(document), *_target_rules(document),
              *_split_rules(document), *_sampling_rules(document), *_evidence_rules(document))
     return problems + [problem for problem in rules if problem.path not in seen]
-
-
-def with_advice(problems: Iterable[Problem]) -> list[Problem]:
-    """The problems; what another plane would have understood is told where it stands here."""
-    return [Problem(one.path, one.code, INTENTS[one.path]) if one.path in INTENTS and one.sentence.startswith(NO_SUCH_FIELD) else one
-            for one in problems]
 
 
 def _kind_rules(document: Mapping[str, Any], kind: IntentKind) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from offline_feature_plane.contracts.intent import Instant, Zone
+from offline_feature_plane.contracts.intent import Duration, Instant, Zone
 from offline_feature_plane.contracts.model import Contract, Text, shown
 
 _SERVER = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
@@ -86,6 +86,9 @@ class KafkaTopic(Contract):
     topic: TopicName | None = Field(None, description="The topic on the cluster, if it is not of this entry's name. Its events of one type "
                                                       "become events of a type of this name; all others are left out.")
     event_type: Text | None = Field(None, description="Which type that is, with `topic` only; default: the one named like that topic.")
+    max_ahead: Duration | None = Field(None, description="How far the time of an event may lie ahead of when the log took it, like `5m`. "
+                                                         "One further ahead comes from a clock that was wrong: it is left out, and counted "
+                                                         "as `future_quarantined`. Default: any.")
     log_id: Text | None = Field(None, description="The name of the log that offsets count in, for clusters that give topics no id (before "
                                                   "Kafka 2.8); it must change when the topic is made anew. Default: the topic's id.")
     cleanup_policy: Literal["delete", "compact"] | None = Field(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.contracts.model import LEFT_OUT, Contract
 from offline_feature_plane.contracts.plan import BusRange, SourceKind, StoreMarker
 from offline_feature_plane.domain.columns import NumericClass, Role
 
@@ -41,7 +41,7 @@ class SplitFacts(Contract):
     name: str
     start: str | None
     end: str | None
-    label_asof_utc: Annotated[str | None, Field(exclude_if=lambda asof: asof is None)] = None
+    label_asof_utc: Annotated[str | None, LEFT_OUT] = None
     rows: int
     positive: int
     negative: int
@@ -159,7 +159,7 @@ class Evidence(Contract):
     column_digests: ArtifactRef
     plan: ArtifactRef
     receipts: list[ArtifactRef]
-    anomaly_report: Annotated[ArtifactRef | None, Field(exclude_if=lambda ref: ref is None)] = None
+    anomaly_report: Annotated[ArtifactRef | None, LEFT_OUT] = None
     engine: str
     versions: dict[str, str]
     profile: dict[str, JsonValue]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from offline_feature_plane.errors import OfsError, Problem, SchemaInvalid, refuse
 
-__all__ = ["NO_SUCH_FIELD", "Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest",
-           "shown", "sound", "stands_below", "validate"]
+__all__ = ["LEFT_OUT", "Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest", "shown",
+           "sound", "stands_below", "validate", "with_advice"]
 
 # Where a problem is (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
 Codes = Sequence[tuple[str, type[OfsError]]]
@@ -54,12 +54,16 @@ def _filled(text: str) -> str:
 Text = Annotated[str, AfterValidator(_filled), WithJsonSchema({"type": "string", "minLength": 1})]
 
 
+# Of a field that came later: where it says nothing it is not written, so that documents without it keep their bytes.
+LEFT_OUT: Any = Field(exclude_if=lambda value: value is None)
+
+
 def in_order(texts: list[str]) -> list[str]:
     """Texts as a set is written: each once, by UTF-8 bytes."""
     return sorted(set(texts), key=str.encode)
 
 
-NO_SUCH_FIELD = "there is no such field here"
+_NO_SUCH_FIELD = "there is no such field here"
 
 TextSet = Annotated[list[Text], AfterValidator(in_order)]
 
@@ -93,6 +97,12 @@ def find_problems(model: type[Contract], document: Any, codes: Codes = (), defau
             found.setdefault(path, Problem(path, code, _sentence(model, kind, error, steps)))
         return list(found.values())
     return []
+
+
+def with_advice(problems: Iterable[Problem], advice: Mapping[str, str]) -> list[Problem]:
+    """The problems; where a field does not exist, but by its path it is known what was wanted, that is told."""
+    return [Problem(one.path, one.code, advice[one.path]) if one.path in advice and one.sentence.startswith(_NO_SUCH_FIELD) else one
+            for one in problems]
 
 
 def sound(model: type[Model], document: Any) -> Model | None:
@@ -201,7 +211,7 @@ def _sentence(model: type[Contract], kind: str, error: Mapping[str, Any], steps:
 
 def _stranger(name: str, known: Sequence[str]) -> str:
     """What to say about a field that does not belong; one of several kinds may know it, but not the kind that the others make."""
-    return "there is no such field beside the others" if name in known else f"{NO_SUCH_FIELD}. {nearest(name, known)}".strip()
+    return "there is no such field beside the others" if name in known else f"{_NO_SUCH_FIELD}. {nearest(name, known)}".strip()
 
 
 def _names_at(model: type[Contract], loc: Sequence[str | int]) -> list[str]:

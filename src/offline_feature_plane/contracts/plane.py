@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from offline_feature_plane.contracts.archive_members import Records
-from offline_feature_plane.contracts.intent import Instant, RunId, Zone
+from offline_feature_plane.contracts.intent import Duration, Instant, RunId, Zone
 from offline_feature_plane.contracts.kafka import KafkaTopic
 from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.cutover import VerifyOverlap
@@ -24,8 +24,8 @@ __all__ = ["ArchiveFolder", "EngineChoice", "EventTable", "GateRule", "LabelTime
            "config_meaning", "memory_bytes", "stored_columns"]
 
 _NO_MEANING = {"path", "format", "store", "s3"}
-LOG_MEANING = ("zone", "history_start", "topic", "event_type")  # what an archive, or a topic of a bus, says of a log
-_IF_SAID = ("entity", "applies_to", "records")  # left out where they say nothing: an older meaning stays what it was
+LOG_MEANING = ("zone", "history_start", "topic", "event_type", "max_ahead")  # what an archive, or a topic of a bus, says of a log
+_IF_SAID = ("entity", "applies_to", "records", "max_ahead")  # left out where they say nothing: an older meaning stays what it was
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B")
 _MOST_MEMORY = 1 << 60
@@ -109,6 +109,9 @@ class ArchiveFolder(Contract):
     topic: Text | None = Field(None, description="The topic in the archive, if it is not of this entry's name. Its events of one type "
                                                  "become events of a type of this name; all others are left out.")
     event_type: Text | None = Field(None, description="Which type that is, with `topic` only; default: the one named like that topic.")
+    max_ahead: Duration | None = Field(None, description="How far the time of an event may lie ahead of when the log took it, like `5m`. "
+                                                         "One further ahead comes from a clock that was wrong: it is left out, and counted "
+                                                         "as `future_quarantined`. Default: any.")
     records: Records | None = Field(None, description="Where the members of records are found, if another tool wrote them: `v0`, or a "
                                                       "mapping; default: they have our names.")
     s3: S3Access | None = Field(None, description="How this archive's bucket is reached, if not as the store's: fields as of `s3`.")
@@ -255,7 +258,7 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
     gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
              for name, rule in sorted(settings.gate_map.items()) if judged}
     # Which holder a log is read from means nothing, so that what was read from a bus can be built again from its archive.
-    logs = {name: {key: said[key] for key in LOG_MEANING} for name, said in mappings(settings.kafka, topics).items()}
+    logs = {name: {key: said[key] for key in LOG_MEANING if key in said} for name, said in mappings(settings.kafka, topics).items()}
     return {"events": mappings(settings.events, topics), "archives": logs | mappings(settings.archives, topics),
             "labels": mappings(settings.labels, label_types), "gate_map": gates,
             "deny_outputs": sorted(set(settings.deny_outputs)) if judged else []}

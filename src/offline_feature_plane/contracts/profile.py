@@ -14,7 +14,7 @@ from pydantic import Field
 
 from offline_feature_plane.contracts import model
 from offline_feature_plane.contracts.model import Contract
-from offline_feature_plane.contracts.profile_contexts import context_as_written, expand_contexts, with_sources_of_contexts
+from offline_feature_plane.contracts.profile_contexts import context_as_written, expand_contexts, find_clashes, with_sources_of_contexts
 from offline_feature_plane.contracts.profile_words import in_words
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.columns import ColumnType
@@ -166,6 +166,7 @@ def read_profile(document: Any, *, rows: str | None = None, stem: str = "feature
     problems = model.find_problems(FeatureProfile, full, default=FeatureProfileInvalid)
     strays = [Problem(model.json_path([name]), FeatureProfileInvalid.code, "the short form has `groups` and `fields` instead")
               for name in _LONG_NAMES if name in document and is_short_form(document)]
+    strays += find_clashes(document, rows or "rows") if is_short_form(document) else []
     if not problems and not strays:
         profile = FeatureProfile.model_validate(full)
         problems = _without_echoes(profile.document(), lambda full: find_problems(full, label_types, supports))

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from offline_feature_plane.contracts import model
+from offline_feature_plane.errors import FeatureProfileInvalid, Problem
 
-__all__ = ["context_as_written", "expand_contexts", "with_sources_of_contexts"]
+__all__ = ["context_as_written", "expand_contexts", "find_clashes", "with_sources_of_contexts"]
 
 _SAME = ("type", "identifier")  # of a key: what both sides must agree on
 
@@ -46,6 +47,22 @@ def with_sources_of_contexts(full: Mapping[str, Any], rows: str) -> dict[str, An
         rest = {member: value for member, value in one.items() if member != "fields"}
         told[name] = {"source": source, **rest, "columns": [field for field in one["fields"] if field not in keys]}
     return {**full, "sources": sources, "contexts": told}
+
+
+def find_clashes(document: Mapping[str, Any], rows: str) -> list[Problem]:
+    """Sources of a short form whose fields two would state: two contexts, or a context and the rows."""
+    contexts, owners = document.get("contexts"), dict[str, str]()
+    found = []
+    for name, one in contexts.items() if isinstance(contexts, Mapping) else ():
+        if _states_fields(one) and isinstance(source := one.get("source", name), str):
+            path = model.json_path(["contexts", name, "source"])
+            if source == rows:
+                found.append(Problem(path, FeatureProfileInvalid.code, f"{rows} has the fields of the rows: leave `fields` out, and name "
+                                     "those to take under `columns`"))
+            elif owners.setdefault(source, name) != name:
+                found.append(Problem(path, FeatureProfileInvalid.code, f"{source} has the fields of {owners[source]} already; the full "
+                                     "form has several contexts of one source"))
+    return found
 
 
 def expand_contexts(contexts: Any) -> Any:

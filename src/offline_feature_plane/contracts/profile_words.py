@@ -31,6 +31,7 @@ _QUOTES = (
      "; in a line in braces, put quotes around a call that has commas"),
     (r"\.(revision|version|policy_id|id|set)", "text is expected", "; put quotes around it"),
     (r"^\$\.contexts\S*\.columns", "this is required", ": the fields to take; the short form has `fields` instead, with their types"),
+    (r"^\$\.contexts\S*\.(columns|fields)", "must not be empty", "; name a field beside the key"),
     (r"\.(where|expression|agg)", "text is expected", "; put quotes around it"),
 )
 _NAMED = re.compile(r" does not have the form .*")

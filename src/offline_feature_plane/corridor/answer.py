@@ -1,4 +1,4 @@
-"""The answer to a build: what is published, and the run that answered (`decisions.md` D5)."""
+"""What a plane answers: to a build what is published, and the run that answered (`decisions.md` D5); a pinned intent; a run's history."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from offline_feature_plane.corridor.manifest import tell_strangers
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
 from offline_feature_plane.corridor.receipts import Costs, StepCost, profile_lines, read_phase
+from offline_feature_plane.corridor.shortform import write_pin
 from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.workfolders import hold_copies
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, OfsError
-from offline_feature_plane.ports import Ports, Run
+from offline_feature_plane.ports import LedgerEvent, Ports, Run
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,25 @@ def _notice(planned: Planned, manifest: DatasetManifest) -> tuple[str, ...]:
     return tuple(f"the {source.name} labels are in another state than at publication; `ofs build --recompute` shows whether "
                  "what was known at the as-of has changed." for source in planned.plan.sources
                  if source.kind == "labels" and before.get(source.name) != source.log_id)
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A short intent written out: the full contract, what was filled in, and the fingerprint of both forms."""
+
+    document: dict[str, Any]
+    filled: list[dict[str, Any]]
+    fingerprint: str
+
+    @property
+    def text(self) -> str:
+        """The full contract as YAML."""
+        return write_pin(self.document)
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """A run as the ledger knows it, and its verified history."""
+
+    run: Run
+    events: tuple[LedgerEvent, ...]

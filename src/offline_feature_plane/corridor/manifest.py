@@ -42,6 +42,7 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionF
 _BEYOND_THE_CUT = frozenset({"assertions_read", "assertions_after_asof", "assertions_outside_basis", "assertions_repeated"})
 _PLACES = frozenset({"conflicts_at"})  # for whoever looks before a build
 COLD_WARNING_SHARE = 10  # percent of a split's rows (`decisions.md` D19)
+CONTEXT_WARNING_SHARE = 10  # percent of the events that nothing else had left out until then
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,16 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
     found = [f"{facts['cold']:,} of {facts['rows']:,} rows of split {name} are cold: their deepest window begins before the known history."
              for name, facts in sorted(selection.splits.items())
              if task.cold_rows == "mark" and facts["cold"] * 100 > facts["rows"] * COLD_WARNING_SHARE]
+    lacking, later = selection.accounting["missing_context"], ("cold", "sampled_out", "row")
+    if lacking * 100 > (asked := lacking + sum(selection.accounting[name] for name in later)) * CONTEXT_WARNING_SHARE:
+        names = ", ".join(group.name for group in task.closure.demanded())
+        found.append(f"{lacking:,} of {asked:,} events became no rows, for they lack a context that the profile demands: {names}.")
     if task.closure.label_types() and selection.rows_beyond_asof:
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
+    if quarantined := replayed.dispositions.get("future_quarantined"):
+        found.append(f"{quarantined:,} events lie further ahead of their log's time than `max_ahead` allows; no window has them.")
     for part in task.target.parts if task.target is not None else ():
         known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."

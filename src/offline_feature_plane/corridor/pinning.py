@@ -114,8 +114,9 @@ def _read_head(document: Any, settings: Settings) -> _Head:
 
 
 def _read_profile(document: Document, head: _Head, inputs: PlanningInputs) -> FeatureProfile:
+    own = head.rows if head.made_of is None else head.made_of[0]  # what the fields of a short form are of
     try:
-        return read_profile(document.value, rows=head.rows, stem=Path(head.profile_ref).stem, label_types=list(inputs.settings.labels),
+        return read_profile(document.value, rows=own, stem=Path(head.profile_ref).stem, label_types=list(inputs.settings.labels),
                             supports=inputs.supports)
     except OfsError as error:
         raise document.locate(error) from None

@@ -37,7 +37,7 @@ from offline_feature_plane.domain.identity import closure_digest, config_digest,
 from offline_feature_plane.domain.instants import format_instant, parse_instant
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import ArrivalUnknown, LeakagePolicyViolation, OfsError
-from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels
+from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels, PlainTable
 
 __all__ = ["Planned", "SubmittedIntent", "plan"]
 
@@ -60,6 +60,11 @@ class Planned:
     payload_digest: str
     registered: tuple[str, ...]
     written: Document
+
+    @property
+    def reads_records(self) -> bool:
+        """Are events read from the records of a log?"""
+        return any(not isinstance(one, PlainTable) for one in self.events)
 
     @property
     def pins(self) -> Pins:
@@ -200,20 +205,21 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     sources = [*(events.describe(proof.ranges, pinned.read_by[topic]).model_copy(update={"routes": routes[topic]})
                  for topic, events in pinned.events.items()),
                *(one.describe(pinned.labels_read_by[one.label_type]) for one in pinned.labels)]
-    cost = estimate(sources, closure, pins.intent["visibility"])
+    made = pins.intent["subject"].get("calendar") is not None  # such rows are called by their entity and day
+    cost = estimate(sources, closure, pins.intent["visibility"], text_ids=made)
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility=proof.completeness.feasibility,
                      sources=sources, estimate=cost,
-                     warnings=[*_warn(pinned.profile, closure, cost, settings), *_warn_of_other_logs(pins, pinned.labels)])
+                     warnings=[*_warn(pinned.profile, closure, cost, settings, text_ids=made), *_warn_of_other_logs(pins, pinned.labels)])
 
 
-def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: Settings) -> list[str]:
+def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: Settings, *, text_ids: bool) -> list[str]:
     """What the user should know before building."""
     found = [] if profile.is_versioned() else ["unversioned profile: edits of revision `dev` are not noticed."]
     limit = settings.engine.memory_limit
     if settings.engine.name == "local" and limit is not None and memory_bytes(limit) < cost.memory_bytes:
         found.append(f"in memory this build needs about {cost.memory_bytes / 1e9:.1f} GB; engine.memory_limit is {limit}: what does not "
                      "fit goes over files in the work folder.")
-        if memory_bytes(limit) < (least := min(least_bytes(closure, cost.events), cost.memory_bytes)):
+        if memory_bytes(limit) < (least := min(least_bytes(closure, cost.events, text_ids=text_ids), cost.memory_bytes)):
             found.append(f"engine.memory_limit is {limit}, and no build of this feature set takes less than about {least / 1e9:.2f} GB.")
     return found
 

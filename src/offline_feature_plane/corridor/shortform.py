@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
-from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent, with_advice
-from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
+from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
+from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below, with_advice
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.short_intent import SHORT_CODES, ShortIntent, names_a_calendar, number_text
 from offline_feature_plane.corridor.short_label import find_label_problems, places_of_types, shares_of, target_of
 from offline_feature_plane.corridor.written_places import as_written
 from offline_feature_plane.documents import write_yaml
+from offline_feature_plane.domain.elsewhere import INTENTS
 from offline_feature_plane.errors import (
     FeatureProfileUnresolved,
     LabelTypeScopeUnresolved,
@@ -138,7 +139,7 @@ def write_pin(document: Mapping[str, Any]) -> str:
 
 def _short_problems(document: Any) -> list[Problem]:
     """Problems of the short form's shape, and of a label that neither has a target nor says that it has none."""
-    problems = with_advice(find_problems(ShortIntent, document, SHORT_CODES))
+    problems = with_advice(find_problems(ShortIntent, document, SHORT_CODES), INTENTS)
     label = document.get("label") if isinstance(document, Mapping) else None
     if not isinstance(label, Mapping):
         return problems

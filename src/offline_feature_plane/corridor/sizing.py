@@ -13,13 +13,13 @@ from offline_feature_plane.domain.visibility import Visibility
 START_S, EVENT_US, CELL_US = 2, 1.0, 0.07
 
 
-def estimate(sources: Sequence[SourcePlan], closure: Closure, visibility: Visibility) -> Estimate:
-    """Roughly how long and how large the build will be."""
+def estimate(sources: Sequence[SourcePlan], closure: Closure, visibility: Visibility, *, text_ids: bool) -> Estimate:
+    """Roughly how long and how large the build will be; `text_ids`: are its rows known to be called by texts?"""
     events = sum(source.most_rows for source in sources if source.kind != "labels")
     labels = sum(source.most_rows for source in sources if source.kind == "labels")
     labels += sum(source.marker.assertions for source in sources if source.marker is not None)
     columns = len(closure.columns())
     return Estimate(events=events, labels=labels, feature_columns=columns,
                     input_bytes=sum(file.size_bytes for source in sources for file in source.files),
-                    memory_bytes=held_bytes(closure, events, labels, visibility),
+                    memory_bytes=held_bytes(closure, events, labels, visibility, text_ids=text_ids),
                     seconds=round(START_S + (events + labels) * EVENT_US / 1e6 + events * columns * CELL_US / 1e6))

@@ -45,7 +45,7 @@ class EventFacts:
 
 
 def dispose(facts: EventFacts, task: Task) -> Disposition:
-    """The first disposition that applies, in the order of `DISPOSITIONS`; no event quarantines in this version."""
+    """The first disposition that applies, in the order of `DISPOSITIONS`."""
     ladder: tuple[tuple[bool, Disposition], ...] = (
         (facts.unread is not None, facts.unread or "undecodable"),
         (facts.duplicate, "duplicate"),

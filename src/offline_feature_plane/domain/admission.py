@@ -1,11 +1,14 @@
 """What becomes of one archived record: decoded, judged, hashed (`domain.md` §1.5, `decisions.md` D15, D18).
 
-First match wins, as in the row accounting: undecodable · foreign_run · null_value · duplicate · other_scope. Whatever is left is an event.
+First match wins, as in the row accounting: undecodable · foreign_run · null_value · future_quarantined · duplicate · other_scope. Whatever
+is left is an event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -15,13 +18,15 @@ from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE, event_hash_
 from offline_feature_plane.domain.instant_texts import canonical_instant, read_instant
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ReplayEventIdConflict
 
-LeftOut = Literal["undecodable", "foreign_run", "null_value", "duplicate", "other_scope"]
+LeftOut = Literal["undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope"]
 
 
 _MEMBERS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
             "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc")
 _members = itemgetter(*_MEMBERS)
 _TEXT = frozenset({str})
+_OF_AN_EVENT = ("platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload", "payload_hash",
+                "payload_hash_recipe")
 _MAY_LACK = ("scenario_run_id", "payload_hash", "payload_hash_recipe")
 
 
@@ -51,6 +56,26 @@ class Record(NamedTuple):  # millions are made: a tuple is made in a fifth of th
     def place(self) -> str:
         """Where it is, for people."""
         return f"{self.topic}/{self.partition}@{self.offset}"
+
+
+class Mark(Enum):
+    """What stands for a coordinate that has no record, and is known not to have one."""
+
+    NULL_VALUE = "null_value"
+
+
+# What stands at a coordinate of an archive; None cannot be decoded.
+Standing = Record | Mark | None
+
+
+def is_null_value(document: Mapping[str, Any]) -> bool:
+    """Does an archived record say that its log has a null value there: a coordinate, and not a word of an event?
+
+    >>> is_null_value({"topic": "tx", "partition": 0, "offset_kind": "kafka_offset", "offset": "7", "payload": None})
+    True
+    """
+    return (all(document.get(name) is None for name in _OF_AN_EVENT) and type(document.get("partition")) is int
+            and all(type(document.get(name)) is str for name in ("topic", "offset_kind", "offset")))
 
 
 def decode(document: Mapping[str, Any]) -> Record | None:
@@ -98,6 +123,21 @@ def _number(kind: str, offset: str) -> int:
     return offset_number(kind, offset)
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Which records of a log a build is about: its run, of which scenarios (none: all), and which source admits an event type."""
+
+    platform_run_id: str
+    scenario_run_ids: frozenset[str]
+    source_of: Mapping[str, str]
+
+    @classmethod
+    def of(cls, platform_run_id: str, scenario_run_ids: Sequence[str], sources: Sequence[Source]) -> Scope:
+        """The scope of a run and the sources of a closure."""
+        return cls(platform_run_id, frozenset(scenario_run_ids),
+                   {event_type: source.name for source in reversed(sources) for event_type in source.event_types})
+
+
 class Admission:
     """Judges the records of one build, in the order of coordinates, remembering semantic keys.
 
@@ -106,25 +146,30 @@ class Admission:
     """
 
     def __init__(self, platform_run_id: str, scenario_run_ids: Sequence[str], sources: Sequence[Source]) -> None:
-        self.platform_run_id = platform_run_id
-        self.scenario_run_ids = frozenset(scenario_run_ids)
-        self.source_of = {event_type: source.name for source in reversed(sources) for event_type in source.event_types}
+        scope = Scope.of(platform_run_id, scenario_run_ids, sources)
+        self.platform_run_id, self.scenario_run_ids, self.source_of = scope.platform_run_id, scope.scenario_run_ids, scope.source_of
         self._seen: dict[tuple[str, str], tuple[str, int, int, str]] = {}
 
-    def judge(self, record: Record | None) -> tuple[LeftOut, None] | tuple[None, str]:
+    def judge(self, record: Record | None, max_ahead_us: int | None = None) -> tuple[LeftOut, None] | tuple[None, str]:
         """Why a record is left out, or the name of the source whose event it is.
+
+        Args:
+            record: None if it cannot be decoded.
+            max_ahead_us: how far its time may lie ahead of the log's own; None: any. One that is further ahead is quarantined: a clock
+                was wrong, and it takes no id.
 
         Raises:
             ReplayEventIdConflict: its id was seen before with another content.
         """
         if record is None:
             return "undecodable", None
-        if record.platform_run_id != self.platform_run_id:
-            return "foreign_run", None
-        if self.scenario_run_ids and record.scenario_run_id not in self.scenario_run_ids:
+        if record.platform_run_id != self.platform_run_id or (
+                self.scenario_run_ids and record.scenario_run_id not in self.scenario_run_ids):
             return "foreign_run", None
         if record.payload is None:
             return "null_value", None
+        if max_ahead_us is not None and record.ts_us - record.log_us > max_ahead_us:
+            return "future_quarantined", None
         kind, event_id, said = record.event_type, record.event_id, record.digest
         here = (record.topic, record.partition, record.number, said)
         first = self._seen.setdefault((kind, event_id), here)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.admission import Record, Standing
 
 MOST_RUNS: Final = 1_000  # in one file; more of them are a compacted log, not a damaged one
 
@@ -73,25 +73,31 @@ class FileRuns:
         self._open: dict[LaneKey, Run] = {}
         self._runs: list[Run] = []
         self._before: Run | None = None
-        self._leading = 0
+        self._leading = self._unread = 0
 
-    def take(self, record: Record | None) -> None:
+    def take(self, record: Standing) -> None:
         """The next record; None for one that cannot be decoded. Raises Disorder."""
-        if record is None:
+        if not isinstance(record, Record):
             if self._before is None:
                 self._leading += 1
+                self._unread += record is None
             else:
                 self._before.trailing += 1
                 self._before.count += 1
-                self._before.undecodable += 1
+                self._before.undecodable += record is None
             return
-        lane = record.topic, record.partition, record.offset_kind
+        self.take_run((record.topic, record.partition, record.offset_kind), (record.number, record.number), (record.log_us, record.log_us))
+
+    def take_run(self, lane: LaneKey, offsets: tuple[int, int], log_us: tuple[int, int]) -> None:
+        """The next records, whose offsets follow each other: those and the log times of the first and the last. Raises Disorder."""
+        first, last = offsets
         run = self._open.get(lane)
-        if run is None or not self._goes_on(run, record):
-            run = self._begin(lane, record)
+        if run is None or not self._goes_on(run, first):
+            run = self._begin(lane, first, log_us[0])
         else:
-            run.last, run.last_log_us, run.trailing = record.number, record.log_us, 0
-            run.count += 1
+            run.count, run.trailing = run.count + 1, 0
+        run.count += last - first
+        run.last, run.last_log_us = last, log_us[1]
         self._before = run
 
     def runs(self) -> tuple[Run, ...]:
@@ -100,26 +106,27 @@ class FileRuns:
             raise Disorder(f"none of its {self._leading} records can be decoded")
         return tuple(self._runs)
 
-    def _goes_on(self, run: Run, record: Record) -> bool:
+    def _goes_on(self, run: Run, number: int) -> bool:
         """Does a record go on with a run? Raises Disorder."""
-        if record.number <= run.last:
-            raise Disorder(f"{record.place} stands after offset {run.last}")
+        place = f"{run.lane[0]}/{run.lane[1]}@{number}"
+        if number <= run.last:
+            raise Disorder(f"{place} stands after offset {run.last}")
         if not run.counts:
             return True
-        missing = record.number - run.last - 1
+        missing = number - run.last - 1
         if run.trailing > missing:
-            raise Disorder(f"before {record.place} there are {run.trailing} lines that cannot be decoded, but only {missing} offsets are "
+            raise Disorder(f"before {place} there are {run.trailing} lines that cannot be decoded, but only {missing} offsets are "
                            "missing")
         return self._lawful or run.trailing == missing
 
-    def _begin(self, lane: LaneKey, record: Record) -> Run:
+    def _begin(self, lane: LaneKey, number: int, log_us: int) -> Run:
         if len(self._runs) == MOST_RUNS:
             raise Disorder(f"it has more than {MOST_RUNS} holes between its offsets")
-        run = Run(lane, record.number, record.number, 1, record.log_us, record.log_us)
+        run = Run(lane, number, number, 1, log_us, log_us)
         if self._before is None and self._leading:
-            if run.counts and self._leading > record.number:
-                raise Disorder(f"{self._leading} lines that cannot be decoded stand before {record.place}")
-            run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._leading)
+            if run.counts and self._leading > number:
+                raise Disorder(f"{self._leading} lines that cannot be decoded stand before {lane[0]}/{lane[1]}@{number}")
+            run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._unread)
         self._runs.append(run)
         self._open[lane] = run
         return run

@@ -22,8 +22,8 @@ from typing import Any, Final, Literal
 
 from offline_feature_plane.domain.basis import Range, offset_number, without
 
-__all__ = ["FEASIBILITIES", "Bus", "Feasibility", "Gap", "Holder", "Piece", "Route", "VerifyOverlap", "Watermarks", "Why", "check_key",
-           "is_checked", "is_checked_by_hash", "route", "worst"]
+__all__ = ["CHECKED_BELOW", "FEASIBILITIES", "Bus", "Feasibility", "Gap", "Holder", "Piece", "Route", "VerifyOverlap", "Watermarks", "Why",
+           "check_key", "is_checked", "is_checked_by_hash", "route", "worst"]
 
 Holder = Literal["archive", "bus"]
 VerifyOverlap = Literal["sample", "full", "off"]
@@ -38,7 +38,7 @@ _ANSWER: Final[dict[Why, Feasibility]] = {
     "retention_exceeded": "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE", "archive_gap": "INFEASIBLE_ARCHIVE_GAP",
     "not_settled": "UNCHECKABLE", "bus_silent": "UNCHECKABLE", "compacted": "UNCHECKABLE", "start_unknown": "UNCHECKABLE"}
 
-_CHECKED_BELOW: Final = (1 << 64) // 1000
+CHECKED_BELOW: Final = (1 << 64) // 1000  # a word below it is in the sample
 _WORD: Final = (1 << 64) - 1
 
 
@@ -191,7 +191,7 @@ def is_checked_by_hash(key: int, offset: int) -> bool:
     word = (((offset & _WORD) + 1) * 0x9E3779B97F4A7C15 + key) & _WORD
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
     word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _WORD
-    return (word ^ (word >> 31)) < _CHECKED_BELOW
+    return (word ^ (word >> 31)) < CHECKED_BELOW
 
 
 def is_checked(mode: VerifyOverlap, offset: int, ends: frozenset[int], key: int) -> bool:

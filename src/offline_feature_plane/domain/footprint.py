@@ -12,7 +12,7 @@ from offline_feature_plane.domain.closure import Aggregation, Closure, Group
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.visibility import Visibility
 
-PROCESS_BYTES = 330_000_000   # interpreter, libraries, compiled kernels, and what allocators keep
+PROCESS_BYTES = 370_000_000   # interpreter, libraries with their files, compiled kernels, and what allocators keep
 ASSERTION_BYTES = 160         # of a label while it is resolved
 BLOCK = 1 << 18               # rows that are worked on at once: four leaves
 LEAST_BLOCK = 1 << 16         # and where there is little memory: one
@@ -20,6 +20,7 @@ LEAST_DATA = 16 << 20         # bytes for events, below which pieces would be to
 _WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
 _CHUNKS = 4                   # blocks of rows between the kernels, where they lie row by row, and the writer
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
+_TEXT_ID, _STAGED_ID = 45, 120   # of an event whose id is a text; and of a row, whose id is at hand five times on its way to a file
 _TEXT, _TEXT_TIMES = 50, 5    # of a distinct text: its place in a table of hashes; and so often its bytes are there
 _KEY = 24                     # of a group: its codes and its slots
 _STATES = {"stddev": 32, "quantile": 32, "median": 32, "distinct": 24, "label_rate": 16, "label_count": 16,
@@ -52,10 +53,11 @@ def group_bytes(closure: Closure, group: Group, visibility: Visibility = "event_
     return _LAYOUTS * each + _ORDERED + sum(_DIGITS.get(call.function, 0) for call in states)
 
 
-def staging_bytes(closure: Closure, block: int, rows: int) -> int:
+def staging_bytes(closure: Closure, block: int, rows: int, *, text_ids: bool = False) -> int:
     """Of rows that are finished and not yet written, if blocks of so many go from hand to hand; there are at most so many `rows`."""
     parts = sum(_LISTED * (feature.aggregation.most or 0) for group in closure.groups for feature in group.features)
-    row = 64 + parts + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
+    texts = _STAGED_ID if text_ids else 0
+    row = 64 + texts + parts + sum(9 + 16 * (column.type.kind in {"decimal", "string"}) for column in closure.columns())
     return row * (_CHUNKS * min(block, rows) + _WRITER_TIMES * min(_WRITER_ROWS, rows))
 
 
@@ -64,17 +66,18 @@ def uniting_bytes(size: int, count: int) -> int:
     return _TEXT_TIMES * size + _TEXT * count
 
 
-def least_bytes(closure: Closure, events: int) -> int:
+def least_bytes(closure: Closure, events: int, *, text_ids: bool = False) -> int:
     """Of a build over files whose pieces are as small as they make sense."""
-    return PROCESS_BYTES + LEAST_DATA + staging_bytes(closure, LEAST_BLOCK, events)
+    return PROCESS_BYTES + LEAST_DATA + staging_bytes(closure, LEAST_BLOCK, events, text_ids=text_ids)
 
 
-def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time") -> int:
+def held_bytes(closure: Closure, events: int, labels: int, visibility: Visibility = "event_time", *, text_ids: bool = False) -> int:
     """Of a whole build that keeps every event in memory."""
-    each = _ID + _CHOICE + event_bytes(closure, visibility)
+    each = (_TEXT_ID if text_ids else _ID) + _CHOICE + event_bytes(closure, visibility)
     seen = _seen_bytes(closure, events) if visibility == "arrival" else 0
     asked = max((presence_bytes(closure, group, visibility) for group in closure.demanded()), default=0)
-    return PROCESS_BYTES + staging_bytes(closure, BLOCK, events) + events * (each + asked) + labels * ASSERTION_BYTES + seen
+    staged = staging_bytes(closure, BLOCK, events, text_ids=text_ids)
+    return PROCESS_BYTES + staged + events * (each + asked) + labels * ASSERTION_BYTES + seen
 
 
 def presence_bytes(closure: Closure, group: Group, visibility: Visibility) -> int:

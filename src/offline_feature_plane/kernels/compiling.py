@@ -45,12 +45,16 @@ def prepare_cache(folder: Path | None) -> Path | None:
     return _chosen[0]
 
 
-def warm(functions: Iterable[str] | None = None) -> Warmth:
-    """Import the kernel modules of these aggregations by event time, or all, which compiles or loads each kernel; cheap the second time."""
+def warm(functions: Iterable[str] | None = None, *, records: bool = True) -> Warmth:
+    """Import the kernel modules of these aggregations by event time, or all, which compiles or loads each kernel; cheap the second time.
+
+    With `records` also those that read the records of logs.
+    """
     start = time.perf_counter()
     by_arrival = ("digits", "visible", "editing") if functions is None else ()
     always = ("slots", "sliding", "windows", "keyorder", "sketching", "timelines", "framing")
-    for module in (*always, *by_arrival, *catalog.modules(functions)):
+    reading = ("jsontext", "envelopes", "typed_texts", "marking") if records else ()
+    for module in (*always, *reading, *by_arrival, *catalog.modules(functions)):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

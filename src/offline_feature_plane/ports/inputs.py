@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
-from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
@@ -142,7 +142,7 @@ class RecordLog(Protocol):
         """How many records the files hold that have them: not less than will be read."""
 
     def read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None]) -> ReadReport:
-        """Read everything once, in the order of partitions and offsets, and hold it against its pins.
+        """Read everything once, record by record as the law has it, in the order of partitions and offsets, and hold it against its pins.
 
         Args:
             admission: judges each record. It remembers the ids of all topics of a build, so one admission goes through all of them.
@@ -158,6 +158,16 @@ class RecordLog(Protocol):
             ReplayEventIdConflict: one id with two contents.
             EventSchemaMissingFields, ReplayEventInvalid, NumericOverflow: values that the declared types refuse, with their coordinate.
             SourceUnreadable: something is broken.
+        """
+
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None]) -> ReadReport:
+        """As `read`, many records at a time, but for ids that come again: they are the reader's to find, in the order of what is taken.
+
+        Args:
+            scope: which records count. What is outside of it is left out, and told.
+            take: called with a source's name and its next events: `SCANNED_COLUMNS`, then the fields as in `read`; and with None and
+                the next records that no source admits, whose ids count too: `SCANNED_COLUMNS` alone. `other_scope` does not count
+                them, and `duplicate` counts nothing.
         """
 
 
@@ -280,6 +290,14 @@ class PinnedEvents(Protocol):
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """What of it will be read, for the plan. `read_by` is the source's `name@version`."""
+
+
+@runtime_checkable
+class KeptForAWhile(Protocol):
+    """Pinned events whose holder lets them go some day: a bus."""
+
+    def kept_until_us(self, wanted: Range, offset: int) -> int | None:
+        """Until when the record at an offset of a range is kept at least, as far as its holder says; None: it does not say, or for good."""
 
 
 class EventSource(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,17 @@ from offline_feature_plane.domain.basis import Range, Selector, canonical_basis,
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
-from offline_feature_plane.domain.instants import parse_instant
+from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.s3.place import is_bucket
+from offline_feature_plane.sources.archive_copying import stored_in_order
 from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
+from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import lane_of, touches
+from offline_feature_plane.sources.typings import typings_of
 
 # What opens an archive at an address in a bucket that is reached so.
 BucketDoor = Callable[[str, S3Access], ArchivePlace]
@@ -42,6 +45,7 @@ class ArchiveMapping:
     event_type: str | None = None
     members: Mapping[str, Place] | None = None
     run: str = ""
+    max_ahead_us: int | None = None
 
     def place(self) -> ArchivePlace:
         """Where it is. Raises RequestCommandUnsupported: the library for buckets is not installed."""
@@ -89,14 +93,15 @@ class ArchiveSource:
         mapping = self._mappings[topic]
         stored = mapping.topic or topic
         return PinnedArchive(topic, mapping.zone, read_segments(mapping.place(), stored, topic, mapping.lifting(stored)),
-                             None if mapping.topic is None else mapping.event_type or stored)
+                             None if mapping.topic is None else mapping.event_type or stored, mapping.max_ahead_us)
 
 
 def _mapping(one: ArchiveFolder, settings: Settings, open_bucket: BucketDoor) -> ArchiveMapping:
     path = partial(open_bucket, one.path, one.s3 or settings.s3) if is_bucket(one.path) else Path(one.path)
     begin = None if one.history_start is None else parse_instant(one.history_start)
     members = None if one.records is None else one.records.places()
-    return ArchiveMapping(path, one.zone, begin, one.topic, one.event_type, members, settings.run_scope)
+    return ArchiveMapping(path, one.zone, begin, one.topic, one.event_type, members, settings.run_scope,
+                          None if one.max_ahead is None else parse_duration(one.max_ahead))
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class PinnedArchive:
     zone: str | None
     segments: tuple[Segment, ...]
     taken: str | None = None
+    max_ahead_us: int | None = None
     names_events: ClassVar[bool] = True
     knows_arrival: ClassVar[bool] = True
     table_files: ClassVar[tuple[Path, ...]] = ()
@@ -144,7 +150,11 @@ class PinnedArchive:
         mine = self._mine(ranges)
         for one in self._touched(mine):
             one.place.glance(one.file)
-        return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken)
+        return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
+
+    def contents(self, wanted: Range) -> Iterator[Stored]:
+        """As `sources.stored.CopySource.contents`."""
+        return stored_in_order(self._touched([wanted]), wanted)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch."""

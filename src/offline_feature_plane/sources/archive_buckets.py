@@ -7,7 +7,7 @@ the index has the store's own name for the bytes (`etag`), a replaced object is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,6 +144,10 @@ class BucketPlace:
     def remove(self, name: str) -> None:
         """As `ArchivePlace.remove`."""
         self._bucket.remove(name)
+
+    def workshop(self) -> AbstractContextManager[Path]:
+        """As `ArchivePlace.workshop`: in the work folder."""
+        return spool(self.work)
 
     def put(self, relative: str, path: Path, sha256: str) -> str | None:
         """As `ArchivePlace.put`: created if absent, in one request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from offline_feature_plane.filesets import check_pins, digest_of
 from offline_feature_plane.found_files import find_files
 from offline_feature_plane.plain_files import as_found, make_lasting_folder, open_in_place, read_small, resolved
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.process_locks import hold
+from offline_feature_plane.sources.spools import spool
 
 __all__ = ["INDEX", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version", "segment_path"]
 
@@ -36,6 +37,7 @@ UNFINISHED: Final = "_index.unfinished.json"  # what a job that makes an index k
 MOST_INDEX_BYTES: Final = 16 * MAX_DOCUMENT_BYTES
 SUFFIXES: Final = (".parquet", *(f".{form}{packed}" for form in ("jsonl", "ndjson", "json") for packed in ("", ".gz", ".zst")))
 
+_WORKSHOP: Final = ".writing-"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -106,6 +108,9 @@ class ArchivePlace(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a document, if it is there. Raises StorageIoFailure."""
+
+    def workshop(self) -> AbstractContextManager[Path]:
+        """A folder in which new files are made, gone after the block. Raises StorageIoFailure."""
 
     def put(self, relative: str, path: Path, sha256: str) -> str | None:
         """A new file from one of this machine, durably; its etag, if it is in a bucket. One that is there with these bytes is as good.
@@ -220,6 +225,12 @@ class FolderPlace:
         except OSError as wrong:
             raise _unwritable(self.root / name, wrong) from wrong
 
+    def workshop(self) -> AbstractContextManager[Path]:
+        """As `ArchivePlace.workshop`: hidden in the archive, so that files are moved and not copied; what dead processes left goes."""
+        for left in self.root.glob(f"{_WORKSHOP}*"):
+            shutil.rmtree(left, ignore_errors=True)  # nobody else works here: `alone`
+        return spool(self.root, _WORKSHOP)
+
     def put(self, relative: str, path: Path, sha256: str) -> str | None:
         """As `ArchivePlace.put`: `path` is moved, so it must be on the same file system."""
         target = self.root / relative
@@ -238,11 +249,10 @@ class FolderPlace:
         return None
 
     def _write(self, target: Path, data: bytes) -> None:
-        aside = target.with_name(f".{target.name}.{os.getpid()}")
+        aside = target.with_name(f".{target.name}.aside")  # nobody else writes here: `alone`; what a dead process left is overwritten
         try:
             descriptor = os.open(aside, _NEW, 0o644)
             with os.fdopen(descriptor, "wb") as file:
-                hold(descriptor)
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)

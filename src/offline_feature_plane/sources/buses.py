@@ -38,5 +38,5 @@ class PinnedBus(PinnedEvents, Protocol):
             SelectorUnresolved: the bus cannot tell.
         """
 
-    def kept_until_us(self, marks: Watermarks, offset: int) -> int | None:
-        """When the bus will let the record at an offset go, as far as it says; None: it does not say, or keeps it for good."""
+    def kept_until_us(self, wanted: Range, offset: int) -> int | None:
+        """As `ports.inputs.KeptForAWhile`."""

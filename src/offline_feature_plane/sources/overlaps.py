@@ -12,13 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import SegmentEvidence
-from offline_feature_plane.domain.cutover import VerifyOverlap, check_key, is_checked
+from offline_feature_plane.domain.cutover import CHECKED_BELOW, VerifyOverlap, check_key, is_checked
 from offline_feature_plane.domain.findings import Compared, Spot
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
-from offline_feature_plane.sources.stretches import Item, Stretch, Undecodable, lane_of
+from offline_feature_plane.kernels.separating import below, mix
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.stretches import Batch, Item, QuickStretch, Stretch, Undecodable, in_batches, lane_of
 
 __all__ = ["NOT_COMPARED", "Choice", "ComparedStretch", "runs_of"]
 
@@ -38,6 +45,18 @@ class Choice:
     def __call__(self, offset: int) -> bool:
         """Is this one?"""
         return any(start <= offset < end for start, end in self.spans) and is_checked(self.mode, offset, self.ends, self.key)
+
+    def rows(self, numbers: npt.NDArray[Any]) -> list[int]:
+        """Which of many offsets are, by their places: what `__call__` says of each."""
+        if numbers.dtype == object:
+            return [row for row, number in enumerate(numbers.tolist()) if self(number)]
+        inside = np.zeros(len(numbers), np.bool_)
+        for start, end in self.spans:
+            inside |= (numbers >= start) & (numbers < end)
+        if self.mode == "sample":
+            inside &= np.isin(numbers, np.array(sorted(self.ends), np.int64)) | below(mix(self.key, numbers), CHECKED_BELOW)
+        found: list[int] = np.flatnonzero(inside).tolist() if self.mode != "off" else []
+        return found
 
     @classmethod
     def of(cls, mode: VerifyOverlap, spans: Sequence[tuple[int, int]], held: Sequence[SegmentEvidence]) -> Choice:
@@ -78,15 +97,31 @@ class ComparedStretch:
 
     def read(self) -> Iterator[Item]:
         """The archive's records, and between them what the bus has otherwise."""
-        beside = _Beside(self, chain.from_iterable(_known(one.read()) for one in self.others))
-        for one in self.held:
-            for item in one.read():
-                yield item
-                if isinstance(item, Record) and self.choice(item.number):
-                    yield from beside.meet(item)
-                elif isinstance(item, Undecodable):
-                    beside.excuse()
+        beside = self._beside()
+        for item in chain.from_iterable(one.read() for one in self.held):
+            yield item
+            if isinstance(item, Record) and self.choice(item.number):
+                yield from beside.meet(item.number, item.digest, is_deletion=item.payload is None)
+            elif isinstance(item, Undecodable):
+                beside.excuse(1)
         yield from beside.end()
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """As `read`, many records at a time: the archive's are decoded together, and of the bus only what is compared."""
+        beside = self._beside()
+        for one in self.held:
+            for batch in one.batches(wanted) if isinstance(one, QuickStretch) else in_batches(one.read()):
+                yield batch
+                if isinstance(batch, Decoded):
+                    beside.excuse(batch.n - int(np.count_nonzero(batch.decoded)))
+                    for row in self.choice.rows(batch.numbers):
+                        if batch.decoded[row]:
+                            yield from beside.meet(int(batch.numbers[row]), f"sha256:{batch.digests[row].tobytes().hex()}",
+                                                   is_deletion=not batch.has_payload[row])
+        yield from beside.end()
+
+    def _beside(self) -> _Beside:
+        return _Beside(self, chain.from_iterable(_known(one.read()) for one in self.others))
 
 
 def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
@@ -114,30 +149,31 @@ class _Beside:
         self._trouble: list[Spot] = []
         self._advance(0)
 
-    def excuse(self) -> None:
-        """A record of ours cannot be decoded: wherever it stands, the other holder may have one more."""
-        self._excused += 1
+    def excuse(self, count: int) -> None:
+        """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
+        self._excused += count
 
-    def meet(self, ours: Record) -> Iterator[Spot]:
+    def meet(self, number: int, digest: str, *, is_deletion: bool) -> Iterator[Spot]:
         """Hold one of our records against theirs."""
-        while self._next is not None and self._next.number < ours.number:
+        while self._next is not None and self._next.number < number:
             self._keep(self._next.number)
-            self._advance(ours.number)
+            self._advance(number)
         yield from self._told()
         if self._broken:
             return
         self._compared += 1
         self._before, theirs = None, self._next
-        if theirs is None or theirs.number > ours.number:
+        place = f"{self._place}@{number}"
+        if theirs is None or theirs.number > number:
             if not self._is_sparse:
-                yield self._spot(ours.number, f"the archive has an event at {self._place}@{ours.offset}, the bus has none.")
+                yield self._spot(number, f"the archive has an event at {place}, the bus has none.")
             return
-        if isinstance(theirs, Undecodable):
-            yield self._spot(ours.number, f"the record at {self._place}@{ours.offset} can be decoded in the archive, not on the bus.")
-        elif theirs.digest != ours.digest:
-            yield self._spot(ours.number, f"archive and bus hold different events at {self._place}@{ours.offset}: "
-                                          f"{ours.digest[:19]}… and {theirs.digest[:19]}….")
-        self._advance(ours.number)
+        if isinstance(theirs, Record):
+            if theirs.digest != digest:
+                yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
+        elif not (theirs.reason == "null_value" and is_deletion):  # of a deletion a bus keeps nothing but the place
+            yield self._spot(number, f"the record at {place} can be decoded in the archive, not on the bus.")
+        self._advance(number)
         yield from self._told()
 
     def end(self) -> Iterator[Spot | Compared]:

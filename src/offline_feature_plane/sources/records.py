@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 
-from offline_feature_plane.arrow_types import arrow_type, decimal_array
-from offline_feature_plane.contracts.events import RECORD_COLUMNS
-from offline_feature_plane.domain.admission import Admission, Record
+from offline_feature_plane.domain.admission import Admission, Record, Scope
 from offline_feature_plane.domain.basis import Range
-from offline_feature_plane.domain.closure import Field, Source
-from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.domain.findings import Compared, Findings, Spot
 from offline_feature_plane.domain.visibility import ArrivalClock
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import Lane, ReadReport
-from offline_feature_plane.sources.stretches import Stretch, Undecodable, lane_of, read_in_order
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.scanned import Scanned
+from offline_feature_plane.sources.stretches import Stretch, Undecodable, lane_of, read_batches_in_order, read_in_order
+from offline_feature_plane.sources.typings import Typing
 
-__all__ = ["LogRecords", "typings_of"]
+__all__ = ["LogRecords"]
+
+WORTH_A_COMPILER = 20_000  # records; the kernels are loaded in about a second
 
 _BATCH = 8_192
 _TOLD = frozenset({"undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate"})  # with their stretches
-_HEAD = tuple(zip(RECORD_COLUMNS, (pa.string(), pa.int64(), pa.int32(), pa.string(), pa.string(), pa.int64()), strict=True))
-
-
-def typings_of(sources: Sequence[Source], zone: str | None) -> tuple[_Typing, ...]:
-    """How the records of each source are typed; `zone` is the one of payload times without offset."""
-    return tuple(_Typing(source, zone) for source in sources)
 
 
 @dataclass(frozen=True)
@@ -38,13 +31,15 @@ class LogRecords:
     """`ports.inputs.RecordLog` of stretches: the chosen ranges of one topic, decoded once for all sources.
 
     `stretches` are ordered by partition and first offset. With `taken`, only events of that type are the topic's, under its name.
+    Events whose time lies further ahead of the log's than `max_ahead_us` are quarantined.
     """
 
     topic: str
     stretches: tuple[Stretch, ...]
     ranges: tuple[Range, ...]
-    typings: tuple[_Typing, ...]
+    typings: tuple[Typing, ...]
     taken: str | None = None
+    max_ahead_us: int | None = None
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -71,6 +66,24 @@ class LogRecords:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
 
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None]) -> ReadReport:
+        """As `RecordLog.scan`: few records are decoded one by one, for which no compiler is loaded."""
+        found = Findings()
+        wanted = Wanted.of(path for one in self.typings for path in one.paths) if self.rows >= WORTH_A_COMPILER else None
+        scanned = Scanned(self.topic, self.typings, self.taken, scope, take, found, self.max_ahead_us)
+        try:
+            for lane, batch, inside in read_batches_in_order(self.stretches, self.ranges, wanted):
+                if isinstance(batch, Spot):
+                    found.note(batch, lane)
+                elif isinstance(batch, Compared):
+                    scanned.compared += batch.count
+                else:
+                    scanned.put(lane, batch, inside, wanted)
+        except OfsError as wrong:
+            wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
+            raise
+        return ReadReport(scanned.left_out, found.told(), scanned.compared)
+
     def _read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None], found: Findings) -> ReadReport:
         left_out: dict[str, int] = {}
         held: dict[str, list[Record]] = {one.name: [] for one in self.typings}
@@ -88,7 +101,7 @@ class LogRecords:
                 found.note(Spot(item.reason, item.number), lane)
                 continue
             record = self._named(item)
-            reason, source = judge(record)
+            reason, source = judge(record, self.max_ahead_us)
             arrival = clock.read(record.partition, record.log_us)
             if reason is not None:
                 left_out[reason] = left_out.get(reason, 0) + 1
@@ -121,46 +134,3 @@ def _noted(item: Spot | Compared, lane: tuple[str, int, str, str], found: Findin
         return item.count
     found.note(item, lane)
     return 0
-
-
-class _Typing:
-    """Records of one source as typed batches; each field's extraction is compiled once."""
-
-    def __init__(self, source: Source, zone: str | None) -> None:
-        self.name, self._made_of = source.name, (source, zone)
-        self._fields: tuple[tuple[Field, Extractor], ...] = tuple((one, extractor(one, zone)) for one in source.fields)
-        self._schema = pa.schema([*_HEAD, *((one.name, arrow_type(one.type)) for one in source.fields)])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Compiled extraction is compiled again elsewhere."""
-        return _Typing, self._made_of
-
-    def batch(self, records: Sequence[Record], arrived: Sequence[int]) -> pa.RecordBatch:
-        """One row per record. Raises what extraction raises, with the coordinate of the first record that it refuses."""
-        payloads = [record.payload or {} for record in records]
-        try:
-            typed = [[extracted(payload) for payload in payloads] for _, extracted in self._fields]
-        except OfsError:
-            for record, payload in zip(records, payloads, strict=True):
-                self._check(record, payload)
-            raise
-        head = [[record.event_id for record in records], [record.ts_us for record in records], [record.partition for record in records],
-                [record.offset for record in records], [record.digest for record in records], arrived]
-        arrays = [pa.array(values, kind) for values, (_, kind) in zip(head, _HEAD, strict=True)]
-        arrays += [_column(values, one.type) for values, (one, _) in zip(typed, self._fields, strict=True)]
-        return pa.record_batch(arrays, schema=self._schema)
-
-    def _check(self, record: Record, payload: Mapping[str, Any]) -> None:
-        try:
-            for _, extracted in self._fields:
-                extracted(payload)
-        except OfsError as wrong:
-            raise type(wrong)(f"{record.place}: {wrong.what}", fix=wrong.fix, path=wrong.path, coordinate=record.place) from wrong
-
-
-def _column(values: list[Any], kind: ColumnType) -> pa.Array:
-    if kind.kind != "decimal":
-        return pa.array(values, arrow_type(kind))
-    scaled = pa.array(values, pa.int64())
-    valid = None if not scaled.null_count else scaled.is_valid().to_numpy(zero_copy_only=False)
-    return decimal_array(scaled.fill_null(0).to_numpy(), kind, valid)

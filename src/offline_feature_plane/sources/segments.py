@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, decode, decode_stored
+from offline_feature_plane.domain.admission import Mark, Record, Standing, decode, decode_stored, is_null_value
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import (
@@ -24,8 +25,9 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.filesets import read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
@@ -61,13 +63,24 @@ class Segment:
         with self.place.at_hand(self.file) as file:
             yield from read_checked(self, file)
 
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """As `QuickStretch.batches`: what another tool wrote, and what shares a file, is decoded one by one. Raises as `read`."""
+        if self.lifting is not None or self.entries:
+            yield from in_batches(self.read())
+            return
+        from offline_feature_plane.sources.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
 
-def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undecodable]:
+        with self.place.at_hand(self.file) as file:
+            yield from read_in_batches(self, file, wanted)
+
+
+def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
     """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
 
     Args:
         segment: what is claimed.
         file: its file, at hand.
+        given: the records in it; default: they are read.
 
     Raises:
         ReplayBasisMismatch: the segment is not what its index entry says.
@@ -76,11 +89,12 @@ def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undeco
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
     topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
-    for record in records_of(file, segment.lifting) if not segment.entries else records_of_entry(segment, file):
+    found = records_of(file, segment.lifting) if given is None else given
+    for record in found if not segment.entries else records_of_entry(segment, file, found):
         count += 1
         if count > evidence.record_count:
             break
-        if record is not None:
+        if isinstance(record, Record):
             number = record.number
             there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
             if not there or not first <= number < end or number <= before:
@@ -90,14 +104,14 @@ def read_checked(segment: Segment, file: PinnedFile) -> Iterator[Record | Undeco
             yield record
         else:
             unread += 1
-            yield Undecodable(unread)
+            yield Undecodable(unread, "undecodable" if record is None else "null_value")
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
         more = " or more" if count > evidence.record_count else ""
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
 
 
-def records_of_entry(segment: Segment, file: PinnedFile) -> Iterator[Record | None]:
+def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standing]) -> Iterator[Standing]:
     """The records of one of several segments that share a file; what cannot be decoded belongs to the record before it, else to the first.
 
     Raises:
@@ -106,15 +120,16 @@ def records_of_entry(segment: Segment, file: PinnedFile) -> Iterator[Record | No
     spans: dict[tuple[str, int, str], list[tuple[int, int, bool]]] = defaultdict(list)
     for one in segment.entries:
         spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), _is_of(segment, one)))
-    count, ours, unread = 0, False, 0
+    count, ours = 0, False
+    unread: list[Standing] = []
     before: bool | None = None
-    for record in records_of(file, segment.lifting):
+    for record in found:
         count += 1
-        if record is None:
+        if not isinstance(record, Record):
             if before is None:
-                unread += 1
+                unread.append(record)
             elif before:
-                yield None
+                yield record
             continue
         lane = spans.get((record.topic, record.partition, record.offset_kind), [])
         held = [mine for first, end, mine in lane if first <= record.number < end]
@@ -122,7 +137,7 @@ def records_of_entry(segment: Segment, file: PinnedFile) -> Iterator[Record | No
             raise ReplayBasisMismatch(f"{file.relative} holds {record.place}, which is in no entry of its index.", path=file.relative)
         ours = any(held)
         if before is None and ours:
-            yield from [None] * unread
+            yield from unread
         before = ours
         if ours:
             yield record
@@ -136,23 +151,26 @@ def _is_of(segment: Segment, one: IndexedSegment) -> bool:
         segment.topic, said.partition, said.offset_kind, said.first_offset, said.next_offset)
 
 
-def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Record | None]:
+def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Standing]:
     """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
     if lifting is not None:
         yield from foreign_records(file, lifting)
         return
     if file.relative.endswith(".parquet"):
-        yield from _parquet_records(file)
+        for batch in stored_batches(file):
+            yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
+    with unchanged(file):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+            yield line_record(line)
+
+
+@contextmanager
+def unchanged(file: PinnedFile) -> Iterator[None]:
+    """The file that was hashed is read during the block. Raises SourceUnreadable, ReplayBasisMismatch."""
     before = stamp_as_hashed(file)
     try:
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
-            try:
-                document = load_object(line)
-            except (SchemaInvalid, ResourceExceeded):
-                yield None
-            else:
-                yield decode(document)
+        yield
     except (OSError, EOFError, zlib.error) as wrong:
         said = getattr(wrong, "strerror", None) or wrong
         raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
@@ -160,24 +178,39 @@ def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Rec
         raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
 
 
-def _parquet_records(file: PinnedFile) -> Iterator[Record | None]:
+def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
+    """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
     try:
         for batch in read_batches(file, "parquet", STORED_COLUMNS):
-            for *members, _ in zip(*(_values(cast("pa.Array", batch[name])) for name in STORED_COLUMNS), strict=True):
-                payload = members[_PAYLOAD]
-                if payload is not None:
-                    try:
-                        members[_PAYLOAD] = load_object(payload)
-                    except (SchemaInvalid, ResourceExceeded, TypeError):
-                        yield None
-                        continue
-                yield decode_stored(*members)
+            yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
     except KeyError as wrong:
         raise SourceUnreadable(f"{file.path} has no column {wrong}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}.") from wrong
 
 
-def _values(column: pa.Array) -> list[Any]:
+def line_record(line: bytes) -> Standing:
+    """The record of a line, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
+    try:
+        document = load_object(line)
+    except (SchemaInvalid, ResourceExceeded):
+        return None
+    record = decode(document)
+    return Mark.NULL_VALUE if record is None and is_null_value(document) else record
+
+
+def stored_record(*stored: Any) -> Standing:
+    """The record of a row of a Parquet segment, as `line_record`."""
+    members = list(stored[:-1])
+    if members[_PAYLOAD] is not None:
+        try:
+            members[_PAYLOAD] = load_object(members[_PAYLOAD])
+        except (SchemaInvalid, ResourceExceeded, TypeError):
+            return None
+    record = decode_stored(*members)
+    return Mark.NULL_VALUE if record is None and is_null_value(dict(zip(STORED_COLUMNS, members, strict=False))) else record
+
+
+def values_of(column: pa.Array) -> list[Any]:
     """A column as Python values; text that is not UTF-8 as bytes, which no record decodes from."""
     try:
         return cast("list[Any]", column.to_pylist())

@@ -18,9 +18,9 @@ _NUMBERS: Final = itertools.count()
 
 
 @contextmanager
-def spool(work: Path) -> Iterator[Path]:
+def spool(work: Path, name: str = "look-") -> Iterator[Path]:
     """A new folder below the work folder, held during the block and gone after it. Raises StorageIoFailure if it cannot be made."""
-    folder, lock = _made(work)
+    folder, lock = _made(work, name)
     try:
         yield folder
     finally:
@@ -28,9 +28,9 @@ def spool(work: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _made(work: Path) -> tuple[Path, int]:
+def _made(work: Path, name: str) -> tuple[Path, int]:
     while True:
-        folder = work / f"look-{os.getpid()}-s{next(_NUMBERS)}"
+        folder = work / f"{name}{os.getpid()}-{next(_NUMBERS)}"
         try:
             work.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700)  # what is archived holds raw identifiers

@@ -170,9 +170,8 @@ class PinnedStream:
         return held.model_copy(update={"kind": "stream", "bus": on_bus, "verify_overlap": self.verify_overlap})
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
-        """When the bus will let the record at an offset go; None: it does not say, or keeps it for good."""
-        marks = next((one for one in self.watermarks if one.counts(wanted)), None)
-        return None if marks is None or isinstance(self.bus, OfsError) else self.bus.kept_until_us(marks, offset)
+        """As `ports.inputs.KeptForAWhile`: by the bus."""
+        return None if isinstance(self.bus, OfsError) else self.bus.kept_until_us(wanted, offset)
 
     def _read(self, ways: Sequence[Route], segments: Sequence[Stretch], sources: Sequence[Source]) -> Iterator[Stretch]:
         """The stretches of the ranges of one lane: the archive's segments, those that the bus has too beside it, and what only it has."""

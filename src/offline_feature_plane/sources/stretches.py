@@ -11,15 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from heapq import merge
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Compared, Spot
 from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
+from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
+from offline_feature_plane.sources.decoding.wanted import Wanted
 
-__all__ = ["Item", "Stretch", "Undecodable", "lane_of", "read_in_order", "touches"]
+__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order", "read_in_order",
+           "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -34,6 +41,9 @@ class Undecodable:
 
 # What reading a stretch gives: a record or one that cannot be decoded, and between them what is wrong somewhere, and what was compared.
 Item = Record | Undecodable | Spot | Compared
+Batch = Decoded | Spot | Compared  # the same, many records at a time
+
+_AT_ONCE = 4_096
 
 
 class Stretch(Protocol):
@@ -70,6 +80,14 @@ class Stretch(Protocol):
         """
 
 
+@runtime_checkable
+class QuickStretch(Stretch, Protocol):
+    """A stretch whose records can be decoded many at a time."""
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """As `read`, in batches; of payloads that were not decoded one by one only what is wanted is found."""
+
+
 def lane_of(stretch: Stretch) -> Lane:
     """What its offsets count in: topic, partition, kind, log."""
     said = stretch.evidence
@@ -86,37 +104,119 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
     """Yield the records of some ranges by partition and offset, each coordinate once, with their lane; and what was found on the way.
 
     Args:
-        stretches: by partition and first offset. Where they overlap, the first one gives the record and the others must agree.
+        stretches: by partition and first offset; those that overlap are read side by side, and must agree.
         ranges: what is wanted of them.
 
     Raises:
         ReplayBasisMismatch, SourceUnreadable: as `Stretch.check` and `Stretch.read`.
         ReplayDuplicateOffsetMismatch: overlapping stretches disagree about a coordinate.
     """
+    _check(stretches)
+    for group in _groups(stretches):
+        lane = lane_of(group[0])
+        for item in _merged(group, _wanted(group[0], ranges)):
+            yield lane, item
+
+
+def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range], wanted: Wanted | None) -> Iterator[tuple[
+        Lane, Batch, npt.NDArray[np.bool_] | None]]:
+    """As `read_in_order`, in batches, each with a mask of the records that are inside; None: all of them.
+
+    With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
+    """
+    _check(stretches)
+    for group in _groups(stretches):
+        lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
+        if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
+            for batch in first.batches(wanted):
+                mask = _mask(batch.numbers, inside) if isinstance(batch, Decoded) else None
+                yield lane, batch, None if mask is None or mask.all() else mask
+        else:
+            yield from ((lane, batch, None) for batch in in_batches(_merged(group, inside)))
+
+
+def _groups(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
+    """Stretches one by one, but for those of one lane that overlap, which are read side by side."""
+    group: list[Stretch] = []
+    end = 0
+    for stretch in stretches:
+        first, following = stretch.evidence.span
+        if group and (lane_of(group[0]) != lane_of(stretch) or first >= end):
+            yield group
+            group = []
+        end = max(end, following) if group else following
+        group.append(stretch)
+    if group:
+        yield group
+
+
+def _merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Iterator[Item]:
+    """The records of stretches that overlap, by offset, each coordinate once: the first stretch gives it, the others must agree."""
+    latest: tuple[int, int, Item] | None = None
+    for number, place, item in merge(*(_placed(place, stretch, wanted) for place, stretch in enumerate(group)), key=lambda one: one[:2]):
+        if isinstance(item, (Spot, Compared)):
+            yield item
+        elif latest is None or latest[0] != number or latest[1] == place:
+            latest = number, place, item
+            yield item
+        elif _said(latest[2]) != _said(item):  # other bytes, or one of the two cannot be read
+            coordinate = f"{group[0].evidence.topic}/{group[0].evidence.partition}@{number}"
+            raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
+                                                fix="Find out which segment is true and remove the other from the index.")
+
+
+def _placed(place: int, stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, Item]]:
+    """What is wanted of a stretch, each with its offset and the stretch's place; what is found on the way stands where reading is."""
+    at = 0
+    for item in stretch.read():
+        if isinstance(item, (Spot, Compared)):
+            yield at, place, item
+        elif _inside(wanted, item.number):
+            at = item.number
+            yield at, place, item
+
+
+def _said(item: Item) -> str | None:
+    return item.digest if isinstance(item, Record) else None
+
+
+def _wanted(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
+    """What is wanted of a stretch's lane."""
+    lane = lane_of(stretch)
+    return [(one.start, one.end) for one in ranges if lane == (one.topic, one.partition, one.offset_kind, one.log_id)]
+
+
+def _check(stretches: Sequence[Stretch]) -> None:
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda one: one.check(), stretches):
             pass
-    kept: dict[tuple[int, int], str | None] = {}  # coordinates that another stretch may hold too
-    spans = [(one.evidence.partition, *one.evidence.span) for one in stretches]
-    for at, stretch in enumerate(stretches):
-        wanted = [(one.start, one.end) for one in ranges if touches(stretch, one)]
-        shared = [span for place, span in enumerate(spans) if place != at and _overlap(span, spans[at])]
-        lane = lane_of(stretch)
-        for record in stretch.read():
-            if isinstance(record, (Spot, Compared)):
-                yield lane, record
-            elif _inside(wanted, record.number):
-                if shared and any(span[1] <= record.number < span[2] for span in shared):
-                    here = stretch.evidence.partition, record.number
-                    known, said = kept.get(here), record.digest if isinstance(record, Record) else None
-                    if here in kept and known != said:  # other bytes, or one of the two cannot be read
-                        coordinate = f"{stretch.evidence.topic}/{stretch.evidence.partition}@{record.number}"
-                        raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
-                                                            fix="Find out which segment is true and remove the other from the index.")
-                    if here in kept:
-                        continue
-                    kept[here] = said
-                yield lane, record
+
+
+def in_batches(items: Iterator[Item]) -> Iterator[Batch]:
+    """What is read one by one, many at a time. Raises as it does."""
+    held: list[Record | Undecodable] = []
+    for item in items:
+        if isinstance(item, (Spot, Compared)):
+            yield item
+            continue
+        held.append(item)
+        if len(held) == _AT_ONCE:
+            yield _batch_of(held)
+            held = []
+    if held:
+        yield _batch_of(held)
+
+
+def _batch_of(items: Sequence[Record | Undecodable]) -> Decoded:
+    return one_by_one([item if isinstance(item, Record) else None for item in items], [item.number for item in items],
+                      np.array([isinstance(item, Undecodable) and item.reason == "null_value" for item in items], np.bool_))
+
+
+def _mask(numbers: npt.NDArray[Any], spans: Sequence[tuple[int, ...]]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(len(numbers), np.bool_)
+    for start, end in spans:
+        found |= ((numbers >= start) & (numbers < end)).astype(np.bool_)
+    return found
 
 
 def _inside(wanted: Sequence[tuple[int, int]], number: int) -> bool:
@@ -124,7 +224,3 @@ def _inside(wanted: Sequence[tuple[int, int]], number: int) -> bool:
         if start <= number < end:
             return True
     return False
-
-
-def _overlap(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    return one[0] == other[0] and one[1] < other[2] and one[2] > other[1]

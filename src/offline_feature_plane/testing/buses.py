@@ -20,8 +20,9 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SelectorUnresolved, SourceUnreadable, StorageIoFailure
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.typings import typings_of
 
 __all__ = ["BusFolder", "FolderBus"]
 
@@ -195,10 +196,10 @@ class PinnedFolderBus:
         return next((int(one["offset"]) for one in _held(self.root, self.topic, marks.partition)
                      if isinstance(one["held"], dict) and parse_instant(one["held"]["log_time_utc"]) >= moment_us), None)
 
-    def kept_until_us(self, marks: Watermarks, offset: int) -> int | None:
+    def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """The log time of the first record from there on, and as long as the bus keeps it."""
-        retention = json.loads((self.root / self.topic / f"{marks.partition}.json").read_text())["retention_us"]
-        times = (parse_instant(one["held"]["log_time_utc"]) for one in _held(self.root, self.topic, marks.partition)
+        retention = json.loads((self.root / self.topic / f"{wanted.partition}.json").read_text())["retention_us"]
+        times = (parse_instant(one["held"]["log_time_utc"]) for one in _held(self.root, self.topic, wanted.partition)
                  if int(one["offset"]) >= offset and isinstance(one["held"], dict))
         return None if retention is None or (first := next(times, None)) is None else first + int(retention)
 

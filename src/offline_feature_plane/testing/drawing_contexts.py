@@ -9,12 +9,20 @@ from offline_feature_plane.domain.aggregations import aggregation_kind
 from offline_feature_plane.domain.closure import Aggregation, Computed, Feature, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
-from offline_feature_plane.testing.drawing import draw_apart_world, draw_judged_world, draw_late_world, draw_spine_world, draw_world
+from offline_feature_plane.testing.drawing import (
+    draw_apart_world,
+    draw_calendar_world,
+    draw_judged_world,
+    draw_late_world,
+    draw_spine_world,
+    draw_world,
+)
 from offline_feature_plane.testing.worlds import SECOND, World
 
 __all__ = ["draw_context_world"]
 
-_WORLDS = (draw_world, draw_world, draw_late_world, draw_late_world, draw_apart_world, draw_spine_world, draw_judged_world)
+_WORLDS = (draw_world, draw_world, draw_late_world, draw_late_world, draw_apart_world, draw_spine_world, draw_calendar_world,
+           draw_judged_world)
 _AGES = (None, None, *(length * SECOND for length in (1, 2, 4, 7)))
 _WHERES = {"tx": ("amount > 0", "not is_null(city)", "online or score >= 0.5"), "login": ("tries > 1", "city == 'b'")}
 _SELDOM = 0.25
@@ -24,8 +32,10 @@ def draw_context_world(seed: int, *, events: int = 28) -> World:
     """The world of a seed whose rows have one to three contexts; a derived column says whether one of them is known."""
     rng = Random(f"context {seed}")  # noqa: S311 - nothing secret is drawn
     world = rng.choice(_WORLDS)(seed, events=events)
-    closure = world.task.closure
-    contexts = tuple(_context(rng, f"ctx{number}", rng.choice(closure.sources)) for number in range(rng.choice([1, 1, 2, 3])))
+    closure, calendar = world.task.closure, world.task.calendar
+    sources = [source for source in closure.sources if source.event_types]
+    entity = None if calendar is None else world.task.entity
+    contexts = tuple(_context(rng, f"ctx{number}", rng.choice(sources), entity) for number in range(rng.choice([1, 1, 2, 3])))
     first = contexts[0].features[0]
     asked = parse(f"is_null({first.column})", {first.column: first.type})
     known = Computed("unknown", asked, ColumnType("bool"))
@@ -33,8 +43,8 @@ def draw_context_world(seed: int, *, events: int = 28) -> World:
         closure, groups=(*closure.groups, *contexts), derived=(*closure.derived, known))))
 
 
-def _context(rng: Random, name: str, source: Source) -> Group:
-    key = rng.choice([("customer",), ("customer",), ("device",), ("customer", "device")])
+def _context(rng: Random, name: str, source: Source, entity: str | None) -> Group:
+    key = (entity,) if entity is not None else rng.choice([("customer",), ("customer",), ("device",), ("customer", "device")])
     age = rng.choice(_AGES)
     window = Window("lifetime", "lifetime") if age is None else Window("sliding", f"{age // SECOND}s", age)
     scope = {**{field.name: field.type for field in source.fields}, "ts": ColumnType("timestamp")}

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.contracts.events import RECORD_COLUMNS
-from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.identity import row_id
@@ -27,50 +22,54 @@ from offline_feature_plane.engines.local.columns import (
     fill_for,
     marks,
     name_offender,
-    nullable,
     raw_of,
     refuse_types,
 )
 from offline_feature_plane.engines.local.events import History
-from offline_feature_plane.engines.local.lowering import Suspect, as_arrow, as_numpy
+from offline_feature_plane.engines.local.history.places import Place
+from offline_feature_plane.engines.local.lowering import Suspect
 from offline_feature_plane.engines.local.made_rows import FirstSeen
-from offline_feature_plane.errors import EngineFailed, FeatureProfileInvalid, ReplayEventsEmpty
+from offline_feature_plane.engines.local.sizes import Sizes
+from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventsEmpty
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
-from offline_feature_plane.ports.inputs import EventInput, Lane, PlainTable, ReadReport, RecordLog, Told
+from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
 Item = TypeVar("Item")
 
 
-def load(inputs: Sequence[EventInput], task: Task, told: Told, most: int) -> Iterator[tuple[EventInput | None, Loaded]]:
-    """Every input of the closure's sources, by topic; tables in pieces of at most `most` rows. Raises as `history.storing.store_events`.
+def load(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes) -> Iterator[tuple[EventInput | None, Loaded]]:
+    """Every input of the closure's sources, by topic, in pieces of at most a run's rows. Raises as `history.storing.store_events`.
 
-    What is read is noted in `told`. Records of logs are admitted before one of them is handed out. Rows that a
+    What is read is noted in `told`. Records of logs are all scanned before one of them is handed out, and wait in `place`. Rows that a
     calendar makes come last, of no input.
     """
     if task.calendar is None or task.entity is None:
-        yield from _load_inputs(inputs, task, told, most)
+        yield from _load_inputs(inputs, task, told, place, sizes)
         return
     seen = FirstSeen(task, task.calendar, task.entity)
-    for item, piece in _load_inputs(inputs, task, told, most):
+    for item, piece in _load_inputs(inputs, task, told, place, sizes):
         seen.look(piece)
         yield item, piece
-    yield from ((None, piece) for piece in seen.rows(most))
+    yield from ((None, piece) for piece in seen.rows(sizes.run_rows))
 
 
-def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, most: int) -> Iterator[tuple[EventInput, Loaded]]:
-    admission = Admission(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
-    for item in sorted(inputs, key=lambda one: one.topic.encode()):
+def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes) -> Iterator[tuple[EventInput, Loaded]]:
+    ordered = sorted(inputs, key=lambda one: one.topic.encode())
+    logs = [one for one in ordered if not isinstance(one, PlainTable)]
+    if logs:
+        from offline_feature_plane.engines.local.records import ScannedLogs  # noqa: PLC0415 - kernels that tables do not need
+
+        scanned = ScannedLogs(logs, task, place, sizes, told)
+    for item in ordered:
         if not isinstance(item, PlainTable):
-            records: list[Loaded] = []
-            told.add(_load_log(item, task, admission, records))
-            yield from ((item, one) for one in _with_comparable_offsets(records))
+            yield from ((item, piece) for piece in scanned.pieces(item, sizes.run_rows))
         elif (source := _source_of(item, task.closure)) is None:
             told.left_out["other_scope"] += item.rows
         else:
-            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, most))
+            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, sizes.run_rows))
 
 
 def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
@@ -159,68 +158,6 @@ def _numbers(filled: Any) -> Integers:
 
 def _ids(filled: Any) -> IdColumn:
     return filled if isinstance(filled, pa.ChunkedArray) else filled[0]
-
-
-def _load_log(log: RecordLog, task: Task, admission: Admission, loaded: list[Loaded]) -> ReadReport:
-    """Append the events of each source, by its name; return what reading told."""
-    sources = task.closure.sources
-    batches: dict[str, list[pa.RecordBatch]] = {source.name: [] for source in sources}
-    report = log.read(admission, lambda name, batch: batches[name].append(batch))
-    for index, source in sorted(enumerate(sources), key=lambda one: one[1].name):
-        one = _load_records(log, index, source, batches.pop(source.name))
-        loaded.append(replace(one, arrival=one.arrival if task.visibility == "arrival" else None, standing=task.standing(source.name)))
-    return report
-
-
-def _load_records(log: RecordLog, index: int, source: Source, batches: Sequence[pa.RecordBatch]) -> Loaded:
-    rows = sum(batch.num_rows for batch in batches)
-    expected = [*RECORD_COLUMNS, *(field.name for field in source.fields)]
-    fills: dict[str, NumberFill | TextFill] = {field.name: fill_for(nullable(field), rows) for field in source.fields}
-    columns = len(RECORD_COLUMNS)
-    for batch in batches:
-        if batch.schema.names != expected:
-            raise EngineFailed(f"{log.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
-        for position, fill in enumerate(fills.values(), columns):
-            fill.put(batch.column(position), "UTC")
-    heads = {name: pa.chunked_array([batch.column(place) for batch in batches], _HEAD_TYPES[name])
-             for place, name in enumerate(RECORD_COLUMNS)}
-    partition = as_numpy(heads["partition"].combine_chunks(), np.int32).astype(np.int64)
-    offset = _offsets(heads["offset"].to_pylist())
-    ts = as_numpy(heads["ts"].combine_chunks(), np.int64)
-    said = _records_digest(heads, log.lanes, np.lexsort((np.unique(offset, return_inverse=True)[1], partition)))
-    return Loaded(log.topic, index, ts, heads["event_id"], partition, offset, {name: fill.done() for name, fill in fills.items()},
-                  said, as_numpy(heads["arrival"].combine_chunks(), np.int64))
-
-
-_HEAD_TYPES = {"event_id": pa.string(), "ts": pa.int64(), "partition": pa.int32(), "offset": pa.string(), "payload_hash": pa.string(),
-               "arrival": pa.int64()}
-
-
-def _offsets(texts: list[str]) -> npt.NDArray[Any]:
-    """Offsets as int64, or as Python integers if one of them is longer."""
-    numbers = [int(text) for text in texts]
-    return np.array(numbers, np.int64 if not numbers or max(numbers) < 1 << 63 else object)
-
-
-def _with_comparable_offsets(records: Sequence[Loaded]) -> list[Loaded]:
-    """Long offsets become ranks among all slices of their topic, whose events of several sources share partitions."""
-    offsets = [one.offset for one in records if one.offset is not None]
-    if all(one.dtype != object for one in offsets):
-        return list(records)
-    place = {number: rank for rank, number in enumerate(sorted({number for one in offsets for number in one.tolist()}))}
-    return [one if one.offset is None else replace(one, offset=np.array([place[number] for number in one.offset.tolist()], np.int64))
-            for one in records]
-
-
-def _records_digest(heads: dict[str, pa.ChunkedArray], lanes: Sequence[Lane], order: npt.NDArray[np.int64]) -> str:
-    """SHA-256 over `log, partition, kind, offset, payload hash` lines in the order of coordinates."""
-    running = hashlib.sha256()
-    begins = {one.partition: f"{one.log_id}\t{one.partition}\t{one.offset_kind}" for one in lanes}
-    at = as_arrow(order)
-    lists = [heads[name].take(at).to_pylist() for name in ("partition", "offset", "payload_hash")]
-    for partition, offset, payload_hash in zip(*lists, strict=True):
-        running.update(f"{begins[partition]}\t{offset}\t{payload_hash}\n".encode())
-    return f"sha256:{running.hexdigest()}"
 
 
 def _events_digest(inputs: Sequence[EventInput], loaded: Sequence[Loaded]) -> str:

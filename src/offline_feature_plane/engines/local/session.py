@@ -33,7 +33,7 @@ from offline_feature_plane.engines.local.label_sketches import labels_of
 from offline_feature_plane.engines.local.labels import ResolvedLabels, resolve_labels
 from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import select_rows
-from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, limit_bytes, needed_bytes
+from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, has_text_ids, limit_bytes, needed_bytes
 from offline_feature_plane.engines.local.spines import check_spine
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
@@ -73,12 +73,14 @@ class LocalSession:
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
         events = sum(item.rows for item in inputs) + _made_at_most(self._task, inputs)
-        sizes = self._sizes = self._sizes or fit(self._task, events, self._limit)
+        text_ids = has_text_ids(self._task, inputs)
+        sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
         if not sizes.in_files:
             self._until_end.enter_context(keep_freed())
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes)
-        self._execution = {"way": "files" if sizes.in_files else "memory", "needed_bytes": needed_bytes(self._task, events),
+        self._execution = {"way": "files" if sizes.in_files else "memory",
+                           "needed_bytes": needed_bytes(self._task, events, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         if not sizes.in_files and self._threads > 1:

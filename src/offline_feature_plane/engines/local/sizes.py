@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 from offline_feature_plane.contracts.plane import memory_bytes
 from offline_feature_plane.domain.footprint import BLOCK, LEAST_BLOCK, LEAST_DATA, PROCESS_BYTES, held_bytes, staging_bytes
 from offline_feature_plane.domain.rows import Task
+from offline_feature_plane.ports.inputs import EventInput, PlainTable
 
-__all__ = ["Sizes", "duckdb_limit", "fit", "limit_bytes", "needed_bytes"]
+__all__ = ["Sizes", "duckdb_limit", "fit", "has_text_ids", "limit_bytes", "needed_bytes"]
 
 _INDEX = 1 << 16
 _HELD_RUN = 1 << 20  # in memory that is used again and again: what is fresh is slow
 _ENDLESS = 1 << 62
+_ID, _TEXT_ID = 24, 64  # of an event in a run: its id and its instant
 _MOST_RUN = 1 << 22  # larger runs only take memory: hundreds are merged at once
 _LEAST_DUCKDB = 64 << 20
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -59,20 +62,26 @@ def duckdb_limit(memory_limit: str | None) -> str | None:
     return None if memory_limit is None else f"{max(_LEAST_DUCKDB, memory_bytes(memory_limit) // 4)}B"
 
 
-def needed_bytes(task: Task, events: int) -> int:
+def has_text_ids(task: Task, inputs: Sequence[EventInput]) -> bool:
+    """Are the ids of events texts? They are if one input has such; what a calendar makes is called by its entity and day."""
+    return task.calendar is not None or not all(isinstance(item, PlainTable) and item.id_type.is_integer for item in inputs)
+
+
+def needed_bytes(task: Task, events: int, *, text_ids: bool = False) -> int:
     """What a build needs if it keeps its events in memory."""
-    return held_bytes(task.closure, events, 0, task.visibility)
+    return held_bytes(task.closure, events, 0, task.visibility, text_ids=text_ids)
 
 
-def fit(task: Task, events: int, limit: int) -> Sizes:
+def fit(task: Task, events: int, limit: int, *, text_ids: bool = False) -> Sizes:
     """The sizes of a build within a limit in bytes, or the smallest that make sense: in memory if everything fits, as one slice."""
     texts = max(limit // 2, limit - PROCESS_BYTES)
-    if needed_bytes(task, events) <= limit:
+    if needed_bytes(task, events, text_ids=text_ids) <= limit:
         return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False, texts=texts)
     block = BLOCK
-    while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events) > limit - PROCESS_BYTES:
+    while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events, text_ids=text_ids) > limit - PROCESS_BYTES:
         block //= 2
-    data = max(LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block, events))
-    raw = 24 + sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
+    data = max(LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block, events, text_ids=text_ids))
+    fields = sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
+    raw = fields + (_TEXT_ID if text_ids else _ID)
     return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data, texts=texts)
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from offline_feature_plane.contracts.events import RECORD_COLUMNS
-from offline_feature_plane.domain.admission import Admission, LeftOut, Record
+from offline_feature_plane.contracts.events import SCANNED_COLUMNS
+from offline_feature_plane.domain.admission import Scope
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.identity import row_id
 from offline_feature_plane.domain.rows import Task
@@ -143,71 +143,42 @@ def _column(filled: Any) -> pa.Array:
 def _read_log(share: LogShare, reading: Reading, report: Told) -> Rows:
     task = reading.task
     sources = {source.name: (place, source) for place, source in enumerate(task.closure.sources)}
-    judge = _Witness(task)
+    scope = Scope.of(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
     names = field_columns(task.closure)
 
     def work(put: Callable[[Any], None]) -> None:
-        def take(name: str, batch: pa.RecordBatch) -> None:
-            put((batch.num_rows, _typed(batch, *sources[name], task, judge.types_of(name, batch.num_rows), names)))
-        judge.out = put
-        report.add(share.log.read(judge, take))
-        del report.left_out["other_scope"]  # those are rows: their ids count
-        judge.flush()
+        def take(name: str | None, batch: pa.RecordBatch) -> None:
+            for start in range(0, batch.num_rows, _ROWS):
+                part = batch.slice(start, _ROWS)
+                put((part.num_rows, _out_of_scope(part) if name is None else _typed(part, *sources[name], task, names)))
+        report.add(share.log.scan(scope, take))
     yield from _pulled(work)
 
 
-def _typed(batch: pa.RecordBatch, place: int, source: Source, task: Task, kinds: list[str], names: Any) -> dict[str, Any]:
-    head = {name: batch.column(at) for at, name in enumerate(RECORD_COLUMNS)}
-    made: dict[str, Any] = {"src": place, "ts": head["ts"], "part": head["partition"], "id": head["event_id"], "said": head["payload_hash"],
-                            "off": [_offset(text) for text in head["offset"].to_pylist()], "kind": kinds}
+def _out_of_scope(batch: pa.RecordBatch) -> dict[str, Any]:
+    """Records that no source admits are rows too: their ids count."""
+    return {"src": OUT_OF_SCOPE, "ts": 0, **_placed(batch)}
+
+
+def _typed(batch: pa.RecordBatch, place: int, source: Source, task: Task, names: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {"src": place, "ts": batch["ts"], **_placed(batch)}
     if task.visibility == "arrival":
-        made["arr"] = head["arrival"]
-    for at, field in enumerate(source.fields, len(RECORD_COLUMNS)):
+        made["arr"] = batch["arrival"]
+    for at, field in enumerate(source.fields, len(SCANNED_COLUMNS)):
         fill = fill_for(nullable(field), batch.num_rows)
         fill.put(batch.column(at), "UTC")
         made[names[source.name, field.name][0]] = _column(fill.done())
     return made
 
 
+def _placed(batch: pa.RecordBatch) -> dict[str, Any]:
+    """Where records stand, and which they are."""
+    return {"part": batch["partition"], "off": [_offset(text) for text in batch["offset"].to_pylist()], "id": batch["event_id"],
+            "kind": batch["event_type"].dictionary_decode(), "said": [f"sha256:{one.hex()}" for one in batch["payload_hash"].to_pylist()]}
+
+
 def _offset(text: str) -> str:
     return f"{len(text):03d}{text}"
-
-
-class _Witness(Admission):
-    """Judges a share's records but for repeats, which other shares may hold: it tells the id of every record that might be one."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
-        self.out: Callable[[Any], None] = lambda _: None
-        self._kinds: dict[str, list[str]] = {source.name: [] for source in task.closure.sources}
-        self._others: list[Record] = []
-
-    def judge(self, record: Record | None) -> tuple[LeftOut, None] | tuple[None, str]:
-        """As `Admission.judge`, as if no id came twice."""
-        self._seen.clear()
-        said = super().judge(record)
-        if record is not None and said[1] is not None:
-            self._kinds[said[1]].append(record.event_type)
-        elif record is not None and said[0] == "other_scope":
-            self._others.append(record)
-            if len(self._others) == _ROWS:
-                self.flush()
-            return "other_scope", None
-        return said
-
-    def types_of(self, source: str, n: int) -> list[str]:
-        """The event types of the next `n` records that were handed out for a source."""
-        held = self._kinds[source]
-        self._kinds[source] = held[n:]
-        return held[:n]
-
-    def flush(self) -> None:
-        """Hand out what no source admits."""
-        held, self._others = self._others, []
-        if held:
-            self.out((len(held), {
-                "src": OUT_OF_SCOPE, "ts": 0, "part": [one.partition for one in held], "off": [_offset(str(one.number)) for one in held],
-                "id": [one.event_id for one in held], "kind": [one.event_type for one in held], "said": [one.digest for one in held]}))
 
 
 def _pulled(work: Callable[[Callable[[Any], None]], None]) -> Iterator[Any]:

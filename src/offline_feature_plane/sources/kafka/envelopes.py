@@ -12,10 +12,11 @@ from offline_feature_plane.domain.admission import Record, decode_stored
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Message
+from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import Undecodable
 from offline_feature_plane.text_files import load_object
 
-__all__ = ["ENVELOPE", "decode_message", "read_envelope"]
+__all__ = ["ENVELOPE", "decode_message", "read_envelope", "stored_message"]
 
 ENVELOPE: Final = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload")
 
@@ -24,21 +25,29 @@ _NO_TIME: Final = 0  # the kind of a timestamp that is none
 
 def decode_message(topic: str, partition: int, message: Message) -> Record | Undecodable:
     """A message as a record of a topic. No value whatever is an error: one that is no envelope is undecodable, none is a deletion."""
+    found = stored_message(topic, partition, message)
+    return found.record or Undecodable(found.number, found.reason or "undecodable")
+
+
+def stored_message(topic: str, partition: int, message: Message) -> Stored:
+    """A message with every member as it is stored; never an error."""
     offset, value = message.offset(), message.value()
     if value is None:
-        return Undecodable(offset, "null_value")
+        return Stored(offset, None, reason="null_value")
     clock, time_ms = message.timestamp()
     envelope = read_envelope(value)
+    undecodable = Stored(offset, None, reason="undecodable", value=value)
     if envelope is None or clock == _NO_TIME:
-        return Undecodable(offset)
+        return undecodable
     try:
         log_time = format_instant(time_ms * 1_000)
     except (ValueError, OverflowError):  # a producer's clock that is beyond every calendar
-        return Undecodable(offset)
+        return undecodable
     run, kind, event_id, moment, version, payload = (envelope[name] for name in ENVELOPE)
-    record = decode_stored(topic, partition, OFFSET_KIND, str(offset), run, envelope.get("scenario_run_id"), kind, event_id, moment,
-                           version, payload, None, None, log_time)
-    return Undecodable(offset) if record is None else record
+    members = (topic, partition, OFFSET_KIND, str(offset), run, envelope.get("scenario_run_id"), kind, event_id, moment, version, payload,
+               None, None, log_time)
+    record = decode_stored(*members)
+    return undecodable if record is None else Stored(offset, record, members)
 
 
 def read_envelope(value: bytes) -> dict[str, Any] | None:

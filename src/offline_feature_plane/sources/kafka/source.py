@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from offline_feature_plane.contracts.kafka import KafkaTopic
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.cutover import Watermarks
-from offline_feature_plane.domain.instants import parse_instant
+from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.errors import SourceUnreadable
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect
@@ -26,12 +26,14 @@ class TopicMapping:
     event_type: str | None = None
     log_id: str | None = None
     is_compacted: bool | None = None
+    max_ahead_us: int | None = None
 
     @classmethod
     def of(cls, said: KafkaTopic) -> TopicMapping:
         """That of an entry of plane.yaml."""
         return cls(KafkaAccess.of(said), said.zone, None if said.history_start is None else parse_instant(said.history_start), said.topic,
-                   said.event_type, said.log_id, None if said.cleanup_policy is None else said.cleanup_policy == "compact")
+                   said.event_type, said.log_id, None if said.cleanup_policy is None else said.cleanup_policy == "compact",
+                   None if said.max_ahead is None else parse_duration(said.max_ahead))
 
 
 class KafkaSource:
@@ -81,4 +83,5 @@ class KafkaSource:
         marks = tuple(Watermarks(topic, one, OFFSET_KIND, log_id, str(ends[one].log_start), str(ends[one].last_stable), str(ends[one].end),
                                  is_compacted) for one in partitions)
         return PinnedTopic(topic, stored, mapping.access, self._connect, marks, mapping.zone,
-                           None if mapping.topic is None else mapping.event_type or stored, mapping.log_id is not None)
+                           None if mapping.topic is None else mapping.event_type or stored, mapping.log_id is not None,
+                           mapping.max_ahead_us)

@@ -10,7 +10,8 @@ from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
-from offline_feature_plane.sources.kafka.envelopes import decode_message
+from offline_feature_plane.sources.kafka.envelopes import decode_message, stored_message
+from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import Undecodable
 
 _FIX = "Build from an archive of the pinned log, or write a new intent that pins the topic as it is now."
@@ -56,6 +57,15 @@ class TopicStretch:
 
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
+        for message in self._messages():
+            yield decode_message(self.stored, self.evidence.partition, message)
+
+    def values(self) -> Iterator[Stored]:
+        """As `read`, with every member as it is stored."""
+        for message in self._messages():
+            yield stored_message(self.stored, self.evidence.partition, message)
+
+    def _messages(self) -> Iterator[Message]:
         bus, said, last = self.connect(self.access), self.evidence, None
         epochs = {int(one[0]): one[1] for one in (said.first, said.last) if one is not None and one[1] is not None}
         for batch in bus.read(self.stored, said.partition, *said.span):
@@ -64,7 +74,7 @@ class TopicStretch:
                     self._check_epoch(message, epochs[message.offset()])
                 last = message
                 if self.choice is None or self.choice(message.offset()):
-                    yield decode_message(self.stored, said.partition, message)
+                    yield message
         self._check_log(bus)
         if said.last is not None and (last is None or last.offset() < int(said.last[0])):
             raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)

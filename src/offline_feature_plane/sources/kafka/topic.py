@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,9 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
-from offline_feature_plane.sources.records import LogRecords, typings_of
+from offline_feature_plane.sources.records import LogRecords
+from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.typings import typings_of
 
 _AT_ONCE = 8  # partitions whose edges are looked at
 
@@ -49,6 +51,7 @@ class PinnedTopic:
     zone: str | None = None
     taken: str | None = None
     named: bool = False
+    max_ahead_us: int | None = None
     names_events: ClassVar[bool] = True
     knows_arrival: ClassVar[bool] = True
     table_files: ClassVar[tuple[Path, ...]] = ()
@@ -153,7 +156,13 @@ class PinnedTopic:
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
         mine = self._mine(ranges)
-        return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken)
+        return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
+
+    def contents(self, wanted: Range) -> Iterator[Stored]:
+        """As `sources.stored.CopySource.contents`."""
+        for stretch in self.stretches([wanted]):
+            stretch.check()
+            yield from stretch.values()
 
     def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> TopicStretch:
         """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
@@ -167,13 +176,13 @@ class PinnedTopic:
         found = self.connect(self.access).first_at(self.stored, [marks.partition], max(0, -(-moment_us // 1_000)))[marks.partition]
         return None if found is None or found.offset >= marks.span[1] else found.offset
 
-    def kept_until_us(self, marks: Watermarks, offset: int) -> int | None:
-        """As `sources.buses.PinnedBus.kept_until_us`: not before `retention.ms` after the log time of the first record from there on."""
-        bus, (start, stable) = self.connect(self.access), marks.span
+    def kept_until_us(self, wanted: Range, offset: int) -> int | None:
+        """As `ports.inputs.KeptForAWhile`: not before `retention.ms` after the log time of the first record from there on."""
+        bus, marks = self.connect(self.access), self._marks_of(wanted)
         retention_ms = bus.retention_ms(self.stored)
-        if retention_ms is None or not start <= offset < stable:
+        if retention_ms is None or marks is None or not marks.counts(wanted) or not marks.span[0] <= offset < marks.span[1]:
             return None
-        first, _ = bus.edges(self.stored, marks.partition, offset, stable)
+        first, _ = bus.edges(self.stored, marks.partition, offset, marks.span[1])
         return None if first is None else (first.time_ms + retention_ms) * 1_000
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from offline_feature_plane.engines.local.history.batches import Batches, FileBatches, HeldBatches
 from offline_feature_plane.errors import StorageIoFailure
 
 __all__ = ["Folder", "Memory", "Numbers", "Place", "Texts", "ValueColumn"]
@@ -72,6 +73,9 @@ class Place(Protocol):
     def texts(self, name: str) -> Texts:
         """A new column."""
 
+    def batches(self, name: str) -> Batches:
+        """Room for record batches."""
+
 
 class Memory:
     """Columns in memory: what is read is what was kept, without a copy."""
@@ -87,6 +91,10 @@ class Memory:
     def texts(self, name: str) -> Texts:  # noqa: ARG002 - files have names
         """As `Place.texts`."""
         return _HeldTexts()
+
+    def batches(self, name: str) -> Batches:  # noqa: ARG002 - files have names
+        """As `Place.batches`."""
+        return HeldBatches()
 
 
 class Folder:
@@ -109,6 +117,10 @@ class Folder:
     def texts(self, name: str) -> Texts:
         """As `Place.texts`."""
         return _FileTexts(self._path / name)
+
+    def batches(self, name: str) -> Batches:
+        """As `Place.batches`."""
+        return FileBatches(self._path / name)
 
 
 class ValueColumn:

@@ -94,7 +94,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
-        for item, piece in load(inputs, task, told, sizes.run_rows):
+        for item, piece in load(inputs, task, told, place.inside("records"), sizes):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item

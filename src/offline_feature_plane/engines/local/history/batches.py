@@ -1,0 +1,100 @@
+"""Record batches that are kept in the order in which they come, in memory or in a file of the work folder, and read again once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from offline_feature_plane.errors import StorageIoFailure
+
+__all__ = ["Batches", "FileBatches", "HeldBatches"]
+
+
+class Batches(Protocol):
+    """Record batches of one schema."""
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Add one. Raises StorageIoFailure."""
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """All of them, in order; nothing is added any more. Raises StorageIoFailure."""
+
+    def remove(self) -> None:
+        """Give their space back."""
+
+
+class HeldBatches:
+    """In memory."""
+
+    def __init__(self) -> None:
+        self._batches: list[pa.RecordBatch] = []
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """As `Batches.append`."""
+        self._batches.append(batch)
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """As `Batches.read`."""
+        yield from self._batches
+
+    def remove(self) -> None:
+        """As `Batches.remove`."""
+        self._batches = []
+
+
+class FileBatches:
+    """In one file, an Arrow stream."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: pa.OSFile | None = None
+        self._writer: pa.ipc.RecordBatchStreamWriter | None = None
+        self._is_empty = True
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """As `Batches.append`."""
+        try:
+            if self._writer is None:
+                self._file = pa.OSFile(str(self._path), "wb")
+                self._writer = pa.ipc.new_stream(self._file, batch.schema)
+                self._is_empty = False
+            self._writer.write_batch(batch)
+        except OSError as wrong:
+            raise self._failed(wrong) from wrong
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """As `Batches.read`."""
+        self._close()
+        if self._is_empty:
+            return
+        try:
+            with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file) as reader:
+                yield from reader
+        except (OSError, pa.ArrowInvalid) as wrong:
+            raise self._failed(wrong) from wrong
+
+    def remove(self) -> None:
+        """As `Batches.remove`."""
+        with suppress(StorageIoFailure):
+            self._close()
+        with suppress(OSError):  # or its space comes back with the work folder
+            self._path.unlink()
+
+    def _close(self) -> None:
+        try:
+            if self._writer is not None and self._file is not None:
+                self._writer.close()
+                self._file.close()
+        except OSError as wrong:
+            raise self._failed(wrong) from wrong
+        finally:
+            self._writer = self._file = None
+
+    def _failed(self, wrong: Exception) -> StorageIoFailure:
+        said = getattr(wrong, "strerror", None) or wrong
+        return StorageIoFailure(f"a scratch file of the build failed: {self._path}: {said}.", path=str(self._path),
+                                fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.")

@@ -1,0 +1,248 @@
+"""Copying a stretch of a log into an archive: from a bus, or from another archive (`domain.md` §1.3, §1.4).
+
+    contents of a range ──▶ a segment aside ──▶ synced, put under its name ──▶ noted beside the index ──▶ … ──▶ index.json, as one piece
+
+A segment covers its offsets up to the next one's first, and the last one up to the end of the range, which the source has proved: so the
+chain is evidence for holes that are lawful. A job that was stopped goes on behind its last segment; what the index has is not copied again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment
+from offline_feature_plane.domain.basis import Range, canonical_basis, without
+from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.errors import ArchiveIndexConflict, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.ports import Clock
+from offline_feature_plane.sources.archive_index import parse_index
+from offline_feature_plane.sources.archive_indexing import index_bytes
+from offline_feature_plane.sources.archive_places import INDEX, ArchivePlace, Version
+from offline_feature_plane.sources.archive_report import UNDECLARED
+from offline_feature_plane.sources.segment_files import SegmentFile, SegmentForm, members_of
+from offline_feature_plane.sources.stored import CopySource, Stored
+
+__all__ = ["COPYING", "CopyWish", "WriteReport", "write_segments"]
+
+COPYING: Final = "_index.copying.json"  # what a job that copies has finished so far
+MOST_TEXT: Final = 256 << 20  # bytes of records in a segment, unpacked
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CopyWish:
+    """What is copied, and how it is cut.
+
+    Attributes:
+        ranges: of the source's topic; None: everything that it holds.
+        form: what segments are written as.
+        per_segment: how many records a segment holds at most.
+    """
+
+    ranges: tuple[Range, ...] | None = None
+    form: SegmentForm = "jsonl.zst"
+    per_segment: int = 250_000
+
+
+@dataclass(frozen=True)
+class CopiedRange:
+    """What became of one range: what was copied of it, and what of it cannot be decoded, or was null."""
+
+    topic: str
+    partition: int
+    start_offset: str
+    end_offset: str
+    segments: int = 0
+    records: int = 0
+    undecodable: int = 0
+    null_values: int = 0
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What was copied. `known` are stretches that the archive had already."""
+
+    place: str
+    was_written: bool
+    copied: tuple[CopiedRange, ...]
+    known: tuple[CopiedRange, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass
+class _Job:
+    place: ArchivePlace
+    wish: CopyWish
+    moment: str
+    done: list[IndexedSegment]
+    progress: Progress
+    mark: str | None = None
+    covered: int = 0
+    total: int = 0
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, clock: Clock, progress: Progress) -> WriteReport:
+    """Copy what a source holds into an archive, and extend its index.
+
+    Raises:
+        ReplayBasisGap, ReplayBasisMismatch, ReplayDuplicateOffsetMismatch, BasisUnresolved, TopicCompacted: the source does not prove what
+            is wanted of it. ArchiveIndexConflict: the archive counts in another log, holds another file under a segment's name, or somebody
+            else changes its index. What reading the source raises. StorageIoFailure.
+    """
+    wanted = canonical_basis(source.ranges() if wish.ranges is None else wish.ranges)
+    verdict = source.completeness(wanted)
+    if (wrong := refusal(verdict)) is not None:
+        raise wrong
+    with place.alone():
+        before = place.document(INDEX)
+        standing = [] if before is None else list(parse_index(before, f"{place.name}/{INDEX}").segments)
+        _check_log(standing, wanted, place)
+        job = _recalled(place, wish, wanted, format_instant(clock.now_us()), progress)
+        _keep(job, wanted)
+        missing = [(one, gap) for one in wanted for gap in without(one, _spans([*standing, *job.done], one))]
+        job.total = sum(end - begin for _, (begin, end) in missing)
+        with place.workshop() as folder:
+            copied = tuple(_copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job, wanted)
+                           for one, (begin, end) in missing)
+        done = job.done if verdict.kind == "broker_read" else _as_declared(job.done, verdict.declared("undecodable"))
+        found = sorted([*standing, *done], key=lambda one: (one.topic, one.partition, one.offset_kind, int(one.first_offset)))
+        if job.done:
+            place.replace(INDEX, index_bytes(ArchiveIndex(segments=tuple(found)).segments), None if before is None else before.mark)
+        place.remove(COPYING)
+    known = tuple(CopiedRange(one.topic, one.partition, str(begin), str(end)) for one in wanted
+                  for begin, end in _inside(_spans(standing, one), one))
+    return WriteReport(place.name, bool(job.done), copied, known)
+
+
+def _as_declared(done: Sequence[IndexedSegment], declared: int) -> Sequence[IndexedSegment]:
+    """What was copied from an archive: records that cannot be decoded are declared only if they were before."""
+    if sum(one.dispositions.get("undecodable", 0) for one in done) <= declared:
+        return done
+    return [one.model_copy(update={"dispositions": {UNDECLARED if reason == "undecodable" else reason: count
+                                                    for reason, count in one.dispositions.items()}}) for one in done]
+
+
+def _check_log(standing: Sequence[IndexedSegment], wanted: Sequence[Range], place: ArchivePlace) -> None:
+    for one in wanted:
+        for held in standing:
+            is_of_lane = (held.topic, held.partition) == (one.topic, one.partition)
+            if is_of_lane and (held.offset_kind, held.log_id) != (one.offset_kind, one.log_id):
+                raise ArchiveIndexConflict(f"{place.name} has {one.topic}/{one.partition} of the log {held.log_id}; this is the log "
+                                           f"{one.log_id}.", path=f"{one.topic}/{one.partition}",
+                                           fix="A topic that was made anew is another log: write it into another archive.")
+
+
+def _spans(segments: Sequence[IndexedSegment], one: Range) -> list[tuple[int, int]]:
+    return [(int(held.first_offset), int(held.next_offset)) for held in segments
+            if (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)]
+
+
+def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int, int]]:
+    """What of a range some spans cover."""
+    here = one.start
+    for begin, end in [*without(one, spans), (one.end, one.end)]:
+        if here < begin:
+            yield here, begin
+        here = end
+
+
+def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], now: str, progress: Progress) -> _Job:
+    """The job, as far as one that did not end came with the same wish."""
+    kept = place.document(COPYING)
+    job = _Job(place, wish, now, [], progress, None if kept is None else kept.mark)
+    if kept is not None:
+        with suppress(SchemaInvalid, ValueError, KeyError, TypeError):  # else it is of another release
+            document = load_json(kept.data, max_bytes=len(kept.data))
+            if document["wish"] == _wished(wish, wanted):
+                job.done = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
+                job.moment = str(document["archived_at_utc"])
+    return job
+
+
+def _is_there(one: IndexedSegment, place: ArchivePlace) -> bool:
+    try:
+        place.check(place.file(one))
+    except (ReplayBasisMismatch, SourceUnreadable):  # somebody removed it: it is copied again
+        return False
+    return True
+
+
+def _wished(wish: CopyWish, wanted: Sequence[Range]) -> list[Any]:
+    """What segments depend on; the ends of ranges are those of the source at the time, and do not matter."""
+    logs = sorted({(one.topic, one.offset_kind, one.log_id) for one in wanted})
+    return [wish.form, wish.per_segment, [list(one) for one in logs]]
+
+
+def _keep(job: _Job, wanted: Sequence[Range]) -> None:
+    segments = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in job.done)
+    text = (f'{{"wish": {json.dumps(_wished(job.wish, wanted))}, "archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n')
+    job.place.replace(COPYING, text.encode(), job.mark)
+    written: Version | None = job.place.document(COPYING)
+    job.mark = None if written is None else written.mark
+
+
+def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> CopiedRange:
+    told = CopiedRange(part.topic, part.partition, part.start_offset, part.end_offset)
+    contents = source.contents(part)
+    ahead = next(contents, None)
+    begin = part.start
+    while True:
+        segment, ahead = _write(part, begin, ahead, contents, folder, job)
+        job.done.append(segment)
+        _keep(job, wanted)
+        odd = segment.dispositions
+        told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
+                       undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
+        if ahead is None:
+            return told
+        begin = ahead.number
+
+
+def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Stored], folder: Path,
+           job: _Job) -> tuple[IndexedSegment, Stored | None]:
+    """One segment from an offset on, and the first coordinate behind it."""
+    lane = part.topic, part.partition, part.offset_kind
+    name = f"{begin:020}" if part.offset_kind != "kinesis_sequence" else f"{begin:060}"
+    relative = f"{_folder(part.topic)}/{part.partition}/{name}.{job.wish.form}"
+    count, last, odd = 0, None, {"undecodable": 0, "null_value": 0}
+    times: list[int] = []
+    with SegmentFile(folder / Path(relative).name, job.wish.form) as file:
+        while ahead is not None and count < job.wish.per_segment and file.text_bytes < MOST_TEXT:
+            file.add(members_of(ahead, lane, job.moment))
+            count, last = count + 1, ahead.number
+            if ahead.record is not None:
+                times = [times[0] if times else ahead.record.log_us, ahead.record.log_us]
+            if ahead.reason is not None:
+                odd[ahead.reason] += 1
+            if not count % 10_000:
+                job.progress("archive", job.covered + ahead.number - begin, job.total)
+            ahead = next(contents, None)
+        file.finish()
+    end = part.end if ahead is None else ahead.number
+    etag = job.place.put(relative, file.path, file.sha256)
+    job.covered += end - begin
+    job.progress("archive", job.covered, job.total)
+    first_time, last_time = (format_instant(one) for one in times) if times else (None, None)
+    return IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
+                          first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
+                          record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
+                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}, etag=etag), ahead
+
+
+def _folder(topic: str) -> str:
+    """A topic as the name of a folder: no two have the same, and none is hidden."""
+    name = quote(topic, safe="")
+    return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name

@@ -1,0 +1,307 @@
+"""Batches of raw records, decoded by kernels as `domain.admission` decodes them one by one.
+
+```
+ documents ──members, payload told──▶ places ─┐
+ columns   ────────── payload told──▶ places ─┴─▶ instants, offsets ─▶ what is said ─▶ SHA-256 ─▶ held against what is stored
+                                                         └──── whatever is unusual anywhere ────▶ the law, record by record
+```
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from offline_feature_plane.domain.admission import Mark, Record, Standing
+from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
+from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, INTEGER, OTHER, TEXT
+from offline_feature_plane.kernels.jsontext import MEMBERS, STACK
+from offline_feature_plane.kernels.typed_texts import are_sound, read_instants, read_integers, same_text, unescape, write_instants
+from offline_feature_plane.sources.decoding.decoded import Decoded, Found, mask_array
+from offline_feature_plane.sources.decoding.lines import members_of_columns
+from offline_feature_plane.sources.decoding.texts import text_column
+from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, Wanted, joined
+
+__all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "settle", "tell_columns"]
+
+# The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates.
+_MUST = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version")
+_PLACED = ("topic", "partition", "offset_kind", "offset", "log_time_utc")
+_MAY = ("scenario_run_id", "payload_hash", "payload_hash_recipe")
+STORED: Final = (*_MUST, *_PLACED, "payload", *_MAY)
+ENVELOPE: Final = (*_MUST, "payload", *_MAY)
+
+_SAID: Final = ('{"payload":{"event_id":"', '","event_type":"', '","payload":', ',"platform_run_id":"', '","schema_version":"',
+                '","ts_utc":"', f'"}},"recipe":"{EVENT_HASH_RECIPE}"}}')
+_IN_TURN: Final = ("event_id", "event_type", "payload", "platform_run_id", "schema_version", "ts_utc")
+_INT64 = 1 << 62
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The lane that records must say they are in; and where batches have no coordinates in them, the offsets and the log's times."""
+
+    topic: str
+    partition: int
+    offset_kind: str
+
+
+@dataclass(frozen=True)
+class Members:
+    """Where the members of records, and what is wanted of their payloads, stand in `data`: names → rows of `kinds`, `starts`, `ends`.
+
+    `told[told_starts … told_ends]` is the payload of a record, told apart; `status` is 1 where the law must see the record.
+    """
+
+    names: tuple[str, ...]
+    data: Bytes
+    kinds: npt.NDArray[np.int8]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    told: Bytes
+    told_starts: Int64s
+    told_ends: Int64s
+    found: Found
+    status: npt.NDArray[np.uint8]
+
+    @property
+    def n(self) -> int:
+        """Records."""
+        return len(self.status)
+
+    def of(self, name: str) -> tuple[npt.NDArray[np.int8], Int64s, Int64s]:
+        """What a member is in every record, and where."""
+        at = self.names.index(name)
+        return self.kinds[at], self.starts[at], self.ends[at]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The first record of a batch that is not what its hash says, and the error about it."""
+
+    row: int
+    error: OfsError
+
+
+def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tuple[str, ...], wanted: Wanted) -> Members:
+    """The members of JSON documents: `names` is STORED or ENVELOPE."""
+    n, payload = len(begins), names.index("payload")
+    kinds, starts, ends = _places(len(names), n)
+    found, told, told_starts, told_ends, scratch = _room(data, begins, stops, wanted)
+    status = np.zeros(n, np.uint8)
+    read_documents(data, begins, stops, *joined(names), payload, payload, *wanted.tree, told, *scratch, found.kinds, found.starts,
+                   found.ends, kinds, starts, ends, told_starts, told_ends, status)
+    return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
+
+
+def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted: Wanted) -> Members:
+    """The members of records that stand in columns, whose payload is JSON text, or null."""
+    at, n = names.index("payload"), len(next(iter(columns.values())))
+    places = members_of_columns(columns, names, TEXT, INTEGER)
+    data, kinds, starts, ends = places or (np.empty(0, np.uint8), *_places(len(names), n))
+    begins = np.where(kinds[at] == TEXT, starts[at], -1)
+    found, told, told_starts, told_ends, scratch = _room(data, np.maximum(begins, 0), ends[at], wanted)
+    status = np.zeros(n, np.uint8)
+    read_payloads(data, begins, ends[at], *wanted.tree, told, *scratch, found.kinds, found.starts, found.ends, told_starts, told_ends,
+                  status)
+    status[(kinds[:at] == ABSENT).any(axis=0) | (kinds[at] == INTEGER)] = 1  # also where a column is of a type that no record has
+    return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
+
+
+def settle(members: Members, expected: Expected, law: Callable[[int], Standing], *,
+           coordinates: tuple[Int64s, Int64s] | None = None) -> tuple[Decoded, Refused | None]:
+    """Decode a batch.
+
+    Args:
+        members: of its records.
+        expected: records that say another lane are decoded by the law.
+        law: decodes one record by itself, or tells that it is a null value. Raises ReplayBasisMismatch.
+        coordinates: offsets and log times in µs, where the records do not have them.
+
+    Returns:
+        The batch, whose undecodable records have the offset 0; and the first record that is refused. What follows it means nothing.
+    """
+    n, status = members.n, members.status
+    ts, moments = _instants(members, "ts_utc")
+    if coordinates is None:
+        numbers, log = _offsets(members, expected), _instants(members, "log_time_utc")[0]
+    else:
+        numbers, log = coordinates
+    status[~_sound(members, "scenario_run_id")] = 1
+    digests = _digests(members, moments)
+    _compare_hashes(members, digests)
+    unusual = np.flatnonzero(status).tolist()
+    known, deletions, refused = _by_law(unusual, law)
+    columns = {name: members.of(name) for name in ("platform_run_id", "scenario_run_id", "event_type", "event_id")}
+    payload_kinds, payload_starts, payload_ends = members.of("payload")
+    has_payload = (payload_kinds != ABSENT) & (status == 0)
+    found = _unescaped(members.found, status)
+    texts = {name: text_column(members.data, starts, np.where(status == 0, ends, starts), (kinds != ABSENT) & (status == 0))
+             for name, (kinds, starts, ends) in columns.items()}
+    decoded = Decoded(status == 0, numbers, ts, log, texts["platform_run_id"], texts["scenario_run_id"], texts["event_type"],
+                      texts["event_id"], has_payload, digests, found, payload_starts, payload_ends, known)
+    return (replace(_patched(decoded, known, n), deletions=_mask_of(deletions, n)) if unusual else decoded), refused
+
+
+def _places(rows: int, n: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return np.zeros((rows, n), np.int8), np.zeros((rows, n), np.int64), np.zeros((rows, n), np.int64)
+
+
+def _room(data: Bytes, begins: Int64s, stops: Int64s, wanted: Wanted) -> tuple[Found, Bytes, Int64s, Int64s, tuple[Any, ...]]:
+    """Where payloads are told to, and what kernels need for it: four bytes for one that is read at most, and the longest once more."""
+    n = len(begins)
+    sizes = stops - begins
+    most = 4 * int(sizes.sum()) + 8 * int(sizes.max(initial=0)) + 64 * n + 256
+    scratch = np.empty((STACK, 3), np.int64), np.empty((MEMBERS, 3), np.int64), np.empty(256, np.int64)
+    return (Found(data, *_places(max(1, len(wanted.paths)), n)), np.empty(most, np.uint8), np.empty(n, np.int64), np.empty(n, np.int64),
+            scratch)
+
+
+def _instants(members: Members, name: str) -> tuple[Int64s, npt.NDArray[np.uint8]]:
+    """A member as instants, and their canonical texts; records where it is none are for the law."""
+    us, asks = np.zeros(members.n, np.int64), np.zeros(members.n, np.bool_)
+    read_instants(members.data, *members.of(name), us, asks)
+    members.status[asks] = 1
+    texts = np.empty((members.n, 27), np.uint8)
+    if name == "ts_utc":
+        write_instants(us, texts)
+    return us, texts
+
+
+def _offsets(members: Members, expected: Expected) -> Int64s:
+    """Offsets as numbers; records that say another lane, or an offset of another form, are for the law."""
+    numbers, partitions, asks = np.zeros(members.n, np.int64), np.zeros(members.n, np.int64), np.zeros(members.n, np.bool_)
+    same = np.zeros(members.n, np.bool_)
+    for name, text in (("topic", expected.topic), ("offset_kind", expected.offset_kind)):
+        kinds, starts, ends = members.of(name)
+        same_text(members.data, starts, ends, np.frombuffer(text.encode(), np.uint8), same)
+        members.status[~same | (kinds != TEXT)] = 1
+    kinds, starts, ends = members.of("offset")
+    read_integers(members.data, kinds, starts, ends, _INT64, True, numbers, asks)  # noqa: FBT003 - kernels have no keywords
+    members.status[asks | (kinds != TEXT)] = 1
+    kinds, starts, ends = members.of("partition")
+    read_integers(members.data, kinds, starts, ends, _INT64, True, partitions, asks)  # noqa: FBT003 - as above
+    members.status[asks | (kinds == TEXT) | (partitions != expected.partition)] = 1
+    return numbers
+
+
+def _sound(members: Members, name: str) -> npt.NDArray[np.bool_]:
+    """Where a member is absent, or a filled text that stands for itself in JSON."""
+    kinds, starts, ends = members.of(name)
+    sound = np.zeros(members.n, np.bool_)
+    are_sound(members.data, starts, ends, sound)
+    result: npt.NDArray[np.bool_] = (kinds == ABSENT) | ((kinds == TEXT) & sound)
+    return result
+
+
+def _digests(members: Members, moments: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The event hash of every record that is not for the law."""
+    for name in ("event_id", "event_type", "platform_run_id", "schema_version"):
+        members.status[members.of(name)[0] != TEXT] = 1
+    which = np.array([{"payload": -1, "ts_utc": -2}.get(name, members.names.index(name)) for name in _IN_TURN], np.int64)
+    lengths = sum((members.ends[row] - members.starts[row]).sum() for row in which.tolist() if row >= 0)
+    parts, part_bounds = joined(_SAID)
+    out = np.empty(int(lengths) + int((members.told_ends - members.told_starts).sum()) + members.n * (len(parts) + 32), np.uint8)
+    bounds = np.empty(members.n + 1, np.int64)
+    write_said(members.data, which, members.starts, members.ends, moments, members.told, members.told_starts, members.told_ends, parts,
+               part_bounds, out, bounds, members.status)
+    said, sha256 = memoryview(out.data), hashlib.sha256
+    hashed = b"".join([sha256(said[start:end]).digest() for start, end in pairwise(bounds.tolist())])
+    return np.frombuffer(hashed, np.uint8).reshape(-1, 32)
+
+
+def _compare_hashes(members: Members, digests: npt.NDArray[np.uint8]) -> None:
+    """Records whose stored hash is by our recipe, and another one, are for the law: it says so."""
+    kinds, starts, ends = members.of("payload_hash_recipe")
+    ours = np.zeros(members.n, np.bool_)
+    same_text(members.data, starts, ends, np.frombuffer(EVENT_HASH_RECIPE.encode(), np.uint8), ours)
+    ours &= kinds == TEXT
+    if not ours.any():
+        return
+    kinds, starts, ends = members.of("payload_hash")
+    alike = (kinds == TEXT) & (ends - starts == 71)
+    rows = np.flatnonzero(ours & alike)
+    stored = members.data[starts[rows][:, None] + np.arange(71)]
+    expected = np.empty((len(rows), 71), np.uint8)
+    expected[:, :7] = np.frombuffer(b"sha256:", np.uint8)
+    expected[:, 7:] = hex_digits(digests[rows])
+    alike[rows] = (stored == expected).all(axis=1)
+    members.status[ours & ~alike] = 1
+
+
+_HEX: Final = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)
+
+
+def hex_digits(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The hexadecimal digits of digests, 64 bytes for each 32."""
+    return _HEX[digests].reshape(len(digests), 64)
+
+
+def _by_law(rows: Sequence[int], law: Callable[[int], Standing]) -> tuple[dict[int, Record], list[int], Refused | None]:
+    known: dict[int, Record] = {}
+    deletions: list[int] = []
+    for row in rows:
+        try:
+            record = law(row)
+        except OfsError as wrong:
+            return known, deletions, Refused(row, wrong)
+        if isinstance(record, Record):
+            known[row] = record
+        elif record is Mark.NULL_VALUE:
+            deletions.append(row)
+    return known, deletions, None
+
+
+def _mask_of(rows: Sequence[int], n: int) -> npt.NDArray[np.bool_] | None:
+    if not rows:
+        return None
+    mask = np.zeros(n, np.bool_)
+    mask[rows] = True
+    return mask
+
+
+def _unescaped(found: Found, status: npt.NDArray[np.uint8]) -> Found:
+    """Texts with escapes are read, and stand behind the others."""
+    found.kinds[:, status != 0] = OTHER  # what was found of them may be of half a record
+    rows = np.flatnonzero((found.kinds == ESCAPED).any(axis=1)).tolist()
+    if not rows:
+        return found
+    size = int((found.ends - found.starts)[found.kinds == ESCAPED].sum())
+    more, pos = np.empty(size, np.uint8), 0
+    for row in rows:
+        pos = unescape(found.data, found.kinds[row], found.starts[row], found.ends[row], more, pos, len(found.data))
+    found.kinds[found.kinds == ESCAPED] = TEXT
+    return Found(np.concatenate([found.data, more[:pos]]), found.kinds, found.starts, found.ends)
+
+
+def _patched(batch: Decoded, known: Mapping[int, Record], n: int) -> Decoded:
+    """The batch with what the law said of some records."""
+    rows = np.array(sorted(known), np.int64)
+    records = [known[row] for row in rows.tolist()]
+    decoded, numbers, ts, log = batch.decoded.copy(), batch.numbers.copy(), batch.ts_us.copy(), batch.log_us.copy()
+    has_payload, digests = batch.has_payload.copy(), batch.digests.copy()
+    numbers[~decoded] = 0
+    if any(one.number >= 1 << 63 for one in records):
+        numbers = numbers.astype(object)
+    decoded[rows] = True
+    for row, one in zip(rows.tolist(), records, strict=True):
+        numbers[row], ts[row], log[row], has_payload[row] = one.number, one.ts_us, one.log_us, one.payload is not None
+        digests[row] = np.frombuffer(bytes.fromhex(one.digest[7:]), np.uint8)
+    mask = np.zeros(n, np.bool_)
+    mask[rows] = True
+
+    def texts(column: pa.Array, name: str) -> pa.Array:
+        return pc.replace_with_mask(column, mask_array(mask), pa.array([getattr(one, name) for one in records], pa.string()))
+    return Decoded(decoded, numbers, ts, log, texts(batch.runs, "platform_run_id"), texts(batch.scenarios, "scenario_run_id"),
+                   texts(batch.types, "event_type"), texts(batch.ids, "event_id"), has_payload, digests, batch.found,
+                   batch.payload_starts, batch.payload_ends, known)

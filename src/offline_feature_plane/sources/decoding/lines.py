@@ -1,0 +1,112 @@
+"""Lines of JSON and columns of records as kernels take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from offline_feature_plane.budgets import RECORD_BYTES, Budget
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
+from offline_feature_plane.sources.decoding.decoded import mask_of
+from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
+from offline_feature_plane.text_files import Packing, opened, too_long
+
+__all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks"]
+
+_BLOCK = 4 << 20
+_NEWLINE = 10
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Documents that stand in `data`, each from its begin to its stop."""
+
+    data: Bytes
+    begins: Int64s
+    stops: Int64s
+
+    def line(self, row: int) -> bytes:
+        """One of them."""
+        return self.data[self.begins[row]:self.stops[row]].tobytes()
+
+
+def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines]:
+    """The lines of a file, some megabytes at a time; arguments, limits and errors as `text_files.read_lines`."""
+    with opened(path, packing=packing) as stream:
+        budget, rest, before = Budget(path, path.stat().st_size), b"", 0
+        while True:
+            block = stream.read(_BLOCK)
+            data = rest + block if rest else block
+            whole = data.rfind(b"\n") + 1 if block else len(data)
+            if len(data) - whole > MAX_DOCUMENT_BYTES:
+                raise too_long(path, before + data.count(b"\n") + 1)
+            rest = data[whole:]
+            if whole:
+                found = np.frombuffer(data, np.uint8, whole)
+                stops = np.flatnonzero(found == _NEWLINE) + 1
+                if not len(stops) or stops[-1] < whole:
+                    stops = np.append(stops, whole)
+                begins = np.concatenate(([0], stops[:-1]))
+                sizes = stops - begins
+                if sizes.max() > MAX_DOCUMENT_BYTES:
+                    raise too_long(path, before + int(np.argmax(sizes > MAX_DOCUMENT_BYTES)) + 1)
+                budget.take(int(np.maximum(sizes, RECORD_BYTES).sum()))
+                before += len(stops)
+                yield Lines(found, begins, stops)
+            if not block:
+                return
+
+
+def lines_of_binary(values: pa.Array) -> Lines:
+    """The values of a binary array, which has no nulls, as documents."""
+    data, begins, stops = _places(values)
+    return Lines(data, begins, stops)
+
+
+def members_of_columns(columns: Mapping[str, pa.Array], names: Sequence[str], texts: int, integers: int,
+                       ) -> tuple[Bytes, npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    """Columns as `decoding.batches.tell_payloads` takes them; None if one of them is no column of texts, or of integers.
+
+    Args:
+        columns: by name.
+        names: which of them, in which order.
+        texts: what kernels call a text.
+        integers: what they call an integer: columns of these are written as texts of digits.
+    """
+    n = len(next(iter(columns.values())))
+    kinds, starts, ends = np.zeros((len(names), n), np.int8), np.zeros((len(names), n), np.int64), np.zeros((len(names), n), np.int64)
+    parts: list[Bytes] = []
+    size = 0
+    for row, name in enumerate(names):
+        column, kind = columns[name], texts
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if pa.types.is_integer(column.type):
+            column, kind = column.cast(pa.string()), integers
+        if pa.types.is_null(column.type):
+            continue
+        if pa.types.is_string_view(column.type) or pa.types.is_large_string(column.type):
+            column = column.cast(pa.string())
+        if not pa.types.is_string(column.type):
+            return None
+        data, begins, stops = _places(column)
+        first = int(begins[0]) if n else 0
+        data = data[first:int(stops[-1])] if n else data
+        kinds[row], starts[row], ends[row] = kind, begins + (size - first), stops + (size - first)
+        if column.null_count:
+            kinds[row, mask_of(column.is_null())] = 0
+        parts.append(data)
+        size += len(data)
+    return np.concatenate([*parts, np.empty(0, np.uint8)]), kinds, starts, ends
+
+
+def _places(column: pa.Array) -> tuple[Bytes, Int64s, Int64s]:
+    _, offsets, data = column.buffers()
+    bounds: Any = np.frombuffer(offsets, np.int32)[column.offset:column.offset + len(column) + 1].astype(np.int64)
+    return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8), bounds[:-1], bounds[1:]

@@ -1,0 +1,60 @@
+"""Segments of record archives, decoded in batches and held against the index (`domain.md` §1.4, §1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from offline_feature_plane.contracts.events import STORED_COLUMNS
+from offline_feature_plane.domain.admission import Standing
+from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.claims import Claim
+from offline_feature_plane.sources.decoding.batches import STORED, Expected, Members, members_of_documents, settle, tell_columns
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record, unchanged, values_of
+from offline_feature_plane.text_files import packing_of
+
+__all__ = ["members_in", "read_in_batches"]
+
+_ROWS = 16_384
+Law = Callable[[int], Standing]
+
+
+def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Iterator[Decoded]:
+    """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
+    claim = Claim(segment.file.relative, segment.topic, segment.evidence)
+    expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
+    for members, law in members_in(file, wanted):
+        yield claim.hold(*settle(members, expected, law))
+    claim.settle()
+
+
+def members_in(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
+    """The records of a file in batches, and what decodes one of a batch by itself."""
+    if file.relative.endswith(".parquet"):
+        for batch in stored_batches(file):
+            for start in range(0, len(batch["payload"]), _ROWS):
+                part = {name: column.slice(start, _ROWS) for name, column in batch.items()}
+                yield tell_columns(part, STORED, wanted), _law_of_columns(part)
+        return
+    with unchanged(file):
+        for lines in read_blocks(file.path, packing=packing_of(file.relative)):
+            yield members_of_documents(lines.data, lines.begins, lines.stops, STORED, wanted), _law_of_lines(lines)
+
+
+def _law_of_lines(lines: Lines) -> Law:
+    return lambda row: line_record(lines.line(row))
+
+
+def _law_of_columns(columns: Mapping[str, pa.Array]) -> Law:
+    values: list[list[Any]] = []
+
+    def law(row: int) -> Standing:
+        if not values:
+            values.extend(values_of(columns[name]) for name in STORED_COLUMNS)
+        return stored_record(*(column[row] for column in values))
+    return law

@@ -1,0 +1,113 @@
+"""`ofs doctor`: which datasets soon cannot be built again, because a bus lets go what no archive has."""
+
+import json
+
+import pytest
+from bus_plane import make_bus_plane, of, payments, with_buses
+from small_plane import START, make_plane
+
+from offline_feature_plane.__main__ import run
+from offline_feature_plane.plane import Plane
+from offline_feature_plane.settings import load_settings
+from offline_feature_plane.testing.archives import write_archive
+from offline_feature_plane.testing.asking import ManualClock
+
+DAY = 86_400_000_000
+ENDS = int(START.timestamp() * 1_000_000) + 69 * DAY  # 2026-03-11, after the as-of of the small plane
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A plane over an archive up to 120 and a bus, with its dataset published."""
+    with_buses(monkeypatch)
+    plane = make_bus_plane(tmp_path / "p")
+    opened(plane).build(plane.intent_path)
+    return plane
+
+
+def opened(plane, at_us=ENDS):
+    """The plane, at a time."""
+    plane.documents()
+    return Plane(load_settings(plane.folder / "plane.yaml", {}, {}), plane.folder, clock=ManualClock(at_us))
+
+
+def diagnosis(plane, at_us=ENDS, within_days=3):
+    """What the doctor says of the only dataset."""
+    (one,) = opened(plane, at_us).doctor(within_days=within_days).diagnoses
+    return one
+
+
+def test_what_the_bus_alone_has_fades_with_its_retention(made):
+    """The record at 120 is of January 31; kept for 45 days it may go on March 17.
+
+    archive   [0 ────────────── 120)
+    bus                 [80 ──── 120 ──────── 200)
+    """
+    assert (diagnosis(made).state, diagnosis(made).until_us) == ("on_bus", None)
+    of(made).retain(0, 80, retention_us=45 * DAY)
+    at = int(START.timestamp() * 1_000_000) + 30 * DAY + 45 * DAY
+    assert (diagnosis(made).state, diagnosis(made).until_us) == ("on_bus", at)
+    assert diagnosis(made, at_us=at - 3 * DAY).state == "fading"
+    assert diagnosis(made, at_us=at - 3 * DAY, within_days=2).state == "on_bus"
+
+
+def test_what_is_archived_meanwhile_is_safe(made):
+    """An archive that has caught up saves the dataset, and it can really be computed again."""
+    of(made).retain(0, 80, retention_us=DAY)
+    assert diagnosis(made).state == "fading"
+    write_archive(made.folder / "archive", payments(range(200)), per_segment=50)
+    of(made).retain(0, 199)
+    assert diagnosis(made).state == "archived"
+    assert opened(made).doctor().well
+    made.intent["replay_basis"] = opened(made).manifest("dm_").replay_basis
+    assert opened(made).build(made.intent_path, recompute=True).outcome == "REPRODUCED"
+
+
+def test_what_is_lost_is_told_with_its_stretch(made, capsys):
+    """Retention has passed the end of the archive: lost, in text, in JSON, and in the exit status."""
+    of(made).retain(0, 150)
+    made.documents()
+    assert run(["doctor", "--plane", str(made.folder / "plane.yaml")]) == 3
+    said = capsys.readouterr().out
+    assert "cannot be built again" in said
+    assert "transaction/0 [120, 150): the bus has let it go, and the archive lacks it" in said
+    assert run(["doctor", "--plane", str(made.folder / "plane.yaml"), "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert (document["well"], document["datasets"][0]["state"]) == (False, "lost")
+    assert document["datasets"][0]["ranges"][0]["start_offset"] == "120"
+
+
+def test_whoever_cannot_be_asked_is_told_and_stops_nothing(made):
+    """A bus that is down, an archive that is gone, a topic that plane.yaml has no more: unknown, with the reason."""
+    of(made).go_down()
+    assert (diagnosis(made).state, "nobody can say now" in diagnosis(made).prognoses[0].sentence) == ("unknown", True)
+    (made.folder / "archive/index.json").rename(made.folder / "away")
+    assert "cannot be asked" in diagnosis(made).prognoses[0].sentence
+    made.plane["archives"] = {}
+    made.plane["events"] = {"other": {"path": "chargebacks.parquet", "time": "reported_at"}}
+    assert diagnosis(made).prognoses[0].sentence == "plane.yaml has no topic transaction any more"
+
+
+def test_retired_datasets_are_left_alone(made):
+    """A retired dataset is not built again anyway."""
+    of(made).retain(0, 150)
+    (dataset,) = opened(made).datasets()
+    opened(made).retire(dataset.dataset_manifest_id, reason="wrong year")
+    assert opened(made).doctor().diagnoses == ()
+    assert opened(made).doctor().well
+
+
+def test_datasets_of_files_are_left_alone(tmp_path, capsys):
+    """A dataset of tables rests on files, whose bytes nobody hashes for this."""
+    plane = make_plane(tmp_path)
+    opened(plane).build(plane.intent_path)
+    assert (diagnosis(plane).state, diagnosis(plane).prognoses) == ("files", ())
+    assert run(["doctor", "--plane", str(plane.folder / "plane.yaml")]) == 0
+    assert "rests on files" in capsys.readouterr().out
+
+
+def test_without_datasets_there_is_nothing_to_tell(tmp_path, capsys):
+    """A new plane is well."""
+    plane = make_plane(tmp_path)
+    assert run(["doctor", "--plane", str(plane.folder / "plane.yaml")]) == 0
+    assert "There are no datasets." in capsys.readouterr().out

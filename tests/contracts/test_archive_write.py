@@ -1,0 +1,352 @@
+"""Archives that are written: the same records and the same proof as their source, nothing half done, nothing copied twice."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mock_cluster import MockCluster
+from s3_servers import BUCKET, ENVIRONMENT, open_store, place_at
+
+from offline_feature_plane.__main__ import run
+from offline_feature_plane.archive_jobs import index_archive, write_archive
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.domain.record_texts import json_text
+from offline_feature_plane.errors import (
+    ArchiveIndexConflict,
+    BasisUnresolved,
+    OfsError,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    SettingsInvalid,
+    SourceUnreadable,
+)
+from offline_feature_plane.settings import settings_from
+from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_writing import _folder
+from offline_feature_plane.sources.stretches import read_in_order
+from offline_feature_plane.testing.archives import archived
+from offline_feature_plane.testing.archives import write_archive as make_archive
+from offline_feature_plane.testing.envelopes import envelope
+from offline_feature_plane.text_files import load_object
+
+
+def record(n, **changes):
+    """One archived record; `n` is its offset."""
+    return archived(f"e{n}", n * 1_000, changes.pop("payload", {"card": "A", "amount": n}), offset=n, **changes)
+
+
+def pin(root):
+    """The archive as a build pins it."""
+    return ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
+
+
+def items(root):
+    """Everything that reading an archive gives, without the place that it is read from."""
+    archive = pin(root)
+    return [one for _, one in read_in_order(archive.segments, archive.ranges())]
+
+
+def spans(root):
+    """What the index covers, by segment."""
+    return [(one["partition"], int(one["first_offset"]), int(one["next_offset"]), one["record_count"])
+            for one in json.loads((root / "index.json").read_text())["segments"]]
+
+
+@pytest.mark.parametrize("source", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
+def test_a_copy_holds_the_same_records_however_it_is_cut(tmp_path, source, form):
+    """Every member, hash and log time is the source's; so is what the chain proves."""
+    make_archive(tmp_path / "a", [record(n, partition=n % 2, log_us=n * 7) for n in range(11)], per_segment=3, form=source)
+    report = write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form, per_segment=4)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert pin(tmp_path / "b").ranges() == pin(tmp_path / "a").ranges()
+    assert [(one.partition, one.records, one.segments) for one in report.copied] == [(0, 6, 2), (1, 5, 2)]
+    assert index_archive(tmp_path / "b").files_known == 4
+    again = write_archive(tmp_path / "c", "transaction", source=tmp_path / "b", form=source if source != "jsonl.gz" else "jsonl")
+    assert (items(tmp_path / "c"), again.was_written) == (items(tmp_path / "a"), True)
+
+
+def test_lawful_holes_are_proved_by_the_chain(tmp_path):
+    """Each segment covers its offsets up to the next one's first, the last one up to the end that the source proved.
+
+    source  [0 . . 3 . . . . . 9 . .)      two records a segment      [0 ── 9)[9 ── 12)
+    """
+    make_archive(tmp_path / "a", [record(0), record(3), record(9)], per_segment=9)
+    index = json.loads((tmp_path / "a/index.json").read_text())
+    index["segments"][0]["next_offset"] = "12"
+    (tmp_path / "a/index.json").write_text(json.dumps(index))
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=2)
+    assert spans(tmp_path / "b") == [(0, 0, 9, 2), (0, 9, 12, 1)]
+    write_archive(tmp_path / "c", "transaction", source=tmp_path / "a", ranges=[(0, 10, 12)])
+    assert spans(tmp_path / "c") == [(0, 10, 12, 0)]  # nothing was there, and that is proved
+    assert pin(tmp_path / "c").completeness(pin(tmp_path / "c").ranges()).is_complete
+
+
+def test_an_archive_grows_and_copies_nothing_twice(tmp_path):
+    """What the index covers stays as it is, byte for byte; only what is missing is copied, wherever that is.
+
+    b   ── [2 ── 5) ─────────      then everything      [0 ── 2)[2 ── 5)[5 ── 9)
+    """
+    make_archive(tmp_path / "a", [record(n) for n in range(9)], per_segment=4)
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", ranges=[(0, 2, 5)])
+    (first,) = (tmp_path / "b").rglob("*.zst")
+    stamp = first.stat().st_mtime_ns
+    report = write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form="parquet")
+    assert spans(tmp_path / "b") == [(0, 0, 2, 2), (0, 2, 5, 3), (0, 5, 9, 4)]
+    assert [(one.start_offset, one.end_offset) for one in report.known] == [("2", "5")]
+    assert first.stat().st_mtime_ns == stamp
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    before = (tmp_path / "b/index.json").read_bytes()
+    assert not write_archive(tmp_path / "b", "transaction", source=tmp_path / "a").was_written
+    assert (tmp_path / "b/index.json").read_bytes() == before
+
+
+class Stopped(BaseException):
+    """A process that ends."""
+
+
+def test_a_stopped_job_goes_on_behind_its_last_segment(tmp_path):
+    """Until its end the index says nothing of it; then what came of two runs is what one would have written."""
+    make_archive(tmp_path / "a", [record(n) for n in range(40)], per_segment=10)
+
+    def stop(step, done, total):
+        if done >= 20:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5, progress=stop)
+    assert not (tmp_path / "b/index.json").exists()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "b").rglob("*.zst")}
+    assert len(kept) == 4
+    report = write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert (report.copied[0].start_offset, report.copied[0].records) in {("15", 25), ("20", 20)}
+    assert spans(tmp_path / "b") == [(0, n, n + 5, 5) for n in range(0, 40, 5)]
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+def test_a_killed_process_leaves_nothing_half_done(tmp_path):
+    """`kill -9` at any moment: the archive has the old index or the new one, and the same command finishes the work."""
+    make_archive(tmp_path / "a", [record(n) for n in range(3_000)], per_segment=1_000)
+    command = [sys.executable, "-m", "offline_feature_plane", "archive", "write", str(tmp_path / "b"), "--topic", "transaction", "--from",
+               str(tmp_path / "a"), "--segment-records", "20"]
+    for number in range(3):
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list((tmp_path / "b").rglob("*.zst"))) > 20 + 40 * number:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        process.wait(60)
+        assert not (tmp_path / "b/index.json").exists() or items(tmp_path / "b") == items(tmp_path / "a")
+    assert run(command[3:]) == 0
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert spans(tmp_path / "b") == [(0, n, n + 20, 20) for n in range(0, 3_000, 20)]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+def test_what_is_not_proved_is_not_copied(tmp_path):
+    """A gap, an end that is not there, a segment that has changed: nothing is made, or nothing is indexed."""
+    make_archive(tmp_path / "a", [record(n) for n in range(9)], per_segment=3)
+    with pytest.raises(ReplayBasisGap):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", ranges=[(0, 5, 20)])
+    with pytest.raises(BasisUnresolved, match="no partition 7"):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", ranges=[(7, 5, 20)])
+    assert not (tmp_path / "b").exists()
+    path = tmp_path / "a/transaction/0/00001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"amount": 4', b'"amount": 5'))
+    with pytest.raises(ReplayBasisMismatch):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert not (tmp_path / "b/index.json").exists()
+
+
+def test_conflicts_are_told(tmp_path):
+    """Another log under the topic's name, another file under a segment's, another writer of the index."""
+    make_archive(tmp_path / "a", [record(n) for n in range(4)])
+    make_archive(tmp_path / "other", [record(n) for n in range(4)], log_id="log2")
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    with pytest.raises(ArchiveIndexConflict, match="of the log log1; this is the log log2"):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "other")
+    squatter = tmp_path / "c/transaction/0/00000000000000000000.jsonl.zst"
+    squatter.parent.mkdir(parents=True)
+    squatter.write_bytes(b"mine")
+    with pytest.raises(ArchiveIndexConflict, match="holds other bytes"):
+        write_archive(tmp_path / "c", "transaction", source=tmp_path / "a")
+    assert squatter.read_bytes() == b"mine"
+
+    def meddle(step, done, total):
+        (tmp_path / "d/index.json").write_text(json.dumps({"segments": []}))
+
+    with pytest.raises(ArchiveIndexConflict, match="changed by somebody else"):
+        write_archive(tmp_path / "d", "transaction", source=tmp_path / "a", progress=meddle)
+    (tmp_path / "d/index.json").unlink()
+    assert write_archive(tmp_path / "d", "transaction", source=tmp_path / "a").copied == ()  # all segments were there
+
+
+def test_undecodable_records_are_copied_and_not_laundered(tmp_path):
+    """They are declared in the copy only if they were declared in the source."""
+    make_archive(tmp_path / "a", [record(0), {**record(1), "ts_utc": "yesterday"}, record(2)])
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert [isinstance(one, Record) for one in items(tmp_path / "b")] == [True, False, True]
+    assert pin(tmp_path / "b").completeness(pin(tmp_path / "b").ranges()).declared("undecodable") == 0
+    index_archive(tmp_path / "b", undecodable_are_known=True)
+    index = json.loads((tmp_path / "a/index.json").read_text())
+    index["segments"][0]["dispositions"] = {"undecodable": 1}
+    (tmp_path / "a/index.json").write_text(json.dumps(index))
+    write_archive(tmp_path / "c", "transaction", source=tmp_path / "a")
+    assert pin(tmp_path / "c").completeness(pin(tmp_path / "c").ranges()).declared("undecodable") == 1
+
+
+def test_overlapping_segments_become_one_chain_or_a_conflict(tmp_path):
+    """A copy holds each coordinate once."""
+    for name, second in (("same", record(2)), ("unlike", record(2, payload={"amount": 7}))):
+        root = tmp_path / name
+        root.mkdir()
+        (root / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (record(0), record(1), record(2))))
+        (root / "b.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (second, record(3))))
+        index_archive(root)
+    write_archive(tmp_path / "one", "transaction", source=tmp_path / "same")
+    assert spans(tmp_path / "one") == [(0, 0, 4, 4)]
+    with pytest.raises(OfsError, match=r"transaction/0@2"):
+        write_archive(tmp_path / "none", "transaction", source=tmp_path / "unlike")
+
+
+def test_topics_never_share_a_folder(tmp_path):
+    """Whatever a topic is called, its name becomes a folder of its own, inside of the archive, and not a hidden one."""
+    make_archive(tmp_path / "a", [record(n, topic="_hidden") for n in range(2)])
+    write_archive(tmp_path / "b", "_hidden", source=tmp_path / "a")
+    assert (tmp_path / "b/%5Fhidden/0").is_dir()
+    names = [_folder(topic) for topic in ("a/b", "a_b", "a%2Fb", "../up", "_hidden", ".dot", "ä b", "a b")]
+    assert len(set(names)) == len(names)
+    assert all("/" not in name and name[0] not in "._" for name in names)
+    assert index_archive(tmp_path / "b").files_known == 1
+
+
+# --- from a bus -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bus():
+    """A topic on librdkafka's mock: records, a deletion, a value that is no envelope; and the plane that maps it."""
+    cluster = MockCluster()
+    for n in range(6):
+        cluster.produce("transaction", 0, envelope(record(n)), 1_000 + n)
+    cluster.produce("transaction", 0, None, 1_006)
+    cluster.produce("transaction", 0, b"garbage", 1_007)
+    cluster.produce("transaction", 0, envelope(record(8, payload={"amount": Decimal("8.25"), "note": "é"})), 1_008)
+    cluster.settings = settings_from({"plane": "run1", "kafka": {"transaction": {
+        "servers": cluster.address, "log_id": "log1", "cleanup_policy": "delete", "timeout_s": 20}}}, Path())
+    return cluster
+
+
+def test_a_bus_is_copied_with_its_log_and_what_nobody_can_read(tmp_path, bus):
+    """Ids, offsets and log times are the bus's; a deletion and a value that is no envelope keep their coordinates, and are declared."""
+    report = write_archive(tmp_path / "b", "transaction", bus.settings, per_segment=4)
+    (lane,) = report.copied
+    assert (lane.start_offset, lane.end_offset, lane.records, lane.undecodable, lane.null_values) == ("0", "9", 9, 1, 1)
+    archive = pin(tmp_path / "b")
+    assert archive.log_ids == ("log1",)
+    assert refusal(archive.completeness(archive.ranges())) is None
+    found = [one for one in items(tmp_path / "b") if isinstance(one, Record)]
+    assert [(one.number, one.event_id, one.log_us) for one in found] == [(n, f"e{n}", (1_000 + n) * 1_000) for n in (0, 1, 2, 3, 4, 5, 8)]
+    assert found[-1].payload == {"amount": Decimal("8.25"), "note": "é"}
+    odd = [(one.number, one.reason) for one in items(tmp_path / "b") if not isinstance(one, Record)]
+    assert odd == [(6, "null_value"), (7, "undecodable")]
+    write_archive(tmp_path / "c", "transaction", source=tmp_path / "b", form="parquet")
+    assert items(tmp_path / "c") == items(tmp_path / "b")
+    for path in (tmp_path / "b/index.json", tmp_path / "c/index.json"):
+        told = [one.get("dispositions", {}) for one in json.loads(path.read_text())["segments"]]
+        assert [sum(one.get(name, 0) for one in told) for name in ("null_value", "undecodable")] == [1, 1]
+        path.unlink()
+        assert index_archive(path.parent, log_id="log1").lanes[0].undecodable == 1
+    bus.produce("transaction", 0, envelope(record(9)), 1_009)
+    report = write_archive(tmp_path / "b", "transaction", bus.settings, per_segment=4)
+    assert [(one.start_offset, one.records) for one in report.copied] == [("9", 1)]
+
+
+def test_a_topic_that_is_not_mapped_is_told(tmp_path, bus):
+    """With what is mapped."""
+    with pytest.raises(SettingsInvalid, match="it maps: transaction"):
+        write_archive(tmp_path / "b", "transfer", bus.settings)
+    with pytest.raises(SettingsInvalid, match="it maps: none"):
+        write_archive(tmp_path / "b", "transaction")
+    assert not (tmp_path / "b").exists()
+
+
+# --- in buckets, and by the command line ----------------------------------------------------------------------
+
+
+def test_archives_are_copied_into_buckets_and_out_of_them(tmp_path, weed, monkeypatch):
+    """Segments are created if they are absent, and the index is replaced as one piece, only if it still is the one that was read."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    place = place_at(weed.url)
+    settings = settings_from({"plane": "run1", "work": str(tmp_path / "work"), "s3": {"endpoint": weed.url}}, tmp_path)
+    make_archive(tmp_path / "a", [record(n, partition=n % 2) for n in range(10)], per_segment=2)
+    where = place.uri("lake").rstrip("/")
+    write_archive(where, "transaction", settings, source=tmp_path / "a", ranges=[(0, 0, 4)])
+    report = write_archive(where, "transaction", settings, source=tmp_path / "a", per_segment=3)
+    assert [(one.partition, one.start_offset) for one in report.copied] == [(0, "4"), (1, "0")]
+    write_archive(tmp_path / "b", "transaction", settings, source=where)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    client = open_store(place)._bucket._client
+    names = [one["Key"] for one in client.list_objects_v2(Bucket=BUCKET, Prefix=place.prefix)["Contents"]]
+    assert len([name for name in names if name.endswith(".zst")]) == 4
+    assert [name for name in names if not name.endswith(".zst")] == [f"{place.prefix}lake/index.json"]
+    assert not write_archive(where, "transaction", settings, source=tmp_path / "b").was_written
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_an_archive_of_another_tool_is_not_written_into(tmp_path):
+    """What plane.yaml reads by a mapping would read our records wrongly."""
+    make_archive(tmp_path / "a", [record(0)])
+    settings = settings_from({"plane": "run1", "archives": {"transaction": {"path": str(tmp_path / "b"), "records": "v0"}}}, tmp_path)
+    with pytest.raises(SettingsInvalid, match="another tool"):
+        write_archive(tmp_path / "b", "transaction", settings, source=tmp_path / "a")
+
+
+def test_the_commands_say_what_they_did(tmp_path, monkeypatch, capsys):
+    """Text for people, one document with --json; bad input ends with a code, and no traceback."""
+    monkeypatch.chdir(tmp_path)
+    make_archive(tmp_path / "a", [record(n) for n in range(4)])
+    assert run(["archive", "write", "b", "--topic", "transaction", "--from", "a", "--range", "0:1-3"]) == 0
+    assert "b/index.json extended: 2 records in 1 segments" in capsys.readouterr().out
+    assert run(["archive", "write", "b", "--topic", "transaction", "--from", "a", "--json"]) == 0
+    assert [one["records"] for one in json.loads(capsys.readouterr().out)["copied"]] == [1, 1]
+    assert run(["archive", "write", "b", "--topic", "transaction", "--from", "a"]) == 0
+    assert "up to date" in capsys.readouterr().out
+    assert run(["archive", "index", "b"]) == 0
+    assert "4 records, 3 segments (0 files read, 3 known)" in capsys.readouterr().out
+    assert run(["archive", "index", "b", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lanes"][0]["next_offset"] == "4"
+    for arguments, status, said in ((["write", "b", "--topic", "x", "--from", "a"], 3, "SOURCE_UNREADABLE"),
+                                    (["write", "b", "--topic", "transaction", "--from", "a", "--range", "1-2"], 2, "--range"),
+                                    (["write", "b", "--topic", "transaction", "--from", "a", "--range", "0:3-2"], 2, "BASIS_UNRESOLVED"),
+                                    (["write", "b", "--topic", "transaction"], 2, "SETTINGS_INVALID"),
+                                    (["index", "nowhere"], 3, "SOURCE_UNREADABLE"), (["index", "s3://"], 2, "SETTINGS_INVALID")):
+        assert run(["archive", *arguments]) == status
+        assert said in capsys.readouterr().err
+    with pytest.raises(SourceUnreadable):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "nowhere")
+
+
+VALUES = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.decimals(allow_nan=False, allow_infinity=False)),
+                      lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)), max_leaves=8)
+
+
+@given(st.dictionaries(st.text(), VALUES, max_size=4))
+def test_what_is_written_reads_back_to_the_very_values(document):
+    """No digit is lost, and no character: hashes of what is copied stay what they were."""
+    again = load_object(json_text(document).encode())
+    assert again == document
+    assert json_text(again) == json_text(load_object(json_text(again).encode()))

@@ -1,0 +1,125 @@
+"""Logs that do not fit in memory: pieces, keys in parts, files; the events are the same (`docs/decisions/0042`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offline_feature_plane.domain.closure import Closure, Field, Source
+from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.rows import LabelTask, Task
+from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.history.places import Folder, Memory
+from offline_feature_plane.engines.local.history.storing import store_events
+from offline_feature_plane.engines.local.sizes import fit
+from offline_feature_plane.engines.oracle.reading import read_events
+from offline_feature_plane.errors import OfsError, ReplayEventIdConflict, ReplayEventsEmpty
+from offline_feature_plane.kernels import marking
+from offline_feature_plane.sources import records
+from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.testing.archives import ArchiveWriter, archived
+
+SOURCES = (Source("pay", ("a", "b"), (Field("who", ColumnType("string"), ("who",)), Field("cents", ColumnType("int64"), ("cents",)))),
+           Source("login", ("c",), (Field("who", ColumnType("string"), ("who",), nullable=True),)))
+
+
+def task(visibility="event_time"):
+    """A task over two sources."""
+    return replace(Task("run1", (), Closure("p", "r", "s", "v1", SOURCES, (), (), ()), "pay", None, (), LabelTask(0, "r", ()), None, None,
+                        "mark", (), None), visibility=visibility)
+
+
+@st.composite
+def logs(draw):
+    """Records of two topics with ids of few, so that many come again; some are of no source, of another run, deleted, or no JSON."""
+    found = []
+    offsets = {}
+    for _ in range(draw(st.integers(1, 40))):
+        topic, partition = draw(st.sampled_from(["t1", "t2"])), draw(st.integers(0, 1))
+        offset = offsets[topic, partition] = offsets.get((topic, partition), -1) + draw(st.integers(1, 3))
+        event_id, kind = f"e{draw(st.integers(0, 15))}", draw(st.sampled_from(["a", "b", "c", "d"]))
+        # what is said follows from the id, so that repeats are equal
+        said = {"who": f"w{event_id[1:]}", "cents": len(event_id)}
+        run, payload = draw(st.sampled_from(["run1"] * 6 + ["run2"])), draw(st.sampled_from([said] * 6 + [None]))
+        found.append(archived(event_id, int(event_id[1:]) // 3 * 1_000_000, payload, topic=topic, partition=partition, offset=offset,
+                              event_type=kind, platform_run_id=run, log_us=draw(st.integers(0, 5)) * 1_000_000))
+    return found
+
+
+def pinned(root, written, forms):
+    """The records as an archive, pinned, by topic."""
+    with ArchiveWriter(root, per_segment=7, form=forms) as out:
+        for one in written:
+            out.add(one)
+    topics = sorted({one["topic"] for one in written})
+    source = ArchiveSource({topic: ArchiveMapping(root) for topic in topics})
+    pins = [source.pin(topic) for topic in topics]
+    return [one.reading(one.ranges(), SOURCES) for one in pins]
+
+
+def told(history, facts):
+    """Everything that events and facts say."""
+    events = history.window(0, history.n)
+    return (facts, events.ts.tolist(), events.source.tolist(), history.ids.slice(0, history.n).to_pylist(),
+            {key: [None if value.valid is not None and not value.valid[at] else value.data[at] if value.dictionary is None
+                   else value.dictionary[int(value.data[at])].as_py() for at in range(len(value.data))]
+             for key, value in events.fields.items()},
+            None if events.arrivals is None else (events.arrivals.at.tolist(), events.arrivals.place.tolist()))
+
+
+@pytest.mark.parametrize("visibility", ["event_time", "arrival"])
+@settings(max_examples=40, deadline=None)
+@given(written=logs(), rows=st.integers(1, 9), ids=st.integers(2, 9))
+def test_pieces_of_any_size_give_the_same_events(tmp_path_factory, visibility, written, rows, ids):
+    """Decoded one by one or in batches, kept in memory or in files, in pieces and parts of any size: one history, and one digest.
+
+    scan ──▶ spool ──▶ keys in parts ──▶ pieces ──▶ runs ──▶ events
+    """
+    root = tmp_path_factory.mktemp("log")
+    logs_read, wanted = pinned(root, written, ("jsonl", "parquet")), task(visibility)
+    said = []
+    for worth, in_files in ((20_000, False), (0, False), (0, True)):
+        records.WORTH_A_COMPILER, before = worth, records.WORTH_A_COMPILER
+        work = tmp_path_factory.mktemp("work")
+        sizes = fit(wanted, 0, 10**9)
+        sizes = replace(sizes, in_files=True, run_rows=rows, ids=ids, merge_total=8) if in_files else sizes
+        try:
+            with open_connection(root) as connection:
+                said.append(told(*store_events(connection, logs_read, wanted, Folder(work) if in_files else Memory(), sizes)))
+        except OfsError as wrong:  # all of them must say the same
+            said.append(wrong.code)
+        finally:
+            records.WORTH_A_COMPILER = before
+    assert said[0] == said[1] == said[2]
+    if said[0] == ReplayEventsEmpty.code:
+        with pytest.raises(ReplayEventsEmpty):
+            read_events(logs_read, wanted)
+        return
+    facts = read_events(logs_read, wanted)[1]
+    assert (said[0][0].events_digest, said[0][0].dispositions) == (facts.events_digest, facts.dispositions)
+    assert said[0][0].findings == facts.findings
+
+
+def test_marks_that_are_shared_are_looked_at_again(tmp_path, monkeypatch):
+    """Where ids share a mark, they are compared themselves: none is lost, repeats are found, and a conflict is one.
+
+    offset   0    1    2    3 (0 again)
+    id       e0   e1   e2   e0               all of one mark
+    """
+    def one_mark(data, offsets, seeds, marks):
+        marks[:] = 7
+    monkeypatch.setattr("offline_feature_plane.engines.local.record_keys.mark_texts", one_mark)
+    assert marking.mark_texts is not one_mark
+    payload = {"who": "w", "cents": 1}
+    written = [archived(event_id, 1, payload, topic="t1", offset=at, event_type="a")
+               for at, event_id in enumerate(["e0", "e1", "e2", "e0"])]
+    with open_connection(tmp_path) as connection:
+        history, facts = store_events(connection, pinned(tmp_path / "same", written, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
+        assert history.ids.slice(0, history.n).to_pylist() == ["e0", "e1", "e2"]
+        assert dict(facts.dispositions) == {"duplicate": 1}
+        other = [*written, archived("e1", 1, {"who": "v", "cents": 1}, topic="t1", offset=4, event_type="a")]
+        with pytest.raises(ReplayEventIdConflict, match="a e1 has one content at t1/0@1 and another at t1/0@4"):
+            store_events(connection, pinned(tmp_path / "other", other, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
