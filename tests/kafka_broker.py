@@ -133,6 +133,11 @@ class Broker:
             assert self._process.poll() is None, f"the broker did not start: {self._last_words()}"
         raise AssertionError(f"the broker does not answer: {self._last_words()}")
 
+    @property
+    def is_alive(self) -> bool:
+        """Does its process live?"""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """`kill -9`."""
         assert self._process is not None

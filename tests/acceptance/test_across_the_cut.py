@@ -185,6 +185,20 @@ def test_a_plan_shows_the_pieces(made, capsys):
     assert document["sources"][0]["routes"][0]["overlaps"] == [{"start_offset": "80", "end_offset": "120"}]
 
 
+def test_a_bus_that_is_silent_is_told_by_the_plan(made):
+    """The archive has the range, so it is read; that nothing is compared with the bus, and why, is a warning."""
+    plane = made(archive=range(180))
+    plane.intent["replay_basis"] = [{"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "log_id": "log1",
+                                     "start_offset": "0", "end_offset": "180"}]
+    assert not [one for one in opened(plane).plan(plane.intent_path).plan.warnings if "archive alone" in one]
+    of(plane).go_down()
+    planned = opened(plane).plan(plane.intent_path).plan
+    (told,) = (one for one in planned.warnings if "archive alone" in one)
+    assert told == "transaction is read from the archive alone, and compared with nothing: the bus does not answer."
+    assert planned.sources[0].verify_overlap == "off"
+    assert opened(plane).build(plane.intent_path).manifest.evidence.anomaly_report is None
+
+
 def test_the_pins_of_a_plan_know_no_watermark(made):
     """How far a bus reaches is told per attempt: an intent with ranges has the same pins when the bus has moved on (`decisions.md` D4)."""
     plane = made()

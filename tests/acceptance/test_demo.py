@@ -46,7 +46,7 @@ def test_the_whole_job_is_done(toured):
     """World, plan, build, verification, the same answer again, and rows: one document with the numbers of each."""
     folder, told = toured
     assert list(told) == ["directory", "world", "plan", "build", "verify", "again", "preview", "seconds", "next"]
-    assert told["plan"]["feasibility"] == "FEASIBLE"
+    assert told["plan"]["feasibility"] == "FEASIBLE_REQUIRES_ARCHIVE"
     assert (told["build"]["outcome"], told["again"]["outcome"]) == ("PUBLISHED", "ALREADY_PUBLISHED")
     assert told["build"]["content_digest"] == told["again"]["content_digest"]
     assert told["build"]["eligibility"] == {**told["build"]["eligibility"], "training_ready": True, "complete": True,

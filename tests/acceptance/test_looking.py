@@ -123,7 +123,7 @@ def test_looking_needs_no_place_to_write(built: SmallPlane) -> None:
 
 def test_what_is_published_is_answered_without_a_machine(built: SmallPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking again compiles and loads no kernels, under the same run and under a new request; computing again does."""
-    def refuse(_: object) -> NoReturn:
+    def refuse(_: object, **__: object) -> NoReturn:
         raise AssertionError("kernels are loaded")
 
     monkeypatch.setattr(machines, "warm", refuse)

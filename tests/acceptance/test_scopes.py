@@ -98,6 +98,19 @@ def test_scenario_runs_bound_history_and_rows(plane: SmallPlane, engine: str, wa
     assert {name: count for name, count in manifest.core.row_accounting.items() if count} == {
         "foreign_run": 2 * (len(ROWS) - len(kept)), "context": len(kept), "row": len(kept)}
     assert [entry["topic"] for entry in manifest.replay_basis] == ["login", "transaction"]
+    assert manifest.core.replay.get("scenarios", {}) == {
+        name: 2 * sum(counts(row, (name,)) for row in ROWS) for name in sorted(wanted)}
+    assert run(["show", manifest.dataset_manifest_id]) == 0
+    assert ("scenario runs  base (" in capsys.readouterr().out) == (len(wanted) > 1)
+
+
+def test_a_scenario_run_without_a_record_is_told(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of several that no record has is not passed over in silence: it counts none, and the build warns."""
+    plane.intent["scenario_run_ids"] = ["base", "stres"]
+    plane.documents()
+    manifest, _ = built(capsys)
+    assert manifest.core.replay["scenarios"]["stres"] == 0
+    assert "no record of the basis is of the scenario run stres." in manifest.core.warnings
 
 
 def test_each_choice_of_scenario_runs_is_a_dataset(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:

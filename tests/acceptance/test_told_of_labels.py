@@ -87,6 +87,17 @@ def test_a_link_to_nothing_is_told(plane: SmallPlane, capsys: pytest.CaptureFixt
 
 
 @ENGINES
+def test_a_value_that_the_target_does_not_name_is_told(plane: SmallPlane, capsys: pytest.CaptureFixture[str], engine: str) -> None:
+    """Where a target names its negative values too, others answer nothing, a misspelt one as well: that is a warning with their number."""
+    told(plane, history(said(12, 56, "chargeback"), said(22, 30, "PENDING"), said(13, 30, "LEGIT"), said(14, 30, "LEGIT")), engine)
+    warning = "chargeback labels that say PENDING, chargeback are neither positive nor negative to the target: 2 of them answer nothing."
+    assert warning not in look(capsys)["warnings"]
+    plane.intent["label"] |= {"negative": ["LEGIT"]}
+    plane.documents()
+    assert warning in look(capsys)["warnings"]
+
+
+@ENGINES
 def test_a_split_does_not_hide_another(plane: SmallPlane, capsys: pytest.CaptureFixture[str], engine: str) -> None:
     """Where splits have as-ofs of their own each must be answered enough: what is learned is not made better by what is judged.
 

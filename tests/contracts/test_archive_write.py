@@ -30,6 +30,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.archive_writing import _folder
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
@@ -134,6 +135,25 @@ def test_a_stopped_job_goes_on_behind_its_last_segment(tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
 
 
+def test_another_way_of_cutting_begins_anew(tmp_path):
+    """What a stopped job had written, and no index names, goes; another topic's notes stay."""
+    make_archive(tmp_path / "a", [record(n, topic=topic) for n in range(40) for topic in ("transaction", "login")], per_segment=10)
+
+    def stop(step, done, total):
+        if done >= 20:
+            raise Stopped
+
+    for topic in ("transaction", "login"):
+        with pytest.raises(Stopped):
+            write_archive(tmp_path / "b", topic, source=tmp_path / "a", per_segment=5, progress=stop)
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=8)
+    assert spans(tmp_path / "b") == [(0, n, n + 8, 8) for n in range(0, 40, 8)]
+    assert len(list((tmp_path / "b/transaction").rglob("*.zst"))) == 5
+    (lane,) = write_archive(tmp_path / "b", "login", source=tmp_path / "a", per_segment=5).copied
+    assert lane.start_offset in {"15", "20"}
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "login", "transaction"]
+
+
 def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     """`kill -9` at any moment: the archive has the old index or the new one, and the same command finishes the work."""
     make_archive(tmp_path / "a", [record(n) for n in range(3_000)], per_segment=1_000)
@@ -152,6 +172,30 @@ def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     assert run(command[3:]) == 0
     assert items(tmp_path / "b") == items(tmp_path / "a")
     assert spans(tmp_path / "b") == [(0, n, n + 20, 20) for n in range(0, 3_000, 20)]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+@pytest.mark.parametrize("step", ["put", "remove"])
+def test_whatever_a_job_was_stopped_behind_the_next_one_goes_on(tmp_path, monkeypatch, step):
+    """Between two steps on disk there is no moment that costs more than work: nothing is left over, nothing is there twice.
+
+    put     segment ● put, and no more       remove     index ● written, the note about segments still there
+    """
+    make_archive(tmp_path / "a", [record(n) for n in range(7)], per_segment=10)
+    real = getattr(FolderPlace, step)
+
+    def stopping(self, *args):
+        real(self, *args) if step == "put" else None
+        raise Stopped
+    monkeypatch.setattr(FolderPlace, step, stopping)
+    with pytest.raises(Stopped):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    monkeypatch.undo()
+    make_archive(tmp_path / "a", [record(n) for n in range(12)], per_segment=10)  # the log went on meanwhile
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert [(first, end) for _, first, end, _ in spans(tmp_path / "b")] == (
+        [(0, 5), (5, 10), (10, 12)] if step == "put" else [(0, 5), (5, 7), (7, 12)])
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
 
 
@@ -219,6 +263,22 @@ def test_overlapping_segments_become_one_chain_or_a_conflict(tmp_path):
     assert spans(tmp_path / "one") == [(0, 0, 4, 4)]
     with pytest.raises(OfsError, match=r"transaction/0@2"):
         write_archive(tmp_path / "none", "transaction", source=tmp_path / "unlike")
+
+
+def test_what_only_the_overlapping_segment_has_stands_in_its_place(tmp_path):
+    """Segments that overlap are copied by offset, not one behind the other.
+
+    segment a  [0 1 . 3 4 5)      its hole is lawful
+    segment b      [2 3)
+    """
+    make_archive(tmp_path / "a", [record(n) for n in (0, 1, 3, 4, 5)], per_segment=10)
+    make_archive(tmp_path / "a/more", [record(n) for n in (2, 3)], per_segment=10)
+    index, more = (json.loads((tmp_path / name / "index.json").read_text()) for name in ("a", "a/more"))
+    extra = {**more["segments"][0], "path": f"more/{more['segments'][0]['path']}"}
+    (tmp_path / "a/index.json").write_text(json.dumps({**index, "segments": [*index["segments"], extra]}))
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert [one.number for one in items(tmp_path / "b")] == list(range(6))
 
 
 def test_topics_never_share_a_folder(tmp_path):
@@ -304,6 +364,10 @@ def test_archives_are_copied_into_buckets_and_out_of_them(tmp_path, weed, monkey
     assert len([name for name in names if name.endswith(".zst")]) == 4
     assert [name for name in names if not name.endswith(".zst")] == [f"{place.prefix}lake/index.json"]
     assert not write_archive(where, "transaction", settings, source=tmp_path / "b").was_written
+    other = place.uri("other").rstrip("/")
+    assert [one.segments for one in write_archive(other, "transaction", settings, source=where, per_segment=2).copied] == [3, 3]
+    write_archive(tmp_path / "c", "transaction", settings, source=other)
+    assert items(tmp_path / "c") == items(tmp_path / "a")
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from offline_feature_plane.domain.admission import Admission, decode
 from offline_feature_plane.domain.basis import Range, Selector
-from offline_feature_plane.domain.canonical import load_json, sha256_of
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json, sha256_of
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import refusal
@@ -185,7 +185,7 @@ def test_a_segment_that_was_changed_after_indexing_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"record_count": 3}, {"last_offset": "0"}, {"next_offset": "1"}, {"first_offset": "1"},
-                                    {"partition": 7}])
+                                    {"partition": 7}, {"partition": 2**31}, {"partition": 2**64}])
 def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, change):
     """Count, bounds and partition of every segment are held against its records."""
     write_archive(tmp_path, [record(0), record(1)])
@@ -394,6 +394,70 @@ def test_a_parquet_segment_without_a_column_is_refused_and_broken_text_is_undeco
     assert (events.ids.to_pylist(), facts.dispositions) == (["e0"], {"undecodable": 1})
     with pytest.raises(SourceUnreadable, match="topic"):
         read(tmp_path / "less")
+
+
+def retyped(root, **columns):
+    """An archive of three records in Parquet, whose first segment, of two, has other columns."""
+    write_archive(root, [record(0), record(1), record(2)], form="parquet", per_segment=2)
+    path = root / "transaction/0/00000.parquet"
+    table = pq.read_table(path)
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    pq.write_table(table, path)
+    data = path.read_bytes()
+    edit_index(root, lambda segments: segments[0].update(sha256=sha256_of(data), size=len(data)))
+    return read(root)
+
+
+def test_columns_of_any_type_are_read_or_cost_their_records(tmp_path):
+    """A payload may be binary; what is no text of a record is undecodable, and no type ends in a foreign error."""
+    payloads = [json.dumps(record(n)["payload"]).encode() for n in range(2)]
+    assert retyped(tmp_path / "binary", payload=pa.array(payloads, pa.binary()))[0].n == 3
+    unread = {"struct": {"payload": pa.array([{"card": {"who": "c0"}}] * 2)}, "number": {"payload": pa.array([1, 2])},
+              "times": {"ts_utc": pa.array([0, 1], pa.timestamp("us", "UTC"))},
+              "far times": {"ts_utc": pa.array([2**62, 2**62], pa.timestamp("ms"))}, "nothing": {"partition": pa.nulls(2)}}
+    for name, columns in unread.items():
+        events, facts = retyped(tmp_path / name, **columns)
+        assert (events.n, facts.dispositions) == (1, {"undecodable": 2}), name
+
+
+def test_a_payload_beyond_the_limit_of_documents_is_undecodable_in_parquet_too(tmp_path):
+    """How many records an archive has, and so which way they are read, decides nothing."""
+    large = json.dumps({"card": {"who": "c"}, "filling": "x" * MAX_DOCUMENT_BYTES})
+    nothing = pa.nulls(2, pa.string())
+    events, facts = retyped(tmp_path, payload=pa.array([large, '{"card": {"who": "c"}}']), payload_hash=nothing,
+                            payload_hash_recipe=nothing)
+    assert (events.ids.to_pylist(), facts.dispositions) == (["e1", "e2"], {"undecodable": 1})
+
+
+@pytest.mark.parametrize("kind", ["kinesis_sequence", "kafka_offset"])
+def test_what_nobody_can_read_among_the_largest_offsets_is_counted(tmp_path, kind):
+    """Offsets beyond 64 bits are numbers like others, also where a batch of lines has no record at all.
+
+    offsets   ·──x──e──x│x│x──▶      x cannot be read, │ ends a block of lines
+    """
+    first = 10**55 if kind == "kinesis_sequence" else 2**63 - 9
+    write_archive(tmp_path, [record(first + 2, offset_kind=kind, ts_us=7, payload={"card": {"who": "c"}})])
+    path = tmp_path / "transaction/0/00000.jsonl"
+    block = b"x" * (5 << 20) + b"\n"
+    data = b"x\n" + path.read_bytes() + b"x\n" + block + block
+    path.write_bytes(data)
+    edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(data), size=len(data), first_offset=str(first),
+                                                             next_offset=str(first + 8), record_count=5))
+    events, facts = read(tmp_path)
+    assert (events.n, facts.dispositions) == (1, {"undecodable": 4})
+
+
+def test_a_record_out_of_order_is_told_in_whichever_block_it_stands(tmp_path):
+    """The second block of a segment begins with an offset that is long over."""
+    first = 10**55
+    write_archive(tmp_path, [record(first, offset_kind="kinesis_sequence", ts_us=7, payload={"card": {"who": "c"}})])
+    path = tmp_path / "transaction/0/00000.jsonl"
+    data = path.read_bytes() + b"x" * (5 << 20) + b"\n" + json.dumps(record(5, offset_kind="kinesis_sequence")).encode() + b"\n"
+    path.write_bytes(data)
+    edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(data), size=len(data), record_count=3))
+    with pytest.raises(ReplayBasisMismatch, match="transaction/0@5"):
+        read(tmp_path)
 
 
 def test_kinesis_sequences_are_read_in_the_order_of_their_numbers(tmp_path):

@@ -1,6 +1,7 @@
 """What every source of records owes, held by archives and, beside librdkafka's own mock of a cluster, by the Kafka source."""
 
 import json
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -17,6 +18,7 @@ from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
 from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
+from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import write_archive
 from offline_feature_plane.testing.envelopes import envelope, log_time_ms
 from offline_feature_plane.testing.record_log_contract import RecordLogContract, TimedLogContract
@@ -103,4 +105,28 @@ class TestTopicsOfAMock(RecordLogContract):
             mapped = names or {one["topic"]: (None, None) for one in records}
             return KafkaSource({name: TopicMapping(access, topic=stored, event_type=kind, log_id="log1", is_compacted=False)
                                 for name, (stored, kind) in mapped.items()}, open_cluster)
+        return hold
+
+
+class TestStreams(RecordLogContract):
+    """Records of which an archive has the older half and a bus all: read from the archive first, compared in full."""
+
+    @pytest.fixture
+    def holding(self, tmp_path):
+        """Write a topic, and archive what comes first in each partition."""
+        cluster = MockCluster()
+        access = KafkaAccess(cluster.address, KafkaSecurity(), timeout_s=20)
+
+        def hold(records, names=None):
+            for one in records:
+                cluster.produce(one["topic"], one["partition"], envelope(one), log_time_ms(one))
+            sizes = Counter((one["topic"], one["partition"]) for one in records)
+            write_archive(tmp_path, [one for one in records if int(one["offset"]) < (sizes[one["topic"], one["partition"]] + 1) // 2],
+                          per_segment=2)
+            mapped = names or {one["topic"]: (None, None) for one in records}
+            archive = ArchiveSource({name: ArchiveMapping(tmp_path, topic=stored, event_type=kind)
+                                     for name, (stored, kind) in mapped.items()})
+            bus = KafkaSource({name: TopicMapping(access, topic=stored, event_type=kind, log_id="log1", is_compacted=False)
+                               for name, (stored, kind) in mapped.items()}, open_cluster)
+            return next(one for one in join_streams([archive, bus], archive, "full") if one.name == "stream")
         return hold

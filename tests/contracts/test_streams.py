@@ -424,3 +424,14 @@ def test_a_plan_can_be_pinned_again(tmp_path):
     again = stream(tmp_path)
     assert (first.basis()[0]["end_offset"], again.basis()[0]["end_offset"]) == ("40", "41")
     assert replace(first.watermarks[0], end="41", last_stable="41") == again.watermarks[0]
+
+
+def test_a_deletion_counts_as_one_wherever_it_is_read(tmp_path):
+    """A null value of the bus is its coordinate alone in the archive: the same disposition, and no conflict."""
+    bus = both(tmp_path, range(20), range(10, 30), per_segment=10)
+    lines = (tmp_path / "archive/transaction/0/00001.jsonl").read_bytes().splitlines(keepends=True)
+    held = json.dumps({"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "offset": "15", "payload": None}).encode()
+    rewrite(tmp_path, 1, lambda data: data.replace(lines[5], held + b"\n"))
+    bus.forge(0, (0, 15, "null"))
+    _, told = read(stream(tmp_path, "full"))
+    assert (dict(told.left_out), [one.reason for one in told.findings]) == ({"null_value": 1}, ["null_value"])

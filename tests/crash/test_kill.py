@@ -292,7 +292,8 @@ def test_two_requests_of_one_meaning_share_a_dataset(together: bool, plane: Smal
     check_whole(plane, undisturbed, runs=2)
 
 
-@pytest.mark.parametrize("largest", [0, 1_000, 3_000, 6_000, 10_000, 16_000, 25_000, 40_000, 60_000])
+@pytest.mark.parametrize("largest", [
+    0, 3_000, 10_000, 25_000, *(pytest.param(size, marks=pytest.mark.long) for size in (1_000, 6_000, 16_000, 40_000, 60_000))])
 def test_a_full_disk_is_an_outside_failure(largest: int, plane: SmallPlane, processes: Processes, undisturbed: Undisturbed,
                                            capsys: pytest.CaptureFixture[str]) -> None:
     """Where no file can grow beyond a limit, a build ends with status 7 and an advice; with space again the same command ends well."""

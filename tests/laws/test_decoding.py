@@ -17,10 +17,14 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import extractor
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
+from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.typed import typed_column
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segments import line_record, stored_record, values_of
+from offline_feature_plane.sources.kafka.batches import decode_messages
+from offline_feature_plane.sources.kafka.envelopes import decode_message
+from offline_feature_plane.sources.segments import line_record, stored_record
+from offline_feature_plane.sources.stretches import Undecodable
 
 LANE = Expected("tx", 0, "kafka_offset")
 KINDS = ("string", "bool", "int8", "int64", "float64", "decimal(6,2)", "decimal(18,6)", "timestamp")
@@ -244,3 +248,33 @@ def test_what_is_usual_needs_no_law():
     assert batch.decoded.all()
     assert [f"sha256:{one.tobytes().hex()}" for one in batch.digests] == [decode(json.loads(one, parse_float=Decimal)).digest
                                                                           for one in written]
+
+
+CLOCKS = st.sampled_from([(1, 0), (2, 1_769_903_999_000), (0, 5), (1, 10**17), (1, -(10**14))])
+
+
+class Message:
+    """A message of a bus."""
+
+    def __init__(self, offset, value, clock):
+        self.offset, self.value, self.timestamp = lambda: offset, lambda: value, lambda: clock
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4))
+def test_messages_are_decoded_as_one_by_one(sent):
+    """Whatever stands in messages of a bus, null values and impossible clocks among it, a batch of them is what each of them is."""
+    messages = [Message(7 + 2 * at, value, clock) for at, (value, clock) in enumerate(sent)]
+    batch = decode_messages("tx", 0, messages, WANTED)
+    for row, message in enumerate(messages):
+        record = decode_message("tx", 0, message)
+        assert batch.numbers[row] == message.offset()
+        if isinstance(record, Undecodable):
+            assert not batch.decoded[row]
+            assert (batch.deletions is not None and bool(batch.deletions[row])) == (record.reason == "null_value")
+            continue
+        assert batch.decoded[row]
+        assert (batch.ts_us[row], batch.log_us[row]) == (record.ts_us, record.log_us)
+        assert f"sha256:{batch.digests[row].tobytes().hex()}" == record.digest
+        assert bool(batch.has_payload[row]) == (record.payload is not None)
+        assert batch.scenarios[row].as_py() == record.scenario_run_id

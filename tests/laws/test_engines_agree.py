@@ -17,7 +17,7 @@ from offline_feature_plane.domain.rows import LabelTask, Split, Task
 from offline_feature_plane.domain.window_texts import parse_window
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.testing.drawing import draw_world
+from offline_feature_plane.testing.drawing import draw_scoped_world, draw_world
 from offline_feature_plane.testing.worlds import SECOND, START, Archive, Stored, Table, World
 
 INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
@@ -138,6 +138,13 @@ def test_the_type_of_ids_is_the_inputs(tmp_path):
     noise = Archive((Stored("bus", 0, "noise", {"event_id": "5", "at": START, "who": "a", "units": 1}, {"who": TEXT, "units": INT}),))
     assert both_say(small_world((table_of([1, 2]),)), tmp_path)["columns"][0].type == INT
     assert both_say(small_world((table_of([1, 2]), noise)), tmp_path / "more")["columns"][0].type == TEXT
+
+
+@pytest.mark.parametrize("seed", [5, 21, 25, 27, 30])
+def test_scenario_runs_bound_every_engine(tmp_path, seed):
+    """Records of other scenario runs are of a foreign run; of those that are named it is counted how many there are, though it be none."""
+    found = both_say(draw_scoped_world(seed), tmp_path)
+    assert "error" in found or set(found["replay"]["scenarios"]) == set(draw_scoped_world(seed).task.scenario_run_ids)
 
 
 def test_the_local_engine_is_the_oracle():

@@ -123,3 +123,20 @@ def test_marks_that_are_shared_are_looked_at_again(tmp_path, monkeypatch):
         other = [*written, archived("e1", 1, {"who": "v", "cents": 1}, topic="t1", offset=4, event_type="a")]
         with pytest.raises(ReplayEventIdConflict, match="a e1 has one content at t1/0@1 and another at t1/0@4"):
             store_events(connection, pinned(tmp_path / "other", other, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
+
+
+def test_progress_counts_the_coordinates_of_all_logs(tmp_path):
+    """What is told while logs are read grows to the number of all their coordinates, of those too that give no event.
+
+    t1   ──0──1──2──(3 of another run)──▶     t2   ──0──1──▶      told: 3, 4, 6
+    """
+    payload = {"who": "w", "cents": 1}
+    written = [archived(f"e{topic}{at}", 1, payload, topic=topic, offset=at, event_type="a", platform_run_id=run)
+               for topic, runs in (("t1", ("run1", "run1", "run1", "run2")), ("t2", ("run1", "run1"))) for at, run in enumerate(runs)]
+    heard = []
+    with open_connection(tmp_path) as connection:
+        logs_read = pinned(tmp_path / "log", written, "jsonl")
+        store_events(connection, logs_read, task(), Memory(), fit(task(), 0, 10**9), heard.append)
+    assert heard == sorted(heard)
+    assert (heard[0], heard[-1]) == (3, 6)
+    assert sum(log.rows for log in logs_read) == 6

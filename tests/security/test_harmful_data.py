@@ -21,7 +21,7 @@ from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import all_codes
 
 MOST_CPU_S, MOST_BYTES = 12, 1_400 << 20
-SHARE = [pytest.param(13, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)]
+SHARE = [pytest.param(23, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)]
 
 HARM: dict[str, Callable[[], Iterator[tuple[str, Callable[[SmallPlane], Any]]]]] = {
     "shapes": harmful_parquet.shapes, "lies": harmful_parquet.lies, "packed": harmful_texts.packed, "lines": harmful_texts.lines,
@@ -114,7 +114,7 @@ PIECES = ("manifests/*.json", "commits/*.json", "plans/*.json", "receipts/*/*/re
           "datasets/*/*/manifest.json", "datasets/*/*/*.parquet")
 
 
-@pytest.mark.parametrize("share", [pytest.param(13, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])
+@pytest.mark.parametrize("share", SHARE)
 def test_harmful_objects_in_the_store_are_answered(share: int, confined: Confinement, place: Path) -> None:
     """Each object of a published dataset, replaced in the store: looking, verifying and asking again end with a documented status."""
     plane = make_plane(place / "p")

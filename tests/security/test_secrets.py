@@ -22,6 +22,7 @@ from small_plane import EVENT_SCHEMA, EVENTS, SmallPlane, make_plane, transactio
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.engines.local import session
+from offline_feature_plane.machines import warm_kernels
 from offline_feature_plane.testing.archives import archived, write_archive
 
 KEY = b"CANARYtokenkey17"
@@ -38,6 +39,7 @@ INPUTS = {"transactions.parquet", "transactions.csv", "transactions.jsonl", "cha
 
 def planted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> SmallPlane:
     """The small plane whose customers, terminals, key and environment are canaries; identifiers leave as tokens only."""
+    warm_kernels()  # from where they are kept: below, the user's folders are others
     plane = make_plane(folder)
     numbers = range(EVENTS)
     plane.events({**transactions(), "customer_id": [CUSTOMERS[one % 7] for one in numbers],

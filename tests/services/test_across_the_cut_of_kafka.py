@@ -49,6 +49,14 @@ class World:
             one.update(topic=self.stored, offset=str(place))
         write_archive(self.folder / "archive", records, log_id=self.log_id, per_segment=20)
 
+    def archive_all(self):
+        """Archive what the bus has, as users do; until then there is no archive."""
+        archives = self.plane.plane.pop("archives")
+        self.plane.documents()
+        place = str(self.folder / "plane.yaml")
+        assert run(["archive", "write", str(self.folder / "archive"), "--topic", "transaction", "--plane", place]) == 0
+        self.plane.plane["archives"] = archives
+
     @cached_property
     def log_id(self):
         """The id that the broker gave the topic when it was made, asked for as the source does."""
@@ -226,3 +234,78 @@ def test_a_broker_that_is_down_is_no_obstacle_to_what_is_archived(world, broker)
             quiet.build(**{"kafka.transaction.timeout_s": 2})
     finally:
         broker.start()
+
+
+def test_an_archive_that_ofs_wrote_agrees_with_its_bus(world, capsys):
+    """Archived by `ofs archive write` with all that a topic holds: deletions, garbage, records of other runs; cut, and compared in full.
+
+    offsets   0 … 99   100 a deletion   101 garbage   102 of another run   103 … 182
+    """
+    held = world()
+    held.produce(range(100))
+    held.broker.produce(held.stored, [None, b"garbage"])
+    (foreign,) = payments([100])
+    held.broker.produce(held.stored, [envelope({**foreign, "platform_run_id": "other"})], times=[log_time_ms(foreign)])
+    held.produce(range(100, 180))
+    held.archive_all()
+    held.produce(range(180, 200))
+    held.broker.delete_records(held.stored, 0, 90)
+    held.plane.intent["non_training_allowed"] = True
+    built = held.build(verify_overlap="full")
+    report = json.loads((held.folder / "store" / built.manifest.evidence.anomaly_report.key).read_text())
+    assert (report["conflicts"], report["status"]) == (0, "COMPLETE"), report["findings"]
+    assert pieces(built) == [("archive", 0, 183), ("bus", 183, 203)]
+    assert report["compared"] >= 91
+    capsys.readouterr()
+
+
+def test_a_topic_without_an_archive(world, capsys):
+    """The bus alone: all that it keeps can be had, and nothing that it has let go."""
+    alone = world()
+    del alone.plane.plane["archives"]
+    alone.produce(range(200))
+    alone.asks_for(0, 200)
+    alone.plane.documents()
+    assert run(["plan", str(alone.plane.intent_path)]) == 0
+    assert "FEASIBLE_BUS_ONLY" in capsys.readouterr().out
+    alone.broker.delete_records(alone.stored, 0, 1)
+    assert run(["plan", str(alone.plane.intent_path)]) == 3
+    assert "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE" in capsys.readouterr().err
+
+
+def test_the_doctor_asks_the_broker_for_its_retention(world):
+    """What is on the bus alone may go when the oldest record of it is as old as `retention.ms` says; without a limit nobody says when."""
+    kept = world(retention_ms=1_000 * 86_400_000)
+    kept.produce(range(200))
+    kept.archive(range(120))
+    kept.build()
+    (one,) = kept.opened().doctor().diagnoses
+    until = log_time_ms(payments([120])[0]) * 1_000 + 1_000 * 86_400_000_000
+    assert (one.state, one.until_us) == ("on_bus", until)
+    (one,) = kept.opened().doctor(within_days=3_650).diagnoses
+    assert (one.state, one.prognoses[0].start_offset) == ("fading", "120")
+    endless = world("q", retention_ms=-1)
+    endless.produce(range(200))
+    endless.archive(range(120))
+    endless.build()
+    (one,) = endless.opened().doctor(within_days=3_650).diagnoses
+    assert (one.state, one.until_us) == ("on_bus", None)
+    endless.archive(range(200))
+    assert endless.opened().doctor().diagnoses[0].state == "archived"
+
+
+def test_deletions_are_the_same_from_either(world):
+    """A training over a topic with deletions, built from the bus alone: computed again from the archive that OFS wrote, it is the same."""
+    deleted = world()
+    deleted.produce(range(100))
+    deleted.broker.produce(deleted.stored, [None])
+    deleted.produce(range(100, 200))
+    archives = deleted.plane.plane.pop("archives")
+    deleted.asks_for(0, 201)
+    first = deleted.build()
+    assert first.manifest.core.row_accounting["null_value"] == 1
+    deleted.plane.plane["archives"] = archives
+    deleted.archive_all()
+    deleted.broker.delete_records(deleted.stored, 0, 201)
+    again = deleted.opened().build(deleted.plane.intent_path, recompute=True)
+    assert (again.outcome, again.manifest.core) == ("REPRODUCED", first.manifest.core)

@@ -29,6 +29,7 @@ from offline_feature_plane.testing.drawing import (
     draw_calendar_world,
     draw_judged_world,
     draw_late_world,
+    draw_scoped_world,
     draw_spine_world,
     draw_world,
 )
@@ -113,6 +114,11 @@ def test_labels_of_entities_are_carried_by_their_events(engine, seed):
 def test_spines_stand_before_their_instant(engine):
     """What a spine asks for stands before all other events of its instant; none is asked for twice."""
     hold_together(draw_spine_world(0), engine, judge=OracleEngine())
+
+
+def test_records_of_other_scenario_runs_are_foreign(engine):
+    """And it is counted how many records of the named ones there are, by the tasks that read them."""
+    hold_together(draw_scoped_world(25), engine, judge=OracleEngine())
 
 
 @pytest.mark.parametrize("seed", [16, 180])

@@ -207,7 +207,7 @@ def ledger_and_clock():
         yield SqliteLedger(Path(folder) / "runs.db", clock), clock
 
 
-@pytest.mark.parametrize(("seed", "nights"), [(1, 150), pytest.param(2, 12_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("seed", "nights"), [(1, 100), pytest.param(2, 12_000, marks=pytest.mark.long)])
 def test_nothing_live_is_ever_deleted_and_nothing_comes_back(ledger_and_clock, seed, nights):
     """Whatever happens at once: no byte that somebody may read is deleted, no fact is, every run ends, and what is garbage goes."""
     draw = random.Random(seed)

@@ -44,7 +44,7 @@ def plan(planned: Planned) -> str:
                     "input": size(estimate["input_bytes"]),
                     "about": f"{seconds(estimate['seconds'])}, {size(estimate['memory_bytes'])} of memory"}), "",
              table(["source", "kind", "files", "records", "log"],
-                   [[source["name"], source["kind"].replace("_", " "), len(source["files"]), sum(file["rows"] for file in source["files"]),
+                   [[source["name"], source["kind"].replace("_", " "), len(source["files"]), _records(source),
                      short(source["log_id"])] for source in document["sources"]], right=frozenset({2, 3}))]
     if showing_routes.worth_telling(routes := [one for source in document["sources"] for one in source["routes"]]):
         lines += ["", showing_routes.told(routes)]
@@ -53,6 +53,13 @@ def plan(planned: Planned) -> str:
                   table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in document["warnings"]]
     return "\n".join(lines)
+
+
+def _records(source: Mapping[str, Any]) -> str:
+    """How many records a source of a plan has; on a bus, whose offsets skip, not more than that."""
+    count = sum(file["rows"] for file in source["files"])
+    on_bus = sum(int(one["end_offset"]) - int(one["start_offset"]) for one in source["bus"] or ())
+    return f"≤ {count + on_bus}" if on_bus else str(count)
 
 
 def features(found: Sequence[CataloguedFeature]) -> str:
@@ -141,6 +148,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
     lines = [style(document.dataset_manifest_id, "bold"), *_stands(standing),
              pairs({"plane run": document.platform_run_id, "purpose": core.purpose, "fingerprint": document.dataset_fingerprint,
                     "content": core.content_digest, "rows": core.row_count, **_spine(core), "events read": core.replay["events_read"],
+                    **_scenarios(core),
                     "label as-of": _asofs(document, str), "rule": document.label_basis["resolution_rule"],
                     "feature set": f"{document.feature_definition_set['feature_set_id']}"
                                    f"@{document.feature_definition_set['feature_set_version']}",
@@ -155,6 +163,12 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
              table(["column", "type", "role", "from"], [[item.name, item.type, item.role, item.lineage] for item in core.columns])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in core.warnings]
     return "\n".join(lines)
+
+
+def _scenarios(core: Core) -> dict[str, str]:
+    """The scenario runs that the dataset is about, each with its records, if it is about some."""
+    counts: dict[str, int] = core.replay.get("scenarios", {})
+    return {"scenario runs": ", ".join(f"{name} ({count:,} records)" for name, count in counts.items())} if counts else {}
 
 
 def _spine(core: Core) -> dict[str, str]:

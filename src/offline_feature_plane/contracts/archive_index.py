@@ -23,7 +23,7 @@ class IndexedSegment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     topic: Text
-    partition: Annotated[int, Field(ge=0)]
+    partition: Annotated[int, Field(ge=0, lt=1 << 31)]
     offset_kind: Literal["file_line", "kafka_offset", "kinesis_sequence"]
     log_id: Text
     path: Text

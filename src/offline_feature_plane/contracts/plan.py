@@ -120,6 +120,7 @@ class SourcePlan(Contract):
     bus: list[BusRange] | None = None
     routes: list[dict[str, JsonValue]] = Field(default_factory=list)
     verify_overlap: VerifyOverlap | None = None
+    notices: list[str] = Field(default_factory=list)
 
     @property
     def most_rows(self) -> int:

@@ -69,7 +69,7 @@ class ShortLabel(Contract):
     types: dict[Text, ShortTypeRule] | None = Field(None, description="Several label types, each with what its labels say.")
     combine: Text | None = Field(None, description="How they become one target: and, or, not and brackets over the types, each named once.")
     as_of: Instant = Field(description="Labels observed after this instant do not exist.")
-    maturity_days: Annotated[int, Field(ge=0)] | None = Field(description="How old an event must be for its label to count; null: any.")
+    maturity_days: Annotated[int, Field(ge=1)] | None = Field(description="How old an event must be for its label to count; null: any.")
     positive: list[Text] | None = Field(None, description="Label values that make a positive.")
     negative: list[Text] | None = Field(None, description="Label values that make a negative; default: all others.")
     unlabeled: Literal["exclude", "refuse", "negative_when_mature"] | None = Field(None, description="What an event without a label is.")

@@ -23,7 +23,8 @@ _MOST_VALUES = 10
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
                 "under label.conflicts.",
-    "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`.",
+    "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`. What is on a "
+                "bus stays there: archive it with such a declaration, or let the basis leave the offsets out.",
 }
 
 

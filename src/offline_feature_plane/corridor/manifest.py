@@ -41,6 +41,7 @@ from offline_feature_plane.ports import LabelFacts, ReplayFacts, Run, SelectionF
 # Counts that grow with what is observed after the cut, or about events of others: receipts have them, a core must not.
 _BEYOND_THE_CUT = frozenset({"assertions_read", "assertions_after_asof", "assertions_outside_basis", "assertions_repeated"})
 _PLACES = frozenset({"conflicts_at"})  # for whoever looks before a build
+_MOST_VALUES = 5
 COLD_WARNING_SHARE = 10  # percent of a split's rows (`decisions.md` D19)
 CONTEXT_WARNING_SHARE = 10  # percent of the events that nothing else had left out until then
 
@@ -132,7 +133,8 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         replay={"events_read": computed.replayed.events_read, "events_admitted": computed.replayed.events_admitted,
                 "first_event": _instant(computed.replayed.first_ts_us), "last_event": _instant(computed.replayed.last_ts_us),
                 "history_start": pins.history_start, "visibility": task.visibility,
-                "rows_with_hidden_events": computed.rows_with_hidden_events},
+                "rows_with_hidden_events": computed.rows_with_hidden_events,
+                **({"scenarios": dict(computed.replayed.scenarios)} if computed.replayed.scenarios else {})},
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
         gates=gates,
@@ -155,6 +157,7 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         found.append(f"{lacking:,} of {asked:,} events became no rows, for they lack a context that the profile demands: {names}.")
     if task.closure.label_types() and selection.rows_beyond_asof:
         found.append(f"{selection.rows_beyond_asof:,} rows lie after the label as-of: online, their label features would have known more.")
+    found += [f"no record of the basis is of the scenario run {name}." for name, count in replayed.scenarios.items() if not count]
     if undecodable := replayed.dispositions.get("undecodable"):
         found.append(f"{undecodable:,} records of the basis cannot be decoded; no window has them.")
     if quarantined := replayed.dispositions.get("future_quarantined"):
@@ -163,6 +166,11 @@ def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: Sel
         known = labelled.values_of(part.label_type)
         found += [f"no {part.label_type} known at the as-of says {value}, which the target names."
                   for value in (*part.positive, *(part.negative or ())) if value not in known]
+        if part.negative is not None and (others := sorted(known.keys() - {*part.positive, *part.negative}, key=str.encode)):
+            count = sum(known[value] for value in others)
+            told = ", ".join([*others[:_MOST_VALUES], *(["…"] if others[_MOST_VALUES:] else [])])
+            found.append(f"{part.label_type} labels that say {told} are "
+                         f"neither positive nor negative to the target: {count:,} of them answer nothing.")
     return [*found, *_tell_adrift(labelled.per_type)]
 
 

@@ -209,7 +209,9 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     cost = estimate(sources, closure, pins.intent["visibility"], text_ids=made)
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility=proof.completeness.feasibility,
                      sources=sources, estimate=cost,
-                     warnings=[*_warn(pinned.profile, closure, cost, settings, text_ids=made), *_warn_of_other_logs(pins, pinned.labels)])
+                     warnings=[*_warn(pinned.profile, closure, cost, settings, text_ids=made),
+                               *(notice for source in sources for notice in source.notices),
+                               *_warn_of_other_logs(pins, pinned.labels)])
 
 
 def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: Settings, *, text_ids: bool) -> list[str]:

@@ -6,6 +6,7 @@ is left is an event.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -148,6 +149,7 @@ class Admission:
     def __init__(self, platform_run_id: str, scenario_run_ids: Sequence[str], sources: Sequence[Source]) -> None:
         scope = Scope.of(platform_run_id, scenario_run_ids, sources)
         self.platform_run_id, self.scenario_run_ids, self.source_of = scope.platform_run_id, scope.scenario_run_ids, scope.source_of
+        self.scenarios: Counter[str] = Counter()  # records by scenario run, where only some of these are wanted
         self._seen: dict[tuple[str, str], tuple[str, int, int, str]] = {}
 
     def judge(self, record: Record | None, max_ahead_us: int | None = None) -> tuple[LeftOut, None] | tuple[None, str]:
@@ -163,9 +165,11 @@ class Admission:
         """
         if record is None:
             return "undecodable", None
-        if record.platform_run_id != self.platform_run_id or (
-                self.scenario_run_ids and record.scenario_run_id not in self.scenario_run_ids):
+        narrowed = bool(self.scenario_run_ids)
+        if record.platform_run_id != self.platform_run_id or (narrowed and record.scenario_run_id not in self.scenario_run_ids):
             return "foreign_run", None
+        if narrowed and record.scenario_run_id is not None:
+            self.scenarios[record.scenario_run_id] += 1
         if record.payload is None:
             return "null_value", None
         if max_ahead_us is not None and record.ts_us - record.log_us > max_ahead_us:

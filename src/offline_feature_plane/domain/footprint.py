@@ -19,6 +19,7 @@ LEAST_BLOCK = 1 << 16         # and where there is little memory: one
 LEAST_DATA = 16 << 20         # bytes for events, below which pieces would be too many
 _WRITER_ROWS, _WRITER_TIMES = 131_072, 2   # a row group of a data file: as columns, and encoded
 _CHUNKS = 4                   # blocks of rows between the kernels, where they lie row by row, and the writer
+_RECORD, _SCANNED = 120, 16   # of a record of a log until its keys are compared, and of each of its fields
 _ID, _PLACE, _CHOICE, _ARRIVAL = 12, 9, 13, 16
 _TEXT_ID, _STAGED_ID = 45, 120   # of an event whose id is a text; and of a row, whose id is at hand five times on its way to a file
 _TEXT, _TEXT_TIMES = 50, 5    # of a distinct text: its place in a table of hashes; and so often its bytes are there
@@ -33,6 +34,11 @@ _ORDERED = 44                 # and of its events in the order of arrival: slots
 _DIGITS = {"sum": 24, "sum_if": 24, "mean": 24, "stddev": 64}   # of each value's digits, of floats that reach over 80 bits
 _WORLDS, _TIMES, _PARTS = 1 << 19, 8, 64 << 20   # events of worlds at once, of each event so often at most; bytes of what worlds share
 _SUMS = {"sum", "sum_if", "mean", "stddev", "ratio", "trend", "ewma"}
+
+
+def scanned_bytes(closure: Closure, records: int) -> int:
+    """Of so many records of logs from when they are read until they are events: their heads, their keys, their fields."""
+    return records * (_RECORD + sum(_SCANNED for source in closure.sources for _ in source.fields))
 
 
 def event_bytes(closure: Closure, visibility: Visibility = "event_time") -> int:

@@ -211,13 +211,13 @@ def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> G
 
 
 def judge_decoding(undecodable: int, declared: int) -> GateResult:
-    """Are all undecodable records known to the archive's index? Others are holes that no offset shows (`domain.md` §1.4).
+    """Are all undecodable records known to those who keep the log? Others are holes that no offset shows (`domain.md` §1.4).
 
     Args:
         undecodable: how many the basis holds.
-        declared: how many the index declares, as dispositions of its segments.
+        declared: how many an archive's index declares, as dispositions of its segments; a bus declares none.
     """
-    said = f"{undecodable:,} records of the basis cannot be decoded, but the index declares {declared:,}"
+    said = f"{undecodable:,} records of the basis cannot be decoded, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
     return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 

@@ -37,6 +37,7 @@ def read_documents(data: Any, begins: Any, stops: Any, names: Any,  # noqa: C901
     """
     strange = np.empty((_STRANGE, 2), np.int64)
     known = name_bounds.shape[0] - 1
+    usual = np.full(known + _STRANGE + 1, -1, np.int64)  # which member stood at each place of the document before: mostly it does again
     pos = 0
     for row in range(begins.shape[0]):
         status[row] = 1
@@ -46,7 +47,7 @@ def read_documents(data: Any, begins: Any, stops: Any, names: Any,  # noqa: C901
         if at >= end or data[at] != _OPEN:
             continue
         at += 1
-        seen, others, is_sound, first = 0, 0, False, True
+        seen, others, place, is_sound, first = 0, 0, 0, False, True
         here = pos  # where a member that is thrown away is written
         while True:
             at = skip_space(data, at, end)
@@ -56,17 +57,22 @@ def read_documents(data: Any, begins: Any, stops: Any, names: Any,  # noqa: C901
                 break
             first = False
             key = at + 1
-            at = key
-            while at < end and data[at] != _QUOTE and data[at] != 92 and 32 <= data[at] < 128:
-                at += 1
-            if at >= end or data[at] != _QUOTE:
-                break
-            which = -1
-            for i in range(known):
-                if name_bounds[i + 1] - name_bounds[i] == at - key and compared(
-                        data, key, at, names, name_bounds[i], name_bounds[i + 1]) == 0:
-                    which = i
+            which = usual[place]
+            at = key + name_bounds[which + 1] - name_bounds[which] if which >= 0 else end
+            if at >= end or data[at] != _QUOTE or compared(data, key, at, names, name_bounds[which], name_bounds[which + 1]) != 0:
+                at = key
+                while at < end and data[at] != _QUOTE and data[at] != 92 and 32 <= data[at] < 128:
+                    at += 1
+                if at >= end or data[at] != _QUOTE:
                     break
+                which = -1
+                for i in range(known):
+                    if name_bounds[i + 1] - name_bounds[i] == at - key and compared(
+                            data, key, at, names, name_bounds[i], name_bounds[i + 1]) == 0:
+                        which = i
+                        break
+                usual[place] = which
+            place += 1
             if which >= 0:
                 if seen >> which & 1:
                     break

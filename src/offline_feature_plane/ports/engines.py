@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class ReplayFacts:
     """What replay found: how many coordinates were read, what was left out why, and the digest of the events.
 
-    `findings` say what was wrong in the logs, and where; `compared` counts the coordinates whose two holders were compared.
+    `findings` say what was wrong in the logs, and where; `compared` counts the coordinates whose two holders were compared; `scenarios`
+    has, for each scenario run that a build is about, how many records of the run are of it, none included.
     """
 
     events_read: int
@@ -36,6 +37,7 @@ class ReplayFacts:
     id_type: ColumnType
     findings: tuple[Finding, ...] = ()
     compared: int = 0
+    scenarios: Mapping[str, int] = field(default_factory=dict)
 
 
 CONFLICTS_TOLD = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -70,10 +70,10 @@ class PlainTable:
     def check_columns(self, source: Source) -> None:
         """Every field of a source has its column here. Raises SourceColumnUnknown."""
         known = [name for name, _ in self.columns]
-        for field in source.fields:
-            if self.column_of(field) not in known:
-                raise SourceColumnUnknown(f"{self.topic} has no column {self.column_of(field)!r}; it has: {', '.join(known)}.",
-                                          path=f"{source.name}.{field.name}",
+        for one in source.fields:
+            if self.column_of(one) not in known:
+                raise SourceColumnUnknown(f"{self.topic} has no column {self.column_of(one)!r}; it has: {', '.join(known)}.",
+                                          path=f"{source.name}.{one.name}",
                                           fix="Give the field a `path:` that names an existing column.")
 
 
@@ -90,12 +90,14 @@ class Lane:
 class ReadReport:
     """What reading a log told: how many coordinates gave no event, by reason; what was found wrong, and where; how many were compared.
 
-    `compared` counts the coordinates that two holders of the log have and that were held against each other.
+    `compared` counts the coordinates that two holders of the log have and that were held against each other; `scenarios` the records of
+    the run by scenario run, where a build is about some of these.
     """
 
     left_out: Mapping[str, int]
     findings: tuple[Finding, ...] = ()
     compared: int = 0
+    scenarios: Mapping[str, int] = field(default_factory=dict)
 
 
 class Told:
@@ -103,14 +105,20 @@ class Told:
 
     def __init__(self) -> None:
         self.left_out: Counter[str] = Counter()
+        self.scenarios: Counter[str] = Counter()
         self.compared = 0
         self._findings: list[Finding] = []
 
     def add(self, report: ReadReport) -> None:
         """What one log told."""
         self.left_out.update(report.left_out)
+        self.scenarios.update(report.scenarios)
         self.compared += report.compared
         self._findings += report.findings
+
+    def of_scenarios(self, wanted: Sequence[str]) -> dict[str, int]:
+        """How many records are of each of some scenario runs."""
+        return {name: self.scenarios[name] for name in wanted}
 
     @property
     def dispositions(self) -> dict[str, int]:

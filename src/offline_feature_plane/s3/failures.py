@@ -56,7 +56,7 @@ _CREDENTIALS: Final = ("Check the credentials that the SDK finds: AWS_ACCESS_KEY
 _RIGHTS: Final = ("Grant s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, and s3:GetObject, PutObject, DeleteObject and "
                   "AbortMultipartUpload below the prefix.")
 _CLOCK: Final = "Set this machine's clock: the store takes only requests of the last minutes."
-_BUCKET: Final = "Create the bucket, or correct `store` or `s3.endpoint`."
+_BUCKET: Final = "Create the bucket, or correct its name or `s3.endpoint`."
 _REGION: Final = "State the region of the bucket under `s3.region`, and its address under `s3.endpoint` if it is not with AWS."
 _REACH: Final = "Check `s3.endpoint`, the network, and that the server runs."
 _TLS: Final = "Check the server's certificate and the scheme of `s3.endpoint`; AWS_CA_BUNDLE names an authority of your own."

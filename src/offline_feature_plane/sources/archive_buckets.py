@@ -162,6 +162,7 @@ class BucketPlace:
         if digest != sha256:
             raise ArchiveIndexConflict(f"{self.place.uri(relative)} holds other bytes than this segment.", path=relative,
                                        fix="Find out who wrote it; remove it, or write below another prefix.")
+        path.unlink()
         return etag
 
     def _fetched(self, file: HeldFile, folder: Path) -> tuple[Path, str]:

@@ -9,14 +9,12 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, decode_stored, is_null_value
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting
-from offline_feature_plane.errors import (
-    ReplayDuplicateOffsetMismatch,
-    ResourceExceeded,
-    SchemaInvalid,
-)
+from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged, values_of
+from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged
+from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
@@ -40,33 +38,26 @@ def stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stor
     """
     for one in segments:
         one.check()
-    spans = [one.evidence.span for one in segments]
-    kept: dict[int, str | None] = {}  # what was said of coordinates that a later segment may have too
-    for place, segment in enumerate(segments):
-        later = [span for span in spans[place + 1:] if span[0] < spans[place][1]]
-        for found in _stored_in(segment):
-            said = None if found.record is None else found.record.digest
-            if found.number in kept:
-                if kept[found.number] != said:
-                    where = f"{wanted.topic}/{wanted.partition}@{found.number}"
-                    raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {where}.", path=where,
-                                                        fix="Find out which segment is true and remove the other from the index.")
-                continue
-            if any(begin <= found.number < end for begin, end in later):
-                kept[found.number] = said
-            if wanted.holds(found.number):
+    latest: tuple[int, int, str | None] | None = None
+    for number, place, found in side_by_side([(one.evidence.span[0], _stored_in(one)) for one in segments]):
+        said = None if found.record is None else found.record.digest
+        if latest is None or latest[0] != number or latest[1] == place:
+            latest = number, place, said
+            if wanted.holds(number):
                 yield found
+        elif latest[2] != said:
+            raise disagreement(wanted.topic, wanted.partition, number)
 
 
-def _stored_in(segment: Segment) -> Iterator[Stored]:
-    """What a segment holds, held against its index entry."""
+def _stored_in(segment: Segment) -> Iterator[tuple[int, Stored]]:
+    """What a segment holds, by offset, held against its index entry."""
     with segment.place.at_hand(segment.file) as file:
         walk = _Walk(file, segment.lifting)
         for item in read_checked(segment, file, walk.records()):
             if isinstance(item, Record):
-                yield Stored(item.number, item, walk.members, walk.archived)
+                yield item.number, Stored(item.number, item, walk.members, walk.archived)
             else:
-                yield Stored(item.number, None, reason=item.reason)
+                yield item.number, Stored(item.number, None, reason=item.reason)
 
 
 class _Walk:
@@ -107,9 +98,8 @@ def _rows(file: PinnedFile) -> Iterator[Row]:
         for row in zip(*(values_of(batch[name]) for name in STORED_COLUMNS), strict=True):
             members = list(row[:-1])
             try:
-                if members[_PAYLOAD] is not None:
-                    members[_PAYLOAD] = load_object(members[_PAYLOAD])
-            except (SchemaInvalid, ResourceExceeded, TypeError):
+                members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
+            except (SchemaInvalid, ResourceExceeded):
                 yield None, None
             else:
                 yield members, _text(row[-1])

@@ -113,7 +113,7 @@ class ArchivePlace(Protocol):
         """A folder in which new files are made, gone after the block. Raises StorageIoFailure."""
 
     def put(self, relative: str, path: Path, sha256: str) -> str | None:
-        """A new file from one of this machine, durably; its etag, if it is in a bucket. One that is there with these bytes is as good.
+        """A new file from one in the workshop, which goes, durably; its etag, if it is in a bucket. One with these bytes is as good.
 
         Raises:
             ArchiveIndexConflict: another file is there. StorageIoFailure.

@@ -1,6 +1,6 @@
 """Copying a stretch of a log into an archive: from a bus, or from another archive (`domain.md` §1.3, §1.4).
 
-    contents of a range ──▶ a segment aside ──▶ synced, put under its name ──▶ noted beside the index ──▶ … ──▶ index.json, as one piece
+    contents of a range ──▶ a segment aside, synced ──▶ noted beside the index ──▶ put under its name ──▶ … ──▶ index.json, as one piece
 
 A segment covers its offsets up to the next one's first, and the last one up to the end of the range, which the source has proved: so the
 chain is evidence for holes that are lawful. A job that was stopped goes on behind its last segment; what the index has is not copied again.
@@ -32,7 +32,7 @@ from offline_feature_plane.sources.stored import CopySource, Stored
 
 __all__ = ["COPYING", "CopyWish", "WriteReport", "write_segments"]
 
-COPYING: Final = "_index.copying.json"  # what a job that copies has finished so far
+COPYING: Final = "_index.copying.{}.json"  # what a job that copies a topic has finished so far
 MOST_TEXT: Final = 256 << 20  # bytes of records in a segment, unpacked
 
 Progress = Callable[[str, int, int], None]
@@ -88,6 +88,7 @@ class _Job:
     moment: str
     done: list[IndexedSegment]
     progress: Progress
+    notes: str
     mark: str | None = None
     covered: int = 0
     total: int = 0
@@ -110,7 +111,7 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
         before = place.document(INDEX)
         standing = [] if before is None else list(parse_index(before, f"{place.name}/{INDEX}").segments)
         _check_log(standing, wanted, place)
-        job = _recalled(place, wish, wanted, format_instant(clock.now_us()), progress)
+        job = _recalled(place, wish, wanted, standing, format_instant(clock.now_us()), progress)
         _keep(job, wanted)
         missing = [(one, gap) for one in wanted for gap in without(one, _spans([*standing, *job.done], one))]
         job.total = sum(end - begin for _, (begin, end) in missing)
@@ -121,7 +122,7 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
         found = sorted([*standing, *done], key=lambda one: (one.topic, one.partition, one.offset_kind, int(one.first_offset)))
         if job.done:
             place.replace(INDEX, index_bytes(ArchiveIndex(segments=tuple(found)).segments), None if before is None else before.mark)
-        place.remove(COPYING)
+        place.remove(job.notes)
     known = tuple(CopiedRange(one.topic, one.partition, str(begin), str(end)) for one in wanted
                   for begin, end in _inside(_spans(standing, one), one))
     return WriteReport(place.name, bool(job.done), copied, known)
@@ -159,16 +160,22 @@ def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int,
         here = end
 
 
-def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], now: str, progress: Progress) -> _Job:
-    """The job, as far as one that did not end came with the same wish."""
-    kept = place.document(COPYING)
-    job = _Job(place, wish, now, [], progress, None if kept is None else kept.mark)
-    if kept is not None:
+def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], standing: Sequence[IndexedSegment], now: str,
+              progress: Progress) -> _Job:
+    """The job, as far as one that did not end came with the same wish; what one with another wish left, which no index names, goes."""
+    job = _Job(place, wish, now, [], progress, COPYING.format(_folder(wanted[0].topic)))
+    if (kept := place.document(job.notes)) is not None:
+        job.mark = kept.mark
         with suppress(SchemaInvalid, ValueError, KeyError, TypeError):  # else it is of another release
             document = load_json(kept.data, max_bytes=len(kept.data))
+            noted = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
+            indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
+            noted = [one for one in noted if one.path not in indexed]
             if document["wish"] == _wished(wish, wanted):
-                job.done = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
-                job.moment = str(document["archived_at_utc"])
+                job.done, job.moment = noted, str(document["archived_at_utc"])
+            else:
+                for path in {one.path for one in noted}:
+                    place.remove(path)
     return job
 
 
@@ -189,8 +196,8 @@ def _wished(wish: CopyWish, wanted: Sequence[Range]) -> list[Any]:
 def _keep(job: _Job, wanted: Sequence[Range]) -> None:
     segments = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in job.done)
     text = (f'{{"wish": {json.dumps(_wished(job.wish, wanted))}, "archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n')
-    job.place.replace(COPYING, text.encode(), job.mark)
-    written: Version | None = job.place.document(COPYING)
+    job.place.replace(job.notes, text.encode(), job.mark)
+    written: Version | None = job.place.document(job.notes)
     job.mark = None if written is None else written.mark
 
 
@@ -200,9 +207,12 @@ def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequ
     ahead = next(contents, None)
     begin = part.start
     while True:
-        segment, ahead = _write(part, begin, ahead, contents, folder, job)
+        segment, path, ahead = _write(part, begin, ahead, contents, folder, job)
         job.done.append(segment)
-        _keep(job, wanted)
+        _keep(job, wanted)  # before it has its name: what nobody noted would be in the way of whoever comes with another wish
+        job.done[-1] = segment.model_copy(update={"etag": job.place.put(segment.path, path, segment.sha256)})
+        job.covered += int(segment.next_offset) - begin
+        job.progress("archive", job.covered, job.total)
         odd = segment.dispositions
         told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
                        undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
@@ -212,8 +222,8 @@ def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequ
 
 
 def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Stored], folder: Path,
-           job: _Job) -> tuple[IndexedSegment, Stored | None]:
-    """One segment from an offset on, and the first coordinate behind it."""
+           job: _Job) -> tuple[IndexedSegment, Path, Stored | None]:
+    """One segment from an offset on, its file aside, and the first coordinate behind it."""
     lane = part.topic, part.partition, part.offset_kind
     name = f"{begin:020}" if part.offset_kind != "kinesis_sequence" else f"{begin:060}"
     relative = f"{_folder(part.topic)}/{part.partition}/{name}.{job.wish.form}"
@@ -232,14 +242,11 @@ def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Sto
             ahead = next(contents, None)
         file.finish()
     end = part.end if ahead is None else ahead.number
-    etag = job.place.put(relative, file.path, file.sha256)
-    job.covered += end - begin
-    job.progress("archive", job.covered, job.total)
     first_time, last_time = (format_instant(one) for one in times) if times else (None, None)
     return IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
                           first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
                           record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
-                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}, etag=etag), ahead
+                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}), file.path, ahead
 
 
 def _folder(topic: str) -> str:

@@ -26,6 +26,7 @@ class Claim:
     def __init__(self, name: str, topic: str, evidence: SegmentEvidence) -> None:
         self._name, self._topic, self._evidence = name, topic, evidence
         self._first, self._end = evidence.span
+        self._is_far = self._end + evidence.record_count >= 1 << 63  # numbers that int64 does not hold may be said, or assumed
         self._before, self._count = -1, 0
         self._unread = self._first - 1
         self._last: int | None = None
@@ -38,7 +39,7 @@ class Claim:
         """
         room = self._evidence.record_count - self._count
         seen = min(batch.n, room if refused is None else min(room, refused.row))
-        held = self._numbered(batch)
+        held = self._numbered(replace(batch, numbers=batch.numbers.astype(object)) if self._is_far else batch)
         if (strange := self._strange(held, seen)) is not None:
             raise strange
         if refused is not None and refused.row < room:

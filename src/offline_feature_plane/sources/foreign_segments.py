@@ -16,6 +16,7 @@ from offline_feature_plane.found_files import form_of
 from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
 __all__ = ["foreign_records", "lifted"]
@@ -71,21 +72,6 @@ def _rows(file: PinnedFile, lifting: Lifting) -> Iterator[Mapping[str, Any] | No
         raise SourceUnreadable(f"{as_found(file.path)} has no column {missing[0]}, which `records` names for {needed[missing[0]]}; it has: "
                                f"{', '.join(known)}.", path=file.relative, fix="Correct `records` of this archive in plane.yaml.")
     for batch in read_batches(file, form_of(file.path, "parquet"), wanted):
-        columns = [_values(cast("pa.Array", batch[name])) for name in wanted]
+        columns = [values_of(cast("pa.Array", batch[name])) for name in wanted]
         for row in zip(*columns, strict=True):
             yield dict(zip(wanted, row, strict=True))
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """A column as Python values; a value that Python cannot hold, such as text that is not UTF-8, as bytes, which have no form of ours."""
-    try:
-        return cast("list[Any]", column.to_pylist())
-    except (UnicodeDecodeError, ValueError, OverflowError):
-        return [_value(one) for one in column]
-
-
-def _value(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except (UnicodeDecodeError, ValueError, OverflowError):
-        return b""

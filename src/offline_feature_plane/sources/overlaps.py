@@ -43,8 +43,8 @@ class Choice:
     key: int
 
     def __call__(self, offset: int) -> bool:
-        """Is this one?"""
-        return any(start <= offset < end for start, end in self.spans) and is_checked(self.mode, offset, self.ends, self.key)
+        """Is this one? Most are not: their hash says so before anything else is asked."""
+        return is_checked(self.mode, offset, self.ends, self.key) and any(start <= offset < end for start, end in self.spans)
 
     def rows(self, numbers: npt.NDArray[Any]) -> list[int]:
         """Which of many offsets are, by their places: what `__call__` says of each."""

@@ -82,7 +82,7 @@ class LogRecords:
         except OfsError as wrong:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
-        return ReadReport(scanned.left_out, found.told(), scanned.compared)
+        return ReadReport(scanned.left_out, found.told(), scanned.compared, scanned.scenarios)
 
     def _read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None], found: Findings) -> ReadReport:
         left_out: dict[str, int] = {}
@@ -90,7 +90,7 @@ class LogRecords:
         arrived: dict[str, list[int]] = {one.name: [] for one in self.typings}
         clock = ArrivalClock()
         typings = {one.name: one for one in self.typings}
-        judge = admission.judge
+        judge, before = admission.judge, admission.scenarios.copy()
         compared = 0
         for lane, item in read_in_order(self.stretches, self.ranges):
             if isinstance(item, Spot | Compared):
@@ -118,7 +118,7 @@ class LogRecords:
         for source, rest in held.items():
             if rest:
                 take(source, typings[source].batch(rest, arrived[source]))
-        return ReadReport(left_out, found.told(), compared)
+        return ReadReport(left_out, found.told(), compared, admission.scenarios - before)
 
     def _named(self, record: Record) -> Record:
         """A record as one of this topic; with `taken` of its type if it is taken, else of a type that stays apart from all others."""

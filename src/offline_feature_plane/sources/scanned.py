@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ class Scanned:
         self._arrived: dict[int, int] = {}  # by partition, the latest arrival
         self._read = 0
         self.left_out: dict[str, int] = {}
+        self.scenarios: Counter[str] = Counter()
         self.compared = 0
 
     def put(self, lane: tuple[str, int, str, str], batch: Decoded, inside: Bools | None, wanted: Wanted | None) -> None:
@@ -40,8 +42,12 @@ class Scanned:
         left = np.ones(batch.n, np.bool_) if inside is None else inside.copy()
         arrival = self._arrivals(lane[1], batch, left & batch.decoded)
         is_deleted = np.zeros(batch.n, np.bool_) if batch.deletions is None else batch.deletions
+        ours = self._is_ours(batch)
+        if self._scope.scenario_run_ids:
+            named = batch.scenarios.filter(pa.array(left & batch.decoded & ~is_deleted & ours))
+            self.scenarios.update({one["values"]: one["counts"] for one in pc.value_counts(named).to_pylist()})
         for reason, fits in (("undecodable", batch.decoded | is_deleted), ("null_value", ~is_deleted),
-                             ("foreign_run", self._is_ours(batch)), ("null_value", batch.has_payload),
+                             ("foreign_run", ours), ("null_value", batch.has_payload),
                              ("future_quarantined", self._is_timely(batch))):
             self._leave_out(reason, lane, batch.numbers[left & ~fits])
             left &= fits

@@ -11,11 +11,12 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Standing
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.claims import Claim
+from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, Members, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record, unchanged, values_of
+from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record, unchanged
 from offline_feature_plane.text_files import packing_of
 
 __all__ = ["members_in", "read_in_batches"]

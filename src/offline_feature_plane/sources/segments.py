@@ -25,6 +25,7 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.filesets import read_batches, stamp_as_hashed
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
+from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
 from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
@@ -201,26 +202,9 @@ def line_record(line: bytes) -> Standing:
 def stored_record(*stored: Any) -> Standing:
     """The record of a row of a Parquet segment, as `line_record`."""
     members = list(stored[:-1])
-    if members[_PAYLOAD] is not None:
-        try:
-            members[_PAYLOAD] = load_object(members[_PAYLOAD])
-        except (SchemaInvalid, ResourceExceeded, TypeError):
-            return None
+    try:
+        members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
+    except (SchemaInvalid, ResourceExceeded):
+        return None
     record = decode_stored(*members)
     return Mark.NULL_VALUE if record is None and is_null_value(dict(zip(STORED_COLUMNS, members, strict=False))) else record
-
-
-def values_of(column: pa.Array) -> list[Any]:
-    """A column as Python values; text that is not UTF-8 as bytes, which no record decodes from."""
-    try:
-        return cast("list[Any]", column.to_pylist())
-    except UnicodeDecodeError:
-        return [_text_or_bytes(value) for value in column.cast(pa.binary()).to_pylist()]
-
-
-def _text_or_bytes(value: bytes | None) -> str | bytes | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
-

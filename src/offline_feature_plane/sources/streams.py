@@ -167,7 +167,10 @@ class PinnedStream:
         pieces = [_part(way.wanted, piece.start, piece.end) for way in self.completeness(ranges).routes
                   for piece in way.pieces if piece.holder == "bus"]
         on_bus = None if isinstance(self.bus, OfsError) or not pieces else self.bus.describe(pieces, read_by).bus
-        return held.model_copy(update={"kind": "stream", "bus": on_bus, "verify_overlap": self.verify_overlap})
+        notices = [f"{self.topic} is read from the archive alone, and compared with nothing: {self.bus.what}"] if isinstance(
+            self.bus, OfsError) else []
+        return held.model_copy(update={"kind": "stream", "bus": on_bus, "verify_overlap": "off" if notices else self.verify_overlap,
+                                       "notices": notices})
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """As `ports.inputs.KeptForAWhile`: by the bus."""

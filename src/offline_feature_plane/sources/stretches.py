@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from heapq import merge
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,12 +21,12 @@ from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Compared, Spot
-from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
-__all__ = ["Batch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order", "read_in_order",
-           "touches"]
+__all__ = ["Batch", "DistantStretch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order",
+           "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -43,7 +43,7 @@ class Undecodable:
 Item = Record | Undecodable | Spot | Compared
 Batch = Decoded | Spot | Compared  # the same, many records at a time
 
-_AT_ONCE = 4_096
+_AT_ONCE, _COMING = 4_096, 2
 
 
 class Stretch(Protocol):
@@ -88,6 +88,18 @@ class QuickStretch(Stretch, Protocol):
         """As `read`, in batches; of payloads that were not decoded one by one only what is wanted is found."""
 
 
+@runtime_checkable
+class DistantStretch(Stretch, Protocol):
+    """A stretch that takes its time to come."""
+
+    def begin(self) -> Stretch:
+        """The same, which begins to come now, into a buffer of its own size, and can be read once.
+
+        Raises:
+            OfsError: what `read` would raise before its first record.
+        """
+
+
 def lane_of(stretch: Stretch) -> Lane:
     """What its offsets count in: topic, partition, kind, log."""
     said = stretch.evidence
@@ -112,7 +124,7 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
         ReplayDuplicateOffsetMismatch: overlapping stretches disagree about a coordinate.
     """
     _check(stretches)
-    for group in _groups(stretches):
+    for group in _ahead(_groups(stretches)):
         lane = lane_of(group[0])
         for item in _merged(group, _wanted(group[0], ranges)):
             yield lane, item
@@ -125,7 +137,7 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
     With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
     """
     _check(stretches)
-    for group in _groups(stretches):
+    for group in _ahead(_groups(stretches)):
         lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
         if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
             for batch in first.batches(wanted):
@@ -150,30 +162,38 @@ def _groups(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
         yield group
 
 
+def _ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
+    """The same; while one is read, the next ones that come from afar are on their way."""
+    coming: deque[list[Stretch]] = deque()
+    for group in groups:
+        coming.append([one.begin() if isinstance(one, DistantStretch) else one for one in group])
+        if len(coming) > _COMING:
+            yield coming.popleft()
+    yield from coming
+
+
 def _merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Iterator[Item]:
     """The records of stretches that overlap, by offset, each coordinate once: the first stretch gives it, the others must agree."""
     latest: tuple[int, int, Item] | None = None
-    for number, place, item in merge(*(_placed(place, stretch, wanted) for place, stretch in enumerate(group)), key=lambda one: one[:2]):
+    for number, place, item in side_by_side([(one.evidence.span[0], _placed(one, wanted)) for one in group]):
         if isinstance(item, (Spot, Compared)):
             yield item
         elif latest is None or latest[0] != number or latest[1] == place:
             latest = number, place, item
             yield item
         elif _said(latest[2]) != _said(item):  # other bytes, or one of the two cannot be read
-            coordinate = f"{group[0].evidence.topic}/{group[0].evidence.partition}@{number}"
-            raise ReplayDuplicateOffsetMismatch(f"two segments hold different events at {coordinate}.", path=coordinate,
-                                                fix="Find out which segment is true and remove the other from the index.")
+            raise disagreement(group[0].evidence.topic, group[0].evidence.partition, number)
 
 
-def _placed(place: int, stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, Item]]:
-    """What is wanted of a stretch, each with its offset and the stretch's place; what is found on the way stands where reading is."""
-    at = 0
+def _placed(stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Item]]:
+    """What is wanted of a stretch, each with its offset; what is found on the way stands where reading is."""
+    at = stretch.evidence.span[0]
     for item in stretch.read():
         if isinstance(item, (Spot, Compared)):
-            yield at, place, item
+            yield at, item
         elif _inside(wanted, item.number):
             at = item.number
-            yield at, place, item
+            yield at, item
 
 
 def _said(item: Item) -> str | None:

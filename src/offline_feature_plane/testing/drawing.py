@@ -29,7 +29,8 @@ from offline_feature_plane.errors import AggregationUnsupported
 from offline_feature_plane.testing.archives import SegmentForm
 from offline_feature_plane.testing.worlds import ARRIVED, INT, RUN, SECOND, START, TEXT, Archive, Form, Labels, Stored, Table, World
 
-__all__ = ["draw_apart_world", "draw_calendar_world", "draw_judged_world", "draw_late_world", "draw_spine_world", "draw_world"]
+__all__ = ["draw_apart_world", "draw_calendar_world", "draw_judged_world", "draw_late_world", "draw_scoped_world", "draw_spine_world",
+           "draw_world"]
 
 FLOAT, BOOL, TIME = (ColumnType(kind) for kind in ("float64", "bool", "timestamp"))
 LABELS = {"fraud": ("FRAUD", "LEGIT", "OTHER"), "dispute": ("WON", "LOST")}
@@ -114,6 +115,16 @@ def draw_apart_world(seed: int, *, events: int = 28) -> World:
     rng.shuffle(splits)
     by = rng.choice(["customer", "customer", "device", "city", "amount", "online"])
     return replace(world, task=replace(world.task, splits=tuple(splits), disjoint_by=by))
+
+
+def draw_scoped_world(seed: int, *, events: int = 28) -> World:
+    """The world of a seed whose archived records are of several scenario runs or of none, and whose rows are of some of these."""
+    world = draw_world(seed, events=events)
+    rng = Random(f"scoped {seed}")  # noqa: S311 - as above
+    held = tuple(replace(item, records=tuple(replace(one, scenario=rng.choice(["s1", "s1", "s2", "s3", None])) for one in item.records))
+                 if isinstance(item, Archive) else item for item in world.events)
+    wanted = rng.choice([(), ("s1",), ("s1", "s2"), ("s1", "nowhere")])
+    return replace(world, events=held, task=replace(world.task, scenario_run_ids=wanted))
 
 
 def draw_spine_world(seed: int, *, events: int = 28) -> World:

@@ -81,7 +81,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Stored:
-    """One record of an archive: its lane, what it says of itself, its fields by type (None: a null value), and its run."""
+    """One record of an archive: its lane, what it says of itself, its fields by type (None: a null value), its run and scenario run."""
 
     topic: str
     partition: int
@@ -91,6 +91,7 @@ class Stored:
     run: str = RUN
     empty: bool = False
     log_us: int | None = None
+    scenario: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Archive:
                                               if one.row[name] is not None or not sparse}
             records.append(archived(str(one.row["event_id"]), one.row["at"], payload, topic=one.topic, partition=one.partition,
                                     offset=offset, offset_kind=self.offset_kind, platform_run_id=one.run, event_type=one.event_type,
-                                    log_us=one.log_us))
+                                    log_us=one.log_us, scenario_run_id=one.scenario))
         write_archive(folder, records, per_segment=self.per_segment, form=self.form)
         archive = ArchiveSource({one.topic: ArchiveMapping(folder, "UTC") for one in self.records})
         pinned = [archive.pin(topic) for topic in sorted(archive.topics)]

@@ -158,7 +158,7 @@ class _Resolved(NamedTuple):
 
 
 def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: History, task: Task, rule: Rule, most: int) -> _Resolved:
-    """One label type. What is known of it is hashed, sketched and held against the law of ids beside."""
+    """One label type. What is known of it is hashed, sketched, measured and held against the law of ids beside."""
     label_type, field = table.label_type, table.entity_field
     named_by = task.label_subject(field, events.id_type)
     columns, entities = read_assertions(table, named_by), None
@@ -170,11 +170,13 @@ def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: H
     kept = keep_in_order(found, columns, events.n if entities is None else entities.n)
     rows, columns, kept = kept.row, columns.take(kept.row), replace(kept, row=np.arange(len(kept.row)))
     names = Names.of(columns)
-    with ThreadPoolExecutor(2, thread_name_prefix="ofs-label") as beside:  # all three let go of the interpreter
+    with ThreadPoolExecutor(2, thread_name_prefix="ofs-label") as beside:  # all four let go of the interpreter
         checked = beside.submit(refuse_shared_ids, table, rows, columns, names)
         sliced = beside.submit(hash_slice, label_type, kept, columns, named_by)
         placed = kept if entities is None else replace(kept, position=entities.firsts[kept.position])
         sketched = beside.submit(sketch_slice, placed, columns, names)
+        since = events.instants_at(kept.position) if entities is None else kept.effective
+        lag = beside.submit(_measure_lag, kept.observed - since, table.min_lag_us)
         try:
             links = find_links(kept, columns, names)
             eras = None if entities is None or field is None else Eras.of(
@@ -183,12 +185,11 @@ def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: H
         finally:
             checked.result()  # an id of two subjects is refused first
         made, resolved = _resolve_type(label_type, steps, columns, events, task, eras, stepped=label_type in task.closure.label_types())
-        since = events.instants_at(kept.position) if entities is None else kept.effective
         facts |= {
             **({} if field is None else {"applies_to": field, "said": _count_values(columns, columns.value)}),
             "assertions_eligible": len(kept.position), "assertions_repeated": len(found.position) - len(kept.position),
             **resolved, **_adrift(columns, placed.position, links.adrift),
-            "observed_lag": _measure_lag(kept.observed - since, table.min_lag_us)}
+            "observed_lag": lag.result()}
         return _Resolved(made, facts, sliced.result(), sketched.result())
 
 

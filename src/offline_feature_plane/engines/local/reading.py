@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -38,38 +38,49 @@ from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
 Item = TypeVar("Item")
+Heard = Callable[[int], None]
 
 
-def load(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes) -> Iterator[tuple[EventInput | None, Loaded]]:
+def unheard(done: int) -> None:
+    """Nobody asked how far reading is."""
+
+
+def load(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes,
+         heard: Heard) -> Iterator[tuple[EventInput | None, Loaded]]:
     """Every input of the closure's sources, by topic, in pieces of at most a run's rows. Raises as `history.storing.store_events`.
 
     What is read is noted in `told`. Records of logs are all scanned before one of them is handed out, and wait in `place`. Rows that a
     calendar makes come last, of no input.
     """
     if task.calendar is None or task.entity is None:
-        yield from _load_inputs(inputs, task, told, place, sizes)
+        yield from _load_inputs(inputs, task, told, place, sizes, heard)
         return
     seen = FirstSeen(task, task.calendar, task.entity)
-    for item, piece in _load_inputs(inputs, task, told, place, sizes):
+    for item, piece in _load_inputs(inputs, task, told, place, sizes, heard):
         seen.look(piece)
         yield item, piece
     yield from ((None, piece) for piece in seen.rows(sizes.run_rows))
 
 
-def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes) -> Iterator[tuple[EventInput, Loaded]]:
+def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes,
+                 heard: Heard) -> Iterator[tuple[EventInput, Loaded]]:
     ordered = sorted(inputs, key=lambda one: one.topic.encode())
-    logs = [one for one in ordered if not isinstance(one, PlainTable)]
+    logs, done = [one for one in ordered if not isinstance(one, PlainTable)], 0
     if logs:
         from offline_feature_plane.engines.local.records import ScannedLogs  # noqa: PLC0415 - kernels that tables do not need
 
-        scanned = ScannedLogs(logs, task, place, sizes, told)
+        scanned = ScannedLogs(logs, task, place, sizes, told, heard)
+        done = scanned.read
     for item in ordered:
         if not isinstance(item, PlainTable):
             yield from ((item, piece) for piece in scanned.pieces(item, sizes.run_rows))
         elif (source := _source_of(item, task.closure)) is None:
             told.left_out["other_scope"] += item.rows
         else:
-            yield from ((item, piece) for piece in load_table(item, source, task.closure.sources[source], task, sizes.run_rows))
+            for piece in load_table(item, source, task.closure.sources[source], task, sizes.run_rows):
+                done += piece.n
+                heard(done)
+                yield item, piece
 
 
 def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
@@ -78,13 +89,14 @@ def no_events(inputs: Sequence[EventInput]) -> ReplayEventsEmpty:
                              fix="Check `event_types` in the profile and the replay basis.")
 
 
-def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], told: Told) -> ReplayFacts:
+def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence[Loaded], told: Told, task: Task) -> ReplayFacts:
     """What was read, from what it has become."""
     first, last = history.instants_at(np.array([0, history.n - 1])).tolist()
     return ReplayFacts(
         events_read=history.n + told.left_out.total(), events_admitted=history.n,
         dispositions=told.dispositions, events_digest=_events_digest(inputs, loaded), first_ts_us=first, last_ts_us=last,
-        id_type=history.id_type, findings=told.findings, compared=told.compared)
+        id_type=history.id_type, findings=told.findings, compared=told.compared,
+        scenarios=told.of_scenarios(task.scenario_run_ids))
 
 
 def _source_of(table: PlainTable, closure: Closure) -> int | None:

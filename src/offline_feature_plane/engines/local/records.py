@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,13 +55,14 @@ class ScannedLogs:
         place: where records are kept until they are handed on.
         sizes: how many keys are compared at once.
         told: what reading tells.
+        heard: is told how many coordinates have been read so far.
 
     Raises:
         As `RecordLog.scan`. ReplayEventIdConflict: one id with two contents. StorageIoFailure.
     """
 
-    def __init__(self, logs: Sequence[RecordLog], task: Task, place: Place, sizes: Sizes, told: Told) -> None:
-        self._task = task
+    def __init__(self, logs: Sequence[RecordLog], task: Task, place: Place, sizes: Sizes, told: Told, heard: Callable[[int], None]) -> None:
+        self._task, self.read = task, 0
         self._sources = {source.name: (index, source) for index, source in enumerate(task.closure.sources)}
         self._expected = {name: [*SCANNED_COLUMNS, *(field.name for field in source.fields)] for name, (_, source) in self._sources.items()}
         self._spools: dict[tuple[str, str | None], _Spool] = {}
@@ -72,7 +73,10 @@ class ScannedLogs:
         for at, log in enumerate(logs):
             for number, name in enumerate(names):
                 self._spools[log.topic, name] = _Spool(log, name, place.batches(f"records.{at}.{number}"), keys[name].n)
-            told.add(log.scan(scope, self._taking(log, keys)))
+            before, report = self.read, log.scan(scope, self._taking(log, keys, heard))
+            told.add(report)
+            self.read = before + sum(self._spools[log.topic, name].n for name in names) + sum(report.left_out.values())
+            heard(self.read)
         self._repeats = self._find_repeats(keys, max(1, sizes.ids // 2))
         for log in logs:
             told.add(self._tell_repeats(log))
@@ -82,7 +86,9 @@ class ScannedLogs:
         for name in sorted(self._sources):
             yield from self._pieces_of(self._spools[log.topic, name], *self._sources[name], most)
 
-    def _taking(self, log: RecordLog, keys: Mapping[str | None, Keys]) -> Any:
+    def _taking(self, log: RecordLog, keys: Mapping[str | None, Keys], heard: Callable[[int], None]) -> Any:
+        before = self.read
+
         def take(name: str | None, batch: pa.RecordBatch) -> None:
             expected = list(SCANNED_COLUMNS) if name is None else self._expected[name]
             if batch.schema.names != expected:
@@ -91,6 +97,8 @@ class ScannedLogs:
             keys[name].append(batch)
             spool.batches.append(batch)
             spool.n += batch.num_rows
+            self.read = max(self.read, before + batch["position"][-1].as_py() + 1)
+            heard(self.read)
         return take
 
     def _find_repeats(self, keys: Mapping[str | None, Keys], at_once: int) -> dict[str | None, Repeats]:

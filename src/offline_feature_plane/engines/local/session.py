@@ -73,14 +73,15 @@ class LocalSession:
     def replay(self, inputs: Sequence[EventInput]) -> ReplayFacts:
         """Read, type, deduplicate and order all events. Raises as `store_events`; StorageIoFailure if the work folder fails."""
         events = sum(item.rows for item in inputs) + _made_at_most(self._task, inputs)
-        text_ids = has_text_ids(self._task, inputs)
-        sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, text_ids=text_ids)
+        records, text_ids = sum(item.rows for item in inputs if not isinstance(item, PlainTable)), has_text_ids(self._task, inputs)
+        sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, records, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
         if not sizes.in_files:
             self._until_end.enter_context(keep_freed())
-        self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes)
+        self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
+                                                     lambda done: self._tell("replay", done, max(done, events)))
         self._execution = {"way": "files" if sizes.in_files else "memory",
-                           "needed_bytes": needed_bytes(self._task, events, text_ids=text_ids),
+                           "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         if not sizes.in_files and self._threads > 1:

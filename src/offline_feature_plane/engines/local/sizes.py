@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offline_feature_plane.contracts.plane import memory_bytes
-from offline_feature_plane.domain.footprint import BLOCK, LEAST_BLOCK, LEAST_DATA, PROCESS_BYTES, held_bytes, staging_bytes
+from offline_feature_plane.domain.footprint import BLOCK, LEAST_BLOCK, LEAST_DATA, PROCESS_BYTES, held_bytes, scanned_bytes, staging_bytes
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.ports.inputs import EventInput, PlainTable
 
@@ -67,15 +67,15 @@ def has_text_ids(task: Task, inputs: Sequence[EventInput]) -> bool:
     return task.calendar is not None or not all(isinstance(item, PlainTable) and item.id_type.is_integer for item in inputs)
 
 
-def needed_bytes(task: Task, events: int, *, text_ids: bool = False) -> int:
-    """What a build needs if it keeps its events in memory."""
-    return held_bytes(task.closure, events, 0, task.visibility, text_ids=text_ids)
+def needed_bytes(task: Task, events: int, records: int = 0, *, text_ids: bool = False) -> int:
+    """What a build needs if it keeps its events in memory, of which so many are records of logs."""
+    return held_bytes(task.closure, events, 0, task.visibility, text_ids=text_ids) + scanned_bytes(task.closure, records)
 
 
-def fit(task: Task, events: int, limit: int, *, text_ids: bool = False) -> Sizes:
+def fit(task: Task, events: int, limit: int, records: int = 0, *, text_ids: bool = False) -> Sizes:
     """The sizes of a build within a limit in bytes, or the smallest that make sense: in memory if everything fits, as one slice."""
     texts = max(limit // 2, limit - PROCESS_BYTES)
-    if needed_bytes(task, events, text_ids=text_ids) <= limit:
+    if needed_bytes(task, events, records, text_ids=text_ids) <= limit:
         return Sizes(BLOCK, _HELD_RUN, _ENDLESS, 4 * _HELD_RUN, _INDEX, _ENDLESS, in_files=False, texts=texts)
     block = BLOCK
     while block > LEAST_BLOCK and 4 * staging_bytes(task.closure, block, events, text_ids=text_ids) > limit - PROCESS_BYTES:

@@ -325,4 +325,4 @@ def _key(row: Event, group: Group) -> list[Value] | None:
 
 def _is_of(event: Event, group: Group, key: list[Value]) -> bool:
     """Is it one of the group's events, of this key?"""
-    return event.source == group.source and is_true(group.where, event.scope()) and [event.values[name] for name in group.key] == key
+    return event.source == group.source and [event.values[name] for name in group.key] == key and is_true(group.where, event.scope())

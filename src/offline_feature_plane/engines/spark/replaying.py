@@ -18,9 +18,9 @@ from offline_feature_plane.engines.spark.made_rows import made_rows
 from offline_feature_plane.engines.spark.remote import understood
 from offline_feature_plane.engines.spark.repeats import COMPARED, RAW
 from offline_feature_plane.engines.spark.shares import OUT_OF_SCOPE, PLACE, Reading, events_shape, shares_of
-from offline_feature_plane.engines.spark.streams import DIGESTED, Lines
+from offline_feature_plane.engines.spark.streams import DIGESTED, Lines, Repeating
 from offline_feature_plane.engines.spark.tables import Frames, collected
-from offline_feature_plane.engines.spark.wire import field_columns
+from offline_feature_plane.engines.spark.wire import NOTE, field_columns
 from offline_feature_plane.errors import FeatureProfileInvalid, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, ReadReport, RecordLog, Told
@@ -66,7 +66,7 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
     frames.expect(read)
     rows = made.where("note IS NULL").drop("note")
     if logs:
-        rows = _without_repeated_records(frames, rows, read, [item.topic for item in ordered], left_out)
+        rows = _without_repeated_records(frames, rows, read, [item.topic for item in ordered], logs, report)
     records = _records_digests(frames, rows, logs, task)
     told = {source: facts for source, *facts in rows.groupBy("src").agg(sql.count("*"), sql.min("ts"), sql.max("ts")).collect()}
     left_out["other_scope"] += told.pop(OUT_OF_SCOPE, [0])[0]
@@ -92,7 +92,8 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         dispositions=report.dispositions,
         events_digest=_events_digest(inputs, ordered, records, task),
         first_ts_us=min(first for _, first, _ in told.values()), last_ts_us=max(last for _, _, last in told.values()),
-        id_type=ColumnType("int64" if whole else "string"), findings=report.findings, compared=report.compared)
+        id_type=ColumnType("int64" if whole else "string"), findings=report.findings, compared=report.compared,
+        scenarios=report.of_scenarios(task.scenario_run_ids))
     return Replayed(events, n, facts, {source: first for source, (_, first, _) in told.items()})
 
 
@@ -123,11 +124,13 @@ def _read_notes(made: DataFrame, report: Told) -> int:
     for note in notes:
         if note["refused"] is not None:
             raise understood(note["refused"])
-        report.add(ReadReport(note["left_out"], tuple(map(Finding.from_document, note["findings"])), note["compared"]))
+        report.add(ReadReport(note["left_out"], tuple(map(Finding.from_document, note["findings"])), note["compared"],
+                              note["scenarios"]))
     return sum(note["rows"] for note in notes)
 
 
-def _without_repeated_records(frames: Frames, rows: DataFrame, n: int, topics: Sequence[str], left_out: Counter[str]) -> DataFrame:
+def _without_repeated_records(frames: Frames, rows: DataFrame, n: int, topics: Sequence[str], logs: Mapping[int, RecordLog],
+                              report: Told) -> DataFrame:
     """Records whose id stands at several coordinates: the first one is the event. Raises ReplayEventIdConflict: they differ."""
     place = sql.struct("inp", "part", "off")
     records = rows.where("kind IS NOT NULL")
@@ -141,9 +144,15 @@ def _without_repeated_records(frames: Frames, rows: DataFrame, n: int, topics: S
     if not again:
         frames.release(ids)
         return rows
-    left_out["duplicate"] += again
-    later = records.join(ids.select("kind", "id", "first"), ["kind", "id"]).where(place > sql.col("first"))
-    return frames.keep(frames.without(rows, later.select("inp", "part", "off"), n, "inp", "part", "off"))
+    later = records.join(ids.select("kind", "id", "first"), ["kind", "id"]).where(place > sql.col("first")).select("inp", "part", "off")
+    told = []
+    for at, log in logs.items():
+        lanes = {one.partition: (log.topic, one.partition, one.offset_kind, one.log_id) for one in log.lanes}
+        ordered = later.where(sql.col("inp") == at).select("part", "off").repartition(1).sortWithinPartitions("part", "off")
+        told.append(frames.mapped(ordered, "streams.note_repeats", Repeating(lanes), NOTE))
+    found = tuple(Finding.from_document(one) for row in collected(told) for one in json.loads(row[0]))
+    report.add(ReadReport({"duplicate": again}, found))
+    return frames.keep(frames.without(rows, later, n, "inp", "part", "off"))
 
 
 def _records_conflict(held: DataFrame, topics: Sequence[str]) -> ReplayEventIdConflict:

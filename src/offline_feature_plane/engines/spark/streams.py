@@ -1,8 +1,9 @@
-"""Digests of one sequence, streamed through one task: the records of a log, the assertions of a label slice."""
+"""What one sequence says, streamed through one task: digests of a log's records and of a label slice, and what comes again in a log."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from offline_feature_plane.domain.findings import Findings, Spot
 from offline_feature_plane.engines.local.label_sketches import Sketching
-from offline_feature_plane.engines.spark.wire import Shape, make_batch, numbers, whole
+from offline_feature_plane.engines.spark.wire import NOTE, Shape, make_batch, numbers, whole
 
 DIGESTED: Shape = (("digest", "string"),)
 SLICE_COLUMNS = ("subject", "value", "observed", "effective", "source", "aid", "sup")
@@ -41,6 +43,23 @@ def hash_lines(lines: Lines, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.R
             running.update(f"{lines.begins[part]}\t{offset[3:]}\t{said}\n".encode())
     if seen:
         yield make_batch(DIGESTED, 1, {"digest": f"sha256:{running.hexdigest()}"})
+
+
+@dataclass(frozen=True)
+class Repeating:
+    """The partitions of a log: topic, partition, offset kind and log of each."""
+
+    lanes: Mapping[int, tuple[str, int, str, str]]
+
+
+def note_repeats(repeating: Repeating, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """What is found of the records that repeat others: rows of (`part`, `off`) in their order."""
+    found = Findings()
+    for batch in batches:
+        for part, offset in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            found.note(Spot("duplicate", int(offset[3:])), repeating.lanes[part])
+    if told := found.told():
+        yield make_batch(NOTE, 1, {"note": json.dumps([one.describe() for one in told])})
 
 
 def hash_slice(integer: bool, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:  # noqa: FBT001 - the task's one word

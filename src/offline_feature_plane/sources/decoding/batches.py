@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.domain.admission import Mark, Record, Standing
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
@@ -34,12 +35,13 @@ from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, Wanted,
 
 __all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "settle", "tell_columns"]
 
-# The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates.
+# The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates, and what it
+# says of its hash is no copy of anything.
 _MUST = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version")
 _PLACED = ("topic", "partition", "offset_kind", "offset", "log_time_utc")
 _MAY = ("scenario_run_id", "payload_hash", "payload_hash_recipe")
 STORED: Final = (*_MUST, *_PLACED, "payload", *_MAY)
-ENVELOPE: Final = (*_MUST, "payload", *_MAY)
+ENVELOPE: Final = (*_MUST, "payload", "scenario_run_id")
 
 _SAID: Final = ('{"payload":{"event_id":"', '","event_type":"', '","payload":', ',"platform_run_id":"', '","schema_version":"',
                 '","ts_utc":"', f'"}},"recipe":"{EVENT_HASH_RECIPE}"}}')
@@ -115,6 +117,7 @@ def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted
     read_payloads(data, begins, ends[at], *wanted.tree, told, *scratch, found.kinds, found.starts, found.ends, told_starts, told_ends,
                   status)
     status[(kinds[:at] == ABSENT).any(axis=0) | (kinds[at] == INTEGER)] = 1  # also where a column is of a type that no record has
+    status[ends[at] - starts[at] > MAX_DOCUMENT_BYTES] = 1
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
@@ -139,7 +142,8 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
         numbers, log = coordinates
     status[~_sound(members, "scenario_run_id")] = 1
     digests = _digests(members, moments)
-    _compare_hashes(members, digests)
+    if "payload_hash" in members.names:
+        _compare_hashes(members, digests)
     unusual = np.flatnonzero(status).tolist()
     known, deletions, refused = _by_law(unusual, law)
     columns = {name: members.of(name) for name in ("platform_run_id", "scenario_run_id", "event_type", "event_id")}

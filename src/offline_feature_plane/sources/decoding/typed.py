@@ -116,7 +116,9 @@ def _absent(field: Field, kinds: npt.NDArray[np.int8], values: npt.NDArray[Any],
 def _texts(field: Field, extracted: Extractor, found: Found, places: tuple[npt.NDArray[np.int8], Int64s, Int64s], rows: Int64s,
            payload: Callable[[int], Mapping[str, Any]]) -> pa.Array:
     kinds, starts, ends = places
-    integers = (kinds == INTEGER) & (found.data.take(starts, mode="clip") != ord("-"))  # −0 is written as 0
+    integers = kinds == INTEGER
+    if integers.any():
+        integers &= found.data.take(starts, mode="clip") != ord("-")  # −0 is written as 0
     plain = (kinds == TEXT) | integers
     absent = kinds == ABSENT
     asks = ~plain & ~absent

@@ -12,7 +12,7 @@ Secret = Callable[[str | None, str | None, str], str]
 
 # Seconds between attempts to reach a server that is away.
 _AGAIN_MS = {"reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 2_000, "socket.connection.setup.timeout.ms": 10_000}
-_MB = 1_000_000
+_MB = 1_000_000  # also how much is asked for at once: nothing of an answer is heard before it is whole
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class KafkaAccess:
 
         It joins no group and commits nothing; the driver wants a group's name all the same.
         """
-        fetched = min(self.max_message_mb, 8) * _MB
         return {**self.client(secret), "group.id": "offline-feature-plane", "enable.auto.commit": False, "enable.auto.offset.store": False,
                 "auto.offset.reset": "error", "enable.partition.eof": True, "isolation.level": "read_committed", "check.crcs": True,
-                "queued.max.messages.kbytes": self.buffer_mb * 1_000, "fetch.message.max.bytes": fetched, "fetch.max.bytes": fetched,
+                "queued.max.messages.kbytes": self.buffer_mb * 1_000, "fetch.message.max.bytes": _MB, "fetch.max.bytes": _MB,
+                "max.poll.interval.ms": 86_400_000,  # it waits while others are read
                 "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 100}

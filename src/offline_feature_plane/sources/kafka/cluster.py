@@ -20,7 +20,8 @@ from offline_feature_plane.sources.kafka.reading import Silence, open_consumer, 
 _COMMITTED: Final = {"isolation_level": IsolationLevel.READ_COMMITTED}
 _FIRST_STEP, _WIDER, _MOST_STEP = 8, 16, 1 << 20  # how far back the last record is looked for
 _SMALL: Final = {"queued.max.messages.kbytes": 1_024, "fetch.message.max.bytes": 65_536}
-_TICK_S = 0.1
+_NONE: Final = -1  # there is no such record
+_TICK_S, _PATIENCE_S = 0.1, 1.0  # between looks at what the driver complains of
 
 
 class Cluster:
@@ -44,15 +45,19 @@ class Cluster:
 
     def partitions(self, topic: str) -> tuple[int, ...]:
         """A topic's partitions."""
-        consumer = open_consumer(self._reading)
-        with closing(consumer):  # it never makes a topic that is not there
-            try:
-                found = consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
-            except KafkaException as failed:
-                raise self._blame(failed.args[0], topic) from failed
-        if found.error is not None:
-            raise explain(found.error, topic)
-        return tuple(sorted(found.partitions))
+        heard, silence = list[KafkaError](), Silence(self._timeout_s)
+        with closing(open_consumer(self._reading, heard)) as consumer:  # it never makes a topic that is not there
+            while True:
+                try:
+                    found = consumer.list_topics(topic, timeout=_PATIENCE_S).topics[topic]
+                except KafkaException as failed:
+                    consumer.poll(0)
+                    if meaning_of(failed.args[0]) != "away" or silence.is_over or _hopeless(heard):
+                        raise explain(_hopeless(heard) or failed.args[0], topic) from failed
+                else:
+                    if found.error is not None:
+                        raise explain(found.error, topic)
+                    return tuple(sorted(found.partitions))
 
     def is_compacted(self, topic: str) -> bool:
         """Does the cluster compact a topic?"""
@@ -75,7 +80,7 @@ class Cluster:
 
     def first_at(self, topic: str, partitions: Sequence[int], time_ms: int) -> Mapping[int, FoundRecord | None]:
         """The first record of each partition whose log time is not before an instant; None where there is no such one yet."""
-        found = self._offsets(topic, partitions, OffsetSpec.for_timestamp(time_ms), **_COMMITTED)
+        found = self._offsets(topic, partitions, OffsetSpec.for_timestamp(time_ms), least=_NONE, **_COMMITTED)
         return {one: FoundRecord(said.offset, said.leader_epoch, said.timestamp) if said.offset >= 0 else None
                 for one, said in found.items()}
 
@@ -105,10 +110,14 @@ class Cluster:
             for one in (message for batch in batches for message in batch):
                 yield FoundRecord(one.offset(), one.leader_epoch(), one.timestamp()[1])
 
-    def _offsets(self, topic: str, partitions: Sequence[int], what: OffsetSpec, **options: Any) -> Mapping[int, Any]:
+    def _offsets(self, topic: str, partitions: Sequence[int], what: OffsetSpec, *, least: int = 0, **options: Any) -> Mapping[int, Any]:
         asked = {TopicPartition(topic, one): what for one in partitions}
         promised = self._admin.list_offsets(asked, request_timeout=self._timeout_s, **options) if asked else {}
-        return {place.partition: self._ask(future, f"{topic}/{place.partition}") for place, future in promised.items()}
+        found = {place.partition: self._ask(future, f"{topic}/{place.partition}") for place, future in promised.items()}
+        for partition, said in found.items():
+            if said.offset < least:  # an answer that never came, told without an error
+                raise explain(KafkaError(KafkaError._TRANSPORT), f"{topic}/{partition}")  # noqa: SLF001 - the driver's own spelling
+        return found
 
     def _ask(self, future: Future[Any], place: str) -> Any:
         """What was promised. While it does not come, what the driver complains of may say that it never will."""
@@ -120,7 +129,7 @@ class Cluster:
                 raise self._blame(failed.args[0], place) from failed
             except TimeoutError:
                 self._admin.poll(0)
-                if hopeless := self._hopeless():
+                if hopeless := _hopeless(self._heard):
                     raise explain(hopeless, place) from None
                 if silence.is_over:
                     raise EventBusUnavailable(f"the bus did not answer within {self._timeout_s:g} s.", path=place) from None
@@ -128,9 +137,11 @@ class Cluster:
     def _blame(self, error: KafkaError, place: str) -> Exception:
         """The error of ours: where the driver only waited too long, for what it complained of meanwhile."""
         self._admin.poll(0)
-        hopeless = self._hopeless() if meaning_of(error) == "away" else None
+        hopeless = _hopeless(self._heard) if meaning_of(error) == "away" else None
         return explain(hopeless or error, place)
 
-    def _hopeless(self) -> KafkaError | None:
-        return next((one for one in self._heard if meaning_of(one) in {"identity", "tls"}), None)
+
+def _hopeless(heard: Sequence[KafkaError]) -> KafkaError | None:
+    """What was heard that no waiting mends."""
+    return next((one for one in heard if meaning_of(one) in {"identity", "tls"}), None)
 

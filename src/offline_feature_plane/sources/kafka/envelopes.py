@@ -16,11 +16,11 @@ from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import Undecodable
 from offline_feature_plane.text_files import load_object
 
-__all__ = ["ENVELOPE", "decode_message", "read_envelope", "stored_message"]
+__all__ = ["ENVELOPE", "NO_TIME", "decode_message", "read_envelope", "stored_message"]
 
 ENVELOPE: Final = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload")
 
-_NO_TIME: Final = 0  # the kind of a timestamp that is none
+NO_TIME: Final = 0  # the kind of a timestamp that is none
 
 
 def decode_message(topic: str, partition: int, message: Message) -> Record | Undecodable:
@@ -37,7 +37,7 @@ def stored_message(topic: str, partition: int, message: Message) -> Stored:
     clock, time_ms = message.timestamp()
     envelope = read_envelope(value)
     undecodable = Stored(offset, None, reason="undecodable", value=value)
-    if envelope is None or clock == _NO_TIME:
+    if envelope is None or clock == NO_TIME:
         return undecodable
     try:
         log_time = format_instant(time_ms * 1_000)

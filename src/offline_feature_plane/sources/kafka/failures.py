@@ -82,6 +82,8 @@ _MAY_PASS: Final = frozenset({"away", "nothing"})
 
 def meaning_of(error: KafkaError) -> Meaning:
     """What an error of the driver or of a broker means for somebody who reads."""
+    if error.name() == "_BAD_MSG" and "receive.message.max.bytes" in (error.str() or ""):
+        return "large"  # an answer of that length is refused before it is looked at
     return _MEANINGS.get(error.name(), "other")
 
 

@@ -22,7 +22,7 @@ from offline_feature_plane.errors import EventBusUnavailable, SettingsInvalid
 from offline_feature_plane.sources.kafka.bus import Message
 from offline_feature_plane.sources.kafka.failures import explain, meaning_of
 
-_BATCH: Final = 2_000
+_FEW, _MANY, _BATCH_BYTES = 16, 10_000, 4_000_000  # messages of a batch: at first, at most, and about so many bytes of them
 _WAIT_S: Final = 0.1  # at most so long a batch waits to be full
 _MAY_PASS: Final = frozenset({"nothing", "away"})
 
@@ -64,7 +64,7 @@ def unusable(error: KafkaError) -> SettingsInvalid:
 
 def read_lane(settings: Mapping[str, Any], topic: str, partition: int, start: int, end: int,
               timeout_s: float) -> Generator[Sequence[Message]]:
-    """Yield the committed messages of `[start, end)`, in batches, in order.
+    """The committed messages of `[start, end)`, in batches, in order; they begin to come at once, and are read later.
 
     What is fetched ahead is bounded by the driver's buffer: who does not read on stops the bus.
 
@@ -82,16 +82,25 @@ def read_lane(settings: Mapping[str, Any], topic: str, partition: int, start: in
         ResourceExceeded: a message is longer than may come. Each with the offset that was reached.
     """
     place, heard = f"{topic}/{partition}", list[KafkaError]()
-    reached, silence = start, Silence(timeout_s)
-    with closing(open_consumer(settings, heard)) as consumer:
+    consumer = open_consumer(settings, heard)
+    try:
+        consumer.assign([TopicPartition(topic, partition, start)])
+    except KafkaException as failed:
+        raise explain(failed.args[0], place, reached=str(start)) from failed
+    return _read(consumer, heard, place, start, end, timeout_s)
+
+
+def _read(consumer: Consumer, heard: list[KafkaError], place: str, start: int, end: int, timeout_s: float) -> Generator[Sequence[Message]]:
+    reached, silence, most = start, Silence(timeout_s), _FEW
+    with closing(consumer):
         try:
-            consumer.assign([TopicPartition(topic, partition, start)])
             while reached < end:
-                found, reached_now = _taken(consumer.consume(_BATCH, _WAIT_S), reached, end, heard)
+                found, reached_now = _taken(consumer.consume(most, _WAIT_S), reached, end, heard)
                 if reached_now > reached:
                     reached = reached_now
                     silence.ends()
                 if found:
+                    most = max(1, min(2 * most, _MANY, _BATCH_BYTES * len(found) // (1 + sum(len(one.value() or b"") for one in found))))
                     yield found
                     silence.ends()  # what was done with them took its time
                 if hopeless := next((one for one in heard if meaning_of(one) not in _MAY_PASS), None):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.envelopes import decode_message, stored_message
@@ -18,10 +21,18 @@ _FIX = "Build from an archive of the pinned log, or write a new intent that pins
 
 
 @dataclass(frozen=True)
+class _Begun:
+    """A stretch that is being fetched: read once, and in this process."""
+
+    bus: Bus
+    batches: Iterator[Sequence[Message]]
+
+
+@dataclass(frozen=True)
 class TopicStretch:
     """`sources.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
 
-    `choice`: only the offsets that it takes are decoded; None: all.
+    `choice`: only the offsets that it takes are decoded; None: all. `begun` is there while it is being fetched.
     """
 
     evidence: BusEvidence
@@ -30,6 +41,7 @@ class TopicStretch:
     connect: Connect
     named: bool = False
     choice: Callable[[int], bool] | None = None
+    begun: _Begun | None = field(default=None, repr=False, compare=False)
 
     @property
     def most(self) -> int:
@@ -55,29 +67,43 @@ class TopicStretch:
             raise ReplayBasisMismatch(f"the bus ends at {ends.last_stable} now, and had been settled up to {end}.", path=self._place,
                                       fix=_FIX)
 
+    def begin(self) -> TopicStretch:
+        """As `sources.stretches.DistantStretch.begin`."""
+        return replace(self, begun=self._fetched())
+
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
-        for message in self._messages():
+        for message in chain.from_iterable(self._messages()):
             yield decode_message(self.stored, self.evidence.partition, message)
+
+    def batches(self, wanted: Wanted) -> Iterator[Decoded]:
+        """As `read`, many at a time."""
+        from offline_feature_plane.sources.kafka.batches import decode_messages  # noqa: PLC0415 - it loads a compiler
+
+        for messages in self._messages():
+            if messages:
+                yield decode_messages(self.stored, self.evidence.partition, messages, wanted)
 
     def values(self) -> Iterator[Stored]:
         """As `read`, with every member as it is stored."""
-        for message in self._messages():
+        for message in chain.from_iterable(self._messages()):
             yield stored_message(self.stored, self.evidence.partition, message)
 
-    def _messages(self) -> Iterator[Message]:
-        bus, said, last = self.connect(self.access), self.evidence, None
+    def _messages(self) -> Iterator[Sequence[Message]]:
+        begun, said, last = self.begun or self._fetched(), self.evidence, -1
         epochs = {int(one[0]): one[1] for one in (said.first, said.last) if one is not None and one[1] is not None}
-        for batch in bus.read(self.stored, said.partition, *said.span):
-            for message in batch:
-                if message.offset() in epochs:
-                    self._check_epoch(message, epochs[message.offset()])
-                last = message
-                if self.choice is None or self.choice(message.offset()):
-                    yield message
-        self._check_log(bus)
-        if said.last is not None and (last is None or last.offset() < int(said.last[0])):
+        for batch in begun.batches:
+            last = batch[-1].offset()
+            for at in [at for at in epochs if batch[0].offset() <= at <= last]:
+                self._check_epochs(batch, at, epochs[at])
+            yield batch if self.choice is None else [one for one in batch if self.choice(one.offset())]
+        self._check_log(begun.bus)
+        if said.last is not None and last < int(said.last[0]):
             raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)
+
+    def _fetched(self) -> _Begun:
+        bus = self.connect(self.access)
+        return _Begun(bus, bus.read(self.stored, self.evidence.partition, *self.evidence.span))
 
     def _check_log(self, bus: Bus) -> None:
         if self.named:
@@ -90,10 +116,11 @@ class TopicStretch:
             raise ReplayBasisMismatch(f"the topic {self.stored} was made anew: its id is {now}, pinned is {self.evidence.log_id}.",
                                       path=self._place, fix=_FIX)
 
-    def _check_epoch(self, message: Message, pinned: int | None) -> None:
-        if message.leader_epoch() != pinned:
-            raise ReplayBasisMismatch(f"the record at {message.offset()} was written in leader epoch {message.leader_epoch()}, the "
-                                      f"pinned one in {pinned}: another stands there now.", path=self._place, fix=_FIX)
+    def _check_epochs(self, batch: Sequence[Message], offset: int, pinned: int | None) -> None:
+        for epoch in (one.leader_epoch() for one in batch if one.offset() == offset):
+            if epoch != pinned:
+                raise ReplayBasisMismatch(f"the record at {offset} was written in leader epoch {epoch}, the pinned one in {pinned}: "
+                                          "another stands there now.", path=self._place, fix=_FIX)
 
     @property
     def _place(self) -> str:

@@ -22,7 +22,7 @@ from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.history.runs import Run, merged, unify, write_run
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.reading import ahead, load, load_table, no_events, state_facts
+from offline_feature_plane.engines.local.reading import Heard, ahead, load, load_table, no_events, state_facts, unheard
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
@@ -35,7 +35,7 @@ _BLOCK = 1 << 20
 
 
 def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, place: Place,
-                 sizes: Sizes) -> tuple[StoredEvents, ReplayFacts]:
+                 sizes: Sizes, heard: Heard = unheard) -> tuple[StoredEvents, ReplayFacts]:
     """Read, type, deduplicate and order the events of every input.
 
     Args:
@@ -44,6 +44,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         task: its closure says which fields are read and how.
         place: where events are kept.
         sizes: how many are worked on at once.
+        heard: is told how many rows and coordinates have been read so far.
 
     Raises:
         ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
@@ -55,7 +56,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         StorageIoFailure: the work folder failed.
     """
     told = Told()
-    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told)
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard)
     if not any(run.n for run in runs):
         raise no_events(inputs)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -82,11 +83,11 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         raise EngineFailed(f"{sum(repeats.values())} rows repeat an event, but {events.repeated} stand beside it.",
                            fix="Please report this.")
     told.left_out["duplicate"] += events.repeated
-    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], told)
+    return events, state_facts(events, inputs, [run.shape for run in runs if run.shape.records_digest is not None], told, task)
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
-                told: Told) -> tuple[list[Run], list[PlainTable]]:
+                told: Told, heard: Heard) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
     most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
@@ -94,7 +95,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
-        for item, piece in load(inputs, task, told, place.inside("records"), sizes):
+        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item

@@ -1,9 +1,10 @@
-"""How fast record archives are read: a simulated archive of N payments, as JSON Lines and as Parquet.
+"""How fast record archives are read: a simulated archive of N payments in every form that segments have.
 
-    python benchmarks/archives.py [--records 100000] [--sources 1]
+    python benchmarks/replay.py [--records 200000] [--sources 1] [--law] [--keep DIR]
 
 Prints records per second of CPU time and of wall time for each form. Reading is everything from bytes to typed batches: pins, strict
-decoding, hashes, judging, typing. `--sources` adds sources without events: a topic is decoded once, whatever their number.
+decoding, hashes, scope, typing. `--law` adds the way of the law, one record after the other. `--sources` adds sources without events: a
+topic is decoded once, whatever their number. `--keep` writes the archives there, for builds, and measures nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
-from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.simulation import World, pieces
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.testing.archives import SegmentForm, archived, write_archive
+from offline_feature_plane.testing.archives import ArchiveWriter, SegmentForm, archived
 
-FORMS: tuple[SegmentForm, ...] = ("jsonl", "parquet")
+FORMS: tuple[SegmentForm, ...] = get_args(SegmentForm)
 FIELDS = tuple(Field(name, ColumnType.parse(kind), (name,)) for name, kind in (
     ("customer_id", "string"), ("terminal_id", "string"), ("amount", "decimal(12,2)"), ("channel", "string"), ("cents", "int64"),
     ("online", "bool")))
@@ -40,31 +41,48 @@ def records(world: World) -> Iterator[dict[str, Any]]:
             yield archived(f"tx-{number}", ts_us, payload, offset=number - 1, log_us=ts_us + 1_500_000)
 
 
-def measure(root: Path, sources: tuple[Source, ...]) -> tuple[int, float, float]:
+def write(root: Path, world: World, form: SegmentForm) -> None:
+    """An archive of a world's payments."""
+    with ArchiveWriter(root, form=form, per_segment=100_000) as out:
+        for one in records(world):
+            out.add(one)
+
+
+def measure(root: Path, sources: tuple[Source, ...], *, law: bool) -> tuple[int, float, float]:
     """Read an archive whole: events, CPU seconds, wall seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     archive = ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
-    counts: list[int] = []
-    archive.reading(archive.ranges(), sources).read(Admission("run1", (), sources), lambda _, batch: counts.append(batch.num_rows))
+    log, counts = archive.reading(archive.ranges(), sources), list[int]()
+    if law:
+        log.read(Admission("run1", (), sources), lambda _, batch: counts.append(batch.num_rows))
+    else:
+        log.scan(Scope.of("run1", (), sources), lambda _, batch: counts.append(batch.num_rows))
     return sum(counts), time.process_time() - cpu, time.perf_counter() - wall
 
 
 def main() -> None:
     """Write, read and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--sources", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--law", action="store_true")
+    parser.add_argument("--forms", nargs="*", default=FORMS)
+    parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     sources = (Source("tx", ("transaction",), FIELDS),
                *(Source(f"other{number}", (f"other{number}",), FIELDS) for number in range(1, asked.sources)))
     world = World(asked.records, customers=max(100, asked.records // 100), terminals=1_000, days=180)
-    for form in FORMS:
+    for form in asked.forms:
+        if asked.keep is not None:
+            write(asked.keep / form, world, form)
+            continue
         with TemporaryDirectory() as folder:
-            write_archive(Path(folder), list(records(world)), form=form, per_segment=50_000)
-            runs = [measure(Path(folder), sources) for _ in range(asked.repeats)]
-        events, cpu, wall = min(runs, key=lambda run: run[1])
-        print(f"{form:8} {events:>10,} events   {events / cpu:>10,.0f} records/s of CPU   {events / wall:>10,.0f} records/s")
+            write(Path(folder), world, form)
+            for law in (False, True) if asked.law else (False,):
+                events, cpu, wall = min((measure(Path(folder), sources, law=law) for _ in range(asked.repeats)), key=lambda run: run[1])
+                print(f"{form:10} {'law' if law else 'scan':5} {events:>10,} events   {events / cpu:>10,.0f} records/s of CPU   "
+                      f"{events / wall:>10,.0f} records/s", flush=True)
 
 
 if __name__ == "__main__":
