@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
     AdminClient,
     NewPartitions,
     NewTopic,
+    OffsetSpec,
     ResourcePatternType,
     ResourceType,
 )
@@ -117,6 +118,12 @@ class Broker:
             producer.produce(topic, value=value, partition=partition)
         producer.flush(30)
         producer.commit_transaction(30) if commit else producer.abort_transaction(30)
+        while self._end(topic, partition, IsolationLevel.READ_COMMITTED) < self._end(topic, partition, IsolationLevel.READ_UNCOMMITTED):
+            time.sleep(0.02)  # the marker is written a little later
+
+    def _end(self, topic: str, partition: int, level: IsolationLevel) -> int:
+        place = TopicPartition(topic, partition)
+        return self.admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=level)[place].result(30).offset
 
     # --- its life ---------------------------------------------------------------------------------------------
 

@@ -70,14 +70,31 @@ def told(history, facts):
             None if events.arrivals is None else (events.arrivals.at.tolist(), events.arrivals.place.tolist()))
 
 
+PIECES = {"written": logs(), "rows": st.integers(1, 9), "ids": st.integers(2, 9)}
+
+
 @pytest.mark.parametrize("visibility", ["event_time", "arrival"])
-@settings(max_examples=40, deadline=None)
-@given(written=logs(), rows=st.integers(1, 9), ids=st.integers(2, 9))
+@settings(max_examples=20, deadline=None)
+@given(**PIECES)
 def test_pieces_of_any_size_give_the_same_events(tmp_path_factory, visibility, written, rows, ids):
     """Decoded one by one or in batches, kept in memory or in files, in pieces and parts of any size: one history, and one digest.
 
     scan ──▶ spool ──▶ keys in parts ──▶ pieces ──▶ runs ──▶ events
     """
+    hold_in_pieces(tmp_path_factory, visibility, written, rows, ids)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("visibility", ["event_time", "arrival"])
+@settings(max_examples=1_000, deadline=None)
+@given(**PIECES)
+def test_pieces_of_any_size_give_the_same_events_of_many_logs(tmp_path_factory, visibility, written, rows, ids):
+    """As above, two thousand logs."""
+    hold_in_pieces(tmp_path_factory, visibility, written, rows, ids)
+
+
+def hold_in_pieces(tmp_path_factory, visibility, written, rows, ids):
+    """Each way says the same of a log."""
     root = tmp_path_factory.mktemp("log")
     logs_read, wanted = pinned(root, written, ("jsonl", "parquet")), task(visibility)
     said = []
