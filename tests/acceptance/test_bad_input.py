@@ -233,13 +233,14 @@ def test_the_archive_plane_builds_when_nothing_is_harmed(place: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["row_count"] == 164
 
 
-def test_a_pin_in_another_folder_is_the_same_contract(built: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
-    """`ofs pin -o` writes refs for where the pin lies, so that it plans from there; a printed pin has them as the intent has."""
+@pytest.mark.parametrize("name", ["pinned.yaml", "pinned.json"])
+def test_a_pin_in_another_folder_is_the_same_contract(built: SmallPlane, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """`ofs pin -o` writes what the name says, with refs for where the pin lies, so that it plans from there; printed, as the intent has."""
     (built.folder / "sub").mkdir()
-    assert run(("pin", "intent.yaml", "-o", "sub/pinned.yaml", "--json")) == 0
+    assert run(("pin", "intent.yaml", "-o", f"sub/{name}", "--json")) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["intent"]["feature_definition_set"]["profile_ref"] == "../features.yaml"
-    assert run(("plan", "sub/pinned.yaml", "--plane", "plane.yaml", "--json")) == 0
+    assert run(("plan", f"sub/{name}", "--plane", "plane.yaml", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["pins"]["dataset_fingerprint"] == told["dataset_fingerprint"]
     assert run(("pin", "intent.yaml")) == 0
     assert "profile_ref: features.yaml" in capsys.readouterr().out

@@ -147,7 +147,7 @@ def test_an_entropy_of_any_counts_is_exact(step_table, counts):
     out, valid = np.empty((1, 1)), np.empty((1, 1), np.bool_)
     for hi, lo, value, change in ((1, 0, 0, 1), (2, 0, 1, 1), (2, 1, 0, -1)):
         spread_evenly(np.zeros(1, np.int32), np.array([hi], np.int32), np.array([[lo]], np.int32), np.zeros(1, np.int64),
-                      np.array([0, 1], np.int32), np.array([0, 3], np.int32), step_table, state, found, out, valid)
+                      np.array([0, 1], np.int32), step_table, state, found, out, valid)
         held[value] += change
         assert found[0].tolist() == held
         assert (state[2:].tolist(), out[0, 0]) == expected()

@@ -122,7 +122,7 @@ def run_engine(world, use, threads):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Chunks of three positions."""
-    monkeypatch.setattr(session, "fit", lambda *given: replace(fit(*given), block=3))
+    monkeypatch.setattr(session, "fit", lambda *given, **named: replace(fit(*given, **named), block=3))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -114,7 +114,7 @@ def labels(intent: Path, by: Period, maturities: tuple[int, ...], plane_path: Pa
 @ofs.command(short_help="Write out the full contract of a short intent.")
 @intent_argument
 @click.option("-o", "--output", type=click.Path(path_type=Path),
-              help="Write the contract to a new file, with refs relative to it, instead of printing it.")
+              help="Write the contract to a new file, YAML or .json, with refs relative to it, instead of printing it.")
 @plane_option
 @as_json_option
 @example("ofs pin intent.yaml -o intent.pinned.yaml")
@@ -126,7 +126,7 @@ def pin(intent: Path, output: Path | None, plane_path: Path | None, as_json: boo
         pinned = plane.pin(intent)
     if output is not None:
         pinned = replace(pinned, document=showing.seen_from(output.parent, intent.parent, pinned.document))
-        showing.write_new(output, pinned.text)
+        showing.write_new(output, showing.as_json(pinned.document) if output.suffix == ".json" else pinned.text)
     if as_json:
         emit_json({"intent": pinned.document, "filled": pinned.filled, "dataset_fingerprint": pinned.fingerprint})
     else:

@@ -255,6 +255,11 @@ def seen_from(folder: Path, old: Path, document: Mapping[str, Any]) -> dict[str,
             "run_facts_ref": moved(document["run_facts_ref"])}
 
 
+def as_json(document: Mapping[str, Any]) -> str:
+    """A document as the text of a JSON file."""
+    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n"
+
+
 def write_new(path: Path, text: str) -> None:
     """Write a file that does not exist yet."""
     try:
