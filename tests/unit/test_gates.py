@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from offline_feature_plane.contracts.run_facts import parse_run_facts
+from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.gates import (
     judge_coverage,
     judge_decoding,
@@ -163,6 +164,15 @@ def test_decoding(undecodable, declared, verdict):
     assert (result.verdict, result.describe()["details"]) == (verdict, {"undecodable": undecodable})
     assert result.reason_code == (None if result.passed else "REPLAY_INCOMPLETE")
     assert bool(result.sentences) != result.passed
+
+
+def test_what_cannot_be_decoded_is_told_with_its_places():
+    """Partition and offsets of the first few partitions; findings of other reasons are none."""
+    found = [Finding(reason, "tx", n, "kafka_offset", "log", 2, "20", "30", ()) for n, reason in
+             enumerate(["undecodable", "null_value", *["undecodable"] * 3])]
+    (said,) = judge_decoding(8, 0, found).sentences
+    assert said == ("8 records of the basis cannot be decoded (tx/0 from 20 to 30, tx/2 from 20 to 30, tx/3 from 20 to 30, …), "
+                    "but 0 are declared")
 
 
 def test_target_lag_truth_and_grant():

@@ -36,7 +36,8 @@ def _lines(one: Mapping[str, Any]) -> list[list[Any]]:
     if marks is not None:
         bus = f"[{marks['log_start'] or '?'}, {marks['last_stable']})" + (" compacted" if marks["is_compacted"] else "")
     parts = [(int(part["start_offset"]), part["holder"], part) for part in one.get("pieces", ())]
-    parts += [(int(part["start_offset"]), _WHY[part["why"]], part) for part in one.get("gaps", ())]
+    whys = _WHY if marks is not None else _WHY | {"retention_exceeded": "nobody: no holder has this log"}
+    parts += [(int(part["start_offset"]), whys[part["why"]], part) for part in one.get("gaps", ())]
     return [[one["topic"] if not place else "", str(one["partition"]) if not place else "", holder,
              f"[{part['start_offset']}, {part['end_offset']})", bus if not place else ""]
             for place, (_, holder, part) in enumerate(sorted(parts, key=lambda each: each[0]))]

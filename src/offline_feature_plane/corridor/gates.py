@@ -59,7 +59,8 @@ def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection:
     overlap = judge_overlap(replayed.findings, replayed.compared)
     found = [*planned.gates,
              *([] if overlap.passed else [overlap]),  # whether somebody else holds the log too is no meaning
-             judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0),
+             judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0,
+                            replayed.findings),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
                             unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {},
                             by_split=_cover_each(planned.task, selection)),

@@ -35,6 +35,7 @@ __all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_decod
 GateMap = Mapping[str, Mapping[str, Sequence[str]]]
 Facts = Mapping[str, Any]
 
+_PLACES = 3  # of records that cannot be decoded, in a sentence; the anomaly report has all
 _SCOPE = ("manifest_fingerprint", "parameter_hash", "seed", "scenario_id", "run_id")
 
 
@@ -210,14 +211,18 @@ def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> G
     return judged("ownership", OwnershipBoundaryViolation, faults, {"wanted": wanted})
 
 
-def judge_decoding(undecodable: int, declared: int) -> GateResult:
+def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] = ()) -> GateResult:
     """Are all undecodable records known to those who keep the log? Others are holes that no offset shows (`domain.md` §1.4).
 
     Args:
         undecodable: how many the basis holds.
         declared: how many an archive's index declares, as dispositions of its segments; a bus declares none.
+        findings: of the replay, for where they are.
     """
-    said = f"{undecodable:,} records of the basis cannot be decoded, but {declared:,} are declared"
+    found = [one for one in findings if one.reason == "undecodable"]
+    places = [f"{one.topic}/{one.partition} from {one.first_offset} to {one.last_offset}" for one in found[:_PLACES]]
+    where = f" ({', '.join(places)}{', …' if len(found) > _PLACES else ''})" if places else ""
+    said = f"{undecodable:,} records of the basis cannot be decoded{where}, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
     return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
 
