@@ -43,10 +43,11 @@ def test_a_secret_is_the_first_line_as_editors_write_it(tmp_path, content):
     assert said["sasl.password"] == "hunter2"
 
 
-@pytest.mark.parametrize(("server", "why"), [("no-such-host.invalid:9092", "Failed to resolve 'no-such-host.invalid:9092'"),
-                                             (f"127.0.0.1:{free_ports(1)}", "Connection refused")])
-def test_a_bus_that_is_away_is_told_with_what_the_driver_heard(server, why):
+@pytest.mark.parametrize(("host", "port", "why"), [("no-such-host.invalid", 9092, "Failed to resolve 'no-such-host.invalid:9092'"),
+                                                   ("127.0.0.1", None, "Connection refused")])
+def test_a_bus_that_is_away_is_told_with_what_the_driver_heard(host, port, why):
     """A name that nobody knows, a port on which nobody listens: which server, and why."""
+    server = f"{host}:{port or free_ports(1)}"
     with pytest.raises(EventBusUnavailable, match=why) as away:
         open_cluster(access(server)).partitions("payments")
     assert server in away.value.what
