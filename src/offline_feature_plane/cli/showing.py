@@ -59,7 +59,7 @@ def _records(source: Mapping[str, Any]) -> str:
     """How many records a source of a plan has; on a bus, whose offsets skip, not more than that."""
     count = sum(file["rows"] for file in source["files"])
     on_bus = sum(int(one["end_offset"]) - int(one["start_offset"]) for one in source["bus"] or ())
-    return f"≤ {count + on_bus}" if on_bus else str(count)
+    return f"≤ {count + on_bus:,}" if on_bus else f"{count:,}"
 
 
 def features(found: Sequence[CataloguedFeature]) -> str:
