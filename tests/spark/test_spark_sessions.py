@@ -47,11 +47,14 @@ def jobs_of(spark):
 
 
 def test_a_build_is_few_jobs(spark):
-    """Sixteen jobs compute a world of a log and two tables, two label types, two groups and one leaf; with a job per shuffle it was 68."""
+    """Eighteen jobs compute a world of a log and two tables, two label types, two groups and one leaf; with a job per shuffle it was 68.
+
+    One of them counts the records of scenario runs, and one finds where records repeat others.
+    """
     engine = SparkEngine(spark, kernels=None)
     before = jobs_of(spark)
     hold_together(draw_world(8), engine)
-    assert jobs_of(spark) - before <= 16
+    assert jobs_of(spark) - before <= 18
 
 
 def test_leaves_come_in_their_order(spark, tmp_path):
