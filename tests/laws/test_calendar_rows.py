@@ -5,20 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from two_engines import tell
+from two_engines import SMALL, tell
 
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.periods import first_instant, period_around
 from offline_feature_plane.domain.zones import wall_at
 from offline_feature_plane.engines.local import LocalEngine
-from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.engines.oracle.reading import read_events
 from offline_feature_plane.testing.drawing import draw_calendar_world
 from offline_feature_plane.testing.worlds import TEXT, Table
 
 TIME = ColumnType("timestamp")
-SMALL = Sizes(block=3, run_rows=5, ids=10, merge_total=8, index=2, data=500)
 
 
 def written_down(world, events):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Target, Task
 from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.oracle import OracleEngine
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.labelstores.files import pin_labels
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.leaves import leaves_of, settle
 from offline_feature_plane.sources.files import TableMapping, pin_table
+
+SMALL = Sizes(block=3, run_rows=5, ids=10, merge_total=8, index=2, data=500)
 
 
 def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dict[str, Any]:
@@ -46,6 +50,19 @@ def tell(engine: Any, task: Task, events: Any, labels: Any, folder: Path) -> dic
     said["leaves"] = leaves_of(said["columns"], batch)
     assert digested is None or list(digested) == said["leaves"]
     return said
+
+
+def hold_together(world: Any, seed: int) -> dict[str, Any]:
+    """What the oracle, the local engine and the local engine in small files all say of the world of a seed, its errors included."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        events, labels = world.write(folder)
+        expected, *others = (tell(engine, world.task, events, labels, folder / str(number)) for number, engine in enumerate((
+            OracleEngine(), LocalEngine(), LocalEngine(SMALL))))
+    for found in others:
+        for part in expected | found:
+            assert found.get(part) == expected.get(part), f"seed {seed}: {part}"
+    return expected
 
 
 def told_of(session: Any, label_types: list[str], events: int) -> list[Any]:
