@@ -11,9 +11,10 @@ from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.envelopes import Lane, decode_value, stored_value
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
-from offline_feature_plane.sources.kafka.envelopes import decode_message, stored_message
+from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.sources.stretches import Undecodable
 
@@ -74,20 +75,20 @@ class TopicStretch:
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
         for message in chain.from_iterable(self._messages()):
-            yield decode_message(self.stored, self.evidence.partition, message)
+            yield decode_value(self._lane, held_in(message))
 
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:
         """As `read`, many at a time."""
-        from offline_feature_plane.sources.kafka.batches import decode_messages  # noqa: PLC0415 - it loads a compiler
+        from offline_feature_plane.sources.decoding.values import decode_values  # noqa: PLC0415 - it loads a compiler
 
         for messages in self._messages():
             if messages:
-                yield decode_messages(self.stored, self.evidence.partition, messages, wanted)
+                yield decode_values(self._lane, [held_in(one) for one in messages], wanted)
 
     def values(self) -> Iterator[Stored]:
         """As `read`, with every member as it is stored."""
         for message in chain.from_iterable(self._messages()):
-            yield stored_message(self.stored, self.evidence.partition, message)
+            yield stored_value(self._lane, held_in(message))
 
     def _messages(self) -> Iterator[Sequence[Message]]:
         begun, said, last = self.begun or self._fetched(), self.evidence, -1
@@ -123,7 +124,9 @@ class TopicStretch:
                                           "another stands there now.", path=self._place, fix=_FIX)
 
     @property
+    def _lane(self) -> Lane:
+        return Lane(self.stored, self.evidence.partition, self.evidence.offset_kind)
+
+    @property
     def _place(self) -> str:
         return f"{self.evidence.topic}/{self.evidence.partition}"
-
-
