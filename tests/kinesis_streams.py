@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,6 +34,7 @@ class Streams:
         self._stack, self._written = ExitStack(), Counter[tuple[str, int]]()
         self._faults: list[tuple[str, str, int]] = []
         self.asked: list[str] = []
+        self.is_strict = True
 
     def __enter__(self) -> Self:
         """Start."""
@@ -48,9 +49,16 @@ class Streams:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop, and forget every stream."""
+        """Stop."""
         self._stack.close()
+
+    def forget(self) -> None:
+        """Forget every stream and every fault."""
         kinesis_backends.reset()
+        self._written.clear()
+        self._faults.clear()
+        self.asked.clear()
+        self.is_strict = True
 
     def create(self, stream: str, shards: int = 1) -> None:
         """A new stream, which is empty."""
@@ -110,7 +118,10 @@ class Streams:
             if (fault := next((one for one in self._faults if one[0] == name), None)) is not None:
                 self._faults.remove(fault)
                 raise _refusal(fault[1], fault[2])
-            return _AS_KINESIS.get(name, lambda _, plain: plain())(backend, partial(work, backend, *arguments, **named))
+            plain = partial(work, backend, *arguments, **named)
+            if name == "get_records":
+                return _records(backend, plain)
+            return _iterator(backend, plain) if name == "get_shard_iterator" and self.is_strict else plain()
         return ask
 
 
@@ -131,11 +142,8 @@ def _records(backend: KinesisBackend, plain: partial[Any]) -> Any:
 
 
 def _iterator(backend: KinesisBackend, plain: partial[Any]) -> Any:
-    """A sequence that was never given is no place."""
+    """A sequence that was never given is no place: `is_strict`. Otherwise it is the next one's."""
     _, stream_arn, _, shard_id, kind, number, *_ = plain.args
     if kind.endswith("SEQUENCE_NUMBER") and int(number) not in backend.describe_stream(stream_arn, None).shards[shard_id].records:
         raise _refusal("InvalidArgumentException", 400)
     return plain()
-
-
-_AS_KINESIS: Mapping[str, Callable[[KinesisBackend, partial[Any]], Any]] = {"get_records": _records, "get_shard_iterator": _iterator}

@@ -5,7 +5,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
-from kinesis_streams import REGION, Streams, sequence
+from kinesis_streams import REGION, sequence
 from mock_cluster import MockCluster
 from s3_servers import BUCKET, ENVIRONMENT, WallClock, open_store, place_at
 
@@ -133,15 +133,6 @@ class TestStreams(RecordLogContract):
                                for name, (stored, kind) in mapped.items()}, open_cluster)
             return next(one for one in join_streams([archive, bus], archive, "full") if one.name == "stream")
         return hold
-
-
-@pytest.fixture
-def streams(monkeypatch):
-    """A server of streams."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    with Streams() as server:
-        yield server
 
 
 def put_all(streams, records):

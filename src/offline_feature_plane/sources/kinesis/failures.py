@@ -35,6 +35,8 @@ _BY_TROUBLE: Final[Mapping[Trouble, Meaning]] = {
     "credentials": "identity", "region": "region", "sdk": "settings"}
 
 _AWAY: Final = "Check `region` and `endpoint` of this entry, the network, and that the stream is not read by too many at once."
+_RIGHTS: Final = ("Grant it kinesis:DescribeStreamSummary, kinesis:ListShards, kinesis:GetShardIterator and kinesis:GetRecords on the "
+                  "stream.")
 _CREDENTIALS: Final = ("Check the credentials that the SDK finds (the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile "
                        "that `profile` names, or the role of the machine), and this machine's clock.")
 _ERRORS: Final[Mapping[Meaning, tuple[type[OfsError], str, str]]] = {
@@ -45,7 +47,7 @@ _ERRORS: Final[Mapping[Meaning, tuple[type[OfsError], str, str]]] = {
     "identity": (EventBusUnavailable, "the service does not know this account",
                  _CREDENTIALS),
     "rights": (EventBusUnavailable, "the account may not do this",
-               "Grant it kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on the stream."),
+               _RIGHTS),
     "key": (EventBusUnavailable, "the key that the stream is encrypted with cannot be used",
             "Enable the key, and grant the account kms:Decrypt on it."),
     "tls": (EventBusUnavailable, "no safe connection to the stream could be made",

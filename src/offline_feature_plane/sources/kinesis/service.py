@@ -20,7 +20,7 @@ from offline_feature_plane.sources.envelopes import Held
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import FoundRecord, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.failures import explain
-from offline_feature_plane.sources.kinesis.walking import AT_ONCE, FIRST, Answer, Place, Requests, after, at, at_time, instant_us, walk
+from offline_feature_plane.sources.kinesis.walking import AT_ONCE, FIRST, Answer, Place, Requests, at, at_time, instant_us, walk
 
 __all__ = ["Service"]
 
@@ -67,7 +67,7 @@ class Service:
     def ends(self, facts: StreamFacts, shard: Shard) -> ShardEnds:
         """Where a shard begins and ends, and how many records it has if they are few."""
         first, last, count = None, None, 0
-        for answer in self._walk(facts, shard, (FIRST, _COUNTED)):
+        for answer in self._walk(facts, shard, FIRST, _COUNTED):
             first, last, count = first or answer.first, answer.last or last, count + len(answer.held)
             if _has_all(answer, shard):
                 return ShardEnds(first, last, count)
@@ -77,11 +77,11 @@ class Service:
 
     def first(self, facts: StreamFacts, shard: Shard) -> FoundRecord | None:
         """The first record that a shard keeps."""
-        return next((answer.first for answer in self._walk(facts, shard, (FIRST, 1)) if answer.held or answer.is_tip), None)
+        return next((answer.first for answer in self._walk(facts, shard, FIRST, 1) if answer.held or answer.is_tip), None)
 
     def first_from(self, facts: StreamFacts, shard: Shard, start: int) -> FoundRecord | None:
         """The first of a shard from a sequence on; of several in one record the one that is meant."""
-        for answer in self._walk(facts, shard, *_near(start, 1)):
+        for answer in self._from(facts, shard, start, 1):
             for one in answer.held:
                 if one.number >= start and one.log_us is not None:
                     return FoundRecord(one.number, one.log_us, one.number + 1)
@@ -94,7 +94,7 @@ class Service:
         if moment_us > facts.now_us:
             return None  # a stream refuses to be asked about the future
         try:
-            for answer in self._walk(facts, shard, (at_time(moment_us), 1)):
+            for answer in self._walk(facts, shard, at_time(moment_us), 1):
                 if answer.first is not None and answer.first.time_us >= moment_us:
                     return answer.first
                 if answer.is_tip and not answer.held:
@@ -111,7 +111,7 @@ class Service:
         """
         reached = start
         try:
-            for answer in self._walk(facts, shard, *_near(start, AT_ONCE)):
+            for answer in self._from(facts, shard, start, AT_ONCE):
                 wanted = [one for one in answer.held if start <= one.number < end]
                 if answer.held:
                     reached = max(reached, answer.held[-1].number + 1)
@@ -135,7 +135,7 @@ class Service:
                 break
             empty_us, back_us = moment, back_us * _WIDER
         while True:
-            for answer in self._walk(facts, shard, (at(known.number), AT_ONCE)):
+            for answer in self._walk(facts, shard, at(known.number), AT_ONCE):
                 known = answer.last or known
                 if _has_all(answer, shard):
                     return known
@@ -147,13 +147,23 @@ class Service:
             elif found.number > known.number:
                 known = found
 
-    def _walk(self, facts: StreamFacts, shard: Shard, *begin: tuple[Place, int]) -> Iterator[Answer]:
-        return walk(self._requests, {"StreamARN": facts.arn, "ShardId": shard.name}, f"{self._access.stream}/{shard.number}", begin)
+    def _from(self, facts: StreamFacts, shard: Shard, start: int, most: int) -> Iterator[Answer]:
+        """A walk that begins not behind a sequence: at a record there, or right before it; else, whatever the server says, at the first.
 
+        Only a record that answers to its own sequence shows that nothing was passed over: the sequence may lie within a pack.
+        """
+        for number in (start, start - 1):
+            answers = self._walk(facts, shard, at(number), most, may_be_unknown=True)
+            found = next((one for one in answers if one.held or one.is_tip), None)
+            if found is not None and found.first is not None and found.first.number == number:
+                yield found
+                yield from answers
+                return
+        yield from self._walk(facts, shard, FIRST, AT_ONCE)
 
-def _near(start: int, most: int) -> tuple[tuple[Place, int], ...]:
-    """Places that are not behind a sequence: right there, right behind what may stand before it, or else all that is kept."""
-    return (at(start), most), (after(start - 1), most), (FIRST, AT_ONCE)
+    def _walk(self, facts: StreamFacts, shard: Shard, begin: Place, most: int, *, may_be_unknown: bool = False) -> Iterator[Answer]:
+        return walk(self._requests, {"StreamARN": facts.arn, "ShardId": shard.name}, f"{self._access.stream}/{shard.number}", begin, most,
+                    may_be_unknown=may_be_unknown)
 
 
 def _has_all(answer: Answer, shard: Shard) -> bool:

@@ -11,7 +11,7 @@ An answer may hold nothing although more comes. What ends a walk is the shard's 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -38,7 +38,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def at(number: int) -> Place:
-    """At the record of a sequence."""
+    """At the record of a sequence. Where there is none, some servers refuse, and others begin at the next one."""
     return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": str(number)}
 
 
@@ -106,27 +106,31 @@ class Requests:
             raise explain(wrong, place) from wrong
 
 
-def walk(requests: Requests, shard: Mapping[str, str], name: str, begin: Sequence[tuple[Place, int]]) -> Iterator[Answer]:
+def walk(requests: Requests, shard: Mapping[str, str], name: str, begin: Place, most: int = AT_ONCE, *,
+         may_be_unknown: bool = False) -> Iterator[Answer]:
     """The answers of a shard from a place on, until its end; a shard that is open has none.
 
     Args:
         requests: to the stream.
         shard: how requests name it, and its stream.
         name: of the shard, for errors.
-        begin: where, the first of these places that the shard knows, each with how many records one answer may have.
+        begin: where.
+        most: records of one answer.
+        may_be_unknown: a place that the shard does not know has no answers; else it is an error.
 
     Raises:
         OfsError: as `failures.explain`; EventBusUnavailable also where nothing came for too long.
     """
-    silence, behind = Silence(requests.timeout_s), -1
-    token, place, most = _first_token(requests, shard, name, begin, silence)
+    silence, behind, place = Silence(requests.timeout_s), -1, begin
+    if (token := _token(requests, shard, name, place, silence, may_be_unknown=may_be_unknown)) is None:
+        return
     while True:
         try:
             said = requests.ask("get_records", name, silence, StreamARN=shard["StreamARN"], ShardIterator=token, Limit=most)
         except FAILURES as wrong:
             if meaning_of(wrong) != "expired" or silence.is_over:
                 raise explain(wrong, name) from wrong
-            token = _token(requests.told, shard, name, place, silence)
+            token = _token(requests, shard, name, place, silence)
             continue
         answer, following = _read(said, name)
         if answer.last is not None:
@@ -153,22 +157,15 @@ def instant_us(moment: Any) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def _first_token(requests: Requests, shard: Mapping[str, str], name: str, begin: Sequence[tuple[Place, int]],
-                 silence: Silence) -> tuple[str, Place, int]:
-    """The first of some places that the shard knows. Only of the last one it must: nobody counts which sequences there are."""
-    for place, most in begin[:-1]:
-        try:
-            return _token(requests.ask, shard, name, place, silence), place, most
-        except FAILURES as wrong:
-            if meaning_of(wrong) not in {"position", "missing"}:
-                raise explain(wrong, name) from wrong
-    place, most = begin[-1]
-    return _token(requests.told, shard, name, place, silence), place, most
-
-
-def _token(ask: Callable[..., dict[str, Any]], shard: Mapping[str, str], name: str, place: Place, silence: Silence) -> str:
-    """A place as the service wants it said."""
-    said = ask("get_shard_iterator", name, silence, **shard, **place)
+def _token(requests: Requests, shard: Mapping[str, str], name: str, place: Place, silence: Silence, *,
+           may_be_unknown: bool = False) -> str | None:
+    """A place as the service wants it said; None for one that may be unknown, and is."""
+    try:
+        said = requests.ask("get_shard_iterator", name, silence, **shard, **place)
+    except FAILURES as wrong:
+        if may_be_unknown and meaning_of(wrong) in {"position", "missing"}:
+            return None
+        raise explain(wrong, name) from wrong
     if not (found := said.get("ShardIterator")):
         raise explain(Unintelligible("no iterator"), name)
     return str(found)
