@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Lane, decode_value, stored_value
+from offline_feature_plane.sources.envelopes import Held, Lane
+from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.messages import held_in
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.stretches import Undecodable
 
 _FIX = "Build from an archive of the pinned log, or write a new intent that pins the topic as it is now."
@@ -74,21 +74,18 @@ class TopicStretch:
 
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
-        for message in chain.from_iterable(self._messages()):
-            yield decode_value(self._lane, held_in(message))
+        return records_in(self._lane, self._held())
 
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:
         """As `read`, many at a time."""
-        from offline_feature_plane.sources.decoding.values import decode_values  # noqa: PLC0415 - it loads a compiler
+        return decoded_in(self._lane, self._held(), wanted)
 
-        for messages in self._messages():
-            if messages:
-                yield decode_values(self._lane, [held_in(one) for one in messages], wanted)
+    def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
+        """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
+        return rows_in(self._lane, self._held(), writing, in_batches=in_batches)
 
-    def values(self) -> Iterator[Stored]:
-        """As `read`, with every member as it is stored."""
-        for message in chain.from_iterable(self._messages()):
-            yield stored_value(self._lane, held_in(message))
+    def _held(self) -> Iterator[Sequence[Held]]:
+        return ([held_in(one) for one in messages] for messages in self._messages())
 
     def _messages(self) -> Iterator[Sequence[Message]]:
         begun, said, last = self.begun or self._fetched(), self.evidence, -1

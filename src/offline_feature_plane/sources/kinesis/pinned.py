@@ -18,8 +18,8 @@ from offline_feature_plane.sources.kept import Kept, planned, unresolved
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import OFFSET_KIND, Connect, FoundRecord, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.stretch import ShardStretch
-from offline_feature_plane.sources.records import LogRecords
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.typings import typings_of
 
 __all__ = ["PinnedShards"]
@@ -111,11 +111,11 @@ class PinnedShards:
         mine = self._kept.of_topic(ranges)
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
-    def contents(self, wanted: Range) -> Iterator[Stored]:
-        """As `sources.stored.CopySource.contents`."""
+    def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
+        """As `sources.stored.CopySource.rows`."""
         for stretch in self.stretches([wanted]):
             stretch.check()
-            yield from stretch.values()
+            yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
 
     def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> ShardStretch:
         """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
@@ -12,10 +11,11 @@ from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Held, Lane, decode_value, stored_value
+from offline_feature_plane.sources.envelopes import Held, Lane
+from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import Connect, Shard, Stream, StreamFacts
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.stretches import Undecodable
 
 __all__ = ["ShardStretch"]
@@ -56,21 +56,15 @@ class ShardStretch:
 
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by sequence; the end is proved by the shard, and by the stream being the same still."""
-        for held in chain.from_iterable(self._held()):
-            yield decode_value(self._lane, held)
+        return records_in(self._lane, self._held())
 
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:
         """As `read`, many at a time."""
-        from offline_feature_plane.sources.decoding.values import decode_values  # noqa: PLC0415 - it loads a compiler
+        return decoded_in(self._lane, self._held(), wanted)
 
-        for held in self._held():
-            if held:
-                yield decode_values(self._lane, held, wanted)
-
-    def values(self) -> Iterator[Stored]:
-        """As `read`, with every member as it is stored."""
-        for held in chain.from_iterable(self._held()):
-            yield stored_value(self._lane, held)
+    def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
+        """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
+        return rows_in(self._lane, self._held(), writing, in_batches=in_batches)
 
     def _held(self) -> Iterator[Sequence[Held]]:
         stream, said, reached = self.connect(self.access), self.evidence, -1
