@@ -44,21 +44,19 @@ def test_every_refusal_that_the_service_declares_is_known(code):
 @pytest.mark.parametrize("failure", CLASSES, ids=lambda one: one.__name__)
 def test_every_failure_of_the_sdk_is_an_error_of_ours(failure):
     """The whole tree of its exceptions: what is unreachable may pass, what is wrong here does not."""
-    try:
-        wrong = failure()
-    except Exception:  # some want to know more
-        wrong = failure.__new__(failure)
+    wrong = failure.__new__(failure)  # most want to be told more than their name
     assert isinstance(wrong, FAILURES)
     check(explain(wrong, "payments/0"))
 
 
 @pytest.mark.parametrize(("wrong", "passes"), [
-    (answered("Whatever", 500), True), (answered("Whatever", 503), True), (answered("Whatever", 429), True), (answered("Whatever", 404), False),
-    (answered("<b>", 400), False), (sdk.EndpointConnectionError(endpoint_url="x"), True), (sdk.ReadTimeoutError(endpoint_url="x"), True),
+    (answered("Whatever", 500), True), (answered("Whatever", 503), True), (answered("Whatever", 429), True),
+    (answered("Whatever", 404), False), (answered("<b>", 400), False),
+    (sdk.EndpointConnectionError(endpoint_url="x"), True), (sdk.ReadTimeoutError(endpoint_url="x"), True),
     (sdk.NoCredentialsError(), False), (sdk.NoRegionError(), False), (Unintelligible("x"), True)])
 def test_only_what_may_pass_is_asked_again(wrong, passes):
     """An unknown refusal is told as it is; an unknown failure of the server may pass."""
     assert may_pass(wrong) == passes
     found = explain(wrong, "payments/0")
     check(found)
-    assert isinstance(found, EventBusUnavailable) == (meaning_of(wrong) not in {"region"})
+    assert isinstance(found, EventBusUnavailable) == (meaning_of(wrong) != "region")
