@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from offline_feature_plane.kernels.byte_spans import BYTES, READ_BYTES, put
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, FALSE, INTEGER, NUMBER, TEXT, TRUE
-from offline_feature_plane.kernels.jsontext import BYTES, READ_BYTES, decode_text, plain_text
+from offline_feature_plane.kernels.json_texts import decode_text, plain_text
 from offline_feature_plane.kernels.slots import BOOLS, INT64S, READ_INT64
 
 __all__ = ["are_sound", "gather", "lay_out", "read_bools", "read_decimals", "read_instants", "read_integers", "same_text", "unescape",
@@ -225,9 +226,7 @@ def gather(data: Any, starts: Any, ends: Any, out: Any) -> None:
     """Write texts side by side."""
     pos = 0
     for i in range(starts.shape[0]):
-        for j in range(starts[i], ends[i]):
-            out[pos] = data[j]
-            pos += 1
+        pos = put(data, starts[i], ends[i], out, pos)
 
 
 @compiled(types.int64(READ_BYTES, _KINDS, INT64S, INT64S, BYTES, types.int64, types.int64))
