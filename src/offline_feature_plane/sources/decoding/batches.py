@@ -25,9 +25,10 @@ from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
+from offline_feature_plane.kernels.instant_texts import read_instants, write_instants
 from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, INTEGER, OTHER, TEXT
 from offline_feature_plane.kernels.jsontext import MEMBERS, STACK
-from offline_feature_plane.kernels.typed_texts import are_sound, read_instants, read_integers, same_text, unescape, write_instants
+from offline_feature_plane.kernels.typed_texts import are_sound, read_integers, same_text, unescape
 from offline_feature_plane.sources.decoding.decoded import Decoded, Found, mask_array
 from offline_feature_plane.sources.decoding.lines import members_of_columns
 from offline_feature_plane.sources.decoding.texts import text_column
