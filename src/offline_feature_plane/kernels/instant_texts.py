@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from offline_feature_plane.kernels.byte_spans import READ_BYTES
+from offline_feature_plane.kernels.byte_spans import PAIR, READ_BYTES
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.json_kinds import ABSENT, TEXT
 from offline_feature_plane.kernels.slots import BOOLS, INT64S, READ_INT64
 
-__all__ = ["read_instants", "write_clocks", "write_dates", "write_instants", "write_walls"]
+__all__ = ["read_instants", "read_walls", "write_clocks", "write_dates", "write_instants", "write_walls"]
 
 _KINDS = types.int8[::1]
 _TEXTS = types.uint8[:, ::1]
@@ -45,36 +45,46 @@ def day_of(year: Any, month: Any, day: Any) -> Any:
     return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + day_of_year - 719_468
 
 
-@compiled(types.int64(READ_BYTES, types.int64, types.int64))
-def instant(data: Any, at: Any, end: Any) -> Any:  # noqa: C901, PLR0911 - one walk, one kernel
-    """µs of `YYYY-MM-DDThh:mm:ss`, up to six digits of a fraction, and `Z` or an offset; `_BAD` for all else."""
-    if end - at < 20 or data[at + 4] != _MINUS or data[at + 7] != _MINUS or data[at + 10] != _T or data[at + 13] != _COLON or (
-            data[at + 16] != _COLON):
-        return _BAD
+@compiled(PAIR(READ_BYTES, types.int64, types.int64))
+def wall(data: Any, at: Any, end: Any) -> Any:
+    """µs of `YYYY-MM-DDThh:mm:ss` and up to six digits of a fraction, and the place behind; `_BAD` for all else."""
+    if end - at < 19 or data[at + 4] != _MINUS or data[at + 7] != _MINUS or data[at + 13] != _COLON or data[at + 16] != _COLON:
+        return _BAD, at
     year, month, day = digits(data, at, at + 4), digits(data, at + 5, at + 7), digits(data, at + 8, at + 10)
     hour, minute, second = digits(data, at + 11, at + 13), digits(data, at + 14, at + 16), digits(data, at + 17, at + 19)
     if year < 1 or month < 1 or month > 12 or day < 1 or day > 31 or hour < 0 or hour > 23 or minute < 0 or minute > 59 or (
             second < 0 or second > 59):
-        return _BAD
+        return _BAD, at
     if day > 28:
         leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
         if month == 2 and day > (29 if leap else 28):
-            return _BAD
+            return _BAD, at
         if day > 30 and month in (4, 6, 9, 11):
-            return _BAD
+            return _BAD, at
     us = (((day_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000
     at += 19
-    if data[at] == _POINT:
+    if at < end and data[at] == _POINT:
         begin = at = at + 1
         while at < end and _ZERO <= data[at] <= _NINE:
             at += 1
         size = at - begin
-        if size == 0 or size > 6 or at >= end:
-            return _BAD
+        if size == 0 or size > 6:
+            return _BAD, at
         fraction = digits(data, begin, at)
         for _ in range(6 - size):
             fraction *= 10
         us += fraction
+    return us, at
+
+
+@compiled(types.int64(READ_BYTES, types.int64, types.int64))
+def instant(data: Any, at: Any, end: Any) -> Any:
+    """µs of what `wall` reads, with a `T`, and `Z` or an offset; `_BAD` for all else."""
+    if end - at < 20 or data[at + 10] != _T:
+        return _BAD
+    us, at = wall(data, at, end)
+    if us == _BAD or at >= end:
+        return _BAD
     if data[at] == _Z:
         return us if at + 1 == end else _BAD
     if end - at != 6 or (data[at] != _PLUS and data[at] != _MINUS) or data[at + 3] != _COLON:
@@ -96,6 +106,17 @@ def read_instants(data: Any, kinds: Any, starts: Any, ends: Any, values: Any, as
             us = instant(data, starts[i], ends[i])
             if us != _BAD:
                 values[i], asks[i] = us, False
+
+
+@compiled(types.void(READ_BYTES, _KINDS, READ_INT64, READ_INT64, INT64S, BOOLS, BOOLS))
+def read_walls(data: Any, kinds: Any, starts: Any, ends: Any, values: Any, asks: Any, walls: Any) -> None:
+    """Of the texts that still are asked for those without an offset, as µs on a wall; where this answers, `walls` says so."""
+    for i in range(kinds.shape[0]):
+        walls[i] = False
+        if asks[i] and kinds[i] == TEXT and ends[i] - starts[i] >= 19 and data[starts[i] + 10] in (_T, 32):
+            us, at = wall(data, starts[i], ends[i])
+            if us != _BAD and at == ends[i]:
+                values[i], asks[i], walls[i] = us, False, True
 
 
 @compiled(types.void(_ROW, types.int64, types.int64, types.int64))

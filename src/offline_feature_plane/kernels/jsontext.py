@@ -48,7 +48,7 @@ def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds:
     """Write the value at `at`: the place behind it, or −1, and where writing ended.
 
     `out` has room for four bytes of each byte that is read, twice; `node` is where wanted paths begin, −1: nothing is wanted. What is
-    found for a slot stands in its row of `kinds`, `starts` and `ends`, in the column `row`; texts without their quotes.
+    found for a slot stands in its row of `kinds`, `starts` and `ends`, in the column `row`; texts without their quotes, containers whole.
     """
     depth, top = 0, 0
     while True:
@@ -80,7 +80,7 @@ def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds:
             if depth == STACK:
                 return -1, pos
             if slot >= 0:
-                kinds[slot, row] = OTHER
+                kinds[slot, row], starts[slot, row] = OTHER, begin
             stack[depth, 0], stack[depth, 1], stack[depth, 2] = c, node, top
             depth += 1
             out[pos] = c
@@ -121,6 +121,8 @@ def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds:
                 pos += 1
                 at += 1
                 opened = False
+                if stack[depth, 1] >= 0 and slots[stack[depth, 1]] >= 0:
+                    ends[slots[stack[depth, 1]], row] = at
                 continue
             if not opened:
                 if c != _COMMA:

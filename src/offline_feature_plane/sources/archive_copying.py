@@ -13,8 +13,9 @@ from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged
+from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stored import Stored
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
