@@ -18,8 +18,8 @@ from offline_feature_plane.errors import BasisUnresolved, OfsError, ReplayEvents
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
-from offline_feature_plane.sources.records import LogRecords
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.typings import typings_of
 
 _AT_ONCE = 8  # partitions whose edges are looked at
@@ -124,11 +124,11 @@ class PinnedTopic:
         mine = self._mine(ranges)
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
-    def contents(self, wanted: Range) -> Iterator[Stored]:
-        """As `sources.stored.CopySource.contents`."""
+    def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
+        """As `sources.stored.CopySource.rows`."""
         for stretch in self.stretches([wanted]):
             stretch.check()
-            yield from stretch.values()
+            yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
 
     def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> TopicStretch:
         """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
