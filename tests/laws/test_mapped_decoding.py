@@ -51,8 +51,8 @@ def leaves():
     """A type of a column, and values that it may have."""
     def of(kind, values):
         return st.tuples(st.just(kind), st.just(st.one_of(st.none(), values)))
-    texts = st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), st.sampled_from(["12.50", "-0", "true", "é\u0301", '"\\\n\x00',
-                                                                                  "2026-01-31T23:59:59Z", "2026-01-31 23:59:59"]))
+    texts = st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+                      st.sampled_from(["12.50", "-0", "true", "é\u0301", '"\\\n\x00', "2026-01-31T23:59:59Z", "2026-01-31 23:59:59"]))
     return st.one_of(
         *(of(getattr(pa, f"{sign}int{size}")(), st.integers(0 if sign else -(1 << (size - 1)), (1 << (size if sign else size - 1)) - 1))
           for sign in ("", "u") for size in (8, 16, 32, 64)),
@@ -64,8 +64,9 @@ def leaves():
         of(pa.dictionary(pa.int8(), pa.string()), st.sampled_from(["a", "b", "é", '"'])),
         of(pa.binary(), st.binary(max_size=3)), of(pa.null(), st.none()), of(pa.duration("us"), st.just(dt.timedelta(1))),
         of(pa.timestamp("us"), st.datetimes()), of(pa.timestamp("s"), st.integers(-(2**62), 2**62)),
-        of(pa.timestamp("ms", "America/New_York"), st.integers(-(10**13), 10**13)), of(pa.timestamp("us", "+05:30"), st.integers(-(2**63), 2**63 - 1)),
-        of(pa.timestamp("ns"), st.integers(-(2**63) + 1, 2**63 - 1)), of(pa.timestamp("ns", "UTC"), st.integers(-(10**9), 10**9).map(lambda n: n * 1000)),
+        of(pa.timestamp("ms", "America/New_York"), st.integers(-(10**13), 10**13)),
+        of(pa.timestamp("us", "+05:30"), st.integers(-(2**63), 2**63 - 1)), of(pa.timestamp("ns"), st.integers(-(2**63) + 1, 2**63 - 1)),
+        of(pa.timestamp("ns", "UTC"), st.integers(-(10**9), 10**9).map(lambda n: n * 1000)),
         of(pa.timestamp("us", "No/Where"), st.integers(0, 10**15)),
         of(pa.date32(), st.integers(-(2**31), 2**31 - 1)), of(pa.date32(), st.dates()), of(pa.date64(), st.dates()),
         of(pa.time32("ms"), st.integers(-5, 86_400_005)), of(pa.time64("us"), st.times()), of(pa.time64("ns"), st.integers(0, 10**13)))
@@ -76,14 +77,16 @@ def nested(inner):
     def listed(one):
         kind, values = one
         many = st.one_of(st.none(), st.lists(values, max_size=3))
+        pairs = st.lists(st.tuples(st.sampled_from("abé"), values), max_size=2)
         return st.sampled_from([(pa.list_(kind), many), (pa.large_list(kind), many),
-                                (pa.list_(kind, 2), st.one_of(st.none(), st.lists(values, min_size=2, max_size=2))),
-                                (pa.map_(pa.string(), kind), st.one_of(st.none(), st.lists(st.tuples(st.sampled_from("abé"), values), max_size=2)))])
+                                (pa.map_(pa.string(), kind), st.one_of(st.none(), pairs)),
+                                (pa.list_(kind, 2), st.one_of(st.none(), st.lists(values, min_size=2, max_size=2)))])
 
     def struct(members):
         names = ["a", "b", "é", "\U00010000", "\ufb33"][:len(members)]
         kind = pa.struct([pa.field(name, one[0]) for name, one in zip(names, members, strict=True)])
-        return st.just((kind, st.one_of(st.none(), st.fixed_dictionaries({name: one[1] for name, one in zip(names, members, strict=True)}))))
+        values = st.fixed_dictionaries({name: one[1] for name, one in zip(names, members, strict=True)})
+        return st.just((kind, st.one_of(st.none(), values)))
     return st.one_of(inner.flatmap(listed), st.lists(inner, max_size=5).flatmap(struct))
 
 
@@ -116,7 +119,7 @@ def of_the_log(n, **other):
             "log": pa.array([1_769_903_999_000 + row for row in range(n)]), **other}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(tables(), ZONES)
 def test_columns_of_every_type_are_told_as_by_the_law(table, zone):
     """Whatever types the columns of a payload have, nested ones and what JSON has no form for, its hash and its fields are the law's."""
@@ -124,7 +127,7 @@ def test_columns_of_every_type_are_told_as_by_the_law(table, zone):
     columns_alike({**of_the_log(n), **columns}, COUNTED, zone=zone)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(tables(), st.data())
 def test_a_struct_is_a_payload_too(table, data):
     """A payload that is one column, a struct, a text, or whatever else, null or not, is what the law makes of it."""
@@ -138,7 +141,7 @@ def test_a_struct_is_a_payload_too(table, data):
     columns_alike({**of_the_log(n), "value": whole}, {**COUNTED, "payload": Place(("value",))})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.none(), payloads()), min_size=1, max_size=4))
 def test_a_column_of_json_is_a_payload_too(texts):
     """The JSON text of a payload in a column is read as it is one by one."""
@@ -146,15 +149,15 @@ def test_a_column_of_json_is_a_payload_too(texts):
     columns_alike({**of_the_log(len(texts)), "value": pa.array(clean, pa.string())}, {**COUNTED, "payload": Place(("value",))})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data(), ZONES)
 def test_members_in_columns_of_any_type_are_lifted_as_by_the_law(data, zone):
     """Whatever type somebody gave to partitions, offsets, ids and times: numbers, their digits, times with and without a zone."""
     n = data.draw(st.integers(1, 3))
     other = {}
     for name in data.draw(st.lists(st.sampled_from(["p", "o", "id", "at", "log", "v", "run", "s"]), unique=True, max_size=3)):
-        usual = [(pa.string(), st.sampled_from(["0", "7", "007", "-1", "", "x", "2026-01-31T23:59:59Z", "2026-07-31 23:59:59.5", "0001-01-01T00:00:00",
-                                                "2026-03-29T02:30:00"])),
+        usual = [(pa.string(), st.sampled_from(["0", "7", "007", "-1", "", "x", "2026-01-31T23:59:59Z", "2026-07-31 23:59:59.5",
+                                                "0001-01-01T00:00:00", "2026-03-29T02:30:00"])),
                  (pa.int64(), st.integers(-2, 3)), (pa.uint64(), st.sampled_from([0, 2**64 - 1])),
                  (pa.timestamp("us"), st.datetimes()), (pa.int64(), st.integers(-(2**63), 2**63 - 1))]
         kind, values = data.draw(st.one_of(st.sampled_from(usual), KINDS))
@@ -187,7 +190,8 @@ def test_ordinary_tables_need_no_law():
     def never(row):
         raise AssertionError(row)
     columns = of_the_log(3, amount=pa.array([Decimal("1.50"), None, Decimal("-2.00")]), price=pa.array([1.25, 0.1, None]),
-                         when=pa.array([dt.datetime(2026, 1, 1)] * 3), place=pa.array([{"city": "é", "tags": ["a", None]}, None, {"city": None}]))  # noqa: DTZ001 - a reading of a wall
+                         when=pa.array([dt.datetime(2026, 1, 1)] * 3),  # noqa: DTZ001 - a reading of a wall
+                         place=pa.array([{"city": "é", "tags": ["a", None]}, None, {"city": None}]))
     for places in (COUNTED, {**COUNTED, "payload": Place(("place",))}):
         lifting = lifting_of(places, "tx", "run1", "Europe/Paris")
         batch, refused = settle(members_of_mapped_columns(columns, lifting, lifting.fixed("a.parquet"), WANTED), LANE, never)
@@ -200,12 +204,13 @@ CONNECT = {"partition": Place(("partition",)), "offset": Place(("offset",)), "ev
 FLAT = {"partition": Place(("p",)), "offset": Place(("o",)), "event_id": Place(("a",)), "ts_utc": Place(("at",)),
         "log_time_utc": Place(("log",), unit="ms")}
 DEEP = {**{name: place for name, place in V0.items() if name != "payload_hash"}}
-TIMES = st.sampled_from(['"2026-01-31T23:59:59.000001Z"', '"2026-01-31T23:59:59"', '"2026-03-29 02:30:00"', '"2026-07-31 23:59:59.5"', "5", "null",
-                         "1769903999000", "1e3", "-5", '"0001-01-01T00:00:00"'])
+TIMES = st.sampled_from(['"2026-01-31T23:59:59.000001Z"', '"2026-01-31T23:59:59"', '"2026-03-29 02:30:00"', '"2026-07-31 23:59:59.5"',
+                         '"0001-01-01T00:00:00"', "5", "null", "1769903999000", "1e3", "-5"])
 USUAL = {"connect": {"partition": "0", "offset": "7", "timestamp": "1769903999000", "value": '{"a": "e1", "b": {"a": 1.50}}'},
          "flat": {"p": "0", "o": '"7"', "at": '"2026-01-31T23:59:59Z"', "log": "1769903999000", "a": "12", "b": "null", "c": '"x"'},
-         "v0": {"origin_offset": '{"topic": "tx", "partition": 0, "offset": "3", "offset_kind": "kafka_offset"}', "platform_run_id": '"run1"',
-                "event_type": '"tx"', "event_id": '"e1"', "ts_utc": '"2026-01-31T23:59:59Z"', "archived_at_utc": '"2026-01-31T23:59:59Z"',
+         "v0": {"origin_offset": '{"topic": "tx", "partition": 0, "offset": "3", "offset_kind": "kafka_offset"}',
+                "platform_run_id": '"run1"', "event_type": '"tx"', "event_id": '"e1"',
+                "ts_utc": '"2026-01-31T23:59:59Z"', "archived_at_utc": '"2026-01-31T23:59:59Z"',
                 "envelope": '{"schema_version": "v1", "payload": {"a": 1, "b": {"a": "x"}}}'}}
 PLACES = {"connect": CONNECT, "flat": FLAT, "v0": DEEP}
 
@@ -226,14 +231,15 @@ def foreign_lines(draw, form):
     data = text.replace("\n", " ").encode("utf-8", "surrogatepass")
     if draw(st.integers(0, 4)) == 0:
         at = draw(st.integers(0, len(data) - 1))
-        data = data[:at] + draw(st.sampled_from([b"", b"\xff", b'"', b"}", b"{", b",", b"\x00", b" ", b"\xed\xa0\x80"])) + data[at + draw(st.integers(0, 1)):]
+        wrong = draw(st.sampled_from([b"", b"\xff", b'"', b"}", b"{", b",", b"\x00", b" ", b"\xed\xa0\x80"]))
+        data = data[:at] + wrong + data[at + draw(st.integers(0, 1)):]
     if draw(st.integers(0, 9)) == 0:
         data = draw(st.sampled_from([b"", b" ", b"\t\x0b\x0c\r", b"{}", b"[]", b"null"]))
     return data.replace(b"\n", b" ") + b"\n"
 
 
 @pytest.mark.parametrize("form", sorted(USUAL))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), zone=ZONES)
 def test_lines_of_connectors_are_decoded_as_by_the_law(form, data, zone):
     """Whatever stands in lines of another tool: the payload a member, a text, deeper, or all that is left; and blank lines are none."""

@@ -63,8 +63,8 @@ class _Documents:
         read_mapped(lines.data, lines.begins, lines.stops, *joined(names), self._takes_rest, *self._tree.tree, told, *spare, every.kinds,
                     every.starts, every.ends, told_starts, told_ends, status)
         status[lines.stops - lines.begins > MAX_DOCUMENT_BYTES] = 1
-        for found in (every.kinds, every.starts, every.ends):
-            found[:, status != 0] = ABSENT  # what was found of them may be of half a record
+        for what in (every.kinds, every.starts, every.ends):
+            what[:, status != 0] = ABSENT  # what was found of them may be of half a record
         said = {name: self._at(every, path) for name, path in self._paths.items()}
         mine = gathered(lines.data, {name: one for name, one in said.items() if name not in (*TIMES, "payload")}, self._fixed, n)
         moments = {name: instants_in(name, said[name] if name in said else constant(self._fixed.get(name), n), self._lifting)
