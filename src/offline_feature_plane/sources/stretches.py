@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
-__all__ = ["Batch", "DistantStretch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "lane_of", "read_batches_in_order",
-           "read_in_order", "touches"]
+__all__ = ["Batch", "DistantStretch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "in_groups", "lane_of",
+           "read_batches_in_order", "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -42,6 +42,8 @@ class Undecodable:
 # What reading a stretch gives: a record or one that cannot be decoded, and between them what is wrong somewhere, and what was compared.
 Item = Record | Undecodable | Spot | Compared
 Batch = Decoded | Spot | Compared  # the same, many records at a time
+
+AnyStretch = TypeVar("AnyStretch", bound="Stretch")
 
 _AT_ONCE, _COMING = 4_096, 2
 
@@ -124,7 +126,7 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
         ReplayDuplicateOffsetMismatch: overlapping stretches disagree about a coordinate.
     """
     _check(stretches)
-    for group in _ahead(_groups(stretches)):
+    for group in _ahead(in_groups(stretches)):
         lane = lane_of(group[0])
         for item in _merged(group, _wanted(group[0], ranges)):
             yield lane, item
@@ -137,7 +139,7 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
     With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
     """
     _check(stretches)
-    for group in _ahead(_groups(stretches)):
+    for group in _ahead(in_groups(stretches)):
         lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
         if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
             for batch in first.batches(wanted):
@@ -147,9 +149,9 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
             yield from ((lane, batch, None) for batch in in_batches(_merged(group, inside)))
 
 
-def _groups(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
+def in_groups(stretches: Sequence[AnyStretch]) -> Iterator[list[AnyStretch]]:
     """Stretches one by one, but for those of one lane that overlap, which are read side by side."""
-    group: list[Stretch] = []
+    group: list[AnyStretch] = []
     end = 0
     for stretch in stretches:
         first, following = stretch.evidence.span
