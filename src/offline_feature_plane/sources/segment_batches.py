@@ -7,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Standing
+from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.claims import Claim
@@ -38,9 +39,21 @@ def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Itera
 
 def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None) -> Iterator[tuple[Members, Law]]:
     """The records of a file in batches, and what decodes one of a batch by itself."""
-    if lifting is not None:
-        yield from mapped_in(file, lifting, wanted)
-        return
+    misses = Misses(file.path, file.size)
+    for members, law in _members_in(file, wanted) if lifting is None else mapped_in(file, lifting, wanted):
+        yield members, _noting(law, misses)
+
+
+def _noting(law: Law, misses: Misses) -> Law:
+    def noted(row: int) -> Standing:
+        found = law(row)
+        if not isinstance(found, Record):
+            misses.note()
+        return found
+    return noted
+
+
+def _members_in(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
     if file.relative.endswith(".parquet"):
         for batch in stored_batches(file):
             for start in range(0, len(batch["payload"]), _ROWS):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing
 from offline_feature_plane.domain.basis import Range
@@ -37,8 +38,9 @@ def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterat
     claim = Claim(segment.file.relative, segment.topic, segment.evidence)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     with segment.place.at_hand(segment.file) as file:
+        misses = Misses(file.path, file.size)
         for members, members_of in _batches(file):
-            batch = claim.hold(*settle(members, expected, partial(_standing, members_of)))
+            batch = claim.hold(*settle(members, expected, partial(_looked_at, members_of, misses)))
             if batch.numbers[-1] >= wanted.start and batch.numbers[0] < wanted.end:
                 rows = rows_of_batch(members, batch, writing, partial(_one, members_of), is_placed=True)
                 yield from rows.between(wanted.start, wanted.end)
@@ -47,6 +49,13 @@ def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterat
 
 def _standing(members_of: MembersOf, row: int) -> Standing:
     return standing_of(members_of(row)[0])
+
+
+def _looked_at(members_of: MembersOf, misses: Misses, row: int) -> Standing:
+    found = _standing(members_of, row)
+    if not isinstance(found, Record):
+        misses.note()
+    return found
 
 
 def _one(members_of: MembersOf, row: int) -> Stored:

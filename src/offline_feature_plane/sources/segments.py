@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, decode, decode_stored, is_null_value
@@ -29,9 +30,10 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
 from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
-from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
+from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
+_ROWS = 16_384  # decoded at once: of records, which are long, that is some ten megabytes
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,19 @@ def _is_of(segment: Segment, one: IndexedSegment) -> bool:
 
 
 def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Standing]:
-    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
+    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded.
+
+    Raises:
+        ResourceExceeded: far more of it is no record than its bytes can tell apart, or it decodes to far more than is stored.
+    """
+    misses = Misses(file.path, file.size)
+    for record in _records_of(file, lifting):
+        if not isinstance(record, Record):
+            misses.note()
+        yield record
+
+
+def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]:
     if lifting is not None:
         yield from foreign_records(file, lifting)
         return
@@ -176,15 +190,17 @@ def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
         raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
                                    "the archive in plane.yaml says.")
-    for batch in read_batches(file, "parquet", STORED_COLUMNS):
+    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS):
         yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
 
 
 def line_record(line: bytes) -> Standing:
     """The record of a line, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
     try:
-        document = load_object(line)
+        document = load_object(line) if may_be_object(line) else None
     except (SchemaInvalid, ResourceExceeded):
+        return None
+    if document is None:
         return None
     record = decode(document)
     return Mark.NULL_VALUE if record is None and is_null_value(document) else record

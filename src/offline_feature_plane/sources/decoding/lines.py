@@ -20,6 +20,7 @@ from offline_feature_plane.text_files import Packing, opened, too_long
 __all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks", "text_places"]
 
 _BLOCK = 4 << 20
+_MOST = 65_536  # lines at a time: of those that are nearly empty there are millions in a block
 _NEWLINE = 10
 
 
@@ -58,7 +59,8 @@ def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines
                     raise too_long(path, before + int(np.argmax(sizes > MAX_DOCUMENT_BYTES)) + 1)
                 budget.take(int(np.maximum(sizes, RECORD_BYTES).sum()))
                 before += len(stops)
-                yield Lines(found, begins, stops)
+                for first in range(0, len(stops), _MOST):
+                    yield Lines(found, begins[first:first + _MOST], stops[first:first + _MOST])
             if not block:
                 return
 
