@@ -14,8 +14,9 @@ from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged
+from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stored import Rows, Stored, Writing
 from offline_feature_plane.sources.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.stretches import in_groups

@@ -43,7 +43,7 @@ _WISH_RECIPE: Final = "ofs.archive_index_wish.v1"
 
 Entries = list[dict[str, Any]]
 Progress = Callable[[str, int, int], None]
-Scan = Callable[[HeldFile, FileRuns], None]
+Scan = Callable[[HeldFile, FileRuns, Lifting | None], None]
 
 
 @dataclass(frozen=True)
@@ -247,8 +247,8 @@ def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, 
     if file.relative.lower().endswith(".parquet"):
         file = replace(file, rows=parquet_rows(file.path))
     try:
-        if quick is not None and wish.lifting is None:
-            quick(file, found)
+        if quick is not None:
+            quick(file, found, wish.lifting)
         else:
             for record in records_of(file, wish.lifting):
                 found.take(record)

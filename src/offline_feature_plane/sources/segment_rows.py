@@ -20,7 +20,8 @@ from offline_feature_plane.sources.decoding.batches import Expected, Members, me
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segments import Segment, stored_batches, unchanged
+from offline_feature_plane.sources.segments import Segment, stored_batches
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stored import Rows, Stored, Writing
 from offline_feature_plane.text_files import packing_of
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,13 +21,14 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
     SourceUnreadable,
 )
-from offline_feature_plane.filesets import read_batches, stamp_as_hashed
+from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
 from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
 
@@ -68,8 +67,8 @@ class Segment:
             yield from read_checked(self, file)
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
-        """As `QuickStretch.batches`: what another tool wrote, and what shares a file, is decoded one by one. Raises as `read`."""
-        if self.lifting is not None or self.entries:
+        """As `QuickStretch.batches`: what shares a file is decoded one by one. Raises as `read`."""
+        if self.entries:
             yield from in_batches(self.read())
             return
         from offline_feature_plane.sources.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
@@ -179,19 +178,6 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
     with unchanged(file):
         for _, line in read_lines(file.path, packing=packing_of(file.relative)):
             yield line_record(line)
-
-
-@contextmanager
-def unchanged(file: PinnedFile) -> Iterator[None]:
-    """The file that was hashed is read during the block. Raises SourceUnreadable, ReplayBasisMismatch."""
-    before = stamp_as_hashed(file)
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as wrong:
-        said = getattr(wrong, "strerror", None) or wrong
-        raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
-    if stamp_as_hashed(file) != before:
-        raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
 
 
 def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
