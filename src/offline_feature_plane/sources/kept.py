@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from offline_feature_plane.contracts.plan import BusRange
 from offline_feature_plane.domain.basis import Range, canonical_basis
-from offline_feature_plane.domain.completeness import Anomaly, BusEvidence, Completeness
-from offline_feature_plane.domain.cutover import Watermarks, route
-from offline_feature_plane.errors import (
-    BasisUnresolved,
-    OfsError,
-    ReplayBasisGap,
-    ReplayBasisMismatch,
-    ReplayEventsEmpty,
-    SelectorUnresolved,
-    TopicCompacted,
-)
+from offline_feature_plane.domain.completeness import BusEvidence, Completeness, assess
+from offline_feature_plane.domain.cutover import Watermarks
+from offline_feature_plane.errors import BasisUnresolved, OfsError, ReplayEventsEmpty, SelectorUnresolved
 
 __all__ = ["Kept", "planned", "unresolved"]
 
@@ -29,18 +21,14 @@ class Kept:
     Attributes:
         topic: its name in plane.yaml.
         stored: what it is called on the bus.
-        offset_kind: how its offsets count.
         watermarks: those of every partition.
         thing: what people call it, such as `topic`.
-        part: what they call a partition of it.
     """
 
     topic: str
     stored: str
-    offset_kind: str
     watermarks: tuple[Watermarks, ...]
     thing: str = "topic"
-    part: str = "partition"
 
     @property
     def log_ids(self) -> tuple[str, ...]:
@@ -81,35 +69,7 @@ class Kept:
     def completeness(self, ranges: Sequence[Range], evidence_of: Callable[[Range], Sequence[BusEvidence]]) -> Completeness:
         """What the bus has of the ranges of this topic, and what stands in the way."""
         mine = self.of_topic(ranges)
-        return Completeness(mine, tuple(tuple(evidence_of(item)) for item in mine),
-                            tuple(wrong for item in mine for wrong in self.anomalies(item)), "broker_read",
-                            routes=tuple(route(item, (), self.marks_of(item) or "none") for item in mine))
-
-    def anomalies(self, wanted: Range) -> list[Anomaly]:
-        """Why the bus cannot prove a range: another log, no such partition, retention, what is not settled, compaction."""
-        marks = self.marks_of(wanted)
-        name = f"{self.topic}/{wanted.partition}"
-        if wanted.offset_kind != self.offset_kind or wanted.log_id not in self.log_ids:
-            return [_anomaly(ReplayBasisMismatch, wanted, wanted.start, wanted.end,
-                             f"the {self.thing} {self.stored} counts {self.offset_kind} in log {', '.join(self.log_ids)}, the basis "
-                             f"{wanted.offset_kind} in log {wanted.log_id}.")]
-        if marks is None:
-            return [_anomaly(ReplayBasisGap, wanted, wanted.start, wanted.end,
-                             f"the {self.thing} {self.stored} has {len(self.watermarks)} {self.part}s, and no {self.part} "
-                             f"{wanted.partition}.")]
-        start, stable = marks.span
-        found = []
-        if wanted.start < start:
-            found.append(_anomaly(ReplayBasisGap, wanted, wanted.start, min(wanted.end, start),
-                                  f"the bus keeps {name} from {start} on, and the basis begins at {wanted.start}."))
-        if wanted.end > stable:
-            why = "there is no more" if wanted.end > int(marks.end) else "transactions are open from there on"
-            found.append(_anomaly(BasisUnresolved, wanted, max(wanted.start, stable), wanted.end,
-                                  f"{name} is settled up to {stable}, and the basis ends at {wanted.end}: {why}."))
-        if marks.is_compacted:
-            found.append(_anomaly(TopicCompacted, wanted, wanted.start, wanted.end, f"the {self.thing} {self.stored} is compacted: what it "
-                                  f"lost of [{wanted.start}, {wanted.end}) nobody can tell."))
-        return found
+        return replace(assess(mine, (), self.watermarks), kind="broker_read", evidence=tuple(tuple(evidence_of(one)) for one in mine))
 
 
 def planned(said: BusEvidence, most_records: int | None = None) -> BusRange:
@@ -124,7 +84,3 @@ def planned(said: BusEvidence, most_records: int | None = None) -> BusRange:
 def unresolved(what: str, fix: str) -> OfsError:
     """The error about a selector."""
     return SelectorUnresolved(what, path="replay_basis", fix=fix)
-
-
-def _anomaly(kind: type[OfsError], wanted: Range, start: int, end: int, sentence: str) -> Anomaly:
-    return Anomaly(kind.code, wanted.topic, wanted.partition, wanted.offset_kind, str(start), str(end), sentence)

@@ -198,7 +198,7 @@ class RecordLogContract:
         verdict = pinned.completeness(whole(pinned))
         assert (refusal(verdict), verdict.is_complete) == (None, True)
         assert source.pin("transaction").log_ids == pinned.log_ids
-        for wrong, error in ((self.part(pinned, 0, 5), (ReplayBasisGap, BasisUnresolved)), (self.part(pinned, 0, 2, 99), ReplayBasisGap),
+        for wrong, error in ((self.part(pinned, 0, 5), (ReplayBasisGap, BasisUnresolved)), (self.part(pinned, 0, 2, 99), BasisUnresolved),
                              (replace(self.part(pinned, 0, 2), log_id="another"), ReplayBasisMismatch)):
             assert isinstance(refusal(pinned.completeness([wrong])), error)
 

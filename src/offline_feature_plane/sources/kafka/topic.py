@@ -15,7 +15,7 @@ from offline_feature_plane.domain.completeness import BusEvidence, Completeness
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.sources.kafka.access import KafkaAccess
-from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect, FoundRecord
+from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
 from offline_feature_plane.sources.kept import Kept, planned, unresolved
 from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
@@ -146,7 +146,7 @@ class PinnedTopic:
 
     @property
     def _kept(self) -> Kept:
-        return Kept(self.topic, self.stored, OFFSET_KIND, self.watermarks)
+        return Kept(self.topic, self.stored, self.watermarks)
 
     def _edges_of(self, partition: int, start: int, end: int) -> tuple[Edge, Edge]:
         if (partition, start, end) not in self._edges:

@@ -34,14 +34,15 @@ _LEAST_KEPT_US: Final = 24 * 3_600 * _SECOND_US  # no stream lets a record go be
 class PinnedShards:
     """`ports.inputs.PinnedEvents` of a stream.
 
-    `stored` is the log's name in archives, `shards` what every shard said when it was pinned, and `watermarks` what follows from that.
-    `taken` is the event type whose events are read as events of the type `topic`; None: all, as they are.
+    `stored` is the log's name in archives, `log_id` its id, `shards` what every shard said when it was pinned, and `watermarks` what
+    follows from that. `taken` is the event type whose events are read as events of the type `topic`; None: all, as they are.
     """
 
     topic: str
     stored: str
     access: KinesisAccess
     connect: Connect
+    log_id: str
     facts: StreamFacts
     shards: tuple[tuple[Shard, ShardEnds], ...]
     watermarks: tuple[Watermarks, ...]
@@ -56,7 +57,7 @@ class PinnedShards:
     @property
     def log_ids(self) -> tuple[str, ...]:
         """The log that its sequences count in."""
-        return self._kept.log_ids
+        return (self.log_id,)
 
     def ranges(self) -> tuple[Range, ...]:
         """Each shard from the first record that it keeps to behind the last one that it gave. Raises ReplayEventsEmpty."""
@@ -82,13 +83,13 @@ class PinnedShards:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             spans = list(pool.map(lambda one: (self._first_at(one, selector.from_us), self._first_at(one, selector.to_us)), self.shards))
         found = []
-        for (shard, _), marks, (start, end) in zip(self.shards, self.watermarks, spans, strict=True):
+        for (shard, _), (start, end) in zip(self.shards, spans, strict=True):
             if start is None or end is None:
                 when = format_instant(selector.to_us if start is not None else selector.from_us)
                 raise unresolved(f"shard {shard.number} of {self.access.stream} has no record from {when} on yet.",
                                  "Wait until each open shard has one, or give ranges.")
             if start < end:
-                found.append(Range(self.topic, shard.number, OFFSET_KIND, marks.log_id, str(start), str(end)))
+                found.append(Range(self.topic, shard.number, OFFSET_KIND, self.log_id, str(start), str(end)))
         if not self._has_all_from(selector.from_us):
             raise unresolved(f"{self.access.stream} keeps no record from before {format_instant(selector.from_us)}: what it had from then "
                              "on may be gone.", "Give ranges, or let the selector begin later.")
@@ -123,7 +124,8 @@ class PinnedShards:
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
         """As `sources.buses.PinnedBus.first_at`, by the stream's own index of times; of a closed shard where it ends, if nothing came."""
-        return self._first_at(self._of(marks.partition), moment_us)
+        one = next((one for one in self.shards if one[0].number == marks.partition), None)
+        return None if one is None or one[1].last is None else self._first_at(one, moment_us)
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """As `ports.inputs.KeptForAWhile`: not before the retention period after the stream took the first record from there on."""
@@ -141,7 +143,7 @@ class PinnedShards:
 
     @property
     def _kept(self) -> Kept:
-        return Kept(self.topic, self.access.stream, OFFSET_KIND, self.watermarks, "stream", "shard")
+        return Kept(self.topic, self.access.stream, self.watermarks, "stream")
 
     def _of(self, number: int) -> tuple[Shard, ShardEnds]:
         return next(one for one in self.shards if one[0].number == number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +17,7 @@ from offline_feature_plane.sources.kinesis.pinned import PinnedShards
 
 __all__ = ["KinesisSource", "StreamMapping", "log_id_of"]
 
+_NOTHING: Final = 10**128 - 1  # where a shard begins and ends that keeps nothing: behind every sequence
 _AT_ONCE: Final = 8  # shards whose ends are looked at
 
 
@@ -78,9 +79,8 @@ class KinesisSource:
         shards = stream.shards(facts)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = tuple(zip(shards, pool.map(lambda shard: stream.ends(facts, shard), shards), strict=True))
-        marks = tuple(_marks(topic, log_id_of(facts), shard, ends) for shard, ends in found)
-        return PinnedShards(topic, mapping.topic or topic, mapping.access, self._connect, facts, found, marks,
-                            mapping.zone, None if mapping.topic is None else mapping.event_type or mapping.topic, mapping.max_ahead_us)
+        return PinnedShards(topic, mapping.topic or topic, mapping.access, self._connect, log_id_of(facts), facts, found,
+                            _marks(topic, facts, found), mapping.zone, None if mapping.topic is None else mapping.event_type or mapping.topic, mapping.max_ahead_us)
 
 
 def log_id_of(facts: StreamFacts) -> str:
@@ -92,9 +92,12 @@ def log_id_of(facts: StreamFacts) -> str:
     return f"{facts.arn}@{format_instant(facts.created_us)}"
 
 
-def _marks(topic: str, log_id: str, shard: Shard, ends: ShardEnds) -> Watermarks:
-    """What a shard keeps: from its first record to behind its last; what was handed out once is settled. One that is empty has nothing."""
-    if ends.first is None or ends.last is None:
-        return Watermarks(topic, shard.number, OFFSET_KIND, log_id, "0", "0", "0")
-    end = str(ends.last.end)
-    return Watermarks(topic, shard.number, OFFSET_KIND, log_id, str(ends.first.number), end, end)
+def _marks(topic: str, facts: StreamFacts, found: Sequence[tuple[Shard, ShardEnds]]) -> tuple[Watermarks, ...]:
+    """What each shard keeps: from its first record to behind its last one. What was handed out once is settled.
+
+    One that keeps nothing has let go whatever it had; so has one that is not listed any more, for shards are numbered as they come.
+    """
+    spans = {shard.number: (ends.first.number, ends.last.end) for shard, ends in found if ends.first is not None and ends.last is not None}
+    numbers = range(1 + max((shard.number for shard, _ in found), default=-1))
+    return tuple(Watermarks(topic, number, OFFSET_KIND, log_id_of(facts), str(start), str(end), str(end))
+                 for number in numbers for start, end in (spans.get(number, (_NOTHING, _NOTHING)),))
