@@ -79,8 +79,9 @@ class KinesisSource:
         shards = stream.shards(facts)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = tuple(zip(shards, pool.map(lambda shard: stream.ends(facts, shard), shards), strict=True))
+        taken = None if mapping.topic is None else mapping.event_type or mapping.topic
         return PinnedShards(topic, mapping.topic or topic, mapping.access, self._connect, log_id_of(facts), facts, found,
-                            _marks(topic, facts, found), mapping.zone, None if mapping.topic is None else mapping.event_type or mapping.topic, mapping.max_ahead_us)
+                            _marks(topic, facts, found), mapping.zone, taken, mapping.max_ahead_us)
 
 
 def log_id_of(facts: StreamFacts) -> str:
