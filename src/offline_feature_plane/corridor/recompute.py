@@ -43,8 +43,8 @@ def recompute(planned: Planned, ports: Ports, machine: Machine, folder: Path, pr
     again = write_core(planned.pins, planned.task, computed, completeness=planned.completeness, registered=planned.registered)
     if again != core and _undisputed(again) == _undisputed(core):
         then, now = ("was" if _is_disputed(one) else "was not" for one in (core, again))
-        raise ReplayBasisMismatch(f"the rows of {planned.dm_id} are the same again, but its log {then} disputed by another holder when they "
-                                  f"were built, and {now} this time.", path=key,
+        raise ReplayBasisMismatch(f"the rows of {planned.dm_id} are the same again, but its log {then} disputed by another holder when "
+                                  f"they were built, and {now} this time.", path=key,
                                   fix="Its manifest and anomaly report keep what was found then; nothing is wrong with its rows.")
     if again != core:
         named = ", ".join(name for name in type(core).model_fields if getattr(again, name) != getattr(core, name))
