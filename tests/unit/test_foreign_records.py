@@ -1,11 +1,12 @@
 """Records of other tools become ours, or are undecodable; never something in between."""
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
-from offline_feature_plane.domain.admission import decode_stored
+from offline_feature_plane.domain.admission import Mark, decode_stored, standing_of
 from offline_feature_plane.domain.foreign_records import MEMBERS, UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
 from offline_feature_plane.errors import TimeZoneUndeclared
 
@@ -70,6 +71,31 @@ def test_a_payload_may_be_json_text():
     """As connectors without converters write it."""
     places = CONNECT | {"event_id": Place(("key",)), "ts_utc": Place(("timestamp",), unit="ms")}
     assert lifted(RECORD | {"key": "e", "value": '{"amount": 1.10}'}, places)["payload"] == {"amount": Decimal("1.10")}
+
+
+def test_a_path_goes_on_inside_of_a_text():
+    """A tool that does not look into the values of a bus archives them as text, or as bytes: their members are reached all the same."""
+    envelope = {"id": 7, "at": "2026-01-01T00:00:00+01:00", "payload": {"amount": 1.5}}
+    places = CONNECT | {"payload": Place(("value", "payload"))}
+    said = lifted(RECORD | {"value": envelope}, places) | {"payload": {"amount": Decimal("1.5")}}
+    assert said["event_id"] == "7"
+    assert lifted(RECORD | {"value": json.dumps(envelope)}, places) == said
+    assert lifted(RECORD | {"value": json.dumps(envelope).encode()}, places) == said
+    for wrong in ("", "null", "[1]", b"\xff", '{"id": 7, "id": 8}'):
+        with pytest.raises(Unliftable):
+            lifted(RECORD | {"value": wrong}, places)
+
+
+@pytest.mark.parametrize("payload", [("value",), ("value", "payload")], ids=str)
+def test_a_null_where_the_event_was_is_a_null_value_of_the_log(payload):
+    """A deletion, as connectors archive it; a member that is missing, or renamed, is none, for nobody said so."""
+    places = CONNECT | {"payload": Place(payload)}
+    found = lifted(RECORD | {"value": None}, places)
+    assert standing_of(tuple(found.values())) is Mark.NULL_VALUE
+    with pytest.raises(Unliftable):
+        lifted({name: value for name, value in RECORD.items() if name != "value"}, places)
+    with pytest.raises(Unliftable):
+        lifted(RECORD | {"value": {"id": None, "at": None}}, places)
 
 
 def test_times_without_offset_need_the_archives_zone():

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import Record, decode_stored
+from offline_feature_plane.domain.admission import Standing, standing_of
 from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
@@ -23,10 +23,9 @@ from offline_feature_plane.text_files import load_object, packing_of, read_lines
 __all__ = ["foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
 
 
-def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Record | None]:
+def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Standing]:
     """The records of a file; None for each that cannot be decoded. Raises as `lifted`, and ReplayBasisMismatch as `decode_stored`."""
-    for members in lifted(file, lifting):
-        yield None if members is None else decode_stored(*members)
+    return map(standing_of, lifted(file, lifting))
 
 
 def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | None]:
