@@ -4,11 +4,15 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from offline_feature_plane.domain.admission import Mark, decode_stored, standing_of
 from offline_feature_plane.domain.foreign_records import MEMBERS, UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
-from offline_feature_plane.errors import TimeZoneUndeclared
+from offline_feature_plane.errors import SourceUnreadable, TimeZoneUndeclared
+from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
+from offline_feature_plane.sources.archive_places import FolderPlace
 
 CONNECT = {"partition": Place(("partition",)), "offset": Place(("offset",)), "event_id": Place(("value", "id")),
            "ts_utc": Place(("value", "at")), "log_time_utc": Place(("timestamp",), unit="ms"), "payload": Place(("value",))}
@@ -117,3 +121,21 @@ def test_a_table_needs_only_the_columns_that_are_named():
     """With a place for the payload, other columns are not read."""
     assert Lifting(CONNECT).columns == ("offset", "partition", "timestamp", "value")
     assert Lifting({name: place for name, place in CONNECT.items() if name != "payload"}).columns is None
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"raw": [b"x", b"y"]}, "the first has bytes, which JSON has no form for, in raw"),
+    ({"o": [0.0, 1.0]}, "the first has nothing that can be its offset"),
+    ({"at": ["soon", "later"]}, "the first has no time that can be read in ts_utc"),
+    ({"id": [None, None]}, "nothing that can be its event_id")],
+    ids=["bytes", "offset", "time", "name"])
+def test_a_file_of_which_nothing_can_be_decoded_is_told_with_the_reason(tmp_path, change, said):
+    """Whoever wrote the mapping sees which member of it, or which column, is not what it should be."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    usual = {"p": [0, 0], "o": [0, 1], "id": ["a", "b"], "at": [at, at], "log": [at, at], "amount": [1, 2]}
+    pq.write_table(pa.table(usual | change), tmp_path / "part-0.snappy.parquet")
+    places = {"partition": Place(("p",)), "offset": Place(("o",)), "event_id": Place(("id",)), "ts_utc": Place(("at",)),
+              "log_time_utc": Place(("log",))}
+    with pytest.raises(SourceUnreadable) as refused:
+        make_index(FolderPlace(tmp_path), IndexWish(lifting=lifting_of(places, "pay", "run1", None)), lambda *_: None)
+    assert said in f"{refused.value.what} {refused.value.problems}"

@@ -131,18 +131,18 @@ class Lifting:
         try:
             if unit is not None:
                 if type(raw) is not int or not EARLIEST_US <= raw * UNIT_US[unit] <= LATEST_US:
-                    raise Unliftable(name)
+                    raise Unliftable(f"no whole number of its unit in {name}")
                 return format_instant(raw * UNIT_US[unit])
             return format_instant(to_instant(raw, self.zone, name))
         except (ReplayEventInvalid, NumericOverflow) as wrong:
-            raise Unliftable(name) from wrong
+            raise Unliftable(f"no time that can be read in {name}") from wrong
 
     def _payload(self, document: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
         if "payload" in self.places:
             said = found.get("payload")
             return plain(_parsed(said) if isinstance(said, (str, bytes)) else said)
         left = self.left_out
-        return {name: plain(value) for name, value in document.items() if value is not None and name not in left}
+        return {name: _plain_in(name, value) for name, value in document.items() if value is not None and name not in left}
 
 
 def lifting_of(places: Mapping[str, Place], topic: str, run: str, zone: str | None) -> Lifting:
@@ -171,7 +171,14 @@ def plain(value: Any) -> Any:
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
-    raise Unliftable(f"a {type(value).__name__}")
+    raise Unliftable("bytes, which JSON has no form for," if isinstance(value, bytes) else f"a {type(value).__name__}")
+
+
+def _plain_in(name: str, value: Any) -> Any:
+    try:
+        return plain(value)
+    except Unliftable as wrong:
+        raise Unliftable(f"{wrong} in {name}") from None
 
 
 def _wall_or_instant(value: date | time) -> str:
