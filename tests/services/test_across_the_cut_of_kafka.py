@@ -334,7 +334,10 @@ def test_the_doctor_says_what_is_kept_by_size_and_what_is_gone(world):
     assert "about 1,000,000,000 bytes of a partition" in one.prognoses[0].sentence
     sized.broker.delete_topic(sized.stored)
     (one,) = sized.opened().doctor().diagnoses
-    assert one.state == "lost", one.prognoses[0].sentence
+    assert (one.state, "no such topic" in one.prognoses[0].sentence) == ("lost", True)
+    sized.broker.new_topic(sized.stored, unique=False)
+    (one,) = sized.opened().doctor().diagnoses
+    assert (one.state, "made anew" in one.prognoses[0].sentence) == ("lost", True)
 
 
 
