@@ -140,7 +140,7 @@ class PinnedTopic:
 
     def kept_how(self, wanted: Range, offset: int) -> str:
         """As `ports.inputs.KeptSomehow`: by `retention.bytes`, which says nothing of when."""
-        most, marks = self.connect(self.access).retention_bytes(self.stored), self._marks_of(wanted)
+        most, marks = self.connect(self.access).retention_bytes(self.stored), self._kept.marks_of(wanted)
         if most is None or marks is None:
             return "which keeps it for good, or does not say for how long"
         return (f"which keeps about {most:,} bytes of a partition, whatever their age, and lets the oldest go first: there are "
