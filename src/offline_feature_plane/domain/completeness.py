@@ -277,7 +277,8 @@ def _lacking(marks: Watermarks | None, wanted: Range) -> str:
         return "the bus has no such partition"
     if not marks.counts(wanted):
         return f"the bus counts in log {marks.log_id}: the topic was made anew"
-    return f"the bus keeps it from {marks.log_start} on"
+    start, stable = marks.span
+    return f"the bus keeps it from {marks.log_start} on" if start < stable else "the bus keeps nothing of it any more"
 
 
 def _shortened(names: Sequence[str]) -> str:
