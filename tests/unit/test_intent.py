@@ -178,6 +178,11 @@ def test_other_kinds_parse_but_are_served_elsewhere():
     with pytest.raises(IntentKindUnsupported):
         parse_intent(full(intent_kind="parity_rebuild"))
     assert parse_intent(full(intent_kind="forensic_rebuild"), "forensic_rebuild").intent_kind == "forensic_rebuild"
+    for kind in ("parity_rebuild", "forensic_rebuild"):
+        document = full(intent_kind=kind, target=None, coverage_policy={})
+        unlabelled = document | {"label_basis": {**document["label_basis"], "label_types": [], "store": {}}}
+        intent = parse_intent(unlabelled, None)
+        assert (intent.purpose, intent.use) == ("non_training", kind.removesuffix("_rebuild"))
 
 
 def test_spelling_is_no_meaning():
