@@ -19,6 +19,7 @@ from offline_feature_plane.engines.local.dictionaries import shared_names
 from offline_feature_plane.engines.local.duplicates import marks_of, rows_to_drop
 from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
 from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.history.runs import Run, merged, unify, write_run
@@ -36,7 +37,7 @@ _BLOCK = 1 << 20
 
 
 def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, place: Place,
-                 sizes: Sizes, heard: Heard = unheard) -> tuple[StoredEvents, ReplayFacts]:
+                 sizes: Sizes, heard: Heard = unheard, kept: KeptFolders | None = None) -> tuple[StoredEvents, ReplayFacts]:
     """Read, type, deduplicate and order the events of every input.
 
     Args:
@@ -46,6 +47,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         place: where events are kept.
         sizes: how many are worked on at once.
         heard: is told how many rows and coordinates have been read so far.
+        kept: as `records.ScannedLogs`.
 
     Raises:
         ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
@@ -57,7 +59,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         StorageIoFailure: the work folder failed.
     """
     told = Told()
-    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard)
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, kept)
     if not any(run.n for run in runs):
         raise nothing_admitted([item.topic for item in inputs], told.left_out)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -67,13 +69,13 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     dictionaries, recodes = unify(runs, sizes.texts)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
-    kept = place.inside("events")
+    columns = place.inside("events")
     most = [sum(run.n for run in runs if run.shape.source == index) for index in range(len(task.closure.sources))]
     topics = {topic: rank for rank, topic in enumerate(sorted({run.shape.topic for run in runs}, key=str.encode))}
-    events = StoredEvents(kept, task.closure.sources, most, ColumnType("int64" if integers else "string"),
+    events = StoredEvents(columns, task.closure.sources, most, ColumnType("int64" if integers else "string"),
                           {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
                           {topic for topic, count in repeats.items() if count}, sizes.index,
-                          ArrivalColumns(kept, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
+                          ArrivalColumns(columns, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
     merging = merged(runs, recodes, sizes.merge_rows(len(runs)))
     for pieces in merging if sizes.in_files else ahead(merging):
         events.append(pieces)
@@ -88,7 +90,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
-                told: Told, heard: Heard) -> tuple[list[Run], list[PlainTable]]:
+                told: Told, heard: Heard, kept: KeptFolders | None) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
     most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
@@ -96,7 +98,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
-        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard):
+        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard, kept):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item
