@@ -24,8 +24,8 @@ class Keep(Protocol):
     nothing of what was read before: positions are counted from its beginning, and an arrival is that of the records in it.
     """
 
-    def expect(self, digests: Mapping[str, int]) -> None:
-        """The portions of the log that can be kept, and how many coordinates each has at most. Told before any is read."""
+    def start(self) -> None:
+        """The log will be read in portions, and not otherwise."""
 
     def has(self, digest: str) -> bool:
         """Is one kept, as far as a glance tells?"""

@@ -43,11 +43,6 @@ class Portion:
     digest: str | None
 
     @property
-    def most(self) -> int:
-        """It holds not more records than this."""
-        return sum(one.most for group in self.groups for one in group)
-
-    @property
     def stretches(self) -> list[Stretch]:
         """All of them."""
         return [one for group in self.groups for one in group]

@@ -111,7 +111,7 @@ class LogRecords:
         """Portion by portion: those that are kept are taken over, and their sources asked nothing."""
         portions = portions_of(self.stretches, self.ranges, reading_document(
             scope, [one.document() for one in self.typings], topic=self.topic, taken=self.taken, max_ahead_us=self.max_ahead_us))
-        keep.expect({one.digest: one.most for one in portions if one.digest is not None})
+        keep.start()
         kept = [one.digest is not None and keep.has(one.digest) for one in portions]
         missing = [one for one, is_kept in zip(portions, kept, strict=True) if not is_kept]
         check([one for portion in missing for one in portion.stretches])

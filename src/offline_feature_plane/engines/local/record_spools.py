@@ -88,8 +88,8 @@ class Taking:
     def __init__(self, spools: Mapping[str | None, Spool], read: int, heard: Callable[[int], None], folders: KeptFolders | None, *,
                  in_files: bool) -> None:
         self._spools, self._start, self._heard, self._folders, self._in_files = spools, read, heard, folders, in_files
-        self._read, self._known = 0, 0
-        self._sizes: Mapping[str, int] = {}
+        self._read, self._told = 0, 0
+        self._known: dict[str, int] = {}  # coordinates of portions that are kept, as far as a glance tells, and still to be taken over
         self._before = Before()
         self._making: Making | None = None
         self._is_kept, self._has_room = False, True
@@ -109,23 +109,24 @@ class Taking:
 
     # --- as a `Keep` ----------------------------------------------------------------------------------------
 
-    def expect(self, digests: Mapping[str, int]) -> None:
-        """As `Keep.expect`."""
-        self._sizes, self._is_kept = digests, True
+    def start(self) -> None:
+        """As `Keep.start`."""
+        self._is_kept = True
         for spool in self._spools.values():
             spool.batches = _Portions(spool.number) if self._in_files else HeldBatches()
 
     def has(self, digest: str) -> bool:
         """As `Keep.has`."""
-        found = self._place.has(digest)
-        self._known += self._sizes[digest] if found else 0
-        self._tell()
-        return found
+        told = self._place.glance(digest)
+        if told is not None:
+            self._known[digest] = int(told["coordinates"])
+            self._tell()
+        return told is not None
 
     def take_over(self, digest: str, before: Before) -> Mapping[str, Any] | None:
         """As `Keep.take_over`."""
         kept, self._before = self._place.take(digest), before
-        self._known -= self._sizes[digest]
+        count = self._known.pop(digest)
         if kept is None:
             return None
         for spool in self._spools.values():
@@ -134,7 +135,6 @@ class Taking:
                     spool.batches.append(_moved(batch, before))
                 self._count(spool, batch)
         self._add(kept)
-        count = int(kept.told["coordinates"])
         self._read = before.coordinates + count
         self._place.count(count)
         self._tell()
@@ -183,7 +183,10 @@ class Taking:
             self._tell()
 
     def _tell(self) -> None:
-        self._heard(self._start + self._read + self._known)
+        done = self._start + self._read + sum(self._known.values())
+        if done > self._told:  # while one is taken over it counts already
+            self._told = done
+            self._heard(done)
 
 
 def _moved(batch: pa.RecordBatch, before: Before) -> pa.RecordBatch:

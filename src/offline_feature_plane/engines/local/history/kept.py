@@ -94,9 +94,10 @@ class KeptFolders:
         shutil.rmtree(self._aside, ignore_errors=True)
         os.close(self._lock)
 
-    def has(self, digest: str) -> bool:
-        """Does a folder look whole?"""
-        return self._receipt(digest) is not None
+    def glance(self, digest: str) -> Mapping[str, Any] | None:
+        """What was told when a folder was closed that looks whole; None: there is no such one."""
+        receipt = self._receipt(digest)
+        return None if receipt is None else receipt["told"]
 
     def take(self, digest: str) -> Kept | None:
         """A folder, every byte of which is what its receipt says; None if it is not, or not there."""
