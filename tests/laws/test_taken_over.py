@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -39,8 +39,8 @@ class Killed(BaseException):
 @contextmanager
 def cut(least, worth=20_000, most=8):
     """Logs are cut into portions of so many records, however short they are; no power fails here, so nothing is synced."""
-    with (patch("offline_feature_plane.engines.local.history.kept.os.fsync"), patch.object(records, "WORTH_KEEPING", 0), patch.object(portions, "LEAST", least), patch.object(portions, "MOST", most),
-          patch.object(records, "WORTH_A_COMPILER", worth)):
+    with (patch("offline_feature_plane.engines.local.history.kept.os.fsync"), patch.object(records, "WORTH_KEEPING", 0),
+          patch.object(portions, "LEAST", least), patch.object(portions, "MOST", most), patch.object(records, "WORTH_A_COMPILER", worth)):
         yield
 
 
@@ -56,7 +56,7 @@ def replay(logs_read, wanted, work, *, in_files, place=None, stop=None):
     sizes = replace(sizes, in_files=True, run_rows=5, ids=4, merge_total=8) if in_files else sizes
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    with open_connection(work) as connection, closing(KeptFolders(place)) if place else suppress() as kept:
+    with open_connection(work) as connection, closing(KeptFolders(place)) if place else nullcontext() as kept:
         try:
             found = told(*store_events(connection, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept))
         except OfsError as wrong:
