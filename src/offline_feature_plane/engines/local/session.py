@@ -80,10 +80,9 @@ class LocalSession:
         self._place = Folder(self._work) if sizes.in_files else Memory()
         if not sizes.in_files:
             self._until_end.enter_context(keep_freed())
-        with ExitStack() as closing_kept:
-            kept = None if self._kept is None or not records else closing_kept.enter_context(closing(KeptFolders(self._kept)))
-            self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
-                                                         lambda done: self._tell("replay", done, max(done, events)), kept)
+        kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
+        self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
+                                                     lambda done: self._tell("replay", done, max(done, events)), kept)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -35,6 +36,7 @@ _RECEIPT: Final = "receipt.json"
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NUMBERS: Final = itertools.count()
 _BLOCK: Final = 1 << 20
+_WAITING: Final = 4  # folders that are being closed at most
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class KeptFolders:
     def __init__(self, place: Path) -> None:
         self._place, self._numbers = place, itertools.count()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ofs-keep")
-        self._waiting: Future[None] | None = None
+        self._waiting: deque[Future[None]] = deque()
         self.portions_taken, self.records_taken = 0, 0
         with _mapped(place):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,14 +124,15 @@ class KeptFolders:
         return Making(folder, digest)
 
     def finish(self, making: Making, told: Mapping[str, Any] | None) -> None:
-        """Close a folder, on another thread; None: it stays aside. Raises StorageIoFailure, also if closing the one before it failed."""
+        """Close a folder, on another thread; None: it stays aside. Raises StorageIoFailure, also if closing one before it failed."""
         for file in making.files.values():
             file.close()
         if making.digest is None or told is None:
             return
-        if self._waiting is not None:
-            self._waiting.result()
-        self._waiting = making.closing = self._pool.submit(self._publish, making, making.digest, dict(told))
+        while len(self._waiting) >= _WAITING or (self._waiting and self._waiting[0].done()):
+            self._waiting.popleft().result()
+        making.closing = self._pool.submit(self._publish, making, making.digest, dict(told))
+        self._waiting.append(making.closing)
 
     def _publish(self, making: Making, digest: str, told: dict[str, Any]) -> None:
         with _mapped(making.folder):
