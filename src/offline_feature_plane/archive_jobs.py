@@ -25,8 +25,7 @@ from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPla
 from offline_feature_plane.sources.archive_report import IndexReport
 from offline_feature_plane.sources.archive_writing import CopyWish, WriteReport, write_segments
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
-from offline_feature_plane.sources.segment_files import SegmentForm
-from offline_feature_plane.sources.stored import CopySource
+from offline_feature_plane.sources.stored import CopySource, SegmentForm
 
 __all__ = ["IndexReport", "WriteReport", "index_archive", "write_archive"]
 
@@ -83,6 +82,7 @@ def write_archive(where: str | Path, topic: str, settings: Settings | None = Non
     if any(one.records is not None for _, one in mapped):
         raise SettingsInvalid(f"plane.yaml says that another tool writes {where}.", path="$.archives", fix="Write into another place.")
     clock = SystemClock()
+    prepare_cache(cache_folder())
     pinned = _bus(topic, settings) if source is None else _archive(str(source), topic, settings, clock)
     wanted = None if ranges is None else tuple(_range(pinned, *one) for one in ranges)
     return write_segments(pinned, _opened(str(where), mapped, settings, clock, may_be_new=True), CopyWish(wanted, form, per_segment), clock,

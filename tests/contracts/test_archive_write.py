@@ -32,9 +32,11 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
+from offline_feature_plane.sources import archive
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.archive_writing import _folder
+from offline_feature_plane.sources.kafka import topic as bus_topic
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
 from offline_feature_plane.testing.archives import write_archive as make_archive
@@ -54,8 +56,8 @@ def pin(root):
 
 def items(root):
     """Everything that reading an archive gives, without the place that it is read from."""
-    archive = pin(root)
-    return [one for _, one in read_in_order(archive.segments, archive.ranges())]
+    pinned = pin(root)
+    return [one for _, one in read_in_order(pinned.segments, pinned.ranges())]
 
 
 def spans(root):
@@ -64,8 +66,17 @@ def spans(root):
             for one in json.loads((root / "index.json").read_text())["segments"]]
 
 
+@pytest.fixture(params=["one by one", "in batches"])
+def way(request, monkeypatch):
+    """Both ways to copy, whatever the size."""
+    for module in (archive, bus_topic):
+        monkeypatch.setattr(module, "WORTH_A_COMPILER", 0 if request.param == "in batches" else 1 << 40)
+    return request.param
+
+
 @pytest.mark.parametrize("source", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
+@pytest.mark.usefixtures("way")
 def test_a_copy_holds_the_same_records_however_it_is_cut(tmp_path, source, form):
     """Every member, hash and log time is the source's; so is what the chain proves."""
     make_archive(tmp_path / "a", [record(n, partition=n % 2, log_us=n * 7) for n in range(11)], per_segment=3, form=source)
@@ -78,6 +89,7 @@ def test_a_copy_holds_the_same_records_however_it_is_cut(tmp_path, source, form)
     assert (items(tmp_path / "c"), again.was_written) == (items(tmp_path / "a"), True)
 
 
+@pytest.mark.usefixtures("way")
 def test_lawful_holes_are_proved_by_the_chain(tmp_path):
     """Each segment covers its offsets up to the next one's first, the last one up to the end that the source proved.
 
@@ -218,6 +230,7 @@ def test_a_segment_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_pat
     assert items(tmp_path / "b") == items(tmp_path / "a")
 
 
+@pytest.mark.usefixtures("way")
 def test_what_is_not_proved_is_not_copied(tmp_path):
     """A gap, an end that is not there, a segment that has changed: nothing is made, or nothing is indexed."""
     make_archive(tmp_path / "a", [record(n) for n in range(9)], per_segment=3)
@@ -256,6 +269,7 @@ def test_conflicts_are_told(tmp_path):
     assert write_archive(tmp_path / "d", "transaction", source=tmp_path / "a").copied == ()  # all segments were there
 
 
+@pytest.mark.usefixtures("way")
 def test_undecodable_records_are_copied_and_not_laundered(tmp_path):
     """They are declared in the copy only if they were declared in the source."""
     make_archive(tmp_path / "a", [record(0), {**record(1), "ts_utc": "yesterday"}, record(2)])
@@ -270,6 +284,7 @@ def test_undecodable_records_are_copied_and_not_laundered(tmp_path):
     assert pin(tmp_path / "c").completeness(pin(tmp_path / "c").ranges()).declared("undecodable") == 1
 
 
+@pytest.mark.usefixtures("way")
 def test_overlapping_segments_become_one_chain_or_a_conflict(tmp_path):
     """A copy holds each coordinate once."""
     for name, second in (("same", record(2)), ("unlike", record(2, payload={"amount": 7}))):
@@ -328,14 +343,15 @@ def bus():
     return cluster
 
 
+@pytest.mark.usefixtures("way")
 def test_a_bus_is_copied_with_its_log_and_what_nobody_can_read(tmp_path, bus):
     """Ids, offsets and log times are the bus's; a deletion and a value that is no envelope keep their coordinates, and are declared."""
     report = write_archive(tmp_path / "b", "transaction", bus.settings, per_segment=4)
     (lane,) = report.copied
     assert (lane.start_offset, lane.end_offset, lane.records, lane.undecodable, lane.null_values) == ("0", "9", 9, 1, 1)
-    archive = pin(tmp_path / "b")
-    assert archive.log_ids == ("log1",)
-    assert refusal(archive.completeness(archive.ranges())) is None
+    pinned = pin(tmp_path / "b")
+    assert pinned.log_ids == ("log1",)
+    assert refusal(pinned.completeness(pinned.ranges())) is None
     found = [one for one in items(tmp_path / "b") if isinstance(one, Record)]
     assert [(one.number, one.event_id, one.log_us) for one in found] == [(n, f"e{n}", (1_000 + n) * 1_000) for n in (0, 1, 2, 3, 4, 5, 8)]
     assert found[-1].payload == {"amount": Decimal("8.25"), "note": "é"}

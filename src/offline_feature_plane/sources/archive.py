@@ -16,13 +16,13 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
 from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.s3.place import is_bucket
-from offline_feature_plane.sources.archive_copying import stored_in_order
+from offline_feature_plane.sources.archive_copying import rows_in_order
 from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.records import LogRecords
+from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.stretches import lane_of, touches
 from offline_feature_plane.sources.typings import typings_of
 
@@ -152,9 +152,10 @@ class PinnedArchive:
             one.place.glance(one.file)
         return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
-    def contents(self, wanted: Range) -> Iterator[Stored]:
-        """As `sources.stored.CopySource.contents`."""
-        return stored_in_order(self._touched([wanted]), wanted)
+    def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
+        """As `sources.stored.CopySource.rows`."""
+        segments = self._touched([wanted])
+        return rows_in_order(segments, wanted, writing, in_batches=sum(one.most for one in segments) >= WORTH_A_COMPILER)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch."""

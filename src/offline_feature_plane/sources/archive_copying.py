@@ -15,22 +15,27 @@ from offline_feature_plane.sources.column_values import parsed_payload, values_o
 from offline_feature_plane.sources.foreign_segments import lifted
 from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.stored import Rows, Stored, Writing
+from offline_feature_plane.sources.stored_rows import rows_one_by_one
+from offline_feature_plane.sources.stretches import in_groups
 from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
-__all__ = ["stored_in_order"]
+__all__ = ["MemberRow", "members_of_line", "members_of_row", "rows_in_order", "standing_of"]
 
 _PAYLOAD = MEMBERS.index("payload")
 
-Row = tuple[Sequence[Any] | None, str | None]  # members, and when they were archived
+# The members of a record as they are stored, None where there are none to be had; and when it was archived.
+MemberRow = tuple[Sequence[Any] | None, str | None]
 
 
-def stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stored]:
+def rows_in_order(segments: Sequence[Segment], wanted: Range, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
     """Everything that some segments of one partition hold of a range, each coordinate once.
 
     Args:
         segments: those that touch the range, in the order of their offsets.
         wanted: the range.
+        writing: how its records are written.
+        in_batches: it is worth loading a compiler for them; segments that overlap, or are no files of ours, are read one by one anyhow.
 
     Raises:
         ReplayBasisMismatch, SourceUnreadable, StorageIoFailure: as `Segment.check` and `Segment.read`.
@@ -38,6 +43,16 @@ def stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stor
     """
     for one in segments:
         one.check()
+    for group in in_groups(segments):
+        if in_batches and len(group) == 1 and group[0].lifting is None and not group[0].entries:
+            from offline_feature_plane.sources.segment_rows import rows_in_batches  # noqa: PLC0415 - it loads a compiler
+
+            yield from rows_in_batches(group[0], wanted, writing)
+        else:
+            yield from rows_one_by_one(_stored_in_order(group, wanted), writing)
+
+
+def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stored]:
     latest: tuple[int, int, str | None] | None = None
     for number, place, found in side_by_side([(one.evidence.span[0], _stored_in(one)) for one in segments]):
         said = None if found.record is None else found.record.digest
@@ -72,37 +87,51 @@ class _Walk:
         """All of them; None for each that cannot be decoded."""
         for members, archived in self._rows():
             self.members, self.archived = members, archived
-            record = None if members is None else decode_stored(*members)
-            is_null = record is None and members is not None and is_null_value(dict(zip(MEMBERS, members, strict=True)))
-            yield Mark.NULL_VALUE if is_null else record
+            yield standing_of(members)
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[MemberRow]:
         if self._lifting is not None:
             return ((members, None) for members in lifted(self._file, self._lifting))
         return _rows(self._file) if self._file.relative.endswith(".parquet") else _lines(self._file)
 
 
-def _lines(file: PinnedFile) -> Iterator[Row]:
+def standing_of(members: Sequence[Any] | None) -> Standing:
+    """The record of some members, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
+    record = None if members is None else decode_stored(*members)
+    is_null = record is None and members is not None and is_null_value(dict(zip(MEMBERS, members, strict=True)))
+    return Mark.NULL_VALUE if is_null else record
+
+
+def members_of_line(line: bytes) -> MemberRow:
+    """The members in a line."""
+    try:
+        document = load_object(line)
+    except (SchemaInvalid, ResourceExceeded):
+        return None, None
+    if "payload" not in document and not is_null_value(document):  # which is another thing than a null payload
+        return None, None
+    return tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc"))
+
+
+def members_of_row(values: Sequence[Any]) -> MemberRow:
+    """The members in a row of a table, whose values are in the order of `STORED_COLUMNS`."""
+    members = list(values[:-1])
+    try:
+        members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
+    except (SchemaInvalid, ResourceExceeded):
+        return None, None
+    return members, _text(values[-1])
+
+
+def _lines(file: PinnedFile) -> Iterator[MemberRow]:
     with unchanged(file):
         for _, line in read_lines(file.path, packing=packing_of(file.relative)):
-            try:
-                document = load_object(line)
-            except (SchemaInvalid, ResourceExceeded):
-                yield None, None
-            else:
-                yield tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc"))
+            yield members_of_line(line)
 
 
-def _rows(file: PinnedFile) -> Iterator[Row]:
+def _rows(file: PinnedFile) -> Iterator[MemberRow]:
     for batch in stored_batches(file):
-        for row in zip(*(values_of(batch[name]) for name in STORED_COLUMNS), strict=True):
-            members = list(row[:-1])
-            try:
-                members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
-            except (SchemaInvalid, ResourceExceeded):
-                yield None, None
-            else:
-                yield members, _text(row[-1])
+        yield from map(members_of_row, zip(*(values_of(batch[name]) for name in STORED_COLUMNS), strict=True))
 
 
 def _text(value: Any) -> str | None:

@@ -9,6 +9,7 @@ chain is evidence for holes that are lawful. A job that was stopped goes on behi
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -27,8 +28,8 @@ from offline_feature_plane.sources.archive_index import parse_index
 from offline_feature_plane.sources.archive_indexing import index_bytes
 from offline_feature_plane.sources.archive_places import INDEX, ArchivePlace, Version
 from offline_feature_plane.sources.archive_report import UNDECLARED
-from offline_feature_plane.sources.segment_files import SegmentFile, SegmentForm, members_of
-from offline_feature_plane.sources.stored import CopySource, Stored
+from offline_feature_plane.sources.segment_files import SegmentFile
+from offline_feature_plane.sources.stored import CopySource, Rows, SegmentForm, Writing
 
 __all__ = ["COPYING", "CopyWish", "WriteReport", "write_segments"]
 
@@ -201,13 +202,33 @@ def _keep(job: _Job, wanted: Sequence[Range]) -> None:
     job.mark = None if written is None else written.mark
 
 
+class _Coming:
+    """What is to come of a range, as much at a time as somebody wants."""
+
+    def __init__(self, rows: Iterator[Rows]) -> None:
+        self._rows = rows
+        self._here: Rows | None = None
+
+    def ahead(self) -> Rows | None:
+        """What comes next; None at the end."""
+        while self._here is None or not self._here.n:
+            self._here = next(self._rows, None)
+            if self._here is None:
+                return None
+        return self._here
+
+    def pass_over(self, count: int) -> None:
+        """The first of what comes next was taken."""
+        assert self._here is not None  # noqa: S101 - for mypy: it was ahead
+        self._here = self._here.part(count, self._here.n)
+
+
 def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> CopiedRange:
     told = CopiedRange(part.topic, part.partition, part.start_offset, part.end_offset)
-    contents = source.contents(part)
-    ahead = next(contents, None)
+    coming = _Coming(source.rows(part, Writing(job.wish.form, (part.topic, part.partition, part.offset_kind), job.moment)))
     begin = part.start
     while True:
-        segment, path, ahead = _write(part, begin, ahead, contents, folder, job)
+        segment, path = _write(part, begin, coming, folder, job)
         job.done.append(segment)
         _keep(job, wanted)  # before it has its name: what nobody noted would be in the way of whoever comes with another wish
         job.done[-1] = segment.model_copy(update={"etag": job.place.put(segment.path, path, segment.sha256)})
@@ -216,37 +237,34 @@ def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequ
         odd = segment.dispositions
         told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
                        undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
-        if ahead is None:
+        begin = int(segment.next_offset)
+        if coming.ahead() is None:
             return told
-        begin = ahead.number
 
 
-def _write(part: Range, begin: int, ahead: Stored | None, contents: Iterator[Stored], folder: Path,
-           job: _Job) -> tuple[IndexedSegment, Path, Stored | None]:
-    """One segment from an offset on, its file aside, and the first coordinate behind it."""
-    lane = part.topic, part.partition, part.offset_kind
+def _write(part: Range, begin: int, coming: _Coming, folder: Path, job: _Job) -> tuple[IndexedSegment, Path]:
+    """One segment from an offset on, and its file aside."""
     name = f"{begin:020}" if part.offset_kind != "kinesis_sequence" else f"{begin:060}"
     relative = f"{_folder(part.topic)}/{part.partition}/{name}.{job.wish.form}"
-    count, last, odd = 0, None, {"undecodable": 0, "null_value": 0}
+    count, last, odd = 0, None, Counter[str]()
     times: list[int] = []
     with SegmentFile(folder / Path(relative).name, job.wish.form) as file:
-        while ahead is not None and count < job.wish.per_segment and file.text_bytes < MOST_TEXT:
-            file.add(members_of(ahead, lane, job.moment))
-            count, last = count + 1, ahead.number
-            if ahead.record is not None:
-                times = [times[0] if times else ahead.record.log_us, ahead.record.log_us]
-            if ahead.reason is not None:
-                odd[ahead.reason] += 1
-            if not count % 10_000:
-                job.progress("archive", job.covered + ahead.number - begin, job.total)
-            ahead = next(contents, None)
+        while (rows := coming.ahead()) is not None and (fit := rows.fitting(job.wish.per_segment - count, MOST_TEXT - file.text_bytes)):
+            taken = rows.part(0, fit)
+            file.add(taken)
+            coming.pass_over(fit)
+            count, last = count + fit, int(taken.numbers[-1])
+            odd.update(taken.odd)
+            times = [*times, *(taken.times or ())]
+            times = [*times[:1], *times[-1:]]
+            job.progress("archive", job.covered + last - begin, job.total)
         file.finish()
-    end = part.end if ahead is None else ahead.number
+    end = part.end if rows is None else int(rows.numbers[0])
     first_time, last_time = (format_instant(one) for one in times) if times else (None, None)
     return IndexedSegment(topic=part.topic, partition=part.partition, offset_kind=part.offset_kind, log_id=part.log_id, path=relative,  # type: ignore[arg-type]  # the kind of a range is a known one
                           first_offset=str(begin), last_offset=None if last is None else str(last), next_offset=str(end),
                           record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
-                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}), file.path, ahead
+                          last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}), file.path
 
 
 def _folder(topic: str) -> str:

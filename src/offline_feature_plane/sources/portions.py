@@ -24,7 +24,7 @@ from offline_feature_plane.domain.findings import Alone, Finding, Findings
 from offline_feature_plane.ports.inputs import ReadReport
 from offline_feature_plane.ports.kept import Before
 from offline_feature_plane.sources.overlaps import ComparedStretch
-from offline_feature_plane.sources.stretches import DividedStretch, PinnedStretch, Stretch, groups_of, lane_of
+from offline_feature_plane.sources.stretches import DividedStretch, PinnedStretch, Stretch, in_groups, lane_of
 
 __all__ = ["MOST", "Portion", "PortionReport", "SoFar", "coming", "portions_of"]
 
@@ -56,7 +56,7 @@ def portions_of(stretches: Sequence[Stretch], ranges: Sequence[Range], reading: 
         ranges: what is wanted of them.
         reading: whatever else decides what is taken from their records, as a document.
     """
-    return [Portion(tuple(groups), _digest(groups, ranges, reading)) for groups in _bundled(_divided(groups_of(stretches)))]
+    return [Portion(tuple(groups), _digest(groups, ranges, reading)) for groups in _bundled(_divided(in_groups(stretches)))]
 
 
 def coming(fresh: Iterator[Group], portion: Portion) -> Iterator[Group]:

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
-from offline_feature_plane.domain.record_texts import json_text, record_line
 from offline_feature_plane.errors import StorageIoFailure
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.stored import Rows, SegmentForm
+from offline_feature_plane.sources.stored_rows import STORED_SCHEMA
 
-__all__ = ["SegmentFile", "SegmentForm", "members_of"]
-
-SegmentForm = Literal["jsonl.zst", "jsonl", "parquet"]
+__all__ = ["SegmentFile"]
 
 ROWS: Final = 16_384  # in a row group
-_PAYLOAD, _HASH, _RECIPE, _ARCHIVED = (STORED_COLUMNS.index(name) for name in (
-    "payload", "payload_hash", "payload_hash_recipe", "archived_at_utc"))
-_SCHEMA: Final = pa.schema([(name, pa.int32() if name == "partition" else pa.string()) for name in STORED_COLUMNS])
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def members_of(one: Stored, lane: tuple[str, int, str], archived_at: str) -> list[Any]:
-    """What is written for a coordinate, in the order of `STORED_COLUMNS`.
-
-    What cannot be decoded keeps its coordinate, and its bytes if they are known, as a text where an object belongs: no reader decodes it,
-    and each counts it. A null value is its coordinate alone (`domain.admission.is_null_value`). A hash that was
-    stored stays, under its recipe; where there was none it is ours.
-    """
-    topic, partition, kind = lane
-    if one.record is None or one.members is None:
-        value = None if one.reason == "null_value" else base64.b64encode(one.value or b"").decode()
-        found: dict[str, Any] = {"topic": topic, "partition": partition, "offset_kind": kind, "offset": str(one.number), "payload": value}
-        return [found.get(name) if name != "archived_at_utc" else archived_at for name in STORED_COLUMNS]
-    members = [*one.members, one.archived or archived_at]
-    if members[_HASH] is None:
-        members[_HASH], members[_RECIPE] = one.record.digest, EVENT_HASH_RECIPE
-    return members
 
 
 class SegmentFile:
@@ -60,14 +33,15 @@ class SegmentFile:
         self.path, self.form = path, form
         self.size, self.sha256 = 0, ""
         self.text_bytes = 0
-        self._rows: list[Sequence[Any]] = []
+        self._held: list[pa.Table] = []
+        self._rows = 0
 
     def __enter__(self) -> Self:
         """Open it. Raises StorageIoFailure."""
         try:
             self._file = os.fdopen(os.open(self.path, _NEW, 0o644), "wb")
             if self.form == "parquet":
-                self._parquet = pq.ParquetWriter(pa.PythonFile(self._file, "w"), _SCHEMA, compression="zstd")
+                self._parquet = pq.ParquetWriter(pa.PythonFile(self._file, "w"), STORED_SCHEMA, compression="zstd")
             else:
                 self._text = self._file if self.form == "jsonl" else pa.CompressedOutputStream(pa.PythonFile(self._file, "w"), "zstd")
         except OSError as wrong:
@@ -79,19 +53,17 @@ class SegmentFile:
         with suppress(OSError):
             self._file.close()
 
-    def add(self, members: list[Any]) -> None:
-        """One more record. Raises StorageIoFailure."""
+    def add(self, rows: Rows) -> None:
+        """Some more. Raises StorageIoFailure."""
+        self.text_bytes += rows.text_bytes
         try:
-            if self.form == "parquet":
-                text = json_text(members[_PAYLOAD]) if members[_PAYLOAD] is not None else None
-                self._rows.append([*members[:_PAYLOAD], text, *members[_PAYLOAD + 1:]])
-                self.text_bytes += len(text or "") + 300
-                if len(self._rows) == ROWS:
-                    self._flush()
-            else:
-                line = record_line(STORED_COLUMNS, members)
-                self.text_bytes += len(line)
-                self._text.write(line)
+            if rows.table is None:
+                self._text.write(rows.lines)
+                return
+            self._held.append(rows.table)
+            self._rows += rows.n
+            if self._rows >= ROWS:
+                self._flush(self._rows - self._rows % ROWS)
         except OSError as wrong:
             raise self._no_room(wrong) from wrong
 
@@ -99,7 +71,7 @@ class SegmentFile:
         """Write the rest, sync it, and know its size and digest. Raises StorageIoFailure."""
         try:
             if self.form == "parquet":
-                self._flush()
+                self._flush(self._rows)
                 self._parquet.close()
             elif self.form == "jsonl.zst":
                 self._text.close()
@@ -114,12 +86,14 @@ class SegmentFile:
         except OSError as wrong:
             raise self._no_room(wrong) from wrong
 
-    def _flush(self) -> None:
-        if self._rows:
-            columns = list(zip(*self._rows, strict=True))
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-            self._parquet.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), row_group_size=ROWS)
-            self._rows.clear()
+    def _flush(self, count: int) -> None:
+        """Write so many of the rows that are held, in row groups."""
+        if count:
+            held = pa.concat_tables(self._held)
+            for start in range(0, count, ROWS):
+                self._parquet.write_table(held.slice(start, min(ROWS, count - start)).combine_chunks(), row_group_size=ROWS)
+            self._held = [held.slice(count)] if self._rows > count else []
+            self._rows -= count
 
     def _no_room(self, wrong: OSError) -> StorageIoFailure:
         return StorageIoFailure(f"{self.path} cannot be written: {wrong.strerror or wrong}.", path=str(self.path),

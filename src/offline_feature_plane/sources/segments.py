@@ -33,6 +33,7 @@ from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batch
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
+_ROWS = 16_384  # decoded at once: of records, which are long, that is some ten megabytes
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
         raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
                                    "the archive in plane.yaml says.")
-    for batch in read_batches(file, "parquet", STORED_COLUMNS):
+    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS):
         yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
 
 

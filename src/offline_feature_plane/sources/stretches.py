@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
 __all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable", "ahead",
-           "check", "groups_of", "in_batches", "lane_of", "read_batches_in_order", "read_groups", "read_in_order", "touches"]
+           "check", "in_batches", "in_groups", "lane_of", "read_batches_in_order", "read_groups", "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -43,6 +43,8 @@ class Undecodable:
 Aside = Spot | Compared | Alone
 Item = Record | Undecodable | Aside  # what reading a stretch gives: a record, or one that cannot be decoded
 Batch = Decoded | Aside  # the same, many records at a time
+
+AnyStretch = TypeVar("AnyStretch", bound="Stretch")
 
 _ASIDES = (Spot, Compared, Alone)
 _AT_ONCE, _COMING = 4_096, 2
@@ -146,7 +148,7 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
         ReplayDuplicateOffsetMismatch: overlapping stretches disagree about a coordinate.
     """
     check(stretches)
-    for group in ahead(groups_of(stretches)):
+    for group in ahead(in_groups(stretches)):
         lane = lane_of(group[0])
         for item in _merged(group, _wanted(group[0], ranges)):
             yield lane, item
@@ -159,7 +161,7 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
     With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
     """
     check(stretches)
-    yield from read_groups(ahead(groups_of(stretches)), ranges, wanted)
+    yield from read_groups(ahead(in_groups(stretches)), ranges, wanted)
 
 
 def read_groups(groups: Iterable[Sequence[Stretch]], ranges: Sequence[Range], wanted: Wanted | None) -> Iterator[tuple[
@@ -175,9 +177,9 @@ def read_groups(groups: Iterable[Sequence[Stretch]], ranges: Sequence[Range], wa
             yield from ((lane, batch, None) for batch in in_batches(_merged(group, inside)))
 
 
-def groups_of(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
+def in_groups(stretches: Sequence[AnyStretch]) -> Iterator[list[AnyStretch]]:
     """Stretches one by one, but for those of one lane that overlap, which are read side by side."""
-    group: list[Stretch] = []
+    group: list[AnyStretch] = []
     end = 0
     for stretch in stretches:
         first, following = stretch.evidence.span

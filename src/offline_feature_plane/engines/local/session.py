@@ -25,7 +25,7 @@ from offline_feature_plane.engines.local.features import Elsewhere, Groups, comp
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
-from offline_feature_plane.engines.local.history.memory import give_back, keep_freed
+from offline_feature_plane.engines.local.history.memory import give_back, keep_freed, return_freed
 from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.history.slices import Slice, slice_history
@@ -78,8 +78,7 @@ class LocalSession:
         records, text_ids = sum(item.rows for item in inputs if not isinstance(item, PlainTable)), has_text_ids(self._task, inputs)
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, records, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
-        if not sizes.in_files:
-            self._until_end.enter_context(keep_freed())
+        self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
         kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
                                                      lambda done: self._tell("replay", done, max(done, events)), kept)

@@ -243,12 +243,9 @@ def _compare_hashes(members: Members, digests: npt.NDArray[np.uint8]) -> None:
     members.status[ours & ~alike] = 1
 
 
-_HEX: Final = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)
-
-
 def hex_digits(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The hexadecimal digits of digests, 64 bytes for each 32."""
-    return _HEX[digests].reshape(len(digests), 64)
+    return np.frombuffer(digests.tobytes().hex().encode(), np.uint8).reshape(len(digests), 64)
 
 
 def _by_law(rows: Sequence[int], law: Callable[[int], Standing]) -> tuple[dict[int, Record], list[int], Refused | None]:

@@ -11,19 +11,33 @@ import numpy.typing as npt
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.instants import parse_instant
-from offline_feature_plane.sources.decoding.batches import ENVELOPE, Expected, members_of_documents, settle
+from offline_feature_plane.sources.decoding.batches import ENVELOPE, Expected, Members, members_of_documents, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored_cells import rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Message
-from offline_feature_plane.sources.kafka.envelopes import NO_TIME, decode_message
+from offline_feature_plane.sources.kafka.envelopes import NO_TIME, decode_message, stored_message
+from offline_feature_plane.sources.stored import Rows, Writing
 
-__all__ = ["decode_messages"]
+__all__ = ["decode_messages", "rows_of_messages"]
+
+_NOTHING = Wanted(())
 
 _FIRST_MS, _LAST_MS = (parse_instant(text) // 1_000 for text in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"))
 
 
 def decode_messages(topic: str, partition: int, messages: Sequence[Message], wanted: Wanted) -> Decoded:
     """The messages of a batch, in their order; of payloads that are usual only what is wanted is found."""
+    return _decoded(topic, partition, messages, wanted)[1]
+
+
+def rows_of_messages(topic: str, partition: int, messages: Sequence[Message], writing: Writing) -> Rows:
+    """The messages of a batch as an archive has them, as `envelopes.stored_message` has each of them."""
+    members, batch = _decoded(topic, partition, messages, _NOTHING)
+    return rows_of_batch(members, batch, writing, lambda row: stored_message(topic, partition, messages[row]), is_placed=False)
+
+
+def _decoded(topic: str, partition: int, messages: Sequence[Message], wanted: Wanted) -> tuple[Members, Decoded]:
     values = [one.value() for one in messages]
     documents = [b"" if one is None or len(one) > MAX_DOCUMENT_BYTES else one for one in values]
     sizes = np.fromiter(map(len, documents), np.int64, len(documents))
@@ -41,7 +55,7 @@ def decode_messages(topic: str, partition: int, messages: Sequence[Message], wan
     if refused is not None:
         raise refused.error
     deletions = np.fromiter((one is None for one in values), np.bool_, len(values))
-    return replace(decoded, numbers=offsets, deletions=deletions if deletions.any() else None)
+    return members, replace(decoded, numbers=offsets, deletions=deletions if deletions.any() else None)
 
 
 def _log_times(messages: Sequence[Message]) -> tuple[Int64s, npt.NDArray[np.bool_]]:

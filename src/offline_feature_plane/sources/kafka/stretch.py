@@ -15,7 +15,8 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.envelopes import decode_message, stored_message
-from offline_feature_plane.sources.stored import Stored
+from offline_feature_plane.sources.stored import Rows, Writing
+from offline_feature_plane.sources.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.stretches import Undecodable
 
 Edge = tuple[str, int | None] | None
@@ -122,10 +123,17 @@ class TopicStretch:
             if messages:
                 yield decode_messages(self.stored, self.evidence.partition, messages, wanted)
 
-    def values(self) -> Iterator[Stored]:
-        """As `read`, with every member as it is stored."""
-        for message in chain.from_iterable(self._messages()):
-            yield stored_message(self.stored, self.evidence.partition, message)
+    def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
+        """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
+        if not in_batches:
+            yield from rows_one_by_one((stored_message(self.stored, self.evidence.partition, one)
+                                        for one in chain.from_iterable(self._messages())), writing)
+            return
+        from offline_feature_plane.sources.kafka.batches import rows_of_messages  # noqa: PLC0415 - it loads a compiler
+
+        for messages in self._messages():
+            if messages:
+                yield rows_of_messages(self.stored, self.evidence.partition, messages, writing)
 
     def _messages(self) -> Iterator[Sequence[Message]]:
         begun, said, last = self.begun or self._fetched(), self.evidence, -1
