@@ -110,8 +110,10 @@ class Taking:
     # --- as a `Keep` ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """As `Keep.start`."""
+        """As `Keep.start`. Raises StorageIoFailure."""
         self._is_kept = True
+        with self._if_there_is_room():
+            self._place.open()
         for spool in self._spools.values():
             spool.batches = _Portions(spool.number) if self._in_files else HeldBatches()
 

@@ -77,24 +77,37 @@ class Making:
 
 
 class KeptFolders:
-    """The folders in one place. What is left aside by processes that are gone is removed when this is made."""
+    """The folders in one place. Nothing is made there before it is opened; then what processes left aside that are gone is removed."""
 
     def __init__(self, place: Path) -> None:
         self._place, self._numbers = place, itertools.count()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ofs-keep")
         self._waiting: deque[Future[None]] = deque()
+        self._aside: tuple[Path, int] | None = None  # a folder that this process holds
         self.portions_taken, self.records_taken = 0, 0
-        with _mapped(place):
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in place.glob(".*"):
+
+    def open(self) -> None:
+        """Folders will be made. Raises StorageIoFailure."""
+        if self._aside is not None:
+            return
+        with _mapped(self._place):
+            self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left in self._place.glob(".*"):
                 _remove_orphan(left)
-            self._aside, self._lock = _new_aside(place)
+            self._aside = _new_aside(self._place)
+
+    @property
+    def is_open(self) -> bool:
+        """Was there anything to be kept?"""
+        return self._aside is not None
 
     def close(self) -> None:
         """Wait for what is being closed, and let go of what is aside."""
         self._pool.shutdown(wait=True)
-        shutil.rmtree(self._aside, ignore_errors=True)
-        os.close(self._lock)
+        if self._aside is not None:
+            folder, lock = self._aside
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
     def glance(self, digest: str) -> Mapping[str, Any] | None:
         """What was told when a folder was closed that looks whole; None: there is no such one."""
@@ -118,7 +131,9 @@ class KeptFolders:
 
     def make(self, digest: str | None) -> Making:
         """A new folder aside. Raises StorageIoFailure."""
-        folder = self._aside / str(next(self._numbers))
+        self.open()
+        assert self._aside is not None  # noqa: S101 - for mypy: it was opened
+        folder = self._aside[0] / str(next(self._numbers))
         with _mapped(folder):
             folder.mkdir(mode=0o700)
         return Making(folder, digest)
