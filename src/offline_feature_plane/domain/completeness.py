@@ -45,7 +45,7 @@ _SAID_OF: dict[Why, tuple[type[OfsError], str]] = {
     "unknown_partition": (BasisUnresolved, "log {log} of {topic} has no partition {partition}; known are {partitions}"),
     "archive_gap": (ReplayBasisGap, "the archive has a hole here, and {bus}"),
     "retention_exceeded": (ReplayBasisGap, "{bus}, and there is no archive of this log"),
-    "not_settled": (BasisUnresolved, "the bus has settled it up to {stable}; {open}"),
+    "not_settled": (BasisUnresolved, "the bus has it settled up to {stable}; {open}"),
     "bus_silent": (ReplayIncomplete, "the archive does not have it, and the bus could not be asked"),
     "compacted": (TopicCompacted, "the archive does not have it, and the bus is compacted: what it lost does not show"),
     "start_unknown": (ReplayIncomplete, "the archive does not have it, and the bus cannot tell where it begins")}
