@@ -216,7 +216,7 @@ def test_two_who_read_the_same_do_not_meet(tmp_path):
     with cut(7):
         plain, _, _ = replay([log], task(), tmp_path / "plain", in_files=True)
         with closing(KeptFolders(place)) as first:
-            first.open()
+            first.begin()
             aside = set(place.iterdir())
             assert len(aside) == 1
             made = first.make("sha256:" + "0" * 64)
@@ -236,7 +236,7 @@ def test_what_a_killed_process_left_aside_goes_with_the_next_one(tmp_path):
     """A folder that nobody holds any more is removed by whoever opens the place."""
     (tmp_path / ".1-0/0").mkdir(parents=True)
     with closing(KeptFolders(tmp_path)) as kept:
-        kept.open()
+        kept.begin()
         assert [one.name for one in tmp_path.iterdir() if one.name == ".1-0"] == []
     assert list(tmp_path.iterdir()) == []
 

@@ -27,7 +27,7 @@ from offline_feature_plane.corridor.receipts import Costs, Receipts
 from offline_feature_plane.corridor.settlement import settle
 from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
-from offline_feature_plane.corridor.workfolders import dropping_kept, scratch
+from offline_feature_plane.corridor.workfolders import drop_kept, dropping_kept, scratch
 from offline_feature_plane.domain.canonical import canonical_bytes
 from offline_feature_plane.errors import RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
@@ -51,6 +51,7 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
     while published is None and (run := claim(run, ports.ledger, ports.clock, worker, progress)).state != "DONE":
         published = work_on(run, lambda: planned, ports, machine, worker, progress, costs)
     machine.sweep(run.run_key, before=run.attempt + 1)
+    drop_kept(machine.work, run, machine.ledger_name, ports.store)
     return answer(planned, ports, machine, published, ports.ledger.run(run.run_key), costs)
 
 

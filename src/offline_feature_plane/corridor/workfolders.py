@@ -43,10 +43,15 @@ def dropping_kept(work: Path, run: Run, ledger_name: str, store: ObjectStore) ->
     try:
         yield
     finally:
-        folder = kept_folder(work, run.run_key, ledger_name)
         with suppress(OfsError):  # whoever comes next, or `ofs gc`, asks again
-            if folder.is_dir() and read_vow(store, run.platform_run_id, run.run_key) is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+            drop_kept(work, run, ledger_name, store)
+
+
+def drop_kept(work: Path, run: Run, ledger_name: str, store: ObjectStore) -> None:
+    """Remove what a run's attempts kept for each other, if there is any and the run has its commit record. Raises as `read_vow`."""
+    folder = kept_folder(work, run.run_key, ledger_name)
+    if folder.is_dir() and read_vow(store, run.platform_run_id, run.run_key) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_fresh(folder: Path) -> None:

@@ -113,7 +113,7 @@ class Taking:
         """As `Keep.start`. Raises StorageIoFailure."""
         self._is_kept = True
         with self._if_there_is_room():
-            self._place.open()
+            self._place.begin()
         for spool in self._spools.values():
             spool.batches = _Portions(spool.number) if self._in_files else HeldBatches()
 

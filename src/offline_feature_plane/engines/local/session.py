@@ -85,7 +85,7 @@ class LocalSession:
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
-        if kept is not None and kept.is_open:
+        if kept is not None and kept.has_begun:
             self._execution["taken_over"] = {"portions": kept.portions_taken, "records": kept.records_taken}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         if not sizes.in_files and self._threads > 1:

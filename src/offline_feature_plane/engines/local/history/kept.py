@@ -77,7 +77,7 @@ class Making:
 
 
 class KeptFolders:
-    """The folders in one place. Nothing is made there before it is opened; then what processes left aside that are gone is removed."""
+    """The folders in one place. Nothing is made there before it begins; then what processes left aside that are gone is removed."""
 
     def __init__(self, place: Path) -> None:
         self._place, self._numbers = place, itertools.count()
@@ -86,7 +86,7 @@ class KeptFolders:
         self._aside: tuple[Path, int] | None = None  # a folder that this process holds
         self.portions_taken, self.records_taken = 0, 0
 
-    def open(self) -> None:
+    def begin(self) -> None:
         """Folders will be made. Raises StorageIoFailure."""
         if self._aside is not None:
             return
@@ -97,7 +97,7 @@ class KeptFolders:
             self._aside = _new_aside(self._place)
 
     @property
-    def is_open(self) -> bool:
+    def has_begun(self) -> bool:
         """Was there anything to be kept?"""
         return self._aside is not None
 
@@ -131,8 +131,8 @@ class KeptFolders:
 
     def make(self, digest: str | None) -> Making:
         """A new folder aside. Raises StorageIoFailure."""
-        self.open()
-        assert self._aside is not None  # noqa: S101 - for mypy: it was opened
+        self.begin()
+        assert self._aside is not None  # noqa: S101 - for mypy: it has begun
         folder = self._aside[0] / str(next(self._numbers))
         with _mapped(folder):
             folder.mkdir(mode=0o700)
