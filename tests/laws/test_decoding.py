@@ -20,9 +20,10 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.typed import typed_column
+from offline_feature_plane.sources.decoding.values import decode_values
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.kafka.batches import decode_messages
-from offline_feature_plane.sources.kafka.envelopes import decode_message
+from offline_feature_plane.sources.envelopes import Lane, decode_value
+from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.segments import line_record, stored_record
 from offline_feature_plane.sources.stretches import Undecodable
 
@@ -261,14 +262,19 @@ class Message:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4))
-def test_messages_are_decoded_as_one_by_one(sent):
-    """Whatever stands in messages of a bus, null values and impossible clocks among it, a batch of them is what each of them is."""
-    messages = [Message(7 + 2 * at, value, clock) for at, (value, clock) in enumerate(sent)]
-    batch = decode_messages("tx", 0, messages, WANTED)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4),
+       st.sampled_from([("kafka_offset", 7), ("kinesis_sequence", 10**55)]))
+def test_messages_are_decoded_as_one_by_one(sent, counted):
+    """Whatever stands in messages of a bus, null values and impossible clocks among it, a batch of them is what each of them is.
+
+    That holds for offsets of any length.
+    """
+    kind, first = counted
+    messages = [held_in(Message(first + 2 * at, value, clock)) for at, (value, clock) in enumerate(sent)]
+    batch = decode_values(Lane("tx", 0, kind), messages, WANTED)
     for row, message in enumerate(messages):
-        record = decode_message("tx", 0, message)
-        assert batch.numbers[row] == message.offset()
+        record = decode_value(Lane("tx", 0, kind), message)
+        assert batch.numbers[row] == message.number
         if isinstance(record, Undecodable):
             assert not batch.decoded[row]
             assert (batch.deletions is not None and bool(batch.deletions[row])) == (record.reason == "null_value")

@@ -28,6 +28,7 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.stretches import (
     Batch,
     DistantStretch,
+    DividedStretch,
     Item,
     PinnedStretch,
     QuickStretch,
@@ -127,8 +128,8 @@ class ComparedStretch:
         return {"archive": pins[0], "bus": pins[1], "choice": self.choice.pin(), "sparse": self.is_sparse, "last": self.is_last}
 
     def parts(self, most: int) -> Sequence[Stretch]:
-        """As `DividedStretch.parts`: some segments each. The bus is asked for what is beside them."""
-        if self.some_of is None:
+        """As `DividedStretch.parts`: some segments each. The bus is asked for what is beside them, if it can be read from anywhere on."""
+        if self.some_of is None or not all(isinstance(one, DividedStretch) for one in self.others):
             return [self]
         some: list[list[Stretch]] = [[]]
         for one in self.held:

@@ -25,8 +25,8 @@ from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
-__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable", "ahead",
-           "check", "in_batches", "in_groups", "lane_of", "read_batches_in_order", "read_groups", "read_in_order", "touches"]
+__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable",
+           "ahead", "check", "in_batches", "in_groups", "lane_of", "read_batches_in_order", "read_groups", "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
