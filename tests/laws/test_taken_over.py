@@ -58,7 +58,7 @@ def replay(logs_read, wanted, work, *, in_files, place=None, stop=None):
     work.mkdir()
     with open_connection(work) as connection, closing(KeptFolders(place)) if place else nullcontext() as kept:
         try:
-            found = told(*store_events(connection, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept))
+            found = told(*store_events(connection, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept=kept))
         except OfsError as wrong:
             found = wrong.describe()
         return found, None if kept is None else kept.portions_taken, told_so_far
