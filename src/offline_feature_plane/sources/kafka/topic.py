@@ -138,6 +138,14 @@ class PinnedTopic:
         first, _ = bus.edges(self.stored, marks.partition, offset, marks.span[1])
         return None if first is None else (first.time_ms + retention_ms) * 1_000
 
+    def kept_how(self, wanted: Range, offset: int) -> str:
+        """As `ports.inputs.KeptSomehow`: by `retention.bytes`, which says nothing of when."""
+        most, marks = self.connect(self.access).retention_bytes(self.stored), self._kept.marks_of(wanted)
+        if most is None or marks is None:
+            return "which keeps it for good, or does not say for how long"
+        return (f"which keeps about {most:,} bytes of a partition, whatever their age, and lets the oldest go first: there are "
+                f"{max(0, offset - marks.span[0]):,} older offsets")
+
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The ranges that are read, each with what the bus said of its partition."""
         mine = self._kept.of_topic(ranges)
