@@ -62,6 +62,7 @@ def leaves():
         of(pa.decimal256(60, 30), st.decimals(-10**9, 10**9, places=30)), of(pa.decimal64(9, 0), st.decimals(-10**8, 10**8, places=0)),
         of(pa.bool_(), st.booleans()), of(pa.string(), texts), of(pa.large_string(), texts), of(pa.string_view(), texts),
         of(pa.dictionary(pa.int8(), pa.string()), st.sampled_from(["a", "b", "é", '"'])),
+        of(pa.uuid(), st.uuids().map(lambda one: one.bytes)), of(pa.json_(), st.sampled_from(['{"a": 1}', "[", ""])),
         of(pa.binary(), st.binary(max_size=3)), of(pa.null(), st.none()), of(pa.duration("us"), st.just(dt.timedelta(1))),
         of(pa.timestamp("us"), st.datetimes()), of(pa.timestamp("s"), st.integers(-(2**62), 2**62)),
         of(pa.timestamp("ms", "America/New_York"), st.integers(-(10**13), 10**13)),
@@ -109,6 +110,8 @@ def array_of(cells, kind):
     """An array, dictionaries included."""
     if pa.types.is_dictionary(kind):
         return pa.array(cells, kind.value_type).dictionary_encode()
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, pa.array(cells, kind.storage_type))
     return pa.array(cells, kind)
 
 

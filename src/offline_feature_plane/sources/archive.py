@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -150,7 +150,9 @@ class PinnedArchive:
         mine = self._mine(ranges)
         for one in self._touched(mine):
             one.place.glance(one.file)
-        return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
+        segments = tuple(replace(one, asked=tuple((item.start, item.end) for item in mine if touches(one, item)))
+                         for one in self._touched(mine))
+        return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
         """As `sources.stored.CopySource.rows`."""
