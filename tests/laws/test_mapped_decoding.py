@@ -62,7 +62,6 @@ def leaves():
         of(pa.decimal256(60, 30), st.decimals(-10**9, 10**9, places=30)), of(pa.decimal64(9, 0), st.decimals(-10**8, 10**8, places=0)),
         of(pa.bool_(), st.booleans()), of(pa.string(), texts), of(pa.large_string(), texts), of(pa.string_view(), texts),
         of(pa.dictionary(pa.int8(), pa.string()), st.sampled_from(["a", "b", "é", '"'])),
-        of(pa.uuid(), st.uuids().map(lambda one: one.bytes)), of(pa.json_(), st.sampled_from(['{"a": 1}', "[", ""])),
         of(pa.binary(), st.binary(max_size=3)), of(pa.null(), st.none()), of(pa.duration("us"), st.just(dt.timedelta(1))),
         of(pa.timestamp("us"), st.datetimes()), of(pa.timestamp("s"), st.integers(-(2**62), 2**62)),
         of(pa.timestamp("ms", "America/New_York"), st.integers(-(10**13), 10**13)),
@@ -91,7 +90,9 @@ def nested(inner):
     return st.one_of(inner.flatmap(listed), st.lists(inner, max_size=5).flatmap(struct))
 
 
-KINDS = st.recursive(leaves(), nested, max_leaves=4)
+EXTENDED = st.sampled_from([(pa.uuid(), st.one_of(st.none(), st.uuids().map(lambda one: one.bytes))),
+                            (pa.json_(), st.sampled_from([None, '{"a": 1}', "[", ""]))])
+KINDS = st.one_of(st.recursive(leaves(), nested, max_leaves=4), EXTENDED)
 
 
 @st.composite

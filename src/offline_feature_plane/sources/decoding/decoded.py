@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,7 @@ from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import load_object
 
-__all__ = ["HEX", "Decoded", "Found", "integer_array", "mask_array", "mask_of", "one_by_one"]
-
-HEX: Final = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)  # the two digits of each byte
+__all__ = ["Decoded", "Found", "integer_array", "mask_array", "mask_of", "one_by_one"]
 
 _NOTHING = np.empty(0, np.int64)
 

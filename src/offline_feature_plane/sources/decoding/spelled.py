@@ -26,7 +26,7 @@ from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, US_PER
 from offline_feature_plane.kernels.columntext import enclose, frame
 from offline_feature_plane.kernels.instant_texts import write_clocks, write_dates, write_instants, write_walls
 from offline_feature_plane.kernels.json_kinds import ABSENT, FALSE, INTEGER, NUMBER, TEXT, TOLD, TRUE
-from offline_feature_plane.sources.decoding.decoded import HEX, mask_of
+from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.lines import text_places
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, joined
 
@@ -217,7 +217,7 @@ def _uuids(array: pa.Array, _: int) -> Spelled:
     held = array.storage
     rows = _fixed(held.cast(pa.binary(16)), np.dtype((np.uint8, 16))) if len(held) else np.empty((0, 16), np.uint8)
     texts = np.full((len(rows), 36), ord("-"), np.uint8)
-    texts[:, _HEX_PLACES] = HEX[rows].reshape(len(rows), 32)
+    texts[:, _HEX_PLACES] = np.frombuffer(rows.tobytes().hex().encode(), np.uint8).reshape(len(rows), 32)
     return _written(texts, 36, _mask(array.is_valid()), np.zeros(len(rows), np.bool_))
 
 
