@@ -104,7 +104,7 @@ docs: $(VENV)/ready                     ## regenerate the generated pages and th
 lock:
 	$(PYTHON) -m venv $(VENV) && $(PIP) uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  --extra kafka --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
+	  --extra kafka --extra kinesis --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
 	printf '%s\n' 'pyspark>=4.1,<5' grpcio grpcio-status googleapis-common-protos zstandard | $(BIN)/uv pip compile --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --output-file requirements-spark.lock -
 

@@ -10,6 +10,7 @@ from archive_plane import edit_index, make_archive_plane
 from bus_plane import make_bus_plane, of, payments, with_buses
 
 from offline_feature_plane.__main__ import run
+from offline_feature_plane.corridor.authenticity import check_words
 from offline_feature_plane.errors import (
     BasisUnresolved,
     IntentKindUnsupported,
@@ -307,3 +308,31 @@ def test_only_planning_serves_these_kinds(place, kind, capsys):
                      ("intent_kind", "`ofs plan`", f"`ofs {kind.removesuffix('_rebuild')}`"))
     with pytest.raises(IntentKindUnsupported):
         opened(plane).pin(plane.intent_path)
+
+
+def test_gaps_within_a_span_of_log_time_go_through_the_queue(place, capsys):
+    """A selector is resolved, what it lacks is found, and a worker builds the pinned intent as it was left to it."""
+    span = {"topic": "transaction", "from_utc": "2026-01-02T00:00:00Z", "to_utc": "2026-02-10T00:00:00Z"}
+    plane = lacking(holed(place / "p"), replay_basis=[span])
+    plane.documents()
+    for command in (["enqueue", str(plane.intent_path)], ["worker", "--once", "--plane", str(plane.folder / "plane.yaml")]):
+        assert run(command) == 0
+        capsys.readouterr()
+    (manifest,) = opened(plane).list_datasets().datasets
+    assert manifest.core.gaps == [stretch(50, 100, why="archive_gap")]
+    (read,) = (entry for entry in manifest.replay_basis if "partition" in entry)
+    assert (read["start_offset"], read["end_offset"], manifest.core.replay["events_read"]) == ("4", "160", 106)
+    outside = [stretch(170, 180, why="archive_gap")]
+    with pytest.raises(BasisUnresolved, match="not inside of a range"):
+        opened(lacking(plane, outside, replay_basis=[span])).build(plane.intent_path)
+
+
+def test_a_manifest_cannot_hide_what_its_identity_declares(place):
+    """Whoever takes the gaps out of a core, or calls it complete, is found by the identity."""
+    plane = lacking(holed(place / "p"))
+    manifest = opened(plane).build(plane.intent_path).manifest
+    for change in ({"gaps": []}, {"eligibility": manifest.core.eligibility.model_copy(update={"complete": True})}):
+        forged = manifest.model_copy(update={"core": manifest.core.model_copy(update=change)})
+        assert [check.name for check in check_words(forged) if not check.passed] == [
+            "the gaps are those of the identity, and make it incomplete"]
+    assert all(check.passed for check in check_words(manifest))

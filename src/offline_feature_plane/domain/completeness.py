@@ -45,7 +45,7 @@ _SAID_OF: dict[Why, tuple[type[OfsError], str]] = {
     "unknown_partition": (BasisUnresolved, "log {log} of {topic} has no partition {partition}; known are {partitions}"),
     "archive_gap": (ReplayBasisGap, "the archive has a hole here, and {bus}"),
     "retention_exceeded": (ReplayBasisGap, "{bus}, and there is no archive of this log"),
-    "not_settled": (BasisUnresolved, "the bus has settled it up to {stable}; {open}"),
+    "not_settled": (BasisUnresolved, "the bus has it settled up to {stable}; {open}"),
     "bus_silent": (ReplayIncomplete, "the archive does not have it, and the bus could not be asked"),
     "compacted": (TopicCompacted, "the archive does not have it, and the bus is compacted: what it lost does not show"),
     "start_unknown": (ReplayIncomplete, "the archive does not have it, and the bus cannot tell where it begins")}
@@ -192,9 +192,11 @@ def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence],
     said = () if bus is None or bus == "silent" else tuple(bus)
     known = {*((one.partition, one.offset_kind, one.log_id) for one in segments), *((one.partition, one.offset_kind, one.log_id)
                                                                                     for one in said)}
+    lanes: dict[tuple[str, int, str, str], list[SegmentEvidence]] = {}
+    for one in segments:
+        lanes.setdefault((one.topic, one.partition, one.offset_kind, one.log_id), []).append(one)
     for wanted in ranges:
-        lane = [segment for segment in segments if (segment.topic, segment.partition, segment.offset_kind, segment.log_id)
-                == (wanted.topic, wanted.partition, wanted.offset_kind, wanted.log_id)]
+        lane = lanes.get((wanted.topic, wanted.partition, wanted.offset_kind, wanted.log_id), [])
         mine: dict[tuple[int, int], SegmentEvidence] = {}
         for segment in sorted(lane, key=lambda one: (one.span, one.sha256, one.ref)):
             if segment.span[0] >= wanted.end or segment.span[1] <= wanted.start:
@@ -273,7 +275,8 @@ def _lacking(marks: Watermarks | None, wanted: Range) -> str:
         return "the bus has no such partition"
     if not marks.counts(wanted):
         return f"the bus counts in log {marks.log_id}: the topic was made anew"
-    return f"the bus keeps it from {marks.log_start} on"
+    start, stable = marks.span
+    return f"the bus keeps it from {marks.log_start} on" if start < stable else "the bus keeps nothing of it any more"
 
 
 def _shortened(names: Sequence[str]) -> str:

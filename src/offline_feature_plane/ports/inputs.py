@@ -131,6 +131,15 @@ class Told:
         return in_order(self._findings)
 
 
+@runtime_checkable
+class HeldApart(Protocol):
+    """A log of which several have parts, such as an archive and a bus."""
+
+    @property
+    def holders(self) -> Sequence[tuple[str, int]]:
+        """Who has what, in the order in which it is read: a name, and how many records at most."""
+
+
 class RecordLog(Protocol):
     """The records of one topic of a log, in pinned ranges, typed for the sources of one closure."""
 

@@ -23,7 +23,7 @@ from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
 from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stretches import lane_of, touches
+from offline_feature_plane.sources.stretches import Lane, lane_of, touches
 from offline_feature_plane.sources.typings import typings_of
 
 # What opens an archive at an address in a bucket that is reached so.
@@ -148,10 +148,14 @@ class PinnedArchive:
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
         mine = self._mine(ranges)
-        for one in self._touched(mine):
+        touched = self._touched(mine)
+        for one in touched:
             one.place.glance(one.file)
-        segments = tuple(replace(one, asked=tuple((item.start, item.end) for item in mine if touches(one, item)))
-                         for one in self._touched(mine))
+        spans: dict[tuple[str, int, str, str], tuple[tuple[int, int], ...]] = {}
+        for item in mine:
+            lane = item.topic, item.partition, item.offset_kind, item.log_id
+            spans[lane] = (*spans.get(lane, ()), (item.start, item.end))
+        segments = tuple(replace(one, asked=spans[lane_of(one)]) for one in touched)
         return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
@@ -162,13 +166,19 @@ class PinnedArchive:
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch."""
         mine = self._mine(ranges)
-        used = [one.evidence for one in self._touched(mine)]
+        used = self._touched(mine)
+        firsts = {one.file.relative: one for one in reversed(used)}  # a file of several stretches is as large as it is once
         return SourcePlan(name=self.topic, kind="archive", read_by=read_by, log_id=mine[0].log_id if mine else "",
-                          files=[SourceFile(path=one.ref, sha256=one.sha256, rows=one.record_count, size_bytes=0) for one in used],
+                          files=[SourceFile(path=said.ref, sha256=said.sha256, rows=said.record_count,
+                                            size_bytes=one.file.size if firsts[one.file.relative] is one else 0)
+                                 for one in used for said in (one.evidence,)],
                           ranges=describe_basis(mine))
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)
 
     def _touched(self, ranges: Sequence[Range]) -> tuple[Segment, ...]:
-        return tuple(one for one in self.segments if any(touches(one, item) for item in ranges))
+        lanes: dict[Lane, list[Range]] = {}
+        for item in ranges:
+            lanes.setdefault((item.topic, item.partition, item.offset_kind, item.log_id), []).append(item)
+        return tuple(one for one in self.segments if any(touches(one, item) for item in lanes.get(lane_of(one), ())))

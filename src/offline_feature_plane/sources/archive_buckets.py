@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Final, TypeVar
 
+from offline_feature_plane.aws import FAILURES, status_of
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
@@ -28,7 +29,6 @@ from offline_feature_plane.ports import Clock
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.bucket import Bucket, part_of
 from offline_feature_plane.s3.clients import connect
-from offline_feature_plane.s3.failures import FAILURES, status_of
 from offline_feature_plane.s3.place import S3Place
 from offline_feature_plane.sources.archive_places import INDEX, MOST_INDEX_BYTES, HeldFile, Version, segment_path
 from offline_feature_plane.sources.spools import spool

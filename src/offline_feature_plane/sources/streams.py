@@ -159,8 +159,10 @@ class PinnedStream:
         lanes: dict[tuple[str, int, str, str], list[Route]] = {}
         for way in self.completeness(mine).routes:
             lanes.setdefault((way.wanted.topic, way.wanted.partition, way.wanted.offset_kind, way.wanted.log_id), []).append(way)
-        stretches = [one for lane, ways in lanes.items()
-                     for one in self._read(ways, [held for held in log.stretches if lane_of(held) == lane], sources)]
+        held: dict[tuple[str, int, str, str], list[Stretch]] = {}
+        for one in log.stretches:
+            held.setdefault(lane_of(one), []).append(one)
+        stretches = [one for lane, ways in lanes.items() for one in self._read(ways, held.get(lane, []), sources)]
         return replace(log, stretches=tuple(sorted(stretches, key=lambda one: (one.evidence.partition, one.evidence.span))))
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
