@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
 from offline_feature_plane.domain.instants import parse_duration, parse_instant
+from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archive_copying import rows_in_order
 from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
+from offline_feature_plane.sources.mapped_topics import MappedTopics
 from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
@@ -56,38 +58,22 @@ class ArchiveMapping:
         return None if self.members is None else lifting_of(self.members, topic, self.run, self.zone)
 
 
-class ArchiveSource:
+class ArchiveSource(MappedTopics[ArchiveMapping]):
     """Reads archives in place. Segments are hashed just before they are read; the pins are the digests in the index."""
 
     name = "archive"
     version = "1"
-
-    def __init__(self, mappings: Mapping[str, ArchiveMapping]) -> None:
-        self._mappings = mappings
 
     @classmethod
     def of(cls, settings: Settings, open_bucket: BucketDoor) -> ArchiveSource:
         """The source of a plane's `archives:`; one in a bucket is opened when it is pinned."""
         return cls({topic: _mapping(one, settings, open_bucket) for topic, one in settings.archives.items()})
 
-    @property
-    def topics(self) -> Collection[str]:
-        """The topics that are mapped."""
-        return self._mappings.keys()
-
-    def mixes_types(self, topic: str) -> bool:
-        """An archive holds events of any type, but one that is mapped under another name only those that are taken from it."""
-        return self._mappings[topic].topic is None
-
-    def history_start_us(self, topic: str) -> int | None:
-        """From when on the archive is declared complete."""
-        return self._mappings[topic].history_start_us
-
     def pin(self, topic: str) -> PinnedArchive:
         """Read the index and pin the topic's segments.
 
         Raises:
-            SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
+            SourceUnreadable: no index, a malformed one, no segment of this topic.
             RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
         """
         mapping = self._mappings[topic]
@@ -140,6 +126,14 @@ class PinnedArchive:
     def resolve(self, selector: Selector) -> tuple[Range, ...]:
         """Turn a span of log time into ranges; raises as `sources.selectors.resolve_selector`."""
         return resolve_selector(self.segments, selector)
+
+    def missing(self) -> list[Missing]:
+        """As `ports.inputs.HeldInFiles`."""
+        if not self.segments:
+            return []
+        odd = self.segments[0].place.oddities(tuple({one.file.relative: one.file for one in self.segments}.values()))
+        return [Missing(Range(*lane_of(one), one.evidence.first_offset, one.evidence.next_offset), odd[one.file.relative])
+                for one in self.segments if one.file.relative in odd]
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """Hold the ranges of this topic against what the index claims."""

@@ -6,10 +6,11 @@ the index has the store's own name for the bytes (`etag`), a replaced object is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from os.path import commonpath
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Final, TypeVar
@@ -94,6 +95,20 @@ class BucketPlace:
 
     def glance(self, file: HeldFile) -> None:
         """As `ArchivePlace.glance`: nothing is asked for single segments while planning."""
+
+    def oddities(self, files: Sequence[HeldFile]) -> dict[str, str]:
+        """As `ArchivePlace.oddities`: what a list of the bucket shows."""
+        below = f"{commonpath([str(Path(one.relative).parent) for one in files])}/".removeprefix("./") if files else ""
+        with self._addressed(below):
+            there = {name: (size, etag) for name, size, etag in self._bucket.objects(below)} if files else {}
+        found = {}
+        for one in files:
+            size, etag = there.get(one.relative, (None, None))
+            if size is None:
+                found[one.relative] = f"{self.place.uri(one.relative)} is missing"
+            elif size != one.size or (one.etag is not None and etag != one.etag):
+                found[one.relative] = f"{self.place.uri(one.relative)} was replaced after it was indexed"
+        return found
 
     def check(self, file: HeldFile) -> None:
         """As `ArchivePlace.check`: its size and, where the index has it, its etag; the bytes are checked when they are there."""

@@ -16,10 +16,11 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, assess
 from offline_feature_plane.domain.cutover import Route, VerifyOverlap, Watermarks
 from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import BasisUnresolved, OfsError, OutsideError, SelectorUnresolved, SourceUnreadable
-from offline_feature_plane.ports.inputs import EventSource
+from offline_feature_plane.ports.inputs import EventSource, KeptSomehow
 from offline_feature_plane.sources.archive import PinnedArchive
-from offline_feature_plane.sources.buses import PinnedBus
+from offline_feature_plane.sources.buses import PinnedBus, says_there_is_none
 from offline_feature_plane.sources.overlaps import Choice, ComparedStretch, runs_of
 from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.segments import Segment
@@ -150,7 +151,7 @@ class PinnedStream:
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """Hold the ranges of this topic against the archive's index and the bus's watermarks."""
         return assess(self._mine(ranges), [one.evidence for one in self.archive.segments],
-                      "silent" if isinstance(self.bus, OfsError) else self.watermarks)
+                      self.watermarks if not isinstance(self.bus, OfsError) else None if says_there_is_none(self.bus) else "silent")
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges: each stretch from whom its route says, and overlaps compared."""
@@ -178,6 +179,14 @@ class PinnedStream:
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """As `ports.inputs.KeptForAWhile`: by the bus."""
         return None if isinstance(self.bus, OfsError) else self.bus.kept_until_us(wanted, offset)
+
+    def kept_how(self, wanted: Range, offset: int) -> str:
+        """As `ports.inputs.KeptSomehow`: by the bus."""
+        return self.bus.kept_how(wanted, offset) if isinstance(self.bus, KeptSomehow) else "which does not say for how long"
+
+    def missing(self) -> Sequence[Missing]:
+        """As `ports.inputs.HeldInFiles`: by the archive."""
+        return self.archive.missing()
 
     def _read(self, ways: Sequence[Route], segments: Sequence[Stretch], sources: Sequence[Source]) -> Iterator[Stretch]:
         """The stretches of the ranges of one lane: the archive's segments, those that the bus has too beside it, and what only it has."""

@@ -72,6 +72,12 @@ class Cluster:
         kept = int(said["retention.ms"].value)
         return kept if kept >= 0 else None
 
+    def retention_bytes(self, topic: str) -> int | None:
+        """How much of each partition of a topic the cluster keeps, whatever its age; None: it does not go by that."""
+        said = self._config(topic)
+        kept = int(said["retention.bytes"].value)
+        return kept if "delete" in said["cleanup.policy"].value and kept >= 0 else None
+
     def ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, LogEnds]:
         """Where some partitions begin and end."""
         starts = self._offsets(topic, partitions, OffsetSpec.earliest(), **_COMMITTED)

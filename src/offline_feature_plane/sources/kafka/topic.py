@@ -95,6 +95,7 @@ class PinnedTopic:
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """What the bus has of the ranges of this topic, and what stands in the way. Raises what looking at their ends raises."""
+        self.stretches(ranges)  # all are looked at together: then each is known
         return self._kept.completeness(ranges, lambda item: [one.evidence for one in self.stretches([item])])
 
     def stretches(self, ranges: Sequence[Range]) -> tuple[TopicStretch, ...]:
@@ -104,9 +105,8 @@ class PinnedTopic:
             OfsError: as `Bus.edges`.
         """
         parts = self._kept.parts(ranges)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            edges = pool.map(lambda part: self._edges_of(part[0].partition, *part[1:]), parts)
-            return tuple(self._stretch(*part, *edge) for part, edge in zip(parts, edges, strict=True))
+        self._look([(marks.partition, start, end) for marks, start, end in parts])
+        return tuple(self._stretch(marks, start, end, *self._edges[marks.partition, start, end]) for marks, start, end in parts)
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
@@ -138,6 +138,14 @@ class PinnedTopic:
         first, _ = bus.edges(self.stored, marks.partition, offset, marks.span[1])
         return None if first is None else (first.time_ms + retention_ms) * 1_000
 
+    def kept_how(self, wanted: Range, offset: int) -> str:
+        """As `ports.inputs.KeptSomehow`: by `retention.bytes`, which says nothing of when."""
+        most, marks = self.connect(self.access).retention_bytes(self.stored), self._kept.marks_of(wanted)
+        if most is None or marks is None:
+            return "which keeps it for good, or does not say for how long"
+        return (f"which keeps about {most:,} bytes of a partition, whatever their age, and lets the oldest go first: there are "
+                f"{max(0, offset - marks.span[0]):,} older offsets")
+
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The ranges that are read, each with what the bus said of its partition."""
         mine = self._kept.of_topic(ranges)
@@ -148,11 +156,13 @@ class PinnedTopic:
     def _kept(self) -> Kept:
         return Kept(self.topic, self.stored, self.watermarks)
 
-    def _edges_of(self, partition: int, start: int, end: int) -> tuple[Edge, Edge]:
-        if (partition, start, end) not in self._edges:
-            first, last = self.connect(self.access).edges(self.stored, partition, start, end)
-            self._edges[partition, start, end] = _edge(first), _edge(last)
-        return self._edges[partition, start, end]
+    def _look(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Look at the first and the last record of some stretches, several at once, and remember them. Raises as `Bus.edges`."""
+        if unknown := [span for span in spans if span not in self._edges]:
+            bus = self.connect(self.access)
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for span, (first, last) in zip(unknown, pool.map(lambda span: bus.edges(self.stored, *span), unknown), strict=True):
+                    self._edges[span] = _edge(first), _edge(last)
 
     def _stretch(self, marks: Watermarks, start: int, end: int, first: Edge, last: Edge) -> TopicStretch:
         said = BusEvidence(marks.topic, marks.partition, marks.offset_kind, marks.log_id, f"kafka:{self.stored}/{marks.partition}",

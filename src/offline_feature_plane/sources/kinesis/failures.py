@@ -85,6 +85,8 @@ def explain(wrong: Exception, place: str, **fields: Any) -> OfsError:
     """
     meaning = meaning_of(wrong)
     kind, what, fix = _ERRORS[meaning]
+    if meaning == "missing":
+        fields = {**fields, "absent": "topic"}
     found = kind(f"{what} ({words_of(wrong)}).", fix=fix, path=place, answer=code_of(wrong), cause=type(wrong).__name__, **fields)
     if kind is EventBusUnavailable:
         found.transient = meaning in _MAY_PASS

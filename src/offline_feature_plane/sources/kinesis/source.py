@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +14,7 @@ from offline_feature_plane.domain.instants import format_instant, parse_duration
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import OFFSET_KIND, Connect, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.pinned import PinnedShards
+from offline_feature_plane.sources.mapped_topics import MappedTopics
 
 __all__ = ["KinesisSource", "StreamMapping", "log_id_of"]
 
@@ -39,32 +40,20 @@ class StreamMapping:
                    said.topic, said.event_type, None if said.max_ahead is None else parse_duration(said.max_ahead))
 
 
-class KinesisSource:
+class KinesisSource(MappedTopics[StreamMapping]):
     """Reads streams shard by shard, up to the pinned ends. Nothing is connected before a stream is pinned."""
 
     name = "kinesis"
     version = "1"
 
     def __init__(self, mappings: Mapping[str, StreamMapping], connect: Connect) -> None:
-        self._mappings, self._connect = mappings, connect
+        super().__init__(mappings)
+        self._connect = connect
 
     @classmethod
     def of(cls, settings: Settings, connect: Connect) -> KinesisSource:
         """The source of a plane's `kinesis:`; `connect` opens a stream, in this process or in another."""
         return cls({topic: StreamMapping.of(topic, one) for topic, one in settings.kinesis.items()}, connect)
-
-    @property
-    def topics(self) -> Collection[str]:
-        """The topics that are mapped."""
-        return self._mappings.keys()
-
-    def mixes_types(self, topic: str) -> bool:
-        """A stream holds events of any type, but one that is mapped under another name only those that are taken from it."""
-        return self._mappings[topic].topic is None
-
-    def history_start_us(self, topic: str) -> int | None:
-        """From when on the stream is declared complete."""
-        return self._mappings[topic].history_start_us
 
     def pin(self, topic: str) -> PinnedShards:
         """Ask the service which log the stream is, and where its shards begin and end.
