@@ -15,6 +15,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Literal
+from uuid import UUID
 
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.extraction import to_instant
@@ -31,6 +32,7 @@ V0_HASH_RECIPE: Final = "learning.archive_event_record.v0"
 
 UNIT_US: Final[Mapping[Unit, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _PLAIN: Final = frozenset({str, int, bool})
+_TEXTS: Final = frozenset({int, UUID})  # what ids may be beside texts
 _TIMES: Final = ("ts_utc", "log_time_utc")
 _COORDINATE: Final = ("topic", "partition", "offset_kind", "offset")
 _OF_AN_EVENT: Final = ("event_id", "ts_utc", "payload")
@@ -72,6 +74,11 @@ class Lifting:
     places: Mapping[str, Place]
     defaults: Mapping[str, str] = field(default_factory=dict)
     zone: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """All that decides how a record is read, for documents."""
+        places = {name: {**vars(place), "path": None if place.path is None else list(place.path)} for name, place in self.places.items()}
+        return {"places": places, "defaults": dict(self.defaults), "zone": self.zone}
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -115,7 +122,7 @@ class Lifting:
         if found.get("schema_version") is None:
             found["schema_version"] = UNVERSIONED
         for name in ("event_id", "schema_version", "platform_run_id", "scenario_run_id"):
-            if type(found.get(name)) is int:
+            if type(found.get(name)) in _TEXTS:
                 found[name] = str(found[name])
         found["payload"] = self._payload(document, found)
         return tuple(map(found.get, MEMBERS))
@@ -151,7 +158,7 @@ def lifting_of(places: Mapping[str, Place], topic: str, run: str, zone: str | No
 
 
 def plain(value: Any) -> Any:
-    """A value of a table as JSON has it; instants as text, floats as the shortest decimal that means them.
+    """A value of a table as JSON has it; instants and UUIDs as text, floats as the shortest decimal that means them.
 
     Raises:
         Unliftable: bytes, NaN or an infinity.
@@ -165,6 +172,8 @@ def plain(value: Any) -> Any:
         if not math.isfinite(value):
             raise Unliftable("a number that is none")
         return value if isinstance(value, Decimal) else Decimal(repr(value))
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, (date, time)):
         return _wall_or_instant(value)
     if isinstance(value, Mapping):
