@@ -41,7 +41,7 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
         log_id: which log its offsets count in; default: as the index has it, else the topic's name.
         holes_are_lawful: declare that offsets which no file holds had no record.
         undecodable_are_known: declare the records that cannot be decoded.
-        replace: let changed and lost files go.
+        replace: let changed and lost files go, and name the log of all segments anew if `log_id` is none of theirs.
         progress: is told how many bytes are done.
 
     Raises:
