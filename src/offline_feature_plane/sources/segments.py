@@ -29,7 +29,7 @@ from offline_feature_plane.sources.column_values import parsed_payload, values_o
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
 from offline_feature_plane.sources.steady_files import unchanged
-from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
+from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches, lane_of
 from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
@@ -41,7 +41,8 @@ class Segment:
     """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
 
     Its ranges may count under another name than `topic`, which is what its records say. With `lifting`, another tool wrote them.
-    `entries` are all that the index has of its file, if that holds more than this segment.
+    `entries` are all that the index has of its file, if that holds more than this segment. Of batches `asked` are the offsets that
+    anybody looks at; None: all.
     """
 
     file: HeldFile
@@ -51,11 +52,26 @@ class Segment:
     place: ArchivePlace
     lifting: Lifting | None = None
     entries: tuple[IndexedSegment, ...] = ()
+    asked: tuple[tuple[int, int], ...] | None = None
 
     @property
     def most(self) -> int:
         """As `Stretch.most`: what the index counts."""
         return self.file.rows
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`: of its file."""
+        return self.file.size
+
+    def pin(self) -> Mapping[str, Any]:
+        """As `PinnedStretch.pin`: the file's digest, and what the index claims of it."""
+        said = self.evidence
+        entries = [[one.topic, one.partition, one.offset_kind, one.first_offset, one.next_offset, one.record_count] for one in self.entries]
+        return {"file": said.sha256, "path": self.file.relative, "topic": self.topic, "lane": list(lane_of(self)),
+                "span": [said.first_offset, said.last_offset, said.next_offset], "records": said.record_count, "entries": entries,
+                "lifting": None if self.lifting is None else self.lifting.document(),
+                "asked": None if self.asked is None else [list(map(str, span)) for span in self.asked]}
 
     def check(self) -> None:
         """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
@@ -180,8 +196,12 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
             yield line_record(line)
 
 
-def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
-    """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
+def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) -> Iterator[Mapping[str, pa.Array]]:
+    """The columns of a Parquet segment, or of some of its row groups, each with its rows.
+
+    Raises:
+        SourceUnreadable, and as `filesets.read_batches`.
+    """
     try:
         known = {name for name, _ in describe_parquet(file.path)[1]}
     except (pa.ArrowException, OSError, ValueError) as wrong:
@@ -190,7 +210,7 @@ def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
         raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
                                    "the archive in plane.yaml says.")
-    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS):
+    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS, groups=groups):
         yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
 
 
