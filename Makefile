@@ -21,12 +21,18 @@ test: $(VENV)/ready                     ## everything that every change must pas
 test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
 
-test-services: $(VENV)/ready .services/kafka/ready  ## sources beside real servers: a Kafka broker; needs Java 17 and Maven
+test-services: $(VENV)/ready .services/kafka/ready .services/kinesis/ready  ## sources beside other makers' servers; needs Java 17, Maven, Node
 	$(BIN)/python -m pytest -q tests/services -m services
 
 # A broker's libraries, 45 MB, from Maven Central.
 .services/kafka/ready: tests/services/kafka/pom.xml
 	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.services/kafka
+	touch $@
+
+# A server of streams, 16 MB, from npm.
+.services/kinesis/ready: tests/services/kinesis/package-lock.json
+	mkdir -p $(@D) && cp tests/services/kinesis/package.json $< $(@D)
+	npm ci --silent --prefix $(@D)
 	touch $@
 
 test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns

@@ -134,10 +134,10 @@ def by_law(lawful, rows):
     return found, None
 
 
-def assert_alike(members, lawful, rows):
+def assert_alike(members, lawful, rows, lane=LANE):
     """A batch says what the law says of its records, fields included."""
     expected, refused_by_law = by_law(lawful, rows)
-    batch, refused = settle(members, LANE, lawful)
+    batch, refused = settle(members, lane, lawful)
     assert (None if refused is None else (refused.row, refused.error.code, refused.error.what)) == refused_by_law
     for row, record in enumerate(expected):
         assert bool(batch.decoded[row]) == (record is not None), row
@@ -182,6 +182,23 @@ def test_lines_are_decoded_as_one_by_one(written):
     stops = np.cumsum([len(one) for one in written])
     begins = np.concatenate(([0], stops[:-1]))
     assert_alike(members_of_documents(data, begins, stops, STORED, WANTED), lambda row: line_record(written[row]), len(written))
+
+
+SEQUENCES = st.sampled_from(["49590338271490256608559692538361571095921575989136588898", "0", "00", "7", "-1", "", "\u0661", "9" * 128,
+                             "9" * 129, "12x"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(SEQUENCES.map(json.dumps), st.just("5"), st.just("null")), min_size=1, max_size=4))
+def test_sequences_of_kinesis_are_decoded_as_one_by_one(offsets):
+    """Numbers of 56 digits, and whatever is none, are offsets in batches as they are one by one."""
+    written = []
+    for one in offsets:
+        members = dict(ENVELOPE) | {"offset_kind": '"kinesis_sequence"', "offset": one, "payload": '{"a": 1}'}
+        written.append(("{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}\n").encode())
+    data, stops = np.frombuffer(b"".join(written), np.uint8), np.cumsum([len(one) for one in written])
+    members = members_of_documents(data, np.concatenate(([0], stops[:-1])), stops, STORED, WANTED)
+    assert_alike(members, lambda row: line_record(written[row]), len(written), Expected("tx", 0, "kinesis_sequence"))
 
 
 @settings(max_examples=250, deadline=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -145,7 +145,12 @@ class PinnedArchive:
         touched = self._touched(mine)
         for one in touched:
             one.place.glance(one.file)
-        return LogRecords(self.topic, touched, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
+        spans: dict[tuple[str, int, str, str], tuple[tuple[int, int], ...]] = {}
+        for item in mine:
+            lane = item.topic, item.partition, item.offset_kind, item.log_id
+            spans[lane] = (*spans.get(lane, ()), (item.start, item.end))
+        segments = tuple(replace(one, asked=spans[lane_of(one)]) for one in touched)
+        return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
         """As `sources.stored.CopySource.rows`."""

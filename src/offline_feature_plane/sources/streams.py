@@ -23,6 +23,7 @@ from offline_feature_plane.sources.archive import PinnedArchive
 from offline_feature_plane.sources.buses import PinnedBus, says_there_is_none
 from offline_feature_plane.sources.overlaps import Choice, ComparedStretch, runs_of
 from offline_feature_plane.sources.records import LogRecords
+from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import find_first
 from offline_feature_plane.sources.stretches import Stretch, lane_of
 
@@ -202,7 +203,7 @@ class PinnedStream:
             if beside and marks is not None:
                 choice = Choice.of(self.verify_overlap, shared, [one.evidence for one in beside])
                 others = tuple(self.bus.some_of(_part(lane, *span), choice) for span in shared)
-                yield ComparedStretch(beside, others, choice, marks.is_compacted)
+                yield ComparedStretch(tuple(map(_whole, beside)), others, choice, marks.is_compacted)
         if pieces := [_part(lane, *span) for way in ways for span in way.on_bus]:
             yield from self.bus.reading(pieces, sources).stretches
 
@@ -237,6 +238,11 @@ class PinnedStream:
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)
+
+
+def _whole(stretch: Stretch) -> Stretch:
+    """A segment of which everything is looked at: what is compared may lie beside what is asked."""
+    return replace(stretch, asked=None) if isinstance(stretch, Segment) else stretch
 
 
 def _meets(stretch: Stretch, start: int, end: int) -> bool:

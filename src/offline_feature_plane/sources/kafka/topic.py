@@ -95,6 +95,7 @@ class PinnedTopic:
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """What the bus has of the ranges of this topic, and what stands in the way. Raises what looking at their ends raises."""
+        self.stretches(ranges)  # all are looked at together: then each is known
         return self._kept.completeness(ranges, lambda item: [one.evidence for one in self.stretches([item])])
 
     def stretches(self, ranges: Sequence[Range]) -> tuple[TopicStretch, ...]:
@@ -104,9 +105,8 @@ class PinnedTopic:
             OfsError: as `Bus.edges`.
         """
         parts = self._kept.parts(ranges)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            edges = pool.map(lambda part: self._edges_of(part[0].partition, *part[1:]), parts)
-            return tuple(self._stretch(*part, *edge) for part, edge in zip(parts, edges, strict=True))
+        self._look([(marks.partition, start, end) for marks, start, end in parts])
+        return tuple(self._stretch(marks, start, end, *self._edges[marks.partition, start, end]) for marks, start, end in parts)
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
@@ -156,11 +156,13 @@ class PinnedTopic:
     def _kept(self) -> Kept:
         return Kept(self.topic, self.stored, self.watermarks)
 
-    def _edges_of(self, partition: int, start: int, end: int) -> tuple[Edge, Edge]:
-        if (partition, start, end) not in self._edges:
-            first, last = self.connect(self.access).edges(self.stored, partition, start, end)
-            self._edges[partition, start, end] = _edge(first), _edge(last)
-        return self._edges[partition, start, end]
+    def _look(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Look at the first and the last record of some stretches, several at once, and remember them. Raises as `Bus.edges`."""
+        if unknown := [span for span in spans if span not in self._edges]:
+            bus = self.connect(self.access)
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for span, (first, last) in zip(unknown, pool.map(lambda span: bus.edges(self.stored, *span), unknown), strict=True):
+                    self._edges[span] = _edge(first), _edge(last)
 
     def _stretch(self, marks: Watermarks, start: int, end: int, first: Edge, last: Edge) -> TopicStretch:
         said = BusEvidence(marks.topic, marks.partition, marks.offset_kind, marks.log_id, f"kafka:{self.stored}/{marks.partition}",
