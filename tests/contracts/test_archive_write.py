@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mock_cluster import MockCluster
 from s3_servers import BUCKET, ENVIRONMENT, open_store, place_at
 
+from offline_feature_plane import archive_jobs
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.archive_jobs import index_archive, write_archive
 from offline_feature_plane.domain.admission import Record
@@ -33,7 +34,7 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
-from offline_feature_plane.sources import archive
+from offline_feature_plane.sources import archive, segment_files, stored_rows
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.archive_notes import folder_of
 from offline_feature_plane.sources.archive_places import FolderPlace
@@ -41,6 +42,7 @@ from offline_feature_plane.sources.kafka import topic as bus_topic
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
 from offline_feature_plane.testing.archives import write_archive as make_archive
+from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.envelopes import envelope
 from offline_feature_plane.text_files import load_object
 
@@ -88,6 +90,24 @@ def test_a_copy_holds_the_same_records_however_it_is_cut(tmp_path, source, form)
     assert index_archive(tmp_path / "b").files_known == 4
     again = write_archive(tmp_path / "c", "transaction", source=tmp_path / "b", form=source if source != "jsonl.gz" else "jsonl")
     assert (items(tmp_path / "c"), again.was_written) == (items(tmp_path / "a"), True)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
+def test_a_segment_has_one_digest_whichever_way_it_is_written(tmp_path, monkeypatch, form):
+    """How many records come at a time shows neither in lines nor in row groups; what cannot be decoded stands between them."""
+    records = [record(n, payload={"n": n, "note": "é" * (n % 7)}) for n in range(60)]
+    make_archive(tmp_path / "a", [{**one, "ts_utc": "?"} if n % 13 == 5 else one for n, one in enumerate(records)], per_segment=60)
+    monkeypatch.setattr(segment_files, "ROWS", 7)
+    monkeypatch.setattr(archive_jobs, "SystemClock", lambda: ManualClock(1_770_000_000_000_000))
+    found = []
+    for worth, most in ((0, 1_024), (1 << 40, 1_024), (1 << 40, 4)):
+        monkeypatch.setattr(archive, "WORTH_A_COMPILER", worth)
+        monkeypatch.setattr(stored_rows, "_MOST", most)
+        write_archive(tmp_path / f"{worth}-{most}", "transaction", source=tmp_path / "a", form=form, per_segment=25)
+        index = json.loads((tmp_path / f"{worth}-{most}/index.json").read_text())
+        found.append([(one["path"], one["sha256"], one["size"]) for one in index["segments"]])
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3
 
 
 @pytest.mark.usefixtures("way")
