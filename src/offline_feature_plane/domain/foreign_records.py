@@ -72,6 +72,11 @@ class Lifting:
     defaults: Mapping[str, str] = field(default_factory=dict)
     zone: str | None = None
 
+    def document(self) -> dict[str, Any]:
+        """All that decides how a record is read, for documents."""
+        places = {name: {**vars(place), "path": None if place.path is None else list(place.path)} for name, place in self.places.items()}
+        return {"places": places, "defaults": dict(self.defaults), "zone": self.zone}
+
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The first steps of all paths: the columns that a table must have; None: every column is needed, for the payload."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -202,8 +203,9 @@ class PinnedStream:
             yield from (one for one in run if one not in beside)
             if beside and marks is not None:
                 choice = Choice.of(self.verify_overlap, shared, [one.evidence for one in beside])
-                others = tuple(self.bus.some_of(_part(lane, *span), choice) for span in shared)
-                yield ComparedStretch(tuple(map(_whole, beside)), others, choice, marks.is_compacted)
+                some_of = partial(_some_of, self.bus, lane)
+                yield ComparedStretch(tuple(map(_whole, beside)), tuple(some_of(span, choice) for span in shared), choice,
+                                      marks.is_compacted, some_of)
         if pieces := [_part(lane, *span) for way in ways for span in way.on_bus]:
             yield from self.bus.reading(pieces, sources).stretches
 
@@ -248,6 +250,10 @@ def _whole(stretch: Stretch) -> Stretch:
 def _meets(stretch: Stretch, start: int, end: int) -> bool:
     first, stop = stretch.evidence.span
     return first < end and stop > start
+
+
+def _some_of(bus: PinnedBus, lane: Range, span: tuple[int, int], choice: Choice) -> Stretch:
+    return bus.some_of(_part(lane, *span), choice)
 
 
 def _part(lane: Range, start: int, end: int) -> Range:

@@ -23,6 +23,7 @@ from offline_feature_plane.engines.local.disjoint import find_strays
 from offline_feature_plane.engines.local.entities import entities_at
 from offline_feature_plane.engines.local.features import Elsewhere, Groups, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
 from offline_feature_plane.engines.local.history.memory import give_back, keep_freed, return_freed
 from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
@@ -46,20 +47,21 @@ __all__ = ["LocalSession", "open_session"]
 
 @contextmanager
 def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None, progress: Progress | None,
-                 sizes: Sizes | None = None) -> Iterator[LocalSession]:
+                 sizes: Sizes | None = None, kept: Path | None = None) -> Iterator[LocalSession]:
     """Open a session; see `LocalEngine.session`. With `sizes`, it is cut as they say."""
     workers = threads or os.cpu_count() or 1
     with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection, ExitStack() as until_end:
-        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end)
+        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end, kept)
 
 
 class LocalSession:
     """One build's work, in order: replay, labels, select, rows."""
 
     def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, work: Path, limit: int, threads: int,
-                 progress: Progress | None, sizes: Sizes | None, until_end: ExitStack) -> None:
+                 progress: Progress | None, sizes: Sizes | None, until_end: ExitStack, kept: Path | None) -> None:
         self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
         self._tell, self._sizes, self._until_end = progress or unheard, sizes, until_end
+        self._kept = kept
         self._place: Place = Memory()
         self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
@@ -78,11 +80,14 @@ class LocalSession:
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, records, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
         self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
+        kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
-                                                     Telling(self._tell, inputs, events).read, self._tell)
+                                                     Telling(self._tell, inputs, events).read, self._tell, kept)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
+        if kept is not None and kept.has_begun:
+            self._execution["taken_over"] = {"portions": kept.portions_taken, "records": kept.records_taken}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         if not sizes.in_files and self._threads > 1:
             everything = self._history.window(0, self._history.n)
