@@ -28,6 +28,7 @@ from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
+from offline_feature_plane.sources.misplaced import misplaced
 from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches, lane_of
 from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
@@ -115,10 +116,9 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
             break
         if isinstance(record, Record):
             number = record.number
-            there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
-            if not there or not first <= number < end or number <= before:
-                raise ReplayBasisMismatch(f"{segment.file.relative} holds {record.place} where {topic}/{partition} "
-                                          f"[{max(first, before + 1)}, {end}) is indexed.", path=segment.file.relative)
+            lane = record.topic, record.partition, record.offset_kind
+            if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
+                raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
             before, last, unread = number, record.offset, number
             yield record
         else:

@@ -120,8 +120,11 @@ class PinnedStream:
         if isinstance(self.bus, OfsError):
             raise self.bus
         if len(self.log_ids) > 1:
-            raise BasisUnresolved(f"archive and bus of {self.topic} count in different logs, {' and '.join(self.log_ids)}: the topic was "
-                                  "made anew.", path="$.replay_basis", fix="Name the ranges, each with its log_id.")
+            buses = sorted({one.log_id for one in self.watermarks})
+            raise BasisUnresolved(f"the archive of {self.topic} counts in log {' and '.join(sorted(self.archive.log_ids))}, its bus in log "
+                                  f"{' and '.join(buses)}: the topic was made anew, or the archive's index names the log otherwise.",
+                                  path="$.replay_basis", fix="Name the ranges, each with its log_id; or, if it is one log, make the index "
+                                  f"again: `ofs archive index FOLDER --log-id {buses[0]} --replace`.")
         found = [*self.archive.ranges(), *(_all_of(one) for one in self.watermarks if one.span[0] < one.span[1])]
         lanes: dict[tuple[str, int, str, str], list[Range]] = {}
         for one in found:
