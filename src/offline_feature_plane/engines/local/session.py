@@ -136,8 +136,8 @@ class LocalSession:
         total = need(self._selection, "select").accounting["row"]
         wanted = total if limit is None else min(limit, total)
         builder, done = BatchBuilder(self._task, history.id_type), 0
-        self._tell("rows", 0, wanted)
         slices, elsewhere = self._cut()
+        self._tell("rows", 0, wanted)
         for piece in slices:
             if done < wanted or limit is None:
                 for batch in self._rows_of(piece, elsewhere, builder, wanted - done):
@@ -165,8 +165,11 @@ class LocalSession:
         history, sizes = need(self._history, "replay"), need(self._sizes, "replay")
         resolved, rows = need(self._resolved, "labels"), need(self._rows, "select")
         slicing = slice_history(history, self._task, sizes)
-        kept = {group.name: compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
-                for place, group in enumerate(slicing.by_keys)}
+        kept = {}
+        for place, group in enumerate(slicing.by_keys):
+            self._tell("groups", place, len(slicing.by_keys))
+            kept[group.name] = compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
+            self._tell("groups", place + 1, len(slicing.by_keys))
         self._execution |= {"slices": len(slicing.slices), "events_laid_out": sum(one.stop - one.warm for one in slicing.slices),
                             "parts_of_keys": {name: one.parts for name, one in kept.items()},
                             "kept_bytes": sum(one.size_bytes for one in kept.values())}
