@@ -185,8 +185,84 @@ class Settings(Contract):
     kinesis: dict[Name, KinesisStream] = Field({}, description="Streams of Kinesis, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
     verify_overlap: VerifyOverlap = Field(
-        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (the ends of segments "
-                              "and a thousandth of the offsets, always the same ones), `full` or `off`.")
+        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (which offsets each "
+                              "has, and records at the ends of segments and at a thousandth of the offsets, always the same ones), "
+                              "`full` or `off`.")
+    store: Text | None = Field(None, description="A label store: a PostgreSQL database as `postgresql://user@host:5432/database`, never "
+                                                 "with a password. Its columns are known, so only `applies_to` and `min_lag` may be added.")
+    event: Text | None = Field(None, description="The column with the id of the labelled event; with `path`, it or `entity` is required.")
+    entity: Text | None = Field(None, description="The column with the labelled entity, such as an account: its label holds for its events "
+                                                  "from `effective` on.")
+    applies_to: Text | None = Field(None, description="The field of the profile that holds an event's entity; default: the one named like "
+                                                      "the column `entity`. With `store`, it says that labels are about entities.")
+    observed: str | dict[Text, str] | None = Field(
+        None, description="The column that says when a label became known, or `{after_event: 30d}` if that must be assumed; required with "
+                          "`path`.")
+    value: str | dict[Text, str] | None = Field(
+        None, description="One label value for all rows, or `{column: c}`, or `{column: c, raw: VALUE, …}`; required with `path`.")
+    effective: Text | None = Field(None, description="The column with the instant from which a label holds; default: when it was observed. "
+                                                     "Required with `entity`.")
+    source: str | dict[Text, str] | None = Field(None, description="HUMAN, EXTERNAL, AUTO or SYSTEM for all rows, or `{column: c}`.")
+    id: Text | None = Field(None, description="The column that identifies an assertion.")
+    supersedes: Text | None = Field(None, description="The column with the id of the assertion that a row replaces.")
+    zone: Zone | None = Field(None, description="The time zone of the time columns, if their values carry none.")
+    min_lag: Text | None = Field(None, description="The shortest plausible time from event to observation; default: over 60 s.")
+    time: Text | None = Field(None, description="The event's time column, needed in this file only if `observed` is assumed.")
+    format: Literal["parquet", "csv", "jsonl"] | None = Field(None, description="The file format, if the names do not show it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_the_store(cls, written: Any) -> Any:
+        """A store's columns mean what they mean, so that the same assertions in files are the same labels."""
+        if not isinstance(written, Mapping) or written.get("store") is None:
+            return written
+        return {**stored_columns(written.get("applies_to")), **written}
+
+    def document(self) -> dict[str, Any]:
+        """The entry as it was written."""
+        return self.model_dump(exclude_none=True)
+
+
+class Tokens(Contract):
+    """The secret behind identifier tokens."""
+
+    key_file: Text = Field("tokens.key", description="The file with the token key (1 to 32 bytes). Share it to share datasets.")
+
+
+class EngineChoice(Contract):
+    """Which engine computes, and what it may use. Never part of a dataset's meaning."""
+
+    name: Literal["local", "spark", "oracle"] = Field(
+        "local", description="`local` (DuckDB, compiled kernels), `spark` (the same kernels in a Spark session) or `oracle` (slow, obvious "
+                             "Python).")
+    memory_limit: Annotated[str, AfterValidator(_memory)] | None = Field(
+        None, description="Memory that a build may take, such as 4GB: what needs more goes over files in the work folder. "
+                          "Default: three quarters of the machine's. Of Spark: the heap of each process that a new session starts.")
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="How many threads the engine may use on this machine.")
+    master: Text | None = Field(None, description="Where a new Spark session runs, such as `spark://host:7077`; default: on this machine.")
+    conf: dict[Text, str] = Field({}, description="Settings of a new Spark session, by their Spark names.")
+
+
+class GateRule(Contract):
+    """Which outputs a gate covers, and which gates must have passed before it."""
+
+    outputs: list[Text] = Field([], description="The outputs that this gate authorises.")
+    upstream: list[Text] = Field([], description="The gates that must have passed before.")
+
+
+class Settings(Contract):
+    """Everything that `plane.yaml` may say."""
+
+    plane: RunId = Field(description="The plane's name.")
+    events: dict[Name, EventTable] = Field({}, description="Plain tables of events, by event type.")
+    archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
+    kafka: dict[Name, KafkaTopic] = Field({}, description="Topics of Kafka clusters, by topic.")
+    kinesis: dict[Name, KinesisStream] = Field({}, description="Streams of Kinesis, by topic.")
+    labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
+    verify_overlap: VerifyOverlap = Field(
+        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (which offsets "
+                              "each has, and the records at the ends of segments and at a thousandth of the offsets, always the same ones), "
+                              "`full` or `off`.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
     s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached, and archives in buckets that say nothing else.")
     ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "

@@ -21,8 +21,10 @@ from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import BasisUnresolved, OfsError, OutsideError, SelectorUnresolved, SourceUnreadable
 from offline_feature_plane.ports.inputs import EventSource, KeptSomehow
 from offline_feature_plane.sources.archive import PinnedArchive
+from offline_feature_plane.sources.beside import Choice
 from offline_feature_plane.sources.buses import PinnedBus, says_there_is_none
-from offline_feature_plane.sources.overlaps import Choice, ComparedStretch, runs_of
+from offline_feature_plane.sources.chosen import ChosenStretch
+from offline_feature_plane.sources.overlaps import ComparedStretch, runs_of
 from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import find_first
@@ -255,8 +257,8 @@ def _meets(stretch: Stretch, start: int, end: int) -> bool:
     return first < end and stop > start
 
 
-def _some_of(bus: PinnedBus, lane: Range, span: tuple[int, int], choice: Choice) -> Stretch:
-    return bus.some_of(_part(lane, *span), choice)
+def _some_of(bus: PinnedBus, lane: Range, span: tuple[int, int], choice: Choice) -> ChosenStretch:
+    return bus.some_of(_part(lane, *span), choice.rows)
 
 
 def _part(lane: Range, start: int, end: int) -> Range:
