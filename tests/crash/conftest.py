@@ -29,9 +29,6 @@ def origin(quick: Path, processes: Processes) -> Origin:
 
 
 @pytest.fixture(scope="session")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that syncs fast."""
-    from small_plane import quick_folder
-
-    with quick_folder(tmp_path_factory.mktemp("quick")) as folder:
-        yield folder
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what all of them share."""
+    return tmp_path_factory.mktemp("quick")

@@ -15,7 +15,7 @@ from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor.publish import read_manifest
 
 
-@pytest.mark.parametrize("datasets", [25, pytest.param(1_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("datasets", [12, pytest.param(1_000, marks=pytest.mark.long)])
 def test_a_reader_sees_whole_datasets_or_none(processes: Processes, quick: Path, datasets: int) -> None:
     """Two processes publish the same meanings, each by requests of its own; a third looks: each manifest is whole when it is first seen.
 

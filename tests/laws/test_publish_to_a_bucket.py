@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -48,14 +47,6 @@ def network(weed: Weed) -> Iterator[FaultProxy]:
         yield proxy
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder in memory if the machine offers that, for the ledgers."""
-    shm = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
-        yield Path(made)
-
-
 def requests_of(world: BucketWorld, **how: OfsError) -> int:
     """How many requests an undisturbed worker sends."""
     world.network.script()
@@ -65,7 +56,7 @@ def requests_of(world: BucketWorld, **how: OfsError) -> int:
 
 
 @pytest.mark.parametrize(("broken", "step"), [
-    (None, 7), pytest.param(None, 1, marks=pytest.mark.long),
+    (None, 13), pytest.param(None, 1, marks=pytest.mark.long),
     pytest.param(TargetDegenerate("the split has no positives"), 1, marks=pytest.mark.long)], ids=["publishes", "all", "fails"])
 @pytest.mark.parametrize("how", HOWS)
 def test_a_broken_request_anywhere_ends_well(folder: Path, weed: Weed, network: FaultProxy, how: How, broken: OfsError | None,
