@@ -25,6 +25,12 @@ _in_memory()
 
 
 @pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what tests of a process share."""
+    return tmp_path_factory.mktemp("session")
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL server."""
     server = Server()

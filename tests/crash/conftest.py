@@ -23,12 +23,8 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def origin(quick: Path, processes: Processes) -> Origin:
+def origin(session_folder: Path, processes: Processes) -> Origin:
     """A plane to copy, and what becomes of it undisturbed."""
-    return make_origin(quick, processes)
+    return make_origin(session_folder, processes)
 
 
-@pytest.fixture(scope="session")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what all of them share."""
-    return tmp_path_factory.mktemp("quick")

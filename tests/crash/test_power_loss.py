@@ -24,9 +24,9 @@ Check = Callable[[Path, list[list[str]]], None]
 
 
 @pytest.fixture
-def place(quick: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def place(session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty folder of the test's own that syncs fast."""
-    folder = quick / f"power-{abs(hash(request.node.nodeid))}"
+    folder = session_folder / f"power-{abs(hash(request.node.nodeid))}"
     (folder / "disk").mkdir(parents=True)
     yield folder
     shutil.rmtree(folder)

@@ -25,9 +25,9 @@ from offline_feature_plane.errors import OfsError
 
 
 @pytest.fixture(scope="module")
-def place(quick: Path) -> Iterator[Path]:
+def place(session_folder: Path) -> Iterator[Path]:
     """A folder that syncs fast."""
-    folder = quick / "stopped"
+    folder = session_folder / "stopped"
     folder.mkdir()
     yield folder
     shutil.rmtree(folder)

@@ -18,9 +18,9 @@ from offline_feature_plane.__main__ import run
 
 
 @pytest.fixture(scope="module")
-def sound(quick: Path) -> Path:
+def sound(session_folder: Path) -> Path:
     """A plane as it should be, in which nothing is named strangely."""
-    return small(quick / "sound").folder
+    return small(session_folder / "sound").folder
 
 
 def small(folder: Path) -> SmallPlane:
