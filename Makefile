@@ -8,7 +8,7 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # Where this is set, as in many images, every process would compile every module that it imports, again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo kernels test test-long test-services test-spark test-recipes lint bench bench-peers bench-limits handbook handbook-table handbook-data docs schemas lock clean
+.PHONY: demo kernels test test-long test-services test-spark test-recipes lint bench bench-peers bench-limits bench-replay handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -68,6 +68,10 @@ bench-peers: $(VENV)/ready .venv-peers/ready  ## the same features by Polars, pa
 bench-limits: $(VENV)/ready             ## builds within limits of memory beside unlimited ones: 10 and 100 million events
 	$(BIN)/python benchmarks/bench.py --events 10000000 --repeats 3 --limits 1GB 4GB
 	$(BIN)/python benchmarks/bench.py --events 100000000 --repeats 1 --limits 4GB
+
+bench-replay: $(VENV)/ready .services/kafka/ready  ## 50 million events from an archive and a Kafka topic within 2 GB (30 GB of disk)
+	$(BIN)/python benchmarks/at_scale.py --events 5000000 --limit none 512MB
+	$(BIN)/python benchmarks/at_scale.py --events 50000000 --limit 2GB --results
 
 # PySpark and Feast want an older pandas, so they have an environment of their own; PySpark needs Java 17.
 .venv-peers/ready: benchmarks/peers/requirements.txt

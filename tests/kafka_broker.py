@@ -94,6 +94,20 @@ class Broker:
         place = TopicPartition(topic, partition, before)
         self.admin.delete_records([place])[place].result(30)
 
+    def begin_at(self, topic: str, starts: Mapping[int, int]) -> None:
+        """Let the empty partitions of a topic begin at some offsets, as retention leaves those of an old one.
+
+        A broker that starts takes the name of a log's first segment for the offset at which it begins.
+        """
+        folders = {partition: self.folder / "data" / f"{topic}-{partition}" for partition in starts}
+        while not all((one / "partition.metadata").exists() for one in folders.values()):
+            time.sleep(0.05)  # it has promised them, and makes them a little later
+        self.kill()
+        for partition, folder in folders.items():
+            for part in folder.glob(f"{0:020}.*"):
+                part.rename(part.with_name(f"{starts[partition]:020}{part.suffix}"))
+        self.start()
+
     def produce(self, topic: str, values: Sequence[bytes | None], *, partition: int = 0, keys: Sequence[bytes | None] | None = None,
                 times: Sequence[int] | None = None, **settings: Any) -> None:
         """Write some values, with their times in ms, as an ordinary producer does."""

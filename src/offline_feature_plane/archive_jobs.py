@@ -53,7 +53,7 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
     return make_index(place, wish, progress or (lambda *_: None), _scanner)
 
 
-def _scanner() -> Callable[[PinnedFile, FileRuns], None]:
+def _scanner() -> Callable[[PinnedFile, FileRuns, Lifting | None], None]:
     prepare_cache(cache_folder())
     from offline_feature_plane.sources.archive_scanning import scan
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from offline_feature_plane.budgets import MOST_COLUMNS
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
 from offline_feature_plane.found_files import find_files, form_of, told
-from offline_feature_plane.parquet_files import describe_parquet, parquet_batches, parquet_members
+from offline_feature_plane.parquet_files import MOST_ROWS, describe_parquet, parquet_batches, parquet_members
 from offline_feature_plane.plain_files import as_found, open_in_place
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
@@ -121,7 +121,8 @@ def read_pinned(files: Sequence[PinnedFile], form: Form, columns: Sequence[str],
         yield from read_batches(file, form, columns, dictionary)
 
 
-def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:
+def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionary: Sequence[str] = (), *,
+                 most: int = MOST_ROWS) -> Iterator[Batch]:
     """Yield a file's rows in order, as columns: Arrow arrays, or for JSON Lines lists of Python values.
 
     Args:
@@ -129,6 +130,7 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
         form: `parquet`, `csv` or `jsonl`.
         columns: names to read; for JSON Lines a name that a line lacks reads as None.
         dictionary: Parquet text columns to hand out dictionary-encoded.
+        most: rows of a batch from Parquet, at most.
 
     Raises:
         ReplayBasisMismatch: the file changed while it was read.
@@ -137,7 +139,7 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
     before = stamp_as_hashed(file)
     count = 0
     try:
-        for batch in _scan(file.path, form, columns, dictionary):
+        for batch in _scan(file.path, form, columns, dictionary, most):
             count += len(next(iter(batch.values())))
             yield batch
     except SourceUnreadable:
@@ -270,13 +272,13 @@ def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, 
     return first
 
 
-def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[str]) -> Iterator[Batch]:
+def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[str], most: int) -> Iterator[Batch]:
     if form == "jsonl":
         yield from _scan_json(path, columns)
         return
     try:
         if form == "parquet":
-            yield from parquet_batches(path, columns, dictionary)
+            yield from parquet_batches(path, columns, dictionary, most)
         else:
             for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:

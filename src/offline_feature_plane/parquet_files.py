@@ -20,7 +20,8 @@ from offline_feature_plane.budgets import ROW_BYTES, Budget
 from offline_feature_plane.parquet_footers import columns_of_differences
 from offline_feature_plane.plain_files import open_in_place
 
-_FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 8, 131_072, 64 << 20
+MOST_ROWS = 131_072
+_FIRST_ROWS, _BATCH_BYTES = 8, 64 << 20
 _DEEPEST = 16  # levels of structs whose members have names
 
 
@@ -49,10 +50,12 @@ def parquet_members(path: Path) -> tuple[tuple[str, str], ...]:
         return tuple((name, str(kind)) for name, (_, kind) in _members(file.schema_arrow).items())
 
 
-def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str]) -> Iterator[dict[str, pa.Array]]:
-    """Some columns, in batches; text columns named in `dictionary` are dictionary-encoded, unless they are stored as differences.
+def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str],
+                    most: int = MOST_ROWS) -> Iterator[dict[str, pa.Array]]:
+    """Some columns, in batches of at most so many rows.
 
-    A dotted name that no column has is what lies inside of a struct; it is null where the struct is.
+    Text columns named in `dictionary` are dictionary-encoded, unless they are stored as differences. A dotted name that no
+    column has is what lies inside of a struct; it is null where the struct is.
 
     Raises:
         ResourceExceeded: it decodes to more than its budget. OSError, ValueError, pa.ArrowException: it is broken.
@@ -71,7 +74,7 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
                 found: dict[str, Any] = {name: _followed(batch, names[name]) for name in columns}
                 size = sum(map(_decoded_size, found.values())) + batch.num_rows * ROW_BYTES
                 budget.take(size)
-                rows = max(1, min(4 * rows, _MOST_ROWS, _BATCH_BYTES * batch.num_rows // max(size, 1)))
+                rows = max(1, min(4 * rows, most, _BATCH_BYTES * batch.num_rows // max(size, 1)))
                 file.reader.set_batch_size(rows)
                 yield found
 

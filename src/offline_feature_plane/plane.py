@@ -24,7 +24,7 @@ from offline_feature_plane.adapters import (
     open_store,
 )
 from offline_feature_plane.contracts.audit import LeakageAudit
-from offline_feature_plane.contracts.intent import Actor
+from offline_feature_plane.contracts.intent import Actor, IntentKind
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.contracts.receipts import PhaseReceipt
 from offline_feature_plane.corridor.answer import Built, Pinned, RunHistory
@@ -136,8 +136,11 @@ class Plane:
     # --- planning -------------------------------------------------------------------------------------------
 
     def plan(self, intent: Intent) -> Planned:
-        """Validate, resolve and pin an intent; nothing is written. Raises OfsError, also for what would not be built."""
-        planned = self._buildable(intent)
+        """Validate, resolve and pin an intent of any kind; nothing is written. Raises OfsError, also for what would not be built.
+
+        What a build of its kind makes of its basis is the plan's `answer`: parity over a gap is UNCHECKABLE, which is no error.
+        """
+        planned = self._buildable(intent, kind=None)
         refuse_retired(self.store, planned.platform_run_id, planned.dm_id)
         return planned
 
@@ -219,7 +222,8 @@ class Plane:
         Raises:
             RunScopeInvalid: no worker of this plane would take the run. OfsError: as `plan`.
         """
-        planned = self.plan(intent)
+        planned = self._buildable(intent)
+        refuse_retired(self.store, planned.platform_run_id, planned.dm_id)
         if planned.platform_run_id != self.settings.run_scope:
             raise RunScopeInvalid(f"the intent belongs to {planned.platform_run_id}; workers of this plane work for "
                                   f"{self.settings.run_scope}.", path="$.platform_run_id", fix="Use the plane of that run scope.")
@@ -458,11 +462,11 @@ class Plane:
                                   fix="Use the plane of that run.", run_key=run.run_key)
         return run
 
-    def _planned(self, intent: Intent) -> Planned:
-        return make_plan(self._asked(intent), self.inputs, now_us=self.clock.now_us())
+    def _planned(self, intent: Intent, *, kind: IntentKind | None = "dataset_build") -> Planned:
+        return make_plan(self._asked(intent), self.inputs, now_us=self.clock.now_us(), kind=kind)
 
-    def _buildable(self, intent: Intent) -> Planned:
-        planned = self._planned(intent)
+    def _buildable(self, intent: Intent, *, kind: IntentKind | None = "dataset_build") -> Planned:
+        planned = self._planned(intent, kind=kind)
         check_drift(planned.pins, self.ledger)
         return planned
 

@@ -83,7 +83,11 @@ class Payments:
 
 def payments(world: World, start: int, stop: int) -> Payments:
     """Events `[start, stop)` of the log."""
-    index = np.arange(start, stop, dtype=np.uint64)
+    return payments_at(world, np.arange(start, stop, dtype=np.uint64))
+
+
+def payments_at(world: World, index: Uint) -> Payments:
+    """The events at some places of the log."""
     share = (index.astype(np.float64) + world.drawn(1, index)) / world.events * world.days
     day = np.minimum(share.astype(np.int64), world.days - 1)
     within = np.interp((share - day) * 10_000, _BY_HOUR, np.arange(25, dtype=np.float64))

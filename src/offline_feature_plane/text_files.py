@@ -69,6 +69,15 @@ def load_object(line: bytes | str) -> dict[str, Any]:
     return document
 
 
+def may_be_object(line: bytes) -> bool:
+    """Can a line be a JSON object? Quick: a file may have millions of lines that are none.
+
+    >>> may_be_object(b' {"a": 1}'), may_be_object(b"  "), may_be_object(b"[1]")
+    (True, False, False)
+    """
+    return line.lstrip(b" \t\r\n").startswith(b"{")
+
+
 def packing_of(name: str) -> Packing:
     """How a text file is packed, as its name says.
 

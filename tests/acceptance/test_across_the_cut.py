@@ -121,6 +121,19 @@ def test_another_purpose_says_that_it_is_incomplete(made):
     assert opened(plane).verify(built.manifest.dataset_manifest_id).intact
 
 
+def test_a_dispute_that_is_over_is_no_nondeterminism(made):
+    """Computed again when the bus has let go what it disputed, the rows are the same, and what differs is said."""
+    plane = made()
+    lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "log_id": "log1"}
+    plane.intent |= {"non_training_allowed": True, "replay_basis": [{**lane, "start_offset": "0", "end_offset": "200"}]}
+    of(plane).forge(0, payments([99], customer_id="mallory")[0])
+    opened(plane).build(plane.intent_path)
+    assert opened(plane).build(plane.intent_path, recompute=True).outcome == "REPRODUCED"
+    of(plane).retain(0, 110)
+    with pytest.raises(ReplayBasisMismatch, match=r"the rows of dm_.* are the same again, but .* was disputed .* and was not this time"):
+        opened(plane).build(plane.intent_path, recompute=True)
+
+
 @pytest.mark.parametrize("kind", ["parity_rebuild", "forensic_rebuild"])
 def test_what_another_kind_of_build_would_make_of_it_is_refused(made, kind):
     """Parity and forensic builds are served elsewhere: an intent of their kind is refused, not taken for a dataset build."""

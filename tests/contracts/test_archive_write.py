@@ -34,8 +34,8 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.settings import settings_from
 from offline_feature_plane.sources import archive
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archive_notes import folder_of
 from offline_feature_plane.sources.archive_places import FolderPlace
-from offline_feature_plane.sources.archive_writing import _folder
 from offline_feature_plane.sources.kafka import topic as bus_topic
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
@@ -117,7 +117,7 @@ def test_an_archive_grows_and_copies_nothing_twice(tmp_path):
     stamp = first.stat().st_mtime_ns
     report = write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form="parquet")
     assert spans(tmp_path / "b") == [(0, 0, 2, 2), (0, 2, 5, 3), (0, 5, 9, 4)]
-    assert [(one.start_offset, one.end_offset) for one in report.known] == [("2", "5")]
+    assert [(one.start_offset, one.end_offset, one.records, one.segments) for one in report.known] == [("2", "5", 3, 1)]
     assert first.stat().st_mtime_ns == stamp
     assert items(tmp_path / "b") == items(tmp_path / "a")
     before = (tmp_path / "b/index.json").read_bytes()
@@ -144,7 +144,8 @@ def test_a_stopped_job_goes_on_behind_its_last_segment(tmp_path):
     assert len(kept) == 4
     report = write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert (report.copied[0].start_offset, report.copied[0].records) in {("15", 25), ("20", 20)}
+    assert [(one.start_offset, one.end_offset, one.records, one.segments) for one in report.copied] == [("0", "40", 40, 8)]
+    assert (report.resumed_segments, report.resumed_records) in {(3, 15), (4, 20)}
     assert spans(tmp_path / "b") == [(0, n, n + 5, 5) for n in range(0, 40, 5)]
     assert items(tmp_path / "b") == items(tmp_path / "a")
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
@@ -164,8 +165,8 @@ def test_another_way_of_cutting_begins_anew(tmp_path):
     write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=8)
     assert spans(tmp_path / "b") == [(0, n, n + 8, 8) for n in range(0, 40, 8)]
     assert len(list((tmp_path / "b/transaction").rglob("*.zst"))) == 5
-    (lane,) = write_archive(tmp_path / "b", "login", source=tmp_path / "a", per_segment=5).copied
-    assert lane.start_offset in {"15", "20"}
+    report = write_archive(tmp_path / "b", "login", source=tmp_path / "a", per_segment=5)
+    assert (report.resumed_segments, report.copied[0].records) in {(3, 40), (4, 40)}
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "login", "transaction"]
 
 
@@ -188,6 +189,45 @@ def test_a_killed_process_leaves_nothing_half_done(tmp_path):
     assert items(tmp_path / "b") == items(tmp_path / "a")
     assert spans(tmp_path / "b") == [(0, n, n + 20, 20) for n in range(0, 3_000, 20)]
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+def test_an_index_that_is_made_between_two_attempts_stands_in_no_way(tmp_path):
+    """Files of a stopped job are indexed as the job noted them: of the log of their source, with the holes that it proved.
+
+    source  [0 1 2 · · · 6 7 8 9 …      stopped behind its fourth segment, indexed, begun again
+    """
+    make_archive(tmp_path / "a", [record(n) for n in range(40) if n not in {3, 4, 5}], per_segment=50)
+
+    def stop(step, done, total):
+        if done >= 20:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5, progress=stop)
+    (lane,) = index_archive(tmp_path / "b").lanes
+    assert (lane.log_id, lane.first_offset, lane.gaps) == ("log1", "0", 0)
+    known = (tmp_path / "b/index.json").read_bytes()
+    assert not index_archive(tmp_path / "b").was_written
+    report = write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=5)
+    assert (report.resumed_records, sum(one.records for one in (*report.copied, *report.known))) == (0, 37)
+    assert (tmp_path / "b/index.json").read_bytes().startswith(known[:-8])
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["index.json", "transaction"]
+
+
+def test_an_index_of_files_alone_says_which_log_it_may_be(tmp_path):
+    """Files do not say their log: whoever knows it is told what to run, and then it goes on."""
+    make_archive(tmp_path / "a", [record(n) for n in range(9)], per_segment=50)
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", ranges=[(0, 0, 5)])
+    (tmp_path / "b/index.json").unlink()
+    index_archive(tmp_path / "b")
+    with pytest.raises(ArchiveIndexConflict) as told:
+        write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert f"move index.json away and run `ofs archive index {tmp_path / 'b'} --log-id log1`" in told.value.fix
+    (tmp_path / "b/index.json").rename(tmp_path / "away.json")
+    index_archive(tmp_path / "b", log_id="log1")
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a")
+    assert items(tmp_path / "b") == items(tmp_path / "a")
 
 
 @pytest.mark.parametrize("step", ["put", "remove"])
@@ -266,7 +306,8 @@ def test_conflicts_are_told(tmp_path):
     with pytest.raises(ArchiveIndexConflict, match="changed by somebody else"):
         write_archive(tmp_path / "d", "transaction", source=tmp_path / "a", progress=meddle)
     (tmp_path / "d/index.json").unlink()
-    assert write_archive(tmp_path / "d", "transaction", source=tmp_path / "a").copied == ()  # all segments were there
+    report = write_archive(tmp_path / "d", "transaction", source=tmp_path / "a")
+    assert (report.resumed_records, [one.records for one in report.copied]) == (4, [4])  # all segments were there
 
 
 @pytest.mark.usefixtures("way")
@@ -320,7 +361,7 @@ def test_topics_never_share_a_folder(tmp_path):
     make_archive(tmp_path / "a", [record(n, topic="_hidden") for n in range(2)])
     write_archive(tmp_path / "b", "_hidden", source=tmp_path / "a")
     assert (tmp_path / "b/%5Fhidden/0").is_dir()
-    names = [_folder(topic) for topic in ("a/b", "a_b", "a%2Fb", "../up", "_hidden", ".dot", "ä b", "a b")]
+    names = [folder_of(topic) for topic in ("a/b", "a_b", "a%2Fb", "../up", "_hidden", ".dot", "ä b", "a b")]
     assert len(set(names)) == len(names)
     assert all("/" not in name and name[0] not in "._" for name in names)
     assert index_archive(tmp_path / "b").files_known == 1
@@ -404,6 +445,38 @@ def test_archives_are_copied_into_buckets_and_out_of_them(tmp_path, weed, monkey
     write_archive(tmp_path / "c", "transaction", settings, source=other)
     assert items(tmp_path / "c") == items(tmp_path / "a")
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_errors_about_an_archive_in_a_bucket_say_its_address(tmp_path, weed, monkeypatch):
+    """A bucket has many an `index.json`: one that is changed, unreadable or another's is told by its whole address."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    place = place_at(weed.url)
+    settings = settings_from({"plane": "run1", "work": str(tmp_path / "work"), "s3": {"endpoint": weed.url}}, tmp_path)
+    make_archive(tmp_path / "a", [record(n) for n in range(4)])
+    where = place.uri("told").rstrip("/")
+    client = open_store(place)._bucket._client
+
+    def put(name, data):
+        client.put_object(Bucket=BUCKET, Key=f"{place.prefix}told/{name}", Body=data)
+    with pytest.raises(ArchiveIndexConflict, match="changed by somebody else") as told:
+        write_archive(where, "transaction", settings, source=tmp_path / "a", progress=lambda *_: put("index.json", b'{"segments": []}'))
+    assert told.value.path == f"{where}/index.json"
+    put("index.json", b"{")
+    for job in (lambda: index_archive(where, settings), lambda: write_archive(where, "transaction", settings, source=tmp_path / "a")):
+        with pytest.raises(SourceUnreadable) as told:
+            job()
+        assert told.value.path == f"{where}/index.json"
+    other = place.uri("other").rstrip("/")
+    client.put_object(Bucket=BUCKET, Key=f"{place.prefix}other/transaction/0/00000000000000000000.jsonl.zst", Body=b"mine")
+    with pytest.raises(ArchiveIndexConflict, match="holds other bytes") as told:
+        write_archive(other, "transaction", settings, source=tmp_path / "a")
+    assert told.value.path == f"{other}/transaction/0/00000000000000000000.jsonl.zst"
+    client.put_object(Bucket=BUCKET, Key=f"{place.prefix}third/_index.copying.transaction.json", Body=b"no notes")
+    assert write_archive(place.uri("third"), "transaction", settings, source=tmp_path / "a").was_written
+    with pytest.raises(StorageIoFailure) as told:
+        index_archive(f"s3://{BUCKET}-that-is-not-there/x", settings)
+    assert told.value.path.startswith("s3://")
 
 
 def test_an_archive_of_another_tool_is_not_written_into(tmp_path):

@@ -7,11 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from offline_feature_plane import budgets
+from offline_feature_plane.archive_jobs import index_archive
+from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.domain.admission import Admission
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
+from offline_feature_plane.sources import archive, records
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 
@@ -20,8 +24,8 @@ TX = Source("tx", ("transaction",), (Field("amount", ColumnType("int64"), ("amou
 
 def make(root, form, count=400):
     """An archive of one segment, and its path."""
-    records = [archived(f"event-{n:05}", n * 1_000, {"amount": n}, offset=n, platform_run_id="run1") for n in range(count)]
-    write_archive(root, records, per_segment=count, form=form)
+    found = [archived(f"event-{n:05}", n * 1_000, {"amount": n}, offset=n, platform_run_id="run1") for n in range(count)]
+    write_archive(root, found, per_segment=count, form=form)
     return root / f"transaction/0/00000.{form}"
 
 
@@ -35,15 +39,15 @@ def repin(root, path, data):
 
 def one_by_one(root):
     """Offsets, as the law reads them."""
-    archive = ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
-    return [one.number for segment in archive.segments for one in segment.read()]
+    pinned = ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
+    return [one.number for segment in pinned.segments for one in segment.read()]
 
 
 def in_batches(root):
     """Offsets, as engines read them."""
-    archive = ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
+    pinned = ArchiveSource({"transaction": ArchiveMapping(root)}).pin("transaction")
     found = []
-    archive.reading(archive.ranges(), (TX,)).read(Admission("run1", (), (TX,)), lambda _, batch: found.extend(batch["offset"].to_pylist()))
+    pinned.reading(pinned.ranges(), (TX,)).read(Admission("run1", (), (TX,)), lambda _, batch: found.extend(batch["offset"].to_pylist()))
     return [int(one) for one in found]
 
 
@@ -124,3 +128,56 @@ def test_a_footer_that_counts_wrongly_is_refused(tmp_path, read):
     repin(tmp_path, path, path.read_bytes())
     with pytest.raises(ReplayBasisMismatch):
         read(tmp_path)
+
+
+def copied(root):
+    """Offsets, as a copy has them."""
+    copy_archive(root.parent / "copy", "transaction", source=root)
+    return one_by_one(root.parent / "copy")
+
+
+def packed(text, form):
+    """A text as a segment."""
+    if form == "jsonl.gz":
+        return gzip.compress(text)
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(text)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("read", [one_by_one, in_batches, copied])
+@pytest.mark.parametrize("worth", [0, 1 << 40])
+@pytest.mark.parametrize("line", [b"\n", b"{\n", b"[]\n", b'{"topic":"t","partition":0,"offset_kind":"kafka_offset","offset":"1"}\n'])
+def test_lines_without_records_are_not_read_to_their_end(tmp_path, monkeypatch, read, line, worth):
+    """Millions of them pack into nothing, and each takes as long as a record: neither an index nor a build waits for that."""
+    monkeypatch.setattr(budgets, "FREE_MISSES", 1_000)
+    for module in (archive, records):
+        monkeypatch.setattr(module, "WORTH_A_COMPILER", worth)
+    root = tmp_path / "a"
+    path = make(root, "jsonl.zst", count=3)
+    repin(root, path, packed(line * 20_000, "jsonl.zst"))
+    index = json.loads((root / "index.json").read_text())
+    index["segments"][0] |= {"record_count": 20_000, "next_offset": "20000", "last_offset": "19999"}
+    (root / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ResourceExceeded, match="hold no record"):
+        read(root)
+    (root / "index.json").unlink()
+    with pytest.raises(ResourceExceeded, match="hold no record"):
+        index_archive(root)
+
+
+@pytest.mark.parametrize("form", ["jsonl.zst", "parquet"])
+def test_what_a_log_held_is_no_bomb(tmp_path, monkeypatch, form):
+    """A log of null values and of garbage, each at its own offset, is copied and indexed, however well it packs."""
+    monkeypatch.setattr(budgets, "FREE_MISSES", 100)
+    lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset"}
+    rows = [{**lane, "offset": str(n), "payload": "cGluZw==" if n % 2 else None} for n in range(30_000)]
+    (tmp_path / "a").mkdir()
+    text = "".join(json.dumps(one) + "\n" for one in [archived("e", 1, {"amount": 1}), *rows[1:]]).encode()
+    (tmp_path / "a/all.jsonl.gz").write_bytes(gzip.compress(text, 9))
+    assert index_archive(tmp_path / "a").records == 30_000
+    (copy,) = copy_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form).copied
+    assert (copy.records, copy.undecodable, copy.null_values) == (30_000, 15_000, 14_999)
+    (tmp_path / "b/index.json").unlink()
+    assert index_archive(tmp_path / "b").records == 30_000

@@ -261,7 +261,11 @@ def test_a_topic_that_was_made_anew_is_another_log(tmp_path):
     assert ([n for _, n, _ in found], told.compared) == (list(range(30)), 0)
     verdict = pinned.completeness([part(0, 40)])
     assert (verdict.anomalies[0].start_offset, verdict.feasibility) == ("30", "INFEASIBLE_ARCHIVE_GAP")
-    assert pinned.completeness([part(0, 5, log="log2")]).anomalies[0].code == ReplayBasisMismatch.code
+    assert "the bus counts in log log2: the topic was made anew" in verdict.anomalies[0].sentence
+    anew = pinned.completeness([part(0, 5, log="log2")])
+    assert (anew.is_complete, anew.feasibility) == (True, "FEASIBLE_BUS_ONLY")
+    assert [event for _, _, event in read(pinned, [part(0, 5, log="log2")])[0]] == [f"new{n}" for n in range(5)]
+    assert pinned.completeness([part(0, 5, log="log3")]).anomalies[0].why == "unknown_log"
     with pytest.raises(BasisUnresolved, match="log1 and log2"):
         pinned.basis()
 

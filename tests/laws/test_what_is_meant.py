@@ -136,7 +136,7 @@ NOT_MEANT = {
     "feature_definition_set/profile_ref": "copy.yaml", "feature_definition_set/profile_digest": None, "actor/name": "somebody",
     "actor/source": "declared"}
 ELSEWHERE = {  # constants of this contract, refused here, or changed in a test of their own
-    "schema_version", "intent_kind", "replay_basis", "run_facts_ref", "parity_anchor_ref", "supersedes", "backfill_reason",
+    "schema_version", "intent_kind", "replay_basis", "gaps", "run_facts_ref", "parity_anchor_ref", "supersedes", "backfill_reason",
     "ofs_code_release_id", "identifiers/mode", "sampling/rule", "target/types", "target/combine"}
 NESTED = {"label_basis": LabelBasis, "feature_definition_set": FeatureDefinitionSet, "subject": Subject, "target": TargetRule,
           "sampling": SamplingRule, "identifiers": TokenizedIdentifiers, "coverage_policy": CoveragePolicy, "actor": Actor,

@@ -175,6 +175,34 @@ def test_a_message_that_nobody_can_read(world):
         garbled.build(verify_overlap="full")
 
 
+def test_what_a_broker_has_lost_can_be_declared(world):
+    """Beside a gap of both, and on a compacted topic: what is there is read, what is not is in the manifest, and it can be computed again.
+
+    archive   [0 ── 60)                              [0 ────── 120)
+    broker             [80 ────────── 200)           [0 ─────────────── 200)  compacted
+    declared      [60, 80)                                    [120, 200)
+    """
+    asked = {"non_training_allowed": True, "gaps": "as_found"}
+    lost = world()
+    lost.produce(range(200))
+    lost.archive(range(60))
+    lost.broker.delete_records(lost.stored, 0, 80)
+    lost.asks_for(0, 200)
+    lost.plane.intent |= asked
+    core = lost.build().manifest.core
+    assert [(one["start_offset"], one["end_offset"], one["why"]) for one in core.gaps] == [("60", "80", "archive_gap")]
+    assert (core.eligibility.complete, core.replay["events_read"]) == (False, 180)
+    assert lost.opened().build(lost.plane.intent_path, recompute=True).outcome == "REPRODUCED"
+    kept = world(cleanup_policy="compact")
+    kept.produce(range(200))
+    kept.archive(range(120))
+    kept.asks_for(0, 200)
+    kept.plane.intent |= asked
+    core = kept.build().manifest.core
+    assert [(one["start_offset"], one["end_offset"], one["why"]) for one in core.gaps] == [("120", "200", "compacted")]
+    assert (core.eligibility.complete, core.replay["events_read"]) == (False, 200)
+
+
 def test_markers_of_transactions_are_no_records_on_either_side(world):
     """A committed and an aborted transaction leave holes in the offsets, which nobody misses.
 

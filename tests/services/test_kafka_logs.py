@@ -138,7 +138,7 @@ def test_a_compacted_topic_is_refused_and_what_compaction_left_can_be_read_by_wh
     assert len(kept) < 12, kept
     error = refusal(pinned.completeness(whole(pinned)))
     assert isinstance(error, TopicCompacted)
-    assert topic in error.what
+    assert "the bus is compacted" in error.what
     set_config(broker, topic, cleanup_policy="delete")
     again = pin(topic, broker.address())
     assert again.completeness(whole(again)).is_complete
@@ -194,8 +194,8 @@ def test_more_partitions_change_nothing_that_is_pinned(broker):
     assert after.completeness(ranges).is_complete
     assert whole(after) == (part(after, 0, 3), part(after, 0, 2, 2))
     error = refusal(after.completeness([part(after, 0, 2, 7)]))
-    assert isinstance(error, ReplayBasisGap)
-    assert "3 partitions" in error.what
+    assert isinstance(error, BasisUnresolved)
+    assert "has no partition 7; known are 0, 1, 2." in error.what
 
 
 def test_an_empty_topic_has_no_basis(broker):

@@ -31,3 +31,26 @@ def test_a_log_across_the_cut_is_one_dataset_on_both_engines(spark, tmp_path, mo
     with open_plane(plane.folder / "plane.yaml", spark=spark, **by_spark) as opened, \
             pytest.raises(ReplayBasisMismatch, match=r"disagree at 1 of 40 .*transaction/0@99"):
         opened.build(plane.intent_path)
+
+
+def test_what_is_missing_is_missing_on_both_engines(spark, tmp_path, monkeypatch):
+    """A hole that is left out and a compacted stretch of which the rest is read: one core, which says what it lacks.
+
+    archive   [0 ────── 120)
+    bus                      [130 ─────── 200)     compacted: 150 is gone
+    """
+    with_buses(monkeypatch)
+    cores = []
+    for name in ("spark", "local"):
+        plane = make_bus_plane(tmp_path / name)
+        of(plane).retain(0, 130)
+        of(plane).compact(0, [150])
+        lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "log_id": "log1"}
+        plane.intent |= {"non_training_allowed": True, "gaps": "as_found",
+                         "replay_basis": [{**lane, "start_offset": "0", "end_offset": "200"}]}
+        plane.documents()
+        with open_plane(plane.folder / "plane.yaml", spark=spark if name == "spark" else None, **{"engine.name": name}) as opened:
+            cores.append(opened.build(plane.intent_path).manifest.core)
+    assert cores[0] == cores[1]
+    assert [(one["start_offset"], one["why"]) for one in cores[0].gaps] == [("120", "archive_gap"), ("130", "compacted")]
+    assert (cores[0].eligibility.complete, cores[0].replay["events_read"]) == (False, 189)

@@ -1,9 +1,21 @@
 """Completeness: a chain of evidence without a hole, and nothing at odds with it."""
 
+from dataclasses import replace
+
+import pytest
+
 from offline_feature_plane.contracts.replay_receipt import completeness_receipt
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, TableEvidence, assess, combine, refusal
-from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
+from offline_feature_plane.domain.cutover import Watermarks
+from offline_feature_plane.errors import (
+    BasisUnresolved,
+    ReplayBasisGap,
+    ReplayBasisMismatch,
+    ReplayDuplicateOffsetMismatch,
+    ReplayIncomplete,
+    TopicCompacted,
+)
 
 
 def segment(first, after, digest="a", log="log1", kind="kafka_offset", partition=0, count=1):
@@ -48,10 +60,51 @@ def test_equal_spans_with_other_bytes_contradict_each_other():
 
 
 def test_a_segment_of_another_log_covers_nothing():
-    """The same offsets in a recreated topic are other events."""
+    """The same offsets in a recreated topic are other events, and no obstacle to those of this log.
+
+    log1   [0 ─────────── 400)
+    log2   [0 ─── 150)
+    """
     verdict = assess([WANTED], [segment(0, 400, log="log2")])
-    assert {one.code for one in verdict.anomalies} == {"REPLAY_BASIS_MISMATCH", "REPLAY_BASIS_GAP"}
+    assert [(one.code, one.why) for one in verdict.anomalies] == [("REPLAY_BASIS_MISMATCH", "unknown_log")]
+    assert "the basis counts kafka_offset in log log1, and tx is known to count kafka_offset in log log2" in str(refusal(verdict))
     assert isinstance(refusal(verdict), ReplayBasisMismatch)
+    assert assess([WANTED], [segment(0, 150, log="log2"), segment(0, 400)]).is_complete
+
+
+def test_a_partition_that_the_log_does_not_have_is_no_gap():
+    """Nothing was lost there: the request is wrong, and is told which partitions there are."""
+    verdict = assess([replace(WANTED, partition=7)], [segment(0, 400), segment(0, 400, partition=2)])
+    assert (verdict.feasibility, verdict.anomalies[0].why) == ("INFEASIBLE_UNKNOWN_PARTITION", "unknown_partition")
+    assert isinstance(wrong := refusal(verdict), BasisUnresolved)
+    assert "has no partition 7; known are 0, 2." in wrong.what
+    assert wrong.fix == "Name a partition that there is."
+
+
+def watermarks(start, stable, end=None, *, log="log1", partition=0, compacted=False):
+    """What a bus says of a partition."""
+    return Watermarks("tx", partition, "kafka_offset", log, str(start), str(stable), str(end or stable), is_compacted=compacted)
+
+
+@pytest.mark.parametrize(("segments", "bus", "code", "words"), [
+    ([segment(0, 150)], [watermarks(200, 400)], ReplayBasisGap, "the archive has a hole here, and the bus keeps it from 200 on"),
+    ([segment(0, 150)], [watermarks(0, 400, log="log2")], ReplayBasisGap, "and the bus counts in log log2: the topic was made anew"),
+    ([segment(0, 150)], [watermarks(0, 400, partition=1)], ReplayBasisGap, "the bus has no such partition"),
+    ([], [watermarks(200, 400)], ReplayBasisGap, "the bus keeps it from 200 on, and there is no archive of this log"),
+    ([], [watermarks(0, 250)], BasisUnresolved, "the bus has it settled up to 250; there is no more"),
+    ([], [watermarks(0, 250, 400)], BasisUnresolved, "settled up to 250; transactions are open from there on"),
+    ([], [watermarks(0, 400, compacted=True)], TopicCompacted, "the bus is compacted: what it lost does not show"),
+    ([segment(0, 150)], "silent", ReplayIncomplete, "the bus could not be asked"),
+    ([], [watermarks(0, 400, log="log2")], ReplayBasisMismatch, "is known to count kafka_offset in log log2"),
+    ([segment(0, 400, log="log3")], [watermarks(0, 400, log="log2")], ReplayBasisMismatch, "in log log2 and kafka_offset in log log3"),
+    ([], [watermarks(0, 400, partition=1)], BasisUnresolved, "log log1 of tx has no partition 0; known are 1."),
+    ([segment(0, 400, partition=3)], [watermarks(0, 400, log="log2")], BasisUnresolved, "has no partition 0; known are 3."),
+    ([segment(0, 400, partition=3)], "silent", ReplayIncomplete, "the bus could not be asked")])
+def test_what_is_missing_is_told_with_what_is_known(segments, bus, code, words):
+    """Each reason has its code and says what the holders of the topic do have."""
+    wrong = refusal(assess([WANTED], segments, bus))
+    assert isinstance(wrong, code)
+    assert words in wrong.what
 
 
 def test_kinesis_sequences_need_a_chain_not_a_count():

@@ -54,7 +54,8 @@ def test_golden_routes(case):
     bus = case["bus"]
     if not isinstance(bus, str):
         bus = marks(wanted, *bus, log=case.get("bus_log"), compacted=case.get("compacted", False))
-    found = route(wanted, [(int(start), int(end)) for start, end in case["archive"]], bus)
+    spans, known = [(int(start), int(end)) for start, end in case["archive"]], [tuple(one) for one in case.get("known", [])]
+    found = route(wanted, spans, bus, known=known)
     assert [(piece.holder, piece.start, piece.end) for piece in found.pieces] == [
         (HOLDERS[holder], int(start), int(end)) for holder, start, end in case.get("pieces", [])]
     assert [(gap.why, gap.start, gap.end) for gap in found.gaps] == [
@@ -96,7 +97,9 @@ def _why(offset, bus, ours, *, has_archive):
         return "start_unknown"
     if ours and offset >= int(bus.log_start):
         return "compacted"
-    return "archive_gap" if has_archive else "retention_exceeded"
+    if has_archive:
+        return "archive_gap"
+    return "unknown_log" if isinstance(bus, Watermarks) and not ours else "retention_exceeded"
 
 
 @settings(max_examples=300, deadline=None)

@@ -195,3 +195,16 @@ def test_builds_side_by_side_leave_the_allocators_as_the_first_found_them():
     assert pa.default_memory_pool().backend_name == "jemalloc"
     second.__exit__(None, None, None)
     assert pa.default_memory_pool().backend_name == before != "jemalloc"
+
+
+def test_a_build_over_files_gives_back_what_it_frees(tmp_path):
+    """A build over files takes memory from the system and gives it back, as Arrow's own allocator does not; afterwards all is as before."""
+    world = make_world([{"amount": 5}])
+    events, _ = world.write(tmp_path)
+    before, work = pa.default_memory_pool().backend_name, tmp_path / "work"
+    work.mkdir()
+    with LocalEngine().session(world.task, work=work, memory_limit="64MB") as session:
+        session.replay(events)
+        assert session.execution()["way"] == "files"
+        assert pa.default_memory_pool().backend_name == "system"
+    assert pa.default_memory_pool().backend_name == before != "system"

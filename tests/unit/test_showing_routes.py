@@ -7,7 +7,7 @@ from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.cutover import Watermarks, route
 
 
-@pytest.mark.parametrize(("log_id", "why"), [("log1", "nobody: retention has passed"), ("log2", "nobody: no holder has this log")])
+@pytest.mark.parametrize(("log_id", "why"), [("log1", "nobody: retention has passed"), ("log2", "nobody: they have another log")])
 def test_a_log_that_nobody_has_is_not_blamed_on_retention(log_id, why):
     """A bus whose topic was made anew never had the wanted offsets of the log before.
 

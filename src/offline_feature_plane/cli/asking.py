@@ -12,7 +12,7 @@ from offline_feature_plane.cli.group import as_json_option, example, intent_argu
 from offline_feature_plane.cli.opening import open_plane
 from offline_feature_plane.cli.output import complain, emit_json, say, show_error
 from offline_feature_plane.cli.progress import shown
-from offline_feature_plane.errors import OfsError
+from offline_feature_plane.errors import OfsError, ReplayIncomplete
 
 if TYPE_CHECKING:
     from offline_feature_plane.domain.periods import Period
@@ -63,8 +63,11 @@ def demo(directory: Path, count: int, seed: int, as_json: bool) -> None:
 @plane_option
 @as_json_option
 @example("ofs plan intent.yaml")
-def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
-    """Validate INTENT, resolve and pin everything, and say whether and how it can be built. Writes nothing."""
+def plan(intent: Path, plane_path: Path | None, as_json: bool) -> int:
+    """Validate INTENT, resolve and pin everything, and say whether and how it can be built. Writes nothing.
+
+    An intent of a parity rebuild whose basis is not whole is answered with UNCHECKABLE, which is no error; the exit status is 3.
+    """
     from offline_feature_plane.cli import showing, showing_routes
 
     with open_plane(plane_path, intent) as plane:
@@ -75,6 +78,7 @@ def plan(intent: Path, plane_path: Path | None, as_json: bool) -> None:
                 complain(showing_routes.refused(receipt))
             raise
         emit_json(planned.document()) if as_json else say(showing.plan(planned))
+    return ReplayIncomplete.exit_status if planned.plan.answer == "UNCHECKABLE" else 0
 
 
 @ofs.command(short_help="Look at some rows of an intent; publish nothing.")

@@ -19,6 +19,7 @@ from offline_feature_plane.contracts.intent import NO_RUN_FACTS
 from offline_feature_plane.contracts.manifest import Core, DatasetManifest, SplitFacts
 from offline_feature_plane.corridor.retirement import NOT_RETIRED
 from offline_feature_plane.domain.calendars import rows_source
+from offline_feature_plane.domain.gaps import describe_gaps, tell_gaps
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.answer import Built
@@ -34,7 +35,7 @@ def plan(planned: Planned) -> str:
     """What a build would do, where everything comes from, and what it would cost here."""
     document = planned.document()
     pins, estimate = document["pins"], document["estimate"]
-    lines = [f"{style('plan', 'bold')} {pins['dataset_manifest_id']}  {style(document['feasibility'], 'green')}",
+    lines = [_headline(document),
              pairs({"fingerprint": pins["dataset_fingerprint"],
                     "feature set": f"{pins['profile']['feature_set']} of {pins['profile']['policy_id']}@{pins['profile']['revision']}"
                                    + ("" if pins["profile"]["versioned"] else "  (unversioned profile)"),
@@ -46,13 +47,23 @@ def plan(planned: Planned) -> str:
              table(["source", "kind", "files", "records", "log"],
                    [[source["name"], source["kind"].replace("_", " "), len(source["files"]), _records(source),
                      short(source["log_id"])] for source in document["sources"]], right=frozenset({2, 3}))]
-    if showing_routes.worth_telling(routes := [one for source in document["sources"] for one in source["routes"]]):
-        lines += ["", showing_routes.told(routes)]
+    routes = [one for source in document["sources"] for one in source["routes"]]
+    if document["gaps"] or showing_routes.worth_telling(routes):
+        lines += ["", showing_routes.told(routes, document["gaps"])]
     if pins["filled"]:
         lines += ["", "filled in (`ofs pin` writes them out):",
                   table(["path", "value", "from"], [[item["path"], _brief(item["value"]), item["from"]] for item in pins["filled"]])]
     lines += [f"{style('warning', 'yellow')}: {warning}" for warning in document["warnings"]]
     return "\n".join(lines)
+
+
+def _headline(document: Mapping[str, Any]) -> str:
+    """What would be built, and what its basis makes of it."""
+    intent, answer = document["pins"]["intent"], document["answer"]
+    what = document["pins"]["dataset_manifest_id"] if intent["intent_kind"] == "dataset_build" else f"of a {intent['intent_kind']}"
+    feasibility = style(document["feasibility"], "green" if document["feasibility"].startswith("FEASIBLE") else "yellow")
+    told = "" if answer == "COMPLETE" else style(answer, "yellow") + "  "
+    return f"{style('plan', 'bold')} {what}  {told}{feasibility}"
 
 
 def _records(source: Mapping[str, Any]) -> str:
@@ -81,7 +92,7 @@ def preview_document(seen: Preview) -> dict[str, Any]:
     return {"published": False,
             "columns": [{"name": column.name, "type": str(column.type), "role": column.role} for column in seen.columns],
             "rows": [{name: _plain(value) for name, value in row.items()} for row in seen.table.to_pylist()],
-            "rows_in_dataset": seen.rows_in_dataset}
+            "rows_in_dataset": seen.rows_in_dataset, "gaps": describe_gaps(seen.lacks)}
 
 
 def preview(seen: Preview) -> str:
@@ -90,7 +101,8 @@ def preview(seen: Preview) -> str:
     body = [[column.name, str(column.type), *(_brief(_plain(row[column.name])) for row in rows)] for column in seen.columns]
     head = ["column", "type", *(f"row {number}" for number in range(1, len(rows) + 1))]
     return "\n".join([table(head, body, right=frozenset(range(2, len(head)))), "",
-                      f"{len(rows)} of {seen.rows_in_dataset:,} rows. A preview: nothing was published."])
+                      f"{len(rows)} of {seen.rows_in_dataset:,} rows. A preview: nothing was published.",
+                      *([f"{style('incomplete', 'yellow')}: it lacks {tell_gaps(seen.lacks)}"] if seen.lacks else [])])
 
 
 def built(answer: Built, *, profile: bool = False) -> str:
@@ -156,7 +168,7 @@ def manifest(document: DatasetManifest, standing: Standing) -> str:
                     "code": document.provenance.ofs_code_release_id,
                     "eligible": _eligible(core),
                     "complete": f"{core.eligibility.complete} ({core.eligibility.evidence_kind.replace('_', ' ')})"}), "",
-             splits_table(document), *kept_labels(core), "",
+             *showing_routes.declared(core.gaps), splits_table(document), *kept_labels(core), "",
              table(["event became", "events"], [[name, count] for name, count in core.row_accounting.items() if count],
                    right=frozenset({1})), "",
              table(["gate", "verdict"], [[gate.gate, gate.verdict] for gate in core.gates]), "",
@@ -213,7 +225,7 @@ def dataset_line(document: DatasetManifest, listing: Listing) -> dict[str, Any]:
             "rows": document.core.row_count, "splits": {split.name: split.rows for split in document.core.splits},
             "label_asof_utc": document.label_basis["label_asof_utc"], "evaluation_asofs": document.core.evaluation_asofs,
             "content_digest": document.core.content_digest,
-            "training_ready": document.core.eligibility.training_ready,
+            "training_ready": document.core.eligibility.training_ready, "complete": document.core.eligibility.complete,
             **(NOT_RETIRED if retired is None else retired.document())}
 
 
@@ -288,7 +300,7 @@ def _count(document: DatasetManifest, role: str) -> int:
 def _eligible_word(item: DatasetManifest, listing: Listing) -> str:
     if item.dataset_manifest_id in listing.retired:
         return "retired"
-    return "training" if item.core.eligibility.training_ready else "no"
+    return "training" if item.core.eligibility.training_ready else "no" if item.core.eligibility.complete else "no: incomplete"
 
 
 def _eligible(core: Core) -> str:

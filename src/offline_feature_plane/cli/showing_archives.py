@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from offline_feature_plane.cli.output import style, table
 from offline_feature_plane.sources.archive_report import IndexReport, LaneReport
-from offline_feature_plane.sources.archive_writing import WriteReport
+from offline_feature_plane.sources.archive_writing import CopiedRange, WriteReport
 
 _MOST_IGNORED = 5
 
@@ -29,18 +29,24 @@ def indexed(report: IndexReport) -> str:
 
 def written(report: WriteReport) -> str:
     """What was copied into an archive."""
-    records, segments = sum(one.records for one in report.copied), sum(one.segments for one in report.copied)
     if not report.was_written:
-        return f"{style('✓', 'green')} {report.place} is up to date: it has all of it already"
+        return f"{style('✓', 'green')} {report.place} is up to date: it has all of it already: {_counted(report.known)}"
     rows = [(f"{one.topic}/{one.partition}", one.start_offset, one.end_offset, one.segments, one.records, one.undecodable, one.null_values)
             for one in report.copied]
     heads = ["partition", "from", "up to", "segments", "records", "undecodable", "null values"]
-    lines = [f"{style('✓', 'green')} {report.place}/index.json extended: {records:,} records in {segments:,} segments", "",
+    lines = [f"{style('✓', 'green')} {report.place}/index.json extended: {_counted(report.copied)}", "",
              table(heads, rows, right=frozenset(range(1, 7)))]
+    if report.resumed_segments:
+        earlier = f"{report.resumed_records:,} records in {report.resumed_segments:,} segments"
+        lines += ["", f"  Of these, {earlier} are from a run that was stopped."]
     if report.known:
         had = ", ".join(f"{one.topic}/{one.partition} [{one.start_offset}, {one.end_offset})" for one in report.known)
-        lines += ["", f"  It had already: {had}."]
+        lines += ["", f"  It had already: {had}: {_counted(report.known)}."]
     return "\n".join(lines)
+
+
+def _counted(stretches: Sequence[CopiedRange]) -> str:
+    return f"{sum(one.records for one in stretches):,} records in {sum(one.segments for one in stretches):,} segments"
 
 
 def _remarks(report: IndexReport) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from offline_feature_plane.cli.output import style
 from offline_feature_plane.cli.showing import short
+from offline_feature_plane.domain.gaps import tell_gaps
 
 if TYPE_CHECKING:
     from offline_feature_plane.corridor.damage import Damage
@@ -80,7 +81,9 @@ def _verdict(report: Verification) -> str:
     if not report.intact:
         return f"{name} is {style('NOT INTACT', 'red')}" + ("" if retired is None else f"; it was {retired}")
     if retired is None:
-        return f"{name} is {style('intact', 'green')}: {_many(report.row_count, 'row')} in {_many(report.leaves, 'leaf', 'leaves')}"
+        lacking = f"; {style('incomplete', 'yellow')}: it lacks {tell_gaps(report.lacks)}" if report.lacks else ""
+        held = f"{_many(report.row_count, 'row')} in {_many(report.leaves, 'leaf', 'leaves')}"
+        return f"{name} is {style('intact', 'green')}: {held}{lacking}"
     what = "what is kept of it is" if retired.expiry is not None else "it is"
     return f"{name} was {style(str(retired), 'yellow')}; {what} {style('intact', 'green')}"
 

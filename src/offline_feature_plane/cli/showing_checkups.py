@@ -33,4 +33,6 @@ def checkup(found: Checkup) -> str:
 
 
 def _details(one: Diagnosis) -> list[str]:
-    return [f"    {part.sentence}" for part in one.prognoses if part.state not in {"archived", "files"}]
+    return [*(f"    {part.sentence}" for part in one.prognoses if part.state not in {"archived", "files"}),
+            *(f"    incomplete: it lacks {gap}" + (", which is there by now: an intent without this gap is another dataset"
+                                                  if gap in one.found else "") for gap in one.lacks)]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
-from offline_feature_plane.contracts.model import Contract
+from offline_feature_plane.contracts.model import NONE_LEFT_OUT, Contract
 from offline_feature_plane.domain.cutover import Feasibility, Route, VerifyOverlap
 from offline_feature_plane.domain.findings import Finding, conflicts_of
+from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps
 
 ANOMALY_REPORT = "anomaly report"
 
@@ -21,7 +22,8 @@ ANOMALY_REPORT = "anomaly report"
 class ReplayAnomalyReport(Contract):
     """How each range was read, what was compared, and what was found: counts by reason, then each reason in each partition.
 
-    INCOMPLETE where holders of a log disagree, or where reading ended with an error before the end of the basis was reached.
+    INCOMPLETE where something is declared to be missing (`gaps`), where holders of a log disagree, or where reading ended with an error
+    before the end of the basis was reached.
     """
 
     schema_version: Literal["learning.ofs_replay_anomaly_report.v1"] = "learning.ofs_replay_anomaly_report.v1"
@@ -35,13 +37,14 @@ class ReplayAnomalyReport(Contract):
     conflicts: int
     counts: dict[str, int]
     findings: list[dict[str, JsonValue]]
+    gaps: Annotated[list[dict[str, JsonValue]], NONE_LEFT_OUT] = Field(default_factory=list)
     routes: list[dict[str, JsonValue]]
     error: dict[str, JsonValue] | None
 
 
 def anomaly_report(platform_run_id: str, dm_id: str, purpose: Any, *, routes: Sequence[Route], feasibility: Feasibility,
-                   findings: Sequence[Finding], compared: int, verify_overlap: VerifyOverlap | None = None,
-                   error: dict[str, Any] | None = None) -> ReplayAnomalyReport:
+                   findings: Sequence[Finding], compared: int, gaps: Sequence[DeclaredGap] = (),
+                   verify_overlap: VerifyOverlap | None = None, error: dict[str, Any] | None = None) -> ReplayAnomalyReport:
     """The report of one replay; `error` is how it ended, if not at the end of the basis."""
     counts: Counter[str] = Counter()
     for one in findings:
@@ -49,6 +52,6 @@ def anomaly_report(platform_run_id: str, dm_id: str, purpose: Any, *, routes: Se
     conflicts = sum(one.count for one in conflicts_of(findings))
     return ReplayAnomalyReport(
         platform_run_id=platform_run_id, dataset_manifest_id=dm_id, purpose=purpose, feasibility=feasibility,
-        status="INCOMPLETE" if conflicts or error is not None else "COMPLETE", verify_overlap=verify_overlap, compared=compared,
+        status="INCOMPLETE" if gaps or conflicts or error is not None else "COMPLETE", verify_overlap=verify_overlap, compared=compared,
         conflicts=conflicts, counts=dict(sorted(counts.items())), findings=[one.describe() for one in findings],
-        routes=[one.describe() for one in routes], error=error)
+        gaps=describe_gaps(gaps), routes=[one.describe() for one in routes], error=error)

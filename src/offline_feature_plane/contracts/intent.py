@@ -15,21 +15,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from offline_feature_plane.contracts.model import LEFT_OUT, Contract, Text, TextSet, broken, in_order, shown
+from offline_feature_plane.contracts.model import LEFT_OUT, NONE_LEFT_OUT, Contract, Text, TextSet, broken, in_order, shown
 from offline_feature_plane.contracts.target import CombinedTarget, Target, TargetRule, TypeRule
 from offline_feature_plane.domain.basis import Range, Selector, offset_number
 from offline_feature_plane.domain.calendars import MOST_PERIODS, Calendar, day_number, rows_source
 from offline_feature_plane.domain.coverage import parse_share
+from offline_feature_plane.domain.gaps import DeclaredGap
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format_duration, format_instant, parse_duration, parse_instant
 from offline_feature_plane.domain.maturity import LONGEST_MATURITY_DAYS
+from offline_feature_plane.domain.outcomes import DeclaredWhy, Use, use_of
 from offline_feature_plane.domain.resolution import find_rule
 from offline_feature_plane.domain.visibility import Visibility
 from offline_feature_plane.domain.zones import named_zone
 from offline_feature_plane.errors import BasisUnresolved, LabelPolicyInvalid, RuleNotSupported, SettingsInvalid
 
 __all__ = ["INTENT_SCHEMA", "NO_RUN_FACTS", "Actor", "BuildIntent", "CalendarRule", "CombinedTarget", "CoveragePolicy",
-           "FeatureDefinitionSet", "FileSetBasis", "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers", "SamplingRule",
-           "SelectorBasis", "SplitRange", "Subject", "TargetRule", "TokenizedIdentifiers", "TypeRule"]
+           "FeatureDefinitionSet", "FileSetBasis", "GapBasis", "IntentKind", "JoinScope", "LabelBasis", "RangeBasis", "RawIdentifiers",
+           "SamplingRule", "SelectorBasis", "SplitRange", "Subject", "TargetRule", "TokenizedIdentifiers", "TypeRule"]
 
 INTENT_SCHEMA = "learning.ofs_build_intent.v1"
 NO_RUN_FACTS = "none"
@@ -131,6 +133,16 @@ class RangeBasis(Contract):
         if start < end:
             return []
         return [f"[{self.start_offset}, {self.end_offset}) holds nothing; the end is the first offset not wanted any more"]
+
+
+class GapBasis(RangeBasis):
+    """A stretch of the basis that the dataset is declared to lack, and why it is missing (`domain.gaps`)."""
+
+    why: DeclaredWhy
+
+    def to_gap(self) -> DeclaredGap:
+        """The gap as the domain knows it."""
+        return DeclaredGap(self.to_range(), self.why)
 
 
 class SelectorBasis(Contract):
@@ -307,7 +319,8 @@ class Actor(Contract):
 class BuildIntent(Contract):
     """The whole request, `learning.ofs_build_intent.v1`. `request_id` null means that the ledger names the run (`decisions.md` D6).
 
-    `disjoint_by` names the field of the subject whose values may each stand in one split only: the first one that they occur in.
+    `disjoint_by` names the field of the subject whose values may each stand in one split only: the first one that they occur in. `gaps` are
+    what the basis is declared to lack; without one the list is not written out.
     """
 
     schema_version: Literal["learning.ofs_build_intent.v1"]
@@ -316,6 +329,7 @@ class BuildIntent(Contract):
     platform_run_id: RunId
     scenario_run_ids: Annotated[list[ScenarioId], AfterValidator(in_order)] = Field(default_factory=list)
     replay_basis: Annotated[list[Basis], Field(min_length=1)]
+    gaps: Annotated[list[GapBasis], NONE_LEFT_OUT] = Field(default_factory=list)
     label_basis: LabelBasis
     feature_definition_set: FeatureDefinitionSet
     subject: Subject
@@ -361,5 +375,10 @@ class BuildIntent(Contract):
 
     @property
     def purpose(self) -> Literal["training", "non_training"]:
-        """What the dataset is for (`decisions.md` D10)."""
-        return "non_training" if self.non_training_allowed else "training"
+        """What the dataset is for (`decisions.md` D10); what parity and forensic builds make is never for training."""
+        return "training" if self.intent_kind == "dataset_build" and not self.non_training_allowed else "non_training"
+
+    @property
+    def use(self) -> Use:
+        """What the build is for."""
+        return use_of(self.intent_kind, self.purpose)

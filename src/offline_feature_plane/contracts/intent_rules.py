@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
+from offline_feature_plane.contracts.basis_rules import basis_rules, gap_rules
 from offline_feature_plane.contracts.intent import (
     INTENT_SCHEMA,
     NO_RUN_FACTS,
     BuildIntent,
     CombinedTarget,
     CoveragePolicy,
-    FileSetBasis,
     IntentKind,
     LabelBasis,
-    RangeBasis,
     SamplingRule,
-    SelectorBasis,
     SplitRange,
     Subject,
     TargetRule,
@@ -57,7 +55,7 @@ INTENT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
     (r"\$\.intent_kind", IntentKindUnsupported),
     (r"\$\.(platform_run_id|scenario_run_ids).*", RunScopeInvalid),
-    (r"\$\.replay_basis.*", BasisUnresolved),
+    (r"\$\.(replay_basis|gaps).*", BasisUnresolved),
     (r"\$\.label_basis\.(label_types|store).*", LabelTypeScopeUnresolved),
     (r"\$\.label_basis\.immature", LabelPolicyInvalid),
     (r"\$\.label_basis.*|\$\.splits\[\d+\]\.label_asof_utc", LabelAsofMissing),
@@ -70,13 +68,19 @@ INTENT_CODES: Codes = (
     (r"\$\.ofs_code_release_id", CodeReleaseMissing),
 )
 
+# Which command serves a kind of intent, in a sentence.
+_SERVED_BY: Final[dict[Any, str]] = {
+    "dataset_build": "`ofs build` builds it",
+    "parity_rebuild": "`ofs plan` says whether it can be checked; `ofs parity` is to serve it, and this release does not have it yet",
+    "forensic_rebuild": "`ofs plan` says what there is of its basis; `ofs forensic` is to serve it, and this release does not have it yet"}
 
-def parse_intent(document: Any, kind: IntentKind = "dataset_build") -> BuildIntent:
+
+def parse_intent(document: Any, kind: IntentKind | None = "dataset_build") -> BuildIntent:
     """A document as a BuildIntent that keeps every rule, its defaults written out.
 
     Args:
         document: the full form.
-        kind: the one kind that the caller serves.
+        kind: the one kind that the caller serves; None: any of them.
 
     Raises:
         OfsError: of the first problem's code, carrying every problem.
@@ -93,7 +97,7 @@ def parse_intent(document: Any, kind: IntentKind = "dataset_build") -> BuildInte
     return intent.model_copy(update={"coverage_policy": intent.coverage_policy.model_copy(update={"answered_min": answered})})
 
 
-def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> list[Problem]:
+def find_intent_problems(document: Any, kind: IntentKind | None = "dataset_build") -> list[Problem]:
     """Every problem of a full form: of its shape, then across its fields."""
     problems = with_advice(find_problems(BuildIntent, document, INTENT_CODES), INTENTS)
     if not isinstance(document, Mapping):
@@ -102,17 +106,17 @@ def find_intent_problems(document: Any, kind: IntentKind = "dataset_build") -> l
         return problems[:1] if problems and problems[0].path == "$.schema_version" else [
             Problem("$.schema_version", SchemaInvalid.code, f"{INTENT_SCHEMA} is expected, not {shown(document['schema_version'])}")]
     seen = {problem.path for problem in problems}
-    rules = (*_kind_rules(document, kind), *_subject_rules(document), *_basis_rules(document),
-             *_label_rules(document), *_target_rules(document),
-             *_split_rules(document), *_sampling_rules(document), *_evidence_rules(document))
+    rules = (*_kind_rules(document, kind), *_subject_rules(document), *basis_rules(document), *gap_rules(document),
+             *_label_rules(document), *_target_rules(document), *_split_rules(document),
+             *_sampling_rules(document), *_evidence_rules(document))
     return problems + [problem for problem in rules if problem.path not in seen]
 
 
-def _kind_rules(document: Mapping[str, Any], kind: IntentKind) -> Iterator[Problem]:
+def _kind_rules(document: Mapping[str, Any], kind: IntentKind | None) -> Iterator[Problem]:
     asked = document.get("intent_kind")
-    if asked in ("dataset_build", "parity_rebuild", "forensic_rebuild") and asked != kind:
-        yield Problem("$.intent_kind", IntentKindUnsupported.code, f"this command builds {kind}, not {asked}")
-    if document.get("parity_anchor_ref") is not None and asked == "dataset_build":
+    if kind is not None and asked in _SERVED_BY and asked != kind:
+        yield Problem("$.intent_kind", IntentKindUnsupported.code, f"this command serves {kind}, not {asked}; {_SERVED_BY[asked]}")
+    if document.get("parity_anchor_ref") is not None and asked in {"dataset_build", "forensic_rebuild"}:
         yield Problem("$.parity_anchor_ref", IntentKindUnsupported.code, "only a parity_rebuild has an anchor")
 
 
@@ -127,21 +131,6 @@ def _subject_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("$.subject.entity", SchemaInvalid.code, "a calendar makes rows about entities; name the field that says whom")
         for name, sentence in subject.calendar.faults():
             yield Problem(f"$.subject.calendar.{name}", SchemaInvalid.code, sentence)
-
-
-def _basis_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
-    entries = document.get("replay_basis")
-    kinds: dict[str, type] = {}
-    for number, entry in enumerate(entries if isinstance(entries, list) else []):
-        path = f"$.replay_basis[{number}]"
-        part = sound(RangeBasis, entry) or sound(SelectorBasis, entry) or sound(FileSetBasis, entry)
-        if part is None:
-            continue
-        yield from (Problem(path, BasisUnresolved.code, fault) for fault in part.faults())
-        if part.topic in kinds and (isinstance(part, FileSetBasis) or kinds[part.topic] is not type(part)):
-            yield Problem(path, BasisUnresolved.code,
-                          f"the topic {part.topic} appears twice; give it one file set, or ranges, or selectors")
-        kinds.setdefault(part.topic, type(part))
 
 
 def _label_rules(document: Mapping[str, Any]) -> Iterator[Problem]:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from offline_feature_plane.contracts.model import LEFT_OUT, Contract
+from offline_feature_plane.contracts.model import LEFT_OUT, NONE_LEFT_OUT, Contract
 from offline_feature_plane.contracts.plan import BusRange, SourceKind, StoreMarker
 from offline_feature_plane.domain.columns import NumericClass, Role
+from offline_feature_plane.domain.gaps import DeclaredGap, gaps_of
 
 Digest = str
 
@@ -81,7 +82,7 @@ class Eligibility(Contract):
 
 
 class Core(Contract):
-    """What every run of this meaning must reproduce, bit for bit."""
+    """What every run of this meaning must reproduce, bit for bit. `gaps` are what is declared to be missing of the basis."""
 
     identity: dict[str, JsonValue]
     purpose: Literal["training", "non_training"]
@@ -100,10 +101,16 @@ class Core(Contract):
     replay: dict[str, Any]
     closure_digest: Digest
     closure: dict[str, JsonValue]
+    gaps: Annotated[list[dict[str, JsonValue]], NONE_LEFT_OUT] = Field(default_factory=list)
     gates: list[Gate]
     warnings: list[str]
     eligibility: Eligibility
     registered: list[str]
+
+    @property
+    def declared_gaps(self) -> tuple[DeclaredGap, ...]:
+        """What is declared to be missing of the basis."""
+        return gaps_of(self.gaps)
 
     @property
     def evaluation_asofs(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from offline_feature_plane.contracts.intent import BuildIntent, FileSetBasis, Ra
 from offline_feature_plane.domain.basis import Range, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.closure_documents import describe
+from offline_feature_plane.domain.gaps import canonical_gaps, describe_gaps
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.resolution import find_rule
 
@@ -21,7 +22,7 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
     """Everything that decides rows and verdicts, every default written out; what `domain.identity.dataset_fingerprint` hashes.
 
     In: what the intent means and what it was resolved to; `visibility`, `disjoint_by`, the as-of of a split and the
-    subject's `entity` and `calendar` came later and are named only where they are asked for.
+    subject's `entity` and `calendar`, and the declared gaps of the basis, came later and are named only where they are asked for.
     Out: the actor and the request id, paths, files' names, the label store's marker (what was observed after the cut changes no
     row), why identifiers are raw, supersession.
 
@@ -37,6 +38,8 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
     resolved = list(ranges)
     tables = sorted(({"topic": entry.topic, "log_id": entry.log_id} for entry in intent.replay_basis if isinstance(entry, FileSetBasis)),
                     key=lambda entry: entry["topic"].encode())
+    basis = canonical_basis(resolved) if resolved else ()
+    gaps = canonical_gaps([one.to_gap() for one in intent.gaps], basis)
     label = intent.label_basis
     asked = intent.document()
     return {
@@ -44,7 +47,7 @@ def identity(intent: BuildIntent, *, ranges: Iterable[Range] = (), closure: Clos
         "purpose": intent.purpose,
         "platform_run_id": intent.platform_run_id,
         "scenario_run_ids": asked["scenario_run_ids"],
-        "replay_basis": {"tables": tables, "ranges": describe_basis(canonical_basis(resolved)) if resolved else []},
+        "replay_basis": {"tables": tables, "ranges": describe_basis(basis), **({"gaps": describe_gaps(gaps)} if gaps else {})},
         "label_basis": {"label_asof_utc": label.label_asof_utc, "resolution_rule": label.resolution_rule,
                         "rule_digest": find_rule(label.resolution_rule).digest, "maturity_days": label.maturity_days,
                         "immature": label.immature, "label_types": list(label.label_types)},

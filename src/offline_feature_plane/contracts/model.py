@@ -16,8 +16,8 @@ from pydantic_core import PydanticCustomError
 
 from offline_feature_plane.errors import OfsError, Problem, SchemaInvalid, refuse
 
-__all__ = ["LEFT_OUT", "Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path", "nearest", "shown",
-           "sound", "stands_below", "validate", "with_advice"]
+__all__ = ["LEFT_OUT", "NONE_LEFT_OUT", "Codes", "Contract", "Text", "TextSet", "broken", "find_problems", "in_order", "json_path",
+           "nearest", "shown", "sound", "stands_below", "validate", "with_advice"]
 
 # Where a problem is (a regular expression over the whole JSON path) and the code it gets there; the first that fits wins.
 Codes = Sequence[tuple[str, type[OfsError]]]
@@ -56,6 +56,7 @@ Text = Annotated[str, AfterValidator(_filled), WithJsonSchema({"type": "string",
 
 # Of a field that came later: where it says nothing it is not written, so that documents without it keep their bytes.
 LEFT_OUT: Any = Field(exclude_if=lambda value: value is None)
+NONE_LEFT_OUT: Any = Field(exclude_if=lambda values: not values)
 
 
 def in_order(texts: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue
 from offline_feature_plane.contracts.model import Contract
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.cutover import Feasibility, VerifyOverlap
+from offline_feature_plane.domain.outcomes import Answer, Use
 
 
 class ProfileRef(Contract):
@@ -140,12 +141,18 @@ class Estimate(Contract):
 
 
 class BuildPlan(Contract):
-    """The document that `ofs plan` prints and `ofs build` runs."""
+    """The document that `ofs plan` prints and `ofs build` runs.
+
+    `feasibility` is of what is read: of all but the declared `gaps`.
+    """
 
     schema_version: Literal["learning.ofs_resolved_build_plan.v1"] = "learning.ofs_resolved_build_plan.v1"
     pins: Pins
     pins_digest: str
+    use: Use
+    answer: Answer
     feasibility: Feasibility
+    gaps: list[dict[str, JsonValue]]
     sources: list[SourcePlan]
     estimate: Estimate
     warnings: list[str]

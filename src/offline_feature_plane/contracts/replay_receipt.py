@@ -6,10 +6,11 @@ in the receipt of its replay. It may be compared, for it carries no clock.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from offline_feature_plane.contracts.model import NONE_LEFT_OUT
 from offline_feature_plane.domain.basis import Range, Selector, describe_basis
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.completeness import Completeness
@@ -33,6 +34,7 @@ class ReplayCompletenessReceipt(BaseModel):
     basis_digest: str
     selectors: list[dict[str, JsonValue]]
     ranges: list[dict[str, JsonValue]]
+    gaps: Annotated[list[dict[str, JsonValue]], NONE_LEFT_OUT] = []
     tables: list[dict[str, JsonValue]] = []
     anomalies: list[dict[str, JsonValue]]
     totals: dict[str, int]

@@ -32,7 +32,7 @@ __all__ = ["SHORT_CODES", "ShortCalendar", "ShortIntent", "ShortLabel", "ShortSa
 SHORT_CODES: Codes = (
     (r"\$\.request_id", RequestIdInvalid),
     (r"\$\.(platform_run_id|scenario_run_ids).*", RunScopeInvalid),
-    (r"\$\.replay_basis.*", BasisUnresolved),
+    (r"\$\.(replay_basis|gaps).*", BasisUnresolved),
     (r"\$\.features|\$\.set", FeatureProfileUnresolved),
     (r"\$\.label\.(as_of|maturity_days|rule)|\$\.label|\$\.splits\..+\.as_of", LabelAsofMissing),
     (r"\$\.label\.type|\$\.labels.*", LabelTypeScopeUnresolved),
@@ -173,6 +173,8 @@ class ShortIntent(Contract):
     visibility: Visibility | None = Field(None, description="Which events a row sees: those that happened before it (`event_time`, the "
                                                             "default), or of these the ones that had arrived (`arrival`).")
     replay_basis: list[dict[str, Any]] | None = Field(None, description="Ranges or selectors; default: everything that the plane has.")
+    gaps: Literal["as_found"] | list[dict[str, Any]] | None = Field(
+        None, description="What the dataset is declared to lack of its basis: `as_found` by planning, or a list; default: nothing.")
     run_facts: Text | None = Field(None, description="The run facts view with evidence for world inputs.")
     required_outputs: list[Text] | None = Field(None, description="World inputs that need a PASS.")
     request_id: RequestId | None = Field(None, description="The request's name; the same name twice is the same request.")

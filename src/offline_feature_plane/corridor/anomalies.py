@@ -1,8 +1,6 @@
-"""What a replay found wrong in its logs: kept as a report, and judged for the purpose of the build (`domain.md` §1.3).
+"""What a replay found wrong in its logs: kept as a report, and judged for the purpose of the build (`domain.md` §1.3, `domain.outcomes`).
 
-| two holders of a coordinate disagree | the purpose is training | it is another |
-|---|---|---|
-| | the build ends with REPLAY_BASIS_MISMATCH | the archive's record counts, and the dataset says that it is incomplete |
+Where two holders of a coordinate disagree and that ends no build of this use, the archive's record counts.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.gates import judge_overlap
+from offline_feature_plane.domain.outcomes import is_refused
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
 from offline_feature_plane.ports import EngineSession, ReplayFacts
 
@@ -28,7 +27,7 @@ def read_and_report(session: EngineSession, planned: Planned, receipts: Receipts
     """Replay the events of a plan; what was found on the way is kept, also when that ends with an error.
 
     Raises:
-        ReplayBasisMismatch: two holders of a log disagree, and the purpose is training. OfsError: as the engine.
+        ReplayBasisMismatch: two holders of a log disagree, which ends a build of this use. OfsError: as the engine.
     """
     try:
         replayed = session.replay(planned.events)
@@ -36,7 +35,7 @@ def read_and_report(session: EngineSession, planned: Planned, receipts: Receipts
         if told := wrong.fields.get("findings"):
             _keep(planned, receipts, [Finding.from_document(one) for one in told], 0, error=wrong.describe())
         raise
-    if replayed.findings or replayed.compared:
+    if replayed.findings or replayed.compared or planned.completeness.gaps:
         _keep(planned, receipts, replayed.findings, replayed.compared)
     refuse_conflicts(planned, replayed)
     return replayed
@@ -45,7 +44,7 @@ def read_and_report(session: EngineSession, planned: Planned, receipts: Receipts
 def refuse_conflicts(planned: Planned, replayed: ReplayFacts) -> None:
     """A training is never built from a log about which two holders disagree. Raises ReplayBasisMismatch."""
     gate = judge_overlap(replayed.findings, replayed.compared)
-    if gate.passed or planned.pins.identity["purpose"] != "training":
+    if gate.passed or not is_refused(planned.use, "holders_disagree"):
         return
     raise ReplayBasisMismatch("; ".join(gate.sentences) + ".", path=str(gate.details["places"][0]), fix=_ADVICE,
                               findings=[one.describe() for one in replayed.findings], gates=[gate.describe()])
@@ -56,6 +55,7 @@ def _keep(planned: Planned, receipts: Receipts, findings: Sequence[Finding], com
     verdict = planned.completeness
     report = anomaly_report(
         planned.platform_run_id, planned.dm_id, planned.pins.identity["purpose"], routes=verdict.routes, feasibility=verdict.feasibility,
-        findings=findings, compared=compared, error=None if error is None else {name: error[name] for name in ("code", "what", "path")},
+        gaps=verdict.gaps, findings=findings, compared=compared,
+        error=None if error is None else {name: error[name] for name in ("code", "what", "path")},
         verify_overlap=next((one.verify_overlap for one in planned.plan.sources if one.verify_overlap is not None), None))
     receipts.keep(ANOMALY_REPORT, report.model_dump(mode="json"))

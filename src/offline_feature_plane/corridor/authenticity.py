@@ -73,6 +73,10 @@ def check_words(manifest: DatasetManifest) -> Iterator[Check]:
     yield same("the row accounting adds up to the events read", sum(core.row_accounting.values()), core.replay.get("events_read"))
     yield same("the accounted rows are the rows of the dataset", core.row_accounting.get("row", 0), core.row_count)
     yield same("the splits hold all rows", sum(split.rows for split in core.splits), core.row_count)
+    basis = core.identity.get("replay_basis")
+    declared = basis.get("gaps", []) if isinstance(basis, dict) else []
+    if declared or core.gaps:
+        yield same("the gaps are those of the identity, and make it incomplete", (core.gaps, core.eligibility.complete), (declared, False))
     rows = 0
     for part in evidence.parts:
         if part.first_row == rows:

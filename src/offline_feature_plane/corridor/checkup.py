@@ -13,7 +13,9 @@ from typing import Any
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.catalog import Listing
+from offline_feature_plane.corridor.found_gaps import found_since
 from offline_feature_plane.domain.basis import Range, canonical_basis
+from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps, no_more_compacted, read_of
 from offline_feature_plane.domain.prognosis import Prognosis, State, foresee, worst_state
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import EventSource, KeptForAWhile, PinnedEvents
@@ -25,10 +27,15 @@ DAY_US = 86_400_000_000
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How one dataset is: its state is the worst of its ranges'."""
+    """How one dataset is: its state is the worst of its ranges'.
+
+    `lacks` is what was declared to be missing when it was built; `found` are those of them that somebody has now.
+    """
 
     dataset_manifest_id: str
     prognoses: tuple[Prognosis, ...]
+    lacks: tuple[DeclaredGap, ...] = ()
+    found: tuple[DeclaredGap, ...] = ()
 
     @property
     def state(self) -> State:
@@ -43,7 +50,8 @@ class Diagnosis:
     def document(self) -> dict[str, Any]:
         """For `--json`."""
         return {"dataset_manifest_id": self.dataset_manifest_id, "state": self.state,
-                "ranges": [one.describe() for one in self.prognoses]}
+                "ranges": [one.describe() for one in self.prognoses],
+                **({"gaps": describe_gaps(self.lacks), "found_since": describe_gaps(self.found)} if self.lacks else {})}
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,12 @@ def examine(listing: Listing, sources: Sequence[EventSource], *, now_us: int, wi
         if manifest.dataset_manifest_id in listing.retired:
             continue
         by_topic: dict[str, list[Range]] = {}
-        for one in _ranges_of(manifest):
+        gaps = manifest.core.declared_gaps
+        for one in read_of(_ranges_of(manifest), gaps):
             by_topic.setdefault(one.topic, []).append(one)
         told = [one for topic, ranges in by_topic.items()
-                for one in _foresee(topic, ranges, _pinned(topic, owners, asked), now_us, within_days * DAY_US)]
-        found.append(Diagnosis(manifest.dataset_manifest_id, tuple(told)))
+                for one in _foresee(topic, ranges, gaps, _pinned(topic, owners, asked), now_us, within_days * DAY_US)]
+        found.append(Diagnosis(manifest.dataset_manifest_id, tuple(told), gaps, _found(gaps, asked)))
     return Checkup(tuple(found), listing.damaged)
 
 
@@ -104,12 +113,25 @@ def _pinned(topic: str, owners: Mapping[str, EventSource], asked: dict[str, Pinn
     return asked.get(topic)
 
 
-def _foresee(topic: str, ranges: Sequence[Range], pinned: PinnedEvents | OfsError | None, now_us: int, within_us: int) -> list[Prognosis]:
+def _found(gaps: Sequence[DeclaredGap], asked: Mapping[str, PinnedEvents | OfsError]) -> tuple[DeclaredGap, ...]:
+    """Declared gaps that somebody has now; where nobody can be asked, none is known."""
+    try:
+        return found_since(gaps, {topic: one for topic, one in asked.items() if not isinstance(one, OfsError)})
+    except OfsError:
+        return ()
+
+
+def _foresee(topic: str, ranges: Sequence[Range], gaps: Sequence[DeclaredGap], pinned: PinnedEvents | OfsError | None, now_us: int,
+             within_us: int) -> list[Prognosis]:
     if pinned is None or isinstance(pinned, OfsError):
         why = f"plane.yaml has no topic {topic} any more" if pinned is None else f"{topic} cannot be asked: {pinned.what}"
         return [Prognosis("unknown", topic, None, None, None, None, why.removesuffix("."))]
     try:
-        return [foresee(way, partial(_until, pinned, way.wanted), now_us, within_us) for way in pinned.completeness(ranges).routes]
+        routes = pinned.completeness(ranges).routes
+        other = no_more_compacted([one for one in gaps if one.stretch.topic == topic], routes)
+        return [*(foresee(way, partial(_until, pinned, way.wanted), now_us, within_us) for way in routes),
+                *(Prognosis("lost", topic, one.stretch.partition, one.stretch.start_offset, one.stretch.end_offset, None,
+                            f"{one} was declared, and is not compacted any more: what is there now are other records") for one in other)]
     except OfsError as wrong:
         return [Prognosis("unknown", topic, None, None, None, None, f"{topic} cannot be asked: {wrong.what}".removesuffix("."))]
 

@@ -22,6 +22,7 @@ from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.gaps import tell_gaps
 from offline_feature_plane.errors import DigestMismatch, RefNotFound
 from offline_feature_plane.ports import ObjectStore
 
@@ -84,6 +85,8 @@ def describe(manifest: DatasetManifest, store: ObjectStore, *, license_: str | N
 def _about(manifest: DatasetManifest, retirement: Retirement | None) -> str:
     core, labels = manifest.core, manifest.label_basis
     fit = "It is eligible for training." if core.eligibility.training_ready else "It is not for training."
+    if (gaps := core.declared_gaps):
+        fit += f" It is incomplete: it lacks {tell_gaps(gaps)}."
     if retirement is not None:
         fit = f"It was {retirement}."
     judged = "".join(f", those of split {name} as of {asof}" for name, asof in core.evaluation_asofs.items())

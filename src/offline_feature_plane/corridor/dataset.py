@@ -19,6 +19,7 @@ from offline_feature_plane.corridor.learning import XY, Form, Text, Unknown, one
 from offline_feature_plane.corridor.libraries import need
 from offline_feature_plane.corridor.retirement import Retirement, read_retirement
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.gaps import tell_gaps
 from offline_feature_plane.errors import (
     DatasetNotFound,
     DatasetRetired,
@@ -44,7 +45,7 @@ class Dataset:
 
     Rows are read in the canonical order; `split` narrows them to one split. Decimal columns load as float64 unless `decimals="exact"`
     (`decisions.md` D28). The files were verified when this object was made; reading the same object again does not hash them again.
-    `notices` say what its user should know, for example that it was retired.
+    `notices` say what its user should know, for example that it is incomplete, or was retired.
     """
 
     manifest: DatasetManifest
@@ -183,7 +184,7 @@ class Dataset:
 
 
 def open_published(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -> Dataset:
-    """Open a published dataset for use; a retired one whose data is kept says so in its notices (`decisions.md` D7).
+    """Open a published dataset for use; one that is incomplete, or retired with its data kept, says so in its notices (`decisions.md` D7).
 
     Raises:
         DatasetRetired: its data has expired. DigestMismatch: a file is gone, or not the published one.
@@ -195,7 +196,8 @@ def open_published(manifest: DatasetManifest, store: ObjectStore, scratch: Path)
     except DigestMismatch:
         refuse_expired(read_retirement(*where), manifest)  # the data may have been given up meanwhile
         raise
-    return opened if retirement is None else replace(opened, notices=(f"{opened.id} was {retirement}.",))
+    lacking = [f"{opened.id} is incomplete: it lacks {tell_gaps(gaps)}."] if (gaps := manifest.core.declared_gaps) else []
+    return replace(opened, notices=(*lacking, *([] if retirement is None else [f"{opened.id} was {retirement}."])))
 
 
 def refuse_expired(retirement: Retirement | None, manifest: DatasetManifest) -> Retirement | None:

@@ -9,7 +9,16 @@ from offline_feature_plane.contracts.manifest import Gate
 from offline_feature_plane.contracts.plan import Pins
 from offline_feature_plane.corridor.cohorts import cover_splits
 from offline_feature_plane.domain.completeness import Completeness
-from offline_feature_plane.domain.gates import GateResult, judge_coverage, judge_decoding, judge_lag, judge_overlap, judge_target
+from offline_feature_plane.domain.gates import (
+    GateResult,
+    judge_completeness,
+    judge_coverage,
+    judge_decoding,
+    judge_lag,
+    judge_overlap,
+    judge_target,
+)
+from offline_feature_plane.domain.outcomes import Situation, Use, is_refused
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import LabelScopeEmpty, RefusedError, all_codes
 from offline_feature_plane.ports import LabelFacts, ReplayFacts, SelectionFacts
@@ -20,6 +29,8 @@ _DROPPED_BY = {"context": "$.subject.source", "where": "$.subject.where", "outsi
                "missing_context": "$.feature_definition_set.profile_ref", "cold": "$.cold_rows", "sampled_out": "$.sampling"}
 _WITHOUT_CONTEXT = " Where contexts are missing: give them what was known before these rows, or declare `missing: null` in the profile."
 _MOST_VALUES = 10
+# What a failed gate says of the basis; a declared gap has been settled while planning.
+_SITUATIONS: dict[str, Situation] = {"decoding": "undecodable", "overlap": "holders_disagree"}
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
                 "under label.conflicts.",
@@ -34,6 +45,10 @@ class Judged(Protocol):
     @property
     def pins(self) -> Pins:
         """The plan's pins."""
+
+    @property
+    def use(self) -> Use:
+        """What is built is for."""
 
     @property
     def task(self) -> Task:
@@ -52,12 +67,13 @@ class Judged(Protocol):
 
 
 def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
-    """Every gate of a build: those of the plan, then decoding, coverage, lag and target."""
+    """Every gate of a build: those of the plan, then completeness, overlap, decoding, coverage, lag and target."""
     policy = planned.pins.intent["coverage_policy"]
-    training = planned.pins.identity["purpose"] == "training"  # else the verdict is in the core, which no index may change
+    training = planned.use == "training"  # else the verdict is in the core, which no index may change
     target = planned.task.target
-    overlap = judge_overlap(replayed.findings, replayed.compared)
+    overlap, whole = judge_overlap(replayed.findings, replayed.compared), judge_completeness(planned.completeness.gaps)
     found = [*planned.gates,
+             *([] if whole.passed else [whole]),  # it is judged while planning, and only what lacks something says so
              *([] if overlap.passed else [overlap]),  # whether somebody else holds the log too is no meaning
              judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0,
                             replayed.findings),
@@ -78,15 +94,15 @@ def _cover_each(task: Task, selection: SelectionFacts) -> dict[str, dict[str, di
 
 
 def refuse_failed(planned: Judged, gates: Sequence[GateResult], labels: LabelFacts, selection: SelectionFacts) -> None:
-    """Stop a build whose purpose is training if a gate failed; a build for another purpose goes on and carries the verdicts.
+    """Stop a build if a gate failed that ends it (`domain.outcomes`); another one goes on and carries the verdicts.
 
     Raises:
         LabelScopeEmpty: no row is left, or labels are needed and none is known at the as-of.
         RefusedError: the first failed gate's code; the message has every failed gate's sentences.
     """
     _refuse_emptiness(planned, labels, selection)
-    failed = [gate for gate in gates if not gate.passed]
-    if not failed or planned.pins.identity["purpose"] != "training":
+    failed = [gate for gate in gates if not gate.passed and is_refused(planned.use, _SITUATIONS.get(gate.gate, "gate_failed"))]
+    if not failed:
         return
     error = all_codes().get(failed[0].reason_code or "", RefusedError)
     path, fix = _mend(failed[0], planned.task, labels, selection)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.corridor.cohorts import Cohort, add_cohorts, count_lags
 from offline_feature_plane.corridor.gates import judge
-from offline_feature_plane.corridor.manifest import tell_strangers, warn
+from offline_feature_plane.corridor.manifest import tell_strangers, warn, warn_of_gaps
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.steps import Machine, fetch_labels
@@ -192,7 +192,8 @@ def report_labels(planned: Planned, machine: Machine, folder: Path, *, period: P
                   for name in sorted(labelled.per_type))
     gates = judge(planned, replayed, labelled, selection)
     return LabelReport(task.labels.asof_us, task.labels.rule, maturity, end_us, bool(task.splits), period, types, gates,
-                       (*warn(task, replayed, labelled, selection), *(said for one in types for said in _notice(one))), evaluated)
+                       (*warn_of_gaps(planned.completeness.gaps, task), *warn(task, replayed, labelled, selection),
+                        *(said for one in types for said in _notice(one))), evaluated)
 
 
 def _mature_until(asof_us: int, maturity_days: int | None) -> int | None:

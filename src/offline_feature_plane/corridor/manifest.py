@@ -31,6 +31,7 @@ from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.content import LEAF_ROWS
 from offline_feature_plane.domain.findings import conflicts_of
+from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps, tell_gaps
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest
 from offline_feature_plane.domain.instants import format_instant
@@ -137,13 +138,24 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
                 **({"scenarios": dict(computed.replayed.scenarios)} if computed.replayed.scenarios else {})},
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
+        gaps=describe_gaps(completeness.gaps),
         gates=gates,
-        warnings=warn(task, computed.replayed, computed.labelled, selection),
+        warnings=[*warn_of_gaps(completeness.gaps, task), *warn(task, computed.replayed, computed.labelled, selection)],
         eligibility=Eligibility(training_ready=training and not failed,
                                 complete=completeness.is_complete and not conflicts_of(computed.replayed.findings),
                                 evidence_kind="pinned_files" if completeness.kind == "pinned_files" else "log_offsets", reasons=reasons),
         registered=sorted(registered),
     )
+
+
+def warn_of_gaps(gaps: Sequence[DeclaredGap], task: Task) -> list[str]:
+    """What rows do not know where something of the basis is missing."""
+    if not gaps:
+        return []
+    found = [f"the dataset lacks {tell_gaps(gaps)}: rows whose windows reach over it count less than happened, and no mark says which."]
+    if task.visibility == "arrival":
+        found.append("what a row saw is told by the events that are there: a missing one may have come later than those behind it.")
+    return found
 
 
 def warn(task: Task, replayed: ReplayFacts, labelled: LabelFacts, selection: SelectionFacts) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offline_feature_plane.contracts.intent import IntentKind
 from offline_feature_plane.contracts.intent_rules import parse_intent
 from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.contracts.profile import FeatureProfile, read_profile
@@ -39,14 +40,14 @@ class PinnedInputs:
     token_key: TokenKey | None
 
 
-def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs) -> PinnedInputs:
-    """Find everything that an intent names, and pin it.
+def pin_inputs(submitted: SubmittedIntent, inputs: PlanningInputs, kind: IntentKind | None = "dataset_build") -> PinnedInputs:
+    """Find everything that an intent names, and pin it; `kind` is the one that the caller serves, None: any.
 
     Raises:
         OfsError: the intent's shape, the profile, a topic or a label type that plane.yaml does not map, and what pinning raises.
     """
     settings = inputs.settings
-    head = _read_head(submitted.document.value, settings)
+    head = _read_head(submitted.document.value, settings, kind)
     document, profile_digest = inputs.profile(head.profile_ref, submitted.folder)
     profile = _read_profile(document, head, inputs)
     set_ref = head.set_ref or _only_set(profile)
@@ -94,9 +95,9 @@ _UNSEEN = FillIns(code_release_id="unseen", actor=("unseen", "declared"), profil
                   basis=({"topic": "unseen", "files": ["unseen"], "log_id": "sha256:" + "0" * 64},), key_id="0" * 16)
 
 
-def _read_head(document: Any, settings: Settings) -> _Head:
+def _read_head(document: Any, settings: Settings, kind: IntentKind | None) -> _Head:
     if is_long_form(document):
-        intent = parse_intent(document)
+        intent = parse_intent(document, kind)
         chosen = intent.feature_definition_set
         return _Head(intent.subject.rows_source, intent.subject.made_of, chosen.profile_ref,
                      f"{chosen.feature_set_id}@{chosen.feature_set_version}",

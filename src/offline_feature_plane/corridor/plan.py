@@ -8,12 +8,12 @@ Nothing is written. Whatever is wrong is said here, before a run exists.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offline_feature_plane.contracts.intent import BuildIntent
+from offline_feature_plane.contracts.intent import BuildIntent, IntentKind
 from offline_feature_plane.contracts.manifest import SourceUsed
 from offline_feature_plane.contracts.meaning import identity
 from offline_feature_plane.contracts.plan import BuildPlan, Estimate, Pins, ProfileRef, pins_digest
@@ -32,9 +32,11 @@ from offline_feature_plane.domain.closure import Closure
 from offline_feature_plane.domain.closure_documents import describe
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.footprint import least_bytes
+from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.identity import closure_digest, config_digest, dataset_fingerprint, dataset_manifest_id, payload_digest
 from offline_feature_plane.domain.instants import format_instant, parse_instant
+from offline_feature_plane.domain.outcomes import Use, use_of
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.errors import ArrivalUnknown, LeakagePolicyViolation, OfsError
 from offline_feature_plane.ports.inputs import EventInput, EventSource, PinnedLabels, PlainTable
@@ -77,6 +79,11 @@ class Planned:
         return self.plan.pins_digest
 
     @property
+    def use(self) -> Use:
+        """What is built is for."""
+        return self.plan.use
+
+    @property
     def dm_id(self) -> str:
         """The dataset's id."""
         return self.pins.dataset_manifest_id
@@ -102,24 +109,26 @@ class Planned:
                 for source in self.plan.sources]
 
 
-def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | None = None) -> Planned:
+def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | None = None,
+         kind: IntentKind | None = "dataset_build") -> Planned:
     """Resolve, validate and pin an intent.
 
     Args:
         submitted: as it was written.
         inputs: what the plane offers.
+        kind: the one kind of intent that the caller serves; None: any, for who only looks.
         now_us: the time, for who asks anew; None for a run that was asked for before.
 
     Raises:
         OfsError: whatever prevents the plan, with its place in the intent, the profile or the plane.
     """
     try:
-        pinned = pin_inputs(submitted, inputs)
-        expanded = write_out(submitted, pinned, inputs)
+        pinned = pin_inputs(submitted, inputs, kind)
+        expanded = write_out(submitted, pinned, inputs, kind)
         _check_asofs(expanded.intent, submitted.document.value, now_us)
         _check_arrival(expanded.intent, pinned)
         proof = prove(expanded, pinned, submitted, inputs)
-        histories = _histories(expanded.closure, inputs.event_sources)
+        histories = _histories(expanded.closure, inputs.event_sources, {gap.stretch.topic for gap in proof.completeness.gaps})
         task = task_of(expanded.intent, expanded.closure, pinned.token_key, histories)
         pins = _pin_meaning(expanded, pinned, proof, task, histories, inputs, submitted.folder)
         if expanded.intent.supersedes is not None:
@@ -129,7 +138,7 @@ def plan(submitted: SubmittedIntent, inputs: PlanningInputs, *, now_us: int | No
         raise _located(error, submitted.document) from None
     return Planned(
         plan=_write_plan(pins, expanded.closure, pinned, proof, inputs.settings), task=task,
-        events=tuple(one.reading(proof.ranges, expanded.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
+        events=tuple(one.reading(proof.read, expanded.closure.sources) for one in pinned.events.values()), labels=pinned.labels,
         gates=proof.gates, completeness=proof.completeness, receipt=proof.receipt, request_id=expanded.intent.request_id,
         payload_digest=payload_digest(expanded.intent.payload(pins.dataset_fingerprint)),
         registered=_registered(expanded.closure, expanded.intent), written=submitted.document)
@@ -165,9 +174,13 @@ def _check_arrival(intent: BuildIntent, pinned: PinnedInputs) -> None:
         raise ArrivalUnknown(f"nothing says when events of {', '.join(silent)} arrived.", path="$.visibility")
 
 
-def _histories(closure: Closure, sources: Sequence[EventSource]) -> dict[str, int | None]:
-    """Per source of the closure from when on it is complete: the latest start that is declared for any of its event types' topics."""
-    declared = {topic: start for source in sources for topic in source.topics if (start := source.history_start_us(topic)) is not None}
+def _histories(closure: Closure, sources: Sequence[EventSource], holed: Collection[str]) -> dict[str, int | None]:
+    """Per source of the closure from when on it is complete: the latest start that is declared for any of its event types' topics.
+
+    What plane.yaml declares of a topic does not hold where the intent declares that something of it is missing.
+    """
+    declared = {topic: start for source in sources for topic in source.topics
+                if topic not in holed and (start := source.history_start_us(topic)) is not None}
     return {source.name: max((declared[one] for one in source.event_types if one in declared), default=None) for source in closure.sources}
 
 
@@ -202,15 +215,16 @@ def _pin_meaning(expanded: ExpandedIntent, pinned: PinnedInputs, proof: Proof, t
 def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof, settings: Settings) -> BuildPlan:
     """The pins, where everything comes from, and about what it will cost."""
     routes = {topic: [one.describe() for one in proof.completeness.routes if one.wanted.topic == topic] for topic in pinned.events}
-    sources = [*(events.describe(proof.ranges, pinned.read_by[topic]).model_copy(update={"routes": routes[topic]})
+    sources = [*(events.describe(proof.read, pinned.read_by[topic]).model_copy(update={"routes": routes[topic]})
                  for topic, events in pinned.events.items()),
                *(one.describe(pinned.labels_read_by[one.label_type]) for one in pinned.labels)]
     made = pins.intent["subject"].get("calendar") is not None  # such rows are called by their entity and day
     cost = estimate(sources, closure, pins.intent["visibility"], text_ids=made)
-    return BuildPlan(pins=pins, pins_digest=pins_digest(pins), feasibility=proof.completeness.feasibility,
-                     sources=sources, estimate=cost,
+    use, gaps = use_of(pins.identity["intent_kind"], pins.identity["purpose"]), describe_gaps(proof.completeness.gaps)
+    return BuildPlan(pins=pins, pins_digest=pins_digest(pins), use=use, answer=proof.completeness.answer(use),
+                     feasibility=proof.completeness.feasibility, gaps=gaps, sources=sources, estimate=cost,
                      warnings=[*_warn(pinned.profile, closure, cost, settings, text_ids=made),
-                               *(notice for source in sources for notice in source.notices),
+                               *(notice for source in sources for notice in source.notices), *_warn_of_found(proof.found),
                                *_warn_of_other_logs(pins, pinned.labels)])
 
 
@@ -224,6 +238,12 @@ def _warn(profile: FeatureProfile, closure: Closure, cost: Estimate, settings: S
         if memory_bytes(limit) < (least := min(least_bytes(closure, cost.events, text_ids=text_ids), cost.memory_bytes)):
             found.append(f"engine.memory_limit is {limit}, and no build of this feature set takes less than about {least / 1e9:.2f} GB.")
     return found
+
+
+def _warn_of_found(found: Sequence[DeclaredGap]) -> list[str]:
+    """What is declared to be missing stays out, so that the intent goes on to mean the same dataset."""
+    return [f"{gap} is declared to be missing, and is there by now: an intent without this gap is another dataset, which has it."
+            for gap in found]
 
 
 def _warn_of_other_logs(pins: Pins, labels: Sequence[PinnedLabels]) -> list[str]:

@@ -15,17 +15,19 @@ from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.steps import Machine, fetch_labels
 from offline_feature_plane.corridor.workfolders import scratch
 from offline_feature_plane.domain.columns import Column
+from offline_feature_plane.domain.gaps import DeclaredGap
 from offline_feature_plane.errors import SourceColumnUnknown
 from offline_feature_plane.ports import Progress
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Some rows of a dataset that was not published."""
+    """Some rows of a dataset that was not published; `lacks` is what is declared to be missing of its basis."""
 
     table: pa.Table
     columns: tuple[Column, ...]
     rows_in_dataset: int
+    lacks: tuple[DeclaredGap, ...] = ()
 
 
 def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys: Mapping[str, str], progress: Progress) -> Preview:
@@ -59,4 +61,4 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
             kept += plain.to_batches()
             if sum(one.num_rows for one in kept) >= rows:
                 break
-        return Preview(pa.Table.from_batches(kept, schema=schema).slice(0, rows), columns, total)
+        return Preview(pa.Table.from_batches(kept, schema=schema).slice(0, rows), columns, total, planned.completeness.gaps)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS
+from offline_feature_plane.contracts.intent import INTENT_SCHEMA, NO_RUN_FACTS, IntentKind
 from offline_feature_plane.contracts.intent_rules import find_intent_problems, parse_intent
 from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below, with_advice
 from offline_feature_plane.contracts.plane import Settings
@@ -48,6 +48,7 @@ class FillIns:
         code_release_id: of the installed code.
         actor: who makes the request, and how that is known (`declared`, `os_user`, `oidc`).
         basis: everything that the tables and logs in use hold, as entries of `replay_basis`.
+        gaps: what is missing of the basis, as entries of `gaps`.
         label_logs: log ids of the label timelines in use, by label type.
         profile_digest: of the profile file's bytes.
         feature_set: `id@version` if the profile has exactly one set.
@@ -58,6 +59,7 @@ class FillIns:
     code_release_id: str
     actor: tuple[str, ActorSource]
     basis: tuple[Mapping[str, Any], ...] = ()
+    gaps: tuple[Mapping[str, Any], ...] = ()
     label_logs: Mapping[str, str] = field(default_factory=dict)
     profile_digest: str | None = None
     feature_set: str | None = None
@@ -88,13 +90,15 @@ def read_short(document: Any, settings: Settings | None = None) -> ShortIntent:
     return ShortIntent.model_validate(document)
 
 
-def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dict[str, Any], Filled]:
+def expand(document: Any, *, settings: Settings, fill_ins: FillIns,
+           kind: IntentKind | None = "dataset_build") -> tuple[dict[str, Any], Filled]:
     """The full, validated contract of a document, and what was filled in.
 
     Args:
         document: short or long form, as it was parsed.
         settings: the plane's.
         fill_ins: values from the plane and its data; unused by the long form.
+        kind: the one kind that the caller serves; None: any of them.
 
     Returns:
         The full document, every default written out, and `[{path, value, from}]`, empty for the long form.
@@ -104,7 +108,7 @@ def expand(document: Any, *, settings: Settings, fill_ins: FillIns) -> tuple[dic
         OfsError: of the first problem's code, carrying every problem, each at the place where its author wrote it.
     """
     if is_long_form(document):
-        return parse_intent(document).document(), []
+        return parse_intent(document, kind).document(), []
     if not isinstance(document, Mapping):
         raise SchemaInvalid(f"an intent is a mapping of names to values, not {shown(document)}.", path="$")
     writer = _Writer(document, settings, fill_ins)
@@ -185,6 +189,7 @@ class _Writer:
             "platform_run_id": self.fill(short.get("platform_run_id"), "$.platform_run_id", settings.run_scope, "plane.yaml"),
             "scenario_run_ids": self.fill(short.get("scenario_run_ids"), "$.scenario_run_ids", [], "schema constant"),
             "replay_basis": self.fill(short.get("replay_basis"), "$.replay_basis", self.basis(), "bytes at hand"),
+            **self.gaps(),
             "label_basis": self.label_basis(),
             "feature_definition_set": self.feature_set(),
             "subject": self.subject(),
@@ -214,6 +219,13 @@ class _Writer:
     def basis(self) -> list[dict[str, Any]]:
         """Sets of files first, then ranges."""
         return sorted(map(dict, self.fill_ins.basis), key=lambda entry: "files" not in entry)
+
+    def gaps(self) -> dict[str, Any]:
+        """What is declared to be missing, if anything is."""
+        given = self.short.get("gaps")
+        if given is None:
+            return {}
+        return {"gaps": self.fill(None if given == "as_found" else given, "$.gaps", list(map(dict, self.fill_ins.gaps)), "bytes at hand")}
 
     def label_basis(self) -> dict[str, Any]:
         label, extra = self.label, self.short.get("labels")

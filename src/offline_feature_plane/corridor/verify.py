@@ -18,6 +18,7 @@ from offline_feature_plane.corridor.stage import digest_parts
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import Difference, Leaf, locate_difference, read_column_digests
+from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps
 from offline_feature_plane.errors import DigestMismatch, IntegrityError, OfsError, OutsideError, RefNotFound, StorageIoFailure
 from offline_feature_plane.ports import ObjectStore, Progress
 
@@ -43,7 +44,8 @@ class Verification:
     """Every check of one dataset, in order; every data file, page by page; and the leaves whose rows are others than the promised ones.
 
     `dataset_manifest_id` is the one that was asked for: another's manifest may stand at its place. Of a dataset whose data has expired,
-    only what is kept was checked.
+    only what is kept was checked. `lacks` is what the dataset is declared to lack of its basis: bytes can be intact, and the dataset
+    incomplete.
     """
 
     dataset_manifest_id: str
@@ -53,6 +55,7 @@ class Verification:
     files: tuple[FileReport, ...]
     differences: tuple[Difference, ...]
     retirement: Retirement | None
+    lacks: tuple[DeclaredGap, ...] = ()
 
     @property
     def intact(self) -> bool:
@@ -62,6 +65,7 @@ class Verification:
     def document(self) -> dict[str, Any]:
         """For `--json`."""
         return {"dataset_manifest_id": self.dataset_manifest_id, "intact": self.intact, "rows": self.row_count, "leaves": self.leaves,
+                **({"gaps": describe_gaps(self.lacks)} if self.lacks else {}),
                 **(NOT_RETIRED if self.retirement is None else self.retirement.document()),
                 "checks": [vars(check) for check in self.checks], "files": [file.document() for file in self.files],
                 "differences": [vars(one) for one in self.differences]}
@@ -103,7 +107,7 @@ def verify(raw: bytes, key: str, store: ObjectStore, work: Path, progress: Progr
             found, differences = _rows(manifest, paths, known, progress)
             checks.append(found)
     return Verification(PurePosixPath(key).stem, manifest.core.row_count, manifest.core.leaves, tuple(checks), tuple(files),
-                        differences, retirement)
+                        differences, retirement, manifest.core.declared_gaps)
 
 
 def check_artifacts(manifest: DatasetManifest, store: ObjectStore) -> Iterator[Check]:

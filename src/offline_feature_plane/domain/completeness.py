@@ -13,12 +13,14 @@ a read that reaches the end proves it. A plain table has no offsets; it is compl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from offline_feature_plane.domain.basis import Range, describe_basis, offset_number
-from offline_feature_plane.domain.cutover import Bus, Feasibility, Gap, Route, Why, route, worst
+from offline_feature_plane.domain.cutover import Bus, Counting, Feasibility, Gap, Route, Watermarks, Why, route, worst
+from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps, is_declared
+from offline_feature_plane.domain.outcomes import Answer, Use, answer_of, is_refused, outcome_of, situation_of
 from offline_feature_plane.errors import (
     BasisUnresolved,
     OfsError,
@@ -33,15 +35,23 @@ _FIXES: dict[type[OfsError], str] = {
     ReplayBasisGap: "Archive the missing offsets, or write an intent whose basis leaves them out.",
     BasisUnresolved: "Wait until the log is settled beyond the end of the range, or let the range end earlier."}
 
+_DECLARE = "Or declare what is missing: with `gaps: as_found` the result is made without it, and says that it is incomplete."
+_MOST_NAMED = 8  # partitions, in a sentence
 EvidenceKind = Literal["broker_read", "archive_chain", "pinned_files"]
 _SAID_OF: dict[Why, tuple[type[OfsError], str]] = {
-    "archive_gap": (ReplayBasisGap, "the archive has a hole here, and the bus no longer has it"),
-    "retention_exceeded": (ReplayBasisGap, "the bus no longer has it, and there is no archive of this log"),
-    "not_settled": (BasisUnresolved, "the bus has not settled it yet"),
+    "unknown_log": (
+        ReplayBasisMismatch, ("the basis counts {kind} in log {log}, and {topic} is known to count {counted}: the topic was made anew, the "
+                              "archive is of another log, or the log's id is wrong")),
+    "unknown_partition": (BasisUnresolved, "log {log} of {topic} has no partition {partition}; known are {partitions}"),
+    "archive_gap": (ReplayBasisGap, "the archive has a hole here, and {bus}"),
+    "retention_exceeded": (ReplayBasisGap, "{bus}, and there is no archive of this log"),
+    "not_settled": (BasisUnresolved, "the bus has it settled up to {stable}; {open}"),
     "bus_silent": (ReplayIncomplete, "the archive does not have it, and the bus could not be asked"),
     "compacted": (TopicCompacted, "the archive does not have it, and the bus is compacted: what it lost does not show"),
     "start_unknown": (ReplayIncomplete, "the archive does not have it, and the bus cannot tell where it begins")}
 _MENDS = {
+    "unknown_log": "Correct the log_id of the range, or restore an archive of that log.",
+    "unknown_partition": "Name a partition that there is.",
     "retention_exceeded": "Restore an archive of this log, or write an intent whose basis begins where the bus does.",
     "bus_silent": "Let the bus answer, or archive these offsets.", "start_unknown": "Archive these offsets."}
 
@@ -93,7 +103,7 @@ class TableEvidence:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Something that prevents completeness: a reason code, the stretch, and one sentence; of a gap also why it is one."""
+    """Something that prevents completeness: a reason code, the stretch and its log, and one sentence; of a gap also why it is one."""
 
     code: str
     topic: str
@@ -102,14 +112,21 @@ class Anomaly:
     start_offset: str
     end_offset: str
     sentence: str
+    log_id: str
     why: Why | None = None
+
+    @property
+    def stretch(self) -> Range:
+        """Where it is."""
+        return Range(self.topic, self.partition, self.offset_kind, self.log_id, self.start_offset, self.end_offset)
 
 
 @dataclass(frozen=True)
 class Completeness:
     """The verdict: which segments prove each range, how each is read, which tables there are beside them, and what is wrong.
 
-    Complete iff nothing is wrong.
+    `gaps` are what the intent declares to be missing; of these the compacted ones are in the ranges, for what is left of them is read.
+    Complete iff nothing is wrong and nothing declared.
     """
 
     ranges: tuple[Range, ...]
@@ -118,6 +135,7 @@ class Completeness:
     kind: EvidenceKind = field(default="archive_chain")
     tables: tuple[TableEvidence, ...] = ()
     routes: tuple[Route, ...] = ()
+    gaps: tuple[DeclaredGap, ...] = ()
 
     @property
     def feasibility(self) -> Feasibility:
@@ -127,7 +145,16 @@ class Completeness:
     @property
     def is_complete(self) -> bool:
         """Is every offset covered, and no evidence at odds with other evidence?"""
-        return not self.anomalies
+        return not self.anomalies and not self.gaps
+
+    def answer(self, use: Use) -> Answer:
+        """What a plan answers, where nothing of it is refused."""
+        return answer_of(use, (situation_of(one.code, one.why) for one in self.anomalies), lacks=bool(self.gaps))
+
+    def lacking(self, gaps: Sequence[DeclaredGap]) -> Completeness:
+        """The same verdict where gaps are declared: what is within them is not wrong any more."""
+        return replace(self, gaps=tuple(gaps),
+                       anomalies=tuple(one for one in self.anomalies if not is_declared(one.stretch, one.why, gaps)))
 
     def declared(self, disposition: str) -> int:
         """How many records of this disposition the segments declare."""
@@ -140,36 +167,44 @@ class Completeness:
                   for said, segments, way in zip(describe_basis(self.ranges), self.evidence, routes, strict=True)]
         return {"status": "COMPLETE" if self.is_complete else "INCOMPLETE", "evidence_kind": self.kind, "ranges": ranges,
                 "feasibility": self.feasibility,
+                **({"gaps": describe_gaps(self.gaps)} if self.gaps else {}),
                 "tables": [vars(table) for table in self.tables], "anomalies": [vars(anomaly) for anomaly in self.anomalies],
                 "totals": {"ranges": len(ranges), "segments": sum(len(segments) for segments in self.evidence),
                            "records": sum(segment.record_count for segments in self.evidence for segment in segments),
                            "gaps": sum(anomaly.code == ReplayBasisGap.code for anomaly in self.anomalies)}}
 
 
-def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence], ask_bus: Callable[[Range], Bus] | None = None) -> Completeness:
+def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence],
+           bus: Sequence[Watermarks] | Literal["silent"] | None = None) -> Completeness:
     """Hold the canonical ranges of a basis against the segments that claim to cover them, and against what a bus says that it holds.
 
     Segments with an equal span and equal bytes count once. Equal span with other bytes is an anomaly here; segments that overlap
     in part are compared coordinate by coordinate when they are read. A segment of another log covers nothing.
+
+    Args:
+        ranges: of one topic.
+        segments: of the topic's archive.
+        bus: what the partitions of its bus said; `silent`: it could not be asked; None: there is none.
     """
     evidence: list[tuple[SegmentEvidence, ...]] = []
     anomalies: list[Anomaly] = []
     routes: list[Route] = []
+    said = () if bus is None or bus == "silent" else tuple(bus)
+    known = {*((one.partition, one.offset_kind, one.log_id) for one in segments), *((one.partition, one.offset_kind, one.log_id)
+                                                                                    for one in said)}
     for wanted in ranges:
-        lane = [segment for segment in segments if (segment.topic, segment.partition, segment.offset_kind)
-                == (wanted.topic, wanted.partition, wanted.offset_kind) and segment.span[0] < wanted.end and segment.span[1] > wanted.start]
+        lane = [segment for segment in segments if (segment.topic, segment.partition, segment.offset_kind, segment.log_id)
+                == (wanted.topic, wanted.partition, wanted.offset_kind, wanted.log_id)]
         mine: dict[tuple[int, int], SegmentEvidence] = {}
         for segment in sorted(lane, key=lambda one: (one.span, one.sha256, one.ref)):
-            if segment.log_id != wanted.log_id:
-                anomalies.append(_anomaly(ReplayBasisMismatch, wanted, segment.span,
-                                          f"{segment.ref} counts in log {segment.log_id}, the basis in log {wanted.log_id}."))
-            elif mine.setdefault(segment.span, segment).sha256 != segment.sha256:
+            if segment.span[0] >= wanted.end or segment.span[1] <= wanted.start:
+                continue
+            if mine.setdefault(segment.span, segment).sha256 != segment.sha256:
                 anomalies.append(_anomaly(ReplayDuplicateOffsetMismatch, wanted, segment.span,
                                           f"{mine[segment.span].ref} and {segment.ref} cover the same offsets with other bytes."))
-        routes.append(route(wanted, mine, "none" if ask_bus is None else ask_bus(wanted),
-                            is_archived=any(segment.log_id == wanted.log_id and segment.partition == wanted.partition
-                                            and segment.topic == wanted.topic for segment in segments)))
-        anomalies += [_missing(wanted, gap, has_bus=ask_bus is not None) for gap in routes[-1].gaps]
+        asked = _asked(said, wanted) if bus != "silent" else "silent"
+        routes.append(route(wanted, mine, asked, is_archived=bool(lane), known=known))
+        anomalies += [_missing(wanted, gap, asked, known, has_bus=bus is not None) for gap in routes[-1].gaps]
         evidence.append(tuple(mine[span] for span in sorted(mine)))
     reads_bus = any(piece.holder == "bus" for one in routes for piece in one.pieces)
     return Completeness(tuple(ranges), tuple(evidence), tuple(anomalies), "broker_read" if reads_bus else "archive_chain",
@@ -187,28 +222,62 @@ def combine(verdicts: Sequence[Completeness]) -> Completeness:
                         tuple(one for verdict in verdicts for one in verdict.routes))
 
 
-def refusal(verdict: Completeness) -> OfsError | None:
-    """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps, gaps before what cannot be told."""
+def refusal(verdict: Completeness, use: Use = "training") -> OfsError | None:
+    """The error that an incomplete basis is, or None: the first anomaly's, mismatches before gaps, gaps before what cannot be told.
+
+    Only what ends a build of this use is one (`domain.outcomes`); where declaring it would do, the advice says so.
+    """
+    refused = [one for one in verdict.anomalies if is_refused(use, situation_of(one.code, one.why))]
     for kind in (ReplayDuplicateOffsetMismatch, ReplayBasisMismatch, TopicCompacted, ReplayBasisGap, BasisUnresolved, ReplayIncomplete):
-        found = [anomaly for anomaly in verdict.anomalies if anomaly.code == kind.code]
+        found = [anomaly for anomaly in refused if anomaly.code == kind.code]
         if found:
             more = f" There are {len(verdict.anomalies)} anomalies in total." if len(verdict.anomalies) > 1 else ""
-            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}",
-                        fix=_MENDS.get(found[0].why or "", _FIXES.get(kind)), start_offset=found[0].start_offset,
-                        end_offset=found[0].end_offset, anomalies=len(verdict.anomalies), feasibility=verdict.feasibility)
+            fix = _MENDS.get(found[0].why or "", _FIXES.get(kind))
+            if outcome_of(use, situation_of(found[0].code, found[0].why)) == "declared":
+                fix = f"{fix or kind.fix} {_DECLARE}"
+            return kind(found[0].sentence + more, path=f"{found[0].topic}/{found[0].partition}", fix=fix,
+                        start_offset=found[0].start_offset, end_offset=found[0].end_offset, anomalies=len(verdict.anomalies),
+                        feasibility=verdict.feasibility)
     return None
 
 
 def _anomaly(kind: type[OfsError], wanted: Range, span: tuple[int, int], sentence: str) -> Anomaly:
-    return Anomaly(kind.code, wanted.topic, wanted.partition, wanted.offset_kind, str(span[0]), str(span[1]), sentence)
+    return Anomaly(kind.code, wanted.topic, wanted.partition, wanted.offset_kind, str(span[0]), str(span[1]), sentence, wanted.log_id)
 
 
-def _missing(wanted: Range, gap: Gap, *, has_bus: bool) -> Anomaly:
-    """A gap as an anomaly. Where there is no bus, all that can be said of it is that no segment covers it."""
+def _asked(said: Sequence[Watermarks], wanted: Range) -> Bus:
+    """What a bus said of the partition of a range; none: it has no such partition."""
+    return next((one for one in said if (one.topic, one.partition) == (wanted.topic, wanted.partition)), "none")
+
+
+def _missing(wanted: Range, gap: Gap, asked: Bus, known: Collection[Counting], *, has_bus: bool) -> Anomaly:
+    """A gap as an anomaly. Where there is no bus, all that can be said of a log that is known is that no segment covers it."""
     kind, why = _SAID_OF[gap.why]
     told = f"no evidence covers [{gap.start}, {gap.end}) of {wanted.topic}/{wanted.partition}"
-    return replace(_anomaly(kind, wanted, (gap.start, gap.end), f"{told}: {why}." if has_bus else f"{told}."),
-                   why=gap.why if has_bus else "archive_gap")
+    if not has_bus and gap.why in {"archive_gap", "retention_exceeded"}:
+        return replace(_anomaly(kind, wanted, (gap.start, gap.end), f"{told}."), why="archive_gap")
+    marks = asked if isinstance(asked, Watermarks) else None
+    partitions = sorted(partition for partition, *counted in known if counted == [wanted.offset_kind, wanted.log_id])
+    words = {"kind": wanted.offset_kind, "log": wanted.log_id, "topic": wanted.topic, "partition": wanted.partition,
+             "counted": " and ".join(sorted({f"{offset_kind} in log {log}" for _, offset_kind, log in known})),
+             "partitions": _shortened(list(map(str, partitions))), "bus": _lacking(marks, wanted),
+             "stable": "" if marks is None else marks.last_stable,
+             "open": "there is no more" if marks is None or gap.end > offset_number(marks.offset_kind, marks.end)
+             else "transactions are open from there on"}
+    return replace(_anomaly(kind, wanted, (gap.start, gap.end), f"{told}: {why.format_map(words)}."), why=gap.why)
+
+
+def _lacking(marks: Watermarks | None, wanted: Range) -> str:
+    """Why a bus has nothing of what is lost."""
+    if marks is None:
+        return "the bus has no such partition"
+    if not marks.counts(wanted):
+        return f"the bus counts in log {marks.log_id}: the topic was made anew"
+    return f"the bus keeps it from {marks.log_start} on"
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
 
 
 def _describe_segment(segment: SegmentEvidence) -> dict[str, Any]:

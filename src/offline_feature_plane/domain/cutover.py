@@ -16,25 +16,27 @@ Offsets are ordered; nothing here counts them, so the same law holds for logs wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from offline_feature_plane.domain.basis import Range, offset_number, without
 
-__all__ = ["CHECKED_BELOW", "FEASIBILITIES", "Bus", "Feasibility", "Gap", "Holder", "Piece", "Route", "VerifyOverlap", "Watermarks", "Why",
-           "check_key", "is_checked", "is_checked_by_hash", "route", "worst"]
+__all__ = ["CHECKED_BELOW", "FEASIBILITIES", "Bus", "Counting", "Feasibility", "Gap", "Holder", "Piece", "Route", "VerifyOverlap",
+           "Watermarks", "Why", "check_key", "is_checked", "is_checked_by_hash", "route", "worst"]
 
 Holder = Literal["archive", "bus"]
 VerifyOverlap = Literal["sample", "full", "off"]
-Feasibility = Literal["INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE", "INFEASIBLE_ARCHIVE_GAP", "UNCHECKABLE", "FEASIBLE_REQUIRES_ARCHIVE",
-                      "FEASIBLE_BUS_ONLY", "FEASIBLE"]
+Feasibility = Literal["INFEASIBLE_UNKNOWN_LOG", "INFEASIBLE_UNKNOWN_PARTITION", "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE",
+                      "INFEASIBLE_ARCHIVE_GAP", "UNCHECKABLE", "FEASIBLE_REQUIRES_ARCHIVE", "FEASIBLE_BUS_ONLY", "FEASIBLE"]
 # From the worst to the best: a plan answers with the worst of its ranges. FEASIBLE is that of pinned files, which no bus could have.
 FEASIBILITIES: Final[tuple[Feasibility, ...]] = (
-    "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE", "INFEASIBLE_ARCHIVE_GAP", "UNCHECKABLE", "FEASIBLE_REQUIRES_ARCHIVE",
-    "FEASIBLE_BUS_ONLY", "FEASIBLE")
-Why = Literal["retention_exceeded", "archive_gap", "not_settled", "bus_silent", "compacted", "start_unknown"]
+    "INFEASIBLE_UNKNOWN_LOG", "INFEASIBLE_UNKNOWN_PARTITION", "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE", "INFEASIBLE_ARCHIVE_GAP",
+    "UNCHECKABLE", "FEASIBLE_REQUIRES_ARCHIVE", "FEASIBLE_BUS_ONLY", "FEASIBLE")
+Why = Literal["unknown_log", "unknown_partition", "retention_exceeded", "archive_gap", "not_settled", "bus_silent", "compacted",
+              "start_unknown"]
 _ANSWER: Final[dict[Why, Feasibility]] = {
+    "unknown_log": "INFEASIBLE_UNKNOWN_LOG", "unknown_partition": "INFEASIBLE_UNKNOWN_PARTITION",
     "retention_exceeded": "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE", "archive_gap": "INFEASIBLE_ARCHIVE_GAP",
     "not_settled": "UNCHECKABLE", "bus_silent": "UNCHECKABLE", "compacted": "UNCHECKABLE", "start_unknown": "UNCHECKABLE"}
 
@@ -75,8 +77,9 @@ class Watermarks:
         return {"log_start": self.log_start, "last_stable": self.last_stable, "end": self.end, "is_compacted": self.is_compacted}
 
 
-# A bus that answered; none at all; one that could not be asked.
+# A bus that answered; one that has no such partition, or none at all; one that could not be asked.
 Bus = Watermarks | Literal["none", "silent"]
+Counting = tuple[int, str, str]  # a partition of a topic, and what its offsets count: partition, offset kind, log
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,12 @@ class Route:
         """Where the last piece of the archive ends; None: nothing is read from it."""
         return max((piece.end for piece in self.pieces if piece.holder == "archive"), default=None)
 
+    @property
+    def on_bus(self) -> list[tuple[int, int]]:
+        """What a bus is read for: what it alone vouches for, and what compaction has left where the intent declares that."""
+        return _merged([*((one.start, one.end) for one in self.pieces if one.holder == "bus"),
+                        *((one.start, one.end) for one in self.gaps if one.why == "compacted")])
+
     def describe(self) -> dict[str, Any]:
         """For documents."""
         return {"topic": self.wanted.topic, "partition": self.wanted.partition, "offset_kind": self.wanted.offset_kind,
@@ -138,7 +147,8 @@ class Route:
                 "watermarks": None if self.watermarks is None else self.watermarks.describe()}
 
 
-def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus, *, is_archived: bool | None = None) -> Route:
+def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus, *, is_archived: bool | None = None,
+          known: Collection[Counting] = ()) -> Route:
     """Plan one range.
 
     Args:
@@ -146,6 +156,7 @@ def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus, *, is_ar
         archived: the spans that the archive's segments of this very log prove.
         is_archived: does the archive have segments of this log, be it elsewhere? None: iff there is a span.
         bus: what the bus said of the partition; a bus whose partition counts in another log has nothing of this one.
+        known: what is known of the topic in all of its partitions, by whomever; that of `bus` need not be said again.
 
     >>> tx = Range("tx", 0, "kafka_offset", "log", "0", "9")
     >>> [piece.describe()["holder"] for piece in route(tx, [(0, 5)], Watermarks("tx", 0, "kafka_offset", "log", "3", "9", "9")).pieces]
@@ -158,11 +169,13 @@ def route(wanted: Range, archived: Iterable[tuple[int, int]], bus: Bus, *, is_ar
     on_bus = _merged([(max(start, wanted.start), min(stable, wanted.end))])
     usable = [] if marks is not None and marks.is_compacted else on_bus
     pieces = [Piece("archive", *span) for span in held]
+    has_archive = bool(spans) if is_archived is None else is_archived
+    lost = _lost(wanted, bus, known, has_archive=has_archive, is_on_bus=marks is not None)
     gaps: list[Gap] = []
     for missing in without(wanted, held):
         pieces += [Piece("bus", *found) for found in _common([missing], usable)]
         for hole in _outside(missing, usable):
-            gaps += _explain(hole, bus, marks, has_archive=bool(spans) if is_archived is None else is_archived)
+            gaps += _explain(hole, bus, marks, lost=lost)
     pieces.sort(key=lambda piece: piece.start)
     gaps.sort(key=lambda gap: gap.start)
     return Route(wanted, tuple(pieces), tuple(gaps), tuple(_common(held, on_bus)), marks, _answer(wanted, gaps, usable))
@@ -209,9 +222,18 @@ def is_checked(mode: VerifyOverlap, offset: int, ends: frozenset[int], key: int)
 # --- stretches ----------------------------------------------------------------------------------------------
 
 
-def _explain(hole: tuple[int, int], bus: Bus, marks: Watermarks | None, *, has_archive: bool) -> list[Gap]:
+def _lost(wanted: Range, bus: Bus, known: Collection[Counting], *, has_archive: bool, is_on_bus: bool) -> Why:
+    """Why nobody can have what is not there: it was there once, or who knows the topic knows neither its log nor its partition."""
+    counted = {(kind, log) for _, kind, log in known} | ({(bus.offset_kind, bus.log_id)} if isinstance(bus, Watermarks) else set())
+    if has_archive:
+        return "archive_gap"
+    if is_on_bus or not counted:
+        return "retention_exceeded"
+    return "unknown_partition" if (wanted.offset_kind, wanted.log_id) in counted else "unknown_log"
+
+
+def _explain(hole: tuple[int, int], bus: Bus, marks: Watermarks | None, *, lost: Why) -> list[Gap]:
     """Why nobody can prove a stretch: before the bus begins, behind what it has settled, or within what it cannot vouch for."""
-    lost: Why = "archive_gap" if has_archive else "retention_exceeded"
     if bus == "silent":
         return [Gap("bus_silent", *hole)]
     if marks is None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from offline_feature_plane.domain.canonical import load_json
@@ -27,7 +28,7 @@ OF_THE_LOG: Final = ("topic", "partition", "offset", "offset_kind", "log_time_ut
 UNVERSIONED: Final = "unversioned"
 V0_HASH_RECIPE: Final = "learning.archive_event_record.v0"
 
-_UNIT_US: Final[Mapping[Unit, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
+UNIT_US: Final[Mapping[Unit, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _PLAIN: Final = frozenset({str, int, bool})
 _TIMES: Final = ("ts_utc", "log_time_utc")
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,127}")
@@ -76,6 +77,11 @@ class Lifting:
             return None
         return tuple(sorted({place.path[0] for place in self.places.values() if place.path is not None}))
 
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """What of a record is no part of its payload, if that has no place of its own: what the log added."""
+        return frozenset(place.path[0] for name, place in self.places.items() if place.path is not None and name in OF_THE_LOG)
+
     def fixed(self, relative: str) -> dict[str, Any]:
         """The members that all records of a file share.
 
@@ -112,9 +118,9 @@ class Lifting:
         unit = self.places[name].unit
         try:
             if unit is not None:
-                if type(raw) is not int or not EARLIEST_US <= raw * _UNIT_US[unit] <= LATEST_US:
+                if type(raw) is not int or not EARLIEST_US <= raw * UNIT_US[unit] <= LATEST_US:
                     raise Unliftable(name)
-                return format_instant(raw * _UNIT_US[unit])
+                return format_instant(raw * UNIT_US[unit])
             return format_instant(to_instant(raw, self.zone, name))
         except (ReplayEventInvalid, NumericOverflow) as wrong:
             raise Unliftable(name) from wrong
@@ -123,7 +129,7 @@ class Lifting:
         if "payload" in self.places:
             said = found.get("payload")
             return plain(_parsed(said) if isinstance(said, str) else said)
-        left = {place.path[0] for name, place in self.places.items() if place.path is not None and name in OF_THE_LOG}
+        left = self.left_out
         return {name: plain(value) for name, value in document.items() if value is not None and name not in left}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share, parse_share
 from offline_feature_plane.domain.findings import Finding, conflicts_of
+from offline_feature_plane.domain.gaps import DeclaredGap, tell_gaps
 from offline_feature_plane.errors import (
     CoveragePolicyViolation,
     LabelLagImplausible,
@@ -28,8 +29,8 @@ from offline_feature_plane.errors import (
     refuse,
 )
 
-__all__ = ["GateMap", "GateResult", "WorldInput", "judge_coverage", "judge_decoding", "judge_inputs", "judge_lag", "judge_outputs",
-           "judge_overlap", "judge_target", "judge_truth_fields", "judged"]
+__all__ = ["GateMap", "GateResult", "WorldInput", "judge_completeness", "judge_coverage", "judge_decoding", "judge_inputs", "judge_lag",
+           "judge_outputs", "judge_overlap", "judge_target", "judge_truth_fields", "judged"]
 
 # Per gate: the outputs it authorises and the gates that must have passed before it.
 GateMap = Mapping[str, Mapping[str, Sequence[str]]]
@@ -225,6 +226,12 @@ def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] 
     said = f"{undecodable:,} records of the basis cannot be decoded{where}, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
     return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
+
+
+def judge_completeness(gaps: Sequence[DeclaredGap]) -> GateResult:
+    """Is nothing of the basis declared to be missing (`domain.md` §1.10)?"""
+    faults = [f"of the basis is declared to be missing: {tell_gaps(gaps, _PLACES)}"] if gaps else []
+    return judged("completeness", ReplayIncomplete, faults, {"gaps": len(gaps)}, "$.gaps")
 
 
 def judge_overlap(findings: Sequence[Finding], compared: int) -> GateResult:

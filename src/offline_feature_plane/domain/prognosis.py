@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from offline_feature_plane.domain.cutover import Gap, Route
+from offline_feature_plane.domain.cutover import Gap, Route, Why
 from offline_feature_plane.domain.instants import format_instant
 
 __all__ = ["STATES", "Prognosis", "State", "foresee", "worst_state"]
 
 State = Literal["lost", "fading", "unknown", "on_bus", "archived", "files"]
 STATES: Final[tuple[State, ...]] = ("lost", "fading", "unknown", "on_bus", "archived", "files")  # from the worst
-_LOST: Final = frozenset({"retention_exceeded", "archive_gap"})
+_LOST: Final[dict[Why, str]] = {
+    "retention_exceeded": "the bus has let it go, and there is no archive of this log",
+    "archive_gap": "the bus has let it go, and the archive lacks it",
+    "unknown_log": "nobody has this log any more: the topic was made anew, or its archive is of another log",
+    "unknown_partition": "nobody has this partition of the log any more"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ def foresee(way: Route, kept_until_us: Callable[[int], int | None], now_us: int,
     gap: Gap | None = next((one for one in way.gaps if one.why in _LOST), next(iter(way.gaps), None))
     if gap is not None:
         state: State = "lost" if gap.why in _LOST else "unknown"
-        told = {"retention_exceeded": "the bus has let it go, and there is no archive of this log",
-                "archive_gap": "the bus has let it go, and the archive lacks it"}.get(gap.why, "nobody can say now whether it is there")
+        told = _LOST.get(gap.why, "the bus is compacted, and may have lost more of it since" if gap.why == "compacted"
+                         else "nobody can say now whether it is there")
         return _of(way, state, gap.start, gap.end, None, f"{name} [{gap.start}, {gap.end}): {told}")
     alone = [piece for piece in way.pieces if piece.holder == "bus"]
     if not alone:

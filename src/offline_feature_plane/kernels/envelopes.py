@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from offline_feature_plane.kernels.byte_spans import BYTES, INT64_ROWS, KINDS, READ_BYTES, compared, put
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.json_kinds import ABSENT, OTHER, TEXT
-from offline_feature_plane.kernels.jsontext import BYTES, INT64_ROWS, KINDS, READ_BYTES, compared, number, plain_text, skip_space, tell
+from offline_feature_plane.kernels.json_numbers import number
+from offline_feature_plane.kernels.json_texts import plain_text
+from offline_feature_plane.kernels.jsontext import skip_space, tell
 from offline_feature_plane.kernels.slots import INT64S, READ_INT64
 
 __all__ = ["read_documents", "read_payloads", "write_said"]
@@ -151,14 +154,6 @@ def read_payloads(data: Any, begins: Any, stops: Any, edges: Any, keys: Any, bou
                 status[row] = 0
             else:
                 pos = told[row]
-
-
-@compiled(types.int64(READ_BYTES, types.int64, types.int64, BYTES, types.int64))
-def put(data: Any, start: Any, end: Any, out: Any, pos: Any) -> Any:
-    """Copy some bytes; the place behind them."""
-    for i in range(end - start):
-        out[pos + i] = data[start + i]
-    return pos + end - start
 
 
 @compiled(types.void(READ_BYTES, READ_INT64, INT64_ROWS, INT64_ROWS, types.uint8[:, ::1], READ_BYTES, READ_INT64, READ_INT64, READ_BYTES,

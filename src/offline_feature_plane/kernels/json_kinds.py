@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ABSENT", "ESCAPED", "FALSE", "INTEGER", "NUMBER", "OTHER", "TEXT", "TRUE"]
+__all__ = ["ABSENT", "ESCAPED", "FALSE", "INTEGER", "NUMBER", "OTHER", "TEXT", "TOLD", "TRUE"]
 
 ABSENT: Final = 0   # or null
 TEXT: Final = 1     # whose bytes stand for themselves
@@ -14,3 +14,4 @@ NUMBER: Final = 4   # with a fraction or an exponent
 TRUE: Final = 5
 FALSE: Final = 6
 OTHER: Final = 7    # an array, an object, or what the law must look at
+TOLD: Final = 8    # the canonical text of a nested value

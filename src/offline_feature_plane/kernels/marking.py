@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from offline_feature_plane.kernels.byte_spans import READ_BYTES
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.jsontext import READ_BYTES
 
 __all__ = ["mark_texts"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from numba import types
 
+from offline_feature_plane.kernels.byte_spans import BYTES, INT64_ROWS, READ_BYTES, put
 from offline_feature_plane.kernels.compiling import compiled
-from offline_feature_plane.kernels.envelopes import put
-from offline_feature_plane.kernels.jsontext import BYTES, INT64_ROWS, READ_BYTES, tell_text
+from offline_feature_plane.kernels.json_texts import tell_text
 from offline_feature_plane.kernels.slots import INT64S, READ_INT64
 
 __all__ = ["compact_payloads", "write_lines"]

@@ -18,6 +18,7 @@ from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
     ArchiveIndexConflict,
+    OfsError,
     RefNotFound,
     ReplayBasisMismatch,
     SourceUnreadable,
@@ -76,9 +77,15 @@ class BucketPlace:
                 return Version(b"".join(blocks), part_of(answer, "ETag"))
         bucket = self._bucket
         try:
-            return bucket.ask("read", name, whole)
+            with self._addressed(name):
+                return bucket.ask("read", name, whole)
         except RefNotFound:
             return None
+
+    def documents(self, prefix: str) -> list[str]:
+        """As `ArchivePlace.documents`."""
+        with self._addressed(prefix):
+            return sorted(name for name, _, _ in self._bucket.objects(prefix) if "/" not in name)
 
     def file(self, one: IndexedSegment) -> HeldFile:
         """As `ArchivePlace.file`; whether it is there is asked when it is read."""
@@ -136,14 +143,16 @@ class BucketPlace:
                 if standing is not None and standing.data == data:
                     return
                 if (None if standing is None else standing.mark) != before:
-                    raise ArchiveIndexConflict(f"{self.place.uri(name)} was changed by somebody else meanwhile.", path=name,
+                    raise ArchiveIndexConflict(f"{self.place.uri(name)} was changed by somebody else meanwhile.", path=self.place.uri(name),
                                                fix="Run again: what was read is kept.") from wrong
                 raise
-        bucket.ask("write", name, put)
+        with self._addressed(name):
+            bucket.ask("write", name, put)
 
     def remove(self, name: str) -> None:
         """As `ArchivePlace.remove`."""
-        self._bucket.remove(name)
+        with self._addressed(name):
+            self._bucket.remove(name)
 
     def workshop(self) -> AbstractContextManager[Path]:
         """As `ArchivePlace.workshop`: in the work folder."""
@@ -152,18 +161,28 @@ class BucketPlace:
     def put(self, relative: str, path: Path, sha256: str) -> str | None:
         """As `ArchivePlace.put`: created if absent, in one request."""
         bucket = self._bucket
-        with path.open("rb") as file:
+        with path.open("rb") as file, self._addressed(relative):
             outcome = bucket.create(relative, sha256, partial(bucket.put, relative, file, sha256))
 
         def look() -> tuple[str, str]:
             with bucket.opened(relative) as answer:
                 return part_of(answer, "ETag"), bucket.receive(answer, relative) if outcome == "exists" else sha256
-        etag, digest = bucket.ask("read", relative, look)
+        with self._addressed(relative):
+            etag, digest = bucket.ask("read", relative, look)
         if digest != sha256:
-            raise ArchiveIndexConflict(f"{self.place.uri(relative)} holds other bytes than this segment.", path=relative,
+            raise ArchiveIndexConflict(f"{self.place.uri(relative)} holds other bytes than this segment.", path=self.place.uri(relative),
                                        fix="Find out who wrote it; remove it, or write below another prefix.")
         path.unlink()
         return etag
+
+    @contextmanager
+    def _addressed(self, name: str) -> Iterator[None]:
+        """Errors about an object name it by its whole address: many archives have an `index.json`."""
+        try:
+            yield
+        except OfsError as wrong:
+            wrong.path = self.place.uri(name) if wrong.path == name else wrong.path
+            raise
 
     def _fetched(self, file: HeldFile, folder: Path) -> tuple[Path, str]:
         """Fetch a file, and hash what comes."""

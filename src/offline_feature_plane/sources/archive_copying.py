@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, decode_stored, is_null_value
 from offline_feature_plane.domain.basis import Range
@@ -13,12 +14,13 @@ from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches, unchanged
+from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stored import Rows, Stored, Writing
 from offline_feature_plane.sources.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.stretches import in_groups
-from offline_feature_plane.text_files import load_object, packing_of, read_lines
+from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines
 
 __all__ = ["MemberRow", "members_of_line", "members_of_row", "rows_in_order", "standing_of"]
 
@@ -85,9 +87,13 @@ class _Walk:
 
     def records(self) -> Iterator[Standing]:
         """All of them; None for each that cannot be decoded."""
+        misses = Misses(self._file.path, self._file.size)
         for members, archived in self._rows():
             self.members, self.archived = members, archived
-            yield standing_of(members)
+            found = standing_of(members)
+            if not isinstance(found, Record):
+                misses.note()
+            yield found
 
     def _rows(self) -> Iterator[MemberRow]:
         if self._lifting is not None:
@@ -105,8 +111,10 @@ def standing_of(members: Sequence[Any] | None) -> Standing:
 def members_of_line(line: bytes) -> MemberRow:
     """The members in a line."""
     try:
-        document = load_object(line)
+        document = load_object(line) if may_be_object(line) else None
     except (SchemaInvalid, ResourceExceeded):
+        return None, None
+    if document is None:
         return None, None
     if "payload" not in document and not is_null_value(document):  # which is another thing than a null payload
         return None, None

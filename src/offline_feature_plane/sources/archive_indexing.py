@@ -4,7 +4,8 @@
                      └─ new ──▶ read to its end ──▶ runs ─────▶ its entries
                                                     every entry ──▶ chain ──▶ index.json, replaced as one piece
 
-What has been read is kept beside the index until that is written, so a job that was killed reads no file twice.
+What has been read is kept beside the index until that is written, so a job that was killed reads no file twice. What a job that copies has
+noted of its segments before it was stopped (`archive_notes`) counts as what an index says.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from offline_feature_plane.domain.path_texts import path_fault
 from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SchemaInvalid, SourceUnreadable, refuse
 from offline_feature_plane.filesets import parquet_rows
 from offline_feature_plane.sources.archive_index import parse_index
+from offline_feature_plane.sources.archive_notes import noted_segments
 from offline_feature_plane.sources.archive_places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
 from offline_feature_plane.sources.archive_report import UNDECLARED, IndexReport, report_on
 from offline_feature_plane.sources.segments import records_of
@@ -41,7 +43,7 @@ _WISH_RECIPE: Final = "ofs.archive_index_wish.v1"
 
 Entries = list[dict[str, Any]]
 Progress = Callable[[str, int, int], None]
-Scan = Callable[[HeldFile, FileRuns], None]
+Scan = Callable[[HeldFile, FileRuns, Lifting | None], None]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class _Work:
     standing: dict[str, Entries]
     logs: dict[tuple[str, int, str], str]
     unfinished: dict[str, Entries] = field(default_factory=dict)
+    noted: Mapping[str, Entries] = field(default_factory=dict)
     quick: Scan | None = None
     entries: dict[str, Entries] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -109,6 +112,7 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
         standing = _by_path(before, f"{place.name}/{INDEX}", wish)
         work = _Work(place, wish, standing, {_lane(one): one["log_id"] for entries in standing.values() for one in entries})
         _recall(work)
+        work.noted = {path: [one.model_dump()] for path, one in noted_segments(place).items() if _may_be_noted(standing.get(path))}
         files = place.listed()
         if sum(one.size for one in files if one.relative not in work.standing) > _MUCH:
             work.quick = scanner()
@@ -197,23 +201,23 @@ def _settle(file: HeldFile, work: _Work) -> None:
     if not file.relative.lower().endswith(SUFFIXES):
         work.ignored.append(file.relative)
         return
-    known = work.standing.get(file.relative) or work.unfinished.get(file.relative)
+    told = [one for one in (work.noted.get(file.relative), work.standing.get(file.relative), work.unfinished.get(file.relative)) if one]
     try:
         if (fault := path_fault(file.relative)) is not None:
             raise RefInvalid(f"no index can name this file: {fault}.", path=file.relative, fix="Rename it.")
-        if known is not None and known[0]["size"] == file.size and file.etag is not None and known[0]["etag"] == file.etag:
+        if file.etag is not None and (known := _known(told, "etag", file)) is not None:
             work.entries[file.relative] = known
             work.kept += 1
             return
         with work.place.hashed(file) as hashed:
-            if known is not None and known[0]["size"] == hashed.size and known[0]["sha256"] == hashed.sha256:
+            if (known := _known(told, "sha256", hashed)) is not None:
                 work.entries[file.relative] = [{**one, "etag": file.etag} for one in known]
                 work.kept += 1
                 return
             if file.relative in work.standing and not work.wish.replace:
+                said = work.standing[file.relative][0]
                 raise ArchiveIndexConflict(f"{file.relative} is not what the index says: it has {hashed.size} bytes with the digest "
-                                           f"{hashed.sha256[:19]}…, not {known[0]['size'] if known else 0} with "
-                                           f"{known[0]['sha256'][:19] if known else ''}….", path=file.relative,
+                                           f"{hashed.sha256[:19]}…, not {said['size']} with {said['sha256'][:19]}….", path=file.relative,
                                            fix="Restore the segment, or run with --replace if the new bytes are meant.")
             runs = _runs_in(hashed, work.wish, work.quick)
             work.unkept += hashed.size + _FILE_BYTES
@@ -228,13 +232,23 @@ def _settle(file: HeldFile, work: _Work) -> None:
         work.problems.append(Problem(file.relative, wrong.code, f"{wrong.what} {wrong.fix}".strip()))
 
 
+def _known(told: Sequence[Entries], name: str, file: HeldFile) -> Entries | None:
+    """The first entries that are of a file with these bytes, as its digest says, or its etag."""
+    return next((one for one in told if (one[0]["size"], one[0][name]) == (file.size, getattr(file, name))), None)
+
+
+def _may_be_noted(standing: Entries | None) -> bool:
+    """What the job that wrote a file noted of it is more than its bytes can say."""
+    return standing is None or any(one["evidence"] != "archiver" for one in standing)
+
+
 def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, ...]:
     found = FileRuns(holes_are_lawful=wish.holes_are_lawful)
     if file.relative.lower().endswith(".parquet"):
         file = replace(file, rows=parquet_rows(file.path))
     try:
-        if quick is not None and wish.lifting is None:
-            quick(file, found)
+        if quick is not None:
+            quick(file, found, wish.lifting)
         else:
             for record in records_of(file, wish.lifting):
                 found.take(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,9 @@ class ArchivePlace(Protocol):
         Raises:
             SourceUnreadable, ResourceExceeded: it cannot be read. StorageIoFailure: the bucket does not answer.
         """
+
+    def documents(self, prefix: str) -> Sequence[str]:
+        """The names of the documents beside the index that begin so. Raises as `document`."""
 
     def file(self, one: IndexedSegment) -> HeldFile:
         """The file of a segment. Raises RefInvalid, RefScopeInvalid: it is no path in the archive. SourceUnreadable: it is missing."""
@@ -152,6 +155,14 @@ class FolderPlace:
             raise SourceUnreadable(f"{self.root / name} cannot be read: {wrong.strerror or wrong}.", path=str(self.root / name),
                                    fix="Give this user the right to read it.") from wrong
         return Version(data, sha256_of(data))
+
+    def documents(self, prefix: str) -> Sequence[str]:
+        """As `ArchivePlace.documents`."""
+        try:
+            return sorted(one.name for one in self.root.iterdir() if one.name.startswith(prefix))
+        except OSError as wrong:
+            raise SourceUnreadable(f"{self.name} cannot be read: {wrong.strerror or wrong}.", path=self.name,
+                                   fix="Give this user the right to read it.") from wrong
 
     def file(self, one: IndexedSegment) -> HeldFile:
         """As `ArchivePlace.file`."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from offline_feature_plane.domain.admission import Mark, Record
 from offline_feature_plane.domain.archive_chain import FileRuns
+from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.decoding.batches import Expected, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
@@ -17,8 +18,8 @@ __all__ = ["scan"]
 _NOTHING = Wanted(())
 
 
-def scan(file: PinnedFile, found: FileRuns) -> None:
-    """Let `found` take the records of a file of ours.
+def scan(file: PinnedFile, found: FileRuns, lifting: Lifting | None = None) -> None:
+    """Let `found` take the records of a file of ours, or of one that another tool wrote.
 
     Most records are of the lane of the first one: these are decoded together, and taken as stretches of offsets that follow each other. All
     others are taken one by one.
@@ -27,7 +28,7 @@ def scan(file: PinnedFile, found: FileRuns) -> None:
         Disorder: as `FileRuns.take`. SourceUnreadable, ResourceExceeded, ReplayBasisMismatch: as `sources.segments.records_of`.
     """
     lane: Expected | None = None
-    for members, law in members_in(file, _NOTHING):
+    for members, law in members_in(file, _NOTHING, lifting):
         lane = lane or _first_lane(members.n, law)
         if lane is None:
             for row in range(members.n):

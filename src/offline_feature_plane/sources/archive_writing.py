@@ -8,33 +8,31 @@ chain is evidence for holes that are lawful. A job that was stopped goes on behi
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.basis import Range, canonical_basis, without
-from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.errors import ArchiveIndexConflict, ReplayBasisMismatch, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.errors import ArchiveIndexConflict, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.ports import Clock
 from offline_feature_plane.sources.archive_index import parse_index
 from offline_feature_plane.sources.archive_indexing import index_bytes
-from offline_feature_plane.sources.archive_places import INDEX, ArchivePlace, Version
+from offline_feature_plane.sources.archive_notes import Notes, folder_of, name_of_notes, read_notes, write_notes
+from offline_feature_plane.sources.archive_places import INDEX, ArchivePlace
 from offline_feature_plane.sources.archive_report import UNDECLARED
 from offline_feature_plane.sources.segment_files import SegmentFile
 from offline_feature_plane.sources.stored import CopySource, Rows, SegmentForm, Writing
 
-__all__ = ["COPYING", "CopyWish", "WriteReport", "write_segments"]
+__all__ = ["CopiedRange", "CopyWish", "WriteReport", "write_segments"]
 
-COPYING: Final = "_index.copying.{}.json"  # what a job that copies a topic has finished so far
 MOST_TEXT: Final = 256 << 20  # bytes of records in a segment, unpacked
+
+_COUNTS: Final = ("segments", "records", "undecodable", "null_values")
 
 Progress = Callable[[str, int, int], None]
 
@@ -56,7 +54,7 @@ class CopyWish:
 
 @dataclass(frozen=True)
 class CopiedRange:
-    """What became of one range: what was copied of it, and what of it cannot be decoded, or was null."""
+    """A stretch of one partition that segments cover: how many, and what they hold; what of it cannot be decoded, or was null."""
 
     topic: str
     partition: int
@@ -70,12 +68,17 @@ class CopiedRange:
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What was copied. `known` are stretches that the archive had already."""
+    """What the index has now that it had not before, and of what was wanted what it had already.
+
+    `resumed_segments` of the copied ones, with `resumed_records`, an earlier job had finished that was stopped.
+    """
 
     place: str
     was_written: bool
     copied: tuple[CopiedRange, ...]
     known: tuple[CopiedRange, ...]
+    resumed_segments: int = 0
+    resumed_records: int = 0
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -89,11 +92,10 @@ class _Job:
     moment: str
     done: list[IndexedSegment]
     progress: Progress
-    notes: str
-    mark: str | None = None
+    name: str
+    notes: Notes | None = None
     covered: int = 0
     total: int = 0
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, clock: Clock, progress: Progress) -> WriteReport:
@@ -113,20 +115,35 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
         standing = [] if before is None else list(parse_index(before, f"{place.name}/{INDEX}").segments)
         _check_log(standing, wanted, place)
         job = _recalled(place, wish, wanted, standing, format_instant(clock.now_us()), progress)
+        resumed = tuple(job.done)
         _keep(job, wanted)
         missing = [(one, gap) for one in wanted for gap in without(one, _spans([*standing, *job.done], one))]
         job.total = sum(end - begin for _, (begin, end) in missing)
         with place.workshop() as folder:
-            copied = tuple(_copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job, wanted)
-                           for one, (begin, end) in missing)
+            for one, (begin, end) in missing:
+                _copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job, wanted)
         done = job.done if verdict.kind == "broker_read" else _as_declared(job.done, verdict.declared("undecodable"))
         found = sorted([*standing, *done], key=lambda one: (one.topic, one.partition, one.offset_kind, int(one.first_offset)))
         if job.done:
             place.replace(INDEX, index_bytes(ArchiveIndex(segments=tuple(found)).segments), None if before is None else before.mark)
-        place.remove(job.notes)
-    known = tuple(CopiedRange(one.topic, one.partition, str(begin), str(end)) for one in wanted
-                  for begin, end in _inside(_spans(standing, one), one))
-    return WriteReport(place.name, bool(job.done), copied, known)
+        place.remove(job.name)
+    known = [held for one in wanted for held in standing if _is_of(held, one) and _touches(held, one)]
+    return WriteReport(place.name, bool(job.done), _stretches(job.done), _stretches(known), len(resumed),
+                       sum(one.record_count for one in resumed))
+
+
+def _stretches(segments: Sequence[IndexedSegment]) -> tuple[CopiedRange, ...]:
+    """What some segments cover, those that follow each other as one."""
+    found: list[CopiedRange] = []
+    for one in sorted(segments, key=lambda one: (one.topic, one.partition, int(one.first_offset))):
+        odd = one.dispositions
+        told = CopiedRange(one.topic, one.partition, one.first_offset, one.next_offset, 1, one.record_count,
+                           odd.get("undecodable", 0) + odd.get(UNDECLARED, 0), odd.get("null_value", 0))
+        if found and (found[-1].topic, found[-1].partition, found[-1].end_offset) == (one.topic, one.partition, one.first_offset):
+            last = found.pop()
+            told = replace(told, start_offset=last.start_offset, **{name: getattr(last, name) + getattr(told, name) for name in _COUNTS})
+        found.append(told)
+    return tuple(found)
 
 
 def _as_declared(done: Sequence[IndexedSegment], declared: int) -> Sequence[IndexedSegment]:
@@ -143,40 +160,41 @@ def _check_log(standing: Sequence[IndexedSegment], wanted: Sequence[Range], plac
             is_of_lane = (held.topic, held.partition) == (one.topic, one.partition)
             if is_of_lane and (held.offset_kind, held.log_id) != (one.offset_kind, one.log_id):
                 raise ArchiveIndexConflict(f"{place.name} has {one.topic}/{one.partition} of the log {held.log_id}; this is the log "
-                                           f"{one.log_id}.", path=f"{one.topic}/{one.partition}",
-                                           fix="A topic that was made anew is another log: write it into another archive.")
+                                           f"{one.log_id}.", path=f"{one.topic}/{one.partition}", fix=_way_out(held, one, place))
+
+
+def _way_out(held: IndexedSegment, one: Range, place: ArchivePlace) -> str:
+    if held.evidence == "archiver" or (held.offset_kind, held.log_id) != (one.offset_kind, held.topic):
+        return "A topic that was made anew is another log: write it into another archive."
+    return (f"Its index was made from the files alone, which do not say their log. If it is this one, move {INDEX} away and run "
+            f"`ofs archive index {place.name} --log-id {one.log_id}`, then this again; else write into another archive.")
 
 
 def _spans(segments: Sequence[IndexedSegment], one: Range) -> list[tuple[int, int]]:
-    return [(int(held.first_offset), int(held.next_offset)) for held in segments
-            if (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)]
+    return [(int(held.first_offset), int(held.next_offset)) for held in segments if _is_of(held, one)]
 
 
-def _inside(spans: Sequence[tuple[int, int]], one: Range) -> Iterator[tuple[int, int]]:
-    """What of a range some spans cover."""
-    here = one.start
-    for begin, end in [*without(one, spans), (one.end, one.end)]:
-        if here < begin:
-            yield here, begin
-        here = end
+def _is_of(held: IndexedSegment, one: Range) -> bool:
+    return (held.topic, held.partition, held.offset_kind, held.log_id) == (one.topic, one.partition, one.offset_kind, one.log_id)
+
+
+def _touches(held: IndexedSegment, one: Range) -> bool:
+    return int(held.first_offset) < one.end and int(held.next_offset) > one.start
 
 
 def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], standing: Sequence[IndexedSegment], now: str,
               progress: Progress) -> _Job:
     """The job, as far as one that did not end came with the same wish; what one with another wish left, which no index names, goes."""
-    job = _Job(place, wish, now, [], progress, COPYING.format(_folder(wanted[0].topic)))
-    if (kept := place.document(job.notes)) is not None:
-        job.mark = kept.mark
-        with suppress(SchemaInvalid, ValueError, KeyError, TypeError):  # else it is of another release
-            document = load_json(kept.data, max_bytes=len(kept.data))
-            noted = [one for one in map(IndexedSegment.model_validate, document["segments"]) if _is_there(one, place)]
-            indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
-            noted = [one for one in noted if one.path not in indexed]
-            if document["wish"] == _wished(wish, wanted):
-                job.done, job.moment = noted, str(document["archived_at_utc"])
-            else:
-                for path in {one.path for one in noted}:
-                    place.remove(path)
+    job = _Job(place, wish, now, [], progress, name_of_notes(wanted[0].topic))
+    job.notes = read_notes(place, job.name)
+    if job.notes is not None:
+        indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
+        noted = [one for one in job.notes.segments if one.path not in indexed and _is_there(one, place)]
+        if job.notes.wish == _wished(wish, wanted):
+            job.done, job.moment = noted, job.notes.archived_at
+        else:
+            for path in {one.path for one in noted}:
+                place.remove(path)
     return job
 
 
@@ -195,11 +213,7 @@ def _wished(wish: CopyWish, wanted: Sequence[Range]) -> list[Any]:
 
 
 def _keep(job: _Job, wanted: Sequence[Range]) -> None:
-    segments = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in job.done)
-    text = (f'{{"wish": {json.dumps(_wished(job.wish, wanted))}, "archived_at_utc": "{job.moment}", "segments": [\n  {segments}\n]}}\n')
-    job.place.replace(job.notes, text.encode(), job.mark)
-    written: Version | None = job.place.document(job.notes)
-    job.mark = None if written is None else written.mark
+    job.notes = write_notes(job.place, job.name, job.notes, _wished(job.wish, wanted), job.moment, job.done)
 
 
 class _Coming:
@@ -223,8 +237,7 @@ class _Coming:
         self._here = self._here.part(count, self._here.n)
 
 
-def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> CopiedRange:
-    told = CopiedRange(part.topic, part.partition, part.start_offset, part.end_offset)
+def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> None:
     coming = _Coming(source.rows(part, Writing(job.wish.form, (part.topic, part.partition, part.offset_kind), job.moment)))
     begin = part.start
     while True:
@@ -234,18 +247,15 @@ def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequ
         job.done[-1] = segment.model_copy(update={"etag": job.place.put(segment.path, path, segment.sha256)})
         job.covered += int(segment.next_offset) - begin
         job.progress("archive", job.covered, job.total)
-        odd = segment.dispositions
-        told = replace(told, segments=told.segments + 1, records=told.records + segment.record_count,
-                       undecodable=told.undecodable + odd.get("undecodable", 0), null_values=told.null_values + odd.get("null_value", 0))
         begin = int(segment.next_offset)
         if coming.ahead() is None:
-            return told
+            return
 
 
 def _write(part: Range, begin: int, coming: _Coming, folder: Path, job: _Job) -> tuple[IndexedSegment, Path]:
     """One segment from an offset on, and its file aside."""
     name = f"{begin:020}" if part.offset_kind != "kinesis_sequence" else f"{begin:060}"
-    relative = f"{_folder(part.topic)}/{part.partition}/{name}.{job.wish.form}"
+    relative = f"{folder_of(part.topic)}/{part.partition}/{name}.{job.wish.form}"
     count, last, odd = 0, None, Counter[str]()
     times: list[int] = []
     with SegmentFile(folder / Path(relative).name, job.wish.form) as file:
@@ -266,8 +276,3 @@ def _write(part: Range, begin: int, coming: _Coming, folder: Path, job: _Job) ->
                           record_count=count, sha256=file.sha256, size=file.size, first_log_time_utc=first_time,
                           last_log_time_utc=last_time, dispositions={reason: n for reason, n in odd.items() if n}), file.path
 
-
-def _folder(topic: str) -> str:
-    """A topic as the name of a folder: no two have the same, and none is hidden."""
-    name = quote(topic, safe="")
-    return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name

@@ -16,7 +16,7 @@ def values_of(column: pa.Array) -> list[Any]:
     """A column as Python values; one that Python cannot hold, such as text that is not UTF-8, as bytes, which no record decodes from."""
     try:
         return cast("list[Any]", column.to_pylist())
-    except (ValueError, OverflowError):  # ValueError: also text that is not UTF-8
+    except (ValueError, OverflowError, LookupError):  # text that is not UTF-8; a zone that nobody knows
         return [_value(one) for one in column]
 
 
@@ -32,5 +32,5 @@ def parsed_payload(stored: Any) -> dict[str, Any] | None:
 def _value(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, LookupError):
         return b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -10,16 +10,17 @@ import pyarrow as pa
 
 from offline_feature_plane.domain.admission import Record, decode_stored
 from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
-from offline_feature_plane.errors import ReplayBasisMismatch, ResourceExceeded, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.filesets import read_batches, stamp_as_hashed
+from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.found_files import form_of
 from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.column_values import values_of
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
-__all__ = ["foreign_records", "lifted"]
+__all__ = ["foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
 
 
 def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Record | None]:
@@ -37,31 +38,27 @@ def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | Non
     """
     fixed = lifting.fixed(file.relative)
     for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
-        try:
-            members = None if document is None else lifting.lift(document, fixed)
-        except Unliftable:
-            members = None
-        yield members
+        yield None if document is None else lifted_document(document, lifting, fixed)
 
 
-def _lines(file: PinnedFile) -> Iterator[Mapping[str, Any] | None]:
-    before = stamp_as_hashed(file)
+def lifted_document(document: Mapping[str, Any], lifting: Lifting, fixed: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The members of one record, or None. Raises TimeZoneUndeclared."""
     try:
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
-            if line.isspace():
-                continue
-            try:
-                document = load_object(line)
-            except (SchemaInvalid, ResourceExceeded):
-                document = None
-            yield document
-    except (OSError, EOFError, zlib.error) as wrong:
-        unreadable(file.path, wrong)
-    if stamp_as_hashed(file) != before:
-        raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
+        return lifting.lift(document, fixed)
+    except Unliftable:
+        return None
 
 
-def _rows(file: PinnedFile, lifting: Lifting) -> Iterator[Mapping[str, Any] | None]:
+def line_document(line: bytes) -> dict[str, Any] | None:
+    """The object in a line, if it is one."""
+    try:
+        return load_object(line)
+    except (SchemaInvalid, ResourceExceeded):
+        return None
+
+
+def foreign_columns(file: PinnedFile, lifting: Lifting) -> Iterator[dict[str, pa.Array]]:
+    """The columns of a Parquet file that its records are made of, in batches. Raises as `lifted`, but for its times."""
     try:
         known = [name for name, _ in describe_parquet(file.path)[1]]
     except (pa.ArrowException, OSError, ValueError) as wrong:
@@ -71,7 +68,21 @@ def _rows(file: PinnedFile, lifting: Lifting) -> Iterator[Mapping[str, Any] | No
     if missing := sorted(set(needed) - set(known)):
         raise SourceUnreadable(f"{as_found(file.path)} has no column {missing[0]}, which `records` names for {needed[missing[0]]}; it has: "
                                f"{', '.join(known)}.", path=file.relative, fix="Correct `records` of this archive in plane.yaml.")
+    if twice := sorted(name for name, count in Counter(known).items() if count > 1 and name in wanted):
+        raise SourceUnreadable(f"{as_found(file.path)} has several columns named {twice[0]}.", path=file.relative,
+                               fix="Write the file again, and give every column its own name.")
     for batch in read_batches(file, form_of(file.path, "parquet"), wanted):
-        columns = [values_of(cast("pa.Array", batch[name])) for name in wanted]
-        for row in zip(*columns, strict=True):
-            yield dict(zip(wanted, row, strict=True))
+        yield {name: cast("pa.Array", batch[name]) for name in wanted}
+
+
+def _lines(file: PinnedFile) -> Iterator[Mapping[str, Any] | None]:
+    with unchanged(file):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+            if not line.isspace():
+                yield line_document(line)
+
+
+def _rows(file: PinnedFile, lifting: Lifting) -> Iterator[Mapping[str, Any] | None]:
+    for columns in foreign_columns(file, lifting):
+        for row in zip(*map(values_of, columns.values()), strict=True):
+            yield dict(zip(columns, row, strict=True))

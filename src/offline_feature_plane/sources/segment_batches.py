@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Standing
+from offline_feature_plane.domain.admission import Record, Standing
+from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.claims import Claim
 from offline_feature_plane.sources.column_values import values_of
@@ -16,26 +18,42 @@ from offline_feature_plane.sources.decoding.batches import STORED, Expected, Mem
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record, unchanged
+from offline_feature_plane.sources.foreign_batches import Law, mapped_in
+from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.text_files import packing_of
 
-__all__ = ["members_in", "read_in_batches"]
+__all__ = ["Law", "members_in", "read_in_batches"]
 
 _ROWS = 16_384
-Law = Callable[[int], Standing]
 
 
 def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Iterator[Decoded]:
     """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
-    for members, law in members_in(file, wanted):
+    for members, law in members_in(file, wanted, segment.lifting):
         yield claim.hold(*settle(members, expected, law))
     claim.settle()
 
 
-def members_in(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
+def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None) -> Iterator[tuple[Members, Law]]:
     """The records of a file in batches, and what decodes one of a batch by itself."""
+    misses = Misses(file.path, file.size)
+    for members, law in _members_in(file, wanted) if lifting is None else mapped_in(file, lifting, wanted):
+        yield members, _noting(law, misses)
+
+
+def _noting(law: Law, misses: Misses) -> Law:
+    def noted(row: int) -> Standing:
+        found = law(row)
+        if not isinstance(found, Record):
+            misses.note()
+        return found
+    return noted
+
+
+def _members_in(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
     if file.relative.endswith(".parquet"):
         for batch in stored_batches(file):
             for start in range(0, len(batch["payload"]), _ROWS):

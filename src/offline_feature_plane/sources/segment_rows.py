@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing
 from offline_feature_plane.domain.basis import Range
@@ -19,7 +20,8 @@ from offline_feature_plane.sources.decoding.batches import Expected, Members, me
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segments import Segment, stored_batches, unchanged
+from offline_feature_plane.sources.segments import Segment, stored_batches
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stored import Rows, Stored, Writing
 from offline_feature_plane.text_files import packing_of
 
@@ -36,8 +38,9 @@ def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterat
     claim = Claim(segment.file.relative, segment.topic, segment.evidence)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     with segment.place.at_hand(segment.file) as file:
+        misses = Misses(file.path, file.size)
         for members, members_of in _batches(file):
-            batch = claim.hold(*settle(members, expected, partial(_standing, members_of)))
+            batch = claim.hold(*settle(members, expected, partial(_looked_at, members_of, misses)))
             if batch.numbers[-1] >= wanted.start and batch.numbers[0] < wanted.end:
                 rows = rows_of_batch(members, batch, writing, partial(_one, members_of), is_placed=True)
                 yield from rows.between(wanted.start, wanted.end)
@@ -46,6 +49,13 @@ def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterat
 
 def _standing(members_of: MembersOf, row: int) -> Standing:
     return standing_of(members_of(row)[0])
+
+
+def _looked_at(members_of: MembersOf, misses: Misses, row: int) -> Standing:
+    found = _standing(members_of, row)
+    if not isinstance(found, Record):
+        misses.note()
+    return found
 
 
 def _one(members_of: MembersOf, row: int) -> Stored:

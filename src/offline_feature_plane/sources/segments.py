@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, decode, decode_stored, is_null_value
@@ -22,17 +21,19 @@ from offline_feature_plane.errors import (
     SchemaInvalid,
     SourceUnreadable,
 )
-from offline_feature_plane.filesets import read_batches, stamp_as_hashed
+from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
+from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
-from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
+from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
+_ROWS = 16_384  # decoded at once: of records, which are long, that is some ten megabytes
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Segment:
             yield from read_checked(self, file)
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
-        """As `QuickStretch.batches`: what another tool wrote, and what shares a file, is decoded one by one. Raises as `read`."""
-        if self.lifting is not None or self.entries:
+        """As `QuickStretch.batches`: what shares a file is decoded one by one. Raises as `read`."""
+        if self.entries:
             yield from in_batches(self.read())
             return
         from offline_feature_plane.sources.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
@@ -154,7 +155,19 @@ def _is_of(segment: Segment, one: IndexedSegment) -> bool:
 
 
 def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Standing]:
-    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded."""
+    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded.
+
+    Raises:
+        ResourceExceeded: far more of it is no record than its bytes can tell apart, or it decodes to far more than is stored.
+    """
+    misses = Misses(file.path, file.size)
+    for record in _records_of(file, lifting):
+        if not isinstance(record, Record):
+            misses.note()
+        yield record
+
+
+def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]:
     if lifting is not None:
         yield from foreign_records(file, lifting)
         return
@@ -167,19 +180,6 @@ def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Sta
             yield line_record(line)
 
 
-@contextmanager
-def unchanged(file: PinnedFile) -> Iterator[None]:
-    """The file that was hashed is read during the block. Raises SourceUnreadable, ReplayBasisMismatch."""
-    before = stamp_as_hashed(file)
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as wrong:
-        said = getattr(wrong, "strerror", None) or wrong
-        raise SourceUnreadable(f"{file.path} cannot be read: {said}.", path=file.relative, fix="Restore the segment.") from wrong
-    if stamp_as_hashed(file) != before:
-        raise ReplayBasisMismatch(f"{file.relative} changed while it was read.", path=file.relative)
-
-
 def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
     """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
     try:
@@ -190,15 +190,17 @@ def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
         raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
                                    "the archive in plane.yaml says.")
-    for batch in read_batches(file, "parquet", STORED_COLUMNS):
+    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS):
         yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
 
 
 def line_record(line: bytes) -> Standing:
     """The record of a line, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
     try:
-        document = load_object(line)
+        document = load_object(line) if may_be_object(line) else None
     except (SchemaInvalid, ResourceExceeded):
+        return None
+    if document is None:
         return None
     record = decode(document)
     return Mark.NULL_VALUE if record is None and is_null_value(document) else record

@@ -14,7 +14,7 @@ from offline_feature_plane.contracts.plan import SourcePlan
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, assess
-from offline_feature_plane.domain.cutover import Bus, Route, VerifyOverlap, Watermarks
+from offline_feature_plane.domain.cutover import Route, VerifyOverlap, Watermarks
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import BasisUnresolved, OfsError, OutsideError, SelectorUnresolved, SourceUnreadable
 from offline_feature_plane.ports.inputs import EventSource
@@ -148,7 +148,8 @@ class PinnedStream:
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """Hold the ranges of this topic against the archive's index and the bus's watermarks."""
-        return assess(self._mine(ranges), [one.evidence for one in self.archive.segments], self._asked)
+        return assess(self._mine(ranges), [one.evidence for one in self.archive.segments],
+                      "silent" if isinstance(self.bus, OfsError) else self.watermarks)
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges: each stretch from whom its route says, and overlaps compared."""
@@ -164,8 +165,7 @@ class PinnedStream:
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch, and the stretches that are read from the bus."""
         held = self.archive.describe(ranges, read_by)
-        pieces = [_part(way.wanted, piece.start, piece.end) for way in self.completeness(ranges).routes
-                  for piece in way.pieces if piece.holder == "bus"]
+        pieces = [_part(way.wanted, *span) for way in self.completeness(ranges).routes for span in way.on_bus]
         on_bus = None if isinstance(self.bus, OfsError) or not pieces else self.bus.describe(pieces, read_by).bus
         notices = [f"{self.topic} is read from the archive alone, and compared with nothing: {self.bus.what}"] if isinstance(
             self.bus, OfsError) else []
@@ -192,7 +192,7 @@ class PinnedStream:
                 choice = Choice.of(self.verify_overlap, shared, [one.evidence for one in beside])
                 others = tuple(self.bus.some_of(_part(lane, *span), choice) for span in shared)
                 yield ComparedStretch(beside, others, choice, marks.is_compacted)
-        if pieces := [_part(lane, piece.start, piece.end) for way in ways for piece in way.pieces if piece.holder == "bus"]:
+        if pieces := [_part(lane, *span) for way in ways for span in way.on_bus]:
             yield from self.bus.reading(pieces, sources).stretches
 
     def _first_at(self, lane: tuple[str, int, str, str], held: Sequence[Any], marks: Watermarks | None, moment: int, *,
@@ -223,12 +223,6 @@ class PinnedStream:
         for one in self.watermarks:
             found.setdefault((one.topic, one.partition, one.offset_kind, one.log_id), [])
         return found
-
-    def _asked(self, wanted: Range) -> Bus:
-        """What the bus said of the partition of a range; none: it answered, and has no such partition."""
-        if isinstance(self.bus, OfsError):
-            return "silent"
-        return next((one for one in self.watermarks if (one.topic, one.partition) == (wanted.topic, wanted.partition)), "none")
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)

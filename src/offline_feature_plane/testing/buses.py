@@ -168,8 +168,7 @@ class PinnedFolderBus:
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """By its watermarks alone."""
-        return assess([one for one in ranges if one.topic == self.topic], [],
-                      lambda wanted: next((one for one in self.watermarks if one.partition == wanted.partition), "none"))
+        return assess([one for one in ranges if one.topic == self.topic], [], self.watermarks)
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """One stretch for each range."""

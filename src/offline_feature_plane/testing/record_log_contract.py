@@ -189,7 +189,7 @@ class RecordLogContract:
         verdict = pinned.completeness(whole(pinned))
         assert (refusal(verdict), verdict.is_complete) == (None, True)
         assert source.pin("transaction").log_ids == pinned.log_ids
-        for wrong, error in ((part(pinned, 0, 5), (ReplayBasisGap, BasisUnresolved)), (part(pinned, 0, 2, 99), ReplayBasisGap),
+        for wrong, error in ((part(pinned, 0, 5), (ReplayBasisGap, BasisUnresolved)), (part(pinned, 0, 2, 99), BasisUnresolved),
                              (Range("transaction", 0, "kafka_offset", "another", "0", "2"), ReplayBasisMismatch)):
             assert isinstance(refusal(pinned.completeness([wrong])), error)
 

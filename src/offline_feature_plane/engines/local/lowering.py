@@ -7,7 +7,6 @@ through the scalar law once per distinct value. Only what that law refuses raise
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,13 @@ import pyarrow.compute as pc
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, convert, missing_value
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US
-from offline_feature_plane.domain.zones import offset_at
 from offline_feature_plane.errors import OfsError
+from offline_feature_plane.wall_clocks import wall_to_utc
 
 Numbers = npt.NDArray[Any]  # int64 or float64, as the field's type says
 Valid = npt.NDArray[np.bool_] | None
 
 _PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
-_SPAN_US = 400 * 86_400_000_000  # changes of offset are looked up by spans of this length
-_MOST_SPANS = 100  # in one batch; more go through the scalar law
 _REGEX_INTEGER = r"^-?[0-9]{1,18}$"
 _REGEX_FLOAT = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,5})?$"
 _REGEX_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
@@ -260,58 +257,10 @@ def _to_utc(local: npt.NDArray[np.int64], zone: str | None) -> npt.NDArray[np.in
     """Wall-clock readings of a zone as instants; readings that occur twice or never are suspect."""
     if zone is None:
         raise Suspect
-    if zone == "UTC":
-        return local
-    spans = local // _SPAN_US
-    first, last = int(spans.min()), int(spans.max())
-    if last - first < _MOST_SPANS:
-        return _run_to_utc(local, zone, first, last)
-    present = np.unique(spans)  # a far sentinel among times of one year, say
-    if len(present) > _MOST_SPANS:
-        raise _Undecided
-    ends = np.flatnonzero(np.append(np.diff(present) > 1, np.bool_(1)))
-    instants, start = np.empty_like(local), 0
-    for end in ends:
-        first, last, start = int(present[start]), int(present[end]), int(end) + 1
-        inside = (spans >= first) & (spans <= last)
-        instants[inside] = _run_to_utc(local[inside], zone, first, last)
-    return instants
-
-
-def _run_to_utc(local: npt.NDArray[np.int64], zone: str, first: int, last: int) -> npt.NDArray[np.int64]:
-    """Readings that lie in neighbouring spans, as instants."""
-    before_us = offset_at((first - 1) * _SPAN_US, zone)
-    known = [change for span in range(first - 1, last + 2) for change in _changes(zone, span)]
-    if not known:
-        return local - before_us
-    moments, after = np.array(known, np.int64).T
-    offsets = np.insert(after, 0, before_us)
-    low, high = moments + np.minimum(offsets[:-1], after), moments + np.maximum(offsets[:-1], after)
-    period = np.searchsorted(high, local, side="right")
-    inside = np.minimum(period, len(low) - 1)
-    if ((period < len(low)) & (local >= low[inside])).any():
+    instants, doubted = wall_to_utc(local, zone)
+    if doubted.any():
         raise Suspect
-    instants: npt.NDArray[np.int64] = local - offsets[period]
     return instants
-
-
-@lru_cache(maxsize=4096)
-def _changes(zone: str, span: int) -> tuple[tuple[int, int], ...]:
-    """The instants in a span at which a zone changes its offset, each with the offset from then on; µs."""
-    second, found = 1_000_000, []
-    here, end, step = span * _SPAN_US, (span + 1) * _SPAN_US, 6 * 3_600 * second
-    now = offset_at(here, zone)
-    while here < end:
-        last, first = here, min(here + step, end)
-        if offset_at(first, zone) == now:
-            here = first
-            continue
-        while first - last > second:
-            middle = (last + first) // (2 * second) * second
-            last, first = (middle, first) if offset_at(middle, zone) == now else (last, middle)
-        now, here = offset_at(first, zone), first
-        found.append((first, now))
-    return tuple(found)
 
 
 _LOWERERS: dict[str, Callable[[pa.Array, Field, str | None], Numbers]] = {

@@ -24,7 +24,7 @@ from offline_feature_plane.engines.local.entities import entities_at
 from offline_feature_plane.engines.local.features import Elsewhere, Groups, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
-from offline_feature_plane.engines.local.history.memory import give_back, keep_freed
+from offline_feature_plane.engines.local.history.memory import give_back, keep_freed, return_freed
 from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.history.slices import Slice, slice_history
@@ -76,8 +76,7 @@ class LocalSession:
         records, text_ids = sum(item.rows for item in inputs if not isinstance(item, PlainTable)), has_text_ids(self._task, inputs)
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, records, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
-        if not sizes.in_files:
-            self._until_end.enter_context(keep_freed())
+        self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
                                                      lambda done: self._tell("replay", done, max(done, events)))
         self._execution = {"way": "files" if sizes.in_files else "memory",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,15 +25,17 @@ from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.kernels.envelopes import read_documents, read_payloads, write_said
+from offline_feature_plane.kernels.instant_texts import read_instants, write_instants
 from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, INTEGER, OTHER, TEXT
 from offline_feature_plane.kernels.jsontext import MEMBERS, STACK
-from offline_feature_plane.kernels.typed_texts import are_sound, read_instants, read_integers, same_text, unescape, write_instants
+from offline_feature_plane.kernels.typed_texts import are_sound, read_integers, same_text, unescape
 from offline_feature_plane.sources.decoding.decoded import Decoded, Found, mask_array
 from offline_feature_plane.sources.decoding.lines import members_of_columns
 from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, Wanted, joined
 
-__all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "settle", "tell_columns"]
+__all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "places", "room",
+           "scratch", "settle", "tell_columns"]
 
 # The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates, and what it
 # says of its hash is no copy of anything.
@@ -63,6 +65,7 @@ class Members:
     """Where the members of records, and what is wanted of their payloads, stand in `data`: names → rows of `kinds`, `starts`, `ends`.
 
     `told[told_starts … told_ends]` is the payload of a record, told apart; `status` is 1 where the law must see the record.
+    `times` are members in µs that need not be read. Without `holds_payloads` there is no JSON text of payloads: the law has them.
     """
 
     names: tuple[str, ...]
@@ -75,6 +78,8 @@ class Members:
     told_ends: Int64s
     found: Found
     status: npt.NDArray[np.uint8]
+    times: Mapping[str, Int64s] = field(default_factory=dict)
+    holds_payloads: bool = True
 
     @property
     def n(self) -> int:
@@ -98,10 +103,10 @@ class Refused:
 def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tuple[str, ...], wanted: Wanted) -> Members:
     """The members of JSON documents: `names` is STORED or ENVELOPE."""
     n, payload = len(begins), names.index("payload")
-    kinds, starts, ends = _places(len(names), n)
-    found, told, told_starts, told_ends, scratch = _room(data, begins, stops, wanted)
+    kinds, starts, ends = places(len(names), n)
+    found, told, told_starts, told_ends, spare = room(data, begins, stops, wanted)
     status = np.zeros(n, np.uint8)
-    read_documents(data, begins, stops, *joined(names), payload, payload, *wanted.tree, told, *scratch, found.kinds, found.starts,
+    read_documents(data, begins, stops, *joined(names), payload, payload, *wanted.tree, told, *spare, found.kinds, found.starts,
                    found.ends, kinds, starts, ends, told_starts, told_ends, status)
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
@@ -109,12 +114,12 @@ def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tupl
 def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted: Wanted) -> Members:
     """The members of records that stand in columns, whose payload is JSON text, or null."""
     at, n = names.index("payload"), len(next(iter(columns.values())))
-    places = members_of_columns(columns, names, TEXT, INTEGER)
-    data, kinds, starts, ends = places or (np.empty(0, np.uint8), *_places(len(names), n))
+    standing = members_of_columns(columns, names, TEXT, INTEGER)
+    data, kinds, starts, ends = standing or (np.empty(0, np.uint8), *places(len(names), n))
     begins = np.where(kinds[at] == TEXT, starts[at], -1)
-    found, told, told_starts, told_ends, scratch = _room(data, np.maximum(begins, 0), ends[at], wanted)
+    found, told, told_starts, told_ends, spare = room(data, np.maximum(begins, 0), ends[at], wanted)
     status = np.zeros(n, np.uint8)
-    read_payloads(data, begins, ends[at], *wanted.tree, told, *scratch, found.kinds, found.starts, found.ends, told_starts, told_ends,
+    read_payloads(data, begins, ends[at], *wanted.tree, told, *spare, found.kinds, found.starts, found.ends, told_starts, told_ends,
                   status)
     status[(kinds[:at] == ABSENT).any(axis=0) | (kinds[at] == INTEGER)] = 1  # also where a column is of a type that no record has
     status[ends[at] - starts[at] > MAX_DOCUMENT_BYTES] = 1
@@ -153,29 +158,38 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
     texts = {name: text_column(members.data, starts, np.where(status == 0, ends, starts), (kinds != ABSENT) & (status == 0))
              for name, (kinds, starts, ends) in columns.items()}
     decoded = Decoded(status == 0, numbers, ts, log, texts["platform_run_id"], texts["scenario_run_id"], texts["event_type"],
-                      texts["event_id"], has_payload, digests, found, payload_starts, payload_ends, known)
+                      texts["event_id"], has_payload, digests, found, payload_starts, payload_ends, known,
+                      law=None if members.holds_payloads else law)
     return (replace(_patched(decoded, known, n), deletions=_mask_of(deletions, n)) if unusual else decoded), refused
 
 
-def _places(rows: int, n: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def places(rows: int, n: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Kinds, starts and ends of nothing, for each of some rows."""
     return np.zeros((rows, n), np.int8), np.zeros((rows, n), np.int64), np.zeros((rows, n), np.int64)
 
 
-def _room(data: Bytes, begins: Int64s, stops: Int64s, wanted: Wanted) -> tuple[Found, Bytes, Int64s, Int64s, tuple[Any, ...]]:
+def room(data: Bytes, begins: Int64s, stops: Int64s, wanted: Wanted) -> tuple[Found, Bytes, Int64s, Int64s, tuple[Any, ...]]:
     """Where payloads are told to, and what kernels need for it: four bytes for one that is read at most, and the longest once more."""
     n = len(begins)
     sizes = stops - begins
     most = 4 * int(sizes.sum()) + 8 * int(sizes.max(initial=0)) + 64 * n + 256
-    scratch = np.empty((STACK, 3), np.int64), np.empty((MEMBERS, 3), np.int64), np.empty(256, np.int64)
-    return (Found(data, *_places(max(1, len(wanted.paths)), n)), np.empty(most, np.uint8), np.empty(n, np.int64), np.empty(n, np.int64),
-            scratch)
+    return (Found(data, *places(max(1, len(wanted.paths)), n)), np.empty(most, np.uint8), np.empty(n, np.int64), np.empty(n, np.int64),
+            scratch())
+
+
+def scratch() -> tuple[Any, ...]:
+    """What the walk through nested values notes on the way: `stack`, `members`, `order`."""
+    return np.empty((STACK, 3), np.int64), np.empty((MEMBERS, 3), np.int64), np.empty(256, np.int64)
 
 
 def _instants(members: Members, name: str) -> tuple[Int64s, npt.NDArray[np.uint8]]:
     """A member as instants, and their canonical texts; records where it is none are for the law."""
-    us, asks = np.zeros(members.n, np.int64), np.zeros(members.n, np.bool_)
-    read_instants(members.data, *members.of(name), us, asks)
-    members.status[asks] = 1
+    if (known := members.times.get(name)) is not None:
+        us = known
+    else:
+        us, asks = np.zeros(members.n, np.int64), np.zeros(members.n, np.bool_)
+        read_instants(members.data, *members.of(name), us, asks)
+        members.status[asks] = 1
     texts = np.empty((members.n, 27), np.uint8)
     if name == "ts_utc":
         write_instants(us, texts)
@@ -305,4 +319,4 @@ def _patched(batch: Decoded, known: Mapping[int, Record], n: int) -> Decoded:
         return pc.replace_with_mask(column, mask_array(mask), pa.array([getattr(one, name) for one in records], pa.string()))
     return Decoded(decoded, numbers, ts, log, texts(batch.runs, "platform_run_id"), texts(batch.scenarios, "scenario_run_id"),
                    texts(batch.types, "event_type"), texts(batch.ids, "event_id"), has_payload, digests, batch.found,
-                   batch.payload_starts, batch.payload_ends, known)
+                   batch.payload_starts, batch.payload_ends, known, law=batch.law)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import load_object
 
@@ -34,8 +34,9 @@ class Decoded:
     """Records of one lane in the order of their offsets; where `decoded` is False, only `numbers` mean something.
 
     `numbers` are offsets, int64 or Python integers; `digests` are 32 bytes each. `found` None: every payload is in `known`, where the
-    records stand that the law has decoded. `payload_starts` and `payload_ends`: where the others' payloads stand in `found.data`. Of
-    those that are not decoded `deletions` are null values; None: none of them.
+    records stand that the law has decoded. `payload_starts` and `payload_ends`: where the others' payloads stand in `found.data`; with
+    `law`, which decodes a record once more by itself, they stand nowhere. Of those that are not decoded `deletions` are null values;
+    None: none of them.
     """
 
     decoded: npt.NDArray[np.bool_]
@@ -53,6 +54,7 @@ class Decoded:
     payload_ends: Int64s = field(default_factory=lambda: _NOTHING)
     known: Mapping[int, Record] = field(default_factory=dict)
     deletions: npt.NDArray[np.bool_] | None = None
+    law: Callable[[int], Standing] | None = None
 
     @property
     def n(self) -> int:
@@ -63,6 +65,9 @@ class Decoded:
         """The payload of a record that has one."""
         if (record := self.known.get(row)) is not None:
             return record.payload or {}
+        if self.law is not None:
+            again = self.law(row)
+            return (again.payload if isinstance(again, Record) else None) or {}
         assert self.found is not None  # noqa: S101 - for mypy: either it is known, or it was found
         return load_object(self.found.data[self.payload_starts[row]:self.payload_ends[row]].tobytes())
 

@@ -17,9 +17,10 @@ from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import Packing, opened, too_long
 
-__all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks"]
+__all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks", "text_places"]
 
 _BLOCK = 4 << 20
+_MOST = 65_536  # lines at a time: of those that are nearly empty there are millions in a block
 _NEWLINE = 10
 
 
@@ -58,14 +59,15 @@ def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines
                     raise too_long(path, before + int(np.argmax(sizes > MAX_DOCUMENT_BYTES)) + 1)
                 budget.take(int(np.maximum(sizes, RECORD_BYTES).sum()))
                 before += len(stops)
-                yield Lines(found, begins, stops)
+                for first in range(0, len(stops), _MOST):
+                    yield Lines(found, begins[first:first + _MOST], stops[first:first + _MOST])
             if not block:
                 return
 
 
 def lines_of_binary(values: pa.Array) -> Lines:
     """The values of a binary array, which has no nulls, as documents."""
-    data, begins, stops = _places(values)
+    data, begins, stops = text_places(values)
     return Lines(data, begins, stops)
 
 
@@ -95,7 +97,7 @@ def members_of_columns(columns: Mapping[str, pa.Array], names: Sequence[str], te
             column = column.cast(pa.string())
         if not pa.types.is_string(column.type):
             return None
-        data, begins, stops = _places(column)
+        data, begins, stops = text_places(column)
         first = int(begins[0]) if n else 0
         data = data[first:int(stops[-1])] if n else data
         kinds[row], starts[row], ends[row] = kind, begins + (size - first), stops + (size - first)
@@ -106,7 +108,8 @@ def members_of_columns(columns: Mapping[str, pa.Array], names: Sequence[str], te
     return np.concatenate([*parts, np.empty(0, np.uint8)]), kinds, starts, ends
 
 
-def _places(column: pa.Array) -> tuple[Bytes, Int64s, Int64s]:
+def text_places(column: pa.Array) -> tuple[Bytes, Int64s, Int64s]:
+    """Where the texts of a column of type string stand."""
     _, offsets, data = column.buffers()
     bounds: Any = np.frombuffer(offsets, np.int32)[column.offset:column.offset + len(column) + 1].astype(np.int64)
     return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8), bounds[:-1], bounds[1:]

@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.domain.record_texts import json_text
+from offline_feature_plane.kernels.instant_texts import write_instants
 from offline_feature_plane.kernels.json_kinds import ABSENT, TEXT
 from offline_feature_plane.kernels.record_lines import compact_payloads, write_lines
-from offline_feature_plane.kernels.typed_texts import are_sound, write_instants
+from offline_feature_plane.kernels.typed_texts import are_sound
 from offline_feature_plane.sources.decoding.batches import STORED, Members, hex_digits
 from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_array
 from offline_feature_plane.sources.decoding.lines import lines_of_binary

@@ -15,8 +15,9 @@ from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extraction import MAX_FLOAT_INTEGER, missing_value
 from offline_feature_plane.domain.extractors import Extractor
+from offline_feature_plane.kernels.instant_texts import read_instants
 from offline_feature_plane.kernels.json_kinds import ABSENT, INTEGER, NUMBER, TEXT
-from offline_feature_plane.kernels.typed_texts import read_bools, read_decimals, read_instants, read_integers
+from offline_feature_plane.kernels.typed_texts import read_bools, read_decimals, read_integers
 from offline_feature_plane.sources.decoding.decoded import Found, mask_array
 from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Int64s

@@ -11,20 +11,12 @@ from typing import Any, ClassVar
 from offline_feature_plane.contracts.plan import BusRange, SourcePlan
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
-from offline_feature_plane.domain.completeness import Anomaly, BusEvidence, Completeness
-from offline_feature_plane.domain.cutover import Watermarks, route
+from offline_feature_plane.domain.completeness import BusEvidence, Completeness, assess
+from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.errors import (
-    BasisUnresolved,
-    OfsError,
-    ReplayBasisGap,
-    ReplayBasisMismatch,
-    ReplayEventsEmpty,
-    SelectorUnresolved,
-    TopicCompacted,
-)
+from offline_feature_plane.errors import BasisUnresolved, OfsError, ReplayEventsEmpty, SelectorUnresolved
 from offline_feature_plane.sources.kafka.access import KafkaAccess
-from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect, FoundRecord
+from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
 from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.stored import Rows, Writing
@@ -109,9 +101,8 @@ class PinnedTopic:
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """What the bus has of the ranges of this topic, and what stands in the way. Raises what looking at their ends raises."""
         mine = self._mine(ranges)
-        return Completeness(mine, tuple(tuple(one.evidence for one in self.stretches([item])) for item in mine),
-                            tuple(wrong for item in mine for wrong in self.anomalies(item)), "broker_read",
-                            routes=tuple(route(item, (), self._marks_of(item) or "none") for item in mine))
+        return replace(assess(mine, (), self.watermarks), kind="broker_read",
+                       evidence=tuple(tuple(one.evidence for one in self.stretches([item])) for item in mine))
 
     def stretches(self, ranges: Sequence[Range]) -> tuple[TopicStretch, ...]:
         """What of some ranges the bus holds, settled, ready to be read, by partition and offset.
@@ -127,31 +118,6 @@ class PinnedTopic:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             edges = pool.map(lambda part: self._edges_of(part[0].partition, *part[1:]), parts)
             return tuple(self._stretch(*part, *edge) for part, edge in zip(parts, edges, strict=True))
-
-    def anomalies(self, wanted: Range) -> list[Anomaly]:
-        """Why the bus cannot prove a range: another log, no such partition, retention, open transactions, compaction."""
-        marks = self._marks_of(wanted)
-        name = f"{self.topic}/{wanted.partition}"
-        if wanted.offset_kind != OFFSET_KIND or wanted.log_id not in self.log_ids:
-            return [_anomaly(ReplayBasisMismatch, wanted, wanted.start, wanted.end,
-                             f"the topic {self.stored} counts {OFFSET_KIND} in log {', '.join(self.log_ids)}, the basis "
-                             f"{wanted.offset_kind} in log {wanted.log_id}.")]
-        if marks is None:
-            return [_anomaly(ReplayBasisGap, wanted, wanted.start, wanted.end,
-                             f"the topic {self.stored} has {len(self.watermarks)} partitions, and no partition {wanted.partition}.")]
-        start, stable = marks.span
-        found = []
-        if wanted.start < start:
-            found.append(_anomaly(ReplayBasisGap, wanted, wanted.start, min(wanted.end, start),
-                                  f"the bus keeps {name} from {start} on, and the basis begins at {wanted.start}."))
-        if wanted.end > stable:
-            why = "there is no more" if wanted.end > int(marks.end) else "transactions are open from there on"
-            found.append(_anomaly(BasisUnresolved, wanted, max(wanted.start, stable), wanted.end,
-                                  f"{name} is settled up to {stable}, and the basis ends at {wanted.end}: {why}."))
-        if marks.is_compacted:
-            found.append(_anomaly(TopicCompacted, wanted, wanted.start, wanted.end,
-                                  f"the topic {self.stored} is compacted: what it lost of [{wanted.start}, {wanted.end}) nobody can tell."))
-        return found
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
@@ -226,10 +192,6 @@ def _edge(found: FoundRecord | None) -> Edge:
 def _may_be_late(marks: Watermarks, first: FoundRecord | None, start: FoundRecord, from_us: int) -> bool:
     """Is the record that was found the first that is kept, later than what was asked, and something before it gone?"""
     return marks.span[0] > 0 and first is not None and start.offset <= first.offset and start.time_ms * 1_000 > from_us
-
-
-def _anomaly(kind: type[OfsError], wanted: Range, start: int, end: int, sentence: str) -> Anomaly:
-    return Anomaly(kind.code, wanted.topic, wanted.partition, wanted.offset_kind, str(start), str(end), sentence)
 
 
 def _unresolved(what: str, fix: str) -> OfsError:

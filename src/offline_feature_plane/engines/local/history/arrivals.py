@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from offline_feature_plane.engines.local.dictionaries import ranks
 from offline_feature_plane.engines.local.events import Arrivals, Ids, Int64s
+from offline_feature_plane.engines.local.history.merging import Pieces
 from offline_feature_plane.engines.local.history.places import Numbers, Place
-from offline_feature_plane.engines.local.history.runs import Pieces
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.ordering import inverse, total_order
 

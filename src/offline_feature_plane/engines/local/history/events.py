@@ -17,8 +17,8 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.engines.local.columns import IdColumn, as_text
 from offline_feature_plane.engines.local.events import Events, Int64s, Key, Values
 from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
+from offline_feature_plane.engines.local.history.merging import Pieces
 from offline_feature_plane.engines.local.history.places import Numbers, Place, Texts, ValueColumn
-from offline_feature_plane.engines.local.history.runs import Pieces
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy
 
 __all__ = ["StoredEvents"]

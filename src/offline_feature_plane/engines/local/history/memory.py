@@ -1,23 +1,27 @@
 """What allocators do with memory that is free: back to the system where a limit counts, kept for the next piece of work where it does not.
 
-A fresh page costs more than what is computed on it, so a build that fits in memory goes round in pages that it has had before.
+A fresh page costs more than what is computed on it, so a build that fits in memory goes round in pages that it has had before. A build
+over files goes round in a few megabytes, which allocators would spread over ten times as much: Arrow's own keeps what it has, and the
+system's gives every thread a heap of its own.
 """
 
 from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import pyarrow as pa
 
-__all__ = ["give_back", "keep_freed"]
+__all__ = ["give_back", "keep_freed", "return_freed"]
 
-_TRIM, _MAP = -1, -3        # parameters of glibc's `mallopt`: what is kept at the top of the heap, what gets pages of its own
+# Parameters of glibc's `mallopt`: what is kept at the top of the heap, what gets pages of its own, and how many heaps there are.
+_TRIM, _MAP, _HEAPS = -1, -3, -8
 _USUAL = 128 << 10          # of both
 _PLENTY = (1 << 31) - 1
+_LARGE, _FEW = 2 << 20, 2   # where freed memory goes back: what is larger than this at once, the rest of so many heaps with `give_back`
 _CHANGING: Final = threading.Lock()
 _BEFORE: Final[list[pa.MemoryPool]] = []  # of every build that goes on, what was in use when it began: at the bottom the usual one
 
@@ -25,18 +29,31 @@ _BEFORE: Final[list[pa.MemoryPool]] = []  # of every build that goes on, what wa
 @contextmanager
 def keep_freed() -> Iterator[None]:
     """Let numpy and Arrow keep what they free, for the whole process, where allocators can; after the last of its builds all goes back."""
+    with _tuned(pa.jemalloc_memory_pool, {_TRIM: _PLENTY, _MAP: _PLENTY}):
+        yield
+
+
+@contextmanager
+def return_freed() -> Iterator[None]:
+    """Let numpy and Arrow return what they free, for the whole process, where allocators can; after the last of its builds as usual."""
+    with _tuned(pa.system_memory_pool, {_TRIM: _USUAL, _MAP: _LARGE, _HEAPS: _FEW}):
+        yield
+
+
+@contextmanager
+def _tuned(pool: Callable[[], pa.MemoryPool], heap: Mapping[int, int]) -> Iterator[None]:
     with _CHANGING:
         _BEFORE.append(pa.default_memory_pool())
         with suppress(NotImplementedError):  # pyarrow was built without it
-            pa.set_memory_pool(pa.jemalloc_memory_pool())
-        _tune(_PLENTY)
+            pa.set_memory_pool(pool())
+        _tune(heap)
     try:
         yield
     finally:
         with _CHANGING:
             usual = _BEFORE.pop()
             if not _BEFORE:  # whichever build ends last
-                _tune(_USUAL)
+                _tune({_TRIM: _USUAL, _MAP: _USUAL})
                 give_back()
                 pa.set_memory_pool(usual)
 
@@ -48,8 +65,8 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _tune(kept: int) -> None:
+def _tune(parameters: Mapping[int, int]) -> None:
     with suppress(AttributeError, OSError):  # another C library than glibc
         heap = ctypes.CDLL(None)
-        heap.mallopt(_TRIM, kept)
-        heap.mallopt(_MAP, kept)
+        for parameter, value in parameters.items():
+            heap.mallopt(parameter, value)

@@ -1,15 +1,7 @@
-"""Sorted runs: pieces of inputs in the total order, and their merging.
-
-```
-   run 1   ──●──●─●────●──▶│        of every run that goes on, the last row at hand bounds what can be said:
-   run 2        ●──●─●─●───│──●─●   rows up to the least of them (│) are complete; they are ordered and handed on
-   run 3     ●───●──●──────│─●──●
-```
-"""
+"""Sorted runs: pieces of inputs in the total order, and the dictionaries that all of them share."""
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.domain.footprint import uniting_bytes
-from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
+from offline_feature_plane.engines.local.columns import IdColumn, Loaded
 from offline_feature_plane.engines.local.dictionaries import encode
 from offline_feature_plane.engines.local.history.places import Numbers, Place, Texts
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.ordering import order_keys, topic_ranks, total_order, whole_arrival
+from offline_feature_plane.engines.local.ordering import order_keys, total_order
 from offline_feature_plane.errors import ResourceExceeded
 
-__all__ = ["Pieces", "Run", "merged", "unify", "write_run"]
+__all__ = ["Codes", "Recode", "Run", "unify", "write_run"]
 
 _TEXTS, _LEAST_TEXTS = 1 << 21, 1 << 16  # at once, which makes one table of hashes worth its while
 _TEXT = 32                               # bytes of a usual one
@@ -60,6 +52,11 @@ class Run:
     def size_bytes(self) -> int:
         """What it takes."""
         return sum(column.size_bytes for column in self._columns())
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The first and the last instant, if it has rows. Raises StorageIoFailure."""
+        return (int(self.ts.read(0, 1)[0]), int(self.ts.read(self.n - 1, self.n)[0])) if self.n else None
 
     def read(self, start: int, stop: int, recode: Recode) -> Loaded:
         """Some rows, texts as final codes."""
@@ -198,86 +195,3 @@ def _together(runs: Sequence[Run], places: Sequence[int], home: str, most: int) 
             taken, chunks = [], []
     if taken:
         yield taken, pa.chunked_array(chunks, pa.string())
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Rows of several runs that follow all rows before them, side by side, and the permutation that puts them in the total order."""
-
-    loaded: tuple[Loaded, ...]
-    order: Integers | None
-
-    def joined(self, values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Arrays, one for each, as one in the total order."""
-        whole = values[0] if len(values) == 1 else np.concatenate(values)
-        return whole if self.order is None else whole.take(self.order)
-
-
-def merged(runs: Sequence[Run], recodes: Sequence[Recode], rows: int) -> Iterator[Pieces]:
-    """All rows of some runs in the total order.
-
-    Args:
-        runs: sorted runs.
-        recodes: what their codes become.
-        rows: how many of each run are at hand at once.
-    """
-    topics = topic_ranks(run.shape for run in runs)
-    cursors = [_Cursor(run, recode, topics[run.shape.standing, run.shape.topic], rows) for run, recode in zip(runs, recodes, strict=True)]
-    while cursors := [cursor for cursor in cursors if cursor.fill()]:
-        cut = min((cursor.last for cursor in cursors if cursor.goes_on), default=None)
-        loaded = tuple(piece for cursor in cursors if (piece := cursor.take_until(cut)) is not None)
-        starts = np.cumsum([0, *(piece.n for piece in loaded)])
-        ts = loaded[0].ts if len(loaded) == 1 else np.concatenate([piece.ts for piece in loaded])
-        yield Pieces(loaded, None if len(loaded) == 1 else total_order(
-            ts, partial(order_keys, loaded, starts, whole_arrival(loaded))))
-
-
-_Place = tuple[int, int, int, int, int, Any]
-
-
-class _Cursor:
-    """Where merging stands in a run, with the rows that it has at hand."""
-
-    def __init__(self, run: Run, recode: Recode, topic: int, rows: int) -> None:
-        self._run, self._recode, self._topic, self._rows = run, recode, topic, rows
-        self._next = 0
-        self._held = run.read(0, 0, recode)
-
-    @property
-    def goes_on(self) -> bool:
-        """Are there rows beyond those at hand?"""
-        return self._next < self._run.n
-
-    @property
-    def last(self) -> _Place:
-        """The place in the total order of the last row at hand."""
-        return self._place(self._held.n - 1)
-
-    def fill(self) -> bool:
-        """Have rows at hand, if any are left."""
-        if not self._held.n and self.goes_on:
-            stop = min(self._next + self._rows, self._run.n)
-            self._held = self._run.read(self._next, stop, self._recode)
-            self._next = stop
-        return self._held.n > 0
-
-    def take_until(self, cut: _Place | None) -> Loaded | None:
-        """The rows at hand that stand no later than `cut`; None if there are none."""
-        held = self._held
-        count = held.n if cut is None else bisect.bisect_right(
-            range(int(np.searchsorted(held.ts, cut[0], "right"))), cut, lo=int(np.searchsorted(held.ts, cut[0])), key=self._place)
-        self._held = _cut(held, count, held.n)
-        return _cut(held, 0, count) if count else None
-
-    def _place(self, row: int) -> _Place:
-        held = self._held
-        arrival, partition, offset = (0 if values is None else int(values[row]) for values in (held.arrival, held.partition, held.offset))
-        one = held.ids[row]
-        return int(held.ts[row]), arrival, self._topic, partition, offset, one.as_py().encode() if isinstance(one, pa.Scalar) else int(one)
-
-
-def _cut(one: Loaded, start: int, stop: int) -> Loaded:
-    fields: dict[str, Any] = {name: (values[0][start:stop], None if values[1] is None else values[1][start:stop])
-                              for name, values in one.fields.items()}
-    partition, offset, arrival = (None if values is None else values[start:stop] for values in (one.partition, one.offset, one.arrival))
-    return replace(one, ts=one.ts[start:stop], ids=one.ids[start:stop], partition=partition, offset=offset, arrival=arrival, fields=fields)

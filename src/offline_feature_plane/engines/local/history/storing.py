@@ -20,8 +20,9 @@ from offline_feature_plane.engines.local.duplicates import marks_of, rows_to_dro
 from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.memory import give_back
+from offline_feature_plane.engines.local.history.merging import merged
 from offline_feature_plane.engines.local.history.places import Place
-from offline_feature_plane.engines.local.history.runs import Run, merged, unify, write_run
+from offline_feature_plane.engines.local.history.runs import Run, unify, write_run
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.reading import Heard, ahead, load, load_table, state_facts, unheard
 from offline_feature_plane.engines.local.sizes import Sizes
@@ -74,7 +75,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
                           {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
                           {topic for topic, count in repeats.items() if count}, sizes.index,
                           ArrivalColumns(kept, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
-    merging = merged(runs, recodes, sizes.merge_rows(len(runs)))
+    merging = merged(runs, recodes, sizes.merge_rows)
     for pieces in merging if sizes.in_files else ahead(merging):
         events.append(pieces)
     events.settle()
