@@ -21,12 +21,18 @@ test: $(VENV)/ready                     ## everything that every change must pas
 test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
 
-test-services: $(VENV)/ready .services/kafka/ready  ## sources beside real servers: a Kafka broker; needs Java 17 and Maven
+test-services: $(VENV)/ready .services/kafka/ready .services/kinesis/ready  ## sources beside other makers' servers; needs Java 17, Maven, Node
 	$(BIN)/python -m pytest -q tests/services -m services
 
 # A broker's libraries, 45 MB, from Maven Central.
 .services/kafka/ready: tests/services/kafka/pom.xml
 	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.services/kafka
+	touch $@
+
+# A server of streams, 16 MB, from npm.
+.services/kinesis/ready: tests/services/kinesis/package-lock.json
+	mkdir -p $(@D) && cp tests/services/kinesis/package.json $< $(@D)
+	npm ci --silent --prefix $(@D)
 	touch $@
 
 test-spark: .venv-spark/ready           ## the Spark engine; with LONG=1 its campaigns
@@ -104,7 +110,7 @@ docs: $(VENV)/ready                     ## regenerate the generated pages and th
 lock:
 	$(PYTHON) -m venv $(VENV) && $(PIP) uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  --extra kafka --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
+	  --extra kafka --extra kinesis --extra pandas --extra polars --extra postgres --extra s3 --group dev --output-file requirements.lock pyproject.toml
 	printf '%s\n' 'pyspark>=4.1,<5' grpcio grpcio-status googleapis-common-protos zstandard | $(BIN)/uv pip compile --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --output-file requirements-spark.lock -
 

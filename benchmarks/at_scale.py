@@ -1,12 +1,13 @@
 """Builds from a log of which an archive has most and a Kafka topic the rest, within a limit of memory, at any size.
 
     python benchmarks/at_scale.py [--events 1000000] [--limit 2GB …] [--form parquet] [--partitions 4] [--archived 0.9] [--overlap 0.02]
-                                  [--verify sample] [--profile features.yaml] [--results]
+                                  [--last 1.0] [--verify sample] [--profile features.yaml] [--results]
 
 The archive has the first nine tenths of every partition, and the topic what follows and the end of that once more, which is compared. Each
-thousandth record is a retry. The broker is the one of the tests (`make .services/kafka/ready`), whose partitions begin where retention
-would have left them. Builds within several limits must make the same rows; `none` is no limit. Prints records per second of CPU and of
-wall time, the peak of memory of all processes, and of the work folder on disk; `--results` writes them to `benchmarks/results/logs.json`.
+thousandth record is a retry. `--last` asks for the last part of the log only. The broker is the one of the tests (`make
+.services/kafka/ready`), whose partitions begin where retention would have left them. Builds within several limits must make the same rows;
+`none` is no limit. Prints records per second of CPU and of wall time, the peak of memory of all processes, and of the work folder on disk;
+`--results` writes them to `benchmarks/results/logs.json`.
 """
 
 from __future__ import annotations
@@ -51,6 +52,18 @@ class Asked:
     overlap: float
     form: str
     per_segment: int
+    last: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """So many records are asked for."""
+        return self.events - sum(one["start_offset"] for one in self.basis())
+
+    def basis(self) -> list[dict[str, int]]:
+        """From where to where in each partition."""
+        log = self.log
+        return [{"partition": one, "start_offset": log.end(one, 1 - self.last), "end_offset": log.end(one)}
+                for one in range(self.partitions)]
 
     @property
     def log(self) -> Log:
@@ -123,12 +136,20 @@ def write_plane(folder: Path, servers: str, verify: str) -> None:
     (folder / "plane.yaml").write_text("\n".join([*lines, *places, f"verify_overlap: {verify}", ""]))
 
 
-def build(folder: Path, profile: str, limit: str | None) -> Run:
+def write_intent(folder: Path, asked: Asked, profile: str, log_id: str) -> None:
+    """`intent.yaml`: the benchmark's, which names its ranges where it asks for a part of the log."""
+    said = (HERE / "profile" / "intent.yaml").read_text().replace("features.yaml", profile)
+    named = f"topic: {TOPIC}, offset_kind: kafka_offset, log_id: {log_id}"
+    ranges = [f"  - {{{named}, partition: {one['partition']}, start_offset: '{one['start_offset']}', end_offset: '{one['end_offset']}'}}"
+              for one in asked.basis()]
+    (folder / "intent.yaml").write_text(said if asked.last == 1 else "\n".join([f"{said}replay_basis:", *ranges, ""]))
+
+
+def build(folder: Path, limit: str | None) -> Run:
     """`ofs build` from an empty store, watched."""
     for name in ("store", "work", "ledger.sqlite"):
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    (folder / "intent.yaml").write_text((HERE / "profile" / "intent.yaml").read_text().replace("features.yaml", profile))
     within = {} if limit is None else {"OFS_ENGINE__MEMORY_LIMIT": limit}
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "offline_feature_plane", "build", "intent.yaml", "--json", "--profile"], cwd=folder,
@@ -188,11 +209,12 @@ def measure(asked: Asked, verify: str, profile: str, limits: list[str]) -> dict[
         log_id = open_cluster(KafkaAccess(broker.address(), KafkaSecurity())).topic_id(TOPIC)
         folder = apart(_prepared, (asked, str(log_id)))
         write_plane(folder, broker.address(), verify)
+        write_intent(folder, asked, profile, str(log_id))
         found, content = dict[str, Run](), dict[str, str]()
         for limit in limits:
-            found[limit] = build(folder, profile, None if limit == "none" else limit)
+            found[limit] = build(folder, None if limit == "none" else limit)
             content[limit] = content_of(folder)
-            print(f"{limit:>6}  {found[limit].describe(asked.events)}  {content[limit][:23]}", flush=True)
+            print(f"{limit:>6}  {found[limit].describe(asked.count)}  {content[limit][:23]}", flush=True)
         if len(set(content.values())) > 1:
             sys.exit(f"the rows differ: {content}")
         return found
@@ -213,17 +235,18 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--archived", type=float, default=0.9)
     parser.add_argument("--overlap", type=float, default=0.02)
+    parser.add_argument("--last", type=float, default=1.0)
     parser.add_argument("--per-segment", type=int, default=250_000)
     parser.add_argument("--verify", choices=["sample", "full", "off"], default="sample")
     parser.add_argument("--profile", default="features.yaml", choices=["features.yaml", "labelled.yaml", "wide.yaml"])
     parser.add_argument("--results", action="store_true")
     chosen = parser.parse_args()
-    asked = Asked(chosen.events, chosen.partitions, chosen.archived, chosen.overlap, chosen.form, chosen.per_segment)
+    asked = Asked(chosen.events, chosen.partitions, chosen.archived, chosen.overlap, chosen.form, chosen.per_segment, chosen.last)
     found = measure(asked, chosen.verify, chosen.profile, chosen.limits)
     if chosen.results:
         here = HERE / "results" / "logs.json"
         known = json.loads(here.read_bytes()) if here.exists() else {}
-        known[f"{chosen.events} {chosen.form}"] = {"machine": machine(), **asdict(asked), "load": os.getloadavg()[2],
+        known[f"{asked.count} {chosen.form}"] = {"machine": machine(), **asdict(asked), "load": os.getloadavg()[2],
                                                   "runs": {name: asdict(one) for name, one in found.items()}}
         here.write_text(json.dumps(known, indent=2) + "\n")
 

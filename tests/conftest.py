@@ -7,11 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from postgres_server import Server
-from s3_servers import Weed
+from s3_servers import ENVIRONMENT, Weed
 from s3_servers import moto as moto_server
+
+if TYPE_CHECKING:
+    from kinesis_streams import Streams
 
 
 def _in_memory() -> None:
@@ -51,3 +55,21 @@ def moto() -> Iterator[str]:
     """The endpoint of a moto server."""
     with moto_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def kinesis_server() -> Iterator[Streams]:
+    """A server of streams."""
+    from kinesis_streams import Streams
+
+    with Streams() as server:
+        yield server
+
+
+@pytest.fixture
+def streams(kinesis_server: Streams, monkeypatch: pytest.MonkeyPatch) -> Iterator[Streams]:
+    """The same without streams, and with credentials for it."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    yield kinesis_server
+    kinesis_server.forget()

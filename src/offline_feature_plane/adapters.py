@@ -28,6 +28,8 @@ from offline_feature_plane.s3.place import archive_place, is_bucket
 from offline_feature_plane.settings import Settings
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus
+from offline_feature_plane.sources.kinesis.access import KinesisAccess
+from offline_feature_plane.sources.kinesis.bus import Stream
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -101,6 +103,16 @@ def open_cluster(access: KafkaAccess) -> Bus:
         raise RequestCommandUnsupported("events are on a Kafka cluster, and its driver is not installed.",
                                         fix="Run `pip install 'offline-feature-plane[kafka]'`.") from missing
     return Cluster(access, _secret)
+
+
+def open_stream(access: KinesisAccess) -> Stream:
+    """A stream of Kinesis. Raises RequestCommandUnsupported if the SDK is not installed, SettingsInvalid for what it cannot use."""
+    try:
+        from offline_feature_plane.sources.kinesis.service import Service
+    except ImportError as missing:
+        raise RequestCommandUnsupported("events are on a stream of Kinesis, and the library for it is not installed.",
+                                        fix="Run `pip install 'offline-feature-plane[kinesis]'`.") from missing
+    return Service(access)
 
 
 def _secret(variable: str | None, file: str | None, place: str) -> str:

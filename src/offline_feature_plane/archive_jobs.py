@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from offline_feature_plane.adapters import SystemClock, cache_folder, open_bucket_archive, open_cluster
+from offline_feature_plane.adapters import SystemClock, cache_folder, open_bucket_archive, open_cluster, open_stream
 from offline_feature_plane.contracts.plane import ArchiveFolder, S3Access, Settings
 from offline_feature_plane.domain.archive_chain import FileRuns
 from offline_feature_plane.domain.basis import Range
@@ -25,6 +25,7 @@ from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPla
 from offline_feature_plane.sources.archive_report import IndexReport
 from offline_feature_plane.sources.archive_writing import CopyWish, WriteReport, write_segments
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
+from offline_feature_plane.sources.kinesis.source import KinesisSource, StreamMapping
 from offline_feature_plane.sources.stored import CopySource, SegmentForm
 
 __all__ = ["IndexReport", "WriteReport", "index_archive", "write_archive"]
@@ -69,7 +70,7 @@ def write_archive(where: str | Path, topic: str, settings: Settings | None = Non
         where: the archive: a folder, or `s3://bucket/prefix`.
         topic: the topic, as plane.yaml calls it on the bus, or as the records of the other archive do.
         settings: the plane's: how the bus and the buckets are reached, and how records of another tool are read.
-        source: another archive; None: the bus that `kafka:` of plane.yaml maps.
+        source: another archive; None: the bus that `kafka:` or `kinesis:` of plane.yaml maps.
         ranges: partition, first offset, and the first offset that is not wanted any more; None: everything that is there.
         form: what segments are written as.
         per_segment: how many records a segment holds at most.
@@ -90,15 +91,19 @@ def write_archive(where: str | Path, topic: str, settings: Settings | None = Non
 
 
 def _bus(name: str, settings: Settings | None) -> CopySource:
-    """The topic on its bus, under the name that it has there."""
-    entry = None if settings is None else settings.kafka.get(name)
-    if entry is None:
-        known = ", ".join(settings.kafka) if settings is not None and settings.kafka else "none"
-        raise SettingsInvalid(f"plane.yaml maps no topic {name} under `kafka`; it maps: {known}.", path="$.kafka",
-                              fix="Map it, or name an archive to copy from with --from.")
-    mapping = TopicMapping.of(name, entry)
-    stored = mapping.topic or name
-    return KafkaSource({stored: replace(mapping, topic=None, event_type=None)}, open_cluster).pin(stored)
+    """The topic on its bus, under the name that it has there, or in archives."""
+    topics, streams = ({}, {}) if settings is None else (settings.kafka, settings.kinesis)
+    if (entry := topics.get(name)) is not None:
+        mapping = TopicMapping.of(name, entry)
+        stored = mapping.topic or name
+        return KafkaSource({stored: replace(mapping, topic=None, event_type=None)}, open_cluster).pin(stored)
+    if (stream := streams.get(name)) is not None:
+        mapped = StreamMapping.of(name, stream)
+        stored = mapped.topic or name
+        return KinesisSource({stored: replace(mapped, topic=None, event_type=None)}, open_stream).pin(stored)
+    known = ", ".join([*topics, *streams]) or "none"
+    raise SettingsInvalid(f"plane.yaml maps no topic {name} under `kafka` or `kinesis`; it maps: {known}.", path="$.kafka",
+                          fix="Map it, or name an archive to copy from with --from.")
 
 
 def _archive(where: str, topic: str, settings: Settings | None, clock: Clock) -> CopySource:

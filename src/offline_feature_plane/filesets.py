@@ -10,7 +10,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,7 @@ def read_pinned(files: Sequence[PinnedFile], form: Form, columns: Sequence[str],
 
 
 def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionary: Sequence[str] = (), *,
-                 most: int = MOST_ROWS) -> Iterator[Batch]:
+                 most: int = MOST_ROWS, groups: Mapping[int, int] | None = None) -> Iterator[Batch]:
     """Yield a file's rows in order, as columns: Arrow arrays, or for JSON Lines lists of Python values.
 
     Args:
@@ -131,6 +131,7 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
         columns: names to read; for JSON Lines a name that a line lacks reads as None.
         dictionary: Parquet text columns to hand out dictionary-encoded.
         most: rows of a batch from Parquet, at most.
+        groups: which row groups of Parquet to read, each with its rows; None: all.
 
     Raises:
         ReplayBasisMismatch: the file changed while it was read.
@@ -139,14 +140,15 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
     before = stamp_as_hashed(file)
     count = 0
     try:
-        for batch in _scan(file.path, form, columns, dictionary, most):
+        for batch in _scan(file.path, form, columns, dictionary, most, None if groups is None else list(groups)):
             count += len(next(iter(batch.values())))
             yield batch
     except SourceUnreadable:
         if _stamp(file) == before:
             raise
-    if _stamp(file) != before or count != file.rows:
-        raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read: {count} rows seen, {file.rows} pinned.",
+    rows = file.rows if groups is None else sum(groups.values())
+    if _stamp(file) != before or count != rows:
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read: {count} rows seen, {rows} pinned.",
                                   path=file.relative)
 
 
@@ -272,13 +274,14 @@ def _merged_columns(form: Form, described: Sequence[tuple[str, tuple[tuple[str, 
     return first
 
 
-def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[str], most: int) -> Iterator[Batch]:
+def _scan(path: Path, form: Form, columns: Sequence[str], dictionary: Sequence[str], most: int,
+          groups: Sequence[int] | None) -> Iterator[Batch]:
     if form == "jsonl":
         yield from _scan_json(path, columns)
         return
     try:
         if form == "parquet":
-            yield from parquet_batches(path, columns, dictionary, most)
+            yield from parquet_batches(path, columns, dictionary, most, groups)
         else:
             for batch in csv_batches(path, csv_columns(path), columns):
                 if batch.num_rows:

@@ -50,9 +50,19 @@ def parquet_members(path: Path) -> tuple[tuple[str, str], ...]:
         return tuple((name, str(kind)) for name, (_, kind) in _members(file.schema_arrow).items())
 
 
+def rows_of_groups(path: Path) -> tuple[int, ...]:
+    """How many rows each row group has, as the footer says; `describe_parquet` holds that against the rows of the file.
+
+    Raises:
+        OSError, ValueError, pa.ArrowException: it is broken.
+    """
+    with open_in_place(path) as stream, pq.ParquetFile(stream) as file:
+        return tuple(file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups))
+
+
 def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str],
-                    most: int = MOST_ROWS) -> Iterator[dict[str, pa.Array]]:
-    """Some columns, in batches of at most so many rows.
+                    most: int = MOST_ROWS, groups: Sequence[int] | None = None) -> Iterator[dict[str, pa.Array]]:
+    """Some columns, in batches of at most so many rows, of all row groups or of some.
 
     Text columns named in `dictionary` are dictionary-encoded, unless they are stored as differences. A dotted name that no
     column has is what lies inside of a struct; it is null where the struct is.
@@ -70,7 +80,8 @@ def parquet_batches(path: Path, columns: Sequence[str], dictionary: Sequence[str
         # what is buffered ahead would stay until the file is closed: all of it
         with pq.ParquetFile(stream, read_dictionary=_codable(stream, dictionary), pre_buffer=False) as file:
             rows = _FIRST_ROWS
-            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=True):
+            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=True,
+                                           row_groups=None if groups is None else list(groups)):
                 found: dict[str, Any] = {name: _followed(batch, names[name]) for name in columns}
                 size = sum(map(_decoded_size, found.values())) + batch.num_rows * ROW_BYTES
                 budget.take(size)

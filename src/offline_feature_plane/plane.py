@@ -22,6 +22,7 @@ from offline_feature_plane.adapters import (
     open_label_stores,
     open_ledger,
     open_store,
+    open_stream,
 )
 from offline_feature_plane.contracts.audit import LeakageAudit
 from offline_feature_plane.contracts.intent import Actor, IntentKind
@@ -113,7 +114,7 @@ class Plane:
         self._spark = spark
         self.inputs = PlaneInputs(settings, folder, lambda: self.store, lambda: make_engine(settings.engine, spark),
                                   lambda: open_label_stores(settings), partial(open_bucket_archive, Path(settings.work), self.clock),
-                                  open_cluster)
+                                  open_cluster, open_stream)
 
     def __enter__(self) -> Self:
         """The plane itself."""

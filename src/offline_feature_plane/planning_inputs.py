@@ -33,6 +33,8 @@ from offline_feature_plane.sources.archive import ArchiveSource, BucketDoor
 from offline_feature_plane.sources.files import PlainTableSource
 from offline_feature_plane.sources.kafka.bus import Connect
 from offline_feature_plane.sources.kafka.source import KafkaSource
+from offline_feature_plane.sources.kinesis.bus import Connect as ConnectStream
+from offline_feature_plane.sources.kinesis.source import KinesisSource
 from offline_feature_plane.sources.streams import join_streams
 
 
@@ -47,10 +49,12 @@ class PlaneInputs:
         label_stores: opens the label stores; called by the first plan.
         open_bucket: opens an archive in a bucket; called when it is pinned.
         connect: opens a Kafka cluster; called when a topic of one is pinned, and by whoever reads it then.
+        connect_stream: opens a stream of Kinesis, likewise.
     """
 
     def __init__(self, settings: Settings, folder: Path, store: Callable[[], ObjectStore], engine: Callable[[], Engine],
-                 label_stores: Callable[[], tuple[LabelStore, ...]], open_bucket: BucketDoor, connect: Connect) -> None:
+                 label_stores: Callable[[], tuple[LabelStore, ...]], open_bucket: BucketDoor, connect: Connect,
+                 connect_stream: ConnectStream) -> None:
         self.settings, self.folder = settings, folder
         self._store, self._engine, self._label_stores = store, engine, label_stores
         self.actor: tuple[str, ActorSource] = (current_user(), "os_user")
@@ -58,7 +62,7 @@ class PlaneInputs:
         self.code_release_id = installed_release()
         # every kind of event source: a new one is a module and a line here
         archives = ArchiveSource.of(settings, open_bucket)
-        opened = (KafkaSource.of(settings, connect), PlainTableSource.of(settings), archives)
+        opened = (KafkaSource.of(settings, connect), KinesisSource.of(settings, connect_stream), PlainTableSource.of(settings), archives)
         self.event_sources: tuple[EventSource, ...] = join_streams(opened, archives, settings.verify_overlap)
 
     @cached_property

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below, with_advice
+from offline_feature_plane.contracts.model import find_problems, json_path, nearest, shown, stands_below
 from offline_feature_plane.contracts.plane import LOG_MEANING, S3Access, Settings
 from offline_feature_plane.documents import load_document
-from offline_feature_plane.domain.elsewhere import SETTINGS
 from offline_feature_plane.errors import OfsError, Problem, SettingsInvalid, refuse
 from offline_feature_plane.labelstores.mapping import mapping_from
 from offline_feature_plane.objects.s3.place import place_from
@@ -78,7 +78,7 @@ def settings_from(document: Mapping[str, Any], folder: Path, env: Mapping[str, s
         if value is not None:
             merged = _with(merged, name.split("."), value)
             spoken[f"$.{name}"] = name
-    problems += with_advice(find_problems(Settings, merged, default=SettingsInvalid), SETTINGS)
+    problems += find_problems(Settings, merged, default=SettingsInvalid)
     problems = [*problems, *_label_problems(merged, problems), *_cross_problems(merged), *_path_problems(merged),
                 *_secret_problems(merged)]
     if problems:
@@ -181,16 +181,19 @@ def _label_problems(document: Mapping[str, Any], shape: list[Problem]) -> Iterat
 
 
 def _cross_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """One name is one log: a table shares it with nothing, and an archive and a topic of a bus mean the same by it."""
-    tables, archives, topics = ({str(name): one for name, one in found.items()} if isinstance(found := document.get(kind), Mapping) else {}
-                                for kind in ("events", "archives", "kafka"))
-    for kind, entries in (("archives", archives), ("kafka", topics)):
+    """One name is one log: a table shares it with nothing, it is on one bus, and an archive and a bus mean the same by it."""
+    tables, archives, topics, streams = (
+        {str(name): one for name, one in found.items()} if isinstance(found := document.get(kind), Mapping) else {}
+        for kind in ("events", "archives", "kafka", "kinesis"))
+    for kind, entries in (("archives", archives), ("kafka", topics), ("kinesis", streams)):
         for name in sorted(tables.keys() & entries.keys()):
             yield Problem(json_path((kind, name)), SettingsInvalid.code, "there is already a table of this name under events")
-    for name in sorted(archives.keys() & topics.keys()):
-        for said in LOG_MEANING:
-            if (one := _at(archives, (name, said))) != (other := _at(topics, (name, said))):
-                yield Problem(json_path(("kafka", name, said)), SettingsInvalid.code,
+    for name in sorted(topics.keys() & streams.keys()):
+        yield Problem(json_path(("kinesis", name)), SettingsInvalid.code, "there is already a topic of this name under kafka")
+    for kind, entries in (("kafka", topics), ("kinesis", streams)):
+        for name, said in product(sorted(archives.keys() & entries.keys()), LOG_MEANING):
+            if (one := _at(archives, (name, said))) != (other := _at(entries, (name, said))):
+                yield Problem(json_path((kind, name, said)), SettingsInvalid.code,
                               f"one log has one {said}: this is {shown(other)}, and archives.{name} says {shown(one)}")
 
 
@@ -257,11 +260,14 @@ def _bucket_problems(place: str, read: Callable[[], object]) -> Iterator[Problem
 def _secret_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Credentials are found by the SDK; whoever tries to write them down is told how."""
     archives = document.get("archives")
-    for steps in [("s3",), *(("archives", str(name), "s3") for name in (archives if isinstance(archives, Mapping) else ()))]:
+    streams = document.get("kinesis")
+    for steps in [("s3",), *(("archives", str(name), "s3") for name in (archives if isinstance(archives, Mapping) else ())),
+                  *(("kinesis", str(name)) for name in (streams if isinstance(streams, Mapping) else ()))]:
         access = _at(document, steps)
         for name in access if isinstance(access, Mapping) else ():
             if _SECRET.search(str(name)):
-                yield Problem(json_path((*steps, str(name))), SettingsInvalid.code, f"credentials never stand in settings. {BY_REFERENCE}")
+                how = BY_REFERENCE if steps[0] != "kinesis" else BY_REFERENCE.replace("s3.profile", "profile")
+                yield Problem(json_path((*steps, str(name))), SettingsInvalid.code, f"credentials never stand in settings. {how}")
     topics = document.get("kafka")
     for name in topics if isinstance(topics, Mapping) else ():
         for steps in (("kafka", str(name)), ("kafka", str(name), "security")):

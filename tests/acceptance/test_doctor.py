@@ -97,13 +97,55 @@ def test_retired_datasets_are_left_alone(made):
     assert opened(made).doctor().well
 
 
-def test_datasets_of_files_are_left_alone(tmp_path, capsys):
-    """A dataset of tables rests on files, whose bytes nobody hashes for this."""
+def test_datasets_of_files_need_them_and_no_others(tmp_path, capsys):
+    """A table is its files: one that is gone, or is added, makes it another table; their bytes nobody reads for this."""
     plane = make_plane(tmp_path)
     opened(plane).build(plane.intent_path)
-    assert (diagnosis(plane).state, diagnosis(plane).prognoses) == ("files", ())
+    (told,) = diagnosis(plane).prognoses
+    assert (diagnosis(plane).state, "has the files that it was read from, 1" in told.sentence) == ("files", True)
     assert run(["doctor", "--plane", str(plane.folder / "plane.yaml")]) == 0
-    assert "rests on files" in capsys.readouterr().out
+    assert "rests on files, which are there" in capsys.readouterr().out
+    events = next(plane.folder.glob("transactions*"))
+    away = events.rename(plane.folder / "away")
+    assert (diagnosis(plane).state, "there is no file at" in diagnosis(plane).prognoses[0].sentence) == ("lost", True)
+    assert run(["doctor", "--plane", str(plane.folder / "plane.yaml")]) == 3
+    assert "transaction: there is no file at" in capsys.readouterr().out
+    events.mkdir()
+    away.rename(events / events.name)
+    (events / f"more-{events.name}").write_bytes((events / events.name).read_bytes())
+    told = diagnosis(plane).prognoses[0]
+    assert (told.state, told.sentence) == ("lost", f"transaction has got more-{events.name}: as it is now it is another table")
+    plane.plane["events"] = {"other": plane.plane["events"]["transaction"]}
+    assert diagnosis(plane).prognoses[0].sentence == "plane.yaml has no table transaction any more"
+
+
+def test_segments_that_are_gone_are_told_before_a_build_needs_them(made):
+    """An index names them all the same: what only a missing segment had is lost; what the bus has, too, can be archived anew.
+
+    archive   [0 ── 50)[50 ── 100)[100 ── 120)
+    bus                       [80 ──────────────── 200)
+    """
+    first, *_, last = sorted((made.folder / "archive/transaction").rglob("*.*"))
+    data = last.read_bytes()
+    last.unlink()
+    told = diagnosis(made)
+    assert told.state == "fading"
+    assert f"the segment {last.relative_to(made.folder / 'archive')} cannot be found" in told.prognoses[0].sentence
+    assert "the bus still has it: run `ofs archive index --replace`" in told.prognoses[0].sentence
+    last.write_bytes(data)
+    first.write_bytes(first.read_bytes() + b" ")
+    told = diagnosis(made)
+    assert (told.state, "the index says" in told.prognoses[0].sentence, "restore it" in told.prognoses[0].sentence) == ("lost", True, True)
+    of(made).go_down()
+    assert diagnosis(made).state == "lost"
+
+
+def test_a_topic_that_is_gone_is_no_silence(made):
+    """A bus that answers that it has no such topic has lost what no archive has."""
+    for place in of(made).root.joinpath("transaction").glob("*"):
+        place.unlink()
+    told = diagnosis(made)
+    assert (told.state, "transaction/0 [120, 200)" in told.prognoses[0].sentence) == ("lost", True)
 
 
 def test_without_datasets_there_is_nothing_to_tell(tmp_path, capsys):

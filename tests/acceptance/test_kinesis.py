@@ -9,15 +9,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from answers import ask, check_answer
 from archive_plane import edit_index
-from small_plane import START, SmallPlane, chargebacks, make_plane, transactions
+from kinesis_streams import REGION, Streams
+from kinesis_streams import sequence as at
+from small_plane import LABEL_SCHEMA, START, SmallPlane, chargebacks, make_plane, transactions
 
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.domain.instants import format_instant, parse_instant
 from offline_feature_plane.plane import open_plane
 from offline_feature_plane.testing.archives import archived, write_archive
+from offline_feature_plane.testing.envelopes import envelope
 
 TOLD = transactions()
 SHARDS = 2
@@ -202,8 +206,110 @@ def test_an_empty_range_is_told_by_its_ends(plane: SmallPlane, capsys: pytest.Ca
     check_answer(ask(capsys, "plan", "intent.yaml"), 2, "BASIS_UNRESOLVED", ("holds nothing",))
 
 
-def test_a_stream_itself_is_refused_with_what_to_do(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
-    """No live stream is read in this release, and the settings say so where one is mapped."""
-    plane.plane["kinesis"] = {"transaction": {"stream": "payments"}}
+# --- the stream itself --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def streaming(streams: Streams, place: Path, monkeypatch: pytest.MonkeyPatch) -> SmallPlane:
+    """The small plane with its payments on a stream: the first half in one shard, which was split then."""
+    made = make_plane(place / "p")
+    del made.plane["events"]
+    made.plane["kinesis"] = {"transaction": {"stream": "payments", "region": REGION, "endpoint": streams.url, "timeout_s": 5}}
+    made.labels(chargebacks() | {"tx_id": [str(one) for one in chargebacks()["tx_id"]]},
+                pa.schema([("tx_id", pa.string()), *list(LABEL_SCHEMA)[1:]]))
+    made.documents()
+    streams.create("payments")
+    half = len(TOLD["tx_id"]) // 2
+    streams.put("payments", [envelope(record(row)) for row in range(half)])
+    for shard, child in enumerate(streams.split("payments", 0)):
+        streams.put("payments", [envelope(record(row)) for row in range(half, 2 * half) if row % SHARDS == shard], child)
+    monkeypatch.chdir(made.folder)
+    return made
+
+
+def test_a_dataset_of_a_stream_is_the_one_of_its_archive(
+        streaming: SmallPlane, streams: Streams, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the stream alone, across the cut when retention has taken the older half, and from the archive when the stream is gone.
+
+    shard 0   [0 ───── archived ────┤            first trimmed, then gone with the stream
+    shard 1                         ├──────────▶
+    shard 2                         ├──────────▶
+    """
+    planned = done(capsys, "plan", "intent.yaml")
+    assert (planned["estimate"]["events"], planned["feasibility"]) == (len(TOLD["tx_id"]), "FEASIBLE_BUS_ONLY")
+    built = done(capsys, "build", "intent.yaml")
+    assert run(["pin", "intent.yaml", "-o", "pinned.yaml"]) == 0
+    capsys.readouterr()
+    copied = done(capsys, "archive", "write", "archive", "--topic", "transaction", "--range", f"0:{at(0)}-{at(99) + 1}")
+    assert [one["records"] for one in copied["copied"]] == [100]
+    streaming.plane["archives"] = {"transaction": {"path": "archive"}}
+    streaming.documents()
+    streams.trim("payments", 60)
+    across = done(capsys, "plan", "pinned.yaml")
+    assert across["feasibility"] == "FEASIBLE_REQUIRES_ARCHIVE"
+    assert done(capsys, "build", "pinned.yaml", "--recompute")["dataset_manifest_id"] == built["dataset_manifest_id"]
+    done(capsys, "archive", "write", "archive", "--topic", "transaction", "--range", f"1:{at(0, 1)}-{at(49, 1) + 1}", "--range",
+         f"2:{at(0, 2)}-{at(49, 2) + 1}")
+    streams.client.delete_stream(StreamName="payments")
+    assert done(capsys, "build", "pinned.yaml", "--recompute")["dataset_manifest_id"] == built["dataset_manifest_id"]
+    assert done(capsys, "verify", built["dataset_manifest_id"])["intact"] is True
+
+
+def test_a_stream_that_is_made_anew_or_has_lost_its_beginning_builds_nothing(
+        streaming: SmallPlane, streams: Streams, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is pinned is another log by then, or a gap with its bounds."""
+    assert run(["pin", "intent.yaml", "-o", "pinned.yaml"]) == 0
+    capsys.readouterr()
+    streams.trim("payments", 10)
+    check_answer(ask(capsys, "build", "pinned.yaml"), 3, "REPLAY_BASIS_GAP", (str(at(10)), str(at(0))))
+    streams.client.delete_stream(StreamName="payments")
+    check_answer(ask(capsys, "build", "pinned.yaml"), 3, "SOURCE_UNREADABLE", ("there is no such stream",))
+    streams.create("payments")
+    streams.age("payments", seconds=-5)
+    streams.put("payments", [envelope(record(row)) for row in range(100)])
+    check_answer(ask(capsys, "build", "pinned.yaml"), 3, "REPLAY_BASIS_MISMATCH", ("payments", "in log"))
+
+
+def test_streams_that_cannot_be_asked_are_told_with_what_to_do(
+        streaming: SmallPlane, streams: Streams, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """No server, no right, no account, no region: each by its own sentence, and no secret in any of them."""
+    streams.fail("describe_stream_summary", "AccessDeniedException", times=2)
+    check_answer(ask(capsys, "plan", "intent.yaml"), 7, "EVENT_BUS_UNAVAILABLE", ("may not do this", "kinesis:ListShards"))
+    streaming.plane["kinesis"]["transaction"] |= {"endpoint": "http://127.0.0.1:9", "timeout_s": 1}
+    streaming.documents()
+    check_answer(ask(capsys, "plan", "intent.yaml"), 7, "EVENT_BUS_UNAVAILABLE", ("did not answer for 1 s", "endpoint"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    streaming.plane["kinesis"]["transaction"]["timeout_s"] = 2  # another client, which looks for credentials anew
+    streaming.documents()
+    check_answer(ask(capsys, "plan", "intent.yaml"), 7, "EVENT_BUS_UNAVAILABLE", ("does not know this account", "AWS_ACCESS_KEY_ID"))
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    del streaming.plane["kinesis"]["transaction"]["region"], streaming.plane["kinesis"]["transaction"]["endpoint"]
+    streaming.documents()
+    check_answer(ask(capsys, "plan", "intent.yaml"), 2, "SETTINGS_INVALID", ("no address is known for the region", "kinesis.transaction"))
+
+
+@pytest.mark.parametrize(("entry", "said"), [
+    ({"stream": "pay/ments"}, ("stream", "arn:aws:kinesis")), ({"region": "Ireland"}, ("region", "eu-west-1")),
+    ({"stream": "arn:aws:kinesis:eu-west-1:123456789012:stream/p", "region": "us-east-1"}, ("eu-west-1", "leave `region` out")),
+    ({"endpoint": "http://me:pa55word@host"}, ("endpoint", "by reference")),
+    ({"secret_access_key": "pa55word"}, ("never stand in settings",)),
+    ({"event_type": "t"}, ("add `topic:`",)), ({"topic": "pay ments"}, ("name the stream",)), ({"log_id": "x"}, ("log_id",))],
+    ids=["stream", "region", "arn", "endpoint", "secret", "type", "topic", "unknown"])
+def test_settings_of_a_stream_are_refused_where_they_stand(plane: SmallPlane, entry: dict[str, str], said: tuple[str, ...],
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be a stream, a region or an address is told before anybody is asked; nothing secret is repeated."""
+    plane.plane["kinesis"] = {"more": entry}
     plane.documents()
-    check_answer(ask(capsys, "plan", "intent.yaml"), 2, "SETTINGS_INVALID", ("$.kinesis", "Archive it", "kinesis_sequence"))
+    answer = ask(capsys, "plan", "intent.yaml")
+    check_answer(answer, 2, "SETTINGS_INVALID", ("kinesis.more", *said))
+    assert "pa55word" not in answer.text
+
+
+def test_a_name_is_on_one_bus(plane: SmallPlane, capsys: pytest.CaptureFixture[str]) -> None:
+    """A topic and a stream of one name would be two logs, and an archive beside a stream means what the stream means."""
+    plane.plane["kinesis"] = {"transaction": {"topic": "payments"}, "more": {}}
+    plane.plane["kafka"] = {"more": {"servers": "kafka:9092"}}
+    plane.documents()
+    check_answer(ask(capsys, "plan", "intent.yaml"), 2, "SETTINGS_INVALID", ("already a topic of this name under kafka",
+                                                                           "one log has one topic"))

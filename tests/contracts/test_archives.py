@@ -491,7 +491,6 @@ def test_archives_without_index_topic_or_segment_are_refused_and_paths_stay_insi
     write_archive(tmp_path / "a", [record(0)])
     (tmp_path / "outside.jsonl").write_text("{}\n")
     for change, error in ((lambda segments: segments[0].update(path="../outside.jsonl"), RefScopeInvalid),
-                          (lambda segments: segments[0].update(path="gone.jsonl"), SourceUnreadable),
                           (lambda segments: segments[0].update(first_offset="-1"), SourceUnreadable),
                           (lambda segments: segments[0].update(surprise=1), SourceUnreadable),
                           (lambda segments: segments.clear(), SourceUnreadable)):
@@ -501,3 +500,18 @@ def test_archives_without_index_topic_or_segment_are_refused_and_paths_stay_insi
             pin(tmp_path / "a")
     with pytest.raises(SourceUnreadable):
         pin(tmp_path / "nothing")
+
+
+def test_a_missing_segment_stands_in_the_way_of_whoever_needs_it(tmp_path):
+    """It is told before anything is read, and those who need others are not bothered.
+
+    segments   [0 ─ 2)[2 ─ 4) gone [4 ─ 6)
+    """
+    write_archive(tmp_path, [record(n) for n in range(6)], per_segment=2)
+    gone = sorted((tmp_path / "transaction").rglob("*.jsonl"))[1]
+    gone.unlink()
+    (whole,) = pin(tmp_path).ranges()
+    with pytest.raises(SourceUnreadable, match="cannot be found"):
+        pin(tmp_path).reading([whole], (TX,))
+    assert read(tmp_path, [replace(whole, start_offset="4")])[0].ids.to_pylist() == ["e4", "e5"]
+    assert [(one.stretch.start_offset, one.stretch.end_offset) for one in pin(tmp_path).missing()] == [("2", "4")]

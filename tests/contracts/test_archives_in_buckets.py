@@ -291,3 +291,17 @@ def test_a_digest_names_what_an_object_was_pinned_as(stored):
         read(archive)
     assert caught.value.fields["found"] == sha256_of(b"x" * archive.segments[0].file.size)
     assert S3Access().endpoint is None
+
+
+def test_a_list_of_the_bucket_shows_what_is_gone_or_replaced(place, tmp_path):
+    """One request for all segments, however many: missing objects, and such as have another size or etag than the index says."""
+    write_archive(tmp_path / "here", [record(n) for n in range(8)], per_segment=2, form="jsonl.zst")
+    upload(place, tmp_path / "here", index=False)
+    index_archive(place.name, plane_of(place), log_id="log1")
+    assert pin(place).missing() == []
+    names = [one.file.relative for one in pin(place).segments]
+    client(place).delete_object(Bucket=BUCKET, Key=f"{place.place.prefix}{names[1]}")
+    put(place, names[2], b"other")
+    found = [(one.stretch.start_offset, one.stretch.end_offset, one.what) for one in pin(place).missing()]
+    assert found == [("2", "4", f"{place.place.uri(names[1])} is missing"),
+                     ("4", "6", f"{place.place.uri(names[2])} was replaced after it was indexed")]

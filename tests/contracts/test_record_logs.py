@@ -1,14 +1,15 @@
-"""What every source of records owes, held by archives and, beside librdkafka's own mock of a cluster, by the Kafka source."""
+"""What every source of records owes, held by archives and, beside mocks of their servers, by topics of Kafka and streams of Kinesis."""
 
 import json
 from collections import Counter
 from functools import partial
 
 import pytest
+from kinesis_streams import REGION, sequence
 from mock_cluster import MockCluster
 from s3_servers import BUCKET, ENVIRONMENT, WallClock, open_store, place_at
 
-from offline_feature_plane.adapters import open_cluster
+from offline_feature_plane.adapters import open_cluster, open_stream
 from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.contracts.kafka import KafkaSecurity
 from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting, Place
@@ -18,6 +19,8 @@ from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
 from offline_feature_plane.sources.archive_places import FolderPlace
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
+from offline_feature_plane.sources.kinesis.access import KinesisAccess
+from offline_feature_plane.sources.kinesis.source import KinesisSource, StreamMapping
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import write_archive
 from offline_feature_plane.testing.envelopes import envelope, log_time_ms
@@ -128,5 +131,65 @@ class TestStreams(RecordLogContract):
                                      for name, (stored, kind) in mapped.items()})
             bus = KafkaSource({name: TopicMapping(access, topic=stored, event_type=kind, log_id="log1", is_compacted=False)
                                for name, (stored, kind) in mapped.items()}, open_cluster)
+            return next(one for one in join_streams([archive, bus], archive, "full") if one.name == "stream")
+        return hold
+
+
+def put_all(streams, records):
+    """Make the streams of some records, and write them."""
+    for topic in sorted({one["topic"] for one in records}):
+        streams.create(topic, 1 + max(one["partition"] for one in records if one["topic"] == topic))
+    for one in records:
+        streams.put(one["topic"], [envelope(one)], one["partition"], [log_time_ms(one) * 1_000])
+
+
+def read_streams(streams, records, names):
+    """A source of them."""
+    mapped = names or {one["topic"]: (None, None) for one in records}
+    return KinesisSource({name: StreamMapping(KinesisAccess(stored or name, REGION, streams.url, timeout_s=20), topic=stored,
+                                              event_type=kind) for name, (stored, kind) in mapped.items()}, open_stream)
+
+
+class Sequences:
+    """Offsets as the server gives them."""
+
+    offset_kind = "kinesis_sequence"
+
+    def number_of(self, place, partition=0):
+        """The n-th of a shard."""
+        return sequence(place, partition)
+
+
+class TestShards(Sequences, TimedLogContract):
+    """Records in streams, one shard for each partition."""
+
+    @pytest.fixture
+    def holding(self, streams):
+        """Write streams."""
+        def hold(records, names=None):
+            put_all(streams, records)
+            return read_streams(streams, records, names)
+        return hold
+
+
+class TestStreamsOfShards(Sequences, RecordLogContract):
+    """Records of which an archive has the older half, and the stream what retention has left of them: compared in full."""
+
+    @pytest.fixture
+    def holding(self, streams, tmp_path):
+        """Write streams, archive what comes first in each shard, and let the first record of the larger ones go."""
+        def hold(records, names=None):
+            put_all(streams, records)
+            sizes = Counter((one["topic"], one["partition"]) for one in records)
+            older = [one for one in records if int(one["offset"]) < (sizes[one["topic"], one["partition"]] + 1) // 2]
+            bus, topic = read_streams(streams, records, names), records[0]["topic"]
+            (log_id,) = read_streams(streams, records, None).pin(topic).log_ids
+            write_archive(tmp_path, [{**one, "offset_kind": "kinesis_sequence",
+                                      "offset": str(sequence(int(one["offset"]), one["partition"]))} for one in older],
+                          log_id=log_id, per_segment=2)
+            for (stream, shard), size in sizes.items():
+                streams.trim(stream, int(size > 3), shard)
+            archive = ArchiveSource({name: ArchiveMapping(tmp_path, topic=stored, event_type=kind)
+                                     for name, (stored, kind) in (names or {topic: (None, None)}).items()})
             return next(one for one in join_streams([archive, bus], archive, "full") if one.name == "stream")
         return hold

@@ -20,14 +20,16 @@ from offline_feature_plane.sources.archive_copying import members_of_line
 from offline_feature_plane.sources.decoding.batches import members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
+from offline_feature_plane.sources.decoding.values import rows_of_values
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.kafka.batches import rows_of_messages
-from offline_feature_plane.sources.kafka.envelopes import stored_message
+from offline_feature_plane.sources.envelopes import Lane, stored_value
+from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.segments import line_record
 from offline_feature_plane.sources.stored import Writing
 from offline_feature_plane.sources.stored_rows import rows_one_by_one
 
 NOTHING = Wanted(())
+BUS = Lane("tx", 0, "kafka_offset")
 FORMS = ("jsonl", "parquet")
 
 
@@ -85,13 +87,16 @@ def test_columns_are_written_as_one_by_one(rows, archived):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4))
-def test_messages_are_written_as_one_by_one(sent):
-    """Whatever comes from a bus: what is no envelope keeps its bytes, a null value its coordinate, a record its instants."""
-    messages = [Message(7 + 2 * at, value, clock) for at, (value, clock) in enumerate(sent)]
+@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4), st.sampled_from([7, 10**55]))
+def test_messages_are_written_as_one_by_one(sent, first):
+    """Whatever comes from a bus: what is no envelope keeps its bytes, a null value its coordinate, a record its instants.
+
+    That holds for offsets of any length.
+    """
+    messages = [held_in(Message(first + 2 * at, value, clock)) for at, (value, clock) in enumerate(sent)]
     for form in FORMS:
-        alone = rows_one_by_one((stored_message("tx", 0, one) for one in messages), writing(form))
-        assert told([rows_of_messages("tx", 0, messages, writing(form))]) == told(alone)
+        alone = rows_one_by_one((stored_value(BUS, one) for one in messages), writing(form))
+        assert told([rows_of_values(BUS, messages, writing(form))]) == told(alone)
 
 
 @settings(max_examples=150, deadline=None)
@@ -136,7 +141,7 @@ def test_rows_are_cut_by_number_and_by_text(form):
     """Each row stands where there is less text before it than a segment takes; an offset belongs to one side of a cut."""
     messages = [Message(10 * at, json.dumps({name: json.loads(value) for name, value in ENVELOPE.items()}
                                             | {"payload": {"a": "x" * at}}).encode(), (1, at)) for at in range(9)]
-    rows = rows_of_messages("tx", 0, messages, writing(form))
+    rows = rows_of_values(BUS, [held_in(one) for one in messages], writing(form))
     sizes = np.diff(rows.bounds)
     assert [rows.fitting(most, 1 << 40) for most in (0, 4, 99)] == [0, 4, 9]
     assert [rows.fitting(99, most) for most in (0, 1, int(sizes[0]), int(sizes[0]) + 1, int(sizes.sum()))] == [0, 1, 1, 2, 9]

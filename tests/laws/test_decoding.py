@@ -20,9 +20,10 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.typed import typed_column
+from offline_feature_plane.sources.decoding.values import decode_values
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.kafka.batches import decode_messages
-from offline_feature_plane.sources.kafka.envelopes import decode_message
+from offline_feature_plane.sources.envelopes import Lane, decode_value
+from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.segments import line_record, stored_record
 from offline_feature_plane.sources.stretches import Undecodable
 
@@ -133,10 +134,10 @@ def by_law(lawful, rows):
     return found, None
 
 
-def assert_alike(members, lawful, rows):
+def assert_alike(members, lawful, rows, lane=LANE):
     """A batch says what the law says of its records, fields included."""
     expected, refused_by_law = by_law(lawful, rows)
-    batch, refused = settle(members, LANE, lawful)
+    batch, refused = settle(members, lane, lawful)
     assert (None if refused is None else (refused.row, refused.error.code, refused.error.what)) == refused_by_law
     for row, record in enumerate(expected):
         assert bool(batch.decoded[row]) == (record is not None), row
@@ -181,6 +182,23 @@ def test_lines_are_decoded_as_one_by_one(written):
     stops = np.cumsum([len(one) for one in written])
     begins = np.concatenate(([0], stops[:-1]))
     assert_alike(members_of_documents(data, begins, stops, STORED, WANTED), lambda row: line_record(written[row]), len(written))
+
+
+SEQUENCES = st.sampled_from(["49590338271490256608559692538361571095921575989136588898", "0", "00", "7", "-1", "", "\u0661", "9" * 128,
+                             "9" * 129, "12x"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.one_of(SEQUENCES.map(json.dumps), st.just("5"), st.just("null")), min_size=1, max_size=4))
+def test_sequences_of_kinesis_are_decoded_as_one_by_one(offsets):
+    """Numbers of 56 digits, and whatever is none, are offsets in batches as they are one by one."""
+    written = []
+    for one in offsets:
+        members = dict(ENVELOPE) | {"offset_kind": '"kinesis_sequence"', "offset": one, "payload": '{"a": 1}'}
+        written.append(("{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}\n").encode())
+    data, stops = np.frombuffer(b"".join(written), np.uint8), np.cumsum([len(one) for one in written])
+    members = members_of_documents(data, np.concatenate(([0], stops[:-1])), stops, STORED, WANTED)
+    assert_alike(members, lambda row: line_record(written[row]), len(written), Expected("tx", 0, "kinesis_sequence"))
 
 
 @settings(max_examples=250, deadline=None)
@@ -261,14 +279,19 @@ class Message:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4))
-def test_messages_are_decoded_as_one_by_one(sent):
-    """Whatever stands in messages of a bus, null values and impossible clocks among it, a batch of them is what each of them is."""
-    messages = [Message(7 + 2 * at, value, clock) for at, (value, clock) in enumerate(sent)]
-    batch = decode_messages("tx", 0, messages, WANTED)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4),
+       st.sampled_from([("kafka_offset", 7), ("kinesis_sequence", 10**55)]))
+def test_messages_are_decoded_as_one_by_one(sent, counted):
+    """Whatever stands in messages of a bus, null values and impossible clocks among it, a batch of them is what each of them is.
+
+    That holds for offsets of any length.
+    """
+    kind, first = counted
+    messages = [held_in(Message(first + 2 * at, value, clock)) for at, (value, clock) in enumerate(sent)]
+    batch = decode_values(Lane("tx", 0, kind), messages, WANTED)
     for row, message in enumerate(messages):
-        record = decode_message("tx", 0, message)
-        assert batch.numbers[row] == message.offset()
+        record = decode_value(Lane("tx", 0, kind), message)
+        assert batch.numbers[row] == message.number
         if isinstance(record, Undecodable):
             assert not batch.decoded[row]
             assert (batch.deletions is not None and bool(batch.deletions[row])) == (record.reason == "null_value")

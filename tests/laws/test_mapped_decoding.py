@@ -90,7 +90,9 @@ def nested(inner):
     return st.one_of(inner.flatmap(listed), st.lists(inner, max_size=5).flatmap(struct))
 
 
-KINDS = st.recursive(leaves(), nested, max_leaves=4)
+EXTENDED = st.sampled_from([(pa.uuid(), st.one_of(st.none(), st.uuids().map(lambda one: one.bytes))),
+                            (pa.json_(), st.sampled_from([None, '{"a": 1}', "[", ""]))])
+KINDS = st.one_of(st.recursive(leaves(), nested, max_leaves=4), EXTENDED)
 
 
 @st.composite
@@ -109,6 +111,8 @@ def array_of(cells, kind):
     """An array, dictionaries included."""
     if pa.types.is_dictionary(kind):
         return pa.array(cells, kind.value_type).dictionary_encode()
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, pa.array(cells, kind.storage_type))
     return pa.array(cells, kind)
 
 

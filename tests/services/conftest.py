@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from kafka_broker import Broker
+from kinesis_server import Kinesis
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,5 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def broker() -> Iterator[Broker]:
     """A Kafka broker, started once."""
     server = Broker()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def kinesis() -> Iterator[Kinesis]:
+    """A server of streams, started once."""
+    server = Kinesis()
     yield server
     server.close()

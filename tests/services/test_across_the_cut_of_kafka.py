@@ -322,6 +322,25 @@ def test_the_doctor_asks_the_broker_for_its_retention(world):
     assert endless.opened().doctor().diagnoses[0].state == "archived"
 
 
+def test_the_doctor_says_what_is_kept_by_size_and_what_is_gone(world):
+    """By `retention.bytes` nobody can say when, but how much is older; a topic that was deleted is lost, not silent."""
+    sized = world("r", retention_bytes=1_000_000_000)
+    sized.plane.plane.pop("archives")
+    sized.produce(range(200))
+    sized.asks_for(0, 200)
+    sized.build()
+    (one,) = sized.opened().doctor(within_days=3_650).diagnoses
+    assert (one.state, one.until_us) == ("on_bus", None)
+    assert "about 1,000,000,000 bytes of a partition" in one.prognoses[0].sentence
+    sized.broker.delete_topic(sized.stored)
+    (one,) = sized.opened().doctor().diagnoses
+    assert (one.state, "no such topic" in one.prognoses[0].sentence) == ("lost", True)
+    sized.broker.new_topic(sized.stored, unique=False)
+    (one,) = sized.opened().doctor().diagnoses
+    assert (one.state, "made anew" in one.prognoses[0].sentence) == ("lost", True)
+
+
+
 def test_deletions_are_the_same_from_either(world):
     """A training over a topic with deletions, built from the bus alone: computed again from the archive that OFS wrote, it is the same."""
     deleted = world()

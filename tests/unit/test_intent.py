@@ -178,6 +178,11 @@ def test_other_kinds_parse_but_are_served_elsewhere():
     with pytest.raises(IntentKindUnsupported):
         parse_intent(full(intent_kind="parity_rebuild"))
     assert parse_intent(full(intent_kind="forensic_rebuild"), "forensic_rebuild").intent_kind == "forensic_rebuild"
+    for kind in ("parity_rebuild", "forensic_rebuild"):
+        document = full(intent_kind=kind, target=None, coverage_policy={})
+        unlabelled = document | {"label_basis": {**document["label_basis"], "label_types": [], "store": {}}}
+        intent = parse_intent(unlabelled, None)
+        assert (intent.purpose, intent.use) == ("non_training", kind.removesuffix("_rebuild"))
 
 
 def test_spelling_is_no_meaning():
@@ -241,3 +246,16 @@ def test_a_task_needs_its_key_and_a_condition():
         task_of(parse_intent(full(subject={"source": "transaction", "where": "amount + 1"})), closure(), KEY, {})
     with pytest.raises(SchemaInvalid):
         parse_intent([])
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({}, "a training is never built from a basis with gaps"), ({"non_training_allowed": False}, "a training is never built"),
+    ({"non_training_allowed": True}, None), ({"intent_kind": "forensic_rebuild"}, None),
+    ({"intent_kind": "parity_rebuild"}, "nothing can be compared over a gap")])
+def test_a_training_declares_no_gaps(changes, sentence):
+    """What lacks something is no training; and nothing is compared over a gap."""
+    lane = {"topic": "tx", "partition": 0, "offset_kind": "kafka_offset", "log_id": "log1"}
+    document = full(replay_basis=[{**lane, "start_offset": "0", "end_offset": "9"}],
+                    gaps=[{**lane, "start_offset": "3", "end_offset": "5", "why": "archive_gap"}], **changes)
+    told = [problem.sentence for problem in find_intent_problems(document, None) if problem.path == "$.gaps"]
+    assert [one[:len(sentence or "")] for one in told] == ([] if sentence is None else [sentence])

@@ -6,13 +6,15 @@ import random
 import pytest
 
 from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.sources.decoding.values import decode_values
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.kafka.batches import decode_messages
-from offline_feature_plane.sources.kafka.envelopes import ENVELOPE, decode_message
+from offline_feature_plane.sources.envelopes import ENVELOPE, Lane, decode_value
+from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.stretches import Undecodable
 
 SAID = {"platform_run_id": "run1", "event_type": "transaction", "event_id": "e1", "ts_utc": "2026-01-01T00:00:00Z", "schema_version": "v1",
         "payload": {"amount": 5}}
+LANE = Lane("transaction", 3, "kafka_offset")
 
 
 class Sent:
@@ -41,7 +43,7 @@ class Sent:
 def decoded(value, **time):
     """What a value is."""
     held = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
-    return decode_message("transaction", 3, Sent(held, **time))
+    return decode_value(LANE, held_in(Sent(held, **time)))
 
 
 def test_an_envelope_is_a_record_at_the_brokers_coordinate_and_time():
@@ -121,8 +123,8 @@ def test_many_at_a_time_are_what_each_of_them_is():
     messages = odd_envelopes(5_000)
     for number, one in enumerate(messages):
         one.offset = lambda number=number: 100 + number
-    batch = decode_messages("transaction", 3, messages, Wanted.of([("amount",), ("card", "who")]))
-    expected = [decode_message("transaction", 3, one) for one in messages]
+    batch = decode_values(LANE, [held_in(one) for one in messages], Wanted.of([("amount",), ("card", "who")]))
+    expected = [decode_value(LANE, held_in(one)) for one in messages]
     assert batch.numbers.tolist() == [100 + n for n in range(len(messages))]
     assert batch.decoded.tolist() == [isinstance(one, Record) for one in expected]
     assert 1_000 < sum(batch.decoded) < 4_900
@@ -139,5 +141,5 @@ def test_many_at_a_time_are_what_each_of_them_is():
 def test_a_batch_of_nothing_but_deletions_and_giants_is_one():
     """No document is left for the kernels, and none is too large for them."""
     giant = json.dumps({**SAID, "payload": {"x": "a" * (17 << 20)}}).encode()
-    batch = decode_messages("transaction", 3, [Sent(None), Sent(giant), Sent(b"")], Wanted.of([("amount",)]))
+    batch = decode_values(LANE, [held_in(Sent(one)) for one in (None, giant, b"")], Wanted.of([("amount",)]))
     assert (batch.decoded.tolist(), batch.deletions.tolist(), batch.numbers.tolist()) == ([False] * 3, [True, False, False], [7] * 3)

@@ -76,7 +76,7 @@ def test_progress_is_told(tmp_path):
     """Every step says how far it is, and rows end at their number."""
     told = []
     read(make_world([{}] * 3, [Feature("n", Aggregation("count"), FOREVER, INT)]), tmp_path, told=told)
-    assert list(dict.fromkeys(step for step, _, _ in told)) == ["replay", "labels", "select", "rows"]
+    assert list(dict.fromkeys(step for step, _, _ in told)) == ["replay", "merge", "labels", "select", "rows"]
     read_so_far = [done for step, done, _ in told if step == "replay"]
     assert read_so_far == sorted(read_so_far)
     assert ("replay", 3, 3) in told

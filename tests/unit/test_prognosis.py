@@ -4,7 +4,7 @@ import pytest
 
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.cutover import Watermarks, route
-from offline_feature_plane.domain.prognosis import STATES, foresee, worst_state
+from offline_feature_plane.domain.prognosis import STATES, Missing, foresee, worst_state
 
 WANTED = Range("tx", 0, "kafka_offset", "log1", "100", "400")
 DAY = 86_400_000_000
@@ -54,3 +54,23 @@ def test_the_worst_range_is_the_datasets():
     assert worst_state(reversed(STATES)) == "lost"
     assert worst_state(["archived", "on_bus"]) == "on_bus"
     assert worst_state([]) == "files"
+
+
+def test_what_an_index_names_and_is_not_there_is_lost_unless_the_bus_has_it():
+    """Only what a range needs counts, in its own log; the worst of all is told.
+
+    wanted    [0 ──────────────────────── 200)
+    archive   [0 ────── gone ─ 100 ─ 150)
+    bus                     [80 ───────── 200)
+    """
+    bus = Watermarks("tx", 0, "kafka_offset", "log1", "80", "200", "200")
+    way = route(Range("tx", 0, "kafka_offset", "log1", "0", "200"), [(0, 150)], bus)
+
+    def told(start, end, log_id="log1"):
+        gone = Missing(Range("tx", 0, "kafka_offset", log_id, str(start), str(end)), "the segment a is missing")
+        return foresee(way, lambda _: None, 0, 0, [gone], lambda offset: f"which keeps {offset} somehow")
+    found = told(40, 100)
+    assert (found.state, found.sentence) == ("lost", "tx/0 [40, 100): the segment a is missing; restore it")
+    assert (told(100, 150).state, "the bus still has it" in told(100, 150).sentence) == ("fading", True)
+    assert told(40, 100, log_id="log2").sentence == "tx/0 [150, 200) is on the bus alone, which keeps 150 somehow"
+    assert told(200, 300).state == "on_bus"

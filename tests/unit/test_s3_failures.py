@@ -14,9 +14,10 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 from s3_servers import place_at
 
+from offline_feature_plane.aws import Unintelligible, by_sdk
 from offline_feature_plane.errors import RefNotFound, StorageIoFailure
 from offline_feature_plane.s3.bucket import ATTEMPTS, Bucket
-from offline_feature_plane.s3.failures import Meaning, Unintelligible, by_sdk, verdict_on
+from offline_feature_plane.s3.failures import Meaning, verdict_on
 from offline_feature_plane.testing.asking import ManualClock
 
 CANARY = "canary-AKIA-secret"

@@ -67,9 +67,10 @@ def _headline(document: Mapping[str, Any]) -> str:
 
 
 def _records(source: Mapping[str, Any]) -> str:
-    """How many records a source of a plan has; on a bus, whose offsets skip, not more than that."""
+    """How many records a source of a plan has; on a bus, where nobody has counted them, not more than that."""
     count = sum(file["rows"] for file in source["files"])
-    on_bus = sum(int(one["end_offset"]) - int(one["start_offset"]) for one in source["bus"] or ())
+    on_bus = sum(int(one["end_offset"]) - int(one["start_offset"]) if one["most_records"] is None else one["most_records"]
+                 for one in source["bus"] or ())
     return f"≤ {count + on_bus:,}" if on_bus else f"{count:,}"
 
 
@@ -285,11 +286,13 @@ def write_new(path: Path, text: str) -> None:
 
 
 def short(digest: str) -> str:
-    """The beginning of a digest, for tables.
+    """The beginning of a digest, for tables; of a log that is called by what it is, what it is.
 
-    >>> short("sha256:0123456789abcdef")
-    '0123456789ab'
+    >>> short("sha256:0123456789abcdef"), short("arn:aws:kinesis:eu-west-1:123456789012:stream/payments@2026-02-25T06:13:20.125000Z")
+    ('0123456789ab', 'payments@2026-02-25T06:13:20.125000Z')
     """
+    if digest.startswith("arn:"):
+        return digest.rpartition("/")[2]
     return digest.removeprefix("sha256:")[:12]
 
 

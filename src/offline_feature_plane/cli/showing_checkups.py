@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _LOOKS = {"lost": "red", "fading": "yellow", "unknown": "yellow"}
 _TOLD = {"lost": "cannot be built again", "fading": "soon cannot be built again", "unknown": "nobody can say",
          "on_bus": "can be built again, from the bus", "archived": "can be built again",
-         "files": "rests on files, which were not looked at"}
+         "files": "rests on files, which are there"}
 
 
 def checkup(found: Checkup) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from offline_feature_plane.contracts.intent import FileSetBasis, GapBasis, RangeBasis, SelectorBasis
 from offline_feature_plane.contracts.model import sound
-from offline_feature_plane.domain.basis import canonical_basis
+from offline_feature_plane.domain.basis import Range, canonical_basis
 from offline_feature_plane.domain.gaps import DeclaredGap, canonical_gaps
 from offline_feature_plane.errors import BasisUnresolved, Problem
 
@@ -53,12 +53,18 @@ def _gaps_beside_the_basis(given: Any, gaps: Sequence[tuple[int, DeclaredGap]]) 
     if not stated and not spans:
         return
     basis = canonical_basis(stated) if stated else ()
-    for number, gap in gaps:
-        try:
-            canonical_gaps([gap], None if gap.stretch.topic in spans else basis)
-        except BasisUnresolved as wrong:
-            yield Problem(f"$.gaps[{number}]", wrong.code, wrong.what.removesuffix("."))
+    beside = [(number, gap) for number, gap in gaps if gap.stretch.topic not in spans]
+    if _problem(beside, basis) is not None:
+        yield from (Problem(f"$.gaps[{number}]", BasisUnresolved.code, wrong) for number, gap in beside
+                    if (wrong := _problem([(number, gap)], basis)) is not None)
+    if (wrong := _problem(gaps, None)) is not None:
+        yield Problem("$.gaps", BasisUnresolved.code, wrong)
+
+
+def _problem(gaps: Sequence[tuple[int, DeclaredGap]], basis: Sequence[Range] | None) -> str | None:
+    """What is wrong with some gaps, in a sentence."""
     try:
-        canonical_gaps([gap for _, gap in gaps], None)
+        canonical_gaps([gap for _, gap in gaps], basis)
     except BasisUnresolved as wrong:
-        yield Problem("$.gaps", wrong.code, wrong.what.removesuffix("."))
+        return wrong.what.removesuffix(".")
+    return None

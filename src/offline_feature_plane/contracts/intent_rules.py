@@ -138,7 +138,7 @@ def _label_rules(document: Mapping[str, Any]) -> Iterator[Problem]:
     if basis is None:
         return
     path = "$.label_basis.label_types"
-    if not basis.label_types and document.get("non_training_allowed") is not True:
+    if not basis.label_types and document.get("non_training_allowed") is not True and document.get("intent_kind") == "dataset_build":
         yield Problem(path, LabelTypeScopeUnresolved.code, "a training dataset needs at least one label type")
     for label_type in _rules_by_type(document):
         if label_type not in basis.label_types:

@@ -85,7 +85,7 @@ class BusRange(Contract):
     """A stretch of one partition that is read from a bus, and what the bus said when it was asked: it is evidence, and no pin.
 
     `log_start` is the first offset that it keeps, `last_stable` where what is settled ends, `end` where its next record will stand. Leader
-    epochs are those of the first and last record of the stretch.
+    epochs are those of the first and last record of the stretch. `most_records` is there where offsets do not bound how many there are.
     """
 
     partition: int
@@ -96,11 +96,12 @@ class BusRange(Contract):
     end: str
     first_leader_epoch: int | None
     last_leader_epoch: int | None
+    most_records: int | None = None
 
     @property
-    def offsets(self) -> int:
-        """How many records it can hold."""
-        return int(self.end_offset) - int(self.start_offset)
+    def records(self) -> int:
+        """It can hold not more records than this."""
+        return int(self.end_offset) - int(self.start_offset) if self.most_records is None else self.most_records
 
 
 class SourcePlan(Contract):
@@ -126,7 +127,7 @@ class SourcePlan(Contract):
     @property
     def most_rows(self) -> int:
         """Not more rows than this."""
-        return sum(file.rows for file in self.files) + sum(one.offsets for one in self.bus or ())
+        return sum(file.rows for file in self.files) + sum(one.records for one in self.bus or ())
 
 
 class Estimate(Contract):

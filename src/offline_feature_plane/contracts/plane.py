@@ -9,13 +9,14 @@ import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from offline_feature_plane.contracts.addresses import Endpoint
 from offline_feature_plane.contracts.archive_members import Records
 from offline_feature_plane.contracts.intent import Duration, Instant, RunId, Zone
 from offline_feature_plane.contracts.kafka import KafkaTopic
+from offline_feature_plane.contracts.kinesis import KinesisStream
 from offline_feature_plane.contracts.model import Contract, Text, shown
 from offline_feature_plane.domain.cutover import VerifyOverlap
 from offline_feature_plane.domain.visibility import Visibility
@@ -57,21 +58,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _endpoint(text: str) -> str:
-    """No part of it is repeated: it may hold a password."""
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in {"http", "https"}:
-        raise ValueError("this is not the address of a server; write for example https://s3.example.org:9000")
-    if parts.query or parts.fragment or "@" in text:
-        raise ValueError("the address of a server has no credentials, no query and no fragment; give credentials by reference: "
-                         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile")
-    return text
-
-
 Name = Annotated[str, AfterValidator(_name)]
 
 
@@ -92,7 +78,7 @@ class EventTable(Contract):
 class S3Access(Contract):
     """How a store, or an archive, in a bucket is reached. Credentials are found by the SDK; they never stand here."""
 
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(None, description="The server's address; default: AWS.")
+    endpoint: Endpoint | None = Field(None, description="The server's address; default: AWS.")
     region: Text | None = Field(None, description="The bucket's region; default: the SDK's.")
     profile: Text | None = Field(None, description="The SDK's profile with the credentials; default: its usual order.")
     addressing: Literal["path", "virtual"] | None = Field(
@@ -196,6 +182,7 @@ class Settings(Contract):
     events: dict[Name, EventTable] = Field({}, description="Plain tables of events, by event type.")
     archives: dict[Name, ArchiveFolder] = Field({}, description="Archives of event records, by topic.")
     kafka: dict[Name, KafkaTopic] = Field({}, description="Topics of Kafka clusters, by topic.")
+    kinesis: dict[Name, KinesisStream] = Field({}, description="Streams of Kinesis, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
     verify_overlap: VerifyOverlap = Field(
         "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (the ends of segments "
@@ -258,7 +245,8 @@ def config_meaning(settings: Settings, *, topics: Collection[str] | None = None,
     gates = {name: {"outputs": sorted(set(rule.outputs)), "upstream": sorted(set(rule.upstream))}
              for name, rule in sorted(settings.gate_map.items()) if judged}
     # Which holder a log is read from means nothing, so that what was read from a bus can be built again from its archive.
-    logs = {name: {key: said[key] for key in LOG_MEANING if key in said} for name, said in mappings(settings.kafka, topics).items()}
+    buses = mappings(settings.kafka, topics) | mappings(settings.kinesis, topics)
+    logs = {name: {key: said[key] for key in LOG_MEANING if key in said} for name, said in sorted(buses.items())}
     return {"events": mappings(settings.events, topics), "archives": logs | mappings(settings.archives, topics),
             "labels": mappings(settings.labels, label_types), "gate_map": gates,
             "deny_outputs": sorted(set(settings.deny_outputs)) if judged else []}

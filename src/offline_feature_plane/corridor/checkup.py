@@ -1,12 +1,12 @@
 """`ofs doctor`: which published datasets can no longer be built again, and which ones soon cannot (`domain.md` §1.3).
 
-Nothing is read but indexes and what a bus says of itself; files of tables are not hashed. Whatever cannot be asked is told, and stops
-nothing.
+Nothing is read but indexes, lists of files, and what a bus says of itself: whether a file that is there is still the same, only those who
+read it can say (`ofs build --recompute`). Labels are not looked at. Whatever cannot be asked is told, and stops nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,13 +16,14 @@ from offline_feature_plane.corridor.catalog import Listing
 from offline_feature_plane.corridor.found_gaps import found_since
 from offline_feature_plane.domain.basis import Range, canonical_basis
 from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps, no_more_compacted, read_of
-from offline_feature_plane.domain.prognosis import Prognosis, State, foresee, worst_state
-from offline_feature_plane.errors import OfsError
-from offline_feature_plane.ports.inputs import EventSource, KeptForAWhile, PinnedEvents
+from offline_feature_plane.domain.prognosis import Missing, Prognosis, State, foresee, worst_state
+from offline_feature_plane.errors import OfsError, SourceUnreadable
+from offline_feature_plane.ports.inputs import EventSource, HeldInFiles, KeptForAWhile, KeptSomehow, PinnedEvents, SourceOfFiles
 
 __all__ = ["Checkup", "Diagnosis", "examine"]
 
 DAY_US = 86_400_000_000
+_MOST_NAMED = 3  # files
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def examine(listing: Listing, sources: Sequence[EventSource], *, now_us: int, wi
     """
     owners = {topic: source for source in sources for topic in source.topics}
     asked: dict[str, PinnedEvents | OfsError] = {}
+    missing: dict[str, Sequence[Missing] | OfsError] = {}
     found = []
     for manifest in listing.datasets:
         if manifest.dataset_manifest_id in listing.retired:
@@ -91,8 +93,12 @@ def examine(listing: Listing, sources: Sequence[EventSource], *, now_us: int, wi
         gaps = manifest.core.declared_gaps
         for one in read_of(_ranges_of(manifest), gaps):
             by_topic.setdefault(one.topic, []).append(one)
-        told = [one for topic, ranges in by_topic.items()
-                for one in _foresee(topic, ranges, gaps, _pinned(topic, owners, asked), now_us, within_days * DAY_US)]
+        told = [_of_files(one.name, one.files, owners) for one in manifest.evidence.sources if one.kind == "plain_table"]
+        for topic, ranges in by_topic.items():
+            pinned = _pinned(topic, owners, asked)
+            if topic not in missing:
+                missing[topic] = _missing(pinned)
+            told += _foresee(topic, ranges, gaps, pinned, missing[topic], now_us, within_days * DAY_US)
         found.append(Diagnosis(manifest.dataset_manifest_id, tuple(told), gaps, _found(gaps, asked)))
     return Checkup(tuple(found), listing.damaged)
 
@@ -121,19 +127,62 @@ def _found(gaps: Sequence[DeclaredGap], asked: Mapping[str, PinnedEvents | OfsEr
         return ()
 
 
-def _foresee(topic: str, ranges: Sequence[Range], gaps: Sequence[DeclaredGap], pinned: PinnedEvents | OfsError | None, now_us: int,
-             within_us: int) -> list[Prognosis]:
-    if pinned is None or isinstance(pinned, OfsError):
-        why = f"plane.yaml has no topic {topic} any more" if pinned is None else f"{topic} cannot be asked: {pinned.what}"
-        return [Prognosis("unknown", topic, None, None, None, None, why.removesuffix("."))]
+def _missing(pinned: PinnedEvents | OfsError | None) -> Sequence[Missing] | OfsError:
+    """What an index names and is not there; the error that looking ended with."""
+    try:
+        return pinned.missing() if isinstance(pinned, HeldInFiles) else ()
+    except OfsError as wrong:
+        return wrong
+
+
+def _of_files(topic: str, wanted: Collection[str], owners: Mapping[str, EventSource]) -> Prognosis:
+    """How a table is: are the files that it was there, and no others?"""
+    owner = owners.get(topic)
+    if not isinstance(owner, SourceOfFiles):
+        return _told("unknown", topic, f"plane.yaml has no table {topic} any more")
+    try:
+        there = owner.file_names(topic)
+    except SourceUnreadable as wrong:
+        return _told("lost", topic, f"{topic}: {wrong.what}")
+    except OfsError as wrong:
+        return _told("unknown", topic, f"{topic} cannot be asked: {wrong.what}")
+    odd = [f"{named} {_names(names)}" for named, names in (("lacks", {*wanted} - {*there}), ("has got", {*there} - {*wanted})) if names]
+    if odd:
+        return _told("lost", topic, f"{topic} {' and '.join(odd)}: as it is now it is another table")
+    return _told("files", topic, f"{topic} has the files that it was read from, {len(wanted):,}; whether their bytes are the same, only "
+                                 "reading them tells")
+
+
+def _names(names: Collection[str]) -> str:
+    first = sorted(names)[:_MOST_NAMED]
+    return ", ".join(first) + (f" and {len(names) - len(first):,} more" if len(names) > len(first) else "")
+
+
+def _told(state: State, topic: str, sentence: str) -> Prognosis:
+    return Prognosis(state, topic, None, None, None, None, sentence.removesuffix("."))
+
+
+def _foresee(topic: str, ranges: Sequence[Range], gaps: Sequence[DeclaredGap], pinned: PinnedEvents | OfsError | None,
+             missing: Sequence[Missing] | OfsError, now_us: int, within_us: int) -> list[Prognosis]:
+    if isinstance(pinned, OfsError) and pinned.fields.get("absent") == "topic":
+        return [_told("lost", topic, f"{topic}: {pinned.what.removesuffix('.')}, and there is no archive of it")]
+    if pinned is None:
+        return [_told("unknown", topic, f"plane.yaml has no topic {topic} any more")]
+    if isinstance(pinned, OfsError) or isinstance(missing, OfsError):
+        return [_told("unknown", topic, f"{topic} cannot be asked: {one.what}") for one in (pinned, missing) if isinstance(one, OfsError)]
     try:
         routes = pinned.completeness(ranges).routes
         other = no_more_compacted([one for one in gaps if one.stretch.topic == topic], routes)
-        return [*(foresee(way, partial(_until, pinned, way.wanted), now_us, within_us) for way in routes),
+        return [*(foresee(way, partial(_until, pinned, way.wanted), now_us, within_us, missing, partial(_how, pinned, way.wanted))
+                  for way in routes),
                 *(Prognosis("lost", topic, one.stretch.partition, one.stretch.start_offset, one.stretch.end_offset, None,
                             f"{one} was declared, and is not compacted any more: what is there now are other records") for one in other)]
     except OfsError as wrong:
-        return [Prognosis("unknown", topic, None, None, None, None, f"{topic} cannot be asked: {wrong.what}".removesuffix("."))]
+        return [_told("unknown", topic, f"{topic} cannot be asked: {wrong.what}")]
+
+
+def _how(pinned: PinnedEvents, wanted: Range, offset: int) -> str:
+    return pinned.kept_how(wanted, offset) if isinstance(pinned, KeptSomehow) else "which does not say for how long"
 
 
 def _until(pinned: PinnedEvents, wanted: Range, offset: int) -> int | None:

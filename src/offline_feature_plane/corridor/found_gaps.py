@@ -38,6 +38,11 @@ def find_gaps(entries: Sequence[Any], events: Mapping[str, PinnedEvents]) -> tup
 
 
 def found_since(gaps: Sequence[DeclaredGap], events: Mapping[str, PinnedEvents]) -> tuple[DeclaredGap, ...]:
-    """The declared gaps that somebody has by now. Raises OfsError as asking a bus."""
-    return tuple(gap for gap in gaps if gap.is_left_out and gap.stretch.topic in events
-                 and events[gap.stretch.topic].completeness([gap.stretch]).is_complete)
+    """The declared gaps that somebody has by now; each topic is asked once. Raises OfsError as asking a bus."""
+    found: set[DeclaredGap] = set()
+    for topic, one in events.items():
+        mine = [gap for gap in gaps if gap.is_left_out and gap.stretch.topic == topic]
+        if mine:
+            routes = one.completeness([gap.stretch for gap in mine]).routes
+            found |= {gap for gap, way in zip(mine, routes, strict=True) if not way.gaps}
+    return tuple(gap for gap in gaps if gap in found)

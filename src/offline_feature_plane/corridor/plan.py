@@ -223,7 +223,8 @@ def _write_plan(pins: Pins, closure: Closure, pinned: PinnedInputs, proof: Proof
     use, gaps = use_of(pins.identity["intent_kind"], pins.identity["purpose"]), describe_gaps(proof.completeness.gaps)
     return BuildPlan(pins=pins, pins_digest=pins_digest(pins), use=use, answer=proof.completeness.answer(use),
                      feasibility=proof.completeness.feasibility, gaps=gaps, sources=sources, estimate=cost,
-                     warnings=[*_warn(pinned.profile, closure, cost, settings, text_ids=made),
+                     warnings=[*_warn(pinned.profile, closure, cost, settings, text_ids=made or any(
+                        source.kind not in {"labels", "plain_table"} for source in sources)),
                                *(notice for source in sources for notice in source.notices), *_warn_of_found(proof.found),
                                *_warn_of_other_logs(pins, pinned.labels)])
 

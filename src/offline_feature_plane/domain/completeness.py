@@ -13,6 +13,7 @@ a read that reaches the end proves it. A plain table has no offsets; it is compl
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -192,16 +193,19 @@ def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence],
     said = () if bus is None or bus == "silent" else tuple(bus)
     known = {*((one.partition, one.offset_kind, one.log_id) for one in segments), *((one.partition, one.offset_kind, one.log_id)
                                                                                     for one in said)}
+    lanes = defaultdict[tuple[str, int, str, str], list[tuple[tuple[int, int], SegmentEvidence]]](list)
+    for span, segment in sorted(((one.span, one) for one in segments), key=lambda one: (one[0], one[1].sha256, one[1].ref)):
+        lanes[segment.topic, segment.partition, segment.offset_kind, segment.log_id].append((span, segment))
     for wanted in ranges:
-        lane = [segment for segment in segments if (segment.topic, segment.partition, segment.offset_kind, segment.log_id)
-                == (wanted.topic, wanted.partition, wanted.offset_kind, wanted.log_id)]
+        lane = lanes[wanted.topic, wanted.partition, wanted.offset_kind, wanted.log_id]
         mine: dict[tuple[int, int], SegmentEvidence] = {}
-        for segment in sorted(lane, key=lambda one: (one.span, one.sha256, one.ref)):
-            if segment.span[0] >= wanted.end or segment.span[1] <= wanted.start:
-                continue
-            if mine.setdefault(segment.span, segment).sha256 != segment.sha256:
-                anomalies.append(_anomaly(ReplayDuplicateOffsetMismatch, wanted, segment.span,
-                                          f"{mine[segment.span].ref} and {segment.ref} cover the same offsets with other bytes."))
+        first, end = wanted.start, wanted.end
+        for span, segment in lane:
+            if span[0] >= end:
+                break
+            if span[1] > first and mine.setdefault(span, segment).sha256 != segment.sha256:
+                anomalies.append(_anomaly(ReplayDuplicateOffsetMismatch, wanted, span,
+                                          f"{mine[span].ref} and {segment.ref} cover the same offsets with other bytes."))
         asked = _asked(said, wanted) if bus != "silent" else "silent"
         routes.append(route(wanted, mine, asked, is_archived=bool(lane), known=known))
         anomalies += [_missing(wanted, gap, asked, known, has_bus=bus is not None) for gap in routes[-1].gaps]
@@ -273,7 +277,8 @@ def _lacking(marks: Watermarks | None, wanted: Range) -> str:
         return "the bus has no such partition"
     if not marks.counts(wanted):
         return f"the bus counts in log {marks.log_id}: the topic was made anew"
-    return f"the bus keeps it from {marks.log_start} on"
+    start, stable = marks.span
+    return f"the bus keeps it from {marks.log_start} on" if start < stable else "the bus keeps nothing of it any more"
 
 
 def _shortened(names: Sequence[str]) -> str:

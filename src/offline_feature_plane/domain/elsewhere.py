@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AGGREGATIONS", "INTENTS", "SETTINGS", "SIGNS", "TYPES", "WORDS"]
+__all__ = ["AGGREGATIONS", "INTENTS", "SIGNS", "TYPES", "WORDS"]
 
 # Of expressions: characters that are no sign here, and words that are none.
 SIGNS = {"=": "Compare with `==`.", "%": "There is no remainder operator.", "!": "Write `not` or `!=`.", "&": "Write `and`.",
@@ -32,8 +32,3 @@ INTENTS = {
                      "$.join_scope.join_sources", "$.join_scope.subject_key"), _CONTEXTS),
     "$.join_scope.label_types": "label types stand in `label_basis.label_types`",
     "$.join_scope": "outputs of other planes are required by `required_outputs`; " + _CONTEXTS}
-
-# Of settings: what is read in another way.
-SETTINGS = {
-    "$.kinesis": "a stream of Kinesis is not read itself: nothing that a shard says bounds how much it holds. Archive it, and map that "
-                 "archive under `archives`; its offsets are of the kind kinesis_sequence"}

@@ -14,6 +14,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, Literal
+from uuid import UUID
 
 from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.extraction import extract_path, to_instant
@@ -30,6 +31,7 @@ V0_HASH_RECIPE: Final = "learning.archive_event_record.v0"
 
 UNIT_US: Final[Mapping[Unit, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _PLAIN: Final = frozenset({str, int, bool})
+_TEXTS: Final = frozenset({int, UUID})  # what ids may be beside texts
 _TIMES: Final = ("ts_utc", "log_time_utc")
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,127}")
 
@@ -109,7 +111,7 @@ class Lifting:
         if found.get("schema_version") is None:
             found["schema_version"] = UNVERSIONED
         for name in ("event_id", "schema_version", "platform_run_id", "scenario_run_id"):
-            if type(found.get(name)) is int:
+            if type(found.get(name)) in _TEXTS:
                 found[name] = str(found[name])
         found["payload"] = self._payload(document, found)
         return tuple(map(found.get, MEMBERS))
@@ -139,7 +141,7 @@ def lifting_of(places: Mapping[str, Place], topic: str, run: str, zone: str | No
 
 
 def plain(value: Any) -> Any:
-    """A value of a table as JSON has it; instants as text, floats as the shortest decimal that means them.
+    """A value of a table as JSON has it; instants and UUIDs as text, floats as the shortest decimal that means them.
 
     Raises:
         Unliftable: bytes, NaN or an infinity.
@@ -153,6 +155,8 @@ def plain(value: Any) -> Any:
         if not math.isfinite(value):
             raise Unliftable("a number that is none")
         return value if isinstance(value, Decimal) else Decimal(repr(value))
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, (date, time)):
         return _wall_or_instant(value)
     if isinstance(value, Mapping):

@@ -10,6 +10,7 @@ when an archive fills the hole. The one exception is a compacted stretch: what t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,6 +23,9 @@ from offline_feature_plane.errors import BasisUnresolved
 
 __all__ = ["DeclaredGap", "canonical_gaps", "describe_gaps", "gaps_of", "is_declared", "no_more_compacted", "read_of", "tell_gaps",
            "to_declare"]
+
+
+Lane = tuple[bytes, int, str, bytes]
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,9 @@ def canonical_gaps(gaps: Iterable[DeclaredGap], basis: Sequence[Range] | None) -
     for before, after in pairwise(ordered):
         if _lane(before.stretch) == _lane(after.stretch) and after.stretch.start < before.stretch.end:
             raise BasisUnresolved(f"{before} and {after} overlap.", path="$.gaps", fix="Give each offset one reason.")
+    lanes = _by_lane(basis or ())
     for gap in ordered if basis is not None else ():
-        if not any(_is_inside(gap.stretch, one) for one in basis or ()):
+        if not any(_is_inside(gap.stretch, one) for one in lanes[_lane(gap.stretch)]):
             raise BasisUnresolved(f"{gap} is not inside of a range of the basis.", path="$.gaps",
                                   fix="Declare what is missing of the ranges that the basis names, in the same log.")
     return tuple(ordered)
@@ -77,9 +82,9 @@ def canonical_gaps(gaps: Iterable[DeclaredGap], basis: Sequence[Range] | None) -
 
 def read_of(basis: Sequence[Range], gaps: Sequence[DeclaredGap]) -> tuple[Range, ...]:
     """What is read of a basis: all but what is left out."""
+    left_out = _by_lane(gap.stretch for gap in gaps if gap.is_left_out)
     return tuple(replace(one, start_offset=str(start), end_offset=str(end)) for one in basis
-                 for start, end in without(one, [(gap.stretch.start, gap.stretch.end) for gap in gaps
-                                                 if gap.is_left_out and _is_inside(gap.stretch, one)]))
+                 for start, end in without(one, [(gone.start, gone.end) for gone in left_out[_lane(one)]]))
 
 
 def is_declared(lacking: Range, why: Why | None, gaps: Sequence[DeclaredGap]) -> bool:
@@ -96,8 +101,9 @@ def to_declare(routes: Iterable[Route]) -> tuple[DeclaredGap, ...]:
 
 def no_more_compacted(gaps: Iterable[DeclaredGap], routes: Sequence[Route]) -> tuple[DeclaredGap, ...]:
     """The gaps that are declared as compacted, and are not any more: the archive has them, or the topic keeps its records now."""
-    now = [_part(way.wanted, gap) for way in routes for gap in way.gaps if gap.why == "compacted"]
-    return tuple(one for one in gaps if not one.is_left_out and not any(_is_inside(one.stretch, part) for part in now))
+    now = _by_lane(_part(way.wanted, gap) for way in routes for gap in way.gaps if gap.why == "compacted")
+    return tuple(one for one in gaps
+                 if not one.is_left_out and not any(_is_inside(one.stretch, part) for part in now[_lane(one.stretch)]))
 
 
 def tell_gaps(gaps: Sequence[DeclaredGap], most: int = 5) -> str:
@@ -119,7 +125,14 @@ def _part(wanted: Range, gap: Gap) -> Range:
     return replace(wanted, start_offset=str(gap.start), end_offset=str(gap.end))
 
 
-def _lane(one: Range) -> tuple[bytes, int, str, bytes]:
+def _by_lane(stretches: Iterable[Range]) -> defaultdict[Lane, list[Range]]:
+    found = defaultdict[Lane, list[Range]](list)
+    for one in stretches:
+        found[_lane(one)].append(one)
+    return found
+
+
+def _lane(one: Range) -> Lane:
     return one.topic.encode(), one.partition, one.offset_kind, one.log_id.encode()
 
 

@@ -3,18 +3,21 @@
 wanted     [0 ──────────────────────── 200)
 archive    [0 ────── 120)
 bus                  [120 ──────────── 200)     the record at 120 is the first to go: until its log time + retention
+
+An index may name what is not there any more: a stretch whose file is missing is lost, unless the bus has it too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.cutover import Gap, Route, Why
 from offline_feature_plane.domain.instants import format_instant
 
-__all__ = ["STATES", "Prognosis", "State", "foresee", "worst_state"]
+__all__ = ["STATES", "Missing", "Prognosis", "State", "foresee", "worst_state"]
 
 State = Literal["lost", "fading", "unknown", "on_bus", "archived", "files"]
 STATES: Final[tuple[State, ...]] = ("lost", "fading", "unknown", "on_bus", "archived", "files")  # from the worst
@@ -47,7 +50,16 @@ class Prognosis:
         return {**said, "until_utc": None if self.until_us is None else format_instant(self.until_us)}
 
 
-def foresee(way: Route, kept_until_us: Callable[[int], int | None], now_us: int, within_us: int) -> Prognosis:
+@dataclass(frozen=True)
+class Missing:
+    """A stretch of an archive whose file is gone, or is another one, as far as that shows without reading it; `what` says it."""
+
+    stretch: Range
+    what: str
+
+
+def foresee(way: Route, kept_until_us: Callable[[int], int | None], now_us: int, within_us: int, missing: Sequence[Missing] = (),
+            kept_how: Callable[[int], str] = lambda _: "which does not say for how long") -> Prognosis:
     """What becomes of one range.
 
     Args:
@@ -55,7 +67,33 @@ def foresee(way: Route, kept_until_us: Callable[[int], int | None], now_us: int,
         kept_until_us: when the bus may let the record at an offset go; None: it does not say.
         now_us: the time.
         within_us: what goes within so long is fading.
+        missing: what the archive has in its index, and not.
+        kept_how: says of a record for which there is no time how the bus keeps it.
     """
+    told = [*_of_missing(way, missing), _of_way(way, kept_until_us, now_us, within_us, kept_how)]
+    return min(told, key=lambda one: STATES.index(one.state))
+
+
+def _of_missing(way: Route, missing: Sequence[Missing]) -> Iterator[Prognosis]:
+    """What becomes of each stretch that an index names, and that is not there."""
+    wanted = way.wanted
+    for one in missing:
+        here = one.stretch
+        if (here.topic, here.partition, here.offset_kind, here.log_id) != (wanted.topic, wanted.partition, wanted.offset_kind,
+                                                                           wanted.log_id):
+            continue
+        for piece in way.pieces:
+            start, end = max(piece.start, here.start), min(piece.end, here.end)
+            if piece.holder == "archive" and start < end:
+                is_on_bus = any(first <= start and end <= last for first, last in way.overlaps)
+                ways_out = ("the bus still has it: run `ofs archive index --replace` on the archive, then `ofs archive write`" if is_on_bus
+                            else "restore it")
+                yield _of(way, "fading" if is_on_bus else "lost", start, end, None,
+                          f"{wanted.topic}/{wanted.partition} [{start}, {end}): {one.what}; {ways_out}")
+
+
+def _of_way(way: Route, kept_until_us: Callable[[int], int | None], now_us: int, within_us: int,
+            kept_how: Callable[[int], str]) -> Prognosis:
     name = f"{way.wanted.topic}/{way.wanted.partition}"
     gap: Gap | None = next((one for one in way.gaps if one.why in _LOST), next(iter(way.gaps), None))
     if gap is not None:
@@ -70,7 +108,7 @@ def foresee(way: Route, kept_until_us: Callable[[int], int | None], now_us: int,
     until, first = min(ends, key=lambda one: one[0]) if ends else (None, alone[0])
     said = f"{name} [{first.start}, {first.end}) is on the bus alone"
     if until is None:
-        return _of(way, "on_bus", first.start, first.end, None, f"{said}, which does not say for how long")
+        return _of(way, "on_bus", first.start, first.end, None, f"{said}, {kept_how(first.start)}")
     state = "fading" if until <= now_us + within_us else "on_bus"
     return _of(way, state, first.start, first.end, until, f"{said}, which keeps it until {format_instant(until)} at least")
 

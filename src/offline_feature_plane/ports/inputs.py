@@ -15,6 +15,7 @@ from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.findings import Finding, in_order
+from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import SourceColumnUnknown
 
 if TYPE_CHECKING:
@@ -129,6 +130,15 @@ class Told:
     def findings(self) -> tuple[Finding, ...]:
         """What was found, in one order whoever read first."""
         return in_order(self._findings)
+
+
+@runtime_checkable
+class HeldApart(Protocol):
+    """A log of which several have parts, such as an archive and a bus."""
+
+    @property
+    def holders(self) -> Sequence[tuple[str, int]]:
+        """Who has what, in the order in which it is read: a name, and how many records at most."""
 
 
 class RecordLog(Protocol):
@@ -306,6 +316,30 @@ class KeptForAWhile(Protocol):
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """Until when the record at an offset of a range is kept at least, as far as its holder says; None: it does not say, or for good."""
+
+
+@runtime_checkable
+class KeptSomehow(Protocol):
+    """Pinned events whose holder may keep them by other measures than time."""
+
+    def kept_how(self, wanted: Range, offset: int) -> str:
+        """How the record at an offset of a range is kept where there is no time to tell: a clause that begins with `which`."""
+
+
+@runtime_checkable
+class HeldInFiles(Protocol):
+    """Pinned events in files that an index names, and that may be gone all the same."""
+
+    def missing(self) -> Sequence[Missing]:
+        """Stretches whose files are gone, or are others, as far as that shows without reading them. Raises as pinning does."""
+
+
+@runtime_checkable
+class SourceOfFiles(Protocol):
+    """A source whose topics are nothing but files."""
+
+    def file_names(self, topic: str) -> Collection[str]:
+        """The names of a topic's files, as a basis has them; nothing is read. Raises as pinning does."""
 
 
 class EventSource(Protocol):

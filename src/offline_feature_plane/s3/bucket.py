@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from offline_feature_plane.aws import FAILURES, Unintelligible, by_sdk, code_of, status_of
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, RefNotFound, ResourceExceeded, StorageIoFailure
 from offline_feature_plane.ports import Clock, PutOutcome
-from offline_feature_plane.s3.failures import FAILURES, Unintelligible, Verdict, by_sdk, code_of, status_of, verdict_on
+from offline_feature_plane.s3.failures import Verdict, verdict_on
 from offline_feature_plane.s3.place import S3Place
 
 DIGEST: Final = "ofs-sha256"  # the object's own metadata: what its bytes hash to, so that no damage on the way goes unseen

@@ -7,8 +7,9 @@ from typing import Any, Final
 import boto3.session
 from botocore.config import Config
 
+from offline_feature_plane.aws import FAILURES, by_sdk
 from offline_feature_plane.errors import StorageIoFailure
-from offline_feature_plane.s3.failures import FAILURES, by_sdk, verdict_on
+from offline_feature_plane.s3.failures import verdict_on
 from offline_feature_plane.s3.place import S3Place
 
 DEFAULT_REGION: Final = "us-east-1"

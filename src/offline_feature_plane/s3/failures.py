@@ -7,38 +7,15 @@ says nothing at all. Texts of the store are not repeated: they may quote what sh
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal
 
-from boto3.exceptions import Boto3Error
 from botocore import exceptions as sdk
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
+
+from offline_feature_plane.aws import Trouble, code_of, status_of, trouble_of
 
 Meaning = Literal["absent", "taken", "again", "doubt", "refused"]
-
-Result = TypeVar("Result")
-
-_CODE: Final = re.compile(r"[A-Z][A-Za-z0-9]{2,59}")
-
-
-class Unintelligible(Exception):
-    """What came is no answer: the SDK tripped over it, or something is missing or damaged in it."""
-
-
-FAILURES: Final = (sdk.BotoCoreError, sdk.ClientError, Boto3Error, ResponseParserError, HTTPError, Unintelligible)
-
-
-def by_sdk(work: Callable[..., Result], *arguments: Any, **parameters: Any) -> Result:
-    """Let the SDK do something. Raises one of FAILURES, whatever goes wrong."""
-    try:
-        return work(*arguments, **parameters)
-    except FAILURES:
-        raise
-    except Exception as tripped:  # its parsers and credential providers raise whatever they trip over
-        raise Unintelligible(type(tripped).__name__) from tripped
 
 
 @dataclass(frozen=True)
@@ -90,42 +67,24 @@ _BY_STATUS: Final[Mapping[int, tuple[Meaning, str]]] = {
     **dict.fromkeys((301, 302, 303, 307, 308), ("refused", _REGION)),
 }
 
-_BY_CLASS: Final[tuple[tuple[tuple[type[Exception], ...], Verdict], ...]] = (
-    ((sdk.SSLError,), Verdict("doubt", "there is no TLS connection to the store", _TLS)),
-    ((sdk.ProxyConnectionError, sdk.InvalidProxiesConfigError), Verdict("doubt", "the proxy cannot be used", _PROXY)),
-    ((sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.ConnectionError), Verdict("doubt", "the store cannot be reached", _REACH)),
-    ((sdk.ReadTimeoutError,), Verdict("doubt", "the store did not answer in time", _REACH)),
-    ((sdk.HTTPClientError, sdk.IncompleteReadError, HTTPError), Verdict("doubt", "the connection to the store broke", _RETRY)),
-    ((sdk.ChecksumError, sdk.FlexibleChecksumError, ResponseParserError, sdk.PaginationError),
-     Verdict("doubt", "the store's answer makes no sense", _RETRY)),
-    ((sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError, sdk.TokenRetrievalError, sdk.NoAuthTokenError,
-      sdk.UnknownTokenProviderError, sdk.UnknownCredentialError, sdk.SSOError, sdk.LoginError, sdk.MetadataRetrievalError,
-      sdk.RefreshWithMFAUnsupportedError, sdk.ProfileNotFound, sdk.ConfigNotFound, sdk.ConfigParseError, sdk.InvalidConfigError,
-      sdk.InvalidIMDSEndpointError, sdk.InvalidIMDSEndpointModeError),
-     Verdict("refused", "the SDK has no usable credentials", _CREDENTIALS)),
-    ((sdk.BaseEndpointResolverError, sdk.UnknownRegionError, sdk.InvalidRegionError, sdk.ServiceNotInRegionError),
-     Verdict("refused", "the SDK finds no address for this region", _REGION)),
-    ((sdk.BotoCoreError, Boto3Error), Verdict("refused", "the SDK refuses the request", _SDK)),
-)
+_BY_TROUBLE: Final[Mapping[Trouble, Verdict]] = {
+    "tls": Verdict("doubt", "there is no TLS connection to the store", _TLS),
+    "proxy": Verdict("doubt", "the proxy cannot be used", _PROXY),
+    "reach": Verdict("doubt", "the store cannot be reached", _REACH),
+    "silence": Verdict("doubt", "the store did not answer in time", _REACH),
+    "broken": Verdict("doubt", "the connection to the store broke", _RETRY),
+    "nonsense": Verdict("doubt", "the store's answer makes no sense", _RETRY),
+    "credentials": Verdict("refused", "the SDK has no usable credentials", _CREDENTIALS),
+    "region": Verdict("refused", "the SDK finds no address for this region", _REGION),
+    "sdk": Verdict("refused", "the SDK refuses the request", _SDK),
+}
 
 
 def verdict_on(wrong: Exception) -> Verdict:
     """What a failure means. Anything unknown is in doubt."""
     if isinstance(wrong, sdk.ClientError):
         return _verdict_on_answer(wrong)
-    return next((verdict for classes, verdict in _BY_CLASS if isinstance(wrong, classes)),
-                Verdict("doubt", "the store's answer makes no sense", _RETRY))
-
-
-def code_of(wrong: Exception) -> str | None:
-    """The store's own error code, if it answered with one that reads like one."""
-    code = str(wrong.response.get("Error", {}).get("Code", "")) if isinstance(wrong, sdk.ClientError) else ""
-    return code if _CODE.fullmatch(code) else None
-
-
-def status_of(wrong: Exception) -> int:
-    """The HTTP status that the store answered with; 0 if it did not answer."""
-    return int(wrong.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) if isinstance(wrong, sdk.ClientError) else 0
+    return _BY_TROUBLE[trouble_of(wrong)]
 
 
 def _verdict_on_answer(wrong: Exception) -> Verdict:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,15 +15,17 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
 from offline_feature_plane.domain.instants import parse_duration, parse_instant
+from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archive_copying import rows_in_order
 from offline_feature_plane.sources.archive_index import read_segments
 from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
+from offline_feature_plane.sources.mapped_topics import MappedTopics
 from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import resolve_selector
 from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stretches import lane_of, touches
+from offline_feature_plane.sources.stretches import Lane, lane_of, touches
 from offline_feature_plane.sources.typings import typings_of
 
 # What opens an archive at an address in a bucket that is reached so.
@@ -56,38 +58,22 @@ class ArchiveMapping:
         return None if self.members is None else lifting_of(self.members, topic, self.run, self.zone)
 
 
-class ArchiveSource:
+class ArchiveSource(MappedTopics[ArchiveMapping]):
     """Reads archives in place. Segments are hashed just before they are read; the pins are the digests in the index."""
 
     name = "archive"
     version = "1"
-
-    def __init__(self, mappings: Mapping[str, ArchiveMapping]) -> None:
-        self._mappings = mappings
 
     @classmethod
     def of(cls, settings: Settings, open_bucket: BucketDoor) -> ArchiveSource:
         """The source of a plane's `archives:`; one in a bucket is opened when it is pinned."""
         return cls({topic: _mapping(one, settings, open_bucket) for topic, one in settings.archives.items()})
 
-    @property
-    def topics(self) -> Collection[str]:
-        """The topics that are mapped."""
-        return self._mappings.keys()
-
-    def mixes_types(self, topic: str) -> bool:
-        """An archive holds events of any type, but one that is mapped under another name only those that are taken from it."""
-        return self._mappings[topic].topic is None
-
-    def history_start_us(self, topic: str) -> int | None:
-        """From when on the archive is declared complete."""
-        return self._mappings[topic].history_start_us
-
     def pin(self, topic: str) -> PinnedArchive:
         """Read the index and pin the topic's segments.
 
         Raises:
-            SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
+            SourceUnreadable: no index, a malformed one, no segment of this topic.
             RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
         """
         mapping = self._mappings[topic]
@@ -141,6 +127,14 @@ class PinnedArchive:
         """Turn a span of log time into ranges; raises as `sources.selectors.resolve_selector`."""
         return resolve_selector(self.segments, selector)
 
+    def missing(self) -> list[Missing]:
+        """As `ports.inputs.HeldInFiles`."""
+        if not self.segments:
+            return []
+        odd = self.segments[0].place.oddities(tuple({one.file.relative: one.file for one in self.segments}.values()))
+        return [Missing(Range(*lane_of(one), one.evidence.first_offset, one.evidence.next_offset), odd[one.file.relative])
+                for one in self.segments if one.file.relative in odd]
+
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """Hold the ranges of this topic against what the index claims."""
         return assess(self._mine(ranges), [one.evidence for one in self.segments])
@@ -148,9 +142,15 @@ class PinnedArchive:
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
         mine = self._mine(ranges)
-        for one in self._touched(mine):
+        touched = self._touched(mine)
+        for one in touched:
             one.place.glance(one.file)
-        return LogRecords(self.topic, self._touched(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
+        spans: dict[tuple[str, int, str, str], tuple[tuple[int, int], ...]] = {}
+        for item in mine:
+            lane = item.topic, item.partition, item.offset_kind, item.log_id
+            spans[lane] = (*spans.get(lane, ()), (item.start, item.end))
+        segments = tuple(replace(one, asked=spans[lane_of(one)]) for one in touched)
+        return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
         """As `sources.stored.CopySource.rows`."""
@@ -160,13 +160,19 @@ class PinnedArchive:
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The segments that some ranges touch."""
         mine = self._mine(ranges)
-        used = [one.evidence for one in self._touched(mine)]
+        used = self._touched(mine)
+        firsts = {one.file.relative: one for one in reversed(used)}  # a file of several stretches is as large as it is once
         return SourcePlan(name=self.topic, kind="archive", read_by=read_by, log_id=mine[0].log_id if mine else "",
-                          files=[SourceFile(path=one.ref, sha256=one.sha256, rows=one.record_count, size_bytes=0) for one in used],
+                          files=[SourceFile(path=said.ref, sha256=said.sha256, rows=said.record_count,
+                                            size_bytes=one.file.size if firsts[one.file.relative] is one else 0)
+                                 for one in used for said in (one.evidence,)],
                           ranges=describe_basis(mine))
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)
 
     def _touched(self, ranges: Sequence[Range]) -> tuple[Segment, ...]:
-        return tuple(one for one in self.segments if any(touches(one, item) for item in ranges))
+        lanes: dict[Lane, list[Range]] = {}
+        for item in ranges:
+            lanes.setdefault((item.topic, item.partition, item.offset_kind, item.log_id), []).append(item)
+        return tuple(one for one in self.segments if any(touches(one, item) for item in lanes.get(lane_of(one), ())))

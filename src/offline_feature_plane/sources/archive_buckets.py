@@ -6,14 +6,16 @@ the index has the store's own name for the bytes (`etag`), a replaced object is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from os.path import commonpath
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Final, TypeVar
 
+from offline_feature_plane.aws import FAILURES, status_of
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import (
@@ -28,7 +30,6 @@ from offline_feature_plane.ports import Clock
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.bucket import Bucket, part_of
 from offline_feature_plane.s3.clients import connect
-from offline_feature_plane.s3.failures import FAILURES, status_of
 from offline_feature_plane.s3.place import S3Place
 from offline_feature_plane.sources.archive_places import INDEX, MOST_INDEX_BYTES, HeldFile, Version, segment_path
 from offline_feature_plane.sources.spools import spool
@@ -94,6 +95,20 @@ class BucketPlace:
 
     def glance(self, file: HeldFile) -> None:
         """As `ArchivePlace.glance`: nothing is asked for single segments while planning."""
+
+    def oddities(self, files: Sequence[HeldFile]) -> dict[str, str]:
+        """As `ArchivePlace.oddities`: what a list of the bucket shows."""
+        below = f"{commonpath([str(Path(one.relative).parent) for one in files])}/".removeprefix("./") if files else ""
+        with self._addressed(below):
+            there = {name: (size, etag) for name, size, etag in self._bucket.objects(below)} if files else {}
+        found = {}
+        for one in files:
+            size, etag = there.get(one.relative, (None, None))
+            if size is None:
+                found[one.relative] = f"{self.place.uri(one.relative)} is missing"
+            elif size != one.size or (one.etag is not None and etag != one.etag):
+                found[one.relative] = f"{self.place.uri(one.relative)} was replaced after it was indexed"
+        return found
 
     def check(self, file: HeldFile) -> None:
         """As `ArchivePlace.check`: its size and, where the index has it, its etag; the bytes are checked when they are there."""

@@ -29,7 +29,7 @@ def read_segments(place: ArchivePlace, topic: str, name: str, lifting: Lifting |
         lifting: how records of another tool are read.
 
     Raises:
-        SourceUnreadable: no index, a malformed one, a missing segment, no segment of this topic.
+        SourceUnreadable: no index, a malformed one, no segment of this topic.
         RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
         StorageIoFailure: its bucket does not answer.
     """

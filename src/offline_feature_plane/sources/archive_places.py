@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +74,13 @@ class ArchivePlace(Protocol):
         """The names of the documents beside the index that begin so. Raises as `document`."""
 
     def file(self, one: IndexedSegment) -> HeldFile:
-        """The file of a segment. Raises RefInvalid, RefScopeInvalid: it is no path in the archive. SourceUnreadable: it is missing."""
+        """The file of a segment, be it there or not. Raises RefInvalid, RefScopeInvalid: it is no path in the archive."""
 
     def glance(self, file: HeldFile) -> None:
         """Look while planning whether a file can be the pinned one, if that costs next to nothing. Raises as `check`."""
+
+    def oddities(self, files: Sequence[HeldFile]) -> Mapping[str, str]:
+        """What shows to be wrong with some files without reading them, by path, as a clause. Raises as `listed`."""
 
     def check(self, file: HeldFile) -> None:
         """Hold a file against its pin before anything is read. Raises ReplayBasisMismatch: another is there, or none."""
@@ -168,7 +171,7 @@ class FolderPlace:
         """As `ArchivePlace.file`."""
         relative = segment_path(one, str(self.root / INDEX))
         try:
-            path = self._beneath(relative)
+            path = self._beneath(relative, strict=False)
         except OSError as wrong:
             raise SourceUnreadable(f"the segment {relative} cannot be found: {wrong.strerror or wrong}.", path=relative,
                                    fix="Restore the segment.") from wrong
@@ -183,6 +186,16 @@ class FolderPlace:
                                    fix="Restore the segment.") from wrong
         if size != file.size:
             raise ReplayBasisMismatch(f"the segment {file.relative} has {size} bytes; the index says {file.size}.", path=file.relative)
+
+    def oddities(self, files: Sequence[HeldFile]) -> Mapping[str, str]:
+        """As `ArchivePlace.oddities`."""
+        found = {}
+        for one in files:
+            try:
+                self.glance(one)
+            except (SourceUnreadable, ReplayBasisMismatch) as wrong:
+                found[one.relative] = wrong.what.removesuffix(".")
+        return found
 
     def check(self, file: HeldFile) -> None:
         """As `ArchivePlace.check`: hash it."""
@@ -280,9 +293,9 @@ class FolderPlace:
                 aside.unlink(missing_ok=True)
             raise _unwritable(target, wrong) from wrong
 
-    def _beneath(self, name: str) -> Path:
+    def _beneath(self, name: str, *, strict: bool = True) -> Path:
         """The place of a file of the archive, links followed. Raises RefScopeInvalid: it is outside. OSError: there is none."""
-        path = resolved(self.root / name, strict=True)
+        path = resolved(self.root / name, strict=strict)
         if not path.is_relative_to(resolved(self.root)):
             raise RefScopeInvalid(f"{name} is outside of the archive {self.root}.", path=name,
                                   fix="Move the segments below the folder of their index.")

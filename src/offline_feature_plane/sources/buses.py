@@ -8,11 +8,12 @@ from typing import Protocol
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.cutover import Watermarks
+from offline_feature_plane.errors import OfsError, SourceUnreadable
 from offline_feature_plane.ports.inputs import PinnedEvents
 from offline_feature_plane.sources.records import LogRecords
 from offline_feature_plane.sources.stretches import Stretch
 
-__all__ = ["PinnedBus", "Wanted"]
+__all__ = ["PinnedBus", "Wanted", "says_there_is_none"]
 
 # Which of the coordinates of a stretch are decoded, where only some are asked for. It can be pickled.
 Wanted = Callable[[int], bool]
@@ -40,3 +41,8 @@ class PinnedBus(PinnedEvents, Protocol):
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """As `ports.inputs.KeptForAWhile`."""
+
+
+def says_there_is_none(error: OfsError) -> bool:
+    """Is an error the answer of a bus that it has no such topic? It is another thing than silence: what was there is gone."""
+    return isinstance(error, SourceUnreadable) and error.fields.get("absent") == "topic"

@@ -55,6 +55,12 @@ class Claim:
             self._unread = int(held.numbers[-1])
         return held
 
+    def skip(self, rows: int, last: int) -> None:
+        """Pass over so many records up to an offset, all of them seen to be where they should (`sources.pruning`)."""
+        self._count += rows
+        if rows:
+            self._before = self._unread = last
+
     def settle(self) -> None:
         """There is no more. Raises ReplayBasisMismatch."""
         said = self._evidence.last_offset

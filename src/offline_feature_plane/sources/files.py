@@ -28,6 +28,7 @@ from offline_feature_plane.errors import (
     TimeZoneUndeclared,
 )
 from offline_feature_plane.filesets import FileSet, first_value, pin_files, read_batches
+from offline_feature_plane.found_files import find_files
 from offline_feature_plane.ports.inputs import PlainTable
 
 _INTEGER = re.compile(r"u?int(8|16|32|64)")
@@ -78,6 +79,10 @@ class PlainTableSource:
     def history_start_us(self, topic: str) -> int | None:
         """From when on the table is declared complete."""
         return self._mappings[topic].history_start_us
+
+    def file_names(self, topic: str) -> Collection[str]:
+        """As `ports.inputs.SourceOfFiles`."""
+        return [relative for relative, _ in find_files(self._mappings[topic].path)]
 
     def pin(self, topic: str) -> PinnedTable:
         """Pin the table of an event type. Raises as `pin_table`."""

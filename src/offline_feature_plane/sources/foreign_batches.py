@@ -24,18 +24,20 @@ __all__ = ["law_of_foreign_columns", "law_of_foreign_lines", "mapped_in"]
 
 Law = Callable[[int], Standing]
 
-_ROWS = 16_384
 _FEW = 64  # rows of a batch that are taken out of it one at a time; if there are more, the whole batch is
 
 
-def mapped_in(file: PinnedFile, lifting: Lifting, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
-    """The records of a file in batches, and what decodes one of a batch by itself. Raises as `foreign_segments.lifted`."""
+def mapped_in(file: PinnedFile, lifting: Lifting, wanted: Wanted,
+              groups: Mapping[int, int] | None = None) -> Iterator[tuple[Members, Law]]:
+    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups, or some.
+
+    Raises:
+        OfsError: as `foreign_segments.lifted`.
+    """
     fixed = lifting.fixed(file.relative)
     if file.relative.endswith(".parquet"):
-        for batch in foreign_columns(file, lifting):
-            for start in range(0, len(next(iter(batch.values()))), _ROWS):
-                part = {name: column.slice(start, _ROWS) for name, column in batch.items()}
-                yield members_of_mapped_columns(part, lifting, fixed, wanted), law_of_foreign_columns(part, lifting, fixed)
+        for batch in foreign_columns(file, lifting, groups):
+            yield members_of_mapped_columns(batch, lifting, fixed, wanted), law_of_foreign_columns(batch, lifting, fixed)
         return
     with unchanged(file):
         for block in read_blocks(file.path, packing=packing_of(file.relative)):

@@ -22,6 +22,8 @@ from offline_feature_plane.text_files import load_object, packing_of, read_lines
 
 __all__ = ["foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
 
+_ROWS = 16_384  # at a time
+
 
 def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Record | None]:
     """The records of a file; None for each that cannot be decoded. Raises as `lifted`, and ReplayBasisMismatch as `decode_stored`."""
@@ -57,8 +59,12 @@ def line_document(line: bytes) -> dict[str, Any] | None:
         return None
 
 
-def foreign_columns(file: PinnedFile, lifting: Lifting) -> Iterator[dict[str, pa.Array]]:
-    """The columns of a Parquet file that its records are made of, in batches. Raises as `lifted`, but for its times."""
+def foreign_columns(file: PinnedFile, lifting: Lifting, groups: Mapping[int, int] | None = None) -> Iterator[dict[str, pa.Array]]:
+    """The columns of a Parquet file, or of some of its row groups, that its records are made of, in batches.
+
+    Raises:
+        SourceUnreadable, ResourceExceeded, ReplayBasisMismatch: as `lifted`.
+    """
     try:
         known = [name for name, _ in describe_parquet(file.path)[1]]
     except (pa.ArrowException, OSError, ValueError) as wrong:
@@ -71,7 +77,7 @@ def foreign_columns(file: PinnedFile, lifting: Lifting) -> Iterator[dict[str, pa
     if twice := sorted(name for name, count in Counter(known).items() if count > 1 and name in wanted):
         raise SourceUnreadable(f"{as_found(file.path)} has several columns named {twice[0]}.", path=file.relative,
                                fix="Write the file again, and give every column its own name.")
-    for batch in read_batches(file, form_of(file.path, "parquet"), wanted):
+    for batch in read_batches(file, form_of(file.path, "parquet"), wanted, most=_ROWS, groups=groups):
         yield {name: cast("pa.Array", batch[name]) for name in wanted}
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from offline_feature_plane.domain.admission import Admission, Record, Scope
 from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.domain.findings import Compared, Findings, Spot
 from offline_feature_plane.domain.visibility import ArrivalClock
 from offline_feature_plane.errors import OfsError
@@ -51,6 +52,11 @@ class LogRecords:
         return tuple(replace(self, stretches=tuple(one for one in self.stretches if one.evidence.partition == partition),
                              ranges=tuple(one for one in self.ranges if one.partition == partition))
                      for partition in sorted({one.evidence.partition for one in self.stretches}))
+
+    @property
+    def holders(self) -> tuple[tuple[str, int], ...]:
+        """As `ports.inputs.HeldApart`: archive or bus."""
+        return tuple(("bus" if isinstance(one.evidence, BusEvidence) else "archive", one.most) for one in self.stretches)
 
     @property
     def rows(self) -> int:

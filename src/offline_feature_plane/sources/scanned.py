@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from offline_feature_plane.contracts.events import SCANNED_COLUMNS
 from offline_feature_plane.domain.admission import Scope
 from offline_feature_plane.domain.findings import Findings, Spot
-from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_of
+from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_of, spelled
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
 from offline_feature_plane.sources.typings import Typing
 
@@ -66,12 +66,9 @@ class Scanned:
     def _hand_out(self, source: str | None, partition: int, batch: Decoded, rows: Int64s, kinds: tuple[npt.NDArray[np.int32], list[str]],
                   arrival: Int64s, wanted: Wanted | None) -> None:
         at = integer_array(rows, pa.int64())
-        numbers = batch.numbers[rows]
-        offsets = pa.array([str(one) for one in numbers.tolist()], pa.string()) if numbers.dtype == object else integer_array(
-            numbers, pa.int64()).cast(pa.string())
         head = [pa.DictionaryArray.from_arrays(integer_array(kinds[0][rows], pa.int32()), pa.array(kinds[1], pa.string())),
                 batch.ids.take(at), integer_array(batch.ts_us[rows], pa.int64()),
-                integer_array(np.full(len(rows), partition, np.int32), pa.int32()), offsets,
+                integer_array(np.full(len(rows), partition, np.int32), pa.int32()), spelled(batch.numbers[rows]),
                 integer_array(rows + self._read, pa.int64()),
                 pa.Array.from_buffers(pa.binary(32), len(rows), [None, pa.py_buffer(np.ascontiguousarray(batch.digests[rows]))]),
                 integer_array(arrival[rows], pa.int64())]

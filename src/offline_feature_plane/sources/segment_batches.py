@@ -19,6 +19,7 @@ from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_batches import Law, mapped_in
+from offline_feature_plane.sources.pruning import Skipped, skipping
 from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record
 from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.text_files import packing_of
@@ -32,15 +33,29 @@ def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Itera
     """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
-    for members, law in members_in(file, wanted, segment.lifting):
+    skipped = _skipped(segment, file)
+    if skipped is not None:
+        claim.skip(*skipped.before)
+    for members, law in members_in(file, wanted, segment.lifting, None if skipped is None else skipped.groups):
         yield claim.hold(*settle(members, expected, law))
+    if skipped is not None:
+        claim.skip(*skipped.behind)
     claim.settle()
 
 
-def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None) -> Iterator[tuple[Members, Law]]:
-    """The records of a file in batches, and what decodes one of a batch by itself."""
+def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:
+    """What of a Parquet file need not be decoded for what is asked."""
+    if segment.asked is None or not file.relative.endswith(".parquet"):
+        return None
+    path = ("offset",) if segment.lifting is None else segment.lifting.places["offset"].path
+    return skipping(file, path[0], segment.evidence, segment.asked) if path is not None and len(path) == 1 else None
+
+
+def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None,
+               groups: Mapping[int, int] | None = None) -> Iterator[tuple[Members, Law]]:
+    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups, or some."""
     misses = Misses(file.path, file.size)
-    for members, law in _members_in(file, wanted) if lifting is None else mapped_in(file, lifting, wanted):
+    for members, law in _members_in(file, wanted, groups) if lifting is None else mapped_in(file, lifting, wanted, groups):
         yield members, _noting(law, misses)
 
 
@@ -53,9 +68,9 @@ def _noting(law: Law, misses: Misses) -> Law:
     return noted
 
 
-def _members_in(file: PinnedFile, wanted: Wanted) -> Iterator[tuple[Members, Law]]:
+def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | None) -> Iterator[tuple[Members, Law]]:
     if file.relative.endswith(".parquet"):
-        for batch in stored_batches(file):
+        for batch in stored_batches(file, groups):
             for start in range(0, len(batch["payload"]), _ROWS):
                 part = {name: column.slice(start, _ROWS) for name, column in batch.items()}
                 yield tell_columns(part, STORED, wanted), _law_of_columns(part)

@@ -41,7 +41,8 @@ class Segment:
     """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
 
     Its ranges may count under another name than `topic`, which is what its records say. With `lifting`, another tool wrote them.
-    `entries` are all that the index has of its file, if that holds more than this segment.
+    `entries` are all that the index has of its file, if that holds more than this segment. Of batches `asked` are the offsets that
+    anybody looks at; None: all.
     """
 
     file: HeldFile
@@ -51,6 +52,7 @@ class Segment:
     place: ArchivePlace
     lifting: Lifting | None = None
     entries: tuple[IndexedSegment, ...] = ()
+    asked: tuple[tuple[int, int], ...] | None = None
 
     @property
     def most(self) -> int:
@@ -180,8 +182,12 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
             yield line_record(line)
 
 
-def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
-    """The columns of a Parquet segment. Raises SourceUnreadable, and as `filesets.read_batches`."""
+def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) -> Iterator[Mapping[str, pa.Array]]:
+    """The columns of a Parquet segment, or of some of its row groups, each with its rows.
+
+    Raises:
+        SourceUnreadable, and as `filesets.read_batches`.
+    """
     try:
         known = {name for name, _ in describe_parquet(file.path)[1]}
     except (pa.ArrowException, OSError, ValueError) as wrong:
@@ -190,7 +196,7 @@ def stored_batches(file: PinnedFile) -> Iterator[Mapping[str, pa.Array]]:
         raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
                                fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
                                    "the archive in plane.yaml says.")
-    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS):
+    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS, groups=groups):
         yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
 
 

@@ -16,12 +16,14 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, assess
 from offline_feature_plane.domain.cutover import Route, VerifyOverlap, Watermarks
 from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import BasisUnresolved, OfsError, OutsideError, SelectorUnresolved, SourceUnreadable
-from offline_feature_plane.ports.inputs import EventSource
+from offline_feature_plane.ports.inputs import EventSource, KeptSomehow
 from offline_feature_plane.sources.archive import PinnedArchive
-from offline_feature_plane.sources.buses import PinnedBus
+from offline_feature_plane.sources.buses import PinnedBus, says_there_is_none
 from offline_feature_plane.sources.overlaps import Choice, ComparedStretch, runs_of
 from offline_feature_plane.sources.records import LogRecords
+from offline_feature_plane.sources.segments import Segment
 from offline_feature_plane.sources.selectors import find_first
 from offline_feature_plane.sources.stretches import Stretch, lane_of
 
@@ -149,7 +151,7 @@ class PinnedStream:
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """Hold the ranges of this topic against the archive's index and the bus's watermarks."""
         return assess(self._mine(ranges), [one.evidence for one in self.archive.segments],
-                      "silent" if isinstance(self.bus, OfsError) else self.watermarks)
+                      self.watermarks if not isinstance(self.bus, OfsError) else None if says_there_is_none(self.bus) else "silent")
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges: each stretch from whom its route says, and overlaps compared."""
@@ -158,8 +160,10 @@ class PinnedStream:
         lanes: dict[tuple[str, int, str, str], list[Route]] = {}
         for way in self.completeness(mine).routes:
             lanes.setdefault((way.wanted.topic, way.wanted.partition, way.wanted.offset_kind, way.wanted.log_id), []).append(way)
-        stretches = [one for lane, ways in lanes.items()
-                     for one in self._read(ways, [held for held in log.stretches if lane_of(held) == lane], sources)]
+        held: dict[tuple[str, int, str, str], list[Stretch]] = {}
+        for one in log.stretches:
+            held.setdefault(lane_of(one), []).append(one)
+        stretches = [one for lane, ways in lanes.items() for one in self._read(ways, held.get(lane, []), sources)]
         return replace(log, stretches=tuple(sorted(stretches, key=lambda one: (one.evidence.partition, one.evidence.span))))
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
@@ -176,6 +180,14 @@ class PinnedStream:
         """As `ports.inputs.KeptForAWhile`: by the bus."""
         return None if isinstance(self.bus, OfsError) else self.bus.kept_until_us(wanted, offset)
 
+    def kept_how(self, wanted: Range, offset: int) -> str:
+        """As `ports.inputs.KeptSomehow`: by the bus."""
+        return self.bus.kept_how(wanted, offset) if isinstance(self.bus, KeptSomehow) else "which does not say for how long"
+
+    def missing(self) -> Sequence[Missing]:
+        """As `ports.inputs.HeldInFiles`: by the archive."""
+        return self.archive.missing()
+
     def _read(self, ways: Sequence[Route], segments: Sequence[Stretch], sources: Sequence[Source]) -> Iterator[Stretch]:
         """The stretches of the ranges of one lane: the archive's segments, those that the bus has too beside it, and what only it has."""
         if isinstance(self.bus, OfsError):
@@ -191,7 +203,7 @@ class PinnedStream:
             if beside and marks is not None:
                 choice = Choice.of(self.verify_overlap, shared, [one.evidence for one in beside])
                 others = tuple(self.bus.some_of(_part(lane, *span), choice) for span in shared)
-                yield ComparedStretch(beside, others, choice, marks.is_compacted)
+                yield ComparedStretch(tuple(map(_whole, beside)), others, choice, marks.is_compacted)
         if pieces := [_part(lane, *span) for way in ways for span in way.on_bus]:
             yield from self.bus.reading(pieces, sources).stretches
 
@@ -226,6 +238,11 @@ class PinnedStream:
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)
+
+
+def _whole(stretch: Stretch) -> Stretch:
+    """A segment of which everything is looked at: what is compared may lie beside what is asked."""
+    return replace(stretch, asked=None) if isinstance(stretch, Segment) else stretch
 
 
 def _meets(stretch: Stretch, start: int, end: int) -> bool:

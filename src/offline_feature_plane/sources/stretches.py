@@ -25,7 +25,7 @@ from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
-__all__ = ["Batch", "DistantStretch", "Item", "QuickStretch", "Stretch", "Undecodable", "in_batches", "in_groups", "lane_of",
+__all__ = ["Batch", "DistantStretch", "Item", "Lane", "QuickStretch", "Stretch", "Undecodable", "in_batches", "in_groups", "lane_of",
            "read_batches_in_order", "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]

@@ -129,7 +129,7 @@ class FolderBus:
         _heed(self._root)
         places = sorted((self._root / topic).glob("*.json"), key=lambda one: int(one.stem))
         if not places:
-            raise SourceUnreadable(f"the bus has no topic {topic}.", path=topic)
+            raise SourceUnreadable(f"the bus has no topic {topic}.", path=topic, absent="topic")
         return PinnedFolderBus(topic, self._root, tuple(_marks(self._root, topic, int(one.stem)) for one in places), self._zone)
 
 

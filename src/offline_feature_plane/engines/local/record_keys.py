@@ -23,6 +23,7 @@ from offline_feature_plane.kernels.marking import mark_texts
 __all__ = ["Keyed", "Keys", "Repeats", "keyed"]
 
 _BLOCK = 1 << 20
+_LIKELY = 20  # bits: a megabyte
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 Int64s = npt.NDArray[np.int64]
 
@@ -131,14 +132,18 @@ class Keys:
     def _suspects(self, twice: npt.NDArray[np.uint64]) -> tuple[Int64s, npt.NDArray[np.int64], npt.NDArray[np.void]]:
         """Rows of these marks, which one each has, and their hashes; by mark and row."""
         rows, which, said = [], [], []
+        likely = np.zeros(1 << _LIKELY, np.bool_)  # by the first bits of marks: most of all records are told from these by them
+        likely[twice >> np.uint64(64 - _LIKELY)] = True
         for start in range(0, self.n, _BLOCK):
             stop = min(start + _BLOCK, self.n)
             marks = self._marks.read(start, stop)
-            places = np.searchsorted(twice, marks)
-            mine = np.flatnonzero(twice[np.minimum(places, len(twice) - 1)] == marks)
+            mine = np.flatnonzero(likely[marks >> np.uint64(64 - _LIKELY)])
+            places = np.searchsorted(twice, marks[mine])
+            alike = twice[np.minimum(places, len(twice) - 1)] == marks[mine]
+            mine, places = mine[alike], places[alike]
             if len(mine):
                 rows.append(start + mine)
-                which.append(places[mine])
+                which.append(places)
                 said.append(self._said.read(start, stop)[mine])
         all_rows, all_which = np.concatenate(rows), np.concatenate(which)
         order = np.argsort(all_which, kind="stable")

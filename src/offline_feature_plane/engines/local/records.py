@@ -219,16 +219,13 @@ class _Lines:
         return f"sha256:{self._running.hexdigest()}"
 
 
-_HEX = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)
-
-
 def _hash_lines(batch: pa.RecordBatch) -> pa.Array:
     """The hashes of records as texts, each with its line end."""
     hashes = batch["payload_hash"]
-    said = np.frombuffer(hashes.buffers()[1], np.uint8)[32 * hashes.offset:32 * (hashes.offset + len(hashes))]
+    said = memoryview(hashes.buffers()[1])[32 * hashes.offset:32 * (hashes.offset + len(hashes))]
     text = np.empty((len(hashes), 72), np.uint8)
     text[:, :7] = np.frombuffer(b"sha256:", np.uint8)
-    text[:, 7:71] = _HEX[said].reshape(len(hashes), 64)
+    text[:, 7:71] = np.frombuffer(said.hex().encode(), np.uint8).reshape(len(hashes), 64)
     text[:, 71] = ord("\n")
     return pa.Array.from_buffers(pa.string(), len(hashes), [None, pa.py_buffer(np.arange(0, 72 * len(hashes) + 1, 72, dtype=np.int32)),
                                                            pa.py_buffer(text)])

@@ -35,6 +35,7 @@ from offline_feature_plane.engines.local.record_batches import BatchBuilder
 from offline_feature_plane.engines.local.selection import select_rows
 from offline_feature_plane.engines.local.sizes import Sizes, duckdb_limit, fit, has_text_ids, limit_bytes, needed_bytes
 from offline_feature_plane.engines.local.spines import check_spine
+from offline_feature_plane.engines.local.telling import Telling
 from offline_feature_plane.engines.stepwise import Progress, need, unheard
 from offline_feature_plane.ports import EventLabels, LabelFacts, ReplayFacts, SelectionFacts
 from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
@@ -78,7 +79,7 @@ class LocalSession:
         self._place = Folder(self._work) if sizes.in_files else Memory()
         self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
-                                                     lambda done: self._tell("replay", done, max(done, events)))
+                                                     Telling(self._tell, inputs, events).read, self._tell)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from offline_feature_plane.aws import FAILURES
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, ResourceExceeded, StoreUnsafe
 from offline_feature_plane.s3.bucket import Bucket, checksum, part_of
-from offline_feature_plane.s3.failures import FAILURES, verdict_on
+from offline_feature_plane.s3.failures import verdict_on
 
 FOLDER: Final = ".ofs-probe/"
 OBJECT: Final = FOLDER + "object"

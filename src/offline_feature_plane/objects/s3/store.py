@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from offline_feature_plane.aws import FAILURES, code_of
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.objects.disk import on_disk, opened_part
 from offline_feature_plane.objects.keys import MAX_DOCUMENT, is_segment, segments_of
@@ -23,7 +24,6 @@ from offline_feature_plane.objects.s3.upload import Upload
 from offline_feature_plane.ports import Clock, Leftover, PutOutcome
 from offline_feature_plane.s3.bucket import Bucket, promised
 from offline_feature_plane.s3.clients import connect
-from offline_feature_plane.s3.failures import FAILURES, code_of
 from offline_feature_plane.s3.place import S3Place
 
 LONGEST_PUT: Final = 64 << 20  # a longer file goes in parts

@@ -9,11 +9,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
 
+from offline_feature_plane.aws import FAILURES, code_of
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.objects.disk import on_disk
 from offline_feature_plane.s3.bucket import Bucket, checksum, part_of, promise
-from offline_feature_plane.s3.failures import FAILURES, code_of, verdict_on
+from offline_feature_plane.s3.failures import verdict_on
 
 PART: Final = 16 << 20
 MOST_PARTS: Final = 10_000

@@ -49,6 +49,7 @@ _SAID: Final = ('{"payload":{"event_id":"', '","event_type":"', '","payload":', 
                 '","ts_utc":"', f'"}},"recipe":"{EVENT_HASH_RECIPE}"}}')
 _IN_TURN: Final = ("event_id", "event_type", "payload", "platform_run_id", "schema_version", "ts_utc")
 _INT64 = 1 << 62
+_LONGEST_OFFSET = 128  # digits
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _instants(members: Members, name: str) -> tuple[Int64s, npt.NDArray[np.uint8
     return us, texts
 
 
-def _offsets(members: Members, expected: Expected) -> Int64s:
+def _offsets(members: Members, expected: Expected) -> npt.NDArray[Any]:
     """Offsets as numbers; records that say another lane, or an offset of another form, are for the law."""
     numbers, partitions, asks = np.zeros(members.n, np.int64), np.zeros(members.n, np.int64), np.zeros(members.n, np.bool_)
     same = np.zeros(members.n, np.bool_)
@@ -205,11 +206,27 @@ def _offsets(members: Members, expected: Expected) -> Int64s:
         same_text(members.data, starts, ends, np.frombuffer(text.encode(), np.uint8), same)
         members.status[~same | (kinds != TEXT)] = 1
     kinds, starts, ends = members.of("offset")
-    read_integers(members.data, kinds, starts, ends, _INT64, True, numbers, asks)  # noqa: FBT003 - kernels have no keywords
+    if expected.offset_kind == "kinesis_sequence":
+        numbers = _sequences(members)
+    else:
+        read_integers(members.data, kinds, starts, ends, _INT64, True, numbers, asks)  # noqa: FBT003 - kernels have no keywords
     members.status[asks | (kinds != TEXT)] = 1
     kinds, starts, ends = members.of("partition")
     read_integers(members.data, kinds, starts, ends, _INT64, True, partitions, asks)  # noqa: FBT003 - as above
     members.status[asks | (kinds == TEXT) | (partitions != expected.partition)] = 1
+    return numbers
+
+
+def _sequences(members: Members) -> npt.NDArray[Any]:
+    """Offsets of a Kinesis stream, which no fixed width holds, as Python's integers."""
+    kinds, starts, ends = members.of("offset")
+    numbers = np.zeros(members.n, object)
+    for row, start, end in zip(range(members.n), starts.tolist(), ends.tolist(), strict=True):
+        digits = members.data[start:end].tobytes()
+        if kinds[row] == TEXT and digits.isdigit() and end - start <= _LONGEST_OFFSET and (digits[:1] != b"0" or end - start == 1):
+            numbers[row] = int(digits)
+        else:
+            members.status[row] = 1
     return numbers
 
 

@@ -14,7 +14,7 @@ from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import load_object
 
-__all__ = ["Decoded", "Found", "integer_array", "mask_array", "mask_of", "one_by_one"]
+__all__ = ["Decoded", "Found", "integer_array", "mask_array", "mask_of", "one_by_one", "spelled"]
 
 _NOTHING = np.empty(0, np.int64)
 
@@ -103,3 +103,10 @@ def mask_of(array: pa.Array) -> npt.NDArray[np.bool_]:
 def integer_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     """Integers of a fixed width as an Arrow array over the same memory."""
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def spelled(numbers: npt.NDArray[Any]) -> pa.Array:
+    """Offsets as texts, those that int64 does not hold among them."""
+    if numbers.dtype == object:
+        return pa.array([str(one) for one in numbers.tolist()], pa.string())
+    return integer_array(numbers, pa.int64()).cast(pa.string())

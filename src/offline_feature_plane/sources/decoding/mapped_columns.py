@@ -116,10 +116,17 @@ class _Rows:
 def _child(array: pa.Array, name: str) -> pa.Array | None:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if not pa.types.is_struct(array.type):
+    if not pa.types.is_struct(array.type) or _says_twice(array.type):
         return None
     at = array.type.get_field_index(name)
     return None if at < 0 else pc.struct_field(array, [at])
+
+
+def _says_twice(kind: pa.DataType) -> bool:
+    """Has a struct anywhere in a type two members of one name? Python makes no value of it."""
+    inner = [kind.field(at) for at in range(kind.num_fields)]
+    names = [one.name for one in inner] if pa.types.is_struct(kind) else []
+    return len(set(names)) < len(names) or any(_says_twice(one.type) for one in inner)
 
 
 def _placed(one: Spelled) -> Spelled:

@@ -38,6 +38,7 @@ _DEEPEST: Final = 32   # levels of nesting; what is deeper is for the law
 _PER_US: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _EDGE_US: Final = 2 * US_PER_DAY  # an instant so near the ends of the years 1 to 9999 may lie outside of them on a wall
 _EMPTY: Final = np.empty(0, np.uint8)
+_HEX_PLACES: Final = [at for at in range(36) if at not in (8, 13, 18, 23)]
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,14 @@ def _clocks(array: pa.Array, _: int) -> Spelled:
     return _written(texts, sizes, _mask(array.is_valid()), doubted)
 
 
+def _uuids(array: pa.Array, _: int) -> Spelled:
+    held = array.storage
+    rows = _fixed(held.cast(pa.binary(16)), np.dtype((np.uint8, 16))) if len(held) else np.empty((0, 16), np.uint8)
+    texts = np.full((len(rows), 36), ord("-"), np.uint8)
+    texts[:, _HEX_PLACES] = np.frombuffer(rows.tobytes().hex().encode(), np.uint8).reshape(len(rows), 32)
+    return _written(texts, 36, _mask(array.is_valid()), np.zeros(len(rows), np.bool_))
+
+
 def _structs(array: pa.Array, depth: int) -> Spelled:
     kind, children = array.type, array.flatten()
     members = [(kind.field(at).name, spell(child, depth + 1)) for at, child in enumerate(children)]
@@ -272,4 +281,6 @@ _WAYS: Final[tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array, int]
     (pa.types.is_struct, _structs),
     (lambda kind: bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)), _lists),
     (pa.types.is_fixed_size_list, _equal_lists),
-    (pa.types.is_map, _maps))
+    (pa.types.is_map, _maps),
+    (lambda kind: getattr(kind, "extension_name", "") == "arrow.json", lambda array, depth: spell(array.storage, depth)),
+    (lambda kind: getattr(kind, "extension_name", "") == "arrow.uuid", _uuids))

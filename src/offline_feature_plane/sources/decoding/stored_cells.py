@@ -26,7 +26,7 @@ from offline_feature_plane.kernels.json_kinds import ABSENT, TEXT
 from offline_feature_plane.kernels.record_lines import compact_payloads, write_lines
 from offline_feature_plane.kernels.typed_texts import are_sound
 from offline_feature_plane.sources.decoding.batches import STORED, Members, hex_digits
-from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_array
+from offline_feature_plane.sources.decoding.decoded import Decoded, mask_array, spelled
 from offline_feature_plane.sources.decoding.lines import lines_of_binary
 from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, joined
@@ -101,7 +101,7 @@ def _cells(members: Members, batch: Decoded, writing: Writing, *, is_placed: boo
         data = np.frombuffer(said.encode(), np.uint8)
         have(name, data, 0 * steps, 0 * steps + len(data), where)
     if not is_placed:
-        digits = lines_of_binary(integer_array(batch.numbers, pa.int64()).cast(pa.string()))
+        digits = lines_of_binary(spelled(batch.numbers))
         have("offset", digits.data, digits.begins, digits.stops)
         moments = np.empty((n, 27), np.uint8)
         write_instants(batch.log_us, moments)

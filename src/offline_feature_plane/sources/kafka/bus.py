@@ -60,6 +60,9 @@ class Bus(Protocol):
     def retention_ms(self, topic: str) -> int | None:
         """For how long the cluster keeps a topic's records; None: it keeps them for good, or drops them by their size too."""
 
+    def retention_bytes(self, topic: str) -> int | None:
+        """How much of each partition of a topic the cluster keeps, whatever its age; None: it does not go by that."""
+
     def ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, LogEnds]:
         """Where some partitions begin and end."""
 

@@ -15,7 +15,8 @@ from offline_feature_plane.errors import EventBusUnavailable
 from offline_feature_plane.sources.kafka.access import KafkaAccess, Secret
 from offline_feature_plane.sources.kafka.bus import FoundRecord, LogEnds, Message
 from offline_feature_plane.sources.kafka.failures import explain, meaning_of, nearest_cause, words_of
-from offline_feature_plane.sources.kafka.reading import Silence, open_consumer, read_lane, unusable
+from offline_feature_plane.sources.kafka.reading import open_consumer, read_lane, unusable
+from offline_feature_plane.sources.silence import Silence
 
 _COMMITTED: Final = {"isolation_level": IsolationLevel.READ_COMMITTED}
 _FIRST_STEP, _WIDER, _MOST_STEP = 8, 16, 1 << 20  # how far back the last record is looked for
@@ -70,6 +71,12 @@ class Cluster:
             return None
         kept = int(said["retention.ms"].value)
         return kept if kept >= 0 else None
+
+    def retention_bytes(self, topic: str) -> int | None:
+        """How much of each partition of a topic the cluster keeps, whatever its age; None: it does not go by that."""
+        said = self._config(topic)
+        kept = int(said["retention.bytes"].value)
+        return kept if "delete" in said["cleanup.policy"].value and kept >= 0 else None
 
     def ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, LogEnds]:
         """Where some partitions begin and end."""

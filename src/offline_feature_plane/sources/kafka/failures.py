@@ -104,6 +104,8 @@ def explain(error: KafkaError, place: str, **fields: Any) -> OfsError:
     """
     meaning = meaning_of(error)
     kind, what, fix = _ERRORS[meaning]
+    if meaning == "topic":
+        fields = {**fields, "absent": "topic"}
     found = kind(f"{what} ({words_of(error)}).", fix=fix, path=place, kafka_error=error.name(), **fields)
     if kind is EventBusUnavailable:
         found.transient = meaning in _MAY_PASS

@@ -11,7 +11,6 @@ partition's stable part ends there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
@@ -21,27 +20,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from offline_feature_plane.errors import EventBusUnavailable, SettingsInvalid
 from offline_feature_plane.sources.kafka.bus import Message
 from offline_feature_plane.sources.kafka.failures import explain, meaning_of
+from offline_feature_plane.sources.silence import Silence
 
 _FEW, _MANY, _BATCH_BYTES = 16, 10_000, 4_000_000  # messages of a batch: at first, at most, and about so many bytes of them
 _WAIT_S: Final = 0.1  # at most so long a batch waits to be full
 _MAY_PASS: Final = frozenset({"nothing", "away"})
-
-
-class Silence:
-    """How long the bus has said nothing."""
-
-    def __init__(self, most_s: float) -> None:
-        self._most_s = most_s
-        self.ends()
-
-    def ends(self) -> None:
-        """Something was heard."""
-        self._since = time.monotonic()
-
-    @property
-    def is_over(self) -> bool:
-        """Has it been too long?"""
-        return time.monotonic() - self._since > self._most_s
 
 
 def open_consumer(settings: Mapping[str, Any], heard: list[KafkaError] | None = None) -> Consumer:

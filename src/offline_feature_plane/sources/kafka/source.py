@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from offline_feature_plane.contracts.kafka import KafkaTopic
@@ -13,6 +13,7 @@ from offline_feature_plane.errors import SourceUnreadable
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect
 from offline_feature_plane.sources.kafka.topic import PinnedTopic
+from offline_feature_plane.sources.mapped_topics import MappedTopics
 
 
 @dataclass(frozen=True)
@@ -36,32 +37,20 @@ class TopicMapping:
                    None if said.max_ahead is None else parse_duration(said.max_ahead))
 
 
-class KafkaSource:
+class KafkaSource(MappedTopics[TopicMapping]):
     """Reads topics by assignment, up to the pinned ends. Nothing is connected before a topic is pinned."""
 
     name = "kafka"
     version = "1"
 
     def __init__(self, mappings: Mapping[str, TopicMapping], connect: Connect) -> None:
-        self._mappings, self._connect = mappings, connect
+        super().__init__(mappings)
+        self._connect = connect
 
     @classmethod
     def of(cls, settings: Settings, connect: Connect) -> KafkaSource:
         """The source of a plane's `kafka:`; `connect` opens a cluster, in this process or in another."""
         return cls({topic: TopicMapping.of(topic, one) for topic, one in settings.kafka.items()}, connect)
-
-    @property
-    def topics(self) -> Collection[str]:
-        """The topics that are mapped."""
-        return self._mappings.keys()
-
-    def mixes_types(self, topic: str) -> bool:
-        """A topic holds events of any type, but one that is mapped under another name only those that are taken from it."""
-        return self._mappings[topic].topic is None
-
-    def history_start_us(self, topic: str) -> int | None:
-        """From when on the topic is declared complete."""
-        return self._mappings[topic].history_start_us
 
     def pin(self, topic: str) -> PinnedTopic:
         """Ask the cluster which log the topic is, and where its partitions begin and end.

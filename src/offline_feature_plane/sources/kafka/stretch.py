@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.envelopes import Held, Lane
+from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
-from offline_feature_plane.sources.kafka.envelopes import decode_message, stored_message
+from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.stretches import Undecodable
 
 _FIX = "Build from an archive of the pinned log, or write a new intent that pins the topic as it is now."
@@ -74,28 +74,18 @@ class TopicStretch:
 
     def read(self) -> Iterator[Record | Undecodable]:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
-        for message in chain.from_iterable(self._messages()):
-            yield decode_message(self.stored, self.evidence.partition, message)
+        return records_in(self._lane, self._held())
 
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:
         """As `read`, many at a time."""
-        from offline_feature_plane.sources.kafka.batches import decode_messages  # noqa: PLC0415 - it loads a compiler
-
-        for messages in self._messages():
-            if messages:
-                yield decode_messages(self.stored, self.evidence.partition, messages, wanted)
+        return decoded_in(self._lane, self._held(), wanted)
 
     def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
         """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
-        if not in_batches:
-            yield from rows_one_by_one((stored_message(self.stored, self.evidence.partition, one)
-                                        for one in chain.from_iterable(self._messages())), writing)
-            return
-        from offline_feature_plane.sources.kafka.batches import rows_of_messages  # noqa: PLC0415 - it loads a compiler
+        return rows_in(self._lane, self._held(), writing, in_batches=in_batches)
 
-        for messages in self._messages():
-            if messages:
-                yield rows_of_messages(self.stored, self.evidence.partition, messages, writing)
+    def _held(self) -> Iterator[Sequence[Held]]:
+        return ([held_in(one) for one in messages] for messages in self._messages())
 
     def _messages(self) -> Iterator[Sequence[Message]]:
         begun, said, last = self.begun or self._fetched(), self.evidence, -1
@@ -131,7 +121,9 @@ class TopicStretch:
                                           "another stands there now.", path=self._place, fix=_FIX)
 
     @property
+    def _lane(self) -> Lane:
+        return Lane(self.stored, self.evidence.partition, self.evidence.offset_kind)
+
+    @property
     def _place(self) -> str:
         return f"{self.evidence.topic}/{self.evidence.partition}"
-
-

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from offline_feature_plane.contracts.plan import BusRange, SourcePlan
+from offline_feature_plane.contracts.plan import SourcePlan
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
-from offline_feature_plane.domain.completeness import BusEvidence, Completeness, assess
+from offline_feature_plane.domain.completeness import BusEvidence, Completeness
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.errors import BasisUnresolved, OfsError, ReplayEventsEmpty, SelectorUnresolved
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
+from offline_feature_plane.sources.kept import Kept, planned, unresolved
 from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.typings import typings_of
@@ -52,16 +52,11 @@ class PinnedTopic:
     @property
     def log_ids(self) -> tuple[str, ...]:
         """The log that its offsets count in."""
-        return tuple(sorted({one.log_id for one in self.watermarks}))
+        return self._kept.log_ids
 
     def ranges(self) -> tuple[Range, ...]:
         """Each partition as far as it is kept and settled. Raises ReplayEventsEmpty."""
-        found = [Range(one.topic, one.partition, one.offset_kind, one.log_id, str(start), str(end))
-                 for one in self.watermarks for start, end in (one.span,) if start < end]
-        if not found:
-            raise ReplayEventsEmpty(f"the topic {self.stored} holds nothing that is settled.", path=self.topic,
-                                    fix="Wait until events are there, or correct the topic's name.")
-        return canonical_basis(found)
+        return self._kept.ranges()
 
     def basis(self) -> list[dict[str, Any]]:
         """Everything that it holds, as entries of a replay basis."""
@@ -77,7 +72,7 @@ class PinnedTopic:
             SelectorUnresolved: a partition has nothing settled from `to` on yet, or retention may have taken what came first.
         """
         if selector.from_us >= selector.to_us:
-            raise _unresolved("the selector is empty.", "`to` must be later than `from`.")
+            raise unresolved("the selector is empty.", "`to` must be later than `from`.")
         bus, places = self.connect(self.access), [one.partition for one in self.watermarks]
         firsts, starts, ends = (bus.first_at(self.stored, places, max(0, -(-moment // 1_000)))
                                 for moment in (0, selector.from_us, selector.to_us))
@@ -86,23 +81,22 @@ class PinnedTopic:
             start, end = starts[one.partition], ends[one.partition]
             if start is None or end is None or end.offset >= one.span[1]:
                 when = format_instant(selector.to_us if start is not None else selector.from_us)
-                raise _unresolved(f"{self.topic}/{one.partition} has no settled record from {when} on yet.",
+                raise unresolved(f"{self.topic}/{one.partition} has no settled record from {when} on yet.",
                                   "Wait until each partition has one, or give offset ranges.")
             if _may_be_late(one, firsts[one.partition], start, selector.from_us):
-                raise _unresolved(f"{self.topic}/{one.partition} is kept from {format_instant(start.time_ms * 1_000)} (offset "
+                raise unresolved(f"{self.topic}/{one.partition} is kept from {format_instant(start.time_ms * 1_000)} (offset "
                                   f"{one.log_start}) only.", "Give offset ranges, or let the selector begin later.")
             if start.offset < end.offset:
                 found.append(Range(one.topic, one.partition, one.offset_kind, one.log_id, str(start.offset), str(end.offset)))
         if not found:
             span = f"{format_instant(selector.from_us)} to {format_instant(selector.to_us)}"
-            raise _unresolved(f"{selector.topic} has no record from {span}.", "Widen the selector.")
+            raise unresolved(f"{selector.topic} has no record from {span}.", "Widen the selector.")
         return canonical_basis(found)
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
         """What the bus has of the ranges of this topic, and what stands in the way. Raises what looking at their ends raises."""
-        mine = self._mine(ranges)
-        return replace(assess(mine, (), self.watermarks), kind="broker_read",
-                       evidence=tuple(tuple(one.evidence for one in self.stretches([item])) for item in mine))
+        self.stretches(ranges)  # all are looked at together: then each is known
+        return self._kept.completeness(ranges, lambda item: [one.evidence for one in self.stretches([item])])
 
     def stretches(self, ranges: Sequence[Range]) -> tuple[TopicStretch, ...]:
         """What of some ranges the bus holds, settled, ready to be read, by partition and offset.
@@ -110,18 +104,13 @@ class PinnedTopic:
         Raises:
             OfsError: as `Bus.edges`.
         """
-        held = {one.partition: one for one in self.watermarks}
-        parts = [(marks, max(item.start, marks.span[0]), min(item.end, marks.span[1]))
-                 for item in sorted(self._mine(ranges), key=lambda one: (one.partition, one.start))
-                 if (marks := held.get(item.partition)) is not None and marks.counts(item)]
-        parts = [part for part in parts if part[1] < part[2]]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            edges = pool.map(lambda part: self._edges_of(part[0].partition, *part[1:]), parts)
-            return tuple(self._stretch(*part, *edge) for part, edge in zip(parts, edges, strict=True))
+        parts = self._kept.parts(ranges)
+        self._look([(marks.partition, start, end) for marks, start, end in parts])
+        return tuple(self._stretch(marks, start, end, *self._edges[marks.partition, start, end]) for marks, start, end in parts)
 
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """The records in some ranges."""
-        mine = self._mine(ranges)
+        mine = self._kept.of_topic(ranges)
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
@@ -132,9 +121,7 @@ class PinnedTopic:
 
     def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> TopicStretch:
         """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
-        marks = self._marks_of(wanted)
-        if marks is None or not marks.counts(wanted):
-            raise BasisUnresolved(f"the topic {self.stored} has nothing of {wanted.topic}/{wanted.partition}.", path=wanted.topic)
+        marks = self._kept.counted(wanted)
         return replace(self._stretch(marks, wanted.start, wanted.end, None, None), choice=choice)
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
@@ -144,45 +131,44 @@ class PinnedTopic:
 
     def kept_until_us(self, wanted: Range, offset: int) -> int | None:
         """As `ports.inputs.KeptForAWhile`: not before `retention.ms` after the log time of the first record from there on."""
-        bus, marks = self.connect(self.access), self._marks_of(wanted)
+        bus, marks = self.connect(self.access), self._kept.marks_of(wanted)
         retention_ms = bus.retention_ms(self.stored)
         if retention_ms is None or marks is None or not marks.counts(wanted) or not marks.span[0] <= offset < marks.span[1]:
             return None
         first, _ = bus.edges(self.stored, marks.partition, offset, marks.span[1])
         return None if first is None else (first.time_ms + retention_ms) * 1_000
 
+    def kept_how(self, wanted: Range, offset: int) -> str:
+        """As `ports.inputs.KeptSomehow`: by `retention.bytes`, which says nothing of when."""
+        most, marks = self.connect(self.access).retention_bytes(self.stored), self._kept.marks_of(wanted)
+        if most is None or marks is None:
+            return "which keeps it for good, or does not say for how long"
+        return (f"which keeps about {most:,} bytes of a partition, whatever their age, and lets the oldest go first: there are "
+                f"{max(0, offset - marks.span[0]):,} older offsets")
+
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
         """The ranges that are read, each with what the bus said of its partition."""
-        mine = self._mine(ranges)
+        mine = self._kept.of_topic(ranges)
         return SourcePlan(name=self.topic, kind="bus", read_by=read_by, log_id=mine[0].log_id if mine else "", files=[],
-                          ranges=describe_basis(mine), bus=[planned(one) for one in self.stretches(mine)])
+                          ranges=describe_basis(mine), bus=[planned(one.evidence) for one in self.stretches(mine)])
 
-    def _marks_of(self, wanted: Range) -> Watermarks | None:
-        return next((one for one in self.watermarks if one.partition == wanted.partition), None)
+    @property
+    def _kept(self) -> Kept:
+        return Kept(self.topic, self.stored, self.watermarks)
 
-    def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
-        return tuple(one for one in ranges if one.topic == self.topic)
-
-    def _edges_of(self, partition: int, start: int, end: int) -> tuple[Edge, Edge]:
-        if (partition, start, end) not in self._edges:
-            first, last = self.connect(self.access).edges(self.stored, partition, start, end)
-            self._edges[partition, start, end] = _edge(first), _edge(last)
-        return self._edges[partition, start, end]
+    def _look(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        """Look at the first and the last record of some stretches, several at once, and remember them. Raises as `Bus.edges`."""
+        if unknown := [span for span in spans if span not in self._edges]:
+            bus = self.connect(self.access)
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for span, (first, last) in zip(unknown, pool.map(lambda span: bus.edges(self.stored, *span), unknown), strict=True):
+                    self._edges[span] = _edge(first), _edge(last)
 
     def _stretch(self, marks: Watermarks, start: int, end: int, first: Edge, last: Edge) -> TopicStretch:
         said = BusEvidence(marks.topic, marks.partition, marks.offset_kind, marks.log_id, f"kafka:{self.stored}/{marks.partition}",
                            str(start), None if last is None else last[0], str(end), 0, "", (),
                            (("log_start", marks.log_start), ("last_stable", marks.last_stable), ("end", marks.end)), first, last)
         return TopicStretch(said, self.stored, self.access, self.connect, self.named)
-
-
-def planned(stretch: TopicStretch) -> BusRange:
-    """A stretch as a plan tells it."""
-    said = stretch.evidence
-    marks = dict(said.watermarks)
-    return BusRange(partition=said.partition, start_offset=said.first_offset, end_offset=said.next_offset, log_start=marks["log_start"],
-                    last_stable=str(marks["last_stable"]), end=str(marks["end"]),
-                    first_leader_epoch=said.first[1] if said.first else None, last_leader_epoch=said.last[1] if said.last else None)
 
 
 def _edge(found: FoundRecord | None) -> Edge:
@@ -192,7 +178,3 @@ def _edge(found: FoundRecord | None) -> Edge:
 def _may_be_late(marks: Watermarks, first: FoundRecord | None, start: FoundRecord, from_us: int) -> bool:
     """Is the record that was found the first that is kept, later than what was asked, and something before it gone?"""
     return marks.span[0] > 0 and first is not None and start.offset <= first.offset and start.time_ms * 1_000 > from_us
-
-
-def _unresolved(what: str, fix: str) -> OfsError:
-    return SelectorUnresolved(what, path="replay_basis", fix=fix)

@@ -68,7 +68,7 @@ class Place(Protocol):
         """A new place within this one. Raises StorageIoFailure."""
 
     def numbers(self, name: str, dtype: npt.DTypeLike, most: int) -> Numbers:
-        """A new column, which will have at most so many values."""
+        """A new column, which will have at most so many values; more of them cost a copy."""
 
     def texts(self, name: str) -> Texts:
         """A new column."""
@@ -164,13 +164,16 @@ class _HeldNumbers:
         return self.n * self._dtype.itemsize
 
     def append(self, values: npt.NDArray[Any]) -> None:
-        if len(values) == self._most:
+        end = self.n + len(values)
+        if len(values) == self._most and not self.n:
             self._values = values.astype(self._dtype, copy=False)
         elif len(values):
-            if not len(self._values):
-                self._values = np.empty(self._most, self._dtype)
-            self._values[self.n:self.n + len(values)] = values
-        self.n += len(values)
+            if end > len(self._values):
+                held = self._values[:self.n]
+                self._values = np.empty(self._most if end <= self._most else 2 * end, self._dtype)
+                self._values[:self.n] = held
+            self._values[self.n:end] = values
+        self.n = end
 
     def read(self, start: int, stop: int) -> npt.NDArray[Any]:
         return self._values[start:stop]

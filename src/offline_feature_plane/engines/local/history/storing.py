@@ -26,6 +26,8 @@ from offline_feature_plane.engines.local.history.runs import Run, unify, write_r
 from offline_feature_plane.engines.local.lowering import as_arrow
 from offline_feature_plane.engines.local.reading import Heard, ahead, load, load_table, state_facts, unheard
 from offline_feature_plane.engines.local.sizes import Sizes
+from offline_feature_plane.engines.stepwise import Progress
+from offline_feature_plane.engines.stepwise import unheard as untold
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
@@ -37,7 +39,7 @@ _BLOCK = 1 << 20
 
 
 def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, place: Place,
-                 sizes: Sizes, heard: Heard = unheard) -> tuple[StoredEvents, ReplayFacts]:
+                 sizes: Sizes, heard: Heard = unheard, tell: Progress = untold) -> tuple[StoredEvents, ReplayFacts]:
     """Read, type, deduplicate and order the events of every input.
 
     Args:
@@ -47,6 +49,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         place: where events are kept.
         sizes: how many are worked on at once.
         heard: is told how many rows and coordinates have been read so far.
+        tell: is told how many events of logs have been sorted, and how many events have been merged.
 
     Raises:
         ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
@@ -58,7 +61,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         StorageIoFailure: the work folder failed.
     """
     told = Told()
-    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard)
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, tell)
     if not any(run.n for run in runs):
         raise nothing_admitted([item.topic for item in inputs], told.left_out)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -78,6 +81,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     merging = merged(runs, recodes, sizes.merge_rows)
     for pieces in merging if sizes.in_files else ahead(merging):
         events.append(pieces)
+        tell("merge", events.n + events.repeated, sum(most))
     events.settle()
     for run in runs:
         run.remove()
@@ -89,13 +93,14 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
-                told: Told, heard: Heard) -> tuple[list[Run], list[PlainTable]]:
+                told: Told, heard: Heard, tell: Progress) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
     most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
     writing: list[Future[Run]] = []
     last: dict[str, int | None] = {}
     unclear: dict[str, PlainTable] = {}
+    ordered, logged = 0, sum(item.rows for item in inputs if not isinstance(item, PlainTable))
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
         for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
@@ -106,7 +111,12 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
                 writing[-most].result()
             if sizes.in_files:
                 give_back()
+            if item is not None and not isinstance(item, PlainTable):  # tables are ordered while they are read
+                ordered += piece.n
+                tell("sort", ordered, logged)
             writing.append(pool.submit(write_run, place.inside(f"{len(writing)}"), piece, homes))
+        if logged:
+            tell("sort", ordered, ordered)
         return [one.result() for one in writing], list(unclear.values())
 
 

@@ -1,0 +1,108 @@
+"""A stretch of one shard, as every log is read: held against its pin, then read to its end (`sources.stretches`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.completeness import BusEvidence
+from offline_feature_plane.domain.instants import parse_instant
+from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.envelopes import Held, Lane
+from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
+from offline_feature_plane.sources.kinesis.access import KinesisAccess
+from offline_feature_plane.sources.kinesis.bus import Connect, Shard, Stream, StreamFacts
+from offline_feature_plane.sources.stored import Rows, Writing
+from offline_feature_plane.sources.stretches import Undecodable
+
+__all__ = ["ShardStretch"]
+
+_FIX = "Build from an archive of the pinned log, or write a new intent that pins the stream as it is now."
+
+
+@dataclass(frozen=True)
+class ShardStretch:
+    """`sources.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
+
+    `choice`: only the sequences that it takes are decoded; None: all.
+    """
+
+    evidence: BusEvidence
+    stored: str
+    shard: Shard
+    access: KinesisAccess
+    connect: Connect
+    most: int
+    choice: Callable[[int], bool] | None = None
+
+    def check(self) -> None:
+        """The stream is still the pinned one, and keeps the first record of the stretch.
+
+        Raises:
+            ReplayBasisMismatch: it was deleted, or made anew. ReplayBasisGap: retention has passed its beginning.
+            EventBusUnavailable: nobody answers.
+        """
+        stream = self.connect(self.access)
+        facts = self._facts(stream)
+        try:
+            kept = stream.first(facts, self.shard)
+        except SourceUnreadable as gone:
+            raise self._lost("the stream has no such shard any more") from gone
+        if kept is None or (self.evidence.first is not None and kept.number > int(self.evidence.first[0])):
+            raise self._lost("the shard is empty by now" if kept is None else f"the shard begins at {kept.number} by now")
+
+    def read(self) -> Iterator[Record | Undecodable]:
+        """Its records and what cannot be decoded, by sequence; the end is proved by the shard, and by the stream being the same still."""
+        return records_in(self._lane, self._held())
+
+    def batches(self, wanted: Wanted) -> Iterator[Decoded]:
+        """As `read`, many at a time."""
+        return decoded_in(self._lane, self._held(), wanted)
+
+    def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
+        """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
+        return rows_in(self._lane, self._held(), writing, in_batches=in_batches)
+
+    def _held(self) -> Iterator[Sequence[Held]]:
+        stream, said, reached = self.connect(self.access), self.evidence, -1
+        facts = self._facts(stream)
+        for batch in stream.read(facts, self.shard, *said.span):
+            if reached < 0 and said.first is not None and batch[0].number != int(said.first[0]):
+                raise self._lost(f"the shard had a record at {said.first[0]}, and the first from there on is at {batch[0].number} now")
+            if batch[0].number <= reached:
+                raise SourceUnreadable(f"the shard gives {batch[0].number} behind {reached}.", path=self._place,
+                                       fix="Tell us which server it is.")
+            reached = batch[-1].number
+            yield batch if self.choice is None else [one for one in batch if self.choice(one.number)]
+        self._facts(stream)
+        if said.last is not None and reached < int(said.last[0]):
+            raise ReplayBasisMismatch(f"the shard had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)
+
+    def _facts(self, stream: Stream) -> StreamFacts:
+        """What the stream is now. Raises ReplayBasisMismatch if it is not the pinned one."""
+        arn, _, created = self.evidence.log_id.rpartition("@")
+        try:
+            facts = stream.facts()
+        except SourceUnreadable as gone:
+            raise ReplayBasisMismatch(f"the pinned stream {self.access.stream} is gone.", path=self._place, fix=_FIX) from gone
+        if (facts.arn, facts.created_us) != (arn, parse_instant(created)):
+            raise ReplayBasisMismatch(f"the stream {self.access.stream} is another one now: {facts.arn}, made "
+                                      f"{(facts.created_us - parse_instant(created)) / 1e6:+,.3f} s after the pinned {arn}.",
+                                      path=self._place, fix=_FIX)
+        return facts
+
+    def _lost(self, why: str) -> ReplayBasisGap:
+        first, end = self.evidence.span
+        return ReplayBasisGap(f"{why}, and [{first}, {end}) was to be read.", path=self._place, start_offset=str(first),
+                              end_offset=str(end), fix="Read it from an archive, or write an intent whose basis begins later.")
+
+    @property
+    def _lane(self) -> Lane:
+        return Lane(self.stored, self.evidence.partition, self.evidence.offset_kind)
+
+    @property
+    def _place(self) -> str:
+        return f"{self.evidence.topic}/{self.evidence.partition}"
