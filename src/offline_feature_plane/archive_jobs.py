@@ -10,7 +10,7 @@ from pathlib import Path
 from offline_feature_plane.adapters import SystemClock, cache_folder, open_bucket_archive, open_cluster, open_stream
 from offline_feature_plane.contracts.plane import ArchiveFolder, S3Access, Settings
 from offline_feature_plane.domain.archive_chain import FileRuns
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Range, canonical_basis
 from offline_feature_plane.domain.foreign_records import Lifting, lifting_of
 from offline_feature_plane.errors import BasisUnresolved, SettingsInvalid, SourceUnreadable
 from offline_feature_plane.kernels.compiling import prepare_cache
@@ -41,7 +41,7 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
         log_id: which log its offsets count in; default: as the index has it, else the topic's name.
         holes_are_lawful: declare that offsets which no file holds had no record.
         undecodable_are_known: declare the records that cannot be decoded.
-        replace: let changed and lost files go.
+        replace: let changed and lost files go, and name the log of all segments anew if `log_id` is none of theirs.
         progress: is told how many bytes are done.
 
     Raises:
@@ -77,15 +77,18 @@ def write_archive(where: str | Path, topic: str, settings: Settings | None = Non
         progress: is told how many offsets are done.
 
     Raises:
-        OfsError: as `sources.archive_writing.write_segments`. SettingsInvalid: no bus is mapped, or the archive is one of another tool.
+        OfsError: as `sources.archive_writing.write_segments`. SettingsInvalid: no bus is mapped, the archive is one of another tool, or one
+            of both lies in the other.
     """
     mapped = _mapped(str(where), settings)
     if any(one.records is not None for _, one in mapped):
         raise SettingsInvalid(f"plane.yaml says that another tool writes {where}.", path="$.archives", fix="Write into another place.")
+    if source is not None:
+        _refuse_nesting(str(where), str(source))
     clock = SystemClock()
     prepare_cache(cache_folder())
     pinned = _bus(topic, settings) if source is None else _archive(str(source), topic, settings, clock)
-    wanted = None if ranges is None else tuple(_range(pinned, *one) for one in ranges)
+    wanted = None if ranges is None else _ranges(pinned, ranges)
     return write_segments(pinned, _opened(str(where), mapped, settings, clock, may_be_new=True), CopyWish(wanted, form, per_segment), clock,
                           progress or (lambda *_: None))
 
@@ -111,6 +114,29 @@ def _archive(where: str, topic: str, settings: Settings | None, clock: Clock) ->
     lifting = _lifting(mapped, settings)
     place = _opened(where, mapped, settings, clock)
     return PinnedArchive(topic, None if lifting is None else lifting.zone, read_segments(place, topic, topic, lifting))
+
+
+def _refuse_nesting(where: str, source: str) -> None:
+    """An archive that lies in another one would be read as a part of it by `ofs archive index`. Raises SettingsInvalid."""
+    inner, outer = (_steps(one) for one in sorted((where, source), key=lambda one: -len(_steps(one))))
+    if inner == outer:
+        raise SettingsInvalid(f"{where} is the archive that is copied from.", path="--from", fix="Write into another place.")
+    if inner[:len(outer)] == outer and not any(step.startswith((".", "_")) for step in inner[len(outer):]):
+        raise SettingsInvalid(f"{where} and {source} lie one in the other: the outer one would be indexed with the inner one's files.",
+                              path="--from", fix="Write into another place, or below a folder whose name begins with `_`.")
+
+
+def _steps(where: str) -> tuple[str, ...]:
+    return tuple(where.rstrip("/").split("/")) if is_bucket(where) else resolved(Path(where)).parts
+
+
+def _ranges(pinned: CopySource, asked: Sequence[tuple[int, int, int]]) -> tuple[Range, ...]:
+    """Stretches that somebody asked for. Raises BasisUnresolved."""
+    try:
+        return canonical_basis(_range(pinned, *one) for one in asked)
+    except BasisUnresolved as wrong:
+        wrong.path = "--range"
+        raise
 
 
 def _range(pinned: CopySource, partition: int, start: int, end: int) -> Range:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from offline_feature_plane.domain.rows import Task
 
-__all__ = ["make_machine", "warm_kernels"]
+__all__ = ["ledger_name", "make_machine", "warm_kernels"]
 
 
 def make_machine(settings: Settings, spark: SparkSession | None, progress: Progress, *, is_needed: bool,
@@ -32,7 +32,12 @@ def make_machine(settings: Settings, spark: SparkSession | None, progress: Progr
         progress("compile", 0, 0)
         warm(None if task is None or task.visibility == "arrival" else task.closure.functions(), records=records)
     return Machine(make_engine(chosen, spark), Path(settings.work), chosen.memory_limit, chosen.threads, library_versions(chosen.name),
-                   sha256_of(str(settings.ledger).encode())[7:19], spent)
+                   ledger_name(settings), spent)
+
+
+def ledger_name(settings: Settings) -> str:
+    """What tells the runs of a plane's ledger from those of others in a work folder that they share."""
+    return sha256_of(str(settings.ledger).encode())[7:19]
 
 
 def warm_kernels() -> float:

@@ -61,7 +61,7 @@ from offline_feature_plane.corridor.steps import Machine
 from offline_feature_plane.corridor.verify import Verification
 from offline_feature_plane.corridor.verify import verify as verify_dataset
 from offline_feature_plane.corridor.worker import Ended, Post, plan_again, retry, serve
-from offline_feature_plane.corridor.workfolders import collect_copies, collect_work, hold_copies, look
+from offline_feature_plane.corridor.workfolders import collect_copies, collect_kept, collect_work, hold_copies, look
 from offline_feature_plane.documents import Document, load_document
 from offline_feature_plane.domain.periods import Period
 from offline_feature_plane.domain.suspicion import Probe
@@ -72,7 +72,7 @@ from offline_feature_plane.errors import (
     RunScopeInvalid,
 )
 from offline_feature_plane.ledger.heartbeat import Heartbeat
-from offline_feature_plane.machines import make_machine
+from offline_feature_plane.machines import ledger_name, make_machine
 from offline_feature_plane.planning_inputs import PlaneInputs
 from offline_feature_plane.ports import Clock, Ledger, ObjectStore, Ports, Progress, Quarantined, Run, Submitted
 from offline_feature_plane.settings import Settings, load_settings
@@ -418,7 +418,8 @@ class Plane:
         """
         found = collect(self.store, self.settings.run_scope, progress or _silent, apply=apply)
         work = Path(self.settings.work)
-        return replace(found, items=(*found.items, *collect_work(work, apply=apply), *collect_copies(work, apply=apply)))
+        return replace(found, items=(*found.items, *collect_work(work, apply=apply), *collect_copies(work, apply=apply),
+                                     *collect_kept(work, self.store, self.settings.run_scope, ledger_name(self.settings), apply=apply)))
 
     def check_ledger(self, *, progress: Progress | None = None) -> LedgerReport:
         """Check every run's history, and hold the runs of this plane's scope against their commit records. Nothing is written.

@@ -107,6 +107,21 @@ def test_what_is_missing_between_offsets_is_a_gap_until_somebody_declares_it_law
     assert {one["evidence"] for one in entries(tmp_path)} == {"declared"}
 
 
+def test_a_log_that_is_named_is_never_passed_over_in_silence(tmp_path):
+    """Segments that are known keep their log; a name that nothing would count in is a conflict until it is meant to replace theirs."""
+    write(tmp_path / "a.jsonl", *records(0, 1))
+    index_archive(tmp_path, log_id="wrong")
+    with pytest.raises(ArchiveIndexConflict, match="all segments count in log wrong, none in log1"):
+        index_archive(tmp_path, log_id="log1")
+    assert {one["log_id"] for one in entries(tmp_path)} == {"wrong"}
+    write(tmp_path / "b.jsonl", *records(2, 3))
+    index_archive(tmp_path, log_id="log2")
+    assert index_archive(tmp_path, log_id="wrong").was_written is False
+    assert sorted(one["log_id"] for one in entries(tmp_path)) == ["log2", "wrong"]
+    report = index_archive(tmp_path, log_id="log1", replace=True)
+    assert (report.files_read, {one["log_id"] for one in entries(tmp_path)}) == (0, {"log1"})
+
+
 def test_partitions_in_one_file_are_segments_of_their_own(tmp_path):
     """Archivers that write one file an hour put all partitions into it; each is proved and read for itself."""
     mixed = [one for pair in zip(records(0, 1, 2), records(5, 6, 7, partition=1), strict=True) for one in pair]

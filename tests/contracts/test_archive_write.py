@@ -1,5 +1,6 @@
 """Archives that are written: the same records and the same proof as their source, nothing half done, nothing copied twice."""
 
+import gc
 import hashlib
 import json
 import resource
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from mock_cluster import MockCluster
 from s3_servers import BUCKET, ENVIRONMENT, open_store, place_at
 
+from offline_feature_plane import archive_jobs
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.archive_jobs import index_archive, write_archive
 from offline_feature_plane.domain.admission import Record
@@ -32,7 +34,7 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
-from offline_feature_plane.sources import archive
+from offline_feature_plane.sources import archive, segment_files, stored_rows
 from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.archive_notes import folder_of
 from offline_feature_plane.sources.archive_places import FolderPlace
@@ -40,6 +42,7 @@ from offline_feature_plane.sources.kafka import topic as bus_topic
 from offline_feature_plane.sources.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
 from offline_feature_plane.testing.archives import write_archive as make_archive
+from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.envelopes import envelope
 from offline_feature_plane.text_files import load_object
 
@@ -87,6 +90,24 @@ def test_a_copy_holds_the_same_records_however_it_is_cut(tmp_path, source, form)
     assert index_archive(tmp_path / "b").files_known == 4
     again = write_archive(tmp_path / "c", "transaction", source=tmp_path / "b", form=source if source != "jsonl.gz" else "jsonl")
     assert (items(tmp_path / "c"), again.was_written) == (items(tmp_path / "a"), True)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
+def test_a_segment_has_one_digest_whichever_way_it_is_written(tmp_path, monkeypatch, form):
+    """How many records come at a time shows neither in lines nor in row groups; what cannot be decoded stands between them."""
+    records = [record(n, payload={"n": n, "note": "é" * (n % 7)}) for n in range(60)]
+    make_archive(tmp_path / "a", [{**one, "ts_utc": "?"} if n % 13 == 5 else one for n, one in enumerate(records)], per_segment=60)
+    monkeypatch.setattr(segment_files, "ROWS", 7)
+    monkeypatch.setattr(archive_jobs, "SystemClock", lambda: ManualClock(1_770_000_000_000_000))
+    found = []
+    for worth, most in ((0, 1_024), (1 << 40, 1_024), (1 << 40, 4)):
+        monkeypatch.setattr(archive, "WORTH_A_COMPILER", worth)
+        monkeypatch.setattr(stored_rows, "_MOST", most)
+        write_archive(tmp_path / f"{worth}-{most}", "transaction", source=tmp_path / "a", form=form, per_segment=25)
+        index = json.loads((tmp_path / f"{worth}-{most}/index.json").read_text())
+        found.append([(one["path"], one["sha256"], one["size"]) for one in index["segments"]])
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3
 
 
 @pytest.mark.usefixtures("way")
@@ -255,7 +276,7 @@ def test_whatever_a_job_was_stopped_behind_the_next_one_goes_on(tmp_path, monkey
 
 
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.zst", "parquet"])
-def test_a_segment_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_path, form):
+def test_a_segment_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_path, form, capfd):
     """Wherever a write fails, the last flush of what is given up included: a code, no index, and the same command goes on later."""
     make_archive(tmp_path / "a", [record(n, payload={"card": hashlib.sha512(b"%d" % n).hexdigest()}) for n in range(600)], per_segment=600)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -265,6 +286,8 @@ def test_a_segment_for_which_there_is_no_room_is_told_and_leaves_nothing(tmp_pat
             write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    gc.collect()
+    assert capfd.readouterr().err == ""  # nor does a library complain
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["_index.copying.transaction.json"]
     write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
     assert items(tmp_path / "b") == items(tmp_path / "a")
@@ -356,14 +379,32 @@ def test_what_only_the_overlapping_segment_has_stands_in_its_place(tmp_path):
     assert [one.number for one in items(tmp_path / "b")] == list(range(6))
 
 
+@pytest.mark.parametrize(("where", "source"), [("a", "a"), ("a", "a/."), ("a/copy", "a"), ("a", "a/copy"), ("s3://b/a/c", "s3://b/a"),
+                                               ("s3://b/a", "s3://b/a/")])
+def test_an_archive_is_not_copied_into_itself(tmp_path, where, source):
+    """Nor does one lie in the other, whose index would then have the files of both; below `_…` nobody looks."""
+    make_archive(tmp_path / "a", [record(0)])
+    make_archive(tmp_path / "a/copy", [record(0)])
+    at = {name: name if "://" in name else str(tmp_path / name) for name in (where, source)}
+    with pytest.raises(SettingsInvalid, match=r"copied from|one in the other") as told:
+        write_archive(at[where], "transaction", source=at[source])
+    assert told.value.path == "--from"
+    assert write_archive(tmp_path / "a/_copy", "transaction", source=tmp_path / "a").was_written
+
+
 def test_topics_never_share_a_folder(tmp_path):
     """Whatever a topic is called, its name becomes a folder of its own, inside of the archive, and not a hidden one."""
     make_archive(tmp_path / "a", [record(n, topic="_hidden") for n in range(2)])
     write_archive(tmp_path / "b", "_hidden", source=tmp_path / "a")
     assert (tmp_path / "b/%5Fhidden/0").is_dir()
-    names = [folder_of(topic) for topic in ("a/b", "a_b", "a%2Fb", "../up", "_hidden", ".dot", "ä b", "a b")]
+    topics = ("a/b", "a_b", "a%2Fb", "../up", "_hidden", ".dot", "ä b", "a b", "a\nb", "x" * 249, "x" * 248 + "y", "ä" * 249)
+    names = [folder_of(topic) for topic in topics]
     assert len(set(names)) == len(names)
-    assert all("/" not in name and name[0] not in "._" for name in names)
+    assert all("/" not in name and name[0] not in "._" and len(name) <= 202 for name in names)
+    (tmp_path / "long").mkdir()
+    (tmp_path / "long/all.jsonl").write_text(json.dumps(record(0, topic="ä" * 249)) + "\n")
+    index_archive(tmp_path / "long")
+    assert write_archive(tmp_path / "c", "ä" * 249, source=tmp_path / "long").was_written
     assert index_archive(tmp_path / "b").files_known == 1
 
 

@@ -266,7 +266,7 @@ def test_a_topic_that_was_made_anew_is_another_log(tmp_path):
     assert (anew.is_complete, anew.feasibility) == (True, "FEASIBLE_BUS_ONLY")
     assert [event for _, _, event in read(pinned, [part(0, 5, log="log2")])[0]] == [f"new{n}" for n in range(5)]
     assert pinned.completeness([part(0, 5, log="log3")]).anomalies[0].why == "unknown_log"
-    with pytest.raises(BasisUnresolved, match="log1 and log2"):
+    with pytest.raises(BasisUnresolved, match="log1, its bus in log log2"):
         pinned.basis()
 
 

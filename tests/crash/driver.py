@@ -37,6 +37,7 @@ from offline_feature_plane.engines.local.session import LocalSession
 from offline_feature_plane.ledger.sqlite import SqliteLedger, SqliteTransaction
 from offline_feature_plane.machines import warm_kernels
 from offline_feature_plane.objects.local import LocalStore
+from offline_feature_plane.sources import portions, records
 
 READERS: list[int] = []  # of this process's words, where they go through pipes
 OWNERS: dict[str, type] = {"store": LocalStore, "ledger": SqliteLedger, "transaction": SqliteTransaction, "engine": LocalEngine,
@@ -105,7 +106,7 @@ def _told(path: Path, *, through_pipe: bool) -> int:
 
 
 def _suffer(order: dict[str, Any]) -> None:
-    """Take on what the order says of this process: its environment, its name, its clock, its limits, what happens at its point."""
+    """Take on what the order says of this process: environment, name, clock, limits, small portions of logs, what happens at its point."""
     os.environ.update(order.get("environment", {}))
     if order.get("lease_us"):
         plane.LEASE_US = order["lease_us"]
@@ -114,6 +115,8 @@ def _suffer(order: dict[str, Any]) -> None:
     if order.get("largest_file") is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], order["largest_file"]))
+    if "portions" in order:
+        records.WORTH_KEEPING, portions.LEAST, portions.MOST = 0, order["portions"], order["portions"]
     if "clock_us" in order:
         jump(order["clock_us"])
     if order.get("point"):

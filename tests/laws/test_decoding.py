@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import decode
+from offline_feature_plane.domain.admission import Mark, Record, decode
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import extractor
@@ -140,14 +140,15 @@ def assert_alike(members, lawful, rows, lane=LANE):
     batch, refused = settle(members, lane, lawful)
     assert (None if refused is None else (refused.row, refused.error.code, refused.error.what)) == refused_by_law
     for row, record in enumerate(expected):
-        assert bool(batch.decoded[row]) == (record is not None), row
-        if record is not None:
+        assert bool(batch.decoded[row]) == isinstance(record, Record), row
+        assert (batch.deletions is not None and bool(batch.deletions[row])) == (record is Mark.NULL_VALUE), row
+        if isinstance(record, Record):
             assert (batch.numbers[row], batch.ts_us[row], batch.log_us[row]) == (record.number, record.ts_us, record.log_us)
             assert f"sha256:{batch.digests[row].tobytes().hex()}" == record.digest
             assert bool(batch.has_payload[row]) == (record.payload is not None)
             said = [column[row].as_py() for column in (batch.runs, batch.scenarios, batch.types, batch.ids)]
             assert said == [record.platform_run_id, record.scenario_run_id, record.event_type, record.event_id]
-    kept = [row for row, record in enumerate(expected) if record is not None and record.payload is not None]
+    kept = [row for row, record in enumerate(expected) if isinstance(record, Record) and record.payload is not None]
     for field in (*FIELDS, *STANDING_IN):
         extracted = extractor(field)
         for row in kept:

@@ -189,6 +189,36 @@ def test_members_lie_within_structs_and_in_folders():
     columns_alike(columns, {**places, "ts_utc": Place(("kafka", "ts"), unit="s"), "topic": Place(value=7)}, "partition=0/a.parquet")
 
 
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.timestamp("ms", "UTC"), pa.date32(), pa.time64("us"), pa.decimal128(20, 0),
+                                  pa.float64(), pa.bool_()], ids=str)
+@pytest.mark.parametrize("member", ["event_id", "schema_version", "platform_run_id", "scenario_run_id", "offset", "partition"])
+def test_a_name_is_text_or_a_whole_number(kind, member):
+    """A date, a time, a fraction or a truth value names nothing, however it could be spelled."""
+    zero = pa.array([0], pa.int32() if kind == pa.date32() else pa.int64()).cast(kind)
+    columns_alike(of_the_log(1, x=zero), {**COUNTED, member: Place(("x",))})
+
+
+def enveloped():
+    """Texts as values of a bus are: envelopes, and what is none."""
+    members = st.fixed_dictionaries({"id": st.sampled_from(["e", 7, None]), "at": st.just("2026-01-31T23:59:59Z"), "s": st.just("deep"),
+                                     "in": st.sampled_from([{"a": 1}, None, "x", '{"a": "b"}'])})
+    return st.one_of(members.map(json.dumps), payloads(), st.sampled_from(["", "null", "[1]", "no JSON", '{"id": "e", "id": "f"}']))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(st.none(), enveloped()), min_size=1, max_size=4), st.booleans(), st.booleans())
+def test_members_inside_of_texts_are_lifted_as_by_the_law(texts, is_name_inside, is_bytes):
+    """The envelope as the text, or the bytes, that stood on the bus: some of the members in it, or all; in columns as in lines."""
+    clean = [None if one is None else one.encode("utf-8", "replace").decode() for one in texts]
+    places = {**COUNTED, "scenario_run_id": Place(("value", "s")), "payload": Place(("value", "in"))}
+    if is_name_inside:
+        places |= {"event_id": Place(("value", "id")), "ts_utc": Place(("value", "at"))}
+    values = pa.array([None if one is None else one.encode() for one in clean], pa.binary()) if is_bytes else pa.array(clean, pa.string())
+    columns_alike({**of_the_log(len(clean)), "value": values}, places)
+    usual = {"p": 0, "at": "2026-01-31T23:59:59Z", "log": 1_769_903_999_000}
+    lines_alike([json.dumps({**usual, "o": n, "id": f"e{n}", "value": one}).encode() + b"\n" for n, one in enumerate(clean)], places)
+
+
 def test_ordinary_tables_need_no_law():
     """A table as tools write it is decoded without asking the law once: numbers, decimals, texts, times, nested values."""
     def never(row):

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from offline_feature_plane.__main__ import run
@@ -356,3 +357,38 @@ def test_deletions_are_the_same_from_either(world):
     deleted.broker.delete_records(deleted.stored, 0, 201)
     again = deleted.opened().build(deleted.plane.intent_path, recompute=True)
     assert (again.outcome, again.manifest.core) == ("REPRODUCED", first.manifest.core)
+
+
+@pytest.mark.parametrize("form", ["parquet", "json"])
+def test_values_that_another_tool_archived_as_they_stood_agree_with_their_bus(world, form):
+    """A tool that does not look into values writes them beside their coordinates: one log with the topic, hash for hash.
+
+    archive   [0 ── 100 a deletion ── 150)                 keys and values as bytes, or as JSON texts
+    broker    [0 ── 100 a deletion ─────────── 201)
+    """
+    raw = world()
+    raw.produce(range(100))
+    raw.broker.produce(raw.stored, [None], times=[log_time_ms(payments([100])[0])])
+    raw.produce(range(100, 200))
+    records = payments(range(149))
+    values = [*map(envelope, records[:100]), None, *map(envelope, records[100:])]
+    times = [*map(log_time_ms, records[:101]), *map(log_time_ms, records[100:])]
+    folder = raw.folder / "archive"
+    folder.mkdir(parents=True)
+    if form == "parquet":
+        columns = {"key": pa.array([b"k"] * 150), "value": pa.array(values, pa.binary()), "partition": pa.array([0] * 150, pa.int32()),
+                   "offset": pa.array(range(150), pa.int64()), "timestamp": pa.array(times, pa.int64())}
+        pq.write_table(pa.table(columns), folder / "part-00000-c000.snappy.parquet")
+    else:
+        rows = [{"partition": 0, "offset": at, "timestamp": time, "value": None if value is None else value.decode()}
+                for at, (time, value) in enumerate(zip(times, values, strict=True))]
+        (folder / "part-0.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    raw.plane.plane["archives"]["transaction"]["records"] = {
+        "partition": "partition", "offset": "offset", "log_time_utc": {"member": "timestamp", "unit": "ms"}, "payload": "value.payload",
+        **{name: f"value.{name}" for name in ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version", "scenario_run_id")}}
+    raw.plane.documents()
+    assert run(["archive", "index", str(folder), "--log-id", raw.log_id, "--plane", str(raw.folder / "plane.yaml")]) == 0
+    built = raw.build(verify_overlap="full")
+    assert pieces(built) == [("archive", 0, 150), ("bus", 150, 201)]
+    report = json.loads((raw.folder / "store" / built.manifest.evidence.anomaly_report.key).read_text())
+    assert (report["compared"], report["conflicts"], report["counts"]) == (150, 0, {"null_value": 1})

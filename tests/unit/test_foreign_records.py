@@ -1,13 +1,18 @@
 """Records of other tools become ours, or are undecodable; never something in between."""
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane.domain.admission import decode_stored
+from offline_feature_plane.domain.admission import Mark, decode_stored, standing_of
 from offline_feature_plane.domain.foreign_records import MEMBERS, UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
-from offline_feature_plane.errors import TimeZoneUndeclared
+from offline_feature_plane.errors import SourceUnreadable, TimeZoneUndeclared
+from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
+from offline_feature_plane.sources.archive_places import FolderPlace
 
 CONNECT = {"partition": Place(("partition",)), "offset": Place(("offset",)), "event_id": Place(("value", "id")),
            "ts_utc": Place(("value", "at")), "log_time_utc": Place(("timestamp",), unit="ms"), "payload": Place(("value",))}
@@ -72,6 +77,31 @@ def test_a_payload_may_be_json_text():
     assert lifted(RECORD | {"key": "e", "value": '{"amount": 1.10}'}, places)["payload"] == {"amount": Decimal("1.10")}
 
 
+def test_a_path_goes_on_inside_of_a_text():
+    """A tool that does not look into the values of a bus archives them as text, or as bytes: their members are reached all the same."""
+    envelope = {"id": 7, "at": "2026-01-01T00:00:00+01:00", "payload": {"amount": 1.5}}
+    places = CONNECT | {"payload": Place(("value", "payload"))}
+    said = lifted(RECORD | {"value": envelope}, places) | {"payload": {"amount": Decimal("1.5")}}
+    assert said["event_id"] == "7"
+    assert lifted(RECORD | {"value": json.dumps(envelope)}, places) == said
+    assert lifted(RECORD | {"value": json.dumps(envelope).encode()}, places) == said
+    for wrong in ("", "null", "[1]", b"\xff", '{"id": 7, "id": 8}'):
+        with pytest.raises(Unliftable):
+            lifted(RECORD | {"value": wrong}, places)
+
+
+@pytest.mark.parametrize("payload", [("value",), ("value", "payload")], ids=str)
+def test_a_null_where_the_event_was_is_a_null_value_of_the_log(payload):
+    """A deletion, as connectors archive it; a member that is missing, or renamed, is none, for nobody said so."""
+    places = CONNECT | {"payload": Place(payload)}
+    found = lifted(RECORD | {"value": None}, places)
+    assert standing_of(tuple(found.values())) is Mark.NULL_VALUE
+    with pytest.raises(Unliftable):
+        lifted({name: value for name, value in RECORD.items() if name != "value"}, places)
+    with pytest.raises(Unliftable):
+        lifted(RECORD | {"value": {"id": None, "at": None}}, places)
+
+
 def test_times_without_offset_need_the_archives_zone():
     """A wall reading means nothing without a zone; with one it does."""
     record = RECORD | {"value": {"id": "e", "at": "2026-07-01T12:00:00"}}
@@ -91,3 +121,21 @@ def test_a_table_needs_only_the_columns_that_are_named():
     """With a place for the payload, other columns are not read."""
     assert Lifting(CONNECT).columns == ("offset", "partition", "timestamp", "value")
     assert Lifting({name: place for name, place in CONNECT.items() if name != "payload"}).columns is None
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"raw": [b"x", b"y"]}, "the first has bytes, which JSON has no form for, in raw"),
+    ({"o": [0.0, 1.0]}, "the first has nothing that can be its offset"),
+    ({"at": ["soon", "later"]}, "the first has no time that can be read in ts_utc"),
+    ({"id": [None, None]}, "nothing that can be its event_id")],
+    ids=["bytes", "offset", "time", "name"])
+def test_a_file_of_which_nothing_can_be_decoded_is_told_with_the_reason(tmp_path, change, said):
+    """Whoever wrote the mapping sees which member of it, or which column, is not what it should be."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    usual = {"p": [0, 0], "o": [0, 1], "id": ["a", "b"], "at": [at, at], "log": [at, at], "amount": [1, 2]}
+    pq.write_table(pa.table(usual | change), tmp_path / "part-0.snappy.parquet")
+    places = {"partition": Place(("p",)), "offset": Place(("o",)), "event_id": Place(("id",)), "ts_utc": Place(("at",)),
+              "log_time_utc": Place(("log",))}
+    with pytest.raises(SourceUnreadable) as refused:
+        make_index(FolderPlace(tmp_path), IndexWish(lifting=lifting_of(places, "pay", "run1", None)), lambda *_: None)
+    assert said in f"{refused.value.what} {refused.value.problems}"

@@ -17,6 +17,7 @@ from offline_feature_plane.corridor.publish import keep_vow, read_manifest
 from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.identity import run_key
 from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.machines import ledger_name
 from offline_feature_plane.objects.local import STAGING, LocalStore
 from offline_feature_plane.testing.faulty_store import Faulty, Fuse, MemoryStore
 
@@ -393,3 +394,30 @@ def test_processes_of_one_number_look_in_folders_of_their_own(plane, capsys):
             looker.kill()
             looker.wait()
     assert not work.exists() or list(work.iterdir()) == []  # whoever made it and ends last takes it along
+
+
+def test_what_attempts_keep_for_each_other_goes_when_their_run_has_ended(plane, monkeypatch, capsys):
+    """While a run goes on, what it has read is kept for its next attempt; once it has its commit record, nothing reads it. Others' stays.
+
+    run                ──read──☠             kept
+                       ──cancelled──         to delete
+    another ledger's                          nothing is said of it
+    """
+    interrupt(monkeypatch, "/commits/")
+    with pytest.raises(KeyboardInterrupt):
+        build(plane, "waits", request_id="request-0001")
+    name = ledger_name(opened(plane).settings)
+    mine, others = (plane.folder / "work" / f"{run_key('request-0001')}.{ledger}.kept" for ledger in (name, "0" * 12))
+    for folder in (mine, others):
+        (folder / "release/portion").mkdir(parents=True)
+        (folder / "release/portion/0").write_bytes(b"12345")
+
+    def told(*words):
+        status, report, _ = say(plane, capsys, "gc", *words)
+        assert status == 0
+        return {one["key"]: (one["fate"], one["size_bytes"], one["removed"]) for one in report["items"] if one["key"].endswith(".kept")}
+    assert told("--apply") == {str(mine): ("kept", 5, False)}
+    opened(plane).cancel("request-0001", reason="nobody wants it")
+    assert told("--dry-run") == {str(mine): ("garbage", 5, False)}
+    assert told("--apply") == {str(mine): ("garbage", 5, True)}
+    assert (mine.exists(), others.exists()) == (False, True)

@@ -36,7 +36,9 @@ def archive() -> None:
               help="Declare that offsets which no file holds had no record: transaction marks, compaction, aborted batches.")
 @click.option("--declare-undecodable", is_flag=True,
               help="Declare the records that cannot be decoded; a training set may then leave them out.")
-@click.option("--replace", is_flag=True, help="Take new entries for files that have changed, and none for files that are gone.")
+@click.option("--replace", is_flag=True,
+              help="Take new entries for files that have changed, and none for files that are gone; let all count in the log that --log-id "
+                   "names, if none does.")
 @_plane_option
 @as_json_option
 @example("ofs archive index archive --log-id 7mVbXjQdTa2UeFJvYyRk0g")

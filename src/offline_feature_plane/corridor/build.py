@@ -27,7 +27,7 @@ from offline_feature_plane.corridor.receipts import Costs, Receipts
 from offline_feature_plane.corridor.settlement import settle
 from offline_feature_plane.corridor.steps import Machine, replay, resolve_labels, select_rows, stage_rows
 from offline_feature_plane.corridor.storing import pin_plan, store_files
-from offline_feature_plane.corridor.workfolders import scratch
+from offline_feature_plane.corridor.workfolders import drop_kept, dropping_kept, scratch
 from offline_feature_plane.domain.canonical import canonical_bytes
 from offline_feature_plane.errors import RunEnded
 from offline_feature_plane.ports import Ports, Progress, Run
@@ -51,6 +51,7 @@ def build(planned: Planned, ports: Ports, machine: Machine, worker: Worker, prog
     while published is None and (run := claim(run, ports.ledger, ports.clock, worker, progress)).state != "DONE":
         published = work_on(run, lambda: planned, ports, machine, worker, progress, costs)
     machine.sweep(run.run_key, before=run.attempt + 1)
+    drop_kept(machine.work, run, machine.ledger_name, ports.store)
     return answer(planned, ports, machine, published, ports.ledger.run(run.run_key), costs)
 
 
@@ -62,7 +63,8 @@ def work_on(run: Run, plan: MakePlan, ports: Ports, machine: Machine, worker: Wo
         OfsError: as `settle`.
     """
     machine.sweep(run.run_key, before=run.attempt)
-    with held(run, ports.ledger, worker) as lease, scratch(machine.folder(run.run_key, run.attempt)) as folder:
+    with (dropping_kept(machine.work, run, machine.ledger_name, ports.store), held(run, ports.ledger, worker) as lease,
+          scratch(machine.folder(run.run_key, run.attempt)) as folder):
         attempt = Attempt(run, plan, ports, machine, folder, worker.heed, lease.check, progress, costs)
         return settle(ports.store, ports.ledger, run, dm_id=str(run.payload.get("dataset_manifest_id")),
                       work=partial(make_dataset, attempt), verify=attempt.verify_staged, close=attempt.close, tell=attempt.tell,
@@ -79,20 +81,23 @@ def make_dataset(attempt: Attempt) -> bytes:
         return standing
     receipts = Receipts(attempt.ports.clock, attempt.machine.meter, attempt.costs, attempt.check, written=attempt.receipts).kept(
         store, run, planned.dm_id, plan.digest, attempt.note)
-    computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress)
+    kept = attempt.machine.kept(run.run_key, attempt.pins.intent["ofs_code_release_id"])
+    computed = compute(planned, attempt.machine, attempt.folder, receipts, attempt.progress, kept=kept)
     files = store_files(computed.staged, planned.dm_id, run, store, receipts, attempt.progress)
     manifest = write_manifest(plan, planned, computed, files, receipts.written, attempt.machine, run, attempt.ledger_head())
     return canonical_bytes(manifest.model_dump(mode="json"))
 
 
 def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts, progress: Progress, *,
-            standing: DatasetManifest | None = None) -> Computed:
+            standing: DatasetManifest | None = None, kept: Path | None = None) -> Computed:
     """Everything up to staged files, in a work folder; nothing is published. With `standing`, from the very events and labels of that one.
+
+    In `kept` another attempt finds what this one has read.
 
     Raises:
         ReplayBasisMismatch, LabelHistoryChanged: they are others.
     """
-    with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
+    with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress, kept) as session:
         replayed = replay(session, planned, receipts)
         if standing is not None:
             refuse_other_events(standing, replayed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ from offline_feature_plane.corridor.gates import judge, refuse_failed
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import Receipts
 from offline_feature_plane.corridor.stage import Staged, stage
+from offline_feature_plane.corridor.workfolders import kept_folder
 from offline_feature_plane.domain.accounting import check_accounting
 from offline_feature_plane.domain.gates import GateResult
 from offline_feature_plane.domain.rows import Task
@@ -41,14 +43,18 @@ class Machine:
         """Where an attempt works. Planes that share a work folder do not share runs: the ledger that counts attempts is in the name."""
         return self.work / f"{run_key}.{self.ledger_name}.{attempt}"
 
+    def kept(self, run_key: str, release: str) -> Path:
+        """Where attempts of a run keep for each other what they have read, under a code release."""
+        return kept_folder(self.work, run_key, self.ledger_name) / hashlib.sha256(release.encode()).hexdigest()[:16]
+
     def sweep(self, run_key: str, *, before: int) -> None:
         """Remove what attempts left that were killed; a newer attempt has fenced them all."""
         for attempt in range(1, before):
             shutil.rmtree(self.folder(run_key, attempt), ignore_errors=True)
 
-    def session(self, task: Task, folder: Path, progress: Progress) -> AbstractContextManager[EngineSession]:
-        """Open a session of the engine whose scratch files live in `folder`."""
-        return self.engine.session(task, work=folder, memory_limit=self.memory_limit, threads=self.threads, progress=progress)
+    def session(self, task: Task, folder: Path, progress: Progress, kept: Path | None = None) -> AbstractContextManager[EngineSession]:
+        """Open a session of the engine whose scratch files live in `folder`; `kept` outlives it, for another attempt."""
+        return self.engine.session(task, work=folder, memory_limit=self.memory_limit, threads=self.threads, progress=progress, kept=kept)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Work folders: where attempts compute and looks are taken.
 
-Each is held for as long as its process lives (`process_locks`), so that what a killed one left is told from work in progress.
+Each is held for as long as its process lives (`process_locks`), so that what a killed one left is told from work in progress. What attempts
+keep for each other belongs to their run instead, and goes when the run has its commit record: no attempt reads anything after that.
 """
 
 from __future__ import annotations
@@ -17,15 +18,40 @@ from pathlib import Path
 from typing import Final
 
 from offline_feature_plane.corridor.collection import Item
-from offline_feature_plane.errors import StorageIoFailure
-from offline_feature_plane.ports import ObjectStore
+from offline_feature_plane.corridor.publish import read_vow
+from offline_feature_plane.errors import DigestMismatch, OfsError, StorageIoFailure
+from offline_feature_plane.ports import ObjectStore, Run
 from offline_feature_plane.process_locks import hold, seize, share
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY: Final = re.compile(r"[0-9a-f]{64}(?:\.[A-Za-z0-9_-]+)?|\.[0-9]+-[0-9]+")  # by its digest, or still on its way
 _READING: Final[dict[Path, int]] = {}  # folders of copies that this process holds
 _OPENING: Final = threading.Lock()
+_KEPT: Final = ".kept"
+_RUN_KEY: Final = re.compile(r"[0-9a-f]{32}")
 _OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]*\.[0-9]+|look-[0-9]+-[0-9]+")
+
+
+def kept_folder(work: Path, run_key: str, ledger_name: str) -> Path:
+    """What attempts of a run keep for each other on this machine; planes that share a work folder do not share runs."""
+    return work / f"{run_key}.{ledger_name}{_KEPT}"
+
+
+@contextmanager
+def dropping_kept(work: Path, run: Run, ledger_name: str, store: ObjectStore) -> Iterator[None]:
+    """After the block, however it ends, what a run's attempts kept for each other is gone if the run has its commit record."""
+    try:
+        yield
+    finally:
+        with suppress(OfsError):  # whoever comes next, or `ofs gc`, asks again
+            drop_kept(work, run, ledger_name, store)
+
+
+def drop_kept(work: Path, run: Run, ledger_name: str, store: ObjectStore) -> None:
+    """Remove what a run's attempts kept for each other, if there is any and the run has its commit record. Raises as `read_vow`."""
+    folder = kept_folder(work, run.run_key, ledger_name)
+    if folder.is_dir() and read_vow(store, run.platform_run_id, run.run_key) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_fresh(folder: Path) -> None:
@@ -129,10 +155,42 @@ def collect_work(work: Path, *, apply: bool) -> Iterator[Item]:
         if _OURS.fullmatch(folder.name):
             with _orphan(folder) as is_orphan:
                 if is_orphan:
-                    size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+                    size = _size(folder)
                     if apply:
                         shutil.rmtree(folder, ignore_errors=True)
                     yield Item(str(folder), size, "garbage", "the process that worked there is gone", removed=not folder.exists())
+
+
+def collect_kept(work: Path, store: ObjectStore, platform_run_id: str, ledger_name: str, *, apply: bool) -> Iterator[Item]:
+    """What attempts kept for each other, by how their runs ended; with `apply` that of ended ones is removed.
+
+    Raises:
+        StorageIoFailure: the store failed.
+    """
+    for folder in sorted(work.glob(f"*.{ledger_name}{_KEPT}")):
+        run_key = folder.name.partition(".")[0]
+        if not _RUN_KEY.fullmatch(run_key):
+            continue
+        size = _size(folder)
+        try:
+            if read_vow(store, platform_run_id, run_key) is None:
+                yield Item(str(folder), size, "kept", "its run has not ended, and goes on behind what was read")
+                continue
+        except DigestMismatch as doubt:
+            yield Item(str(folder), size, "doubtful", doubt.what)
+            continue
+        if apply:
+            shutil.rmtree(folder, ignore_errors=True)
+        yield Item(str(folder), size, "garbage", "its run has ended", removed=not folder.exists())
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files, of those that are still there."""
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            found += path.lstat().st_size if path.is_file() else 0
+    return found
 
 
 def _held(folder: Path) -> int | None:

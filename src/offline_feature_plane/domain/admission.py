@@ -117,6 +117,13 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
     return record
 
 
+def standing_of(members: Sequence[Any] | None) -> Standing:
+    """The record of some members in the order of its columns, or what stands for it. Raises as `decode_stored`."""
+    record = None if members is None else decode_stored(*members)
+    is_null = record is None and members is not None and is_null_value(dict(zip(_MEMBERS, members, strict=True)))
+    return Mark.NULL_VALUE if is_null else record
+
+
 def _number(kind: str, offset: str) -> int:
     """`offset_number`, quickly for offsets of Kafka that are surely below 2⁶³."""
     if kind == "kafka_offset" and len(offset) < 19 and offset.isdigit() and offset.isascii() and (offset[0] != "0" or offset == "0"):

@@ -28,6 +28,10 @@ class Disorder(Exception):
     """Why the records of a file are no part of a log; the text is a sentence."""
 
 
+class NothingDecoded(Disorder):
+    """No record of a file can be decoded."""
+
+
 @dataclass
 class Run:
     """Records of one lane that stand in one file in the order of their offsets; offsets as numbers, log times in µs.
@@ -103,7 +107,7 @@ class FileRuns:
     def runs(self) -> tuple[Run, ...]:
         """All runs. Raises Disorder: the file has lines, and none of them can be decoded."""
         if self._before is None and self._leading:
-            raise Disorder(f"none of its {self._leading} records can be decoded")
+            raise NothingDecoded(f"none of its {self._leading} records can be decoded")
         return tuple(self._runs)
 
     def _goes_on(self, run: Run, number: int) -> bool:

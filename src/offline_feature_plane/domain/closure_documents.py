@@ -16,7 +16,7 @@ from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.typing_rules import TIMESTAMP
 from offline_feature_plane.errors import ExpressionInvalid, ManifestInvalid
 
-__all__ = ["closure_from", "describe"]
+__all__ = ["closure_from", "describe", "describe_source"]
 
 Document = dict[str, Any]
 
@@ -25,7 +25,7 @@ def describe(closure: Closure) -> Document:
     """The JSON-ready document of a closure; types and expressions as canonical text (recipe `ofs.feature_closure.v1`)."""
     return {"policy_id": closure.policy_id, "revision": closure.revision,
             "feature_set_id": closure.set_id, "feature_set_version": closure.set_version,
-            "sources": [_source(source) for source in closure.sources],
+            "sources": [describe_source(source) for source in closure.sources],
             "groups": [_group(group) for group in closure.groups],
             "row_features": [_computed(item) for item in closure.row_features],
             "derived": [_computed(item) for item in closure.derived]}
@@ -59,7 +59,8 @@ def closure_from(document: Mapping[str, Any], subject: str) -> Closure:
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def _source(source: Source) -> Document:
+def describe_source(source: Source) -> Document:
+    """The document of a source: all that decides what is taken from its events."""
     return {"name": source.name, "event_types": list(source.event_types), "fields": [_field(field) for field in source.fields]}
 
 

@@ -1,6 +1,7 @@
 """Records as other tools archive them, lifted to ours (`domain.md` §1.5, `decisions.md` D15).
 
-A mapping says where each member is found. What is lifted are the members in the order of `contracts.events.STORED_COLUMNS`, without the
+A mapping says where each member is found; a path goes on inside of a text that holds a JSON object, as values of a bus are archived by
+tools that do not look into them. What is lifted are the members in the order of `contracts.events.STORED_COLUMNS`, without the
 last; they are judged by `domain.admission.decode_stored` as our own are.
 """
 
@@ -17,7 +18,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from offline_feature_plane.domain.canonical import load_json
-from offline_feature_plane.domain.extraction import extract_path, to_instant
+from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format_instant
 from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid, ResourceExceeded, SchemaInvalid
 
@@ -33,6 +34,8 @@ UNIT_US: Final[Mapping[Unit, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _PLAIN: Final = frozenset({str, int, bool})
 _TEXTS: Final = frozenset({int, UUID})  # what ids may be beside texts
 _TIMES: Final = ("ts_utc", "log_time_utc")
+_COORDINATE: Final = ("topic", "partition", "offset_kind", "offset")
+_OF_AN_EVENT: Final = ("event_id", "ts_utc", "payload")
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,127}")
 
 
@@ -72,6 +75,11 @@ class Lifting:
     defaults: Mapping[str, str] = field(default_factory=dict)
     zone: str | None = None
 
+    def document(self) -> dict[str, Any]:
+        """All that decides how a record is read, for documents."""
+        places = {name: {**vars(place), "path": None if place.path is None else list(place.path)} for name, place in self.places.items()}
+        return {"places": places, "defaults": dict(self.defaults), "zone": self.zone}
+
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The first steps of all paths: the columns that a table must have; None: every column is needed, for the payload."""
@@ -102,12 +110,15 @@ class Lifting:
             Unliftable: a value of the record has no form of ours. TimeZoneUndeclared: a time without offset, and no zone is declared.
         """
         found = dict(fixed)
+        held: dict[tuple[str, ...], Mapping[str, Any]] = {}
         for name, place in self.places.items():
             if place.path is not None:
-                found[name] = extract_path(document, place.path) if len(place.path) > 1 else document.get(place.path[0])
+                found[name] = _reached(document, place.path, held) if len(place.path) > 1 else document.get(place.path[0])
+        found["partition"], found["offset"] = _number(found.get("partition")), _offset_text(found.get("offset"))
+        if self._is_null_value(document, found):
+            return tuple(found.get(name) if name in _COORDINATE else None for name in MEMBERS)
         for name in _TIMES:
             found[name] = self._instant(name, found.get(name))
-        found["partition"], found["offset"] = _number(found.get("partition")), _offset_text(found.get("offset"))
         if found.get("schema_version") is None:
             found["schema_version"] = UNVERSIONED
         for name in ("event_id", "schema_version", "platform_run_id", "scenario_run_id"):
@@ -116,23 +127,29 @@ class Lifting:
         found["payload"] = self._payload(document, found)
         return tuple(map(found.get, MEMBERS))
 
+    def _is_null_value(self, document: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+        """Is there a null where the payload has its place, and no name and no time of an event? A member that is missing says nothing."""
+        place = self.places.get("payload")
+        return (place is not None and place.path is not None and all(found.get(name) is None for name in _OF_AN_EVENT)
+                and _is_null(document, place.path))
+
     def _instant(self, name: str, raw: Any) -> str:
         unit = self.places[name].unit
         try:
             if unit is not None:
                 if type(raw) is not int or not EARLIEST_US <= raw * UNIT_US[unit] <= LATEST_US:
-                    raise Unliftable(name)
+                    raise Unliftable(f"no whole number of its unit in {name}")
                 return format_instant(raw * UNIT_US[unit])
             return format_instant(to_instant(raw, self.zone, name))
         except (ReplayEventInvalid, NumericOverflow) as wrong:
-            raise Unliftable(name) from wrong
+            raise Unliftable(f"no time that can be read in {name}") from wrong
 
     def _payload(self, document: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
         if "payload" in self.places:
             said = found.get("payload")
-            return plain(_parsed(said) if isinstance(said, str) else said)
+            return plain(_parsed(said) if isinstance(said, (str, bytes)) else said)
         left = self.left_out
-        return {name: plain(value) for name, value in document.items() if value is not None and name not in left}
+        return {name: _plain_in(name, value) for name, value in document.items() if value is not None and name not in left}
 
 
 def lifting_of(places: Mapping[str, Place], topic: str, run: str, zone: str | None) -> Lifting:
@@ -163,7 +180,14 @@ def plain(value: Any) -> Any:
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
-    raise Unliftable(f"a {type(value).__name__}")
+    raise Unliftable("bytes, which JSON has no form for," if isinstance(value, bytes) else f"a {type(value).__name__}")
+
+
+def _plain_in(name: str, value: Any) -> Any:
+    try:
+        return plain(value)
+    except Unliftable as wrong:
+        raise Unliftable(f"{wrong} in {name}") from None
 
 
 def _wall_or_instant(value: date | time) -> str:
@@ -174,7 +198,40 @@ def _wall_or_instant(value: date | time) -> str:
     return value.isoformat()
 
 
-def _parsed(text: str) -> Any:
+def _reached(document: Mapping[str, Any], path: tuple[str, ...], held: dict[tuple[str, ...], Mapping[str, Any]]) -> Any:
+    """As `domain.extraction.extract_path`, and on inside of texts; `held`: the objects that texts of this record were found to hold.
+
+    Raises:
+        Unliftable: such a text is no JSON object.
+    """
+    found: Any = document
+    for steps, key in enumerate(path):
+        if isinstance(found, (str, bytes)):
+            if (above := path[:steps]) not in held:
+                inside = _parsed(found)
+                if not isinstance(inside, Mapping):
+                    raise Unliftable("a text that is no object")
+                held[above] = inside
+            found = held[above]
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(key)
+    return found
+
+
+def _is_null(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    """Does a path end at a null that is there, or lead through one?"""
+    found: Any = document
+    for key in path:
+        if not isinstance(found, Mapping) or key not in found:
+            return False
+        found = found[key]
+        if found is None:
+            return True
+    return False
+
+
+def _parsed(text: str | bytes) -> Any:
     try:
         return load_json(text, numbers="decimal")
     except (SchemaInvalid, ResourceExceeded) as wrong:

@@ -132,5 +132,9 @@ class Engine(Protocol):
         """Does it compute the aggregation of this name? Asked while planning, so it must cost nothing to answer."""
 
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
-                progress: Progress | None = None) -> AbstractContextManager[EngineSession]:
-        """Open a session whose scratch files live in `work`."""
+                progress: Progress | None = None, kept: Path | None = None) -> AbstractContextManager[EngineSession]:
+        """Open a session whose scratch files live in `work`.
+
+        `kept` outlives it: what takes long to be read may be kept there for another attempt, and what an earlier one has kept there may be
+        taken over, if nothing tells the difference. It need not exist; None: there is no such attempt.
+        """

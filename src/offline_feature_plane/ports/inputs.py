@@ -17,6 +17,7 @@ from offline_feature_plane.domain.completeness import Completeness
 from offline_feature_plane.domain.findings import Finding, in_order
 from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import SourceColumnUnknown
+from offline_feature_plane.ports.kept import Keep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -178,7 +179,7 @@ class RecordLog(Protocol):
             SourceUnreadable: something is broken.
         """
 
-    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None]) -> ReadReport:
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep | None = None) -> ReadReport:
         """As `read`, many records at a time, but for ids that come again: they are the reader's to find, in the order of what is taken.
 
         Args:
@@ -186,6 +187,7 @@ class RecordLog(Protocol):
             take: called with a source's name and its next events: `SCANNED_COLUMNS`, then the fields as in `read`; and with None and
                 the next records that no source admits, whose ids count too: `SCANNED_COLUMNS` alone. `other_scope` does not count
                 them, and `duplicate` counts nothing.
+            keep: where a log that takes long to be read is kept, portion by portion; what is kept there already is not read again.
         """
 
 

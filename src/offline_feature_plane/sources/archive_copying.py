@@ -7,7 +7,7 @@ from typing import Any
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Mark, Record, Standing, decode_stored, is_null_value
+from offline_feature_plane.domain.admission import Record, Standing, is_null_value, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
@@ -22,7 +22,7 @@ from offline_feature_plane.sources.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.stretches import in_groups
 from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines
 
-__all__ = ["MemberRow", "members_of_line", "members_of_row", "rows_in_order", "standing_of"]
+__all__ = ["MemberRow", "members_of_line", "members_of_row", "rows_in_order"]
 
 _PAYLOAD = MEMBERS.index("payload")
 
@@ -99,13 +99,6 @@ class _Walk:
         if self._lifting is not None:
             return ((members, None) for members in lifted(self._file, self._lifting))
         return _rows(self._file) if self._file.relative.endswith(".parquet") else _lines(self._file)
-
-
-def standing_of(members: Sequence[Any] | None) -> Standing:
-    """The record of some members, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
-    record = None if members is None else decode_stored(*members)
-    is_null = record is None and members is not None and is_null_value(dict(zip(MEMBERS, members, strict=True)))
-    return Mark.NULL_VALUE if is_null else record
 
 
 def members_of_line(line: bytes) -> MemberRow:

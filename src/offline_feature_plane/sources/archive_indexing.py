@@ -20,7 +20,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
-from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, Run, linked
+from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
 from offline_feature_plane.domain.canonical import digest, load_json
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
@@ -31,6 +31,7 @@ from offline_feature_plane.sources.archive_index import parse_index
 from offline_feature_plane.sources.archive_notes import noted_segments
 from offline_feature_plane.sources.archive_places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
 from offline_feature_plane.sources.archive_report import UNDECLARED, IndexReport, report_on
+from offline_feature_plane.sources.foreign_segments import first_trouble
 from offline_feature_plane.sources.segments import records_of
 
 __all__ = ["IndexWish", "index_bytes", "make_index"]
@@ -118,6 +119,7 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
             work.quick = scanner()
         _settle_all(files, work, progress)
         _look_for_lost(work, {one.relative for one in files})
+        _name_log(work)
         if work.problems:
             _keep(work)
             raise refuse(work.problems)
@@ -232,6 +234,18 @@ def _settle(file: HeldFile, work: _Work) -> None:
         work.problems.append(Problem(file.relative, wrong.code, f"{wrong.what} {wrong.fix}".strip()))
 
 
+def _name_log(work: _Work) -> None:
+    """A log that is named, and in which nothing would count, is another name for what is known: never passed over in silence."""
+    wish, known = work.wish, sorted({one["log_id"] for entries in work.entries.values() for one in entries})
+    if wish.log_id is None or not known or wish.log_id in known:
+        return
+    if not wish.replace:
+        work.problems.append(Problem(INDEX, ArchiveIndexConflict.code, f"all segments count in log {' and '.join(known)}, none in "
+                                     f"{wish.log_id}, and no file is new. If it is one log, run with --replace, which names it anew: "
+                                     "datasets that were built by the old name are not built again."))
+    work.entries = {path: [{**one, "log_id": wish.log_id} for one in entries] for path, entries in work.entries.items()}
+
+
 def _known(told: Sequence[Entries], name: str, file: HeldFile) -> Entries | None:
     """The first entries that are of a file with these bytes, as its digest says, or its etag."""
     return next((one for one in told if (one[0]["size"], one[0][name]) == (file.size, getattr(file, name))), None)
@@ -253,6 +267,8 @@ def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, 
             for record in records_of(file, wish.lifting):
                 found.take(record)
         runs = found.runs()
+    except NothingDecoded as wrong:
+        raise _nothing_of(file, wish.lifting, str(wrong)) from wrong
     except Disorder as wrong:
         raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(str(wrong))) from wrong
     if not wish.holes_are_lawful and any(not run.counts for run in runs):
@@ -261,11 +277,16 @@ def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, 
     return runs
 
 
+def _nothing_of(file: HeldFile, lifting: Lifting | None, sentence: str) -> SourceUnreadable:
+    fix = "If another tool wrote the file, say under `records` of the archive in plane.yaml where its members are; else repair it."
+    if lifting is not None and (why := first_trouble(file, lifting)) is not None:
+        sentence, fix = f"{sentence}; the first has {why}", "Correct `records` of the archive in plane.yaml, or write the file again."
+    return SourceUnreadable(f"{file.relative} is no part of a log: {sentence}.", path=file.relative, fix=fix)
+
+
 def _advice(sentence: str) -> str:
     if "holes" in sentence:
         return "If they are lawful (compaction, transaction marks), run with --declare-holes."
-    if "decoded" in sentence:
-        return "If another tool wrote the file, say under `records` of the archive in plane.yaml where its members are; else repair it."
     return "A segment holds the records of a partition in the order of their offsets, each once: write it again in that order."
 
 

@@ -16,13 +16,14 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from offline_feature_plane.contracts.archive_index import IndexedSegment
-from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.errors import SchemaInvalid
 from offline_feature_plane.sources.archive_places import ArchivePlace
 
 __all__ = ["Notes", "folder_of", "name_of_notes", "noted_segments", "read_notes", "write_notes"]
 
 _PREFIX: Final = "_index.copying."
+_LONGEST: Final = 200  # characters of a folder's name; what stands around it in the name of notes must fit, too
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Notes:
 def folder_of(topic: str) -> str:
     """A topic as the name of a folder: no two have the same, and none is hidden."""
     name = quote(topic, safe="")
+    if len(name) > _LONGEST:  # there is no escape `%~`, so no other topic is called so
+        name = f"{name[:_LONGEST - 34]}%~{sha256_of(topic.encode())[7:39]}"
     return f"%{ord(name[0]):02X}{name[1:]}" if name[0] in "._" else name
 
 

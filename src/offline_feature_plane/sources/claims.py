@@ -10,6 +10,7 @@ from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
 from offline_feature_plane.sources.decoding.batches import Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.misplaced import misplaced
 
 __all__ = ["Claim"]
 
@@ -88,10 +89,12 @@ class Claim:
         if not wrong.any():
             return None
         at = int(np.argmax(wrong))
-        row, following = int(rows[at]), max(self._first, int(before[at]) + 1)
-        place = f"{self._topic}/{self._evidence.partition}"
-        found = batch.known[row].place if row in batch.known else f"{place}@{batch.numbers[row]}"
-        return ReplayBasisMismatch(f"{self._name} holds {found} where {place} [{following}, {self._end}) is indexed.", path=self._name)
+        row, said = int(rows[at]), self._evidence
+        lane = (self._topic, said.partition, said.offset_kind)
+        if row in batch.known:
+            one = batch.known[row]
+            lane = (one.topic, one.partition, one.offset_kind)
+        return misplaced(self._name, self._topic, said, (*lane, int(batch.numbers[row])), int(before[at]))
 
     def _miscounted(self) -> OfsError:
         said = self._evidence

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import Standing, decode_stored
+from offline_feature_plane.domain.admission import Standing, standing_of
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.column_values import values_of
@@ -66,5 +66,4 @@ def law_of_foreign_columns(columns: Mapping[str, pa.Array], lifting: Lifting, fi
 
 
 def _decoded(document: Mapping[str, Any] | None, lifting: Lifting, fixed: Mapping[str, Any]) -> Standing:
-    members = None if document is None else lifted_document(document, lifting, fixed)
-    return None if members is None else decode_stored(*members)
+    return standing_of(None if document is None else lifted_document(document, lifting, fixed))

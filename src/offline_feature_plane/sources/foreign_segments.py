@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import Record, decode_stored
-from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
+from offline_feature_plane.domain.admission import Standing, standing_of
+from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting, Unliftable
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.found_files import form_of
@@ -20,15 +20,16 @@ from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
-__all__ = ["foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
+__all__ = ["first_trouble", "foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
+
+_NEEDED = ("partition", "offset", "event_id", "ts_utc", "log_time_utc")
 
 _ROWS = 16_384  # at a time
 
 
-def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Record | None]:
+def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Standing]:
     """The records of a file; None for each that cannot be decoded. Raises as `lifted`, and ReplayBasisMismatch as `decode_stored`."""
-    for members in lifted(file, lifting):
-        yield None if members is None else decode_stored(*members)
+    return map(standing_of, lifted(file, lifting))
 
 
 def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | None]:
@@ -41,6 +42,22 @@ def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | Non
     fixed = lifting.fixed(file.relative)
     for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
         yield None if document is None else lifted_document(document, lifting, fixed)
+
+
+def first_trouble(file: PinnedFile, lifting: Lifting) -> str | None:
+    """What the first record of a file has instead of what it needs, in a few words; None if it can be decoded. Raises as `lifted`."""
+    for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
+        if document is None:
+            return "no JSON object"
+        try:
+            members = dict(zip(MEMBERS, lifting.lift(document, lifting.fixed(file.relative)), strict=True))
+        except Unliftable as wrong:
+            return str(wrong)
+        if standing_of(tuple(members.values())) is not None:
+            return None
+        odd = [name for name in _NEEDED if members[name] is None or type(members[name]) not in {str, int}]
+        return f"nothing that can be its {odd[0]}" if odd else "a member that is none of its kind"
+    return None
 
 
 def lifted_document(document: Mapping[str, Any], lifting: Lifting, fixed: Mapping[str, Any]) -> tuple[Any, ...] | None:

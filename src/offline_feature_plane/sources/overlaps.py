@@ -9,7 +9,7 @@ build, for other purposes it is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -20,17 +20,30 @@ import numpy.typing as npt
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.cutover import CHECKED_BELOW, VerifyOverlap, check_key, is_checked
-from offline_feature_plane.domain.findings import Compared, Spot
+from offline_feature_plane.domain.findings import MOST_ALONE, Alone, Compared, Spot
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
 from offline_feature_plane.kernels.separating import below, mix
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.stretches import Batch, Item, QuickStretch, Stretch, Undecodable, in_batches, lane_of
+from offline_feature_plane.sources.stretches import (
+    Batch,
+    DistantStretch,
+    DividedStretch,
+    Item,
+    PinnedStretch,
+    QuickStretch,
+    Stretch,
+    Undecodable,
+    in_batches,
+    lane_of,
+)
 
-__all__ = ["NOT_COMPARED", "Choice", "ComparedStretch", "runs_of"]
+__all__ = ["NOT_COMPARED", "Choice", "ComparedStretch", "SomeOf", "runs_of"]
+
+# What reads the part of a bus that both holders have, within a span.
+SomeOf = Callable[[tuple[int, int], "Choice"], Stretch]
 
 NOT_COMPARED = "overlap_not_compared"  # the bus could not be read where it should have been compared
-_MOST_RUNS = 1_000  # of records that only the bus has, kept apart until it is known how many the archive declares
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,16 @@ class Choice:
         found: list[int] = np.flatnonzero(inside).tolist() if self.mode != "off" else []
         return found
 
+    def within(self, start: int, end: int) -> Choice:
+        """The same, of a part of the partition."""
+        return replace(self, spans=tuple((max(one, start), min(other, end)) for one, other in self.spans if one < end and other > start),
+                       ends=frozenset(one for one in self.ends if start <= one < end))
+
+    def pin(self) -> dict[str, Any]:
+        """What decides which are compared."""
+        return {"mode": self.mode, "spans": [list(map(str, span)) for span in self.spans], "ends": sorted(map(str, self.ends)),
+                "key": str(self.key)}
+
     @classmethod
     def of(cls, mode: VerifyOverlap, spans: Sequence[tuple[int, int]], held: Sequence[SegmentEvidence]) -> Choice:
         """The choice of one partition, of whose archive these segments are read."""
@@ -69,13 +92,17 @@ class Choice:
 class ComparedStretch:
     """A `Stretch`: adjacent segments of an archive, read while `others`, the bus over what both hold, is read beside them.
 
-    `is_sparse`: the other holder may lack records that were there, for it is compacted.
+    `is_sparse`: the other holder may lack records that were there, for it is compacted. `some_of` gives more `others`, for parts of it.
+    One that is a part shares `halted` with the others: what ended the comparison. Only the last one `is_last`.
     """
 
     held: tuple[Stretch, ...]
     others: tuple[Stretch, ...]
     choice: Choice
     is_sparse: bool
+    some_of: SomeOf | None = None
+    is_last: bool = True
+    halted: list[str] | None = None
 
     @property
     def evidence(self) -> SegmentEvidence:
@@ -89,6 +116,37 @@ class ComparedStretch:
     def most(self) -> int:
         """As `Stretch.most`: what the archive holds."""
         return sum(one.most for one in self.held)
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`: of the archive."""
+        return sum(one.size_bytes for one in self.held if isinstance(one, PinnedStretch))
+
+    def pin(self) -> Mapping[str, Any]:
+        """As `PinnedStretch.pin`: of both holders, and which records are compared."""
+        pins = [[dict(one.pin()) for one in side if isinstance(one, PinnedStretch)] for side in (self.held, self.others)]
+        return {"archive": pins[0], "bus": pins[1], "choice": self.choice.pin(), "sparse": self.is_sparse, "last": self.is_last}
+
+    def parts(self, most: int) -> Sequence[Stretch]:
+        """As `DividedStretch.parts`: some segments each. The bus is asked for what is beside them, if it can be read from anywhere on."""
+        if self.some_of is None or not all(isinstance(one, DividedStretch) for one in self.others):
+            return [self]
+        some: list[list[Stretch]] = [[]]
+        for one in self.held:
+            if sum(held.most for held in some[-1]) >= most:
+                some.append([])
+            some[-1].append(one)
+        halted = list[str]()
+        return [replace(self._part(tuple(held), self.some_of), is_last=held is some[-1], halted=halted) for held in some]
+
+    def begin(self) -> ComparedStretch:
+        """As `DistantStretch.begin`: the bus, if it is to be had."""
+        if self.halted:
+            return self
+        try:
+            return replace(self, others=tuple(one.begin() if isinstance(one, DistantStretch) else one for one in self.others))
+        except OfsError:  # whoever reads it meets that again, where it is told
+            return self
 
     def check(self) -> None:
         """As `Stretch.check`, of the archive alone: a bus that is gone is no reason not to read it."""
@@ -120,6 +178,11 @@ class ComparedStretch:
                                                    is_deletion=not batch.has_payload[row])
         yield from beside.end()
 
+    def _part(self, held: tuple[Stretch, ...], some_of: SomeOf) -> ComparedStretch:
+        choice = self.choice.within(held[0].evidence.span[0], held[-1].evidence.span[1])
+        others = tuple(some_of(span, choice) for span in choice.spans)
+        return replace(self, held=held, others=others, choice=choice)
+
     def _beside(self) -> _Beside:
         return _Beside(self, chain.from_iterable(_known(one.read()) for one in self.others))
 
@@ -142,12 +205,15 @@ class _Beside:
         self._others, self._choice, self._is_sparse = others, stretch.choice, stretch.is_sparse
         self._place = "/".join(map(str, lane_of(stretch)[:2]))
         self._excused = sum(count for one in stretch.held for _, count in one.evidence.dispositions)
+        self._is_last, self._halted = stretch.is_last, list[str]() if stretch.halted is None else stretch.halted
         self._alone: list[Spot] = []
-        self._before: int | None = None  # the last record that only the bus has, if nothing was met since
-        self._compared, self._broken = 0, False
+        self._is_open: bool | None = None  # was the last thing that was seen a record that only the bus has?
+        self._follows = False
+        self._compared = 0
         self._next: Record | Undecodable | None = None
         self._trouble: list[Spot] = []
-        self._advance(0)
+        if not self._halted:
+            self._advance(0)
 
     def excuse(self, count: int) -> None:
         """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
@@ -159,10 +225,10 @@ class _Beside:
             self._keep(self._next.number)
             self._advance(number)
         yield from self._told()
-        if self._broken:
+        if self._halted:
             return
         self._compared += 1
-        self._before, theirs = None, self._next
+        self._is_open, theirs = False, self._next
         place = f"{self._place}@{number}"
         if theirs is None or theirs.number > number:
             if not self._is_sparse:
@@ -176,27 +242,25 @@ class _Beside:
         self._advance(number)
         yield from self._told()
 
-    def end(self) -> Iterator[Spot | Compared]:
-        """What only the bus has, if it is more than the archive declares to have left out; and how many were compared."""
+    def end(self) -> Iterator[Spot | Compared | Alone]:
+        """How many were compared, and what only the bus has."""
         while self._next is not None:
             self._keep(self._next.number)
             self._advance(self._next.number)
         yield from self._told()
-        count = sum(one.count for one in self._alone)
-        if count > self._excused:
-            yield from (replace(one, sentence=f"the bus has {count:,} records where the archive has none and declares {self._excused:,}, "
-                                              f"the first at {self._place}@{self._alone[0].number}.") for one in self._alone)
+        yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted)
         yield Compared(self._compared)
 
     def _keep(self, number: int) -> None:
         self._compared += 1
-        follows = self._before is not None or len(self._alone) >= _MOST_RUNS
-        if self._alone and follows:
+        if not self._alone:
+            self._follows = self._is_open is None
+        if self._alone and (self._is_open or len(self._alone) >= MOST_ALONE):
             run = self._alone[-1]
             self._alone[-1] = replace(run, last=number, count=run.count + 1)
         else:
             self._alone.append(Spot(ReplayBasisMismatch.code, number))
-        self._before = number
+        self._is_open = True
 
     def _advance(self, here: int) -> None:
         """The next record of theirs that is compared. A bus that breaks is compared no further: the archive is what is read."""
@@ -208,7 +272,8 @@ class _Beside:
             self._break(Spot(NOT_COMPARED, here, f"{wrong.code}: {wrong.what}"))
 
     def _break(self, spot: Spot) -> None:
-        self._next, self._broken = None, True
+        self._next = None
+        self._halted.append(spot.reason)
         self._trouble.append(spot)
 
     def _told(self) -> Iterator[Spot]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -10,18 +10,33 @@ import pyarrow as pa
 from offline_feature_plane.domain.admission import Admission, Record, Scope
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import BusEvidence
-from offline_feature_plane.domain.findings import Compared, Findings, Spot
+from offline_feature_plane.domain.findings import Alone, Findings, Spot
 from offline_feature_plane.domain.visibility import ArrivalClock
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import Lane, ReadReport
+from offline_feature_plane.ports.kept import Keep
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.portions import PortionReport, SoFar, coming, portions_of, reading_document
 from offline_feature_plane.sources.scanned import Scanned
-from offline_feature_plane.sources.stretches import Stretch, Undecodable, lane_of, read_batches_in_order, read_in_order
+from offline_feature_plane.sources.stretches import (
+    Aside,
+    PinnedStretch,
+    Stretch,
+    Undecodable,
+    ahead,
+    check,
+    lane_of,
+    read_batches_in_order,
+    read_groups,
+    read_in_order,
+)
 from offline_feature_plane.sources.typings import Typing
 
 __all__ = ["LogRecords"]
 
 WORTH_A_COMPILER = 20_000  # records; the kernels are loaded in about a second
+WORTH_KEEPING = 250_000    # records, which take a second or more to be read
+WORTH_KEEPING_BYTES = 128 << 20  # or so much of them
 
 _BATCH = 8_192
 _TOLD = frozenset({"undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate"})  # with their stretches
@@ -72,23 +87,65 @@ class LogRecords:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
 
-    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None]) -> ReadReport:
-        """As `RecordLog.scan`: few records are decoded one by one, for which no compiler is loaded."""
-        found = Findings()
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep | None = None) -> ReadReport:
+        """As `RecordLog.scan`: few records are decoded one by one, for which no compiler is loaded, and are not worth being kept."""
         wanted = Wanted.of(path for one in self.typings for path in one.paths) if self.rows >= WORTH_A_COMPILER else None
-        scanned = Scanned(self.topic, self.typings, self.taken, scope, take, found, self.max_ahead_us)
+        if keep is not None and self._is_worth_keeping:
+            return self._scan_portions(scope, take, keep, wanted)
+        found = Findings()
+        scanned = self._scanned(scope, take, found)
         try:
             for lane, batch, inside in read_batches_in_order(self.stretches, self.ranges, wanted):
-                if isinstance(batch, Spot):
-                    found.note(batch, lane)
-                elif isinstance(batch, Compared):
-                    scanned.compared += batch.count
-                else:
-                    scanned.put(lane, batch, inside, wanted)
+                scanned.see(lane, batch, inside, wanted)
         except OfsError as wrong:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
         return ReadReport(scanned.left_out, found.told(), scanned.compared, scanned.scenarios)
+
+    @property
+    def _is_worth_keeping(self) -> bool:
+        """Does it take long to be read?"""
+        return self.rows >= WORTH_KEEPING or sum(
+            one.size_bytes for one in self.stretches if isinstance(one, PinnedStretch)) >= WORTH_KEEPING_BYTES
+
+    def _scanned(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], found: Findings, *,
+                 is_portion: bool = False) -> Scanned:
+        return Scanned(self.topic, self.typings, self.taken, scope, take, found, self.max_ahead_us, is_portion=is_portion)
+
+    def _scan_portions(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep,
+                       wanted: Wanted | None) -> ReadReport:
+        """Portion by portion: those that are kept are taken over, and their sources asked nothing."""
+        portions = portions_of(self.stretches, self.ranges, reading_document(
+            scope, [one.document() for one in self.typings], topic=self.topic, taken=self.taken, max_ahead_us=self.max_ahead_us))
+        keep.start()
+        kept = [one.digest is not None and keep.has(one.digest) for one in portions]
+        missing = [one for one, is_kept in zip(portions, kept, strict=True) if not is_kept]
+        check([one for portion in missing for one in portion.stretches])
+        fresh, so_far = ahead([list(group) for portion in missing for group in portion.groups]), SoFar()
+        for portion, is_kept in zip(portions, kept, strict=True):
+            told = keep.take_over(str(portion.digest), so_far.before) if is_kept else None
+            if told is not None:
+                so_far.add(PortionReport.from_document(told))
+                continue
+            if is_kept:  # it is not what it was
+                check(portion.stretches)
+            keep.begin(portion.digest, so_far.before)
+            groups = ahead(map(list, portion.groups)) if is_kept else coming(fresh, portion)
+            report = self._scan_portion(groups, self._scanned(scope, take, found := Findings(), is_portion=True), found, wanted, so_far)
+            keep.end(report.document() if report.is_whole else None)
+            so_far.add(report)
+        return so_far.report()
+
+    def _scan_portion(self, groups: Iterable[Sequence[Stretch]], scanned: Scanned, found: Findings, wanted: Wanted | None,
+                      so_far: SoFar) -> PortionReport:
+        try:
+            for lane, batch, inside in read_groups(groups, self.ranges, wanted):
+                scanned.see(lane, batch, inside, wanted)
+        except OfsError as wrong:
+            wrong.fields.setdefault("findings", [one.describe() for one in so_far.findings(found.told())])
+            raise
+        return PortionReport(scanned.read, scanned.arrived, scanned.left_out, scanned.scenarios, scanned.compared, found.told(),
+                             scanned.alone)
 
     def _read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None], found: Findings) -> ReadReport:
         left_out: dict[str, int] = {}
@@ -99,7 +156,7 @@ class LogRecords:
         judge, before = admission.judge, admission.scenarios.copy()
         compared = 0
         for lane, item in read_in_order(self.stretches, self.ranges):
-            if isinstance(item, Spot | Compared):
+            if isinstance(item, Aside):
                 compared += _noted(item, lane, found)
                 continue
             if isinstance(item, Undecodable):
@@ -134,9 +191,14 @@ class LogRecords:
         return record._replace(topic=self.topic, event_type=kind)
 
 
-def _noted(item: Spot | Compared, lane: tuple[str, int, str, str], found: Findings) -> int:
+def _noted(item: Aside, lane: tuple[str, int, str, str], found: Findings) -> int:
     """What was found on the way is noted; how many coordinates were compared."""
-    if isinstance(item, Compared):
-        return item.count
-    found.note(item, lane)
+    match item:
+        case Spot():
+            found.note(item, lane)
+        case Alone():
+            for spot in item.spots(f"{lane[0]}/{lane[1]}"):
+                found.note(spot, lane)
+        case _:
+            return item.count
     return 0

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.contracts.events import SCANNED_COLUMNS
 from offline_feature_plane.domain.admission import Scope
-from offline_feature_plane.domain.findings import Findings, Spot
+from offline_feature_plane.domain.findings import Alone, Compared, Findings, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_of, spelled
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
+from offline_feature_plane.sources.stretches import Batch, Lane
 from offline_feature_plane.sources.typings import Typing
 
 __all__ = ["Scanned"]
@@ -24,20 +25,40 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Scanned:
-    """What becomes of the batches of one topic; they come by partition and offset. Arguments as those of `LogRecords` and its `scan`."""
+    """What becomes of the batches of one topic, or of a portion of it; they come by partition and offset.
+
+    Arguments as those of `LogRecords` and its `scan`. With `is_portion`, what only another holder has is kept in `alone`, and not judged.
+    """
 
     def __init__(self, topic: str, typings: Sequence[Typing], taken: str | None, scope: Scope,
-                 take: Callable[[str | None, pa.RecordBatch], None], found: Findings, max_ahead_us: int | None = None) -> None:
+                 take: Callable[[str | None, pa.RecordBatch], None], found: Findings, max_ahead_us: int | None = None, *,
+                 is_portion: bool = False) -> None:
         self._topic, self._taken, self._scope, self._take, self._found = topic, taken, scope, take, found
-        self._max_ahead_us = max_ahead_us
+        self._max_ahead_us, self._is_portion = max_ahead_us, is_portion
         self._typings = {one.name: one for one in typings}
-        self._arrived: dict[int, int] = {}  # by partition, the latest arrival
-        self._read = 0
+        self.arrived: dict[int, int] = {}  # by partition, the latest arrival
+        self.read = 0
         self.left_out: dict[str, int] = {}
         self.scenarios: Counter[str] = Counter()
         self.compared = 0
+        self.alone: tuple[Lane, Alone] | None = None
 
-    def put(self, lane: tuple[str, int, str, str], batch: Decoded, inside: Bools | None, wanted: Wanted | None) -> None:
+    def see(self, lane: Lane, item: Batch, inside: Bools | None, wanted: Wanted | None) -> None:
+        """What comes next. Raises as `put`."""
+        match item:
+            case Spot():
+                self._found.note(item, lane)
+            case Compared():
+                self.compared += item.count
+            case Alone() if self._is_portion:
+                self.alone = lane, item if self.alone is None else self.alone[1].then(item)
+            case Alone():
+                for spot in item.spots(f"{lane[0]}/{lane[1]}"):
+                    self._found.note(spot, lane)
+            case _:
+                self.put(lane, item, inside, wanted)
+
+    def put(self, lane: Lane, batch: Decoded, inside: Bools | None, wanted: Wanted | None) -> None:
         """The next batch, and which of its records are asked for (None: all). Raises what extraction raises."""
         left = np.ones(batch.n, np.bool_) if inside is None else inside.copy()
         arrival = self._arrivals(lane[1], batch, left & batch.decoded)
@@ -61,7 +82,7 @@ class Scanned:
             rows = rows[mine[codes[rows]]]
             if len(rows):
                 self._hand_out(source, lane[1], batch, rows, (codes, names), arrival, wanted)
-        self._read += batch.n
+        self.read += batch.n
 
     def _hand_out(self, source: str | None, partition: int, batch: Decoded, rows: Int64s, kinds: tuple[npt.NDArray[np.int32], list[str]],
                   arrival: Int64s, wanted: Wanted | None) -> None:
@@ -69,7 +90,7 @@ class Scanned:
         head = [pa.DictionaryArray.from_arrays(integer_array(kinds[0][rows], pa.int32()), pa.array(kinds[1], pa.string())),
                 batch.ids.take(at), integer_array(batch.ts_us[rows], pa.int64()),
                 integer_array(np.full(len(rows), partition, np.int32), pa.int32()), spelled(batch.numbers[rows]),
-                integer_array(rows + self._read, pa.int64()),
+                integer_array(rows + self.read, pa.int64()),
                 pa.Array.from_buffers(pa.binary(32), len(rows), [None, pa.py_buffer(np.ascontiguousarray(batch.digests[rows]))]),
                 integer_array(arrival[rows], pa.int64())]
         self._take(source, pa.RecordBatch.from_arrays(head, names=list(SCANNED_COLUMNS)) if source is None else
@@ -98,14 +119,14 @@ class Scanned:
 
     def _arrivals(self, partition: int, batch: Decoded, counted: Bools) -> Int64s:
         """When every record arrived: the running maximum of the log's time."""
-        latest = self._arrived.get(partition, np.iinfo(np.int64).min)
+        latest = self.arrived.get(partition, np.iinfo(np.int64).min)
         times = np.where(counted, batch.log_us, latest)
         found: Int64s = np.maximum(np.maximum.accumulate(times), latest)
-        if batch.n:
-            self._arrived[partition] = int(found[-1])
+        if batch.n and (counted.any() or partition in self.arrived):
+            self.arrived[partition] = int(found[-1])
         return found
 
-    def _leave_out(self, reason: str, lane: tuple[str, int, str, str], numbers: npt.NDArray[Any]) -> None:
+    def _leave_out(self, reason: str, lane: Lane, numbers: npt.NDArray[Any]) -> None:
         """Count records, and note them, neighbours as one."""
         if not len(numbers):
             return

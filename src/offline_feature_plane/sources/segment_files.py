@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,26 @@ __all__ = ["SegmentFile"]
 
 ROWS: Final = 16_384  # in a row group
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Sink(io.RawIOBase):
+    """Takes what Arrow writes to a file, as long as anybody wants it: a stream of Arrow's that is given up writes its rest all the same."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.is_wanted = True
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """The next bytes. Raises OSError."""
+        return self._file.write(data) if self.is_wanted else len(data)
+
+    def tell(self) -> int:
+        """How far the file is."""
+        return self._file.tell() if self.is_wanted else 0
 
 
 class SegmentFile:
@@ -40,16 +61,18 @@ class SegmentFile:
         """Open it. Raises StorageIoFailure."""
         try:
             self._file = os.fdopen(os.open(self.path, _NEW, 0o644), "wb")
+            self._sink = _Sink(self._file)
             if self.form == "parquet":
-                self._parquet = pq.ParquetWriter(pa.PythonFile(self._file, "w"), STORED_SCHEMA, compression="zstd")
+                self._parquet = pq.ParquetWriter(pa.PythonFile(self._sink, "w"), STORED_SCHEMA, compression="zstd")
             else:
-                self._text = self._file if self.form == "jsonl" else pa.CompressedOutputStream(pa.PythonFile(self._file, "w"), "zstd")
+                self._text = self._file if self.form == "jsonl" else pa.CompressedOutputStream(pa.PythonFile(self._sink, "w"), "zstd")
         except OSError as wrong:
             raise self._no_room(wrong) from wrong
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the file; what is not finished is nothing, so it does not matter whether the rest of it finds room."""
+        """Let go of the file; what is not finished is nothing, so nobody need find room for the rest of it."""
+        self._sink.is_wanted = False
         with suppress(OSError):
             self._file.close()
 

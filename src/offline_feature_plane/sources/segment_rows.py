@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Mark, Record, Standing
+from offline_feature_plane.domain.admission import Mark, Record, Standing, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.archive_copying import MemberRow, members_of_line, members_of_row, standing_of
+from offline_feature_plane.sources.archive_copying import MemberRow, members_of_line, members_of_row
 from offline_feature_plane.sources.claims import Claim
 from offline_feature_plane.sources.column_values import values_of
 from offline_feature_plane.sources.decoding.batches import Expected, Members, members_of_documents, settle, tell_columns

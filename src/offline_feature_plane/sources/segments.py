@@ -28,8 +28,9 @@ from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.column_values import parsed_payload, values_of
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.foreign_segments import foreign_records
+from offline_feature_plane.sources.misplaced import misplaced
 from offline_feature_plane.sources.steady_files import unchanged
-from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches
+from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches, lane_of
 from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
 
 _PAYLOAD = STORED_COLUMNS.index("payload")
@@ -58,6 +59,20 @@ class Segment:
     def most(self) -> int:
         """As `Stretch.most`: what the index counts."""
         return self.file.rows
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`: of its file."""
+        return self.file.size
+
+    def pin(self) -> Mapping[str, Any]:
+        """As `PinnedStretch.pin`: the file's digest, and what the index claims of it."""
+        said = self.evidence
+        entries = [[one.topic, one.partition, one.offset_kind, one.first_offset, one.next_offset, one.record_count] for one in self.entries]
+        return {"file": said.sha256, "path": self.file.relative, "topic": self.topic, "lane": list(lane_of(self)),
+                "span": [said.first_offset, said.last_offset, said.next_offset], "records": said.record_count, "entries": entries,
+                "lifting": None if self.lifting is None else self.lifting.document(),
+                "asked": None if self.asked is None else [list(map(str, span)) for span in self.asked]}
 
     def check(self) -> None:
         """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
@@ -101,10 +116,9 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
             break
         if isinstance(record, Record):
             number = record.number
-            there = record.partition == partition and record.topic == topic and record.offset_kind == offset_kind
-            if not there or not first <= number < end or number <= before:
-                raise ReplayBasisMismatch(f"{segment.file.relative} holds {record.place} where {topic}/{partition} "
-                                          f"[{max(first, before + 1)}, {end}) is indexed.", path=segment.file.relative)
+            lane = record.topic, record.partition, record.offset_kind
+            if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
+                raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
             before, last, unread = number, record.offset, number
             yield record
         else:

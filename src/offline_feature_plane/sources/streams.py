@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -119,8 +120,11 @@ class PinnedStream:
         if isinstance(self.bus, OfsError):
             raise self.bus
         if len(self.log_ids) > 1:
-            raise BasisUnresolved(f"archive and bus of {self.topic} count in different logs, {' and '.join(self.log_ids)}: the topic was "
-                                  "made anew.", path="$.replay_basis", fix="Name the ranges, each with its log_id.")
+            buses = sorted({one.log_id for one in self.watermarks})
+            raise BasisUnresolved(f"the archive of {self.topic} counts in log {' and '.join(sorted(self.archive.log_ids))}, its bus in log "
+                                  f"{' and '.join(buses)}: the topic was made anew, or the archive's index names the log otherwise.",
+                                  path="$.replay_basis", fix="Name the ranges, each with its log_id; or, if it is one log, make the index "
+                                  f"again: `ofs archive index FOLDER --log-id {buses[0]} --replace`.")
         found = [*self.archive.ranges(), *(_all_of(one) for one in self.watermarks if one.span[0] < one.span[1])]
         lanes: dict[tuple[str, int, str, str], list[Range]] = {}
         for one in found:
@@ -202,8 +206,9 @@ class PinnedStream:
             yield from (one for one in run if one not in beside)
             if beside and marks is not None:
                 choice = Choice.of(self.verify_overlap, shared, [one.evidence for one in beside])
-                others = tuple(self.bus.some_of(_part(lane, *span), choice) for span in shared)
-                yield ComparedStretch(tuple(map(_whole, beside)), others, choice, marks.is_compacted)
+                some_of = partial(_some_of, self.bus, lane)
+                yield ComparedStretch(tuple(map(_whole, beside)), tuple(some_of(span, choice) for span in shared), choice,
+                                      marks.is_compacted, some_of)
         if pieces := [_part(lane, *span) for way in ways for span in way.on_bus]:
             yield from self.bus.reading(pieces, sources).stretches
 
@@ -248,6 +253,10 @@ def _whole(stretch: Stretch) -> Stretch:
 def _meets(stretch: Stretch, start: int, end: int) -> bool:
     first, stop = stretch.evidence.span
     return first < end and stop > start
+
+
+def _some_of(bus: PinnedBus, lane: Range, span: tuple[int, int], choice: Choice) -> Stretch:
+    return bus.some_of(_part(lane, *span), choice)
 
 
 def _part(lane: Range, start: int, end: int) -> Range:

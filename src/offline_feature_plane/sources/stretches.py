@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -20,13 +20,13 @@ import numpy.typing as npt
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
-from offline_feature_plane.domain.findings import Compared, Spot
+from offline_feature_plane.domain.findings import Alone, Compared, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
 
-__all__ = ["Batch", "DistantStretch", "Item", "Lane", "QuickStretch", "Stretch", "Undecodable", "in_batches", "in_groups", "lane_of",
-           "read_batches_in_order", "read_in_order", "touches"]
+__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable",
+           "ahead", "check", "in_batches", "in_groups", "lane_of", "read_batches_in_order", "read_groups", "read_in_order", "touches"]
 
 Lane = tuple[str, int, str, str]
 
@@ -39,12 +39,14 @@ class Undecodable:
     reason: Literal["undecodable", "null_value"] = "undecodable"
 
 
-# What reading a stretch gives: a record or one that cannot be decoded, and between them what is wrong somewhere, and what was compared.
-Item = Record | Undecodable | Spot | Compared
-Batch = Decoded | Spot | Compared  # the same, many records at a time
+# What is told between records: what is wrong somewhere, what was compared, and what only another holder has.
+Aside = Spot | Compared | Alone
+Item = Record | Undecodable | Aside  # what reading a stretch gives: a record, or one that cannot be decoded
+Batch = Decoded | Aside  # the same, many records at a time
 
 AnyStretch = TypeVar("AnyStretch", bound="Stretch")
 
+_ASIDES = (Spot, Compared, Alone)
 _AT_ONCE, _COMING = 4_096, 2
 
 
@@ -72,7 +74,7 @@ class Stretch(Protocol):
     def read(self) -> Iterator[Item]:
         """Its records by ascending offset, each decoded by `domain.admission`, none outside of its span.
 
-        A `Spot` or `Compared` between them stands for no record.
+        An `Aside` between them stands for no record.
 
         The end is reached only if the source has proved it: whatever breaks off before `next_offset` raises.
 
@@ -102,6 +104,26 @@ class DistantStretch(Stretch, Protocol):
         """
 
 
+@runtime_checkable
+class PinnedStretch(Stretch, Protocol):
+    """A stretch of which what was read may be kept for another attempt."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is read of it, as far as that is known beforehand."""
+
+    def pin(self) -> Mapping[str, Any]:
+        """Everything that decides which records it gives: where that is the same, so are they. A document without large integers."""
+
+
+@runtime_checkable
+class DividedStretch(Stretch, Protocol):
+    """A stretch that can be read in parts."""
+
+    def parts(self, most: int) -> Sequence[Stretch]:
+        """Stretches that follow each other and give together what this one gives, each of about so many records."""
+
+
 def lane_of(stretch: Stretch) -> Lane:
     """What its offsets count in: topic, partition, kind, log."""
     said = stretch.evidence
@@ -125,8 +147,8 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
         ReplayBasisMismatch, SourceUnreadable: as `Stretch.check` and `Stretch.read`.
         ReplayDuplicateOffsetMismatch: overlapping stretches disagree about a coordinate.
     """
-    _check(stretches)
-    for group in _ahead(in_groups(stretches)):
+    check(stretches)
+    for group in ahead(in_groups(stretches)):
         lane = lane_of(group[0])
         for item in _merged(group, _wanted(group[0], ranges)):
             yield lane, item
@@ -138,8 +160,14 @@ def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range],
 
     With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
     """
-    _check(stretches)
-    for group in _ahead(in_groups(stretches)):
+    check(stretches)
+    yield from read_groups(ahead(in_groups(stretches)), ranges, wanted)
+
+
+def read_groups(groups: Iterable[Sequence[Stretch]], ranges: Sequence[Range], wanted: Wanted | None) -> Iterator[tuple[
+        Lane, Batch, npt.NDArray[np.bool_] | None]]:
+    """As `read_batches_in_order`, of stretches that are grouped and checked."""
+    for group in groups:
         lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
         if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
             for batch in first.batches(wanted):
@@ -164,7 +192,7 @@ def in_groups(stretches: Sequence[AnyStretch]) -> Iterator[list[AnyStretch]]:
         yield group
 
 
-def _ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
+def ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
     """The same; while one is read, the next ones that come from afar are on their way."""
     coming: deque[list[Stretch]] = deque()
     for group in groups:
@@ -178,7 +206,7 @@ def _merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Iter
     """The records of stretches that overlap, by offset, each coordinate once: the first stretch gives it, the others must agree."""
     latest: tuple[int, int, Item] | None = None
     for number, place, item in side_by_side([(one.evidence.span[0], _placed(one, wanted)) for one in group]):
-        if isinstance(item, (Spot, Compared)):
+        if isinstance(item, _ASIDES):
             yield item
         elif latest is None or latest[0] != number or latest[1] == place:
             latest = number, place, item
@@ -191,7 +219,7 @@ def _placed(stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tup
     """What is wanted of a stretch, each with its offset; what is found on the way stands where reading is."""
     at = stretch.evidence.span[0]
     for item in stretch.read():
-        if isinstance(item, (Spot, Compared)):
+        if isinstance(item, _ASIDES):
             yield at, item
         elif _inside(wanted, item.number):
             at = item.number
@@ -208,7 +236,8 @@ def _wanted(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
     return [(one.start, one.end) for one in ranges if lane == (one.topic, one.partition, one.offset_kind, one.log_id)]
 
 
-def _check(stretches: Sequence[Stretch]) -> None:
+def check(stretches: Sequence[Stretch]) -> None:
+    """Hold stretches against their pins. Raises as `Stretch.check`."""
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda one: one.check(), stretches):
             pass
@@ -218,7 +247,7 @@ def in_batches(items: Iterator[Item]) -> Iterator[Batch]:
     """What is read one by one, many at a time. Raises as it does."""
     held: list[Record | Undecodable] = []
     for item in items:
-        if isinstance(item, (Spot, Compared)):
+        if isinstance(item, _ASIDES):
             yield item
             continue
         held.append(item)

@@ -11,6 +11,7 @@ from offline_feature_plane.arrow_types import arrow_type, decimal_array
 from offline_feature_plane.contracts.events import RECORD_COLUMNS, SCANNED_COLUMNS
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.closure import Field, Source
+from offline_feature_plane.domain.closure_documents import describe_source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import Extractor, extractor
 from offline_feature_plane.errors import OfsError
@@ -38,6 +39,11 @@ class Typing:
     def __reduce__(self) -> tuple[Any, ...]:
         """Compiled extraction is compiled again elsewhere."""
         return Typing, self._made_of
+
+    def document(self) -> dict[str, Any]:
+        """All that decides what is taken from payloads."""
+        source, zone = self._made_of
+        return {**describe_source(source), "zone": zone}
 
     @property
     def paths(self) -> tuple[tuple[str, ...], ...]:

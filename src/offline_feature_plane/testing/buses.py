@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -205,7 +206,7 @@ class PinnedFolderBus:
 
 @dataclass(frozen=True)
 class _FolderStretch:
-    """`sources.stretches.Stretch`: one range of one partition, as the bus is when it is read."""
+    """`sources.stretches.Stretch`: one range of one partition, as the bus is when it is read; what was read may be kept."""
 
     root: Path
     wanted: Range
@@ -220,6 +221,19 @@ class _FolderStretch:
     @property
     def most(self) -> int:
         return sum(1 for one in _held(self.root, self.wanted.topic, self.wanted.partition) if self.wanted.holds(int(one["offset"])))
+
+    @property
+    def size_bytes(self) -> int:
+        return 0
+
+    def pin(self) -> Mapping[str, Any]:
+        one = self.wanted
+        return {"lane": [one.topic, one.partition, one.offset_kind, one.log_id], "span": [one.start_offset, one.end_offset]}
+
+    def parts(self, most: int) -> Sequence[_FolderStretch]:
+        one = self.wanted
+        cuts = [one.start, *range(one.start - one.start % most + most, one.end, most), one.end]
+        return [replace(self, wanted=replace(one, start_offset=str(start), end_offset=str(end))) for start, end in pairwise(cuts)]
 
     def check(self) -> None:
         one, now = self.wanted, _marks(self.root, self.wanted.topic, self.wanted.partition)

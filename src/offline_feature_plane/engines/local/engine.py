@@ -36,7 +36,7 @@ class LocalEngine:
 
     @contextmanager
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,
-                progress: Callable[[str, int, int], None] | None = None) -> Iterator[LocalSession]:
+                progress: Callable[[str, int, int], None] | None = None, kept: Path | None = None) -> Iterator[LocalSession]:
         """Open a session whose scratch files live in `work`.
 
         Args:
@@ -45,11 +45,12 @@ class LocalEngine:
             memory_limit: such as `2GB`; what needs more goes over files in `work`. None: three quarters of the machine's memory.
             threads: how many to use; None: as many as there are processors.
             progress: called with `(step, done, total)`.
+            kept: as the port says.
 
         Raises:
             SettingsInvalid, StorageIoFailure: as `open_connection`.
         """
         from offline_feature_plane.engines.local.session import open_session  # noqa: PLC0415 - planning asks, but computes nothing
 
-        with open_session(task, work, memory_limit, threads, progress, self._sizes) as opened:
+        with open_session(task, work, memory_limit, threads, progress, self._sizes, kept) as opened:
             yield opened

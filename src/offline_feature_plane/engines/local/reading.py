@@ -26,6 +26,7 @@ from offline_feature_plane.engines.local.columns import (
     refuse_types,
 )
 from offline_feature_plane.engines.local.events import History
+from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.lowering import Suspect
 from offline_feature_plane.engines.local.made_rows import FirstSeen
@@ -46,30 +47,30 @@ def unheard(done: int) -> None:
 
 
 def load(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes,
-         heard: Heard) -> Iterator[tuple[EventInput | None, Loaded]]:
+         heard: Heard, kept: KeptFolders | None = None) -> Iterator[tuple[EventInput | None, Loaded]]:
     """Every input of the closure's sources, by topic, in pieces of at most a run's rows. Raises as `history.storing.store_events`.
 
     What is read is noted in `told`. Records of logs are all scanned before one of them is handed out, and wait in `place`. Rows that a
     calendar makes come last, of no input.
     """
     if task.calendar is None or task.entity is None:
-        yield from _load_inputs(inputs, task, told, place, sizes, heard)
+        yield from _load_inputs(inputs, task, told, place, sizes, heard, kept)
         return
     seen = FirstSeen(task, task.calendar, task.entity)
-    for item, piece in _load_inputs(inputs, task, told, place, sizes, heard):
+    for item, piece in _load_inputs(inputs, task, told, place, sizes, heard, kept):
         seen.look(piece)
         yield item, piece
     yield from ((None, piece) for piece in seen.rows(sizes.run_rows))
 
 
 def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes,
-                 heard: Heard) -> Iterator[tuple[EventInput, Loaded]]:
+                 heard: Heard, kept: KeptFolders | None) -> Iterator[tuple[EventInput, Loaded]]:
     ordered = sorted(inputs, key=lambda one: one.topic.encode())
     logs, done = [one for one in ordered if not isinstance(one, PlainTable)], 0
     if logs:
         from offline_feature_plane.engines.local.records import ScannedLogs  # noqa: PLC0415 - kernels that tables do not need
 
-        scanned = ScannedLogs(logs, task, place, sizes, told, heard)
+        scanned = ScannedLogs(logs, task, place, sizes, told, heard, kept)
         done = scanned.read
     for item in ordered:
         if not isinstance(item, PlainTable):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,26 +24,15 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.findings import Findings, Spot
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import Loaded, NumberFill, TextFill, fill_for, nullable
-from offline_feature_plane.engines.local.history.batches import Batches
+from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.lowering import as_numpy
 from offline_feature_plane.engines.local.record_keys import Keyed, Keys, Repeats, keyed
+from offline_feature_plane.engines.local.record_spools import Spool, Taking
 from offline_feature_plane.engines.local.sizes import Sizes
-from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports.inputs import Lane, ReadReport, RecordLog, Told
 
 __all__ = ["ScannedLogs"]
-
-
-@dataclass
-class _Spool:
-    """The records of one topic and source, None for those of no source; the first has the row `first` among all of the source."""
-
-    log: RecordLog
-    source: str | None
-    batches: Batches
-    first: int
-    n: int = 0
 
 
 class ScannedLogs:
@@ -56,26 +45,31 @@ class ScannedLogs:
         sizes: how many keys are compared at once.
         told: what reading tells.
         heard: is told how many coordinates have been read so far.
+        kept: where what takes long to be read is kept for another attempt, and what an earlier one has kept; None: nowhere.
 
     Raises:
         As `RecordLog.scan`. ReplayEventIdConflict: one id with two contents. StorageIoFailure.
     """
 
-    def __init__(self, logs: Sequence[RecordLog], task: Task, place: Place, sizes: Sizes, told: Told, heard: Callable[[int], None]) -> None:
+    def __init__(self, logs: Sequence[RecordLog], task: Task, place: Place, sizes: Sizes, told: Told, heard: Callable[[int], None],
+                 kept: KeptFolders | None = None) -> None:
         self._task, self.read = task, 0
         self._sources = {source.name: (index, source) for index, source in enumerate(task.closure.sources)}
-        self._expected = {name: [*SCANNED_COLUMNS, *(field.name for field in source.fields)] for name, (_, source) in self._sources.items()}
-        self._spools: dict[tuple[str, str | None], _Spool] = {}
+        self._spools: dict[tuple[str, str | None], Spool] = {}
         most = sum(log.rows for log in logs)
         names: tuple[str | None, ...] = (*self._sources, None)
         keys = {name: Keys(place, f"keys.{at}", most) for at, name in enumerate(names)}
         scope = Scope.of(task.platform_run_id, task.scenario_run_ids, task.closure.sources)
         for at, log in enumerate(logs):
             for number, name in enumerate(names):
-                self._spools[log.topic, name] = _Spool(log, name, place.batches(f"records.{at}.{number}"), keys[name].n)
-            before, report = self.read, log.scan(scope, self._taking(log, keys, heard))
+                columns = () if name is None else [field.name for field in self._sources[name][1].fields]
+                self._spools[log.topic, name] = Spool(log, name, number, keys[name], (*SCANNED_COLUMNS, *columns),
+                                                      place.batches(f"records.{at}.{number}"))
+            mine = {name: self._spools[log.topic, name] for name in names}
+            taking = Taking(mine, self.read, heard, kept, in_files=sizes.in_files)
+            report = log.scan(scope, taking.take, None if kept is None else taking)
             told.add(report)
-            self.read = before + sum(self._spools[log.topic, name].n for name in names) + sum(report.left_out.values())
+            self.read += sum(one.n for one in mine.values()) + sum(report.left_out.values())
             heard(self.read)
         self._repeats = self._find_repeats(keys, max(1, sizes.ids // 2))
         for log in logs:
@@ -85,21 +79,6 @@ class ScannedLogs:
         """The events of a log by source, in pieces of at most `most`; the last piece of each source has the digest of all."""
         for name in sorted(self._sources):
             yield from self._pieces_of(self._spools[log.topic, name], *self._sources[name], most)
-
-    def _taking(self, log: RecordLog, keys: Mapping[str | None, Keys], heard: Callable[[int], None]) -> Any:
-        before = self.read
-
-        def take(name: str | None, batch: pa.RecordBatch) -> None:
-            expected = list(SCANNED_COLUMNS) if name is None else self._expected[name]
-            if batch.schema.names != expected:
-                raise EngineFailed(f"{log.topic} yields the columns {batch.schema.names}, not {expected}.", fix="Please report this.")
-            spool = self._spools[log.topic, name]
-            keys[name].append(batch)
-            spool.batches.append(batch)
-            spool.n += batch.num_rows
-            self.read = max(self.read, before + batch["position"][-1].as_py() + 1)
-            heard(self.read)
-        return take
 
     def _find_repeats(self, keys: Mapping[str | None, Keys], at_once: int) -> dict[str | None, Repeats]:
         found: dict[str | None, Repeats] = {}
@@ -120,7 +99,7 @@ class ScannedLogs:
                 if high > low:
                     yield from keyed(batch, spool.log.topic, start, rows[low:high].tolist())
 
-    def _of_source(self, name: str | None) -> list[_Spool]:
+    def _of_source(self, name: str | None) -> list[Spool]:
         return [spool for (_, one), spool in self._spools.items() if one == name]
 
     def _tell_repeats(self, log: RecordLog) -> ReadReport:
@@ -144,7 +123,7 @@ class ScannedLogs:
             found.note(Spot("duplicate", number), (log.topic, partition, lane.offset_kind, lane.log_id))
         return ReadReport({"duplicate": count, "other_scope": others}, found.told())
 
-    def _pieces_of(self, spool: _Spool, index: int, source: Source, most: int) -> Iterator[Loaded]:
+    def _pieces_of(self, spool: Spool, index: int, source: Source, most: int) -> Iterator[Loaded]:
         """A source's events, also if there are none."""
         lines, left = _Lines(spool.log), spool.n
         holding = _Holding(source, min(left, most))
@@ -164,7 +143,7 @@ class ScannedLogs:
         spool.batches.remove()
         yield replace(self._finished(holding, spool, index, source), records_digest=lines.digest())
 
-    def _finished(self, holding: _Holding, spool: _Spool, index: int, source: Source) -> Loaded:
+    def _finished(self, holding: _Holding, spool: Spool, index: int, source: Source) -> Loaded:
         piece = holding.done(spool.log.topic, index)
         return replace(piece, arrival=piece.arrival if self._task.visibility == "arrival" else None,
                        standing=self._task.standing(source.name))
@@ -240,7 +219,7 @@ def _spans(values: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _numbered(spool: _Spool) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _numbered(spool: Spool) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The batches, and which row the first record of each has among all of the source."""
     start = spool.first
     for batch in spool.batches.read():

@@ -23,6 +23,7 @@ from offline_feature_plane.engines.local.disjoint import find_strays
 from offline_feature_plane.engines.local.entities import entities_at
 from offline_feature_plane.engines.local.features import Elsewhere, Groups, compute_features
 from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
 from offline_feature_plane.engines.local.history.memory import give_back, keep_freed, return_freed
 from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
@@ -46,20 +47,21 @@ __all__ = ["LocalSession", "open_session"]
 
 @contextmanager
 def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None, progress: Progress | None,
-                 sizes: Sizes | None = None) -> Iterator[LocalSession]:
+                 sizes: Sizes | None = None, kept: Path | None = None) -> Iterator[LocalSession]:
     """Open a session; see `LocalEngine.session`. With `sizes`, it is cut as they say."""
     workers = threads or os.cpu_count() or 1
     with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection, ExitStack() as until_end:
-        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end)
+        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end, kept)
 
 
 class LocalSession:
     """One build's work, in order: replay, labels, select, rows."""
 
     def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, work: Path, limit: int, threads: int,
-                 progress: Progress | None, sizes: Sizes | None, until_end: ExitStack) -> None:
+                 progress: Progress | None, sizes: Sizes | None, until_end: ExitStack, kept: Path | None) -> None:
         self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
         self._tell, self._sizes, self._until_end = progress or unheard, sizes, until_end
+        self._kept = kept
         self._place: Place = Memory()
         self._history: StoredEvents | None = None
         self._replayed: ReplayFacts | None = None
@@ -78,11 +80,14 @@ class LocalSession:
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, records, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
         self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
+        kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
-                                                     Telling(self._tell, inputs, events).read, self._tell)
+                                                     Telling(self._tell, inputs, events).read, self._tell, kept)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
+        if kept is not None and kept.has_begun:
+            self._execution["taken_over"] = {"portions": kept.portions_taken, "records": kept.records_taken}
         self._tell("replay", self._replayed.events_read, self._replayed.events_read)
         if not sizes.in_files and self._threads > 1:
             everything = self._history.window(0, self._history.n)
@@ -131,8 +136,8 @@ class LocalSession:
         total = need(self._selection, "select").accounting["row"]
         wanted = total if limit is None else min(limit, total)
         builder, done = BatchBuilder(self._task, history.id_type), 0
-        self._tell("rows", 0, wanted)
         slices, elsewhere = self._cut()
+        self._tell("rows", 0, wanted)
         for piece in slices:
             if done < wanted or limit is None:
                 for batch in self._rows_of(piece, elsewhere, builder, wanted - done):
@@ -160,8 +165,11 @@ class LocalSession:
         history, sizes = need(self._history, "replay"), need(self._sizes, "replay")
         resolved, rows = need(self._resolved, "labels"), need(self._rows, "select")
         slicing = slice_history(history, self._task, sizes)
-        kept = {group.name: compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
-                for place, group in enumerate(slicing.by_keys)}
+        kept = {}
+        for place, group in enumerate(slicing.by_keys):
+            self._tell("groups", place, len(slicing.by_keys))
+            kept[group.name] = compute_by_keys(history, self._task, group, resolved, rows, self._place.inside(f"group.{place}"), sizes)
+            self._tell("groups", place + 1, len(slicing.by_keys))
         self._execution |= {"slices": len(slicing.slices), "events_laid_out": sum(one.stop - one.warm for one in slicing.slices),
                             "parts_of_keys": {name: one.parts for name, one in kept.items()},
                             "kept_bytes": sum(one.size_bytes for one in kept.values())}

@@ -48,7 +48,7 @@ class OracleEngine:
 
     @contextmanager
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,  # noqa: ARG002 - the port's
-                progress: Any = None) -> Iterator[OracleSession]:  # noqa: ARG002 - the port's
+                progress: Any = None, kept: Path | None = None) -> Iterator[OracleSession]:  # noqa: ARG002 - the port's
         """Open a session; it needs no scratch files, no limits and no threads."""
         yield OracleSession(task)
 

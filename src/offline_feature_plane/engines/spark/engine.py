@@ -67,7 +67,8 @@ class SparkEngine:
 
     @contextmanager
     def session(self, task: Task, *, work: Path, memory_limit: str | None = None, threads: int | None = None,  # noqa: ARG002 - the port's
-                progress: Callable[[str, int, int], None] | None = None) -> Iterator[SparkEngineSession]:
+                progress: Callable[[str, int, int], None] | None = None,
+                kept: Path | None = None) -> Iterator[SparkEngineSession]:  # noqa: ARG002 - the port's
         """Open a session. Spark keeps its scratch files where its own settings say.
 
         Args:
@@ -76,6 +77,7 @@ class SparkEngine:
             memory_limit: the heap of a new session's processes, such as `2GB`.
             threads: of a new session on this machine; None: as many as there are processors.
             progress: called with `(step, done, total)`.
+            kept: unused: executors read on machines of their own, and what a killed driver had read is read again.
 
         Raises:
             EngineUnavailable: Spark does not start, or has been stopped. RequestCommandUnsupported: there is no Java, or Spark is too old.

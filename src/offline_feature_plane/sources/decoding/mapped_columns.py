@@ -26,6 +26,8 @@ __all__ = ["members_of_mapped_columns"]
 
 Path = tuple[str, ...]
 
+_TEXTS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary, pa.types.is_large_binary,
+                 pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _EMPTY: Final = np.empty(0, np.uint8)
 _GATHERED: Final = frozenset(STORED) - {*TIMES, "payload"}
 
@@ -63,8 +65,20 @@ class _Rows:
             told, told_starts, told_ends = _told_texts(data, texts, starts[-1], ends[-1], wanted, found, status)
         mine.kinds[STORED.index("payload")] = np.where(payload.kinds == ABSENT, ABSENT, OTHER)
         status[(mine.kinds[:STORED.index("payload")] == ABSENT).any(axis=0)] = 1
+        if self._leads_into_texts() or any(self._is_time(one.path) for name, one in self._lifting.places.items() if name in said):
+            status[:] = 1
         return Members(STORED, mine.data, mine.kinds, mine.starts, mine.ends, told, told_starts, told_ends, found, status,
                        {name: one.us for name, one in moments.items()}, holds_payloads=False)
+
+    def _is_time(self, path: Path | None) -> bool:
+        """Is it a column of dates or times, which would be spelled as texts, and is neither text nor number?"""
+        array = None if path is None else self._array(path)
+        return array is not None and pa.types.is_temporal(_plain(array.type))
+
+    def _leads_into_texts(self) -> bool:
+        """Does a path of a member go on inside of texts? What these hold is for the law."""
+        steps = {one.path[:end] for one in self._lifting.places.values() if one.path is not None for end in range(1, len(one.path))}
+        return any((array := self._array(path)) is not None and _is_text(array.type) for path in steps)
 
     def _moments(self, name: str) -> Moments:
         place = self._lifting.places[name]
@@ -120,6 +134,14 @@ def _child(array: pa.Array, name: str) -> pa.Array | None:
         return None
     at = array.type.get_field_index(name)
     return None if at < 0 else pc.struct_field(array, [at])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(one(_plain(kind)) for one in _TEXTS)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _says_twice(kind: pa.DataType) -> bool:

@@ -52,7 +52,8 @@ class _Documents:
         paths = {name: one.path for name, one in lifting.places.items() if one.path is not None}
         self._below = {} if self._base is None else {path: (*self._base, *path) for path in wanted.paths
                                                      if self._base or path[0] not in lifting.left_out}
-        self._paths, self._tree = paths, Wanted.of([*paths.values(), *self._below.values()])
+        self._paths, self._above = paths, {path[:end] for path in paths.values() for end in range(1, len(path))}
+        self._tree = Wanted.of([*paths.values(), *self._above, *self._below.values()])
 
     def members(self) -> Members:
         """Them."""
@@ -79,6 +80,9 @@ class _Documents:
             found, (told, told_starts, told_ends) = self._payloads(said["payload"], found, (told, told_starts, told_ends), mine, status)
         elif self._fixed.get("payload") is not None:
             status[:] = 1
+        for path in self._above:  # which may go on inside of a text: what that holds is for the law
+            kinds = every.kinds[self._tree.slot(path)]
+            status[(kinds == TEXT) | (kinds == ESCAPED)] = 1
         status[mine.asks | (mine.kinds[:at] == ABSENT).any(axis=0)] = 1
         return Members(STORED, mine.data, mine.kinds, mine.starts, mine.ends, told, told_starts, told_ends, found, status,
                        {name: one.us for name, one in moments.items()}, holds_payloads=not self._takes_rest)

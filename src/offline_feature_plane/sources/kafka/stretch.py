@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Final
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
@@ -18,6 +20,9 @@ from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.stored import Rows, Writing
 from offline_feature_plane.sources.stretches import Undecodable
 
+Edge = tuple[str, int | None] | None
+
+_PART_BUFFER_MB: Final = 8  # what is fetched beyond the end of a part is fetched again by the next one
 _FIX = "Build from an archive of the pinned log, or write a new intent that pins the topic as it is now."
 
 
@@ -33,7 +38,8 @@ class _Begun:
 class TopicStretch:
     """`sources.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
 
-    `choice`: only the offsets that it takes are decoded; None: all. `begun` is there while it is being fetched.
+    `choice`: only the offsets that it takes are decoded; None: all. A part of a stretch knows the ends of the `whole`. `begun` is there
+    while it is being fetched.
     """
 
     evidence: BusEvidence
@@ -42,6 +48,7 @@ class TopicStretch:
     connect: Connect
     named: bool = False
     choice: Callable[[int], bool] | None = None
+    whole: tuple[Edge, Edge] | None = None
     begun: _Begun | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -49,6 +56,38 @@ class TopicStretch:
         """As many records as it has offsets."""
         first, end = self.evidence.span
         return end - first
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`: nobody knows it before it is read."""
+        return 0
+
+    def pin(self) -> Mapping[str, Any]:
+        """As `PinnedStretch.pin`: the topic's id, the offsets, and the leader epochs at both ends of what was pinned.
+
+        A log that was cut off and written anew has another record, or another epoch, at its end.
+        """
+        said = self.evidence
+        return {"topic": self.stored, "lane": [said.topic, said.partition, said.offset_kind, said.log_id],
+                "span": [said.first_offset, said.next_offset], "edges": [None if one is None else list(one) for one in self.edges]}
+
+    @property
+    def edges(self) -> tuple[Edge, Edge]:
+        """The first and the last record of what was pinned: of the whole range, where this is a part of it."""
+        return self.whole or (self.evidence.first, self.evidence.last)
+
+    def parts(self, most: int) -> Sequence[TopicStretch]:
+        """As `DividedStretch.parts`: cut at multiples of so many offsets. Each is fetched by itself, and little beyond its end."""
+        start, end = self.evidence.span
+        cuts = [start, *range(start - start % most + most, end, most), end]
+        access = replace(self.access, buffer_mb=min(self.access.buffer_mb, _PART_BUFFER_MB))
+        return [self] if len(cuts) == 2 else [replace(self._between(*span), access=access, whole=self.edges) for span in pairwise(cuts)]
+
+    def _between(self, start: int, end: int) -> TopicStretch:
+        said = self.evidence
+        first, last = (None if one is None or not start <= int(one[0]) < end else one for one in (said.first, said.last))
+        return replace(self, evidence=replace(said, first_offset=str(start), last_offset=None if last is None else last[0],
+                                              next_offset=str(end), first=first, last=last))
 
     def check(self) -> None:
         """The topic is still the pinned one, and has all offsets of the stretch, settled.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
@@ -37,6 +38,18 @@ class ShardStretch:
     connect: Connect
     most: int
     choice: Callable[[int], bool] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`: nobody knows it before it is read."""
+        return 0
+
+    def pin(self) -> Mapping[str, Any]:
+        """As `PinnedStretch.pin`: the stream and when it was made, the shard, the sequences, and what stands at both ends of them."""
+        said = self.evidence
+        return {"lane": [said.topic, said.partition, said.offset_kind, said.log_id], "stored": self.stored,
+                "span": [said.first_offset, said.next_offset],
+                "edges": [None if one is None else list(one) for one in (said.first, said.last)]}
 
     def check(self) -> None:
         """The stream is still the pinned one, and keeps the first record of the stretch.

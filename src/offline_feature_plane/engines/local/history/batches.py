@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from offline_feature_plane.errors import StorageIoFailure
 
-__all__ = ["Batches", "FileBatches", "HeldBatches"]
+__all__ = ["Batches", "FileBatches", "HeldBatches", "read_file"]
 
 
 class Batches(Protocol):
@@ -64,37 +64,43 @@ class FileBatches:
                 self._is_empty = False
             self._writer.write_batch(batch)
         except OSError as wrong:
-            raise self._failed(wrong) from wrong
+            raise _failed(self._path, wrong) from wrong
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """As `Batches.read`."""
-        self._close()
-        if self._is_empty:
-            return
-        try:
-            with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file) as reader:
-                yield from reader
-        except (OSError, pa.ArrowInvalid) as wrong:
-            raise self._failed(wrong) from wrong
+        self.close()
+        if not self._is_empty:
+            yield from read_file(self._path)
 
     def remove(self) -> None:
         """As `Batches.remove`."""
         with suppress(StorageIoFailure):
-            self._close()
+            self.close()
         with suppress(OSError):  # or its space comes back with the work folder
             self._path.unlink()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Nothing is added any more. Raises StorageIoFailure."""
         try:
             if self._writer is not None and self._file is not None:
                 self._writer.close()
                 self._file.close()
         except OSError as wrong:
-            raise self._failed(wrong) from wrong
+            raise _failed(self._path, wrong) from wrong
         finally:
             self._writer = self._file = None
 
-    def _failed(self, wrong: Exception) -> StorageIoFailure:
-        said = getattr(wrong, "strerror", None) or wrong
-        return StorageIoFailure(f"a scratch file of the build failed: {self._path}: {said}.", path=str(self._path),
-                                fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.")
+
+def read_file(path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of a file that is complete, in order. Raises StorageIoFailure."""
+    try:
+        with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+            yield from reader
+    except (OSError, pa.ArrowInvalid) as wrong:
+        raise _failed(path, wrong) from wrong
+
+
+def _failed(path: Path, wrong: Exception) -> StorageIoFailure:
+    said = getattr(wrong, "strerror", None) or wrong
+    return StorageIoFailure(f"a scratch file of the build failed: {path}: {said}.", path=str(path),
+                            fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.")

@@ -19,6 +19,7 @@ from offline_feature_plane.engines.local.dictionaries import shared_names
 from offline_feature_plane.engines.local.duplicates import marks_of, rows_to_drop
 from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
 from offline_feature_plane.engines.local.history.events import StoredEvents
+from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.memory import give_back
 from offline_feature_plane.engines.local.history.merging import merged
 from offline_feature_plane.engines.local.history.places import Place
@@ -39,7 +40,8 @@ _BLOCK = 1 << 20
 
 
 def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, place: Place,
-                 sizes: Sizes, heard: Heard = unheard, tell: Progress = untold) -> tuple[StoredEvents, ReplayFacts]:
+                 sizes: Sizes, heard: Heard = unheard, tell: Progress = untold,
+                 kept: KeptFolders | None = None) -> tuple[StoredEvents, ReplayFacts]:
     """Read, type, deduplicate and order the events of every input.
 
     Args:
@@ -50,6 +52,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         sizes: how many are worked on at once.
         heard: is told how many rows and coordinates have been read so far.
         tell: is told how many events of logs have been sorted, and how many events have been merged.
+        kept: as `records.ScannedLogs`.
 
     Raises:
         ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
@@ -61,7 +64,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
         StorageIoFailure: the work folder failed.
     """
     told = Told()
-    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, tell)
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, tell, kept)
     if not any(run.n for run in runs):
         raise nothing_admitted([item.topic for item in inputs], told.left_out)
     repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -71,13 +74,13 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     dictionaries, recodes = unify(runs, sizes.texts)
     integers = all(isinstance(run.shape.ids, np.ndarray) for run in runs)
     nothing = pa.array([], pa.string())
-    kept = place.inside("events")
+    columns = place.inside("events")
     most = [sum(run.n for run in runs if run.shape.source == index) for index in range(len(task.closure.sources))]
     topics = {topic: rank for rank, topic in enumerate(sorted({run.shape.topic for run in runs}, key=str.encode))}
-    events = StoredEvents(kept, task.closure.sources, most, ColumnType("int64" if integers else "string"),
+    events = StoredEvents(columns, task.closure.sources, most, ColumnType("int64" if integers else "string"),
                           {name: dictionaries.get(home, nothing) for name, home in shared_names(task).items()},
                           {topic for topic, count in repeats.items() if count}, sizes.index,
-                          ArrivalColumns(kept, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
+                          ArrivalColumns(columns, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
     merging = merged(runs, recodes, sizes.merge_rows)
     for pieces in merging if sizes.in_files else ahead(merging):
         events.append(pieces)
@@ -93,7 +96,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
-                told: Told, heard: Heard, tell: Progress) -> tuple[list[Run], list[PlainTable]]:
+                told: Told, heard: Heard, tell: Progress, kept: KeptFolders | None) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
     most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
@@ -102,7 +105,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
     unclear: dict[str, PlainTable] = {}
     ordered, logged = 0, sum(item.rows for item in inputs if not isinstance(item, PlainTable))
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
-        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard):
+        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard, kept):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item
