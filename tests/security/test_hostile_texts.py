@@ -108,8 +108,8 @@ def values_are(text: str, plane: SmallPlane) -> None:
     plane.events({**columns, "terminal_id": [f"{text}{one}" for one in columns["terminal_id"]]})
 
 
-CHANGES = {"columns": (columns_named, 8), "file": (file_named, 6), "expression": (expression_is, 30), "literal": (literal_is, 6),
-           "name": (name_is, 30), "values": (values_are, 6)}
+CHANGES = {"columns": (columns_named, 8), "file": (file_named, 6), "expression": (expression_is, 48), "literal": (literal_is, 6),
+           "name": (name_is, 48), "values": (values_are, 6)}
 SAME_ROWS = {"columns", "file", "literal", "values"}
 STATUSES = {0, 2, 3, 4, 5}
 FOREIGN = ("INTERNAL_ERROR", "ENGINE_FAILED", "duckdb", "Binder Error", "Parser Error", "Catalog Error", "Traceback", "sqlite3")

@@ -241,7 +241,7 @@ def test_a_rebuild_that_dies_anywhere_is_begun_again(tmp_path, monkeypatch):
     plane = make_plane(tmp_path / "p")
     build(plane, "a", request_id="request-a1")
     interrupted(plane, monkeypatch, "/commits/", "b", request_id="request-b1")
-    store = LocalStore(plane.tmp_path / "store")
+    store = LocalStore(plane.folder / "store")
     for at in range(500):
         with tempfile.TemporaryDirectory(dir=tmp_path) as place:
             ledger = SqliteLedger(Path(place) / "ledger.sqlite", SystemClock())
