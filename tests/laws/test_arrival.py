@@ -12,7 +12,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine, arrivals
 from offline_feature_plane.engines.oracle import OracleEngine
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.drawing import draw_late_world, draw_world
 from offline_feature_plane.testing.worlds import ARRIVED, INT, SECOND, START, TEXT, Archive, Labels, Stored, Table, World

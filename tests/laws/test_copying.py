@@ -15,18 +15,17 @@ from test_decoding import CLOCKS, ENVELOPE, LANE, TEXTS, VALUES, Message, lines,
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
-from offline_feature_plane.sources import segment_rows
-from offline_feature_plane.sources.archive_copying import members_of_line
+from offline_feature_plane.sources.archives import segment_rows
+from offline_feature_plane.sources.archives.stored_files import line_record, members_of_line
+from offline_feature_plane.sources.buses.envelopes import Lane, stored_value
+from offline_feature_plane.sources.buses.values import rows_of_values
 from offline_feature_plane.sources.decoding.batches import members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.lines import Lines
+from offline_feature_plane.sources.decoding.stored import Writing
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
-from offline_feature_plane.sources.decoding.values import rows_of_values
+from offline_feature_plane.sources.decoding.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Lane, stored_value
 from offline_feature_plane.sources.kafka.messages import held_in
-from offline_feature_plane.sources.segments import line_record
-from offline_feature_plane.sources.stored import Writing
-from offline_feature_plane.sources.stored_rows import rows_one_by_one
 
 NOTHING = Wanted(())
 BUS = Lane("tx", 0, "kafka_offset")

@@ -16,7 +16,7 @@ from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.engines.oracle.reading import read_events
 from offline_feature_plane.errors import OfsError, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.kernels import marking
-from offline_feature_plane.sources import records
+from offline_feature_plane.sources.logs import records
 from offline_feature_plane.testing.archives import archived
 
 PIECES = {"written": logs(), "rows": st.integers(1, 9), "ids": st.integers(2, 9)}

@@ -27,7 +27,7 @@ from offline_feature_plane.filesets import check_pins, pin_files, read_batches
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.plain_files import open_in_place
 from offline_feature_plane.refs import read_ref
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 
 
