@@ -1,4 +1,4 @@
-"""A stretch of one shard, as every log is read: held against its pin, then read to its end (`sources.stretches`)."""
+"""A stretch of one shard, as every log is read: held against its pin, then read to its end (`sources.logs.stretches`)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.sources.buses.envelopes import Held, Lane
+from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Held, Lane
-from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import Connect, Shard, Stream, StreamFacts
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.logs.stretches import Undecodable
 
 __all__ = ["ShardStretch"]
 
@@ -26,7 +26,7 @@ _FIX = "Build from an archive of the pinned log, or write a new intent that pins
 
 @dataclass(frozen=True)
 class ShardStretch:
-    """`sources.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
+    """`sources.logs.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
 
     `choice`: only the sequences that it takes are decoded; None: all.
     """

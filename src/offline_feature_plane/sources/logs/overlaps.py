@@ -25,7 +25,7 @@ from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
 from offline_feature_plane.kernels.separating import below, mix
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.stretches import (
+from offline_feature_plane.sources.logs.stretches import (
     Batch,
     DistantStretch,
     DividedStretch,

@@ -1,4 +1,4 @@
-"""Segments of archives as they are written again, many records at a time: what `archive_copying` gives of each of them."""
+"""Segments of archives as they are written again, many records at a time: what `copying` gives of each of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Mark, Record, Standing, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.archive_copying import MemberRow, members_of_line, members_of_row
-from offline_feature_plane.sources.claims import Claim
-from offline_feature_plane.sources.column_values import values_of
+from offline_feature_plane.sources.archives.claims import Claim
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import MemberRow, members_of_line, members_of_row, stored_batches
 from offline_feature_plane.sources.decoding.batches import Expected, Members, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
+from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segments import Segment, stored_batches
-from offline_feature_plane.sources.steady_files import unchanged
-from offline_feature_plane.sources.stored import Rows, Stored, Writing
 from offline_feature_plane.text_files import packing_of
 
 __all__ = ["rows_in_batches"]

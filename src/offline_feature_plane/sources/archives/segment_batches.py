@@ -12,16 +12,17 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.claims import Claim
-from offline_feature_plane.sources.column_values import values_of
+from offline_feature_plane.sources.archives.claims import Claim
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.foreign_batches import Law, mapped_in
+from offline_feature_plane.sources.archives.pruning import Skipped, skipping
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, Members, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.foreign_batches import Law, mapped_in
-from offline_feature_plane.sources.pruning import Skipped, skipping
-from offline_feature_plane.sources.segments import Segment, line_record, stored_batches, stored_record
-from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.text_files import packing_of
 
 __all__ = ["Law", "members_in", "read_in_batches"]

@@ -20,13 +20,13 @@ from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import ArchiveIndexConflict, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.ports import Clock
-from offline_feature_plane.sources.archive_index import parse_index
-from offline_feature_plane.sources.archive_indexing import index_bytes
-from offline_feature_plane.sources.archive_notes import Notes, folder_of, name_of_notes, read_notes, write_notes
-from offline_feature_plane.sources.archive_places import INDEX, ArchivePlace
-from offline_feature_plane.sources.archive_report import UNDECLARED
-from offline_feature_plane.sources.segment_files import SegmentFile
-from offline_feature_plane.sources.stored import CopySource, Rows, SegmentForm, Writing
+from offline_feature_plane.sources.archives.index import parse_index
+from offline_feature_plane.sources.archives.indexing import index_bytes
+from offline_feature_plane.sources.archives.notes import Notes, folder_of, name_of_notes, read_notes, write_notes
+from offline_feature_plane.sources.archives.places import INDEX, ArchivePlace
+from offline_feature_plane.sources.archives.report import UNDECLARED
+from offline_feature_plane.sources.archives.segment_files import SegmentFile
+from offline_feature_plane.sources.decoding.stored import CopySource, Rows, SegmentForm, Writing
 
 __all__ = ["CopiedRange", "CopyWish", "WriteReport", "write_segments"]
 

@@ -1,4 +1,4 @@
-"""Values of a bus decoded many at a time, as `sources.envelopes` decodes each of them (`docs/decisions/0042`)."""
+"""Values of a bus decoded many at a time, as `sources.buses.envelopes` decodes each of them (`docs/decisions/0042`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.instants import parse_instant
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value, stored_value
 from offline_feature_plane.sources.decoding.batches import ENVELOPE, Expected, Members, members_of_documents, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.decoding.stored_cells import rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Held, Lane, decode_value, stored_value
-from offline_feature_plane.sources.stored import Rows, Writing
 
 __all__ = ["decode_values", "rows_of_values"]
 

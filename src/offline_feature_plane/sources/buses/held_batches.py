@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value, stored_value
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
+from offline_feature_plane.sources.decoding.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Held, Lane, decode_value, stored_value
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stored_rows import rows_one_by_one
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.logs.stretches import Undecodable
 
 __all__ = ["decoded_in", "records_in", "rows_in"]
 
@@ -26,7 +26,7 @@ def records_in(lane: Lane, batches: Batches) -> Iterator[Record | Undecodable]:
 
 def decoded_in(lane: Lane, batches: Batches, wanted: Wanted) -> Iterator[Decoded]:
     """The same, many at a time."""
-    from offline_feature_plane.sources.decoding.values import decode_values  # noqa: PLC0415 - it loads a compiler
+    from offline_feature_plane.sources.buses.values import decode_values  # noqa: PLC0415 - it loads a compiler
 
     for held in batches:
         if held:
@@ -38,7 +38,7 @@ def rows_in(lane: Lane, batches: Batches, writing: Writing, *, in_batches: bool)
     if not in_batches:
         yield from rows_one_by_one((stored_value(lane, held) for held in chain.from_iterable(batches)), writing)
         return
-    from offline_feature_plane.sources.decoding.values import rows_of_values  # noqa: PLC0415 - it loads a compiler
+    from offline_feature_plane.sources.buses.values import rows_of_values  # noqa: PLC0415 - it loads a compiler
 
     for held in batches:
         if held:

@@ -16,8 +16,8 @@ from offline_feature_plane.found_files import form_of
 from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.column_values import values_of
-from offline_feature_plane.sources.steady_files import unchanged
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
 __all__ = ["first_trouble", "foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]

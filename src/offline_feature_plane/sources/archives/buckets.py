@@ -31,8 +31,8 @@ from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.bucket import Bucket, part_of
 from offline_feature_plane.s3.clients import connect
 from offline_feature_plane.s3.place import S3Place
-from offline_feature_plane.sources.archive_places import INDEX, MOST_INDEX_BYTES, HeldFile, Version, segment_path
-from offline_feature_plane.sources.spools import spool
+from offline_feature_plane.sources.archives.places import INDEX, MOST_INDEX_BYTES, HeldFile, Version, segment_path
+from offline_feature_plane.sources.archives.spools import spool
 
 __all__ = ["BucketPlace"]
 

@@ -28,7 +28,7 @@ from offline_feature_plane.filesets import check_pins, digest_of
 from offline_feature_plane.found_files import find_files, told
 from offline_feature_plane.plain_files import as_found, make_lasting_folder, open_in_place, read_small, resolved
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.spools import spool
+from offline_feature_plane.sources.archives.spools import spool
 
 __all__ = ["INDEX", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version", "segment_path"]
 

@@ -16,9 +16,9 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import Lane, ReadReport
 from offline_feature_plane.ports.kept import Keep
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.portions import PortionReport, SoFar, coming, portions_of, reading_document
-from offline_feature_plane.sources.scanned import Scanned
-from offline_feature_plane.sources.stretches import (
+from offline_feature_plane.sources.logs.portions import PortionReport, SoFar, coming, portions_of, reading_document
+from offline_feature_plane.sources.logs.scanned import Scanned
+from offline_feature_plane.sources.logs.stretches import (
     Aside,
     PinnedStretch,
     Stretch,
@@ -30,7 +30,7 @@ from offline_feature_plane.sources.stretches import (
     read_groups,
     read_in_order,
 )
-from offline_feature_plane.sources.typings import Typing
+from offline_feature_plane.sources.logs.typings import Typing
 
 __all__ = ["LogRecords"]
 

@@ -23,8 +23,8 @@ from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.findings import Alone, Finding, Findings
 from offline_feature_plane.ports.inputs import ReadReport
 from offline_feature_plane.ports.kept import Before
-from offline_feature_plane.sources.overlaps import ComparedStretch
-from offline_feature_plane.sources.stretches import DividedStretch, PinnedStretch, Stretch, in_groups, lane_of
+from offline_feature_plane.sources.logs.overlaps import ComparedStretch
+from offline_feature_plane.sources.logs.stretches import DividedStretch, PinnedStretch, Stretch, in_groups, lane_of
 
 __all__ = ["MOST", "Portion", "PortionReport", "SoFar", "coming", "portions_of"]
 

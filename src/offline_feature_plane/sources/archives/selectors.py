@@ -8,8 +8,8 @@ from itertools import pairwise
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
-from offline_feature_plane.sources.segments import Segment
-from offline_feature_plane.sources.stretches import Undecodable, lane_of
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.logs.stretches import Undecodable, lane_of
 
 
 def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[Range, ...]:

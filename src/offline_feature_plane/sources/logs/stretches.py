@@ -23,7 +23,7 @@ from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Alone, Compared, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.logs.side_by_side import disagreement, side_by_side
 
 __all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable",
            "ahead", "check", "in_batches", "in_groups", "lane_of", "read_batches_in_order", "read_groups", "read_in_order", "touches"]

@@ -11,8 +11,8 @@ from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import parse_offset_instant
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
-from offline_feature_plane.sources.archive_places import INDEX, MOST_INDEX_BYTES, ArchivePlace, Version
-from offline_feature_plane.sources.segments import Segment
+from offline_feature_plane.sources.archives.places import INDEX, MOST_INDEX_BYTES, ArchivePlace, Version
+from offline_feature_plane.sources.archives.segments import Segment
 
 __all__ = ["parse_index", "read_segments"]
 

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from offline_feature_plane.domain.admission import Record, decode_stored
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
-from offline_feature_plane.sources.stored import Stored
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.decoding.stored import Stored
+from offline_feature_plane.sources.logs.stretches import Undecodable
 from offline_feature_plane.text_files import load_object
 
 __all__ = ["ENVELOPE", "Held", "Lane", "decode_value", "read_envelope", "stored_value"]

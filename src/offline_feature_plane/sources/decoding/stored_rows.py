@@ -1,4 +1,4 @@
-"""Records written one by one: the law of how an archive has them, which `decoding.stored_rows` keeps for many at a time."""
+"""Records written one by one: the law of how an archive has them, which `stored_cells` keeps for many at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.domain.record_texts import json_text, record_line
-from offline_feature_plane.sources.stored import Rows, Stored, Writing
+from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
 
 __all__ = ["ROW_BYTES", "STORED_SCHEMA", "columns_of", "line_of", "rows_one_by_one"]
 

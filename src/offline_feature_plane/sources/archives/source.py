@@ -17,16 +17,16 @@ from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting
 from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.s3.place import is_bucket
-from offline_feature_plane.sources.archive_copying import rows_in_order
-from offline_feature_plane.sources.archive_index import read_segments
-from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.mapped_topics import MappedTopics
-from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
-from offline_feature_plane.sources.segments import Segment
-from offline_feature_plane.sources.selectors import resolve_selector
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stretches import Lane, lane_of, touches
-from offline_feature_plane.sources.typings import typings_of
+from offline_feature_plane.sources.archives.copying import rows_in_order
+from offline_feature_plane.sources.archives.index import read_segments
+from offline_feature_plane.sources.archives.places import ArchivePlace, FolderPlace
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.selectors import resolve_selector
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
+from offline_feature_plane.sources.logs.mapped_topics import MappedTopics
+from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.logs.stretches import Lane, lane_of, touches
+from offline_feature_plane.sources.logs.typings import typings_of
 
 # What opens an archive at an address in a bucket that is reached so.
 BucketDoor = Callable[[str, S3Access], ArchivePlace]
@@ -124,7 +124,7 @@ class PinnedArchive:
         return describe_basis(self.ranges())
 
     def resolve(self, selector: Selector) -> tuple[Range, ...]:
-        """Turn a span of log time into ranges; raises as `sources.selectors.resolve_selector`."""
+        """Turn a span of log time into ranges; raises as `sources.archives.selectors.resolve_selector`."""
         return resolve_selector(self.segments, selector)
 
     def missing(self) -> list[Missing]:
@@ -153,7 +153,7 @@ class PinnedArchive:
         return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
-        """As `sources.stored.CopySource.rows`."""
+        """As `sources.decoding.stored.CopySource.rows`."""
         segments = self._touched([wanted])
         return rows_in_order(segments, wanted, writing, in_batches=sum(one.most for one in segments) >= WORTH_A_COMPILER)
 

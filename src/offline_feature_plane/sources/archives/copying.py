@@ -7,28 +7,22 @@ from typing import Any
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, Standing, is_null_value, standing_of
+from offline_feature_plane.domain.admission import Record, Standing, standing_of
 from offline_feature_plane.domain.basis import Range
-from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting
-from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid
+from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.column_values import parsed_payload, values_of
-from offline_feature_plane.sources.foreign_segments import lifted
-from offline_feature_plane.sources.segments import Segment, read_checked, stored_batches
-from offline_feature_plane.sources.side_by_side import disagreement, side_by_side
-from offline_feature_plane.sources.steady_files import unchanged
-from offline_feature_plane.sources.stored import Rows, Stored, Writing
-from offline_feature_plane.sources.stored_rows import rows_one_by_one
-from offline_feature_plane.sources.stretches import in_groups
-from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.foreign_segments import lifted
+from offline_feature_plane.sources.archives.segments import Segment, read_checked
+from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import MemberRow, members_of_line, members_of_row, stored_batches
+from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
+from offline_feature_plane.sources.decoding.stored_rows import rows_one_by_one
+from offline_feature_plane.sources.logs.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.logs.stretches import in_groups
+from offline_feature_plane.text_files import packing_of, read_lines
 
-__all__ = ["MemberRow", "members_of_line", "members_of_row", "rows_in_order"]
-
-_PAYLOAD = MEMBERS.index("payload")
-
-# The members of a record as they are stored, None where there are none to be had; and when it was archived.
-MemberRow = tuple[Sequence[Any] | None, str | None]
-
+__all__ = ["rows_in_order"]
 
 def rows_in_order(segments: Sequence[Segment], wanted: Range, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
     """Everything that some segments of one partition hold of a range, each coordinate once.
@@ -47,7 +41,7 @@ def rows_in_order(segments: Sequence[Segment], wanted: Range, writing: Writing, 
         one.check()
     for group in in_groups(segments):
         if in_batches and len(group) == 1 and group[0].lifting is None and not group[0].entries:
-            from offline_feature_plane.sources.segment_rows import rows_in_batches  # noqa: PLC0415 - it loads a compiler
+            from offline_feature_plane.sources.archives.segment_rows import rows_in_batches  # noqa: PLC0415 - it loads a compiler
 
             yield from rows_in_batches(group[0], wanted, writing)
         else:
@@ -101,29 +95,6 @@ class _Walk:
         return _rows(self._file) if self._file.relative.endswith(".parquet") else _lines(self._file)
 
 
-def members_of_line(line: bytes) -> MemberRow:
-    """The members in a line."""
-    try:
-        document = load_object(line) if may_be_object(line) else None
-    except (SchemaInvalid, ResourceExceeded):
-        return None, None
-    if document is None:
-        return None, None
-    if "payload" not in document and not is_null_value(document):  # which is another thing than a null payload
-        return None, None
-    return tuple(map(document.get, MEMBERS)), _text(document.get("archived_at_utc"))
-
-
-def members_of_row(values: Sequence[Any]) -> MemberRow:
-    """The members in a row of a table, whose values are in the order of `STORED_COLUMNS`."""
-    members = list(values[:-1])
-    try:
-        members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
-    except (SchemaInvalid, ResourceExceeded):
-        return None, None
-    return members, _text(values[-1])
-
-
 def _lines(file: PinnedFile) -> Iterator[MemberRow]:
     with unchanged(file):
         for _, line in read_lines(file.path, packing=packing_of(file.relative)):
@@ -133,7 +104,3 @@ def _lines(file: PinnedFile) -> Iterator[MemberRow]:
 def _rows(file: PinnedFile) -> Iterator[MemberRow]:
     for batch in stored_batches(file):
         yield from map(members_of_row, zip(*(values_of(batch[name]) for name in STORED_COLUMNS), strict=True))
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

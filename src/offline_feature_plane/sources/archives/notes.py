@@ -18,7 +18,7 @@ from urllib.parse import quote
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.errors import SchemaInvalid
-from offline_feature_plane.sources.archive_places import ArchivePlace
+from offline_feature_plane.sources.archives.places import ArchivePlace
 
 __all__ = ["Notes", "folder_of", "name_of_notes", "noted_segments", "read_notes", "write_notes"]
 

@@ -10,8 +10,8 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.errors import OfsError, SourceUnreadable
 from offline_feature_plane.ports.inputs import PinnedEvents
-from offline_feature_plane.sources.records import LogRecords
-from offline_feature_plane.sources.stretches import Stretch
+from offline_feature_plane.sources.logs.records import LogRecords
+from offline_feature_plane.sources.logs.stretches import Stretch
 
 __all__ = ["PinnedBus", "Wanted", "says_there_is_none"]
 

@@ -8,10 +8,10 @@ from offline_feature_plane.domain.admission import Mark, Record
 from offline_feature_plane.domain.archive_chain import FileRuns
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.archives.segment_batches import Law, members_in
 from offline_feature_plane.sources.decoding.batches import Expected, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.segment_batches import Law, members_in
 
 __all__ = ["scan"]
 
@@ -25,7 +25,7 @@ def scan(file: PinnedFile, found: FileRuns, lifting: Lifting | None = None) -> N
     others are taken one by one.
 
     Raises:
-        Disorder: as `FileRuns.take`. SourceUnreadable, ResourceExceeded, ReplayBasisMismatch: as `sources.segments.records_of`.
+        Disorder: as `FileRuns.take`. SourceUnreadable, ResourceExceeded, ReplayBasisMismatch: as `sources.archives.segments.records_of`.
     """
     lane: Expected | None = None
     for members, law in members_in(file, _NOTHING, lifting):

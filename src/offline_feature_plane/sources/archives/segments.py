@@ -5,36 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
-
-import pyarrow as pa
+from typing import Any
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Mark, Record, Standing, decode, decode_stored, is_null_value
+from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import (
     ReplayBasisMismatch,
-    ResourceExceeded,
-    SchemaInvalid,
-    SourceUnreadable,
 )
-from offline_feature_plane.filesets import read_batches
-from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.archive_places import ArchivePlace, HeldFile
-from offline_feature_plane.sources.column_values import parsed_payload, values_of
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.foreign_segments import foreign_records
+from offline_feature_plane.sources.archives.misplaced import misplaced
+from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
+from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.foreign_segments import foreign_records
-from offline_feature_plane.sources.misplaced import misplaced
-from offline_feature_plane.sources.steady_files import unchanged
-from offline_feature_plane.sources.stretches import Batch, Undecodable, in_batches, lane_of
-from offline_feature_plane.text_files import load_object, may_be_object, packing_of, read_lines, unreadable
-
-_PAYLOAD = STORED_COLUMNS.index("payload")
-_ROWS = 16_384  # decoded at once: of records, which are long, that is some ten megabytes
+from offline_feature_plane.sources.logs.stretches import Batch, Undecodable, in_batches, lane_of
+from offline_feature_plane.text_files import packing_of, read_lines
 
 
 @dataclass(frozen=True)
@@ -88,7 +79,7 @@ class Segment:
         if self.entries:
             yield from in_batches(self.read())
             return
-        from offline_feature_plane.sources.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
+        from offline_feature_plane.sources.archives.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
 
         with self.place.at_hand(self.file) as file:
             yield from read_in_batches(self, file, wanted)
@@ -194,44 +185,3 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
     with unchanged(file):
         for _, line in read_lines(file.path, packing=packing_of(file.relative)):
             yield line_record(line)
-
-
-def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) -> Iterator[Mapping[str, pa.Array]]:
-    """The columns of a Parquet segment, or of some of its row groups, each with its rows.
-
-    Raises:
-        SourceUnreadable, and as `filesets.read_batches`.
-    """
-    try:
-        known = {name for name, _ in describe_parquet(file.path)[1]}
-    except (pa.ArrowException, OSError, ValueError) as wrong:
-        unreadable(file.path, wrong)
-    if missing := [name for name in STORED_COLUMNS if name not in known]:
-        raise SourceUnreadable(f"{file.path} has no column {missing[0]}.", path=file.relative,
-                               fix=f"A segment has the columns {', '.join(STORED_COLUMNS)}; where those of another tool are, `records` of "
-                                   "the archive in plane.yaml says.")
-    for batch in read_batches(file, "parquet", STORED_COLUMNS, most=_ROWS, groups=groups):
-        yield {name: cast("pa.Array", batch[name]) for name in STORED_COLUMNS}
-
-
-def line_record(line: bytes) -> Standing:
-    """The record of a line, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
-    try:
-        document = load_object(line) if may_be_object(line) else None
-    except (SchemaInvalid, ResourceExceeded):
-        return None
-    if document is None:
-        return None
-    record = decode(document)
-    return Mark.NULL_VALUE if record is None and is_null_value(document) else record
-
-
-def stored_record(*stored: Any) -> Standing:
-    """The record of a row of a Parquet segment, as `line_record`."""
-    members = list(stored[:-1])
-    try:
-        members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
-    except (SchemaInvalid, ResourceExceeded):
-        return None
-    record = decode_stored(*members)
-    return Mark.NULL_VALUE if record is None and is_null_value(dict(zip(STORED_COLUMNS, members, strict=False))) else record

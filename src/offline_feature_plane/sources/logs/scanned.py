@@ -16,8 +16,8 @@ from offline_feature_plane.domain.admission import Scope
 from offline_feature_plane.domain.findings import Alone, Compared, Findings, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_of, spelled
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
-from offline_feature_plane.sources.stretches import Batch, Lane
-from offline_feature_plane.sources.typings import Typing
+from offline_feature_plane.sources.logs.stretches import Batch, Lane
+from offline_feature_plane.sources.logs.typings import Typing
 
 __all__ = ["Scanned"]
 

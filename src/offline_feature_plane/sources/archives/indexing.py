@@ -5,7 +5,7 @@
                                                     every entry ──▶ chain ──▶ index.json, replaced as one piece
 
 What has been read is kept beside the index until that is written, so a job that was killed reads no file twice. What a job that copies has
-noted of its segments before it was stopped (`archive_notes`) counts as what an index says.
+noted of its segments before it was stopped (`archives.notes`) counts as what an index says.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.path_texts import path_fault
 from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SchemaInvalid, SourceUnreadable, refuse
 from offline_feature_plane.filesets import parquet_rows
-from offline_feature_plane.sources.archive_index import parse_index
-from offline_feature_plane.sources.archive_notes import noted_segments
-from offline_feature_plane.sources.archive_places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
-from offline_feature_plane.sources.archive_report import UNDECLARED, IndexReport, report_on
-from offline_feature_plane.sources.foreign_segments import first_trouble
-from offline_feature_plane.sources.segments import records_of
+from offline_feature_plane.sources.archives.foreign_segments import first_trouble
+from offline_feature_plane.sources.archives.index import parse_index
+from offline_feature_plane.sources.archives.notes import noted_segments
+from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
+from offline_feature_plane.sources.archives.report import UNDECLARED, IndexReport, report_on
+from offline_feature_plane.sources.archives.segments import records_of
 
 __all__ = ["IndexWish", "index_bytes", "make_index"]
 

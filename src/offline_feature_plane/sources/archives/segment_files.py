@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from offline_feature_plane.errors import StorageIoFailure
-from offline_feature_plane.sources.stored import Rows, SegmentForm
-from offline_feature_plane.sources.stored_rows import STORED_SCHEMA
+from offline_feature_plane.sources.decoding.stored import Rows, SegmentForm
+from offline_feature_plane.sources.decoding.stored_rows import STORED_SCHEMA
 
 __all__ = ["SegmentFile"]
 

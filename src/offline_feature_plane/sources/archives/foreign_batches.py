@@ -10,14 +10,14 @@ import pyarrow as pa
 from offline_feature_plane.domain.admission import Standing, standing_of
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.column_values import values_of
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.foreign_segments import foreign_columns, lifted_document, line_document
+from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.decoding.batches import Members
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.mapped_columns import members_of_mapped_columns
 from offline_feature_plane.sources.decoding.mapped_documents import members_of_mapped_documents, written_lines
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.foreign_segments import foreign_columns, lifted_document, line_document
-from offline_feature_plane.sources.steady_files import unchanged
 from offline_feature_plane.text_files import packing_of
 
 __all__ = ["law_of_foreign_columns", "law_of_foreign_lines", "mapped_in"]

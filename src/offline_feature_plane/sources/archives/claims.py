@@ -8,9 +8,9 @@ import numpy as np
 
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.sources.archives.misplaced import misplaced
 from offline_feature_plane.sources.decoding.batches import Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
-from offline_feature_plane.sources.misplaced import misplaced
 
 __all__ = ["Claim"]
 
@@ -57,7 +57,7 @@ class Claim:
         return held
 
     def skip(self, rows: int, last: int) -> None:
-        """Pass over so many records up to an offset, all of them seen to be where they should (`sources.pruning`)."""
+        """Pass over so many records up to an offset, all of them seen to be where they should (`sources.archives.pruning`)."""
         self._count += rows
         if rows:
             self._before = self._unread = last
