@@ -32,9 +32,9 @@ BUS, SHARD = Lane("tx", 0, "kafka_offset"), Lane("tx", 0, "kinesis_sequence")
 FORMS = ("jsonl", "parquet")
 
 
-def writing(form):
-    """How records of the lane of these tests are written."""
-    return Writing(form, (LANE.topic, LANE.partition, LANE.offset_kind), "2026-05-05T05:05:05.000000Z")
+def writing(form, lane=LANE):
+    """How records of a lane are written."""
+    return Writing(form, (lane.topic, lane.partition, lane.offset_kind), "2026-05-05T05:05:05.000000Z")
 
 
 def told(rows):
@@ -96,8 +96,8 @@ def test_messages_are_written_as_one_by_one(sent, placed):
     lane, first = placed
     messages = [held_in(Message(first + 2 * at, value, clock)) for at, (value, clock) in enumerate(sent)]
     for form in FORMS:
-        alone = rows_one_by_one((stored_value(lane, one) for one in messages), writing(form))
-        assert told([rows_of_values(lane, messages, writing(form))]) == told(alone)
+        alone = rows_one_by_one((stored_value(lane, one) for one in messages), writing(form, lane))
+        assert told([rows_of_values(lane, messages, writing(form, lane))]) == told(alone)
 
 
 @settings(max_examples=150, deadline=None)
