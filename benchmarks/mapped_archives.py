@@ -29,9 +29,9 @@ from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.foreign_records import Place, lifting_of
 from offline_feature_plane.simulation import World, pieces
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
-from offline_feature_plane.sources.archive_places import FolderPlace
+from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
+from offline_feature_plane.sources.archives.places import FolderPlace
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 
 FIELDS = tuple(Field(name, ColumnType.parse(kind), (name,)) for name, kind in (
     ("customer_id", "string"), ("terminal_id", "string"), ("amount", "decimal(12,2)"), ("channel", "string"), ("cents", "int64"),

@@ -21,7 +21,7 @@ from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.simulation import World, pieces
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import ArchiveWriter, SegmentForm, archived
 
 FORMS: tuple[SegmentForm, ...] = get_args(SegmentForm)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.simulation import World, disputes, disputes_table, payments_at, pieces
-from offline_feature_plane.sources.segment_files import ROWS
+from offline_feature_plane.sources.archives.segment_files import ROWS
 from offline_feature_plane.testing.archives import write_index
 
 RUN, TOPIC = "bench", "transaction"

@@ -1,8 +1,12 @@
-"""What all tests share: servers that start when the first test needs them, one of each kind per test process."""
+"""What all tests share: temporary files in memory, and servers that start when a test needs them, one of each kind per process."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +16,22 @@ from s3_servers import moto as moto_server
 
 if TYPE_CHECKING:
     from kinesis_streams import Streams
+
+
+def _in_memory() -> None:
+    """Let temporary files be in memory where there is room for them: to sync tens of thousands of small files would test the disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - whoever makes files there gives them unguessable names
+    if "TMPDIR" not in os.environ and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4_000_000_000:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
+
+
+_in_memory()
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what tests of a process share."""
+    return tmp_path_factory.mktemp("session")
 
 
 @pytest.fixture(scope="session")

@@ -33,11 +33,11 @@ _SETTINGS = "max_wal_size = 128MB\nmin_wal_size = 32MB\nmax_connections = 150\n"
 class Server:
     """A server with the roles `ofs_owner`, who may make schemas, `ofs_app`, who may nothing yet, and `ofs_secretive`, who has a password.
 
-    It listens on a socket in its data folder only. `fsync` stays on; where there is room, the folder is in memory, so that syncing is fast.
+    It listens on a socket in its data folder only. `fsync` stays on.
     """
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ofs-postgres-", dir=_memory()))
+        self.folder = Path(tempfile.mkdtemp(prefix="ofs-postgres-"))
         self.folder.chmod(0o755)
         self.host = str(self.folder / "data")  # the folder of its socket is its host name
         self._data, self._user = Path(self.host), _server_user()
@@ -107,12 +107,6 @@ class Server:
         """Stop in order, and remove the data."""
         self.stop("fast")
         shutil.rmtree(self.folder)
-
-
-def _memory() -> Path | None:
-    """A folder in memory, where there is one with room for a server and its journal."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of an unguessable name is made in it
-    return memory if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2_000_000_000 else None
 
 
 def _server_user() -> str | None:

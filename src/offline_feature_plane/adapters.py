@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from offline_feature_plane.labelstores.postgres.loading import Loaded
-    from offline_feature_plane.sources.archive_places import ArchivePlace
+    from offline_feature_plane.sources.archives.places import ArchivePlace
 
 _LONGEST_SECRET = 4_096
 _IO, _STATUS = Path("/proc/self/io"), Path("/proc/self/status")
@@ -169,7 +169,7 @@ def open_store(settings: Settings, clock: Clock) -> ObjectStore:
 def open_bucket_archive(work: Path, clock: Clock, address: str, access: S3Access) -> ArchivePlace:
     """An archive in a bucket, whose segments are fetched into the work folder. Raises SettingsInvalid, RequestCommandUnsupported."""
     try:
-        from offline_feature_plane.sources.archive_buckets import BucketPlace
+        from offline_feature_plane.sources.archives.buckets import BucketPlace
     except ImportError as missing:
         raise RequestCommandUnsupported("an archive is in a bucket, and the library for S3 is not installed.",
                                         fix="Run `pip install 'offline-feature-plane[s3]'`.") from missing

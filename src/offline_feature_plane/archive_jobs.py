@@ -18,15 +18,15 @@ from offline_feature_plane.plain_files import as_found, resolved
 from offline_feature_plane.ports import Clock, Progress
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.place import is_bucket
-from offline_feature_plane.sources.archive import PinnedArchive
-from offline_feature_plane.sources.archive_index import read_segments
-from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
-from offline_feature_plane.sources.archive_places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.archive_report import IndexReport
-from offline_feature_plane.sources.archive_writing import CopyWish, WriteReport, write_segments
+from offline_feature_plane.sources.archives.index import read_segments
+from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
+from offline_feature_plane.sources.archives.places import ArchivePlace, FolderPlace
+from offline_feature_plane.sources.archives.report import IndexReport
+from offline_feature_plane.sources.archives.source import PinnedArchive
+from offline_feature_plane.sources.archives.writing import CopyWish, WriteReport, write_segments
+from offline_feature_plane.sources.decoding.stored import CopySource, SegmentForm
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
 from offline_feature_plane.sources.kinesis.source import KinesisSource, StreamMapping
-from offline_feature_plane.sources.stored import CopySource, SegmentForm
 
 __all__ = ["IndexReport", "WriteReport", "index_archive", "write_archive"]
 
@@ -46,7 +46,7 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
 
     Raises:
         SourceUnreadable, ArchiveIndexConflict, ReplayBasisMismatch, RefScopeInvalid, ResourceExceeded, StorageIoFailure,
-        TimeZoneUndeclared: as `sources.archive_indexing.make_index`. SettingsInvalid: entries of one archive contradict each other.
+        TimeZoneUndeclared: as `sources.archives.indexing.make_index`. SettingsInvalid: entries of one archive contradict each other.
     """
     mapped = _mapped(str(where), settings)
     place = _opened(str(where), mapped, settings, SystemClock())
@@ -56,7 +56,7 @@ def index_archive(where: str | Path, settings: Settings | None = None, *, log_id
 
 def _scanner() -> Callable[[PinnedFile, FileRuns, Lifting | None], None]:
     prepare_cache(cache_folder())
-    from offline_feature_plane.sources.archive_scanning import scan
+    from offline_feature_plane.sources.archives.scanning import scan
 
     return scan
 
@@ -77,7 +77,7 @@ def write_archive(where: str | Path, topic: str, settings: Settings | None = Non
         progress: is told how many offsets are done.
 
     Raises:
-        OfsError: as `sources.archive_writing.write_segments`. SettingsInvalid: no bus is mapped, the archive is one of another tool, or one
+        OfsError: as `sources.archives.writing.write_segments`. SettingsInvalid: no bus is mapped, the archive is another tool's, or one
             of both lies in the other.
     """
     mapped = _mapped(str(where), settings)

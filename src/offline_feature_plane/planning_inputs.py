@@ -29,7 +29,7 @@ from offline_feature_plane.key_file import read_key
 from offline_feature_plane.ports import Engine, ObjectStore
 from offline_feature_plane.ports.inputs import EventSource, LabelStore
 from offline_feature_plane.refs import read_ref
-from offline_feature_plane.sources.archive import ArchiveSource, BucketDoor
+from offline_feature_plane.sources.archives.source import ArchiveSource, BucketDoor
 from offline_feature_plane.sources.files import PlainTableSource
 from offline_feature_plane.sources.kafka.bus import Connect
 from offline_feature_plane.sources.kafka.source import KafkaSource

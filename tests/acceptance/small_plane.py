@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -119,20 +115,6 @@ def make_plane(folder: Path) -> SmallPlane:
     made.documents()
     made.key()
     return made
-
-
-@contextmanager
-def quick_folder(otherwise: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: syncing thousands of small files to a slow disk would test the disk."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of an unguessable name is made in it
-    if not os.access(memory, os.W_OK):
-        yield otherwise
-        return
-    folder = Path(tempfile.mkdtemp(prefix="ofs-test-", dir=memory))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace_in(path: Path, old: str, new: str) -> None:

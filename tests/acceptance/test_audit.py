@@ -55,9 +55,9 @@ def planted(place: Path) -> SmallPlane:
 
 
 @pytest.fixture(scope="module")
-def leaking(quick: Path) -> tuple[SmallPlane, str]:
+def leaking(session_folder: Path) -> tuple[SmallPlane, str]:
     """The plane with the planted columns, and its dataset."""
-    made = planted(quick / "leaking")
+    made = planted(session_folder / "leaking")
     return made, opened(made).build(made.intent_path).manifest.dataset_manifest_id
 
 

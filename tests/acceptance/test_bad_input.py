@@ -20,9 +20,9 @@ from offline_feature_plane.plane import open_plane
 
 
 @pytest.fixture(scope="module")
-def built_once(quick: Path) -> SmallPlane:
+def built_once(session_folder: Path) -> SmallPlane:
     """A plane with one dataset, asked for under a request id, with a versioned profile."""
-    plane = make_plane(quick / "built")
+    plane = make_plane(session_folder / "built")
     plane.intent["request_id"] = "request-one"
     plane.profile |= {"policy_id": "cards.features", "revision": "r1"}
     plane.documents()

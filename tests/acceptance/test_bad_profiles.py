@@ -180,9 +180,9 @@ MISTAKES = [
 
 
 @pytest.fixture(scope="module")
-def plane(quick: Path) -> SmallPlane:
+def plane(session_folder: Path) -> SmallPlane:
     """A complete small plane, whose profile the tests write."""
-    return make_plane(quick / "profiles")
+    return make_plane(session_folder / "profiles")
 
 
 @pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.name.replace(" ", "-"))

@@ -34,9 +34,9 @@ TYPES = {"sc:Boolean", "sc:Text", "sc:DateTime", "sc:URL", "sc:Float", "cr:Int8"
 
 
 @pytest.fixture(scope="module")
-def built_once(quick: Path) -> SmallPlane:
+def built_once(session_folder: Path) -> SmallPlane:
     """A plane with one dataset."""
-    plane = make_plane(quick / "croissant")
+    plane = make_plane(session_folder / "croissant")
     plane.profile["row_features"] = {"paid": "amount", "customer": "customer_id"}
     plane.documents()
     open_plane(plane.folder / "plane.yaml").build(plane.intent_path)

@@ -38,17 +38,17 @@ def prepared(folder: Path) -> SmallPlane:
 
 
 @pytest.fixture(scope="module")
-def dataset(quick: Path) -> ofs.Dataset:
+def dataset(session_folder: Path) -> ofs.Dataset:
     """Its dataset."""
-    plane = prepared(quick / "hand_over")
+    plane = prepared(session_folder / "hand_over")
     opened = open_plane(plane.folder / "plane.yaml")
     return opened.dataset(opened.build(plane.intent_path).manifest.dataset_manifest_id)
 
 
 @pytest.fixture(scope="module")
-def partly_known(quick: Path) -> ofs.Dataset:
+def partly_known(session_folder: Path) -> ofs.Dataset:
     """One that keeps rows without a target, and is a sample."""
-    plane = prepared(quick / "partly_known")
+    plane = prepared(session_folder / "partly_known")
     plane.intent["label"] |= {"immature": "mark", "as_of": "2026-02-15T00:00:00Z", "unlabeled": "negative_when_mature"}
     plane.intent |= {"sampling": {"seed": "s", "rates": {"negative": "0.5"}}, "non_training_allowed": True}
     plane.documents()

@@ -17,9 +17,9 @@ from offline_feature_plane.plane import open_plane
 
 
 @pytest.fixture(scope="module")
-def built_once(quick: Path) -> SmallPlane:
+def built_once(session_folder: Path) -> SmallPlane:
     """A plane with one dataset of a versioned profile."""
-    plane = make_plane(quick / "looking")
+    plane = make_plane(session_folder / "looking")
     plane.profile |= {"policy_id": "cards.features", "revision": "r1"}
     plane.documents()
     open_plane(plane.folder / "plane.yaml").build(plane.intent_path)

@@ -17,7 +17,7 @@ from small_plane import EVENT_SCHEMA, SmallPlane, as_jsonl, make_plane, transact
 from offline_feature_plane.__main__ import run
 from offline_feature_plane.errors import ReplayBasisGap, SelectorUnresolved, SourceColumnUnknown, TruthFieldAsFeature
 from offline_feature_plane.plane import open_plane
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 
 # --- what is told -------------------------------------------------------------------------------------------
 

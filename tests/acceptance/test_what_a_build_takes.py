@@ -17,9 +17,9 @@ PHASES = {"replay": 200, "labels": 40, "selection": 164, "staging": 164, "public
 
 
 @pytest.fixture
-def plane(quick: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SmallPlane:
+def plane(session_folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SmallPlane:
     """A plane of its own, in which the test stands."""
-    made = make_plane(quick / request.node.name)
+    made = make_plane(session_folder / request.node.name)
     monkeypatch.chdir(made.folder)
     return made
 

@@ -22,11 +22,11 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
-from offline_feature_plane.sources import archive_indexing
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.sources.archive_places import FolderPlace
-from offline_feature_plane.sources.segments import Segment
-from offline_feature_plane.sources.stretches import read_in_order
+from offline_feature_plane.sources.archives import indexing as archive_indexing
+from offline_feature_plane.sources.archives.places import FolderPlace
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.logs.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived, write_archive
 
 

@@ -34,12 +34,14 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
-from offline_feature_plane.sources import archive, segment_files, stored_rows
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.sources.archive_notes import folder_of
-from offline_feature_plane.sources.archive_places import FolderPlace
+from offline_feature_plane.sources.archives import segment_files
+from offline_feature_plane.sources.archives import source as archive
+from offline_feature_plane.sources.archives.notes import folder_of
+from offline_feature_plane.sources.archives.places import FolderPlace
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding import stored_rows
 from offline_feature_plane.sources.kafka import topic as bus_topic
-from offline_feature_plane.sources.stretches import read_in_order
+from offline_feature_plane.sources.logs.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
 from offline_feature_plane.testing.archives import write_archive as make_archive
 from offline_feature_plane.testing.asking import ManualClock

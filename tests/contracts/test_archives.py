@@ -33,8 +33,8 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
 )
 from offline_feature_plane.ports.inputs import Lane
-from offline_feature_plane.sources import records as log_records
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.logs import records as log_records
 from offline_feature_plane.testing.archives import archived, write_archive
 
 TX = Source("tx", ("transaction",), (Field("who", ColumnType("string"), ("card", "who")),

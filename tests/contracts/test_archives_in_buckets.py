@@ -22,10 +22,10 @@ from offline_feature_plane.errors import (
 from offline_feature_plane.plane import open_plane
 from offline_feature_plane.s3 import bucket
 from offline_feature_plane.settings import settings_from
-from offline_feature_plane.sources import archive_buckets
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.sources.archive_buckets import BucketPlace
-from offline_feature_plane.sources.stretches import read_in_order
+from offline_feature_plane.sources.archives import buckets as archive_buckets
+from offline_feature_plane.sources.archives.buckets import BucketPlace
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.logs.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.fault_proxy import Fault, FaultProxy
 

@@ -15,8 +15,9 @@ from offline_feature_plane.domain.canonical import sha256_of
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
-from offline_feature_plane.sources import archive, records
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives import source as archive
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.logs import records
 from offline_feature_plane.testing.archives import archived, write_archive
 
 TX = Source("tx", ("transaction",), (Field("amount", ColumnType("int64"), ("amount",)),))

@@ -19,14 +19,12 @@ from offline_feature_plane.postgres.address import address_from
 from offline_feature_plane.testing.ledger_machine import LedgerMachine
 from offline_feature_plane.testing.store_machine import StoreMachine
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - folders of unguessable names are made in it
-
 
 class Place:
-    """A folder for each life of a machine; in memory, where there is one, for these tests are about order."""
+    """A folder for each life of a machine."""
 
     def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="ofs-machine-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="ofs-machine-"))
         super().__init__()
 
     def teardown(self):

@@ -22,11 +22,11 @@ from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, SourceUnreadable
-from offline_feature_plane.sources import archive_indexing
-from offline_feature_plane.sources import records as log_records
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives import indexing as archive_indexing
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.decoding import batches
-from offline_feature_plane.sources.segments import Segment
+from offline_feature_plane.sources.logs import records as log_records
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "others"
 PLACES = {"partition": "partition", "offset": "offset", "log_time_utc": {"member": "timestamp", "unit": "ms"}, "event_id": "tx_id",
@@ -129,7 +129,7 @@ def test_ordinary_files_need_no_law(tmp_path, monkeypatch):
     archive = pinned(tmp_path)
     asked = []
     genuine = batches.settle
-    monkeypatch.setattr("offline_feature_plane.sources.segment_batches.settle",
+    monkeypatch.setattr("offline_feature_plane.sources.archives.segment_batches.settle",
                         lambda members, expected, law: genuine(members, expected, lambda row: (asked.append(row), law(row))[1]))
     assert len(in_scans(archive, archive.ranges())[0]) == 7
     assert not asked
@@ -181,7 +181,7 @@ def decoded_rows(monkeypatch):
     """Count how many records of segments are decoded."""
     counted = []
     genuine = batches.settle
-    monkeypatch.setattr("offline_feature_plane.sources.segment_batches.settle",
+    monkeypatch.setattr("offline_feature_plane.sources.archives.segment_batches.settle",
                         lambda members, *more: (counted.append(members.n), genuine(members, *more))[1])
     return counted
 

@@ -13,10 +13,10 @@ from offline_feature_plane.adapters import open_cluster, open_stream
 from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.contracts.kafka import KafkaSecurity
 from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting, Place
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
-from offline_feature_plane.sources.archive_buckets import BucketPlace
-from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
-from offline_feature_plane.sources.archive_places import FolderPlace
+from offline_feature_plane.sources.archives.buckets import BucketPlace
+from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
+from offline_feature_plane.sources.archives.places import FolderPlace
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
 from offline_feature_plane.sources.kinesis.access import KinesisAccess

@@ -207,7 +207,7 @@ def test_reading_gives_what_is_there_or_a_failure(between: Between, how: How, wh
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("step", [0.24, pytest.param(0.004, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [0.49, pytest.param(0.004, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", ["corrupt download", "truncate", "reset in download"])
 def test_an_answer_may_break_anywhere(between: Between, how: How, step: float, tmp_path: Path) -> None:
     """Wherever an answer is cut or a bit of it flips, status line and headers included: right, or typed; what is stored stays as it is."""
@@ -229,7 +229,7 @@ def test_an_answer_may_break_anywhere(between: Between, how: How, step: float, t
         assert between.standing(key) in ({OURS} if outcome == "created" else {OURS, None})
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.long)])
 def test_a_slow_answer_counts_as_none(between: Between, step: int, tmp_path: Path) -> None:
     """A store that is silent for too long is asked again, and a put that it has carried out meanwhile is found."""
     below, hasty = between.folder(), between.hasty(0.2)

@@ -25,8 +25,8 @@ from offline_feature_plane.errors import (
     SelectorUnresolved,
     StorageIoFailure,
 )
-from offline_feature_plane.sources import records
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.logs import records
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.buses import BusFolder, FolderBus

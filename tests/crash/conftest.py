@@ -23,15 +23,8 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def origin(quick: Path, processes: Processes) -> Origin:
+def origin(session_folder: Path, processes: Processes) -> Origin:
     """A plane to copy, and what becomes of it undisturbed."""
-    return make_origin(quick, processes)
+    return make_origin(session_folder, processes)
 
 
-@pytest.fixture(scope="session")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that syncs fast."""
-    from small_plane import quick_folder
-
-    with quick_folder(tmp_path_factory.mktemp("quick")) as folder:
-        yield folder

@@ -37,7 +37,7 @@ from offline_feature_plane.engines.local.session import LocalSession
 from offline_feature_plane.ledger.sqlite import SqliteLedger, SqliteTransaction
 from offline_feature_plane.machines import warm_kernels
 from offline_feature_plane.objects.local import LocalStore
-from offline_feature_plane.sources import portions, records
+from offline_feature_plane.sources.logs import portions, records
 
 READERS: list[int] = []  # of this process's words, where they go through pipes
 OWNERS: dict[str, type] = {"store": LocalStore, "ledger": SqliteLedger, "transaction": SqliteTransaction, "engine": LocalEngine,

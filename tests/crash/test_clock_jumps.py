@@ -28,9 +28,9 @@ POINTS = ["after:ledger.submit_unnamed::1", "after:ledger.claim::1", "after:stor
 
 
 @pytest.fixture
-def place(quick: Path, origin: Origin, request: pytest.FixtureRequest) -> Iterator[Path]:
+def place(session_folder: Path, origin: Origin, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A plane of the test's own."""
-    folder = origin.copy(quick / f"clock-{abs(hash(request.node.nodeid))}")
+    folder = origin.copy(session_folder / f"clock-{abs(hash(request.node.nodeid))}")
     yield folder
     shutil.rmtree(folder)
 

@@ -15,9 +15,9 @@ from processes import Processes
 
 
 @pytest.fixture
-def place(quick: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def place(session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Where the test works."""
-    folder = quick / f"full-{abs(hash(request.node.nodeid))}"
+    folder = session_folder / f"full-{abs(hash(request.node.nodeid))}"
     yield folder
     shutil.rmtree(folder)
 

@@ -66,10 +66,10 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(quick: Path, processes: Processes) -> Undisturbed:
+def undisturbed(session_folder: Path, processes: Processes) -> Undisturbed:
     """The data and what an undisturbed build makes of it."""
-    made = make_plane(quick / "undisturbed")
-    fresh = quick / "fresh"
+    made = make_plane(session_folder / "undisturbed")
+    fresh = session_folder / "fresh"
     shutil.copytree(made.folder, fresh)
     assert processes.call(made.folder, *BUILD) == 0
     (path,) = made.manifests()
@@ -77,9 +77,9 @@ def undisturbed(quick: Path, processes: Processes) -> Undisturbed:
 
 
 @pytest.fixture
-def plane(quick: Path, undisturbed: Undisturbed, request: pytest.FixtureRequest) -> SmallPlane:
+def plane(session_folder: Path, undisturbed: Undisturbed, request: pytest.FixtureRequest) -> SmallPlane:
     """A plane of its own for each test."""
-    folder = quick / f"p{abs(hash(request.node.nodeid))}"
+    folder = session_folder / f"p{abs(hash(request.node.nodeid))}"
     shutil.copytree(undisturbed.folder, folder)
     return SmallPlane(folder)
 

@@ -27,9 +27,9 @@ OUTSIDE = "STORAGE_IO_FAILURE"
 
 
 @pytest.fixture(scope="module")
-def place(quick: Path) -> Iterator[Path]:
-    """A folder that syncs fast."""
-    folder = quick / "read-on"
+def place(session_folder: Path) -> Iterator[Path]:
+    """A folder for these tests."""
+    folder = session_folder / "read-on"
     folder.mkdir()
     yield folder
     shutil.rmtree(folder)

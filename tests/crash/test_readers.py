@@ -15,8 +15,8 @@ from offline_feature_plane.corridor import layout
 from offline_feature_plane.corridor.publish import read_manifest
 
 
-@pytest.mark.parametrize("datasets", [25, pytest.param(1_000, marks=pytest.mark.long)])
-def test_a_reader_sees_whole_datasets_or_none(processes: Processes, quick: Path, datasets: int) -> None:
+@pytest.mark.parametrize("datasets", [12, pytest.param(1_000, marks=pytest.mark.long)])
+def test_a_reader_sees_whole_datasets_or_none(processes: Processes, session_folder: Path, datasets: int) -> None:
     """Two processes publish the same meanings, each by requests of its own; a third looks: each manifest is whole when it is first seen.
 
         one    ─ publish 0 ─ publish 1 ─ publish 2 …
@@ -25,7 +25,7 @@ def test_a_reader_sees_whole_datasets_or_none(processes: Processes, quick: Path,
 
     In the end every meaning has one dataset, found there by one of the two.
     """
-    place, seen, looks = quick / f"readers-{datasets}", set[str](), 0
+    place, seen, looks = session_folder / f"readers-{datasets}", set[str](), 0
     (place / "disk").mkdir(parents=True)
     store = publication.open_store(place / "disk")
     writers = [processes.start(place, program=f"many {datasets} {who}", name=who) for who in ("one", "two")]

@@ -25,9 +25,9 @@ from offline_feature_plane.errors import OfsError
 
 
 @pytest.fixture(scope="module")
-def place(quick: Path) -> Iterator[Path]:
+def place(session_folder: Path) -> Iterator[Path]:
     """A folder that syncs fast."""
-    folder = quick / "stopped"
+    folder = session_folder / "stopped"
     folder.mkdir()
     yield folder
     shutil.rmtree(folder)
@@ -38,7 +38,7 @@ def every(count: int, stride: int) -> list[tuple[int, str]]:
     return [(at, ending) for at in range(count) for ending in ENDINGS][::stride]
 
 
-@pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [73, pytest.param(1, marks=pytest.mark.long)])
 def test_a_publication_that_ends_at_any_call_is_finished(processes: Processes, place: Path, stride: int) -> None:
     """One tiny dataset through store, ledger and protocol: at each of its calls, with each ending (R4, R5)."""
     (place / "plain" / "disk").mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_a_build_that_ends_at_any_call_is_finished(processes: Processes, place: 
     assert not wrongs, "\n".join(wrongs)
 
 
-@pytest.mark.parametrize("stride", [151, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [307, pytest.param(1, marks=pytest.mark.long)])
 def test_a_disk_that_cannot_be_read_accuses_nobody(processes: Processes, place: Path, origin: Origin, stride: int) -> None:
     """EIO from any call that reads the store, the ledger or the work folder: an outside failure, never a verdict about the data (R12).
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import LabelTask, Task
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import ArchiveWriter, archived
 
 SOURCES = (Source("pay", ("a", "b"), (Field("who", ColumnType("string"), ("who",)), Field("cents", ColumnType("int64"), ("cents",)))),

@@ -150,7 +150,7 @@ def worlds(draw):
 RULE, FILE = st.sampled_from(list(RULES)), st.sampled_from(["labels.parquet", "labels.parquet", "labels.csv", "labels.jsonl"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(worlds(), RULE, FILE)
 def test_bulk_is_the_law_subject_by_subject(tmp_path, world, rule, name):
     """Resolutions, steps, the slice digest and the lag of a whole file are those of the law, one subject at a time."""
@@ -196,7 +196,7 @@ def compare_with_the_law(tmp_path, world, rule, name):
     assert (np.diff(chargeback.changes.position) >= 0).all()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(worlds(), RULE, st.booleans(), st.booleans())
 def test_bulk_is_the_law_whichever_way_it_goes(tmp_path, world, rule, many, meeting):
     """Events with very many assertions, which are sorted instead of followed, and ids that share a word, have the same answers."""
@@ -418,7 +418,7 @@ def test_maps_read_every_kind_of_raw_value(tmp_path, values):
     assert [answer(found.types["chargeback"], position)[1] for position in range(2)] == ["FRAUD", "LEGIT"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from(["event", "value", "observed", "source", "id"]), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.sampled_from(["1970-01-01T00:00:00Z", 1.5, "AUTO", "\ud800"]),
     lambda inner: st.lists(inner, max_size=2), max_leaves=3), max_size=1), min_size=1, max_size=3), st.booleans())

@@ -99,7 +99,7 @@ def _fast(columns, batches, leaf_rows):
     return leaves
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(_datasets(), st.sampled_from(["plain", "large", "view", "dictionary"]), st.integers(1, 7), st.data())
 def test_fast_is_the_definition(dataset, form, leaf_rows, data):
     """For any values, Arrow form, batch sizes, offsets and garbage under nulls the fast leaves are those of the definition."""

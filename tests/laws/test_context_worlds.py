@@ -24,7 +24,7 @@ TIER = Field("tier", TEXT, ("tier",), nullable=True)
 PAYMENT, HOLDER = Source("payment", ("payment",), (WHO, UNITS)), Source("holder", ("holder",), (WHO, TIER))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_engines_agree_on_contexts(seed):
     """Whatever ties, delays, arrivals, spines and conditions a world has: the same rows lack the same contexts, and have equal values."""
     hold_together(draw_context_world(seed), seed)

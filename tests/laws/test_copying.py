@@ -15,27 +15,26 @@ from test_decoding import CLOCKS, ENVELOPE, LANE, TEXTS, VALUES, Message, lines,
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
-from offline_feature_plane.sources import segment_rows
-from offline_feature_plane.sources.archive_copying import members_of_line
+from offline_feature_plane.sources.archives import segment_rows
+from offline_feature_plane.sources.archives.stored_files import line_record, members_of_line
+from offline_feature_plane.sources.buses.envelopes import Lane, stored_value
+from offline_feature_plane.sources.buses.values import rows_of_values
 from offline_feature_plane.sources.decoding.batches import members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.lines import Lines
+from offline_feature_plane.sources.decoding.stored import Writing
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
-from offline_feature_plane.sources.decoding.values import rows_of_values
+from offline_feature_plane.sources.decoding.stored_rows import rows_one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Lane, stored_value
 from offline_feature_plane.sources.kafka.messages import held_in
-from offline_feature_plane.sources.segments import line_record
-from offline_feature_plane.sources.stored import Writing
-from offline_feature_plane.sources.stored_rows import rows_one_by_one
 
 NOTHING = Wanted(())
-BUS = Lane("tx", 0, "kafka_offset")
+BUS, SHARD = Lane("tx", 0, "kafka_offset"), Lane("tx", 0, "kinesis_sequence")
 FORMS = ("jsonl", "parquet")
 
 
-def writing(form):
-    """How records of the lane of these tests are written."""
-    return Writing(form, (LANE.topic, LANE.partition, LANE.offset_kind), "2026-05-05T05:05:05.000000Z")
+def writing(form, lane=LANE):
+    """How records of a lane are written."""
+    return Writing(form, (lane.topic, lane.partition, lane.offset_kind), "2026-05-05T05:05:05.000000Z")
 
 
 def told(rows):
@@ -87,16 +86,18 @@ def test_columns_are_written_as_one_by_one(rows, archived):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4), st.sampled_from([7, 10**55]))
-def test_messages_are_written_as_one_by_one(sent, first):
+@given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4),
+       st.sampled_from([(BUS, 7), (SHARD, 10**55)]))
+def test_messages_are_written_as_one_by_one(sent, placed):
     """Whatever comes from a bus: what is no envelope keeps its bytes, a null value its coordinate, a record its instants.
 
     That holds for offsets of any length.
     """
+    lane, first = placed
     messages = [held_in(Message(first + 2 * at, value, clock)) for at, (value, clock) in enumerate(sent)]
     for form in FORMS:
-        alone = rows_one_by_one((stored_value(BUS, one) for one in messages), writing(form))
-        assert told([rows_of_values(BUS, messages, writing(form))]) == told(alone)
+        alone = rows_one_by_one((stored_value(lane, one) for one in messages), writing(form, lane))
+        assert told([rows_of_values(lane, messages, writing(form, lane))]) == told(alone)
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,15 +17,15 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import extractor
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
-from offline_feature_plane.sources.column_values import values_of
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.stored_files import line_record, stored_record
+from offline_feature_plane.sources.buses.envelopes import Lane, decode_value
+from offline_feature_plane.sources.buses.values import decode_values
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.typed import typed_column
-from offline_feature_plane.sources.decoding.values import decode_values
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Lane, decode_value
 from offline_feature_plane.sources.kafka.messages import held_in
-from offline_feature_plane.sources.segments import line_record, stored_record
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.logs.stretches import Undecodable
 
 LANE = Expected("tx", 0, "kafka_offset")
 KINDS = ("string", "bool", "int8", "int64", "float64", "decimal(6,2)", "decimal(18,6)", "timestamp")

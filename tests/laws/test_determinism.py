@@ -59,8 +59,7 @@ def hold_in_all(environments, paths, place):
 
 def test_no_environment_shows_in_a_dataset(tmp_path):
     """Threads, memory limit, time zone, locale, and hash seed change no digest and no fingerprint, of tables as of archives."""
-    paths = [draw_world(100).write(tmp_path / "a"), draw_world(101).write(tmp_path / "b", form="jsonl", split=3),
-             draw_world(102).write_archive(tmp_path / "c", per_segment=7)]
+    paths = [draw_world(101).write(tmp_path / "a", form="jsonl", split=3), draw_world(102).write_archive(tmp_path / "b", per_segment=7)]
     hold_in_all(ENVIRONMENTS, paths, tmp_path / "out")
 
 
@@ -93,7 +92,7 @@ def hold_however_written(seed, folder):
     assert build(written["doubled"][0]).manifest.core.row_accounting["duplicate"] == twice - rows
 
 
-@pytest.mark.parametrize("seed", [110, 111])
+@pytest.mark.parametrize("seed", [110])
 def test_order_files_form_and_repeats_of_tables_are_no_content(tmp_path, seed):
     """Shuffled rows, more files, another form, and repeated events give the same rows from another log (`decisions.md` D14)."""
     hold_however_written(seed, tmp_path)

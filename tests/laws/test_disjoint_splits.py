@@ -79,7 +79,7 @@ def hold_apart(seed, folder):
     assert {row["event_id"]: row for row in found["rows"]}.items() <= {row["event_id"]: row for row in shared["rows"]}.items()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_entity_stands_in_two_splits(tmp_path, seed):
     """Whatever ties, repeats, nulls, conditions, labels and samples a world has: an entity's rows are in one split, and no row is new."""
     hold_apart(seed, tmp_path)

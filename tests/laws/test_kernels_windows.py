@@ -267,7 +267,7 @@ def fits(world: World) -> bool:
     return sum(abs(number) for number in world.numbers if number is not None) <= GREATEST
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds().filter(fits))
 def test_every_function_equals_its_definition(world: World) -> None:
     """Law: every function over every window equals its definition, whatever the delay, ties, nulls, keys, labels and chunks.
@@ -289,7 +289,7 @@ def test_every_function_equals_its_definition_at_length(world: World) -> None:
     check(world)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds())
 def test_a_sum_overflows_only_if_its_final_value_does(world: World) -> None:
     """Law: sums are exact in between; the first row whose own sum leaves int64 is named with its exact total.
@@ -310,7 +310,7 @@ def test_a_sum_overflows_only_if_its_final_value_does(world: World) -> None:
     assert (caught.value.position, caught.value.feature, caught.value.total) == wanted[0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(worlds())
 def test_means_are_exact_where_sums_overflow(world: World) -> None:
     """Law: a mean divides the exact 128-bit sum even where the sum itself would not fit (2⁶² + 2⁶² over 2 events = 2⁶²)."""

@@ -60,14 +60,14 @@ def by_the_book(said, cut, rule):
     return Resolution("RESOLVED", best[0].value, best[0].observed_us, named)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(timelines(), rules, instants)
 def test_resolve_does_what_the_sentences_say(said, rule, cut):
     """`resolve` equals a second, naive writing of the law."""
     assert resolve(said, cut, rule) == by_the_book(said, cut, rule)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(timelines(), rules, instants)
 def test_steps_agree_with_resolve_at_every_instant(said, rule, asof):
     """The step function equals the resolution at every cut up to its as-of, its instants ascend, and each step changes something."""
@@ -77,7 +77,7 @@ def test_steps_agree_with_resolve_at_every_instant(said, rule, asof):
     assert all(before != after for before, after in pairwise([NOT_FOUND, *(now for _, now in changes)]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(timelines(), timelines(acyclic=False), rules, instants)
 def test_what_is_observed_later_changes_nothing_at_the_cut(said, later, rule, cut):
     """Assertions observed after the cut change neither the resolution nor the slice, whatever they claim, link or contradict.
@@ -92,7 +92,7 @@ def test_what_is_observed_later_changes_nothing_at_the_cut(said, later, rule, cu
     assert slice_of("chargeback", [said + later], cut, text) == slice_of("chargeback", [said], cut, text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(timelines(), rules, instants, st.randoms(use_true_random=False))
 def test_order_and_repeats_change_nothing(said, rule, cut, dice):
     """Shuffling assertions, and delivering some of them again, changes no resolution and no slice."""
@@ -104,7 +104,7 @@ def test_order_and_repeats_change_nothing(said, rule, cut, dice):
     assert slice_of("chargeback", [again], cut, text) == slice_of("chargeback", [said], cut, text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(timelines(acyclic=False), rules, instants)
 def test_circles_are_refused_exactly_when_they_are_known(said, rule, cut):
     """A timeline is refused iff following the links of known assertions comes back to where it began; the step function agrees."""
@@ -123,7 +123,7 @@ def test_circles_are_refused_exactly_when_they_are_known(said, rule, cut):
             ask()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(timelines(), instants)
 def test_a_slice_sees_every_change_of_what_was_used(said, asof):
     """Changing any field of an eligible assertion changes the slice's digest."""

@@ -16,14 +16,14 @@ from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.engines.oracle.reading import read_events
 from offline_feature_plane.errors import OfsError, ReplayEventIdConflict, ReplayEventsEmpty
 from offline_feature_plane.kernels import marking
-from offline_feature_plane.sources import records
+from offline_feature_plane.sources.logs import records
 from offline_feature_plane.testing.archives import archived
 
 PIECES = {"written": logs(), "rows": st.integers(1, 9), "ids": st.integers(2, 9)}
 
 
 @pytest.mark.parametrize("visibility", ["event_time", "arrival"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(**PIECES)
 def test_pieces_of_any_size_give_the_same_events(tmp_path_factory, visibility, written, rows, ids):
     """Decoded one by one or in batches, kept in memory or in files, in pieces and parts of any size: one history, and one digest.

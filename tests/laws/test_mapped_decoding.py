@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from test_decoding import FIELDS, LANE, SPACES, VALUES, assert_alike, payloads, spelled_text
 
 from offline_feature_plane.domain.foreign_records import V0, Place, lifting_of
+from offline_feature_plane.sources.archives.foreign_batches import law_of_foreign_columns, law_of_foreign_lines
 from offline_feature_plane.sources.decoding.batches import settle
 from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.sources.decoding.mapped_columns import members_of_mapped_columns
 from offline_feature_plane.sources.decoding.mapped_documents import members_of_mapped_documents, written_lines
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.foreign_batches import law_of_foreign_columns, law_of_foreign_lines
 
 WANTED = Wanted.of(field.path for field in FIELDS)
 ZONES = st.sampled_from([None, "UTC", "Europe/Paris"])

@@ -62,7 +62,7 @@ def hold_leakage(seed, folder, write="write"):
     assert picked({key: more[key] for key in kept}, names) == picked(kept, names)
 
 
-@pytest.mark.parametrize("seed", range(400, 404))
+@pytest.mark.parametrize("seed", range(400, 402))
 def test_nothing_later_changes_a_row(tmp_path, seed):
     """Events after an instant, events that stand later at the same instant, and assertions observed after it change no row there."""
     hold_leakage(seed, tmp_path)

@@ -41,11 +41,9 @@ HOWS = ("fail before", "fail after", "crash before", "crash after")
 
 
 @pytest.fixture
-def world():
-    """An empty world whose ledger file is in memory if the machine offers that: these tests are about order, not about disks."""
-    shm = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder:
-        yield World(Path(folder))
+def world(tmp_path):
+    """An empty world."""
+    return World(tmp_path)
 
 
 class World:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -48,14 +47,6 @@ def network(weed: Weed) -> Iterator[FaultProxy]:
         yield proxy
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder in memory if the machine offers that, for the ledgers."""
-    shm = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as made:
-        yield Path(made)
-
-
 def requests_of(world: BucketWorld, **how: OfsError) -> int:
     """How many requests an undisturbed worker sends."""
     world.network.script()
@@ -65,18 +56,18 @@ def requests_of(world: BucketWorld, **how: OfsError) -> int:
 
 
 @pytest.mark.parametrize(("broken", "step"), [
-    (None, 7), pytest.param(None, 1, marks=pytest.mark.long),
+    (None, 13), pytest.param(None, 1, marks=pytest.mark.long),
     pytest.param(TargetDegenerate("the split has no positives"), 1, marks=pytest.mark.long)], ids=["publishes", "all", "fails"])
 @pytest.mark.parametrize("how", HOWS)
-def test_a_broken_request_anywhere_ends_well(folder: Path, weed: Weed, network: FaultProxy, how: How, broken: OfsError | None,
+def test_a_broken_request_anywhere_ends_well(tmp_path: Path, weed: Weed, network: FaultProxy, how: How, broken: OfsError | None,
                                              step: int) -> None:
     """One broken request anywhere is made good by the store itself; two in a row, or all from there on, by a worker that comes later."""
-    count = requests_of(BucketWorld(folder, weed, network), broken=broken)
+    count = requests_of(BucketWorld(tmp_path, weed, network), broken=broken)
     assert count >= (10 if broken is None else 4)
     for first in range(HOWS.index(how) % step, count, step):
         for nths in ((first,), (first, first + 1), range(first, 200)):
-            (folder / "runs.db").unlink()
-            world = BucketWorld(folder, weed, network)
+            (tmp_path / "runs.db").unlink()
+            world = BucketWorld(tmp_path, weed, network)
             run_key = world.ask().run_key
             network.script(*(Fault(how, nth=nth) for nth in nths))
             with suppress(OfsError):

@@ -22,8 +22,8 @@ from offline_feature_plane.engines.local.history.places import Folder, Memory
 from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
-from offline_feature_plane.sources import portions, records
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.logs import portions, records
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.buses import BusFolder, FolderBus

@@ -117,11 +117,11 @@ def haunt(place, name, draw, found):
     place.check(*keys)
 
 
-@pytest.mark.parametrize("schedules", [100, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("schedules", [50, pytest.param(10_000, marks=pytest.mark.long)])
 def test_a_stale_attempt_has_no_effect(schedules):
     """Whatever the schedule: no row and no history is changed by a stale attempt, and every run ends as it should (R3, R4)."""
-    memory, found = Path("/dev/shm"), Counter()  # noqa: S108 - a folder of an unguessable name is made in it
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+    found = Counter()
+    with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         for number in range(schedules):
             try:

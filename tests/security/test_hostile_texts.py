@@ -18,9 +18,9 @@ from offline_feature_plane.__main__ import run
 
 
 @pytest.fixture(scope="module")
-def sound(quick: Path) -> Path:
+def sound(session_folder: Path) -> Path:
     """A plane as it should be, in which nothing is named strangely."""
-    return small(quick / "sound").folder
+    return small(session_folder / "sound").folder
 
 
 def small(folder: Path) -> SmallPlane:
@@ -108,8 +108,8 @@ def values_are(text: str, plane: SmallPlane) -> None:
     plane.events({**columns, "terminal_id": [f"{text}{one}" for one in columns["terminal_id"]]})
 
 
-CHANGES = {"columns": (columns_named, 20), "file": (file_named, 14), "expression": (expression_is, 80), "literal": (literal_is, 14),
-           "name": (name_is, 70), "values": (values_are, 14)}
+CHANGES = {"columns": (columns_named, 8), "file": (file_named, 6), "expression": (expression_is, 48), "literal": (literal_is, 6),
+           "name": (name_is, 48), "values": (values_are, 6)}
 SAME_ROWS = {"columns", "file", "literal", "values"}
 STATUSES = {0, 2, 3, 4, 5}
 FOREIGN = ("INTERNAL_ERROR", "ENGINE_FAILED", "duckdb", "Binder Error", "Parser Error", "Catalog Error", "Traceback", "sqlite3")
@@ -150,7 +150,7 @@ def test_hostile_texts_are_only_texts(kind: str, many: int, sound: Path, place: 
     assert not Path("/tmp/ofs-was-here").exists()  # noqa: S108 - what some of the texts try to write
 
 
-@pytest.mark.parametrize("count", [pytest.param(24, id="some"), pytest.param(300, id="many", marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [pytest.param(10, id="some"), pytest.param(300, id="many", marks=pytest.mark.long)])
 def test_hostile_keys_and_event_types_are_only_texts(count: int, sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is asked for on the command line, and event types that nobody mapped, are looked up and not found, or refused."""
     plane = small(place / "p")
@@ -165,7 +165,7 @@ def test_hostile_keys_and_event_types_are_only_texts(count: int, sound: Path, pl
             assert not any(word in said.out + said.err for word in FOREIGN), (arguments, said.out)
 
 
-@pytest.mark.parametrize("count", [pytest.param(10, id="some"), pytest.param(400, id="many", marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [pytest.param(5, id="some"), pytest.param(400, id="many", marks=pytest.mark.long)])
 def test_a_first_look_at_hostile_names_sees_only_names(count: int, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`ofs init` guesses the same of a file whose name and columns are hostile as of one whose are not, and reads no other file."""
     guesses = {}

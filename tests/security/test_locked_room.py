@@ -133,9 +133,9 @@ HARMLESS: list[tuple[str, str, Callable[[list[Any], Path], bool]]] = [
 
 
 @pytest.fixture(scope="module")
-def room(quick: Path) -> tuple[duckdb.DuckDBPyConnection, Path, Path]:
+def room(session_folder: Path) -> tuple[duckdb.DuckDBPyConnection, Path, Path]:
     """A locked connection, its scratch folder, and a folder of secrets outside."""
-    place = Path(tempfile.mkdtemp(dir=quick))  # a process may come back to these tests
+    place = Path(tempfile.mkdtemp(dir=session_folder))  # a process may come back to these tests
     work, outside = place / "work", place / "outside"
     work.mkdir()
     outside.mkdir()

@@ -27,7 +27,7 @@ from offline_feature_plane.filesets import check_pins, pin_files, read_batches
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.plain_files import open_in_place
 from offline_feature_plane.refs import read_ref
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import archived, write_archive
 
 
@@ -229,14 +229,14 @@ def test_no_object_key_leads_out_of_the_store(place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(quick: Path) -> Path:
+def built(session_folder: Path) -> Path:
     """A plane with one dataset, for looking only, in a root of links."""
-    root, _ = lay_out(quick / "cli")
+    root, _ = lay_out(session_folder / "cli")
     plane = make_plane(root)
     (root / "features.yaml").unlink()
     plane.documents()
     assert run(["build", str(plane.intent_path), "--json"]) == 0
-    return quick / "cli"
+    return session_folder / "cli"
 
 
 @pytest.mark.parametrize("share", [pytest.param(60, id="some"), pytest.param(1, id="all", marks=pytest.mark.long)])

@@ -18,7 +18,7 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
     TopicCompacted,
 )
-from offline_feature_plane.sources import records
+from offline_feature_plane.sources.logs import records
 from offline_feature_plane.testing.record_log_contract import TX
 
 

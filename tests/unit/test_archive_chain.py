@@ -11,8 +11,8 @@ from offline_feature_plane.domain.admission import decode
 from offline_feature_plane.domain.archive_chain import Disorder, FileRuns, holes_and_overlaps
 from offline_feature_plane.filesets import digest_of
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.archive_scanning import scan
-from offline_feature_plane.sources.segments import records_of
+from offline_feature_plane.sources.archives.scanning import scan
+from offline_feature_plane.sources.archives.segments import records_of
 from offline_feature_plane.testing.archives import _encoded, archived
 
 

@@ -11,8 +11,8 @@ import pytest
 from offline_feature_plane.domain.admission import Mark, decode_stored, standing_of
 from offline_feature_plane.domain.foreign_records import MEMBERS, UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
 from offline_feature_plane.errors import SourceUnreadable, TimeZoneUndeclared
-from offline_feature_plane.sources.archive_indexing import IndexWish, make_index
-from offline_feature_plane.sources.archive_places import FolderPlace
+from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
+from offline_feature_plane.sources.archives.places import FolderPlace
 
 CONNECT = {"partition": Place(("partition",)), "offset": Place(("offset",)), "event_id": Place(("value", "id")),
            "ts_utc": Place(("value", "at")), "log_time_utc": Place(("timestamp",), unit="ms"), "payload": Place(("value",))}

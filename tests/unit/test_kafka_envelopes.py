@@ -6,11 +6,11 @@ import random
 import pytest
 
 from offline_feature_plane.domain.admission import Record
-from offline_feature_plane.sources.decoding.values import decode_values
+from offline_feature_plane.sources.buses.envelopes import ENVELOPE, Lane, decode_value
+from offline_feature_plane.sources.buses.values import decode_values
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import ENVELOPE, Lane, decode_value
 from offline_feature_plane.sources.kafka.messages import held_in
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.logs.stretches import Undecodable
 
 SAID = {"platform_run_id": "run1", "event_type": "transaction", "event_id": "e1", "ts_utc": "2026-01-01T00:00:00Z", "schema_version": "v1",
         "payload": {"amount": 5}}

@@ -3,7 +3,7 @@
 import pytest
 
 from offline_feature_plane.domain.completeness import SegmentEvidence
-from offline_feature_plane.sources.misplaced import misplaced
+from offline_feature_plane.sources.archives.misplaced import misplaced
 
 CLAIM = SegmentEvidence("tx", 0, "kafka_offset", "log1", "a.jsonl", "0", "199", "200", 200, "sha256:0")
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_feature_plane.sources.side_by_side import side_by_side
+from offline_feature_plane.sources.logs.side_by_side import side_by_side
 
 
 class Parts:

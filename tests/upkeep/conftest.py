@@ -7,11 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
 
-from small_plane import make_plane, quick_folder
+from small_plane import make_plane
 
 
 @pytest.fixture
 def plane(tmp_path):
-    """The small plane, in memory if the machine offers that."""
-    with quick_folder(tmp_path) as folder:
-        yield make_plane(folder / "p")
+    """The small plane."""
+    return make_plane(tmp_path / "p")

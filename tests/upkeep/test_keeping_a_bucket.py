@@ -7,7 +7,7 @@ import sys
 import pytest
 from s3_servers import ENVIRONMENT, open_store, place_at
 from small_asking import build, dataset, opened, say, tell
-from small_plane import make_plane, quick_folder
+from small_plane import make_plane
 
 from offline_feature_plane.corridor import layout
 from offline_feature_plane.domain.identity import run_key
@@ -20,10 +20,9 @@ def in_a_bucket(weed, tmp_path, monkeypatch):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     store = open_store(place_at(weed.url))
-    with quick_folder(tmp_path) as folder:
-        plane = make_plane(folder / "p")
-        plane.plane |= {"store": store.place.uri("").rstrip("/"), "s3": {"endpoint": weed.url, "timeout_s": 10}}
-        yield plane, store
+    plane = make_plane(tmp_path / "p")
+    plane.plane |= {"store": store.place.uri("").rstrip("/"), "s3": {"endpoint": weed.url, "timeout_s": 10}}
+    return plane, store
 
 
 def test_a_bucket_is_kept_in_order(in_a_bucket, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from threading import Barrier
 
 import pytest
 from small_asking import build, dataset, opened, say, tell
-from small_plane import make_plane, quick_folder
+from small_plane import make_plane
 
 from offline_feature_plane.contracts.facts import Vow
 from offline_feature_plane.corridor import layout
@@ -238,26 +238,25 @@ def test_a_run_that_cannot_be_told_is_kept_from_workers(plane, capsys, doubt):
 
 def test_a_rebuild_that_dies_anywhere_is_begun_again(tmp_path, monkeypatch):
     """A crash or failure at any operation on store or ledger leaves no half of the runs; the next rebuild gives the same ledger."""
-    with quick_folder(tmp_path) as folder:
-        plane = make_plane(folder / "p")
-        build(plane, "a", request_id="request-a1")
-        interrupted(plane, monkeypatch, "/commits/", "b", request_id="request-b1")
-        store = LocalStore(plane.folder / "store")
-        for at in range(500):
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                ledger = SqliteLedger(Path(place) / "ledger.sqlite", SystemClock())
-                fuse = Fuse(at, "crash after" if at % 2 else "fail before")
-                with suppress(OfsError, Crashed):
-                    rebuild(Faulty(store, fuse, StorageIoFailure), Faulty(ledger, fuse, LedgerUnavailable), SystemClock(), "cards",
-                            lambda *_: None, apply=True)
-                if fuse.blown:
-                    assert len(ledger.run_keys()) in {0, 2}
-                if not ledger.has_runs("cards"):
-                    rebuild(store, ledger, SystemClock(), "cards", lambda *_: None, apply=True)
-                assert {run.request_id: run.state for run in ledger.runs()} == {"request-a1": "DONE", "request-b1": "QUEUED"}
-            if not fuse.blown:
-                return
-        raise AssertionError("a rebuild never ends")
+    plane = make_plane(tmp_path / "p")
+    build(plane, "a", request_id="request-a1")
+    interrupted(plane, monkeypatch, "/commits/", "b", request_id="request-b1")
+    store = LocalStore(plane.folder / "store")
+    for at in range(500):
+        with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+            ledger = SqliteLedger(Path(place) / "ledger.sqlite", SystemClock())
+            fuse = Fuse(at, "crash after" if at % 2 else "fail before")
+            with suppress(OfsError, Crashed):
+                rebuild(Faulty(store, fuse, StorageIoFailure), Faulty(ledger, fuse, LedgerUnavailable), SystemClock(), "cards",
+                        lambda *_: None, apply=True)
+            if fuse.blown:
+                assert len(ledger.run_keys()) in {0, 2}
+            if not ledger.has_runs("cards"):
+                rebuild(store, ledger, SystemClock(), "cards", lambda *_: None, apply=True)
+            assert {run.request_id: run.state for run in ledger.runs()} == {"request-a1": "DONE", "request-b1": "QUEUED"}
+        if not fuse.blown:
+            return
+    raise AssertionError("a rebuild never ends")
 
 
 # --- holding the ledger against the store -------------------------------------------------------------------

@@ -15,7 +15,7 @@ from offline_feature_plane.cli.progress import shown
 
 if TYPE_CHECKING:
     from offline_feature_plane.settings import Settings
-    from offline_feature_plane.sources.stored import SegmentForm
+    from offline_feature_plane.sources.decoding.stored import SegmentForm
 
 _STRETCH = re.compile(r"([0-9]{1,10}):([0-9]{1,128})-([0-9]{1,128})")
 _plane_option = click.option("--plane", "plane_path", type=click.Path(path_type=Path), envvar="OFS_PLANE",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from offline_feature_plane.cli.output import style, table
-from offline_feature_plane.sources.archive_report import IndexReport, LaneReport
-from offline_feature_plane.sources.archive_writing import CopiedRange, WriteReport
+from offline_feature_plane.sources.archives.report import IndexReport, LaneReport
+from offline_feature_plane.sources.archives.writing import CopiedRange, WriteReport
 
 _MOST_IGNORED = 5
 

@@ -20,15 +20,15 @@ from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import BasisUnresolved, OfsError, OutsideError, SelectorUnresolved, SourceUnreadable
 from offline_feature_plane.ports.inputs import EventSource, KeptSomehow
-from offline_feature_plane.sources.archive import PinnedArchive
-from offline_feature_plane.sources.beside import Choice
-from offline_feature_plane.sources.buses import PinnedBus, says_there_is_none
-from offline_feature_plane.sources.chosen import ChosenStretch
-from offline_feature_plane.sources.overlaps import ComparedStretch, runs_of
-from offline_feature_plane.sources.records import LogRecords
-from offline_feature_plane.sources.segments import Segment
-from offline_feature_plane.sources.selectors import find_first
-from offline_feature_plane.sources.stretches import Stretch, lane_of
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.selectors import find_first
+from offline_feature_plane.sources.archives.source import PinnedArchive
+from offline_feature_plane.sources.buses.bus import PinnedBus, says_there_is_none
+from offline_feature_plane.sources.logs.beside import Choice
+from offline_feature_plane.sources.logs.chosen import ChosenStretch
+from offline_feature_plane.sources.logs.overlaps import ComparedStretch, runs_of
+from offline_feature_plane.sources.logs.records import LogRecords
+from offline_feature_plane.sources.logs.stretches import Stretch, lane_of
 
 __all__ = ["PinnedStream", "StreamSource", "join_streams"]
 

@@ -21,10 +21,10 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SelectorUnresolved, SourceUnreadable, StorageIoFailure
-from offline_feature_plane.sources.chosen import Chosen, Wanted, chosen_in, every
-from offline_feature_plane.sources.records import LogRecords
-from offline_feature_plane.sources.stretches import Undecodable
-from offline_feature_plane.sources.typings import typings_of
+from offline_feature_plane.sources.logs.chosen import Chosen, Wanted, chosen_in, every
+from offline_feature_plane.sources.logs.records import LogRecords
+from offline_feature_plane.sources.logs.stretches import Undecodable
+from offline_feature_plane.sources.logs.typings import typings_of
 
 __all__ = ["BusFolder", "FolderBus"]
 
@@ -139,7 +139,7 @@ class FolderBus:
 
 @dataclass(frozen=True)
 class PinnedFolderBus:
-    """`sources.buses.PinnedBus`."""
+    """`sources.buses.bus.PinnedBus`."""
 
     topic: str
     root: Path
@@ -209,7 +209,7 @@ class PinnedFolderBus:
 
 @dataclass(frozen=True)
 class _FolderStretch:
-    """`sources.stretches.Stretch`: one range of one partition, as the bus is when it is read; what was read may be kept."""
+    """`sources.logs.stretches.Stretch`: one range of one partition, as the bus is when it is read; what was read may be kept."""
 
     root: Path
     wanted: Range

@@ -26,7 +26,7 @@ from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.domain.sampling import unit_text
 from offline_feature_plane.filesets import FileSet, pin_files
 from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTable
-from offline_feature_plane.sources.archive import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.testing.archives import SegmentForm, archived, write_archive
 
 __all__ = ["ARRIVED", "RUN", "SECOND", "START", "Archive", "Labels", "Stored", "Table", "World"]

@@ -1,4 +1,4 @@
-"""Records that were decoded in batches, written in batches: what `sources.stored_rows` writes of each of them.
+"""Records that were decoded in batches, written in batches: what `sources.decoding.stored_rows` writes of each of them.
 
 ```
  members ─┬─ texts as they stand ───────────────▶ cells ──▶ lines, or columns
@@ -28,10 +28,10 @@ from offline_feature_plane.kernels.typed_texts import are_sound
 from offline_feature_plane.sources.decoding.batches import STORED, Members, hex_digits
 from offline_feature_plane.sources.decoding.decoded import Decoded, mask_array, spelled
 from offline_feature_plane.sources.decoding.lines import lines_of_binary
+from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
+from offline_feature_plane.sources.decoding.stored_rows import ROW_BYTES, STORED_SCHEMA, columns_of, line_of
 from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, joined
-from offline_feature_plane.sources.stored import Rows, Stored, Writing
-from offline_feature_plane.sources.stored_rows import ROW_BYTES, STORED_SCHEMA, columns_of, line_of
 
 __all__ = ["COPIED", "rows_of_batch"]
 

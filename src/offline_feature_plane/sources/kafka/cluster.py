@@ -14,11 +14,11 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCol
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
 from offline_feature_plane.errors import EventBusUnavailable
+from offline_feature_plane.sources.buses.silence import Silence
 from offline_feature_plane.sources.kafka.access import KafkaAccess, Secret
 from offline_feature_plane.sources.kafka.bus import FoundRecord, LogEnds, Message
 from offline_feature_plane.sources.kafka.failures import explain, meaning_of, nearest_cause, words_of
 from offline_feature_plane.sources.kafka.reading import open_consumer, read_lane, unusable
-from offline_feature_plane.sources.silence import Silence
 
 _COMMITTED: Final = {"isolation_level": IsolationLevel.READ_COMMITTED}
 _FIRST_STEP, _WIDER, _MOST_STEP = 8, 16, 1 << 20  # how far back the last record is looked for

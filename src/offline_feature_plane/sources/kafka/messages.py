@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from offline_feature_plane.sources.envelopes import Held
+from offline_feature_plane.sources.buses.envelopes import Held
 from offline_feature_plane.sources.kafka.bus import Message
 
 __all__ = ["NO_TIME", "held_in"]

@@ -18,9 +18,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from offline_feature_plane.errors import EventBusUnavailable, SettingsInvalid
+from offline_feature_plane.sources.buses.silence import Silence
 from offline_feature_plane.sources.kafka.bus import Message
 from offline_feature_plane.sources.kafka.failures import explain, meaning_of
-from offline_feature_plane.sources.silence import Silence
 
 _FEW, _MANY, _BATCH_BYTES = 16, 10_000, 4_000_000  # messages of a batch: at first, at most, and about so many bytes of them
 _WAIT_S: Final = 0.1  # at most so long a batch waits to be full

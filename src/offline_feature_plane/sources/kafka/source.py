@@ -13,7 +13,7 @@ from offline_feature_plane.errors import SourceUnreadable
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import OFFSET_KIND, Connect
 from offline_feature_plane.sources.kafka.topic import PinnedTopic
-from offline_feature_plane.sources.mapped_topics import MappedTopics
+from offline_feature_plane.sources.logs.mapped_topics import MappedTopics
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A stretch of one partition of a topic, as every log is read: held against its pin, then read to its end (`sources.stretches`)."""
+"""A stretch of one partition of a topic, as every log is read: held against its pin, then read to its end (`sources.logs.stretches`)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Final
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.sources.chosen import Chosen, chosen_in, every
-from offline_feature_plane.sources.chosen import Wanted as Choice
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value
+from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Held, Lane, decode_value
-from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.messages import held_in
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.logs.chosen import Chosen, chosen_in, every
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
+from offline_feature_plane.sources.logs.stretches import Undecodable
 
 Edge = tuple[str, int | None] | None
 
@@ -38,7 +38,7 @@ class _Begun:
 
 @dataclass(frozen=True)
 class TopicStretch:
-    """`sources.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
+    """`sources.logs.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
 
     `choice`: what `chosen` decodes; None: all. A part of a stretch knows the ends of the `whole`. `begun` is there
     while it is being fetched.
@@ -110,7 +110,7 @@ class TopicStretch:
                                       fix=_FIX)
 
     def begin(self) -> TopicStretch:
-        """As `sources.stretches.DistantStretch.begin`."""
+        """As `sources.logs.stretches.DistantStretch.begin`."""
         return replace(self, begun=self._fetched())
 
     def read(self) -> Iterator[Record | Undecodable]:
@@ -118,7 +118,7 @@ class TopicStretch:
         return records_in(self._lane, self._held())
 
     def chosen(self) -> Iterator[Chosen]:
-        """As `sources.chosen.ChosenStretch.chosen`."""
+        """As `sources.logs.chosen.ChosenStretch.chosen`."""
         return chosen_in(self._messages(), lambda one: one.offset(), lambda one: decode_value(self._lane, held_in(one)),
                          self.choice or every)
 

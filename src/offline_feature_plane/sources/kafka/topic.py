@@ -14,14 +14,14 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import BusEvidence, Completeness
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.sources.chosen import Wanted as Choice
+from offline_feature_plane.sources.buses.kept import Kept, planned, unresolved
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
-from offline_feature_plane.sources.kept import Kept, planned, unresolved
-from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.typings import typings_of
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
+from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.logs.typings import typings_of
 
 _AT_ONCE = 8  # partitions whose edges are looked at
 
@@ -115,18 +115,18 @@ class PinnedTopic:
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
-        """As `sources.stored.CopySource.rows`."""
+        """As `sources.decoding.stored.CopySource.rows`."""
         for stretch in self.stretches([wanted]):
             stretch.check()
             yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
 
     def some_of(self, wanted: Range, choice: Choice) -> TopicStretch:
-        """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
+        """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
         marks = self._kept.counted(wanted)
         return replace(self._stretch(marks, wanted.start, wanted.end, None, None), choice=choice)
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
-        """As `sources.buses.PinnedBus.first_at`, by the broker's own index of times."""
+        """As `sources.buses.bus.PinnedBus.first_at`, by the broker's own index of times."""
         found = self.connect(self.access).first_at(self.stored, [marks.partition], max(0, -(-moment_us // 1_000)))[marks.partition]
         return None if found is None or found.offset >= marks.span[1] else found.offset
 

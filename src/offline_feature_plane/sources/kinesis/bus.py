@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from offline_feature_plane.sources.envelopes import Held
+from offline_feature_plane.sources.buses.envelopes import Held
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 
 OFFSET_KIND = "kinesis_sequence"

@@ -14,14 +14,14 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import BusEvidence, Completeness
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
-from offline_feature_plane.sources.chosen import Wanted as Choice
-from offline_feature_plane.sources.kept import Kept, planned, unresolved
+from offline_feature_plane.sources.buses.kept import Kept, planned, unresolved
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import OFFSET_KIND, Connect, FoundRecord, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.stretch import ShardStretch
-from offline_feature_plane.sources.records import WORTH_A_COMPILER, LogRecords
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.typings import typings_of
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
+from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.logs.typings import typings_of
 
 __all__ = ["PinnedShards"]
 
@@ -114,17 +114,17 @@ class PinnedShards:
         return LogRecords(self.topic, self.stretches(mine), mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
-        """As `sources.stored.CopySource.rows`."""
+        """As `sources.decoding.stored.CopySource.rows`."""
         for stretch in self.stretches([wanted]):
             stretch.check()
             yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
 
     def some_of(self, wanted: Range, choice: Choice) -> ShardStretch:
-        """As `sources.buses.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
+        """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
         return replace(self._stretch(self._kept.counted(wanted), wanted.start, wanted.end), choice=choice)
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
-        """As `sources.buses.PinnedBus.first_at`, by the stream's own index of times; of a closed shard where it ends, if nothing came."""
+        """As `sources.buses.bus.PinnedBus.first_at`, by the stream's index of times; of a closed shard where it ends, if nothing came."""
         one = next((one for one in self.shards if one[0].number == marks.partition), None)
         return None if one is None or one[1].last is None else self._first_at(one, moment_us)
 

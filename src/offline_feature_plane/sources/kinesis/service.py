@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from offline_feature_plane.aws import FAILURES, Unintelligible, by_sdk
 from offline_feature_plane.errors import EventBusUnavailable, SourceUnreadable
-from offline_feature_plane.sources.envelopes import Held
+from offline_feature_plane.sources.buses.envelopes import Held
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import FoundRecord, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.failures import explain

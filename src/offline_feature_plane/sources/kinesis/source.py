@@ -14,7 +14,7 @@ from offline_feature_plane.domain.instants import format_instant, parse_duration
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import OFFSET_KIND, Connect, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.pinned import PinnedShards
-from offline_feature_plane.sources.mapped_topics import MappedTopics
+from offline_feature_plane.sources.logs.mapped_topics import MappedTopics
 
 __all__ = ["KinesisSource", "StreamMapping", "log_id_of"]
 

@@ -1,4 +1,4 @@
-"""A stretch of one shard, as every log is read: held against its pin, then read to its end (`sources.stretches`)."""
+"""A stretch of one shard, as every log is read: held against its pin, then read to its end (`sources.logs.stretches`)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.sources.chosen import Chosen, chosen_in, every
-from offline_feature_plane.sources.chosen import Wanted as Choice
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value
+from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.envelopes import Held, Lane, decode_value
-from offline_feature_plane.sources.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import Connect, Shard, Stream, StreamFacts
-from offline_feature_plane.sources.stored import Rows, Writing
-from offline_feature_plane.sources.stretches import Undecodable
+from offline_feature_plane.sources.logs.chosen import Chosen, chosen_in, every
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
+from offline_feature_plane.sources.logs.stretches import Undecodable
 
 __all__ = ["ShardStretch"]
 
@@ -28,7 +28,7 @@ _FIX = "Build from an archive of the pinned log, or write a new intent that pins
 
 @dataclass(frozen=True)
 class ShardStretch:
-    """`sources.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
+    """`sources.logs.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
 
     `choice`: what `chosen` decodes; None: all.
     """
@@ -74,7 +74,7 @@ class ShardStretch:
         return records_in(self._lane, self._held())
 
     def chosen(self) -> Iterator[Chosen]:
-        """As `sources.chosen.ChosenStretch.chosen`."""
+        """As `sources.logs.chosen.ChosenStretch.chosen`."""
         return chosen_in(self._held(), lambda one: one.number, lambda one: decode_value(self._lane, one), self.choice or every)
 
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from offline_feature_plane.aws import FAILURES, Unintelligible, by_sdk
 from offline_feature_plane.errors import EventBusUnavailable
-from offline_feature_plane.sources.envelopes import Held
+from offline_feature_plane.sources.buses.envelopes import Held
+from offline_feature_plane.sources.buses.silence import Silence
 from offline_feature_plane.sources.kinesis.aggregates import values_in
 from offline_feature_plane.sources.kinesis.bus import FoundRecord
 from offline_feature_plane.sources.kinesis.failures import explain, may_pass, meaning_of, words_of
-from offline_feature_plane.sources.silence import Silence
 
 __all__ = ["AT_ONCE", "FIRST", "Answer", "Place", "Requests", "after", "at", "at_time", "instant_us", "walk"]
 

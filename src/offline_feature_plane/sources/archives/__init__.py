@@ -1,0 +1,1 @@
+"""Record archives: places, indexes, segments, and the jobs that make them."""

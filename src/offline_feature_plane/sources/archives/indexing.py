@@ -1,0 +1,336 @@
+"""The index of an archive that has none, made from its files (`domain.md` §1.4): each is read once, and nothing is half done.
+
+    files ──▶ hash ──┬─ known, with this digest ──────────────▶ its entries stay
+                     └─ new ──▶ read to its end ──▶ runs ─────▶ its entries
+                                                    every entry ──▶ chain ──▶ index.json, replaced as one piece
+
+What has been read is kept beside the index until that is written, so a job that was killed reads no file twice. What a job that copies has
+noted of its segments before it was stopped (`archives.notes`) counts as what an index says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
+from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
+from offline_feature_plane.domain.canonical import digest, load_json
+from offline_feature_plane.domain.foreign_records import Lifting
+from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.domain.path_texts import path_fault
+from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SchemaInvalid, SourceUnreadable, refuse
+from offline_feature_plane.filesets import parquet_rows
+from offline_feature_plane.sources.archives.foreign_segments import first_trouble
+from offline_feature_plane.sources.archives.index import parse_index
+from offline_feature_plane.sources.archives.notes import noted_segments
+from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
+from offline_feature_plane.sources.archives.report import UNDECLARED, IndexReport, report_on
+from offline_feature_plane.sources.archives.segments import records_of
+
+__all__ = ["IndexWish", "index_bytes", "make_index"]
+
+KEEP_EVERY: Final = 256 << 20  # bytes read between two times that what is known is kept
+_MUCH: Final = 64 << 20  # bytes of new files from which on it is worth to load what decodes in batches
+_FILE_BYTES: Final = 512 << 10  # what a file counts, however short it is
+_BROKEN: Final = "Restore it, or run with --replace to make it from the files alone; what an archiver said of them is lost then."
+_WISH_RECIPE: Final = "ofs.archive_index_wish.v1"
+
+Entries = list[dict[str, Any]]
+Progress = Callable[[str, int, int], None]
+Scan = Callable[[HeldFile, FileRuns, Lifting | None], None]
+
+
+@dataclass(frozen=True)
+class IndexWish:
+    """What an index is made of, beside the files.
+
+    Attributes:
+        log_id: which log new segments count in; None: the one that the index has, else the topic's name.
+        lifting: how the records of another tool are read.
+        holes_are_lawful: offsets that no file holds had no record. Declared by whoever knows the log.
+        undecodable_are_known: so are records that cannot be decoded.
+        replace: the index may lose entries of files that have changed, or are gone.
+    """
+
+    log_id: str | None = None
+    lifting: Lifting | None = None
+    holes_are_lawful: bool = False
+    undecodable_are_known: bool = False
+    replace: bool = False
+
+    def mark(self) -> str:
+        """The digest of all that entries depend on beside their file."""
+        lifting = None if self.lifting is None else {
+            "places": {name: [list(one.path or ()), one.folder, one.value, one.unit] for name, one in self.lifting.places.items()},
+            "defaults": dict(self.lifting.defaults), "zone": self.lifting.zone}
+        return digest(_WISH_RECIPE, {"lifting": lifting, "holes_are_lawful": self.holes_are_lawful, "log_id": self.log_id})
+
+
+@dataclass
+class _Work:
+    """What one job knows so far: entries by path, and what is wrong."""
+
+    place: ArchivePlace
+    wish: IndexWish
+    standing: dict[str, Entries]
+    logs: dict[tuple[str, int, str], str]
+    unfinished: dict[str, Entries] = field(default_factory=dict)
+    noted: Mapping[str, Entries] = field(default_factory=dict)
+    quick: Scan | None = None
+    entries: dict[str, Entries] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    read: int = 0
+    kept: int = 0
+    unkept: int = 0
+    mark: str | None = None
+
+
+def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner: Callable[[], Scan | None] = lambda: None) -> IndexReport:
+    """Make the index of an archive from its files, or bring it up to date.
+
+    Args:
+        place: the archive.
+        wish: what is made of it.
+        progress: is told how many bytes are done.
+        scanner: asked where there is much to read for what finds the runs of a file more quickly, by compiled code.
+
+    Raises:
+        SourceUnreadable: a file cannot be read, its records are in no order, or none can be decoded; with every such file.
+        ArchiveIndexConflict: a segment has changed, or is gone, and `replace` is not wished; or somebody else makes the index.
+        ReplayBasisMismatch: a record is not what its hash says, or a file changes while it is read.
+        RefScopeInvalid: a link leads out of the archive. ResourceExceeded. StorageIoFailure. TimeZoneUndeclared.
+    """
+    with place.alone():
+        before = place.document(INDEX)
+        standing = _by_path(before, f"{place.name}/{INDEX}", wish)
+        work = _Work(place, wish, standing, {_lane(one): one["log_id"] for entries in standing.values() for one in entries})
+        _recall(work)
+        work.noted = {path: [one.model_dump()] for path, one in noted_segments(place).items() if _may_be_noted(standing.get(path))}
+        files = place.listed()
+        if sum(one.size for one in files if one.relative not in work.standing) > _MUCH:
+            work.quick = scanner()
+        _settle_all(files, work, progress)
+        _look_for_lost(work, {one.relative for one in files})
+        _name_log(work)
+        if work.problems:
+            _keep(work)
+            raise refuse(work.problems)
+        index = ArchiveIndex(segments=tuple(_chained(work)))
+        text = index_bytes(index.segments)
+        is_new = before is None or before.data != text
+        if is_new:
+            place.replace(INDEX, text, None if before is None else before.mark)
+        if work.mark is not None:
+            place.remove(UNFINISHED)
+        return report_on(index, place.name, read=work.read, kept=work.kept, ignored=work.ignored, was_written=is_new)
+
+
+def index_bytes(segments: Sequence[IndexedSegment]) -> bytes:
+    """The document of an index, one segment a line."""
+    lines = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in segments)
+    return f'{{"schema_version": "{ARCHIVE_INDEX_SCHEMA}", "segments": [\n  {lines}\n]}}\n'.encode()
+
+
+def _lane(one: Mapping[str, Any]) -> tuple[str, int, str]:
+    return one["topic"], one["partition"], one["offset_kind"]
+
+
+def _by_path(written: Version | None, where: str, wish: IndexWish) -> dict[str, Entries]:
+    found: dict[str, Entries] = defaultdict(list)
+    try:
+        for one in () if written is None else parse_index(written, where).segments:
+            found[one.path].append(one.model_dump())
+    except SourceUnreadable as wrong:
+        if not wish.replace:
+            raise SourceUnreadable(wrong.what, path=wrong.path, fix=_BROKEN) from wrong
+    return dict(found)
+
+
+def _recall(work: _Work) -> None:
+    """What a job that did not end had read, if it read with the same eyes."""
+    kept = work.place.document(UNFINISHED)
+    if kept is None:
+        return
+    work.mark = kept.mark
+    try:
+        document = load_json(kept.data, max_bytes=len(kept.data))
+        if document["wish"] == work.wish.mark():
+            work.unfinished = {path: [IndexedSegment.model_validate(one).model_dump() for one in entries]
+                               for path, entries in document["files"].items()}
+    except (SchemaInvalid, ValueError, KeyError, TypeError, AttributeError):  # it is of another release, or no such document
+        work.unfinished = {}
+
+
+def _keep(work: _Work) -> None:
+    fresh = {path: [IndexedSegment.model_validate(one) for one in entries] for path, entries in work.entries.items()
+             if path not in work.standing}
+    if not fresh:
+        return
+    files = ",\n ".join(f'{json.dumps(path)}: [{", ".join(one.model_dump_json(exclude_defaults=True) for one in entries)}]'
+                        for path, entries in fresh.items())
+    text = f'{{"wish": "{work.wish.mark()}", "files": {{\n {files}\n}}}}\n'.encode()
+    work.place.replace(UNFINISHED, text, work.mark)
+    written = work.place.document(UNFINISHED)
+    work.mark = None if written is None else written.mark
+    work.unkept = 0
+
+
+def _settle_all(files: Sequence[HeldFile], work: _Work, progress: Progress) -> None:
+    total, done = sum(one.size for one in files), 0
+    try:
+        for file in files:
+            _settle(file, work)
+            done += file.size
+            progress("index", done, total)
+            if work.unkept > KEEP_EVERY:
+                _keep(work)
+    except BaseException:  # whatever ends it, and be it a person
+        with suppress(OfsError):
+            _keep(work)
+        raise
+
+
+def _settle(file: HeldFile, work: _Work) -> None:
+    """The entries of one file: those that are known, if it is still the same, else what it holds."""
+    if not file.relative.lower().endswith(SUFFIXES):
+        work.ignored.append(file.relative)
+        return
+    told = [one for one in (work.noted.get(file.relative), work.standing.get(file.relative), work.unfinished.get(file.relative)) if one]
+    try:
+        if (fault := path_fault(file.relative)) is not None:
+            raise RefInvalid(f"no index can name this file: {fault}.", path=file.relative, fix="Rename it.")
+        if file.etag is not None and (known := _known(told, "etag", file)) is not None:
+            work.entries[file.relative] = known
+            work.kept += 1
+            return
+        with work.place.hashed(file) as hashed:
+            if (known := _known(told, "sha256", hashed)) is not None:
+                work.entries[file.relative] = [{**one, "etag": file.etag} for one in known]
+                work.kept += 1
+                return
+            if file.relative in work.standing and not work.wish.replace:
+                said = work.standing[file.relative][0]
+                raise ArchiveIndexConflict(f"{file.relative} is not what the index says: it has {hashed.size} bytes with the digest "
+                                           f"{hashed.sha256[:19]}…, not {said['size']} with {said['sha256'][:19]}….", path=file.relative,
+                                           fix="Restore the segment, or run with --replace if the new bytes are meant.")
+            runs = _runs_in(hashed, work.wish, work.quick)
+            work.unkept += hashed.size + _FILE_BYTES
+            work.read += 1
+            if runs:
+                work.entries[file.relative] = [_entry(run, hashed, work) for run in runs]
+            else:
+                work.ignored.append(file.relative)
+    except OfsError as wrong:
+        if wrong.transient:  # not the file's fault
+            raise
+        work.problems.append(Problem(file.relative, wrong.code, f"{wrong.what} {wrong.fix}".strip()))
+
+
+def _name_log(work: _Work) -> None:
+    """A log that is named, and in which nothing would count, is another name for what is known: never passed over in silence."""
+    wish, known = work.wish, sorted({one["log_id"] for entries in work.entries.values() for one in entries})
+    if wish.log_id is None or not known or wish.log_id in known:
+        return
+    if not wish.replace:
+        work.problems.append(Problem(INDEX, ArchiveIndexConflict.code, f"all segments count in log {' and '.join(known)}, none in "
+                                     f"{wish.log_id}, and no file is new. If it is one log, run with --replace, which names it anew: "
+                                     "datasets that were built by the old name are not built again."))
+    work.entries = {path: [{**one, "log_id": wish.log_id} for one in entries] for path, entries in work.entries.items()}
+
+
+def _known(told: Sequence[Entries], name: str, file: HeldFile) -> Entries | None:
+    """The first entries that are of a file with these bytes, as its digest says, or its etag."""
+    return next((one for one in told if (one[0]["size"], one[0][name]) == (file.size, getattr(file, name))), None)
+
+
+def _may_be_noted(standing: Entries | None) -> bool:
+    """What the job that wrote a file noted of it is more than its bytes can say."""
+    return standing is None or any(one["evidence"] != "archiver" for one in standing)
+
+
+def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, ...]:
+    found = FileRuns(holes_are_lawful=wish.holes_are_lawful)
+    if file.relative.lower().endswith(".parquet"):
+        file = replace(file, rows=parquet_rows(file.path))
+    try:
+        if quick is not None:
+            quick(file, found, wish.lifting)
+        else:
+            for record in records_of(file, wish.lifting):
+                found.take(record)
+        runs = found.runs()
+    except NothingDecoded as wrong:
+        raise _nothing_of(file, wish.lifting, str(wrong)) from wrong
+    except Disorder as wrong:
+        raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(str(wrong))) from wrong
+    if not wish.holes_are_lawful and any(not run.counts for run in runs):
+        raise SourceUnreadable(f"{file.relative} has offsets that are never counted, so files alone cannot prove that none is missing.",
+                               path=file.relative, fix="Run with --declare-holes if you know that the files hold everything.")
+    return runs
+
+
+def _nothing_of(file: HeldFile, lifting: Lifting | None, sentence: str) -> SourceUnreadable:
+    fix = "If another tool wrote the file, say under `records` of the archive in plane.yaml where its members are; else repair it."
+    if lifting is not None and (why := first_trouble(file, lifting)) is not None:
+        sentence, fix = f"{sentence}; the first has {why}", "Correct `records` of the archive in plane.yaml, or write the file again."
+    return SourceUnreadable(f"{file.relative} is no part of a log: {sentence}.", path=file.relative, fix=fix)
+
+
+def _advice(sentence: str) -> str:
+    if "holes" in sentence:
+        return "If they are lawful (compaction, transaction marks), run with --declare-holes."
+    return "A segment holds the records of a partition in the order of their offsets, each once: write it again in that order."
+
+
+def _entry(run: Run, file: HeldFile, work: _Work) -> dict[str, Any]:
+    topic, partition, kind = run.lane
+    entry = {"topic": topic, "partition": partition, "offset_kind": kind, "path": file.relative, "sha256": file.sha256, "size": file.size,
+             "log_id": work.wish.log_id or work.logs.get(run.lane) or topic, "first_offset": str(run.begin),
+             "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count, "etag": file.etag,
+             "dispositions": {UNDECLARED: run.undecodable} if run.undecodable else {},
+             "first_log_time_utc": format_instant(run.first_log_us), "last_log_time_utc": format_instant(run.last_log_us),
+             "evidence": "declared" if work.wish.holes_are_lawful else "files"}
+    try:
+        return IndexedSegment.model_validate(entry).model_dump()
+    except ValidationError as wrong:
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
+        raise SourceUnreadable(f"no index can say what this file holds: {said}.", path=file.relative,
+                               fix="Shorten what is too long, or write the file again.") from wrong
+
+
+def _look_for_lost(work: _Work, present: set[str]) -> None:
+    for path in sorted(set(work.standing) - present):
+        if not work.wish.replace:
+            work.problems.append(Problem(path, ArchiveIndexConflict.code, "the index has this segment, and there is no such file. Restore "
+                                                                          "it, or run with --replace if it is meant to be gone."))
+
+
+def _chained(work: _Work) -> Iterator[IndexedSegment]:
+    """Every entry with its end, by lane, log and offset."""
+    lanes: dict[tuple[str, int, str, str], Entries] = defaultdict(list)
+    for entries in work.entries.values():
+        for one in entries:
+            lanes[(*_lane(one), one["log_id"])].append(_declared(one, work.wish))
+    for lane in sorted(lanes):
+        mine = sorted(lanes[lane], key=lambda one: (int(one["first_offset"]), int(one["next_offset"]), one["path"]))
+        ends = linked([Covered(int(one["first_offset"]), int(one["next_offset"]), one["evidence"] == "declared") for one in mine])
+        for one, end in zip(mine, ends, strict=True):
+            yield IndexedSegment.model_validate({**one, "next_offset": str(end)})
+
+
+def _declared(one: Mapping[str, Any], wish: IndexWish) -> dict[str, Any]:
+    """What an archiver said stays as it is; what files said may be declared later."""
+    if one["evidence"] == "archiver":
+        return dict(one)
+    odd = dict(one["dispositions"])
+    if wish.undecodable_are_known and (count := odd.pop(UNDECLARED, 0)):
+        odd["undecodable"] = count
+    return {**one, "dispositions": odd, "evidence": "declared" if wish.holes_are_lawful else one["evidence"]}

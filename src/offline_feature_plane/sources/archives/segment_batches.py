@@ -1,0 +1,95 @@
+"""Segments of record archives, decoded in batches and held against the index (`domain.md` §1.4, §1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from offline_feature_plane.budgets import Misses
+from offline_feature_plane.contracts.events import STORED_COLUMNS
+from offline_feature_plane.domain.admission import Record, Standing
+from offline_feature_plane.domain.foreign_records import Lifting
+from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.archives.claims import Claim
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.foreign_batches import Law, mapped_in
+from offline_feature_plane.sources.archives.pruning import Skipped, skipping
+from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
+from offline_feature_plane.sources.decoding.batches import STORED, Expected, Members, members_of_documents, settle, tell_columns
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.text_files import packing_of
+
+__all__ = ["Law", "members_in", "read_in_batches"]
+
+_ROWS = 16_384
+
+
+def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Iterator[Decoded]:
+    """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
+    claim = Claim(segment.file.relative, segment.topic, segment.evidence)
+    expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
+    skipped = _skipped(segment, file)
+    if skipped is not None:
+        claim.skip(*skipped.before)
+    for members, law in members_in(file, wanted, segment.lifting, None if skipped is None else skipped.groups):
+        yield claim.hold(*settle(members, expected, law))
+    if skipped is not None:
+        claim.skip(*skipped.behind)
+    claim.settle()
+
+
+def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:
+    """What of a Parquet file need not be decoded for what is asked."""
+    if segment.asked is None or not file.relative.endswith(".parquet"):
+        return None
+    path = ("offset",) if segment.lifting is None else segment.lifting.places["offset"].path
+    return skipping(file, path[0], segment.evidence, segment.asked) if path is not None and len(path) == 1 else None
+
+
+def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None,
+               groups: Mapping[int, int] | None = None) -> Iterator[tuple[Members, Law]]:
+    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups, or some."""
+    misses = Misses(file.path, file.size)
+    for members, law in _members_in(file, wanted, groups) if lifting is None else mapped_in(file, lifting, wanted, groups):
+        yield members, _noting(law, misses)
+
+
+def _noting(law: Law, misses: Misses) -> Law:
+    def noted(row: int) -> Standing:
+        found = law(row)
+        if not isinstance(found, Record):
+            misses.note()
+        return found
+    return noted
+
+
+def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | None) -> Iterator[tuple[Members, Law]]:
+    if file.relative.endswith(".parquet"):
+        for batch in stored_batches(file, groups):
+            for start in range(0, len(batch["payload"]), _ROWS):
+                part = {name: column.slice(start, _ROWS) for name, column in batch.items()}
+                yield tell_columns(part, STORED, wanted), _law_of_columns(part)
+        return
+    with unchanged(file):
+        for lines in read_blocks(file.path, packing=packing_of(file.relative)):
+            yield members_of_documents(lines.data, lines.begins, lines.stops, STORED, wanted), _law_of_lines(lines)
+
+
+def _law_of_lines(lines: Lines) -> Law:
+    return lambda row: line_record(lines.line(row))
+
+
+def _law_of_columns(columns: Mapping[str, pa.Array]) -> Law:
+    values: list[list[Any]] = []
+
+    def law(row: int) -> Standing:
+        if not values:
+            values.extend(values_of(columns[name]) for name in STORED_COLUMNS)
+        return stored_record(*(column[row] for column in values))
+    return law

@@ -1,0 +1,187 @@
+"""Segments of record archives, read and held against the index (`domain.md` §1.4, §1.5)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from offline_feature_plane.budgets import Misses
+from offline_feature_plane.contracts.archive_index import IndexedSegment
+from offline_feature_plane.contracts.events import STORED_COLUMNS
+from offline_feature_plane.domain.admission import Record, Standing
+from offline_feature_plane.domain.completeness import SegmentEvidence
+from offline_feature_plane.domain.foreign_records import Lifting
+from offline_feature_plane.errors import (
+    ReplayBasisMismatch,
+)
+from offline_feature_plane.ports.inputs import PinnedFile
+from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.foreign_segments import foreign_records
+from offline_feature_plane.sources.archives.misplaced import misplaced
+from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
+from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.logs.stretches import Batch, Undecodable, in_batches, lane_of
+from offline_feature_plane.text_files import packing_of, read_lines
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
+
+    Its ranges may count under another name than `topic`, which is what its records say. With `lifting`, another tool wrote them.
+    `entries` are all that the index has of its file, if that holds more than this segment. Of batches `asked` are the offsets that
+    anybody looks at; None: all.
+    """
+
+    file: HeldFile
+    evidence: SegmentEvidence
+    log_times: tuple[int, int] | None
+    topic: str
+    place: ArchivePlace
+    lifting: Lifting | None = None
+    entries: tuple[IndexedSegment, ...] = ()
+    asked: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def most(self) -> int:
+        """As `Stretch.most`: what the index counts."""
+        return self.file.rows
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`: of its file."""
+        return self.file.size
+
+    def pin(self) -> Mapping[str, Any]:
+        """As `PinnedStretch.pin`: the file's digest, and what the index claims of it."""
+        said = self.evidence
+        entries = [[one.topic, one.partition, one.offset_kind, one.first_offset, one.next_offset, one.record_count] for one in self.entries]
+        return {"file": said.sha256, "path": self.file.relative, "topic": self.topic, "lane": list(lane_of(self)),
+                "span": [said.first_offset, said.last_offset, said.next_offset], "records": said.record_count, "entries": entries,
+                "lifting": None if self.lifting is None else self.lifting.document(),
+                "asked": None if self.asked is None else [list(map(str, span)) for span in self.asked]}
+
+    def check(self) -> None:
+        """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
+        self.place.check(self.file)
+
+    def read(self) -> Iterator[Record | Undecodable]:
+        """As `Stretch.read`; raises as `read_checked`, and StorageIoFailure if it cannot be fetched."""
+        with self.place.at_hand(self.file) as file:
+            yield from read_checked(self, file)
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """As `QuickStretch.batches`: what shares a file is decoded one by one. Raises as `read`."""
+        if self.entries:
+            yield from in_batches(self.read())
+            return
+        from offline_feature_plane.sources.archives.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
+
+        with self.place.at_hand(self.file) as file:
+            yield from read_in_batches(self, file, wanted)
+
+
+def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
+    """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
+
+    Args:
+        segment: what is claimed.
+        file: its file, at hand.
+        given: the records in it; default: they are read.
+
+    Raises:
+        ReplayBasisMismatch: the segment is not what its index entry says.
+    """
+    evidence = segment.evidence
+    first, end = evidence.span
+    before, count, last, unread = -1, 0, None, first - 1
+    topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
+    found = records_of(file, segment.lifting) if given is None else given
+    for record in found if not segment.entries else records_of_entry(segment, file, found):
+        count += 1
+        if count > evidence.record_count:
+            break
+        if isinstance(record, Record):
+            number = record.number
+            lane = record.topic, record.partition, record.offset_kind
+            if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
+                raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
+            before, last, unread = number, record.offset, number
+            yield record
+        else:
+            unread += 1
+            yield Undecodable(unread, "undecodable" if record is None else "null_value")
+    if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
+        more = " or more" if count > evidence.record_count else ""
+        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
+                                  f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
+
+
+def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standing]) -> Iterator[Standing]:
+    """The records of one of several segments that share a file; what cannot be decoded belongs to the record before it, else to the first.
+
+    Raises:
+        ReplayBasisMismatch: the file holds records of no entry, or not as many as its entries count.
+    """
+    spans: dict[tuple[str, int, str], list[tuple[int, int, bool]]] = defaultdict(list)
+    for one in segment.entries:
+        spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), _is_of(segment, one)))
+    count, ours = 0, False
+    unread: list[Standing] = []
+    before: bool | None = None
+    for record in found:
+        count += 1
+        if not isinstance(record, Record):
+            if before is None:
+                unread.append(record)
+            elif before:
+                yield record
+            continue
+        lane = spans.get((record.topic, record.partition, record.offset_kind), [])
+        held = [mine for first, end, mine in lane if first <= record.number < end]
+        if not held:
+            raise ReplayBasisMismatch(f"{file.relative} holds {record.place}, which is in no entry of its index.", path=file.relative)
+        ours = any(held)
+        if before is None and ours:
+            yield from unread
+        before = ours
+        if ours:
+            yield record
+    if count != (indexed := sum(one.record_count for one in segment.entries)):
+        raise ReplayBasisMismatch(f"{file.relative} holds {count} records, but the index says {indexed}.", path=file.relative)
+
+
+def _is_of(segment: Segment, one: IndexedSegment) -> bool:
+    said = segment.evidence
+    return (one.topic, one.partition, one.offset_kind, one.first_offset, one.next_offset) == (
+        segment.topic, said.partition, said.offset_kind, said.first_offset, said.next_offset)
+
+
+def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Standing]:
+    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded.
+
+    Raises:
+        ResourceExceeded: far more of it is no record than its bytes can tell apart, or it decodes to far more than is stored.
+    """
+    misses = Misses(file.path, file.size)
+    for record in _records_of(file, lifting):
+        if not isinstance(record, Record):
+            misses.note()
+        yield record
+
+
+def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]:
+    if lifting is not None:
+        yield from foreign_records(file, lifting)
+        return
+    if file.relative.endswith(".parquet"):
+        for batch in stored_batches(file):
+            yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
+        return
+    with unchanged(file):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+            yield line_record(line)

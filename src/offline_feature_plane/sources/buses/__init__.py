@@ -1,0 +1,1 @@
+"""What all buses have in common, whichever they are."""

@@ -1,0 +1,45 @@
+"""What comes from a bus in batches, as whoever reads it wants it: records one by one, many at a time, or as an archive has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value, stored_value
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.stored import Rows, Writing
+from offline_feature_plane.sources.decoding.stored_rows import rows_one_by_one
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.logs.stretches import Undecodable
+
+__all__ = ["decoded_in", "records_in", "rows_in"]
+
+Batches = Iterable[Sequence[Held]]
+
+
+def records_in(lane: Lane, batches: Batches) -> Iterator[Record | Undecodable]:
+    """Its records and what cannot be decoded, by offset."""
+    for held in chain.from_iterable(batches):
+        yield decode_value(lane, held)
+
+
+def decoded_in(lane: Lane, batches: Batches, wanted: Wanted) -> Iterator[Decoded]:
+    """The same, many at a time."""
+    from offline_feature_plane.sources.buses.values import decode_values  # noqa: PLC0415 - it loads a compiler
+
+    for held in batches:
+        if held:
+            yield decode_values(lane, held, wanted)
+
+
+def rows_in(lane: Lane, batches: Batches, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
+    """The same as an archive has it; decoded `in_batches` by a compiler, or one by one."""
+    if not in_batches:
+        yield from rows_one_by_one((stored_value(lane, held) for held in chain.from_iterable(batches)), writing)
+        return
+    from offline_feature_plane.sources.buses.values import rows_of_values  # noqa: PLC0415 - it loads a compiler
+
+    for held in batches:
+        if held:
+            yield rows_of_values(lane, held, writing)
