@@ -106,6 +106,18 @@ def test_a_training_is_not_built_from_a_log_about_which_two_disagree(made):
         opened(plane).preview(plane.intent_path)
 
 
+def test_a_training_is_not_built_from_an_archive_that_lacks_a_record(made):
+    """A record that is dropped and an index that does not say so are found by the default, wherever the record stood.
+
+    archive   [0 ── 89) [90 ── 120)      89 is not there
+    bus               [80 ──────────── 200)
+    """
+    plane = made(archive=[n for n in range(120) if n != 89])
+    with pytest.raises(ReplayBasisMismatch, match=r"disagree at 1 of .* compared coordinates.*transaction/0@89"):
+        opened(plane).build(plane.intent_path)
+    assert plane.manifests() == []
+
+
 def test_another_purpose_says_that_it_is_incomplete(made):
     """A dataset that is not for training takes the archive's record, and says that its log is disputed."""
     plane = made()

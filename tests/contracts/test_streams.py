@@ -162,37 +162,64 @@ def test_a_sample_may_miss_what_full_finds(tmp_path):
     assert read(stream(tmp_path, "off"))[1].compared == 0
 
 
-def test_a_record_that_only_one_of_both_has_is_a_conflict(tmp_path):
-    """An event that the bus lost, and one that the archiver lost without saying so.
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_a_record_that_only_one_of_both_has_is_a_conflict(tmp_path, mode):
+    """An event that the bus lost, and one that the archiver lost without saying so: found by a sample too, which takes neither.
 
     archive   … 10    12 13 …        11 is not there, and not declared
     bus       … 10 11 12    …        13 is not there
     """
     both(tmp_path, [n for n in range(20) if n != 11], [n for n in range(5, 25) if n != 13], per_segment=20)
-    found, told = read(stream(tmp_path, "full"))
+    assert not any(is_checked_by_hash(check_key("transaction", 0, "log1"), n) for n in (11, 13))
+    found, told = read(stream(tmp_path, mode))
     (conflict,) = told.findings
     assert (conflict.count, conflict.stretches) == (2, (("13", "14"), ("11", "12")))
     assert "the archive has an event at transaction/0@13, the bus has none" in conflict.sentence
     assert [n for _, n, _ in found] == [n for n in range(25) if n != 11]
 
 
-def test_what_the_archiver_declares_to_have_left_out_is_no_conflict(tmp_path):
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ours=st.sets(st.integers(0, 60), min_size=2), theirs=st.sets(st.integers(0, 60), min_size=2), declared=st.sampled_from([0, 0, 3]))
+def test_a_sample_sees_every_offset_as_full_does(tmp_path_factory, ours, theirs, declared):
+    """Whichever offsets each of both has, all at one only are found alike, as single ones and as runs, whatever the batches are.
+
+    archive   ●●  ●●●●●  ●●   ●●●
+    bus         ●●●●●  ●●●●●●   ●●●●
+    """
+    root = tmp_path_factory.mktemp("offsets")
+    both(root, sorted(ours), sorted(theirs), per_segment=9)
+    edit_index(root, lambda segments: segments[0].update(dispositions={"foreign_run": declared}))
+    wanted = [part(min(ours), max(ours) + 1)]
+    (_, sampled), (_, full) = (read(stream(root, mode), wanted) for mode in ("sample", "full"))
+    assert sampled.findings == full.findings
+    start, end = max(min(ours), min(theirs)), min(max(ours), max(theirs)) + 1
+    lost, dropped = ({n for n in one if start <= n < end} for one in (ours - theirs, theirs - ours))
+    held = [one.evidence.span for one in stream(root).archive.segments]
+    dropped = {n for n in dropped if any(first <= n < stop for first, stop in held)}
+    excused = declared if held[0][1] > start else 0
+    found = sum(one.count for one in full.findings)
+    assert found == len(lost) + (len(dropped) if len(dropped) > excused else 0)
+
+
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_what_the_archiver_declares_to_have_left_out_is_no_conflict(tmp_path, mode):
     """An index that declares its dispositions explains records that only the bus has, as many as it declares."""
     both(tmp_path, [n for n in range(20) if n not in (11, 12)], range(5, 25), per_segment=20)
     for declared, conflicts in ((2, 0), (1, 2)):
         edit_index(tmp_path, lambda segments, declared=declared: segments[0].update(dispositions={"foreign_run": declared}))
-        assert sum(one.count for one in read(stream(tmp_path, "full"))[1].findings) == conflicts
+        assert sum(one.count for one in read(stream(tmp_path, mode))[1].findings) == conflicts
 
 
-def test_a_compacted_bus_may_lack_records_but_not_change_them(tmp_path):
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_a_compacted_bus_may_lack_records_but_not_change_them(tmp_path, mode):
     """What compaction took is no conflict, what it left must be what was archived; and nothing is read from it."""
     bus = both(tmp_path, range(30), range(10, 30), per_segment=10)
     bus.compact(0, [12, 13, 19])
-    pinned = stream(tmp_path, "full")
+    pinned = stream(tmp_path, mode)
     found, told = read(pinned)
     assert (len(found), told.findings) == (30, ())
     bus.forge(0, record(20, payload={"who": "mallory"}))
-    assert read(stream(tmp_path, "full"))[1].findings[0].first_offset == "20"
+    assert read(stream(tmp_path, mode))[1].findings[0].first_offset == "20"
     bus.produce([record(30)])
     verdict = stream(tmp_path).completeness([part(0, 31)])
     assert (verdict.feasibility, verdict.anomalies[0].why) == ("UNCHECKABLE", "compacted")

@@ -185,8 +185,9 @@ class Settings(Contract):
     kinesis: dict[Name, KinesisStream] = Field({}, description="Streams of Kinesis, by topic.")
     labels: dict[Name, LabelTimeline] = Field({}, description="Label timelines, by label type.")
     verify_overlap: VerifyOverlap = Field(
-        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (the ends of segments "
-                              "and a thousandth of the offsets, always the same ones), `full` or `off`.")
+        "sample", description="What is compared where an archive and a bus both have a stretch of a topic: `sample` (which offsets each "
+                              "has, and records at the ends of segments and at a thousandth of the offsets, always the same ones), "
+                              "`full` or `off`.")
     store: Text = Field(".ofs/store", description="Where datasets, manifests and receipts are kept: a folder, or `s3://bucket/prefix`.")
     s3: S3Access = Field(S3Access(), description="How a store in a bucket is reached, and archives in buckets that say nothing else.")
     ledger: Text = Field(".ofs/ledger.sqlite", description="The run ledger: an SQLite file, or a PostgreSQL database as "

@@ -24,7 +24,9 @@ from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.selectors import find_first
 from offline_feature_plane.sources.archives.source import PinnedArchive
 from offline_feature_plane.sources.buses.bus import PinnedBus, says_there_is_none
-from offline_feature_plane.sources.logs.overlaps import Choice, ComparedStretch, runs_of
+from offline_feature_plane.sources.logs.beside import Choice
+from offline_feature_plane.sources.logs.chosen import ChosenStretch
+from offline_feature_plane.sources.logs.overlaps import ComparedStretch, runs_of
 from offline_feature_plane.sources.logs.records import LogRecords
 from offline_feature_plane.sources.logs.stretches import Stretch, lane_of
 
@@ -255,8 +257,8 @@ def _meets(stretch: Stretch, start: int, end: int) -> bool:
     return first < end and stop > start
 
 
-def _some_of(bus: PinnedBus, lane: Range, span: tuple[int, int], choice: Choice) -> Stretch:
-    return bus.some_of(_part(lane, *span), choice)
+def _some_of(bus: PinnedBus, lane: Range, span: tuple[int, int], choice: Choice) -> ChosenStretch:
+    return bus.some_of(_part(lane, *span), choice.rows)
 
 
 def _part(lane: Range, start: int, end: int) -> Range:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,11 +21,14 @@ from offline_feature_plane.domain.completeness import Completeness, SegmentEvide
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SelectorUnresolved, SourceUnreadable, StorageIoFailure
+from offline_feature_plane.sources.logs.chosen import Chosen, Wanted, chosen_in, every
 from offline_feature_plane.sources.logs.records import LogRecords
 from offline_feature_plane.sources.logs.stretches import Undecodable
 from offline_feature_plane.sources.logs.typings import typings_of
 
 __all__ = ["BusFolder", "FolderBus"]
+
+_AT_ONCE = 7  # lines of a batch: so few that small tests have many
 
 
 class BusFolder:
@@ -176,8 +179,8 @@ class PinnedFolderBus:
         mine = tuple(one for one in ranges if one.topic == self.topic)
         return LogRecords(self.topic, tuple(_FolderStretch(self.root, one) for one in mine), mine, typings_of(sources, self.zone))
 
-    def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> _FolderStretch:
-        """Only what a choice takes."""
+    def some_of(self, wanted: Range, choice: Wanted) -> _FolderStretch:
+        """Only what a choice takes is decoded."""
         return _FolderStretch(self.root, wanted, choice)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
@@ -210,7 +213,7 @@ class _FolderStretch:
 
     root: Path
     wanted: Range
-    choice: Callable[[int], bool] | None = None
+    choice: Wanted = every
 
     @property
     def evidence(self) -> SegmentEvidence:
@@ -242,6 +245,18 @@ class _FolderStretch:
                                       path=f"{one.topic}/{one.partition}")
 
     def read(self) -> Iterator[Record | Undecodable]:
+        return (self._decoded(one) for one in self._lines())
+
+    def chosen(self) -> Iterator[Chosen]:
+        lines = self._lines()
+        batches = iter(lambda: list(islice(lines, _AT_ONCE)), [])
+        return chosen_in(batches, lambda one: int(one["offset"]), self._decoded, self.choice)
+
+    def _decoded(self, one: Mapping[str, Any]) -> Record | Undecodable:
+        found = decode(one["held"]) if isinstance(one["held"], dict) else None
+        return Undecodable(int(one["offset"])) if found is None else replace_topic(found, self.wanted.topic)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
         _heed(self.root)
         self.check()
         start, stable = _marks(self.root, self.wanted.topic, self.wanted.partition).span
@@ -249,10 +264,8 @@ class _FolderStretch:
             raise ReplayBasisGap(f"the bus has [{start}, {stable}) of {self.wanted.topic}/{self.wanted.partition}, not all of "
                                  f"[{self.wanted.start}, {self.wanted.end}).", path=f"{self.wanted.topic}/{self.wanted.partition}")
         for one in _held(self.root, self.wanted.topic, self.wanted.partition):
-            number = int(one["offset"])
-            if self.wanted.holds(number) and (self.choice is None or self.choice(number)):
-                found = decode(one["held"]) if isinstance(one["held"], dict) else None
-                yield Undecodable(number) if found is None else replace_topic(found, self.wanted.topic)
+            if self.wanted.holds(int(one["offset"])):
+                yield one
 
 
 def replace_topic(record: Record, topic: str) -> Record:

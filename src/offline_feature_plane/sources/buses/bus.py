@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from offline_feature_plane.domain.basis import Range
@@ -10,13 +10,10 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.errors import OfsError, SourceUnreadable
 from offline_feature_plane.ports.inputs import PinnedEvents
+from offline_feature_plane.sources.logs.chosen import ChosenStretch, Wanted
 from offline_feature_plane.sources.logs.records import LogRecords
-from offline_feature_plane.sources.logs.stretches import Stretch
 
-__all__ = ["PinnedBus", "Wanted", "says_there_is_none"]
-
-# Which of the coordinates of a stretch are decoded, where only some are asked for. It can be pickled.
-Wanted = Callable[[int], bool]
+__all__ = ["PinnedBus", "says_there_is_none"]
 
 
 class PinnedBus(PinnedEvents, Protocol):
@@ -29,8 +26,8 @@ class PinnedBus(PinnedEvents, Protocol):
     def reading(self, ranges: Sequence[Range], sources: Sequence[Source]) -> LogRecords:
         """As `PinnedEvents.reading`, of any ranges between its watermarks."""
 
-    def some_of(self, wanted: Range, choice: Wanted) -> Stretch:
-        """The records of one range that a choice of coordinates takes; the others need not be decoded, nor be read."""
+    def some_of(self, wanted: Range, choice: Wanted) -> ChosenStretch:
+        """One range, of which a choice says which records are decoded."""
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:
         """The first offset of a partition whose log time is not before a moment; None: it has no such record yet.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -23,6 +25,8 @@ _FIRST_STEP, _WIDER, _MOST_STEP = 8, 16, 1 << 20  # how far back the last record
 _SMALL: Final = {"queued.max.messages.kbytes": 1_024, "fetch.message.max.bytes": 65_536}
 _NONE: Final = -1  # there is no such record
 _TICK_S, _PATIENCE_S = 0.1, 1.0  # between looks at what the driver complains of
+# What a broker says that was away, or whose partition another one leads by now, until it knows; the driver's admin does not ask again.
+_LEADERLESS: Final = frozenset({"UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
 
 
 class Cluster:
@@ -39,7 +43,8 @@ class Cluster:
 
     def topic_id(self, topic: str) -> str | None:
         """A topic's id; None if the cluster gives none."""
-        said = self._ask(self._admin.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)[topic], topic)
+        asked = TopicCollection([topic])
+        said = self._ask(lambda: self._admin.describe_topics(asked, request_timeout=self._timeout_s)[topic], topic)
         raw = b"".join((half % (1 << 64)).to_bytes(8, "big")
                        for half in (said.topic_id.get_most_significant_bits(), said.topic_id.get_least_significant_bits()))
         return urlsafe_b64encode(raw).decode().rstrip("=") if any(raw) else None
@@ -109,7 +114,8 @@ class Cluster:
 
     def _config(self, topic: str) -> Mapping[str, Any]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        said: Mapping[str, Any] = self._ask(self._admin.describe_configs([resource], request_timeout=self._timeout_s)[resource], topic)
+        said: Mapping[str, Any] = self._ask(lambda: self._admin.describe_configs([resource], request_timeout=self._timeout_s)[resource],
+                                            topic)
         return said
 
     def _records(self, topic: str, partition: int, start: int, end: int) -> Iterator[FoundRecord]:
@@ -120,20 +126,32 @@ class Cluster:
     def _offsets(self, topic: str, partitions: Sequence[int], what: OffsetSpec, *, least: int = 0, **options: Any) -> Mapping[int, Any]:
         asked = {TopicPartition(topic, one): what for one in partitions}
         promised = self._admin.list_offsets(asked, request_timeout=self._timeout_s, **options) if asked else {}
-        found = {place.partition: self._ask(future, f"{topic}/{place.partition}") for place, future in promised.items()}
+
+        def again(place: TopicPartition) -> Future[Any]:
+            with suppress(KafkaException):  # who leads it now; if nobody says, the question itself is answered so
+                self._admin.list_topics(topic, timeout=_PATIENCE_S)
+            return next(iter(self._admin.list_offsets({place: what}, request_timeout=self._timeout_s, **options).values()))
+        found = {place.partition: self._ask(partial(again, place), f"{topic}/{place.partition}", future)
+                 for place, future in promised.items()}
         for partition, said in found.items():
             if said.offset < least:  # an answer that never came, told without an error
                 raise explain(KafkaError(KafkaError._TRANSPORT), f"{topic}/{partition}")  # noqa: SLF001 - the driver's own spelling
         return found
 
-    def _ask(self, future: Future[Any], place: str) -> Any:
-        """What was promised. While it does not come, what the driver complains of may say that it never will."""
-        silence = Silence(self._timeout_s)
+    def _ask(self, ask: Callable[[], Future[Any]], place: str, promised: Future[Any] | None = None) -> Any:
+        """What is promised, or was. While it does not come, what the driver complains of may say that it never will.
+
+        A cluster that is finding out who leads a partition is asked again, as long as it may be silent.
+        """
+        silence, pause_s, future = Silence(self._timeout_s), _TICK_S, promised or ask()
         while True:
             try:
                 return future.result(_TICK_S)
             except KafkaException as failed:
-                raise self._blame(failed.args[0], place) from failed
+                if failed.args[0].name() not in _LEADERLESS or silence.is_over:
+                    raise self._blame(failed.args[0], place) from failed
+                time.sleep(pause_s)
+                pause_s, future = min(2 * pause_s, _PATIENCE_S), ask()
             except TimeoutError:
                 self._admin.poll(0)
                 if hopeless := _hopeless(self._heard):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.sources.buses.envelopes import Held, Lane
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value
 from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
@@ -18,6 +18,8 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.messages import held_in
+from offline_feature_plane.sources.logs.chosen import Chosen, chosen_in, every
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
 from offline_feature_plane.sources.logs.stretches import Undecodable
 
 Edge = tuple[str, int | None] | None
@@ -38,7 +40,7 @@ class _Begun:
 class TopicStretch:
     """`sources.logs.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
 
-    `choice`: only the offsets that it takes are decoded; None: all. A part of a stretch knows the ends of the `whole`. `begun` is there
+    `choice`: what `chosen` decodes; None: all. A part of a stretch knows the ends of the `whole`. `begun` is there
     while it is being fetched.
     """
 
@@ -47,7 +49,7 @@ class TopicStretch:
     access: KafkaAccess
     connect: Connect
     named: bool = False
-    choice: Callable[[int], bool] | None = None
+    choice: Choice | None = None
     whole: tuple[Edge, Edge] | None = None
     begun: _Begun | None = field(default=None, repr=False, compare=False)
 
@@ -115,6 +117,11 @@ class TopicStretch:
         """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
         return records_in(self._lane, self._held())
 
+    def chosen(self) -> Iterator[Chosen]:
+        """As `sources.logs.chosen.ChosenStretch.chosen`."""
+        return chosen_in(self._messages(), lambda one: one.offset(), lambda one: decode_value(self._lane, held_in(one)),
+                         self.choice or every)
+
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:
         """As `read`, many at a time."""
         return decoded_in(self._lane, self._held(), wanted)
@@ -133,7 +140,7 @@ class TopicStretch:
             last = batch[-1].offset()
             for at in [at for at in epochs if batch[0].offset() <= at <= last]:
                 self._check_epochs(batch, at, epochs[at])
-            yield batch if self.choice is None else [one for one in batch if self.choice(one.offset())]
+            yield batch
         self._check_log(begun.bus)
         if said.last is not None and last < int(said.last[0]):
             raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
 from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.logs.typings import typings_of
 
@@ -119,8 +120,8 @@ class PinnedTopic:
             stretch.check()
             yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
 
-    def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> TopicStretch:
-        """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
+    def some_of(self, wanted: Range, choice: Choice) -> TopicStretch:
+        """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
         marks = self._kept.counted(wanted)
         return replace(self._stretch(marks, wanted.start, wanted.end, None, None), choice=choice)
 

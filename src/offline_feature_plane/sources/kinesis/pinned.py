@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import OFFSET_KIND, Connect, FoundRecord, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.stretch import ShardStretch
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
 from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
 from offline_feature_plane.sources.logs.typings import typings_of
 
@@ -118,8 +119,8 @@ class PinnedShards:
             stretch.check()
             yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
 
-    def some_of(self, wanted: Range, choice: Callable[[int], bool]) -> ShardStretch:
-        """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only what is taken is decoded."""
+    def some_of(self, wanted: Range, choice: Choice) -> ShardStretch:
+        """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
         return replace(self._stretch(self._kept.counted(wanted), wanted.start, wanted.end), choice=choice)
 
     def first_at(self, marks: Watermarks, moment_us: int) -> int | None:

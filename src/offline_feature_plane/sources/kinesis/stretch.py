@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.sources.buses.envelopes import Held, Lane
+from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value
 from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import Connect, Shard, Stream, StreamFacts
+from offline_feature_plane.sources.logs.chosen import Chosen, chosen_in, every
+from offline_feature_plane.sources.logs.chosen import Wanted as Choice
 from offline_feature_plane.sources.logs.stretches import Undecodable
 
 __all__ = ["ShardStretch"]
@@ -28,7 +30,7 @@ _FIX = "Build from an archive of the pinned log, or write a new intent that pins
 class ShardStretch:
     """`sources.logs.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
 
-    `choice`: only the sequences that it takes are decoded; None: all.
+    `choice`: what `chosen` decodes; None: all.
     """
 
     evidence: BusEvidence
@@ -37,7 +39,7 @@ class ShardStretch:
     access: KinesisAccess
     connect: Connect
     most: int
-    choice: Callable[[int], bool] | None = None
+    choice: Choice | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -71,6 +73,10 @@ class ShardStretch:
         """Its records and what cannot be decoded, by sequence; the end is proved by the shard, and by the stream being the same still."""
         return records_in(self._lane, self._held())
 
+    def chosen(self) -> Iterator[Chosen]:
+        """As `sources.logs.chosen.ChosenStretch.chosen`."""
+        return chosen_in(self._held(), lambda one: one.number, lambda one: decode_value(self._lane, one), self.choice or every)
+
     def batches(self, wanted: Wanted) -> Iterator[Decoded]:
         """As `read`, many at a time."""
         return decoded_in(self._lane, self._held(), wanted)
@@ -89,7 +95,7 @@ class ShardStretch:
                 raise SourceUnreadable(f"the shard gives {batch[0].number} behind {reached}.", path=self._place,
                                        fix="Tell us which server it is.")
             reached = batch[-1].number
-            yield batch if self.choice is None else [one for one in batch if self.choice(one.number)]
+            yield batch
         self._facts(stream)
         if said.last is not None and reached < int(said.last[0]):
             raise ReplayBasisMismatch(f"the shard had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)

@@ -1,4 +1,4 @@
-"""An overlap read: segments of the archive that a bus has too, held against it record by record (`domain.md` §1.3, `decisions.md` D20).
+"""An overlap read: segments of the archive that a bus has too, held against it (`domain.md` §1.3, `decisions.md` D20).
 
 The records are the archive's, whatever the bus says. What the bus says differently is a spot beside them: for training it ends the
 build, for other purposes it is told.
@@ -9,22 +9,23 @@ build, for other purposes it is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import SegmentEvidence
-from offline_feature_plane.domain.cutover import CHECKED_BELOW, VerifyOverlap, check_key, is_checked
-from offline_feature_plane.domain.findings import MOST_ALONE, Alone, Compared, Spot
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
-from offline_feature_plane.kernels.separating import below, mix
+from offline_feature_plane.domain.findings import Spot
+from offline_feature_plane.errors import OfsError
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.logs.beside import Beside, Choice
+from offline_feature_plane.sources.logs.chosen import ChosenStretch, numbers_of
 from offline_feature_plane.sources.logs.stretches import (
     Batch,
     DistantStretch,
@@ -38,54 +39,12 @@ from offline_feature_plane.sources.logs.stretches import (
     lane_of,
 )
 
-__all__ = ["NOT_COMPARED", "Choice", "ComparedStretch", "SomeOf", "runs_of"]
+__all__ = ["ComparedStretch", "SomeOf", "runs_of"]
 
 # What reads the part of a bus that both holders have, within a span.
-SomeOf = Callable[[tuple[int, int], "Choice"], Stretch]
+SomeOf = Callable[[tuple[int, int], Choice], ChosenStretch]
 
-NOT_COMPARED = "overlap_not_compared"  # the bus could not be read where it should have been compared
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which coordinates of the overlaps of one partition are compared (`domain.cutover.is_checked`)."""
-
-    mode: VerifyOverlap
-    spans: tuple[tuple[int, int], ...]
-    ends: frozenset[int]
-    key: int
-
-    def __call__(self, offset: int) -> bool:
-        """Is this one? Most are not: their hash says so before anything else is asked."""
-        return is_checked(self.mode, offset, self.ends, self.key) and any(start <= offset < end for start, end in self.spans)
-
-    def rows(self, numbers: npt.NDArray[Any]) -> list[int]:
-        """Which of many offsets are, by their places: what `__call__` says of each."""
-        if numbers.dtype == object:
-            return [row for row, number in enumerate(numbers.tolist()) if self(number)]
-        inside = np.zeros(len(numbers), np.bool_)
-        for start, end in self.spans:
-            inside |= (numbers >= start) & (numbers < end)
-        if self.mode == "sample":
-            inside &= np.isin(numbers, np.array(sorted(self.ends), np.int64)) | below(mix(self.key, numbers), CHECKED_BELOW)
-        found: list[int] = np.flatnonzero(inside).tolist() if self.mode != "off" else []
-        return found
-
-    def within(self, start: int, end: int) -> Choice:
-        """The same, of a part of the partition."""
-        return replace(self, spans=tuple((max(one, start), min(other, end)) for one, other in self.spans if one < end and other > start),
-                       ends=frozenset(one for one in self.ends if start <= one < end))
-
-    def pin(self) -> dict[str, Any]:
-        """What decides which are compared."""
-        return {"mode": self.mode, "spans": [list(map(str, span)) for span in self.spans], "ends": sorted(map(str, self.ends)),
-                "key": str(self.key)}
-
-    @classmethod
-    def of(cls, mode: VerifyOverlap, spans: Sequence[tuple[int, int]], held: Sequence[SegmentEvidence]) -> Choice:
-        """The choice of one partition, of whose archive these segments are read."""
-        ends = {int(text) for one in held for text in (one.first_offset, one.last_offset) if text is not None}
-        return cls(mode, tuple(spans), frozenset(ends), check_key(held[0].topic, held[0].partition, held[0].log_id))
+_AT_ONCE = 4_096  # records of ours that are read one by one, and compared together
 
 
 @dataclass(frozen=True)
@@ -97,7 +56,7 @@ class ComparedStretch:
     """
 
     held: tuple[Stretch, ...]
-    others: tuple[Stretch, ...]
+    others: tuple[ChosenStretch, ...]
     choice: Choice
     is_sparse: bool
     some_of: SomeOf | None = None
@@ -144,7 +103,8 @@ class ComparedStretch:
         if self.halted:
             return self
         try:
-            return replace(self, others=tuple(one.begin() if isinstance(one, DistantStretch) else one for one in self.others))
+            return replace(self, others=tuple(cast("ChosenStretch", one.begin()) if isinstance(one, DistantStretch) else one
+                                              for one in self.others))
         except OfsError:  # whoever reads it meets that again, where it is told
             return self
 
@@ -155,13 +115,17 @@ class ComparedStretch:
 
     def read(self) -> Iterator[Item]:
         """The archive's records, and between them what the bus has otherwise."""
-        beside = self._beside()
+        beside, held = self._beside(), list[Record]()
         for item in chain.from_iterable(one.read() for one in self.held):
             yield item
-            if isinstance(item, Record) and self.choice(item.number):
-                yield from beside.meet(item.number, item.digest, is_deletion=item.payload is None)
+            if isinstance(item, Record):
+                held.append(item)
             elif isinstance(item, Undecodable):
                 beside.excuse(1)
+            if len(held) == _AT_ONCE:
+                yield from _meet(beside, held)
+                held = []
+        yield from _meet(beside, held)
         yield from beside.end()
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
@@ -171,11 +135,9 @@ class ComparedStretch:
             for batch in one.batches(wanted) if isinstance(one, QuickStretch) else in_batches(one.read()):
                 yield batch
                 if isinstance(batch, Decoded):
-                    beside.excuse(batch.n - int(np.count_nonzero(batch.decoded)))
-                    for row in self.choice.rows(batch.numbers):
-                        if batch.decoded[row]:
-                            yield from beside.meet(int(batch.numbers[row]), f"sha256:{batch.digests[row].tobytes().hex()}",
-                                                   is_deletion=not batch.has_payload[row])
+                    rows = np.flatnonzero(batch.decoded)
+                    beside.excuse(batch.n - len(rows))
+                    yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows))
         yield from beside.end()
 
     def _part(self, held: tuple[Stretch, ...], some_of: SomeOf) -> ComparedStretch:
@@ -183,8 +145,10 @@ class ComparedStretch:
         others = tuple(some_of(span, choice) for span in choice.spans)
         return replace(self, held=held, others=others, choice=choice)
 
-    def _beside(self) -> _Beside:
-        return _Beside(self, chain.from_iterable(_known(one.read()) for one in self.others))
+    def _beside(self) -> Beside:
+        excused = sum(count for one in self.held for _, count in one.evidence.dispositions)
+        return Beside(chain.from_iterable(one.chosen() for one in self.others), self.choice, "/".join(map(str, lane_of(self)[:2])), excused,
+                      [] if self.halted is None else self.halted, is_sparse=self.is_sparse, is_last=self.is_last)
 
 
 def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
@@ -198,91 +162,11 @@ def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
     return [tuple(run) for run in found]
 
 
-class _Beside:
-    """The other holder's records, advanced as ours are read."""
-
-    def __init__(self, stretch: ComparedStretch, others: Iterator[Record | Undecodable]) -> None:
-        self._others, self._choice, self._is_sparse = others, stretch.choice, stretch.is_sparse
-        self._place = "/".join(map(str, lane_of(stretch)[:2]))
-        self._excused = sum(count for one in stretch.held for _, count in one.evidence.dispositions)
-        self._is_last, self._halted = stretch.is_last, list[str]() if stretch.halted is None else stretch.halted
-        self._alone: list[Spot] = []
-        self._is_open: bool | None = None  # was the last thing that was seen a record that only the bus has?
-        self._follows = False
-        self._compared = 0
-        self._next: Record | Undecodable | None = None
-        self._trouble: list[Spot] = []
-        if not self._halted:
-            self._advance(0)
-
-    def excuse(self, count: int) -> None:
-        """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
-        self._excused += count
-
-    def meet(self, number: int, digest: str, *, is_deletion: bool) -> Iterator[Spot]:
-        """Hold one of our records against theirs."""
-        while self._next is not None and self._next.number < number:
-            self._keep(self._next.number)
-            self._advance(number)
-        yield from self._told()
-        if self._halted:
-            return
-        self._compared += 1
-        self._is_open, theirs = False, self._next
-        place = f"{self._place}@{number}"
-        if theirs is None or theirs.number > number:
-            if not self._is_sparse:
-                yield self._spot(number, f"the archive has an event at {place}, the bus has none.")
-            return
-        if isinstance(theirs, Record):
-            if theirs.digest != digest:
-                yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
-        elif not (theirs.reason == "null_value" and is_deletion):  # of a deletion a bus keeps nothing but the place
-            yield self._spot(number, f"the record at {place} can be decoded in the archive, not on the bus.")
-        self._advance(number)
-        yield from self._told()
-
-    def end(self) -> Iterator[Spot | Compared | Alone]:
-        """How many were compared, and what only the bus has."""
-        while self._next is not None:
-            self._keep(self._next.number)
-            self._advance(self._next.number)
-        yield from self._told()
-        yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted)
-        yield Compared(self._compared)
-
-    def _keep(self, number: int) -> None:
-        self._compared += 1
-        if not self._alone:
-            self._follows = self._is_open is None
-        if self._alone and (self._is_open or len(self._alone) >= MOST_ALONE):
-            run = self._alone[-1]
-            self._alone[-1] = replace(run, last=number, count=run.count + 1)
-        else:
-            self._alone.append(Spot(ReplayBasisMismatch.code, number))
-        self._is_open = True
-
-    def _advance(self, here: int) -> None:
-        """The next record of theirs that is compared. A bus that breaks is compared no further: the archive is what is read."""
-        try:
-            self._next = next((one for one in self._others if self._choice(one.number)), None)
-        except ReplayBasisMismatch as wrong:
-            self._break(Spot(wrong.code, here, wrong.what))
-        except OfsError as wrong:
-            self._break(Spot(NOT_COMPARED, here, f"{wrong.code}: {wrong.what}"))
-
-    def _break(self, spot: Spot) -> None:
-        self._next = None
-        self._halted.append(spot.reason)
-        self._trouble.append(spot)
-
-    def _told(self) -> Iterator[Spot]:
-        yield from self._trouble
-        self._trouble.clear()
-
-    def _spot(self, number: int, sentence: str) -> Spot:
-        return Spot(ReplayBasisMismatch.code, number, sentence)
+def _meet(beside: Beside, held: Sequence[Record]) -> Iterator[Spot]:
+    return beside.meet(numbers_of([one.number for one in held]), lambda place: (held[place].digest, held[place].payload is None))
 
 
-def _known(items: Iterable[Item]) -> Iterator[Record | Undecodable]:
-    return (one for one in items if isinstance(one, (Record, Undecodable)))
+def _told(batch: Decoded, rows: npt.NDArray[np.int64], place: int) -> tuple[str, bool]:
+    """The hash of one of the decoded records of a batch, and whether it is a deletion."""
+    row = rows[place]
+    return f"sha256:{batch.digests[row].tobytes().hex()}", not batch.has_payload[row]
