@@ -12,6 +12,8 @@ from topics import part, pin, read, read_log, source_of, values, whole
 
 from offline_feature_plane.contracts.kafka import KafkaSecurity
 from offline_feature_plane.errors import EventBusUnavailable, ResourceExceeded, SettingsInvalid
+from offline_feature_plane.sources.kafka.access import KafkaAccess
+from offline_feature_plane.sources.kafka.cluster import Cluster
 from offline_feature_plane.testing.record_log_contract import TX
 
 
@@ -62,6 +64,21 @@ def test_a_broker_that_is_killed_ends_the_reading_or_comes_back_in_time(mortal):
     back.join()
     assert found == [name for name, _, _ in expected]
     assert read_log(planned) == (expected, {})
+
+
+def test_a_broker_that_begins_anew_is_asked_until_it_knows_who_leads(mortal):
+    """Who asked before it was killed asks again right after: the driver knows of no leader, and the answer is there a moment later.
+
+    broker   ──50──✕   ├─ no leader ─┤──50──▶
+    """
+    topic = mortal.new_topic()
+    mortal.produce(topic, values(0, 50))
+    cluster = Cluster(KafkaAccess(mortal.address(), KafkaSecurity(), timeout_s=25), lambda *_: "")
+    before = cluster.ends(topic, [0])
+    mortal.kill()
+    mortal.start()
+    assert cluster.ends(topic, [0]) == before
+    assert before[0].end == 50
 
 
 def test_a_broker_that_hangs_is_waited_for_only_so_long(broker):

@@ -13,7 +13,7 @@ from offline_feature_plane.errors import EventBusUnavailable, SourceUnreadable
 from offline_feature_plane.sources.kafka import cluster as clusters
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 
-LEADERLESS = ["UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"]
+LEADERLESS = ["UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "_NOENT"]
 
 
 class Admin:
@@ -73,9 +73,10 @@ def test_a_cluster_that_looks_for_a_leader_is_asked_again(asked, error):
 def test_a_cluster_that_finds_no_leader_is_away(asked, error):
     """Within `timeout_s`, and no longer; the error is what it would have been at once."""
     cluster, admin, _ = asked(error, 10**9, timeout_s=0.05)
-    with pytest.raises(EventBusUnavailable, match=error) as away:
+    code = SourceUnreadable if error == "_NOENT" else EventBusUnavailable
+    with pytest.raises(code, match=error) as away:
         cluster.ends("tx", [0])
-    assert (away.value.transient, away.value.path) == (True, "tx/0")
+    assert (away.value.transient, away.value.path) == (code is EventBusUnavailable, "tx/0")
     assert admin.asked > 1
 
 

@@ -26,7 +26,9 @@ _SMALL: Final = {"queued.max.messages.kbytes": 1_024, "fetch.message.max.bytes":
 _NONE: Final = -1  # there is no such record
 _TICK_S, _PATIENCE_S = 0.1, 1.0  # between looks at what the driver complains of
 # What a broker says that was away, or whose partition another one leads by now, until it knows; the driver's admin does not ask again.
-_LEADERLESS: Final = frozenset({"UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
+# `_NOENT` is the driver's own, of a topic whose leaders it does not know: once it has noted that nobody leads, it does not look anew.
+_LEADERLESS: Final = frozenset({
+    "UNKNOWN_LEADER_EPOCH", "FENCED_LEADER_EPOCH", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "_NOENT"})
 
 
 class Cluster:
@@ -128,8 +130,8 @@ class Cluster:
         promised = self._admin.list_offsets(asked, request_timeout=self._timeout_s, **options) if asked else {}
 
         def again(place: TopicPartition) -> Future[Any]:
-            with suppress(KafkaException):  # who leads it now; if nobody says, the question itself is answered so
-                self._admin.list_topics(topic, timeout=_PATIENCE_S)
+            with suppress(KafkaException):  # who leads it now: of all topics, for one that is asked for by name might be made
+                self._admin.list_topics(timeout=_PATIENCE_S)
             return next(iter(self._admin.list_offsets({place: what}, request_timeout=self._timeout_s, **options).values()))
         found = {place.partition: self._ask(partial(again, place), f"{topic}/{place.partition}", future)
                  for place, future in promised.items()}
