@@ -119,7 +119,7 @@ def test_a_build_from_an_archive_goes_on_where_it_was_killed(processes: Processe
                  {"KILL": stride, "ENOSPC": 2 * stride, "EIO": 2 * stride})
 
 
-@pytest.mark.parametrize("mode", ["sample", "full"])
+@pytest.mark.parametrize("mode", [pytest.param("sample", marks=pytest.mark.long), "full"])
 @pytest.mark.parametrize("stride", [211, pytest.param(3, marks=pytest.mark.long)])
 def test_a_build_across_the_cut_goes_on_where_it_was_killed(processes: Processes, place: Path, cluster: MockCluster, stride: int,
                                                             mode: str) -> None:

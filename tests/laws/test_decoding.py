@@ -175,7 +175,7 @@ def plain(value):
     return int(found.scaleb(value.type.scale)) if isinstance(found, Decimal) else found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=4))
 def test_lines_are_decoded_as_one_by_one(written):
     """Whatever stands in lines of JSON, a batch of them is what each of them is: decoded or not, hashed, and with the same fields."""
@@ -202,7 +202,7 @@ def test_sequences_of_kinesis_are_decoded_as_one_by_one(offsets):
     assert_alike(members, lambda row: line_record(written[row]), len(written), Expected("tx", 0, "kinesis_sequence"))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), payloads()), st.one_of(st.none(), TEXTS), TEXTS, st.integers(0, 50)), min_size=1,
                 max_size=4), st.sampled_from([pa.int32(), pa.int64(), pa.string()]))
 def test_columns_are_decoded_as_one_by_one(rows, partitions):
@@ -279,7 +279,7 @@ class Message:
         self.offset, self.value, self.timestamp = lambda: offset, lambda: value, lambda: clock
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), st.just(b""), lines()), CLOCKS), min_size=1, max_size=4),
        st.sampled_from([("kafka_offset", 7), ("kinesis_sequence", 10**55)]))
 def test_messages_are_decoded_as_one_by_one(sent, counted):

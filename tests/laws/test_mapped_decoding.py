@@ -123,7 +123,7 @@ def of_the_log(n, **other):
             "log": pa.array([1_769_903_999_000 + row for row in range(n)]), **other}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tables(), ZONES)
 def test_columns_of_every_type_are_told_as_by_the_law(table, zone):
     """Whatever types the columns of a payload have, nested ones and what JSON has no form for, its hash and its fields are the law's."""
@@ -153,7 +153,7 @@ def test_a_column_of_json_is_a_payload_too(texts):
     columns_alike({**of_the_log(len(texts)), "value": pa.array(clean, pa.string())}, {**COUNTED, "payload": Place(("value",))})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), ZONES)
 def test_members_in_columns_of_any_type_are_lifted_as_by_the_law(data, zone):
     """Whatever type somebody gave to partitions, offsets, ids and times: numbers, their digits, times with and without a zone."""

@@ -43,7 +43,9 @@ HOWS = ("fail before", "fail after", "crash before", "crash after")
 @pytest.fixture
 def world(tmp_path):
     """An empty world."""
-    return World(tmp_path)
+    folder = tmp_path / "world"
+    folder.mkdir()
+    return World(folder)
 
 
 class World:

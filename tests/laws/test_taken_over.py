@@ -105,7 +105,7 @@ def hold(tmp, logs_read, wanted, *, least, in_files, worth, stop, harm):
 
 
 @pytest.mark.parametrize("visibility", ["event_time", "arrival"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(written=logs(), **ANY)
 def test_an_archive_is_read_on_from_where_it_was(tmp_path_factory, visibility, written, **how):
     """Records that come again across the border, arrivals that go on behind it, what is left out: all as if it had been read at once.
@@ -145,7 +145,7 @@ def make_stream(root, drawn, mode):
 
 
 @pytest.mark.parametrize("mode", ["sample", "full"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(drawn=overlapping(), **ANY)
 def test_a_stream_is_read_on_from_where_it_was(tmp_path_factory, mode, drawn, **how):
     """What archive and bus say differently, and what only one of them has, is counted and judged over all portions of an overlap.
@@ -278,7 +278,7 @@ def test_a_bus_that_broke_off_is_asked_again(tmp_path):
 SPOTS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4), st.sampled_from(["a", "b"])), max_size=300)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(steps=SPOTS, cuts=st.sets(st.integers(0, 300), max_size=5), most=st.integers(1, 4))
 def test_findings_of_parts_are_those_of_the_whole(steps, cuts, most):
     """Noted one by one or part by part, stretches, counts, ends and what is omitted are the same.
@@ -319,7 +319,7 @@ def alone(marks, most_first=0):
     return Alone(tuple(runs), marks.count("u"), follows, is_open, is_last=False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(marks=st.text("xmu", max_size=30), cuts=st.sets(st.integers(0, 30), max_size=6))
 def test_what_only_one_has_is_the_same_in_parts(marks, cuts):
     """Runs that go on across a border are one, whatever lies in a part.

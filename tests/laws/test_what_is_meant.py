@@ -27,6 +27,7 @@ from offline_feature_plane.contracts.intent import (
     TokenizedIdentifiers,
 )
 from offline_feature_plane.contracts.kafka import KafkaTopic
+from offline_feature_plane.contracts.kinesis import KinesisStream
 from offline_feature_plane.contracts.plane import (
     ArchiveFolder,
     EngineChoice,
@@ -299,14 +300,15 @@ SETTINGS_NOT_MEANT = {
 SETTINGS_ELSEWHERE = {"events/tx/path", "labels/fraud/path", "labels/fraud/store", "labels/fraud/entity", "labels/fraud/applies_to",
                       "archives/tx/path", "archives/tx/topic", "archives/tx/event_type", "archives/tx/zone", "archives/tx/history_start",
                       "archives/tx/records", "archives/tx/s3", "archives/tx/max_ahead",
-                      *(f"kafka/tx/{name}" for name in KafkaTopic.model_fields)}
+                      *(f"kafka/tx/{name}" for name in KafkaTopic.model_fields),
+                      *(f"kinesis/tx/{name}" for name in KinesisStream.model_fields)}
 
 
 def test_every_setting_is_spoken_of_here():
     """A new setting must be declared here to mean something or not."""
     nested = {"events": ("events/tx", EventTable), "archives": ("archives/tx", ArchiveFolder), "labels": ("labels/fraud", LabelTimeline),
               "tokens": ("tokens", Tokens), "engine": ("engine", EngineChoice), "gate_map": ("gate_map/gate.world", GateRule),
-              "kafka": ("kafka/tx", KafkaTopic), "s3": ("s3", S3Access)}
+              "kafka": ("kafka/tx", KafkaTopic), "kinesis": ("kinesis/tx", KinesisStream), "s3": ("s3", S3Access)}
     fields = {name for name in Settings.model_fields if name not in nested}
     fields |= {f"{place}/{inner}" for place, model in nested.values() for inner in model.model_fields}
     assert fields == {*SETTINGS_MEANT, *SETTINGS_NOT_MEANT, *SETTINGS_ELSEWHERE}
@@ -359,17 +361,20 @@ def meaning_of(**settings: Any) -> dict[str, Any]:
 
 
 def test_a_log_means_the_same_wherever_it_is_read():
-    """A topic of a bus, its archive, and both together are one log: how it is reached changes nothing, how it is understood does."""
+    """A topic, a stream, its archive, and both together are one log: how it is reached changes nothing, how it is understood does."""
     said = {"zone": "Europe/Oslo", "history_start": text_of(START)}
     bus = {"servers": "broker:9092", **said}
     archive = {"path": "folder", **said}
     elsewhere = {"servers": "other:9093", "timeout_s": 5, "buffer_mb": 1, "max_message_mb": 2, "cleanup_policy": "delete",
                  "log_id": "mine", "security": {"tls": True}}
+    there = {"stream": "there", "region": "eu-west-1", "endpoint": "http://there:1", "profile": "mine"}
     same = [{"kafka": {"tx": bus}}, {"archives": {"tx": archive}}, {"kafka": {"tx": bus}, "archives": {"tx": archive}},
-            {"kafka": {"tx": bus | elsewhere}}, {"archives": {"tx": archive | {"s3": {"region": "elsewhere"}}}}]
+            {"kafka": {"tx": bus | elsewhere}}, {"archives": {"tx": archive | {"s3": {"region": "elsewhere"}}}},
+            {"kinesis": {"tx": said}}, {"kinesis": {"tx": said | there}}]
     assert len({json.dumps(meaning_of(**one), sort_keys=True) for one in same}) == 1
     others = [{"kafka": {"tx": bus | {name: value}}} for name, value in (
         ("zone", "UTC"), ("history_start", text_of(START + DAY)), ("topic", "another"))]
+    assert meaning_of(kinesis={"tx": said | {"zone": "UTC"}}) == meaning_of(**others[0])
     others += [{"kafka": {"tx": bus | {"topic": "another", "event_type": "paid"}}}, {"archives": {"tx": archive | {"records": "v0"}}}]
     assert len({json.dumps(meaning_of(**one), sort_keys=True) for one in [same[0], *others]}) == 1 + len(others)
 
