@@ -202,7 +202,7 @@ def test_a_killed_process_leaves_nothing_half_done(tmp_path):
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
-            if len(list((tmp_path / "b").rglob("*.zst"))) > 20 + 40 * number:
+            if len(list((tmp_path / "b/transaction").rglob("*.zst"))) > 20 + 40 * number:
                 process.send_signal(signal.SIGKILL)
                 break
             time.sleep(0.002)
