@@ -13,10 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
 
-# Kernels are compiled once, beside lint; else every test process that is early would compile them for itself.
+# Kernels are compiled once, beside lint; else every test process that is early would compile them for itself. Of the time of tests a quarter is
+# waiting, so three processes keep two cores busy.
 test: $(VENV)/ready                     ## everything that every change must pass
 	$(MAKE) --no-print-directory -j 2 lint kernels
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long
