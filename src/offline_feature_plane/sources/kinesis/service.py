@@ -29,6 +29,7 @@ _MOST_SHARD: Final = (1 << 31) - 1
 _CONNECT_S, _ANSWER_S = 5, 60
 _HOUR_US: Final = 3_600_000_000
 _COUNTED: Final = 1_000  # a shard that has no more records than this is looked at as a whole
+_TICK_US = 1_000_000  # of the clock in the headers of its answers
 _BACK_US, _WIDER = 5_000_000, 16  # how far before now the last record is looked for, at first
 _NEAR_US: Final = 1_000_000  # two moments that are not worth another question
 _opening = Lock()
@@ -91,7 +92,7 @@ class Service:
 
     def first_at(self, facts: StreamFacts, shard: Shard, moment_us: int) -> FoundRecord | None:
         """The first record of a shard that the stream took at a moment or later; None: there is no such one yet."""
-        if moment_us > facts.now_us:
+        if moment_us >= facts.now_us + _TICK_US:
             return None  # a stream refuses to be asked about the future
         try:
             for answer in self._walk(facts, shard, at_time(moment_us), 1):
