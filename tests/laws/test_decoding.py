@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,14 +176,27 @@ def plain(value):
     return int(found.scaleb(value.type.scale)) if isinstance(found, Decimal) else found
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(lines(), min_size=1, max_size=4))
-def test_lines_are_decoded_as_one_by_one(written):
-    """Whatever stands in lines of JSON, a batch of them is what each of them is: decoded or not, hashed, and with the same fields."""
+def hold_together(written):
+    """A batch of lines is what each of them is."""
     data = np.frombuffer(b"".join(written), np.uint8)
     stops = np.cumsum([len(one) for one in written])
     begins = np.concatenate(([0], stops[:-1]))
     assert_alike(members_of_documents(data, begins, stops, STORED, WANTED), lambda row: line_record(written[row]), len(written))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(lines(), min_size=1, max_size=4))
+def test_lines_are_decoded_as_one_by_one(written):
+    """Whatever stands in lines of JSON, a batch of them is what each of them is: decoded or not, hashed, and with the same fields."""
+    hold_together(written)
+
+
+@pytest.mark.long
+@settings(max_examples=20_000, deadline=None)
+@given(st.lists(lines(), min_size=1, max_size=4))
+def test_many_lines_are_decoded_as_one_by_one(written):
+    """As above, twenty thousand batches."""
+    hold_together(written)
 
 
 SEQUENCES = st.sampled_from(["49590338271490256608559692538361571095921575989136588898", "0", "00", "7", "-1", "", "\u0661", "9" * 128,
