@@ -192,10 +192,10 @@ def test_lines_are_decoded_as_one_by_one(written):
 
 
 @pytest.mark.long
-@settings(max_examples=20_000, deadline=None)
+@settings(max_examples=5_000, deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=4))
 def test_many_lines_are_decoded_as_one_by_one(written):
-    """As above, twenty thousand batches."""
+    """As above, five thousand batches."""
     hold_together(written)
 
 
