@@ -7,7 +7,7 @@ The archive has the first nine tenths of every partition, and the topic what fol
 thousandth record is a retry. `--last` asks for the last part of the log only. The broker is the one of the tests (`make
 .services/kafka/ready`), whose partitions begin where retention would have left them. Builds within several limits must make the same rows;
 `none` is no limit. Prints records per second of CPU and of wall time, the peak of memory of all processes, and of the work folder on disk;
-`--results` writes them to `benchmarks/results/logs.json`.
+`--results` writes them to `benchmarks/results/logs/at_scale.json`.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def main() -> None:
     asked = Asked(chosen.events, chosen.partitions, chosen.archived, chosen.overlap, chosen.form, chosen.per_segment, chosen.last)
     found = measure(asked, chosen.verify, chosen.profile, chosen.limits)
     if chosen.results:
-        here = HERE / "results" / "logs.json"
+        here = HERE / "results" / "logs" / "at_scale.json"
         known = json.loads(here.read_bytes()) if here.exists() else {}
         known[f"{asked.count} {chosen.form}"] = {"machine": machine(), **asdict(asked), "load": os.getloadavg()[2],
                                                   "runs": {name: asdict(one) for name, one in found.items()}}
