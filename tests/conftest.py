@@ -34,6 +34,14 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("session")
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder of its own for each test."""
+    made = tmp_path / "place"
+    made.mkdir()
+    return made
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL server."""

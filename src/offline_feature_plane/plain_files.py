@@ -96,14 +96,19 @@ def make_lasting_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in (path, *path.parents):
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(folder)
         except OSError as wrong:
             if folder == path or wrong.errno not in _NOT_OURS:
                 raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_private(folder: Path) -> bool:

@@ -39,8 +39,8 @@ from offline_feature_plane.sources.archives import source as archive
 from offline_feature_plane.sources.archives.notes import folder_of
 from offline_feature_plane.sources.archives.places import FolderPlace
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.buses import held_batches
 from offline_feature_plane.sources.decoding import stored_rows
-from offline_feature_plane.sources.kafka import topic as bus_topic
 from offline_feature_plane.sources.logs.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived
 from offline_feature_plane.testing.archives import write_archive as make_archive
@@ -74,7 +74,7 @@ def spans(root):
 @pytest.fixture(params=["one by one", "in batches"])
 def way(request, monkeypatch):
     """Both ways to copy, whatever the size."""
-    for module in (archive, bus_topic):
+    for module in (archive, held_batches):
         monkeypatch.setattr(module, "WORTH_A_COMPILER", 0 if request.param == "in batches" else 1 << 40)
     return request.param
 

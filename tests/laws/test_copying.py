@@ -15,7 +15,7 @@ from test_decoding import CLOCKS, ENVELOPE, LANE, TEXTS, VALUES, Message, lines,
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
-from offline_feature_plane.sources.archives import segment_rows
+from offline_feature_plane.sources.archives import segment_rows, stored_files
 from offline_feature_plane.sources.archives.stored_files import line_record, members_of_line
 from offline_feature_plane.sources.buses.envelopes import Lane, stored_value
 from offline_feature_plane.sources.buses.values import rows_of_values
@@ -46,7 +46,7 @@ def told(rows):
 
 def assert_written_alike(members, members_of, n):
     """A batch is written as its records are, one by one, in every form."""
-    batch, refused = settle(members, LANE, partial(segment_rows._standing, members_of))
+    batch, refused = settle(members, LANE, partial(stored_files.standing_at, members_of))
     if refused is not None:
         return
     one = partial(segment_rows._one, members_of)
@@ -66,7 +66,7 @@ def test_lines_are_written_as_one_by_one(written):
     stops = np.cumsum([len(one) for one in written])
     batch = Lines(data, np.concatenate(([0], stops[:-1])), stops)
     members = members_of_documents(batch.data, batch.begins, batch.stops, COPIED, NOTHING)
-    assert_written_alike(members, segment_rows._members_of_lines(batch), len(written))
+    assert_written_alike(members, stored_files.members_of_lines(batch), len(written))
 
 
 @settings(max_examples=100, deadline=None)
@@ -82,7 +82,7 @@ def test_columns_are_written_as_one_by_one(rows, archived):
     columns |= {name: pa.array(clean(at), pa.string()) for at, name in enumerate(
         ("payload", "scenario_run_id", "event_id", "payload_hash", "payload_hash_recipe"))}
     columns["archived_at_utc"] = pa.array(clean(5) if archived not in {pa.int64(), pa.null()} else [None] * len(rows), archived)
-    assert_written_alike(tell_columns(columns, COPIED, NOTHING), segment_rows._members_of_columns(columns), len(rows))
+    assert_written_alike(tell_columns(columns, COPIED, NOTHING), stored_files.members_of_columns(columns), len(rows))
 
 
 @settings(max_examples=100, deadline=None)
@@ -113,7 +113,7 @@ def test_what_was_written_is_the_same_record(value, name):
     assert line_record(bytes(rows.lines)) == expected
     (rows,) = rows_one_by_one(iter([stored]), writing("parquet"))
     columns = {name: rows.table[name].combine_chunks() for name in STORED_COLUMNS}
-    assert segment_rows._standing(segment_rows._members_of_columns(columns), 0) == expected
+    assert stored_files.standing_at(stored_files.members_of_columns(columns), 0) == expected
 
 
 def test_what_is_usual_is_written_without_the_law():

@@ -22,6 +22,7 @@ from offline_feature_plane.arrow_types import arrow_schema, settled_schema
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.errors import DigestMismatch, OfsError, RefNotFound, StorageIoFailure
 from offline_feature_plane.leaves import CHUNK_ROWS
+from offline_feature_plane.plain_files import sync_folder
 
 # Rows of one part at most: 64 leaves.
 PART_ROWS = 32 * CHUNK_ROWS
@@ -89,11 +90,7 @@ class PartWriter:
             self._open = _OpenPart(self._columns, self._folder / "part-00000.parquet")
         if self._open is not None:
             self._close()
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
 
     def _close(self) -> None:
         part = self._open

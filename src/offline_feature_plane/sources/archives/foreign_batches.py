@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import foreign_columns, lifted_document, line_document
 from offline_feature_plane.sources.archives.steady_files import unchanged
+from offline_feature_plane.sources.archives.stored_files import Law
 from offline_feature_plane.sources.decoding.batches import Members
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.mapped_columns import members_of_mapped_columns
@@ -22,7 +23,6 @@ from offline_feature_plane.text_files import packing_of
 
 __all__ = ["law_of_foreign_columns", "law_of_foreign_lines", "mapped_in"]
 
-Law = Callable[[int], Standing]
 
 _FEW = 64  # rows of a batch that are taken out of it one at a time; if there are more, the whole batch is
 

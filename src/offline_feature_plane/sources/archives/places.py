@@ -26,7 +26,7 @@ from offline_feature_plane.errors import (
 )
 from offline_feature_plane.filesets import check_pins, digest_of
 from offline_feature_plane.found_files import find_files, told
-from offline_feature_plane.plain_files import as_found, make_lasting_folder, open_in_place, read_small, resolved
+from offline_feature_plane.plain_files import as_found, make_lasting_folder, open_in_place, read_small, resolved, sync_folder
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.spools import spool
 
@@ -273,7 +273,7 @@ class FolderPlace:
                     raise ArchiveIndexConflict(f"{as_found(target)} holds other bytes than this segment.", path=relative,
                                                fix="Find out who wrote it; move it away, or write into another folder.") from None
             path.unlink()
-            _sync(target.parent)
+            sync_folder(target.parent)
         except OSError as wrong:
             raise _unwritable(target, wrong) from wrong
         return None
@@ -287,7 +287,7 @@ class FolderPlace:
                 file.flush()
                 os.fsync(descriptor)
             aside.replace(target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         except OSError as wrong:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
@@ -300,14 +300,6 @@ class FolderPlace:
             raise RefScopeInvalid(f"{name} is outside of the archive {self.root}.", path=name,
                                   fix="Move the segments below the folder of their index.")
         return path
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, wrong: OSError) -> OfsError:

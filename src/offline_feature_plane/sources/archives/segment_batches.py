@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import pyarrow as pa
+from functools import partial
 
 from offline_feature_plane.budgets import Misses
-from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
-from offline_feature_plane.sources.archives.column_values import values_of
-from offline_feature_plane.sources.archives.foreign_batches import Law, mapped_in
+from offline_feature_plane.sources.archives.foreign_batches import mapped_in
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.steady_files import unchanged
-from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
+from offline_feature_plane.sources.archives.stored_files import (
+    Law,
+    members_of_columns,
+    members_of_lines,
+    noting,
+    standing_at,
+    stored_batches,
+)
 from offline_feature_plane.sources.decoding.batches import STORED, Expected, Members, members_of_documents, settle, tell_columns
 from offline_feature_plane.sources.decoding.decoded import Decoded
-from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
+from offline_feature_plane.sources.decoding.lines import read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.text_files import packing_of
 
-__all__ = ["Law", "members_in", "read_in_batches"]
+__all__ = ["members_in", "read_in_batches"]
 
 _ROWS = 16_384
 
@@ -57,16 +59,7 @@ def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None,
     """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups, or some."""
     misses = Misses(file.path, file.size)
     for members, law in _members_in(file, wanted, groups) if lifting is None else mapped_in(file, lifting, wanted, groups):
-        yield members, _noting(law, misses)
-
-
-def _noting(law: Law, misses: Misses) -> Law:
-    def noted(row: int) -> Standing:
-        found = law(row)
-        if not isinstance(found, Record):
-            misses.note()
-        return found
-    return noted
+        yield members, noting(law, misses)
 
 
 def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | None) -> Iterator[tuple[Members, Law]]:
@@ -74,22 +67,8 @@ def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | No
         for batch in stored_batches(file, groups):
             for start in range(0, len(batch["payload"]), _ROWS):
                 part = {name: column.slice(start, _ROWS) for name, column in batch.items()}
-                yield tell_columns(part, STORED, wanted), _law_of_columns(part)
+                yield tell_columns(part, STORED, wanted), partial(standing_at, members_of_columns(part))
         return
     with unchanged(file):
         for lines in read_blocks(file.path, packing=packing_of(file.relative)):
-            yield members_of_documents(lines.data, lines.begins, lines.stops, STORED, wanted), _law_of_lines(lines)
-
-
-def _law_of_lines(lines: Lines) -> Law:
-    return lambda row: line_record(lines.line(row))
-
-
-def _law_of_columns(columns: Mapping[str, pa.Array]) -> Law:
-    values: list[list[Any]] = []
-
-    def law(row: int) -> Standing:
-        if not values:
-            values.extend(values_of(columns[name]) for name in STORED_COLUMNS)
-        return stored_record(*(column[row] for column in values))
-    return law
+            yield members_of_documents(lines.data, lines.begins, lines.stops, STORED, wanted), partial(standing_at, members_of_lines(lines))

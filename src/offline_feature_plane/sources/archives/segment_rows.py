@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
-
-import pyarrow as pa
 
 from offline_feature_plane.budgets import Misses
-from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Mark, Record, Standing, standing_of
+from offline_feature_plane.domain.admission import Mark, Record, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
-from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.steady_files import unchanged
-from offline_feature_plane.sources.archives.stored_files import MemberRow, members_of_line, members_of_row, stored_batches
+from offline_feature_plane.sources.archives.stored_files import (
+    MembersOf,
+    members_of_columns,
+    members_of_lines,
+    noting,
+    standing_at,
+    stored_batches,
+)
 from offline_feature_plane.sources.decoding.batches import Expected, Members, members_of_documents, settle, tell_columns
-from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
+from offline_feature_plane.sources.decoding.lines import read_blocks
 from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Wanted
@@ -28,7 +30,6 @@ from offline_feature_plane.text_files import packing_of
 __all__ = ["rows_in_batches"]
 
 _NOTHING = Wanted(())
-MembersOf = Callable[[int], MemberRow]  # of one record of a batch
 
 _ROWS, _BYTES = 16_384, 32 << 20  # of a table at a time
 
@@ -40,22 +41,11 @@ def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterat
     with segment.place.at_hand(segment.file) as file:
         misses = Misses(file.path, file.size)
         for members, members_of in _batches(file):
-            batch = claim.hold(*settle(members, expected, partial(_looked_at, members_of, misses)))
+            batch = claim.hold(*settle(members, expected, noting(partial(standing_at, members_of), misses)))
             if batch.numbers[-1] >= wanted.start and batch.numbers[0] < wanted.end:
                 rows = rows_of_batch(members, batch, writing, partial(_one, members_of), is_placed=True)
                 yield from rows.between(wanted.start, wanted.end)
     claim.settle()
-
-
-def _standing(members_of: MembersOf, row: int) -> Standing:
-    return standing_of(members_of(row)[0])
-
-
-def _looked_at(members_of: MembersOf, misses: Misses, row: int) -> Standing:
-    found = _standing(members_of, row)
-    if not isinstance(found, Record):
-        misses.note()
-    return found
 
 
 def _one(members_of: MembersOf, row: int) -> Stored:
@@ -75,23 +65,9 @@ def _batches(file: PinnedFile) -> Iterator[tuple[Members, MembersOf]]:
             most = max(1, min(_ROWS, _BYTES * n // (1 + sum(column.nbytes for column in batch.values()))))
             for start in range(0, n, most):
                 part = {name: column.slice(start, most) for name, column in batch.items()}
-                yield tell_columns(part, COPIED, _NOTHING), _members_of_columns(part)
+                yield tell_columns(part, COPIED, _NOTHING), members_of_columns(part)
         return
     with unchanged(file):
         for lines in read_blocks(file.path, packing=packing_of(file.relative)):
             yield (members_of_documents(lines.data, lines.begins, lines.stops, COPIED, _NOTHING),
-                   _members_of_lines(lines))
-
-
-def _members_of_lines(lines: Lines) -> MembersOf:
-    return lambda row: members_of_line(lines.line(row))
-
-
-def _members_of_columns(columns: Mapping[str, pa.Array]) -> MembersOf:
-    values: list[list[Any]] = []
-
-    def members_of(row: int) -> MemberRow:
-        if not values:
-            values.extend(values_of(columns[name]) for name in STORED_COLUMNS)
-        return members_of_row([column[row] for column in values])
-    return members_of
+                   members_of_lines(lines))

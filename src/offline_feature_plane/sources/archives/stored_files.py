@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
 
+from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Mark, Standing, decode, decode_stored, is_null_value
+from offline_feature_plane.domain.admission import Record, Standing, is_null_value, standing_of
 from offline_feature_plane.domain.foreign_records import MEMBERS
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.archives.column_values import parsed_payload
+from offline_feature_plane.sources.archives.column_values import parsed_payload, values_of
+from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.text_files import load_object, may_be_object, unreadable
 
-__all__ = ["MemberRow", "line_record", "members_of_line", "members_of_row", "stored_batches", "stored_record"]
+__all__ = ["Law", "MemberRow", "MembersOf", "line_record", "members_of_columns", "members_of_line", "members_of_lines", "members_of_row",
+           "noting", "standing_at", "stored_batches", "stored_record"]
 
 _PAYLOAD = MEMBERS.index("payload")
 _ROWS = 16_384  # decoded at once: of records, which are long, that is some ten megabytes
 
 # The members of a record as they are stored, None where there are none to be had; and when it was archived.
 MemberRow = tuple[Sequence[Any] | None, str | None]
+MembersOf = Callable[[int], MemberRow]  # of one record of a batch
+Law = Callable[[int], Standing]         # what one record of a batch is by itself
 
 
 def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) -> Iterator[Mapping[str, pa.Array]]:
@@ -46,25 +51,12 @@ def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) ->
 
 def line_record(line: bytes) -> Standing:
     """The record of a line, or what stands for it; None if there is none to be had. Raises ReplayBasisMismatch."""
-    try:
-        document = load_object(line) if may_be_object(line) else None
-    except (SchemaInvalid, ResourceExceeded):
-        return None
-    if document is None:
-        return None
-    record = decode(document)
-    return Mark.NULL_VALUE if record is None and is_null_value(document) else record
+    return standing_of(members_of_line(line)[0])
 
 
 def stored_record(*stored: Any) -> Standing:
     """The record of a row of a Parquet segment, as `line_record`."""
-    members = list(stored[:-1])
-    try:
-        members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
-    except (SchemaInvalid, ResourceExceeded):
-        return None
-    record = decode_stored(*members)
-    return Mark.NULL_VALUE if record is None and is_null_value(dict(zip(STORED_COLUMNS, members, strict=False))) else record
+    return standing_of(members_of_row(stored)[0])
 
 
 def members_of_line(line: bytes) -> MemberRow:
@@ -92,3 +84,34 @@ def members_of_row(values: Sequence[Any]) -> MemberRow:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def members_of_lines(lines: Lines) -> MembersOf:
+    """What gives the members of one of many lines."""
+    return lambda row: members_of_line(lines.line(row))
+
+
+def members_of_columns(columns: Mapping[str, pa.Array]) -> MembersOf:
+    """What gives the members of one row of a table; its columns become values when somebody asks."""
+    values: list[list[Any]] = []
+
+    def members_of(row: int) -> MemberRow:
+        if not values:
+            values.extend(values_of(columns[name]) for name in STORED_COLUMNS)
+        return members_of_row([column[row] for column in values])
+    return members_of
+
+
+def standing_at(members_of: MembersOf, row: int) -> Standing:
+    """The record of one row, as `line_record`."""
+    return standing_of(members_of(row)[0])
+
+
+def noting(law: Law, misses: Misses) -> Law:
+    """The same law, which notes each record that it cannot decode. It raises ResourceExceeded for far too many of them."""
+    def noted(row: int) -> Standing:
+        found = law(row)
+        if not isinstance(found, Record):
+            misses.note()
+        return found
+    return noted

@@ -14,13 +14,14 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import BusEvidence, Completeness
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.sources.buses.held_batches import rows_of
 from offline_feature_plane.sources.buses.kept import Kept, planned, unresolved
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Connect, FoundRecord
 from offline_feature_plane.sources.kafka.stretch import TopicStretch
 from offline_feature_plane.sources.logs.chosen import Wanted as Choice
-from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.logs.records import LogRecords
 from offline_feature_plane.sources.logs.typings import typings_of
 
 _AT_ONCE = 8  # partitions whose edges are looked at
@@ -116,9 +117,7 @@ class PinnedTopic:
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
         """As `sources.decoding.stored.CopySource.rows`."""
-        for stretch in self.stretches([wanted]):
-            stretch.check()
-            yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
+        yield from rows_of(self.stretches([wanted]), writing)
 
     def some_of(self, wanted: Range, choice: Choice) -> TopicStretch:
         """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""

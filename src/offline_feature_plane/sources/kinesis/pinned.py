@@ -14,13 +14,14 @@ from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import BusEvidence, Completeness
 from offline_feature_plane.domain.cutover import Watermarks
 from offline_feature_plane.domain.instants import format_instant
+from offline_feature_plane.sources.buses.held_batches import rows_of
 from offline_feature_plane.sources.buses.kept import Kept, planned, unresolved
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import OFFSET_KIND, Connect, FoundRecord, Shard, ShardEnds, StreamFacts
 from offline_feature_plane.sources.kinesis.stretch import ShardStretch
 from offline_feature_plane.sources.logs.chosen import Wanted as Choice
-from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
+from offline_feature_plane.sources.logs.records import LogRecords
 from offline_feature_plane.sources.logs.typings import typings_of
 
 __all__ = ["PinnedShards"]
@@ -115,9 +116,7 @@ class PinnedShards:
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
         """As `sources.decoding.stored.CopySource.rows`."""
-        for stretch in self.stretches([wanted]):
-            stretch.check()
-            yield from stretch.rows(writing, in_batches=stretch.most >= WORTH_A_COMPILER)
+        yield from rows_of(self.stretches([wanted]), writing)
 
     def some_of(self, wanted: Range, choice: Choice) -> ShardStretch:
         """As `sources.buses.bus.PinnedBus.some_of`: all of it comes over the wire, and only the chosen is decoded."""
