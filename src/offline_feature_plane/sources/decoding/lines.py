@@ -15,7 +15,7 @@ from offline_feature_plane.budgets import RECORD_BYTES, Budget
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
-from offline_feature_plane.text_files import Packing, opened, too_long
+from offline_feature_plane.text_files import Packing, opened, too_long, without_mark
 
 __all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks", "text_places"]
 
@@ -43,6 +43,8 @@ def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines
         budget, rest, before = Budget(path, path.stat().st_size), b"", 0
         while True:
             block = stream.read(_BLOCK)
+            if not before and not rest:
+                block = without_mark(block, path)
             data = rest + block if rest else block
             whole = data.rfind(b"\n") + 1 if block else len(data)
             if len(data) - whole > MAX_DOCUMENT_BYTES:
