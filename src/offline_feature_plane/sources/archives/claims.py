@@ -53,12 +53,12 @@ class Claim:
             first, last = (int(held.log_us[row]) if held.decoded[row] else None for row in (0, -1))
             self._first_us, self._last_us = self._first_us if self._count else first, last
         self._count += batch.n
+        rows = np.flatnonzero(held.decoded[:max(room, 0)])
+        if len(rows):
+            self._before = self._last = int(held.numbers[rows[-1]])
         if batch.n > room:
             self._count = self._evidence.record_count + 1
             raise self._miscounted()
-        rows = np.flatnonzero(held.decoded)
-        if len(rows):
-            self._before = self._last = int(held.numbers[rows[-1]])
         if held.n:
             self._unread = int(held.numbers[-1])
         return held
