@@ -99,7 +99,7 @@ class _Walk:
 
 def _lines(file: PinnedFile) -> Iterator[MemberRow]:
     with unchanged(file):
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True):
             yield members_of_line(line)
 
 

@@ -197,5 +197,5 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
             yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
     with unchanged(file):
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True):
             yield line_record(line)
