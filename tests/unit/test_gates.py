@@ -170,9 +170,13 @@ def test_what_cannot_be_decoded_is_told_with_its_places():
     """Partition and offsets of the first few partitions; findings of other reasons are none."""
     found = [Finding(reason, "tx", n, "kafka_offset", "log", 2, "20", "30", ()) for n, reason in
              enumerate(["undecodable", "null_value", *["undecodable"] * 3])]
-    (said,) = judge_decoding(8, 0, found).sentences
+    told = judge_decoding(8, 0, found)
+    (said,) = told.sentences
     assert said == ("8 records of the basis cannot be decoded (tx/0 from 20 to 30, tx/2 from 20 to 30, tx/3 from 20 to 30, …), "
                     "but 0 are declared")
+    assert told.path == "tx/0@20"
+    one = judge_decoding(1, 0, [Finding("undecodable", "tx", 5, "kafka_offset", "log", 1, "7", "7", ())])
+    assert (one.sentences, one.path) == (("1 record of the basis cannot be decoded (tx/5@7), but 0 are declared",), "tx/5@7")
 
 
 def test_target_lag_truth_and_grant():

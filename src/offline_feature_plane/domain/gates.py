@@ -221,11 +221,13 @@ def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] 
         findings: of the replay, for where they are.
     """
     found = [one for one in findings if one.reason == "undecodable"]
-    places = [f"{one.topic}/{one.partition} from {one.first_offset} to {one.last_offset}" for one in found[:_PLACES]]
+    places = [f"{one.topic}/{one.partition}@{one.first_offset}" if one.count == 1 else
+              f"{one.topic}/{one.partition} from {one.first_offset} to {one.last_offset}" for one in found[:_PLACES]]
     where = f" ({', '.join(places)}{', …' if len(found) > _PLACES else ''})" if places else ""
-    said = f"{undecodable:,} records of the basis cannot be decoded{where}, but {declared:,} are declared"
+    said = f"{undecodable:,} record{'' if undecodable == 1 else 's'} of the basis cannot be decoded{where}, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
-    return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
+    return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable},
+                  f"{found[0].topic}/{found[0].partition}@{found[0].first_offset}" if found else None)
 
 
 def judge_completeness(gaps: Sequence[DeclaredGap]) -> GateResult:
