@@ -236,6 +236,7 @@ def test_the_doctor_asks_a_label_store_how_far_its_log_reaches(place, postgres):
     address = made.plane["labels"]["chargeback"]["store"]
     made.plane["labels"]["chargeback"]["store"] = postgres.new_label_store()
     made.documents()
+    open_plane(made).load_labels([place / "more.jsonl"])
     assert (diagnosed()[0], "were read from the label store" in diagnosed()[1]) == ("lost", True)
     made.plane["labels"]["chargeback"]["store"] = address.replace(f"host={postgres.host}", "host=/nowhere")
     made.documents()
