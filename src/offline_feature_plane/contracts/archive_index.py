@@ -41,6 +41,9 @@ class IndexedSegment(BaseModel):
         "archiver", description="Who says that nothing is missing between its records: the archiver who read the log; the files, whose "
                                 "offsets leave no hole; or whoever declared that the holes are lawful.")
     etag: Text | None = Field(None, description="The bucket's own name for the file's bytes.")
+    mapping: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
+        None, description="The digest of the mapping (`records` of the archive in plane.yaml) that its file was read with to make this "
+                          "entry; none: its records are of our own form, or an archiver read the log.")
 
     @model_validator(mode="after")
     def _coherent(self) -> IndexedSegment:

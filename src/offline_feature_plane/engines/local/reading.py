@@ -91,7 +91,7 @@ def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence
         events_read=history.n + told.left_out.total(), events_admitted=history.n,
         dispositions=told.dispositions, events_digest=_events_digest(inputs, loaded), first_ts_us=first, last_ts_us=last,
         id_type=history.id_type, findings=told.findings, compared=told.compared,
-        scenarios=told.of_scenarios(task.scenario_run_ids))
+        scenarios=told.of_scenarios(task.scenario_run_ids), ends=told.ends)
 
 
 def _source_of(table: PlainTable, closure: Closure) -> int | None:

@@ -36,7 +36,7 @@ _ROWS, _BYTES = 16_384, 32 << 20  # of a table at a time
 
 def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterator[Rows]:
     """Everything that a segment holds of a range. Raises as `Segment.read`."""
-    claim = Claim(segment.file.relative, segment.topic, segment.evidence)
+    claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     with segment.at_stake(), segment.place.at_hand(segment.file) as file:
         misses = Misses(file.path, file.size)

@@ -19,7 +19,7 @@ from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
-from offline_feature_plane.sources.archives.misplaced import misplaced
+from offline_feature_plane.sources.archives.misplaced import misplaced, mistimed
 from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
@@ -100,7 +100,7 @@ class Segment:
 
 
 def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
-    """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
+    """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset, log times.
 
     Args:
         segment: what is claimed.
@@ -114,6 +114,7 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
     topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
+    first_us, last_us = None, None
     found = records_of(file, segment.lifting) if given is None else given
     for record in found if not segment.entries else records_of_entry(segment, file, found):
         count += 1
@@ -125,14 +126,17 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
             if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
                 raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
             before, last, unread = number, record.offset, number
+            first_us, last_us = record.log_us if count == 1 else first_us, record.log_us
             yield record
         else:
-            unread += 1
+            unread, last_us = unread + 1, None
             yield Undecodable(unread, "undecodable" if record is None else "null_value")
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
         more = " or more" if count > evidence.record_count else ""
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
+    if (odd := mistimed(segment.file.relative, (first_us, last_us), segment.log_times)) is not None:
+        raise odd
 
 
 def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standing]) -> Iterator[Standing]:

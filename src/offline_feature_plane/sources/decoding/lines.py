@@ -15,7 +15,7 @@ from offline_feature_plane.budgets import RECORD_BYTES, Budget
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
-from offline_feature_plane.text_files import Packing, opened
+from offline_feature_plane.text_files import Packing, opened, without_mark
 
 __all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks", "text_places"]
 
@@ -40,9 +40,11 @@ class Lines:
 def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines]:
     """The lines of a file, some megabytes at a time; arguments and errors as `text_files.read_lines`, whose lines are cut."""
     with opened(path, packing=packing) as stream:
-        budget, rest = Budget(path, path.stat().st_size), b""
+        budget, rest, begins_here = Budget(path, path.stat().st_size), b"", True
         while True:
             block = stream.read(_BLOCK)
+            if begins_here:
+                block, begins_here = without_mark(block, path), False
             data = rest + block if rest else block
             whole = data.rfind(b"\n") + 1 if block else len(data)
             rest = data[whole:]
