@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from offline_feature_plane.budgets import MOST_COLUMNS
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable, StorageIoFailure
 from offline_feature_plane.found_files import find_files, form_of, told
 from offline_feature_plane.parquet_files import MOST_ROWS, describe_parquet, parquet_batches, parquet_members
 from offline_feature_plane.plain_files import as_found, open_in_place
@@ -53,6 +53,22 @@ class FileSet:
     def rows(self) -> int:
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
+
+
+def openable_files(path: Path) -> list[str]:
+    """The listed names of the files at `path`, each of which can be opened; nothing is read of them.
+
+    Raises:
+        SourceUnreadable, RefScopeInvalid: as `found_files.find_files`. StorageIoFailure: one cannot be opened.
+    """
+    found = find_files(path)
+    for _, file in found:
+        try:
+            open_in_place(file).close()
+        except OSError as wrong:
+            raise StorageIoFailure(f"{as_found(file)} cannot be opened: {wrong.strerror or wrong}.", path=as_found(file),
+                                   fix="Give this user the right to read it.") from wrong
+    return [name for name, _ in found]
 
 
 def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False) -> FileSet:

@@ -197,7 +197,7 @@ def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, c
 
 @pytest.mark.parametrize("change", [
     {"first_offset": "9"}, {"next_offset": "0"}, {"last_offset": "2"}, {"last_offset": None}, {"record_count": 0}, {"record_count": 9},
-    {"size": 1}], ids=str)
+    {"size": 1}, {"next_offset": str(1 << 63)}, {"next_offset": str(10**30)}], ids=str)
 def test_an_index_that_contradicts_itself_is_refused_while_planning(tmp_path, change):
     """No segment is dropped for a slip of its entry: bounds, last offset, count and size must go together."""
     write_archive(tmp_path, [record(n) for n in range(4)], per_segment=2)
