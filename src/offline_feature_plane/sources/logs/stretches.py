@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +23,7 @@ from offline_feature_plane.domain.findings import Alone, Compared, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.side_by_side import Disagreement, side_by_side
+from offline_feature_plane.threads import two_at_once
 
 __all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable",
            "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "read_batches_in_order", "read_groups", "read_in_order",
@@ -247,9 +247,8 @@ def _wanted(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
 
 def check(stretches: Sequence[Stretch]) -> None:
     """Hold stretches against their pins. Raises as `Stretch.check`."""
-    with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda one: one.check(), stretches):
-            pass
+    for _ in two_at_once(lambda one: one.check(), stretches):
+        pass
 
 
 def in_batches(items: Iterator[Item]) -> Iterator[Batch]:
