@@ -350,7 +350,15 @@ class SourceOfFiles(Protocol):
     """A source whose topics are nothing but files."""
 
     def file_names(self, topic: str) -> Collection[str]:
-        """The names of a topic's files, as a basis has them; nothing is read. Raises as pinning does."""
+        """The names of a topic's files, as a basis has them; they can be opened, and nothing is read. Raises as pinning does."""
+
+
+@runtime_checkable
+class LabelsInFiles(Protocol):
+    """A label store whose timelines are nothing but files."""
+
+    def file_names(self, label_type: str) -> Collection[str]:
+        """As `SourceOfFiles.file_names`."""
 
 
 class EventSource(Protocol):
