@@ -1,6 +1,6 @@
 """How fast archives of other tools are read: N simulated payments as a table's Parquet, and as a connector's JSON Lines.
 
-    python benchmarks/mapped_archives.py [--records 400000] [--repeats 4] [--law] [--partitions 1] [--forms columns struct text connect flat]
+    python benchmarks/mapped_archives.py [--records 400000] [--law] [--partitions 1] [--forms columns struct text connect flat]
 
 Prints records per second of CPU time and of wall time for each form. Reading is everything from a file to typed batches of six fields:
 pins, lifting, payload hashes, scope, typing. `--law` adds the way of the law, one record after the other. With `--partitions` the file

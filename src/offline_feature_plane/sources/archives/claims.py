@@ -47,7 +47,7 @@ class Claim:
         held = self._numbered(replace(batch, numbers=batch.numbers.astype(object)) if self._is_far else batch)
         if (strange := self._strange(held, seen)) is not None:
             raise strange
-        if refused is not None and refused.row < room:
+        if refused is not None and refused.row <= room:  # a record is decoded before it is counted
             raise refused.error
         if held.n:
             first, last = (int(held.log_us[row]) if held.decoded[row] else None for row in (0, -1))

@@ -58,10 +58,7 @@ def _shared(segment: Segment, file: PinnedFile, wanted: Wanted, claim: Claim) ->
     only = partial(rows_of_lane, segment=segment) if is_table else None
     for members, law in members_in(file, wanted, segment.lifting, only=only):
         for batch, refused in share.take(*settle(members, share.expected, law)):
-            held = claim.hold(batch, refused)
-            if refused is not None:  # it is none of the segment's, all of whose records have come
-                raise refused.error
-            yield held
+            yield claim.hold(batch, refused)
     if only is None:
         share.settle()
     claim.settle()
