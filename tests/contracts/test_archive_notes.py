@@ -15,9 +15,9 @@ WISH = ["jsonl", 5]
 
 def entry(n, **changes):
     """What a job knows of a file."""
-    said = {"topic": "tx", "partition": 0, "offset_kind": "kafka_offset", "log_id": "log", "path": f"tx/0/{n}.jsonl", "first_offset": str(n),
-            "last_offset": str(n), "next_offset": str(n + 1), "record_count": 1, "sha256": f"sha256:{n:064x}", "size": 9,
-            "first_log_time_utc": None, "last_log_time_utc": None}
+    said = {"topic": "tx", "partition": 0, "offset_kind": "kafka_offset", "log_id": "log", "path": f"tx/0/{n}.jsonl",
+            "first_offset": str(n), "last_offset": str(n), "next_offset": str(n + 1), "record_count": 1, "sha256": f"sha256:{n:064x}",
+            "size": 9, "first_log_time_utc": None, "last_log_time_utc": None}
     return IndexedSegment.model_validate(said | changes)
 
 
