@@ -11,7 +11,6 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from offline_feature_plane.parquet_files import MOST_ROWS, describe_parquet, par
 from offline_feature_plane.plain_files import as_found, open_in_place
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
+from offline_feature_plane.threads import two_at_once
 
 Batch = dict[str, pa.Array | list[Any]]
 
@@ -91,8 +91,7 @@ def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False
         if not stat.st_size:
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
     described = [_describe(file, kind) for _, file in found]  # what is no such file shows before much of it is hashed
-    with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(digest_of, (file for _, file in found)))
+    digests = list(two_at_once(digest_of, [file for _, file in found]))
     for stat, (_, file) in zip(begun, found, strict=True):
         if _HASHED[file][1] != _which(stat):
             raise ReplayBasisMismatch(f"{as_found(file)} changed while it was looked at.", path=as_found(file),
@@ -122,12 +121,11 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
             return digest_of(file.path)
         except OfsError:
             return None
-    with ThreadPoolExecutor(2) as pool:
-        for file, digest in zip(files, pool.map(matches, files), strict=True):
-            if digest != file.sha256:
-                found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
-                raise ReplayBasisMismatch(f"{as_found(file.path)} was pinned as {file.sha256[:19]}…, {found}.",
-                                          path=file.relative, pinned=file.sha256, found=digest)
+    for file, digest in zip(files, two_at_once(matches, files), strict=True):
+        if digest != file.sha256:
+            found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
+            raise ReplayBasisMismatch(f"{as_found(file.path)} was pinned as {file.sha256[:19]}…, {found}.",
+                                      path=file.relative, pinned=file.sha256, found=digest)
 
 
 def read_pinned(files: Sequence[PinnedFile], form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:

@@ -103,8 +103,13 @@ def without_mark(begin: bytes, path: Path) -> bytes:
     return begin.removeprefix(codecs.BOM_UTF8)
 
 
-def read_lines(path: Path, *, packing: Packing | None = None) -> Iterator[tuple[int, bytes]]:
-    """Number (from 1) and bytes of every line, none of which is read further than a record may be long; `packing` as in `opened`.
+def read_lines(path: Path, *, packing: Packing | None = None, cuts: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, none of which is read further than a record may be long.
+
+    Args:
+        path: the file.
+        packing: as in `opened`.
+        cuts: of a line that is longer one byte more than that is given, which no reader of records decodes; else it is an error.
 
     Raises:
         SourceUnreadable: as `without_mark`.
@@ -113,15 +118,25 @@ def read_lines(path: Path, *, packing: Packing | None = None) -> Iterator[tuple[
     with opened(path, packing=packing) as stream:
         budget = Budget(path, path.stat().st_size)
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
-            if len(line) > _LONGEST_LINE:
-                raise too_long(path, number)
-            if number == 1 and not (line := without_mark(line, path)):
+            is_long = len(line) > _LONGEST_LINE
+            if is_long and not cuts:
+                raise _too_long(path, number)
+            if number == 1 and not is_long and not (line := without_mark(line, path)):
                 return
             budget.take(max(len(line), RECORD_BYTES))
+            if is_long:
+                _pass_over(stream, line, budget)
             yield number, line
 
 
-def too_long(path: Path, line: int) -> ResourceExceeded:
+def _pass_over(stream: IO[bytes], line: bytes, budget: Budget) -> None:
+    """Read to the end of a line."""
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(_BLOCK)
+        budget.take(len(line))
+
+
+def _too_long(path: Path, line: int) -> ResourceExceeded:
     """The error about a line that is longer than any record may be."""
     return ResourceExceeded(f"line {line} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.", path=f"{as_found(path)}:{line}",
                             fix="Write one record per line, with a line end after each, and check that this is the right file.")
@@ -176,7 +191,7 @@ def check_csv(path: Path) -> None:
             ended = max(block.rfind(b"\n"), block.rfind(b"\r"))
             unended = len(block) - 1 - ended + (unended if ended < 0 else 0)
             if unended > _LONGEST_LINE:
-                raise too_long(path, lines)
+                raise _too_long(path, lines)
 
 
 def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:

@@ -17,7 +17,9 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
 from offline_feature_plane.sources.archives import source as archive
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs import records
+from offline_feature_plane.sources.logs.stretches import Undecodable
 from offline_feature_plane.testing.archives import archived, write_archive
 
 TX = Source("tx", ("transaction",), (Field("amount", ColumnType("int64"), ("amount",)),))
@@ -92,6 +94,20 @@ def test_a_segment_that_is_replaced_is_refused_by_its_digest(tmp_path, read, for
     path.write_bytes(make(tmp_path / "b", form, count=399).read_bytes())
     with pytest.raises(ReplayBasisMismatch):
         read(tmp_path / "a")
+
+
+def test_a_record_that_is_too_long_is_one_that_cannot_be_decoded(tmp_path):
+    """A line of more than 16 MB costs its own record, as on a bus and in Parquet, by kernels as by the law.
+
+    0 ── 1 ── 2 ████████ 17 MB ── 3
+    """
+    found = [archived(f"event-{n}", n * 1_000, {"amount": n, "note": "x" * (17 << 20 if n == 2 else 1)}, offset=n) for n in range(4)]
+    write_archive(tmp_path, found)
+    (segment,) = ArchiveSource({"transaction": ArchiveMapping(tmp_path)}).pin("transaction").segments
+    assert [(one.number, isinstance(one, Undecodable)) for one in segment.read()] == [(0, False), (1, False), (2, True), (3, False)]
+    batches = list(segment.batches(Wanted.of([("amount",)])))
+    assert [number for one in batches for number in one.numbers.tolist()] == [0, 1, 2, 3]
+    assert [decoded for one in batches for decoded in one.decoded.tolist()] == [True, True, False, True]
 
 
 @WAYS

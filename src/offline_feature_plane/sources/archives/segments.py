@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,8 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
-from offline_feature_plane.errors import (
-    ReplayBasisMismatch,
-)
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
@@ -67,11 +67,12 @@ class Segment:
 
     def check(self) -> None:
         """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
-        self.place.check(self.file)
+        with self.at_stake():
+            self.place.check(self.file)
 
     def read(self) -> Iterator[Record | Undecodable]:
         """As `Stretch.read`; raises as `read_checked`, and StorageIoFailure if it cannot be fetched."""
-        with self.place.at_hand(self.file) as file:
+        with self.at_stake(), self.place.at_hand(self.file) as file:
             yield from read_checked(self, file)
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
@@ -81,8 +82,21 @@ class Segment:
             return
         from offline_feature_plane.sources.archives.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
 
-        with self.place.at_hand(self.file) as file:
+        with self.at_stake(), self.place.at_hand(self.file) as file:
             yield from read_in_batches(self, file, wanted)
+
+    @contextmanager
+    def at_stake(self) -> Iterator[None]:
+        """Errors about its file during the block say which offsets are at stake."""
+        try:
+            yield
+        except OfsError as wrong:
+            if wrong.path in {self.file.relative, str(self.file.path), as_found(self.file.path)} and "start_offset" not in wrong.fields:
+                said = self.evidence
+                wrong.what += f" It is to hold {said.topic}/{said.partition} [{said.first_offset}, {said.next_offset})."
+                wrong.fields |= {"topic": said.topic, "partition": said.partition, "start_offset": said.first_offset,
+                                 "end_offset": said.next_offset}
+            raise
 
 
 def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
@@ -187,5 +201,5 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
             yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
     with unchanged(file):
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True):
             yield line_record(line)

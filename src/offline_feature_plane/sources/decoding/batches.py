@@ -108,6 +108,7 @@ def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tupl
     status = np.zeros(n, np.uint8)
     read_documents(data, begins, stops, *joined(names), payload, payload, *wanted.tree, told, *spare, found.kinds, found.starts,
                    found.ends, kinds, starts, ends, told_starts, told_ends, status)
+    status[stops - begins > MAX_DOCUMENT_BYTES] = 1
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
