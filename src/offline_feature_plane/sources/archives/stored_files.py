@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, Standing, is_null_value, standing_of
-from offline_feature_plane.domain.foreign_records import MEMBERS
+from offline_feature_plane.domain.admission import MEMBERS, Record, Standing, is_null_value, standing_of
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.parquet_files import describe_parquet
