@@ -7,7 +7,8 @@ The archive has the first nine tenths of every partition, and the topic what fol
 thousandth record is a retry. `--last` asks for the last part of the log only. The broker is the one of the tests (`make
 .services/kafka/ready`), whose partitions begin where retention would have left them. Builds within several limits must make the same rows;
 `none` is no limit. Prints records per second of CPU and of wall time, the peak of memory of all processes, and of the work folder on disk;
-`--results` writes them to `benchmarks/results/logs/at_scale.json`.
+`--results` writes them to `benchmarks/results/logs/at_scale.json`. A build that takes more than its limit, or than the least that a plan
+says of its feature set where that is more, ends the measurement with status 1. Kernels are compiled before, for the compiler takes memory.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from simulated_log import TOPIC, Log, messages, write_archive
 
 from offline_feature_plane.adapters import open_cluster
 from offline_feature_plane.contracts.kafka import KafkaSecurity
+from offline_feature_plane.contracts.plane import memory_bytes
+from offline_feature_plane.contracts.profile import read_profile
+from offline_feature_plane.domain.footprint import least_bytes
 from offline_feature_plane.key_file import make_key
+from offline_feature_plane.machines import warm_kernels
 from offline_feature_plane.simulation import World
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 
@@ -167,6 +173,13 @@ def build(folder: Path, limit: str | None) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, cpu, peak / 1e6, most["disk"] / 1e6, steps)
 
 
+def most_allowed(limit: str, profile: str, events: int) -> float:
+    """The megabytes that a build may take: its limit, or what every build of the feature set takes."""
+    said = read_profile(yaml.safe_load((HERE / "profile" / profile).read_text()))
+    closure = said.closure("bench@v1", TOPIC)
+    return max(memory_bytes(limit), least_bytes(closure, events, text_ids=True)) / 1e6
+
+
 @contextmanager
 def watched(pid: int, work: Path) -> Iterator[Mapping[str, int]]:
     """The most that a process and its children together had in memory, and that was in a folder, while the block runs; in bytes."""
@@ -210,13 +223,18 @@ def measure(asked: Asked, verify: str, profile: str, limits: list[str]) -> dict[
         folder = apart(_prepared, (asked, str(log_id)))
         write_plane(folder, broker.address(), verify)
         write_intent(folder, asked, profile, str(log_id))
-        found, content = dict[str, Run](), dict[str, str]()
+        apart(_warmed, None)
+        found, content, over = dict[str, Run](), dict[str, str](), list[str]()
         for limit in limits:
             found[limit] = build(folder, None if limit == "none" else limit)
             content[limit] = content_of(folder)
+            if limit != "none" and found[limit].peak_mb > (most := most_allowed(limit, profile, asked.count)):
+                over.append(f"{limit}: {found[limit].peak_mb:,.0f} MB instead of {most:,.0f}")
             print(f"{limit:>6}  {found[limit].describe(asked.count)}  {content[limit][:23]}", flush=True)
         if len(set(content.values())) > 1:
             sys.exit(f"the rows differ: {content}")
+        if over:
+            sys.exit(f"builds took more memory than they may: {'; '.join(over)}")
         return found
     finally:
         broker.close()
@@ -224,6 +242,10 @@ def measure(asked: Asked, verify: str, profile: str, limits: list[str]) -> dict[
 
 def _prepared(given: tuple[Asked, str]) -> Path:
     return prepare(*given)
+
+
+def _warmed(_: None) -> float:
+    return warm_kernels()
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -81,6 +82,19 @@ def test_progress_is_told(tmp_path):
     assert read_so_far == sorted(read_so_far)
     assert ("replay", 3, 3) in told
     assert told[-1] == ("rows", 3, 3)
+
+
+def test_what_joined_labels_gives_its_memory_back(tmp_path):
+    """Nothing is asked of DuckDB once labels are known: it is closed then, since it keeps what it freed as long as it is open."""
+    world = make_world([{}] * 3)
+    events, labels = world.write(tmp_path)
+    with LocalEngine().session(world.task, work=tmp_path) as session:
+        session.replay(events)
+        session.labels(labels)
+        with pytest.raises(duckdb.ConnectionException):
+            session._connection.execute("SELECT 1")
+        session.select()
+        assert sum(batch.num_rows for batch in session.rows()) == 3
 
 
 def test_steps_out_of_order_are_ours(tmp_path):
