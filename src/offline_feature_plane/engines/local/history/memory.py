@@ -23,7 +23,9 @@ __all__ = ["give_back", "keep_freed", "resident_bytes", "return_freed"]
 _TRIM, _MAP, _HEAPS = -1, -3, -8
 _USUAL = 128 << 10          # of both
 _PLENTY = (1 << 31) - 1
-_LARGE, _FEW = 2 << 20, 2   # where freed memory goes back: what is larger than this at once, the rest of so many heaps with `give_back`
+# Where freed memory goes back: what is larger than this at once, and what is free at the end of a heap beyond as much; the rest of so many
+# heaps with `give_back`. Whatever 16,384 records are decoded into is smaller: it comes again with each batch, and fresh pages take longer.
+_LARGE, _FEW = 16 << 20, 2
 _STATM: Final = Path("/proc/self/statm")
 _CHANGING: Final = threading.Lock()
 _BEFORE: Final[list[pa.MemoryPool]] = []  # of every build that goes on, what was in use when it began: at the bottom the usual one
@@ -39,7 +41,7 @@ def keep_freed() -> Iterator[None]:
 @contextmanager
 def return_freed() -> Iterator[None]:
     """Let numpy and Arrow return what they free, for the whole process, where allocators can; after the last of its builds as usual."""
-    with _tuned(pa.system_memory_pool, {_TRIM: _USUAL, _MAP: _LARGE, _HEAPS: _FEW}):
+    with _tuned(pa.system_memory_pool, {_TRIM: _LARGE, _MAP: _LARGE, _HEAPS: _FEW}):
         yield
 
 
