@@ -83,7 +83,7 @@ class LocalSession:
         self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
         kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
         self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
-                                                     Telling(self._tell, inputs, events).read, self._tell, kept)
+                                                     Telling(self._tell, inputs, events).read, self._tell, kept, self._threads)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from offline_feature_plane.budgets import Misses
@@ -75,14 +76,19 @@ class Segment:
             yield from read_checked(self, file)
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
-        """As `QuickStretch.batches`: what shares a file is decoded one by one. Raises as `read`."""
+        """As `QuickStretch.batches`. Raises as `read`."""
+        return (batch for step in self.steps(wanted) if (batch := step()) is not None)
+
+    def steps(self, wanted: Wanted) -> Generator[Callable[[], Batch | None]]:
+        """As `SteppedStretch.steps`: what shares a file is decoded one by one."""
         if self.entries:
-            yield from in_batches(self.read())
+            for batch in in_batches(self.read()):
+                yield partial(_given, batch)
             return
-        from offline_feature_plane.sources.archives.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
+        from offline_feature_plane.sources.archives.segment_batches import steps_of  # noqa: PLC0415 - it loads a compiler
 
         with self.place.at_hand(self.file) as file:
-            yield from read_in_batches(self, file, wanted)
+            yield from steps_of(self, file, wanted)
 
 
 def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
@@ -153,6 +159,10 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standin
             yield record
     if count != (indexed := sum(one.record_count for one in segment.entries)):
         raise ReplayBasisMismatch(f"{file.relative} holds {count} records, but the index says {indexed}.", path=file.relative)
+
+
+def _given(batch: Batch) -> Batch:
+    return batch
 
 
 def _is_of(segment: Segment, one: IndexedSegment) -> bool:
