@@ -14,6 +14,9 @@ from postgres_server import Server
 from s3_servers import ENVIRONMENT, Weed
 from s3_servers import moto as moto_server
 
+from offline_feature_plane.adapters import cache_folder
+from offline_feature_plane.kernels.compiling import prepare_cache
+
 if TYPE_CHECKING:
     from kinesis_streams import Streams
 
@@ -26,6 +29,7 @@ def _in_memory() -> None:
 
 
 _in_memory()
+prepare_cache(cache_folder())  # before tests import kernels: where `ofs warm` and every build keep theirs
 
 
 @pytest.fixture(scope="session")

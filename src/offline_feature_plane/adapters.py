@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offline_feature_plane.contracts.plane import EngineChoice, S3Access
 from offline_feature_plane.errors import OfsError, RequestCommandUnsupported, SettingsInvalid
-from offline_feature_plane.installation import installed_release
+from offline_feature_plane.installation import installed_release, installed_version
 from offline_feature_plane.labelstores.files import FileLabelStore
 from offline_feature_plane.objects.local import LocalStore
 from offline_feature_plane.objects.s3.place import place_from
@@ -211,7 +210,7 @@ def cache_folder() -> Path | None:
 def library_versions(engine: str) -> dict[str, str]:
     """The versions of everything that computes or writes."""
     names = ("offline-feature-plane", "duckdb", "numba", "numpy", "pyarrow", "tzdata")
-    found = {"python": platform.python_version(), **{name: version(name) for name in names}}
+    found = {"python": platform.python_version(), **{name: installed_version(name) for name in names}}
     if engine == "spark":
         import pyspark  # that of a cluster may be no installed package
 

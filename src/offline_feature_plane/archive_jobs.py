@@ -68,7 +68,7 @@ def write_archive(where: str | Path, topic: str, settings: Settings | None = Non
 
     Args:
         where: the archive: a folder, or `s3://bucket/prefix`.
-        topic: the topic, as plane.yaml calls it on the bus, or as the records of the other archive do.
+        topic: the topic, as plane.yaml calls it on the bus or in the other archive, else as that one's records do.
         settings: the plane's: how the bus and the buckets are reached, and how records of another tool are read.
         source: another archive; None: the bus that `kafka:` or `kinesis:` of plane.yaml maps.
         ranges: partition, first offset, and the first offset that is not wanted any more; None: everything that is there.
@@ -109,11 +109,27 @@ def _bus(name: str, settings: Settings | None) -> CopySource:
                           fix="Map it, or name an archive to copy from with --from.")
 
 
-def _archive(where: str, topic: str, settings: Settings | None, clock: Clock) -> CopySource:
+def _archive(where: str, name: str, settings: Settings | None, clock: Clock) -> CopySource:
+    """A topic of another archive, under the name that its records say; plane.yaml may call it otherwise."""
     mapped = _mapped(where, settings)
     lifting = _lifting(mapped, settings)
     place = _opened(where, mapped, settings, clock)
-    return PinnedArchive(topic, None if lifting is None else lifting.zone, read_segments(place, topic, topic, lifting))
+    topic = _stored_name(name, mapped, settings)
+    try:
+        segments = read_segments(place, topic, topic, lifting)
+    except SourceUnreadable as wrong:
+        if wrong.path == f"events.{topic}":
+            known = ", ".join(sorted({f"{called} (for {one.topic or called})" for called, one in mapped}))
+            wrong.path, wrong.fix = "--topic", f"Name one of these{f', or as plane.yaml calls it: {known}' if known else ''}."
+        raise
+    return PinnedArchive(topic, None if lifting is None else lifting.zone, segments)
+
+
+def _stored_name(name: str, mapped: list[tuple[str, ArchiveFolder]], settings: Settings | None) -> str:
+    """What records call a topic that plane.yaml calls so, in this archive or on a bus; else it is their name already."""
+    called: dict[str, str | None] = {} if settings is None else {
+        called: one.topic for entries in (settings.kinesis, settings.kafka) for called, one in entries.items()}
+    return (called | {called: one.topic for called, one in mapped}).get(name) or name
 
 
 def _refuse_nesting(where: str, source: str) -> None:

@@ -11,7 +11,6 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from typing import Any
 import pyarrow as pa
 
 from offline_feature_plane.budgets import MOST_COLUMNS
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable, StorageIoFailure
 from offline_feature_plane.found_files import find_files, form_of, told
 from offline_feature_plane.parquet_files import MOST_ROWS, describe_parquet, parquet_batches, parquet_members
 from offline_feature_plane.plain_files import as_found, open_in_place
 from offline_feature_plane.ports.inputs import Form, PinnedFile
 from offline_feature_plane.text_files import check_csv, csv_batches, csv_columns, ragged_row, read_json_lines, too_large, unreadable
+from offline_feature_plane.threads import two_at_once
 
 Batch = dict[str, pa.Array | list[Any]]
 
@@ -55,6 +55,22 @@ class FileSet:
         return sum(file.rows for file in self.files)
 
 
+def openable_files(path: Path) -> list[str]:
+    """The listed names of the files at `path`, each of which can be opened; nothing is read of them.
+
+    Raises:
+        SourceUnreadable, RefScopeInvalid: as `found_files.find_files`. StorageIoFailure: one cannot be opened.
+    """
+    found = find_files(path)
+    for _, file in found:
+        try:
+            open_in_place(file).close()
+        except OSError as wrong:
+            raise StorageIoFailure(f"{as_found(file)} cannot be opened: {wrong.strerror or wrong}.", path=as_found(file),
+                                   fix="Give this user the right to read it.") from wrong
+    return [name for name, _ in found]
+
+
 def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False) -> FileSet:
     """Find, hash (`sha256:<hex>`), count and describe the files at `path`: a file, or a folder read recursively without hidden files.
 
@@ -75,8 +91,7 @@ def pin_files(path: Path, form: str | None = None, *, may_be_empty: bool = False
         if not stat.st_size:
             raise SourceUnreadable(f"{as_found(file)} is empty.", path=as_found(file), fix="Write the file again; it has no bytes.")
     described = [_describe(file, kind) for _, file in found]  # what is no such file shows before much of it is hashed
-    with ThreadPoolExecutor(2) as pool:
-        digests = list(pool.map(digest_of, (file for _, file in found)))
+    digests = list(two_at_once(digest_of, [file for _, file in found]))
     for stat, (_, file) in zip(begun, found, strict=True):
         if _HASHED[file][1] != _which(stat):
             raise ReplayBasisMismatch(f"{as_found(file)} changed while it was looked at.", path=as_found(file),
@@ -106,12 +121,11 @@ def check_pins(files: Sequence[PinnedFile]) -> None:
             return digest_of(file.path)
         except OfsError:
             return None
-    with ThreadPoolExecutor(2) as pool:
-        for file, digest in zip(files, pool.map(matches, files), strict=True):
-            if digest != file.sha256:
-                found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
-                raise ReplayBasisMismatch(f"{as_found(file.path)} was pinned as {file.sha256[:19]}…, {found}.",
-                                          path=file.relative, pinned=file.sha256, found=digest)
+    for file, digest in zip(files, two_at_once(matches, files), strict=True):
+        if digest != file.sha256:
+            found = "it cannot be read any more" if digest is None else f"its bytes now are {digest[:19]}…"
+            raise ReplayBasisMismatch(f"{as_found(file.path)} was pinned as {file.sha256[:19]}…, {found}.",
+                                      path=file.relative, pinned=file.sha256, found=digest)
 
 
 def read_pinned(files: Sequence[PinnedFile], form: Form, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[Batch]:

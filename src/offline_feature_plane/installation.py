@@ -22,9 +22,15 @@ def installed_release() -> str:
                            [(path.relative_to(PACKAGE).as_posix(), sha256_of(path.read_bytes())) for path in files])
 
 
+@cache
+def installed_version(name: str) -> str:
+    """The version of an installed package; none changes under a process."""
+    return version(name)
+
+
 def zone_rules() -> str:
     """The version of the zone rules."""
-    return version("tzdata")
+    return installed_version("tzdata")
 
 
 def current_user() -> str:

@@ -438,7 +438,7 @@ class Plane:
         return rebuild(self.store, self.ledger, self.clock, self.settings.run_scope, progress or _silent, apply=apply)
 
     def doctor(self, *, within_days: int = 3) -> Checkup:
-        """Which datasets can no longer be built again, or soon no longer, because a bus lets their events go.
+        """Which datasets can no longer be built again, or soon no longer, because a bus lets their events go, or what they rest on is gone.
 
         Args:
             within_days: what a bus may let go within so many days is told.
@@ -446,7 +446,7 @@ class Plane:
         Raises:
             StorageIoFailure: the store cannot be read; a source that cannot be asked is told.
         """
-        return examine(self.list_datasets(), self.inputs.event_sources, now_us=self.clock.now_us(), within_days=within_days)
+        return examine(self.list_datasets(), self.inputs, now_us=self.clock.now_us(), within_days=within_days)
 
     # --- inside ---------------------------------------------------------------------------------------------
 

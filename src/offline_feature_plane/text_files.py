@@ -33,6 +33,7 @@ _LONGEST_LINE = MAX_DOCUMENT_BYTES
 _LONGEST_FIELD = 8 * _BLOCK  # Arrow's reader takes no longer ones either
 _QUOTED = re.compile(rb'"(?:[^"]++|"")*+"')
 _SOUND = re.compile(rb'(?:[^"]++|(?<=[^,\r\n])"|' + _QUOTED.pattern + rb"(?=[,\r\n]))*+")  # a quote inside of a bare field is text
+_WIDE, _WIDE_BRACES = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), (b"{\0", b"\0{")  # how texts of UTF-16 begin
 _SEPARATORS = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
 
 
@@ -88,22 +89,54 @@ def packing_of(name: str) -> Packing:
     return "gz" if name.endswith(".gz") else "zst" if name.endswith(".zst") else "plain"
 
 
-def read_lines(path: Path, *, packing: Packing | None = None) -> Iterator[tuple[int, bytes]]:
-    """Number (from 1) and bytes of every line, none of which is read further than a record may be long; `packing` as in `opened`.
+def without_mark(begin: bytes, path: Path) -> bytes:
+    r"""The first bytes of a text without the byte order mark that some tools put there.
 
     Raises:
+        SourceUnreadable: it is UTF-16.
+
+    >>> without_mark(b"\xef\xbb\xbf{}", Path("a.jsonl"))
+    b'{}'
+    """
+    if begin.startswith(_WIDE) or begin[:2] in _WIDE_BRACES:
+        raise SourceUnreadable(f"{as_found(path)} is UTF-16; only UTF-8 is read.", path=as_found(path), fix="Save the file as UTF-8.")
+    return begin.removeprefix(codecs.BOM_UTF8)
+
+
+def read_lines(path: Path, *, packing: Packing | None = None, cuts: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Number (from 1) and bytes of every line, none of which is read further than a record may be long.
+
+    Args:
+        path: the file.
+        packing: as in `opened`.
+        cuts: of a line that is longer one byte more than that is given, which no reader of records decodes; else it is an error.
+
+    Raises:
+        SourceUnreadable: as `without_mark`.
         ResourceExceeded: a line is too long, or the file decodes to more than its budget. OSError, EOFError, zlib.error: it is broken.
     """
     with opened(path, packing=packing) as stream:
         budget = Budget(path, path.stat().st_size)
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
-            if len(line) > _LONGEST_LINE:
-                raise too_long(path, number)
+            is_long = len(line) > _LONGEST_LINE
+            if is_long and not cuts:
+                raise _too_long(path, number)
+            if number == 1 and not is_long and not (line := without_mark(line, path)):
+                return
             budget.take(max(len(line), RECORD_BYTES))
+            if is_long:
+                _pass_over(stream, line, budget)
             yield number, line
 
 
-def too_long(path: Path, line: int) -> ResourceExceeded:
+def _pass_over(stream: IO[bytes], line: bytes, budget: Budget) -> None:
+    """Read to the end of a line."""
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(_BLOCK)
+        budget.take(len(line))
+
+
+def _too_long(path: Path, line: int) -> ResourceExceeded:
     """The error about a line that is longer than any record may be."""
     return ResourceExceeded(f"line {line} of {as_found(path)} is longer than {_LONGEST_LINE:,} bytes.", path=f"{as_found(path)}:{line}",
                             fix="Write one record per line, with a line end after each, and check that this is the right file.")
@@ -158,7 +191,7 @@ def check_csv(path: Path) -> None:
             ended = max(block.rfind(b"\n"), block.rfind(b"\r"))
             unended = len(block) - 1 - ended + (unended if ended < 0 else 0)
             if unended > _LONGEST_LINE:
-                raise too_long(path, lines)
+                raise _too_long(path, lines)
 
 
 def _sound_until(path: Path, data: bytes, line: int, *, last: bool) -> int:

@@ -102,8 +102,11 @@ def test_a_training_is_not_built_from_a_log_about_which_two_disagree(made):
     report = report_of(plane, refs[0])
     assert (report["status"], report["conflicts"], report["counts"]) == ("INCOMPLETE", 1, {"REPLAY_BASIS_MISMATCH": 1})
     assert report["findings"][0]["stretches"] == [{"start_offset": "99", "end_offset": "100"}]
-    with pytest.raises(ReplayBasisMismatch):
+    assert refused.value.fields["anomaly_report"] == refs[0]["key"]
+    assert refs[0]["key"] in refused.value.fix
+    with pytest.raises(ReplayBasisMismatch) as looked:
         opened(plane).preview(plane.intent_path)
+    assert "report" not in looked.value.fix
 
 
 def test_a_training_is_not_built_from_an_archive_that_lacks_a_record(made):

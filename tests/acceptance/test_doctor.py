@@ -101,8 +101,9 @@ def test_datasets_of_files_need_them_and_no_others(tmp_path, capsys):
     """A table is its files: one that is gone, or is added, makes it another table; their bytes nobody reads for this."""
     plane = make_plane(tmp_path)
     opened(plane).build(plane.intent_path)
-    (told,) = diagnosis(plane).prognoses
+    told, labels = diagnosis(plane).prognoses
     assert (diagnosis(plane).state, "has the files that it was read from, 1" in told.sentence) == ("files", True)
+    assert labels.sentence == "the chargeback labels have the files that they were read from, 1"
     assert run(["doctor", "--plane", str(plane.folder / "plane.yaml")]) == 0
     assert "rests on files, which are there" in capsys.readouterr().out
     events = next(plane.folder.glob("transactions*"))
@@ -153,3 +154,52 @@ def test_without_datasets_there_is_nothing_to_tell(tmp_path, capsys):
     plane = make_plane(tmp_path)
     assert run(["doctor", "--plane", str(plane.folder / "plane.yaml")]) == 0
     assert "There are no datasets." in capsys.readouterr().out
+
+
+def test_labels_that_are_gone_or_may_be_others_are_told(tmp_path, monkeypatch):
+    """A timeline may lie in other files than it did, but not in none; one that nobody may read is told, and stops nothing."""
+    plane = make_plane(tmp_path)
+    opened(plane).build(plane.intent_path)
+    labels = next(plane.folder.glob("chargebacks*"))
+    away = labels.rename(plane.folder / "away")
+    assert diagnosis(plane).state == "lost"
+    assert diagnosis(plane).prognoses[1].sentence.startswith("the chargeback labels: there is no file at")
+    labels.mkdir()
+    away.rename(labels / "other.parquet")
+    told = diagnosis(plane).prognoses[1]
+    assert (told.state, told.sentence.startswith(f"the chargeback labels lack {labels.name}: whether")) == ("unknown", True)
+    (labels / "other.parquet").rename(labels / labels.name)
+    assert diagnosis(plane).state == "files"
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+    with monkeypatch.context() as patched:
+        patched.setattr("offline_feature_plane.filesets.open_in_place", refused)
+        assert [one.state for one in diagnosis(plane).prognoses] == ["unknown", "unknown"]
+        assert diagnosis(plane).prognoses[1].sentence.endswith("cannot be opened: Permission denied")
+    plane.plane["labels"]["refund"] = plane.plane["labels"].pop("chargeback")
+    assert diagnosis(plane).prognoses[1].sentence == "plane.yaml has no chargeback labels any more"
+    assert not diagnosis(plane).settings_hold
+
+
+def test_what_else_a_dataset_is_built_with_is_told(tmp_path, monkeypatch, capsys):
+    """The key of its tokens, for there are none of these without it; plane.yaml and the release, which somebody keeps elsewhere."""
+    plane = make_plane(tmp_path)
+    built = opened(plane).build(plane.intent_path)
+    where = ["--plane", str(plane.folder / "plane.yaml")]
+    plane.plane["labels"]["chargeback"]["min_lag"] = "1h"
+    told = diagnosis(plane)
+    assert (told.state, told.settings_hold, told.release) == ("files", False, None)
+    assert run(["doctor", *where]) == 0
+    assert "plane.yaml says of its inputs what it did not say then" in capsys.readouterr().out
+    del plane.plane["labels"]["chargeback"]["min_lag"]
+    monkeypatch.setattr("offline_feature_plane.planning_inputs.installed_release", lambda: "9.9.9+sha256:0")
+    assert diagnosis(plane).release == built.manifest.core.identity["ofs_code_release_id"]
+    assert run(["doctor", *where]) == 0
+    assert "1 of these is of another release of the code, which alone can build them again: 0.1.0 " in capsys.readouterr().out
+    key = plane.folder / "tokens.key"
+    key.rename(plane.folder / "kept.key")
+    assert (diagnosis(plane).state, "and the plane has none: restore that key" in diagnosis(plane).prognoses[-1].sentence) == ("lost", True)
+    key.write_bytes(b"another secret")
+    assert run(["doctor", *where]) == 3
+    assert "its tokens were made with the key " in capsys.readouterr().out

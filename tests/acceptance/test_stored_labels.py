@@ -209,6 +209,40 @@ def test_a_store_that_is_away_is_told_and_nothing_is_half_done(place, postgres):
     assert open_plane(made).build(made.intent_path).outcome == "PUBLISHED"
 
 
+def test_the_doctor_asks_a_label_store_how_far_its_log_reaches(place, postgres):
+    """Later labels are none of its business; some below the as-of may matter, fewer are a loss, and so is another store, or none.
+
+    ```
+    built ──▶ loaded later:   cb-2-BACKDATED   as-of   cb-3-LATER
+    ──────────────────────────────●───────────────│────────●──────▶ observed
+    ```
+    """
+    made = stored_plane(place / "p", postgres)
+    plane = open_plane(made)
+    plane.build(made.intent_path)
+
+    def diagnosed():
+        (one,) = open_plane(made).doctor().diagnoses
+        return one.state, one.prognoses[-1].sentence
+    here = "the chargeback labels are in the label store that they were read from"
+    assert diagnosed() == ("files", here)
+    (place / "later.jsonl").write_text(json.dumps(assertion(3, "2026-04-01T00:00:00Z", "LATER")) + "\n")
+    plane.load_labels([place / "later.jsonl"])
+    assert diagnosed() == ("files", here)
+    (place / "more.jsonl").write_text(json.dumps(assertion(2, "2026-02-01T00:00:00Z", "BACKDATED")) + "\n")
+    plane.load_labels([place / "more.jsonl"])
+    assert diagnosed()[0] == "unknown"
+    assert "of the chargeback labels 1 were loaded since that had been observed by the as-of" in diagnosed()[1]
+    address = made.plane["labels"]["chargeback"]["store"]
+    made.plane["labels"]["chargeback"]["store"] = postgres.new_label_store()
+    made.documents()
+    open_plane(made).load_labels([place / "more.jsonl"])
+    assert (diagnosed()[0], "were read from the label store" in diagnosed()[1]) == ("lost", True)
+    made.plane["labels"]["chargeback"]["store"] = address.replace(f"host={postgres.host}", "host=/nowhere")
+    made.documents()
+    assert (diagnosed()[0], "the chargeback labels cannot be asked: " in diagnosed()[1]) == ("unknown", True)
+
+
 def test_a_server_that_dies_while_labels_are_read_is_trouble_that_may_pass(place, postgres, monkeypatch):
     """The run goes back to the queue, nothing half read stays, and the same command then publishes."""
     made = stored_plane(place / "p", postgres)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offline_feature_plane.archive_jobs import index_archive
+from offline_feature_plane.cli.showing_archives import indexed
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.errors import (
@@ -27,7 +28,7 @@ from offline_feature_plane.sources.archives.places import FolderPlace
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.logs.stretches import read_in_order
-from offline_feature_plane.testing.archives import archived, write_archive
+from offline_feature_plane.testing.archives import archived, write_archive, write_index
 
 
 def records(*offsets, partition=0):
@@ -349,13 +350,62 @@ def test_a_table_without_a_named_column_is_refused_with_its_columns(tmp_path):
         index_archive(tmp_path, plane_for(tmp_path, FLAT))
 
 
-def test_a_mapping_that_changes_after_the_index_was_made_is_refused_by_what_is_read(tmp_path):
-    """The index pins coordinates: another column of offsets is another log."""
+def test_a_mapping_that_changes_is_told_before_anything_is_read_and_indexed_anew(tmp_path):
+    """An index says by which mapping it was made: under another one it holds nothing until the files are read again.
+
+    What plane.yaml says of runs, and of other archives, is not in it.
+    """
+    (tmp_path / "partition=0").mkdir()
+    pq.write_table(flat_table([0, 1], other=pa.array([7, 8])), tmp_path / "partition=0/a.parquet")
+    before, now = (plane_for(tmp_path, FLAT | more) for more in ({}, {"offset": "other"}))
+    index_archive(tmp_path, before, log_id="mine")
+    places = now.archives["transaction"].records.places()
+    with pytest.raises(ArchiveIndexConflict, match=r"with other words under `records` of transaction: .*a\.parquet need") as caught:
+        pin(tmp_path, places)
+    assert caught.value.path == "archives.transaction.records"
+    with pytest.raises(ArchiveIndexConflict, match="with a mapping under `records`"):
+        pin(tmp_path)
+    report = index_archive(tmp_path, now)
+    assert (report.files_read, report.files_reread, report.files_known) == (1, 1, 0)
+    assert "1 of these files it knew, but their records are read in another way now" in indexed(report)
+    assert read(tmp_path, places) == [(0, 7), (0, 8)]
+    assert [one["log_id"] for one in entries(tmp_path)] == ["mine"]
+    renamed = settings_from({"plane": "another", "archives": now.model_dump(mode="json", exclude_none=True)["archives"]}, tmp_path)
+    assert index_archive(tmp_path, renamed).files_known == 1
+
+
+def test_what_an_archiver_says_does_not_depend_on_how_records_are_read(tmp_path):
+    """It read the log; so a mapping that gives other coordinates is refused by what is read, and the index stays."""
     (tmp_path / "partition=0").mkdir()
     pq.write_table(flat_table([0, 1], other=pa.array([7, 8])), tmp_path / "partition=0/a.parquet")
     index_archive(tmp_path, plane_for(tmp_path, FLAT))
+    write_index(tmp_path, [{**one, "evidence": "archiver"} for one in entries(tmp_path)])
+    other = plane_for(tmp_path, FLAT | {"offset": "other"})
+    assert index_archive(tmp_path, other).files_known == 1
     with pytest.raises(ReplayBasisMismatch):
-        read(tmp_path, plane_for(tmp_path, FLAT | {"offset": "other"}).archives["transaction"].records.places())
+        read(tmp_path, other.archives["transaction"].records.places())
+
+
+def test_what_was_read_by_another_mapping_and_changed_since_is_a_conflict_all_the_same(tmp_path):
+    """Another mapping is no leave to take other bytes; nor to read them one by one where a job that was stopped had."""
+    (tmp_path / "partition=0").mkdir()
+    pq.write_table(flat_table([0, 1], other=pa.array([7, 8])), tmp_path / "partition=0/a.parquet")
+    index_archive(tmp_path, plane_for(tmp_path, FLAT))
+    pq.write_table(flat_table([0, 1, 2], other=pa.array([7, 8, 9])), tmp_path / "partition=0/a.parquet")
+    other = plane_for(tmp_path, FLAT | {"offset": "other"})
+    with pytest.raises(ArchiveIndexConflict, match="is not what the index says"):
+        index_archive(tmp_path, other)
+    assert index_archive(tmp_path, other, replace=True).files_reread == 1
+    assert spans(tmp_path) == [("partition=0/a.parquet", 0, 7, 10, 3)]
+
+
+def test_a_new_partition_counts_in_the_log_of_its_topic(tmp_path):
+    """A topic has one id: what --log-id said of it holds for partitions that come later."""
+    write(tmp_path / "a.jsonl", *records(0, 1))
+    index_archive(tmp_path, log_id="mine")
+    write(tmp_path / "b.jsonl", *records(0, partition=1))
+    index_archive(tmp_path)
+    assert {one["log_id"] for one in entries(tmp_path)} == {"mine"}
 
 
 def test_a_segment_can_be_pickled(tmp_path):

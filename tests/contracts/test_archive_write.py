@@ -530,6 +530,20 @@ def test_an_archive_of_another_tool_is_not_written_into(tmp_path):
         write_archive(tmp_path / "b", "transaction", settings, source=tmp_path / "a")
 
 
+def test_a_topic_is_copied_by_the_name_that_plane_yaml_has_for_it(tmp_path):
+    """In the other archive, or on its bus; else by the name in the records. A name that is none of these is told with what there is."""
+    make_archive(tmp_path / "a", [record(n, topic="pay.v1") for n in range(3)])
+    bus = {"kafka": {"spending": {"topic": "pay.v1", "servers": "localhost:1"}}}
+    for topic, more in (("payment", {}), ("pay.v1", {}), ("spending", bus)):
+        mapped = {"payment": {"path": str(tmp_path / "a"), "topic": "pay.v1"}}
+        settings = settings_from({"plane": "run1", "archives": mapped, **more}, tmp_path)
+        report = write_archive(tmp_path / topic, topic, settings, source=tmp_path / "a")
+        assert [(one.topic, one.records) for one in report.copied] == [("pay.v1", 3)]
+    with pytest.raises(SourceUnreadable, match=r"no segment of nothing; its topics: pay\.v1") as caught:
+        write_archive(tmp_path / "c", "nothing", settings, source=tmp_path / "a")
+    assert (caught.value.path, caught.value.fix) == ("--topic", "Name one of these, or as plane.yaml calls it: payment (for pay.v1).")
+
+
 def test_the_commands_say_what_they_did(tmp_path, monkeypatch, capsys):
     """Text for people, one document with --json; bad input ends with a code, and no traceback."""
     monkeypatch.chdir(tmp_path)

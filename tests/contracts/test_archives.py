@@ -17,7 +17,7 @@ from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.rows import LabelTask, Task
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.history.places import Memory
 from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.sizes import fit
@@ -65,9 +65,9 @@ def pin(root, topic="transaction"):
     return ArchiveSource({topic: ArchiveMapping(root)}).pin(topic)
 
 
-def read_events(connection, inputs, wanted):
+def read_events(database, inputs, wanted):
     """All events of some inputs in memory, and what is told of them."""
-    history, facts = store_events(connection, inputs, wanted, Memory(), fit(wanted, 0, 10**9))
+    history, facts = store_events(database, inputs, wanted, Memory(), fit(wanted, 0, 10**9))
     return replace(history.window(0, history.n), ids=history.ids.slice(0, history.n)), facts
 
 
@@ -75,8 +75,8 @@ def read(root, ranges=None, sources=(TX,), scenarios=()):
     """Read an archive, or some ranges of it."""
     archive = pin(root)
     wanted = replace(task(*sources), scenario_run_ids=scenarios)
-    with open_connection(root) as connection:
-        return read_events(connection, [archive.reading(ranges or archive.ranges(), sources)], wanted)
+    with Database(root) as database:
+        return read_events(database, [archive.reading(ranges or archive.ranges(), sources)], wanted)
 
 
 def edit_index(root, change):
@@ -197,7 +197,7 @@ def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, c
 
 @pytest.mark.parametrize("change", [
     {"first_offset": "9"}, {"next_offset": "0"}, {"last_offset": "2"}, {"last_offset": None}, {"record_count": 0}, {"record_count": 9},
-    {"size": 1}], ids=str)
+    {"size": 1}, {"next_offset": str(1 << 63)}, {"next_offset": str(10**30)}], ids=str)
 def test_an_index_that_contradicts_itself_is_refused_while_planning(tmp_path, change):
     """No segment is dropped for a slip of its entry: bounds, last offset, count and size must go together."""
     write_archive(tmp_path, [record(n) for n in range(4)], per_segment=2)
@@ -341,9 +341,9 @@ def test_a_topic_read_under_another_name_gives_events_of_their_own(tmp_path):
     assert pinned[0].log_ids == pinned[1].log_ids
     sources = (TX, LOGIN, again)
     logs = [one.reading(one.ranges(), sources) for one in pinned]
-    with open_connection(tmp_path) as connection:
+    with Database(tmp_path) as database:
         travelled = [pickle.loads(pickle.dumps(piece)) for log in logs for piece in log.by_partition()]  # noqa: S301 - our own
-        events, facts = read_events(connection, travelled, task(*sources))
+        events, facts = read_events(database, travelled, task(*sources))
     assert [(name, events.fields[name, "who"].dictionary[code].as_py()) for name, code in (
         (sources[place].name, events.fields[sources[place].name, "who"].data[at]) for at, place in enumerate(events.source))] == [
             ("back", "b"), ("tx", "a"), ("login", "w"), ("back", "a"), ("tx", "b")]
@@ -357,8 +357,8 @@ def test_one_type_of_a_topic_is_taken_by_its_name(tmp_path):
     back = Source("back", ("visit",), (Field("who", ColumnType("string"), ("who",)),))
     write_archive(tmp_path, [record(0), record(1, event_type="login", payload={"who": "w"})])
     archive = ArchiveSource({"visit": ArchiveMapping(tmp_path, topic="transaction", event_type="login")}).pin("visit")
-    with open_connection(tmp_path) as connection:
-        events, facts = read_events(connection, [archive.reading(archive.ranges(), (TX, back))], task(TX, back))
+    with Database(tmp_path) as database:
+        events, facts = read_events(database, [archive.reading(archive.ranges(), (TX, back))], task(TX, back))
     assert (events.ids.to_pylist(), facts.dispositions) == (["e1"], {"other_scope": 1})
 
 
@@ -373,8 +373,8 @@ def test_one_id_in_two_topics_is_one_event(tmp_path):
             write_archive(root / topic, [{**one, "topic": topic} for one in records])
             archive = pin(root / topic, topic)
             logs.append(archive.reading(archive.ranges(), (TX,)))
-        with open_connection(root) as connection:
-            return read_events(connection, logs[::-1], task(TX))
+        with Database(root) as database:
+            return read_events(database, logs[::-1], task(TX))
     events, facts = both(tmp_path / "same")
     assert (events.ids.to_pylist(), facts.dispositions) == (["e0", "e1"], {"duplicate": 1})
     with pytest.raises(ReplayEventIdConflict, match="e0"):

@@ -173,14 +173,37 @@ def test_a_segment_that_is_replaced_between_plan_and_read_is_refused(stored, mom
         segment.check()
     put(stored, segment.file.relative, data.replace(b'"amount": 0', b'"amount": 9'))
     look = segment.check if moment == "before the check" and with_etag else lambda: list(segment.read())
-    with pytest.raises(ReplayBasisMismatch, match="etag" if with_etag else "was pinned as"):
+    with pytest.raises(ReplayBasisMismatch, match="etag" if with_etag else "was pinned as") as told:
         look()
+    assert "ofs archive index ARCHIVE --replace" in told.value.fix
+    assert r"transaction/0 [0, 4)" in told.value.what
     put(stored, segment.file.relative, data + b"\n")
     with pytest.raises(ReplayBasisMismatch):
         segment.check()
     client(stored).delete_object(Bucket=BUCKET, Key=stored.place.prefix + segment.file.relative)
     with pytest.raises(ReplayBasisMismatch, match="is missing"):
         segment.check()
+
+
+def test_a_segment_that_was_cut_off_is_told_by_its_address(place, tmp_path):
+    """Half a gzipped object, as its index has it: the error names the object, not the file that it was fetched into, and its offsets."""
+    write_archive(tmp_path / "here", [record(n) for n in range(9)], per_segment=3, form="jsonl.gz")
+    path = tmp_path / "here/transaction/0/00001.jsonl.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:len(whole) // 2])
+    text = (tmp_path / "here/index.json").read_text().replace(sha256_of(whole), sha256_of(path.read_bytes()))
+    (tmp_path / "here/index.json").write_text(text.replace(f'"size": {len(whole)}', f'"size": {len(whole) // 2}'))
+    upload(place, tmp_path / "here")
+    with pytest.raises(SourceUnreadable) as caught:
+        read(pin(place))
+    assert caught.value.what.startswith(f"{place.name}/transaction/0/00001.jsonl.gz cannot be read")
+    assert str(place.work) not in str(caught.value)
+    assert "transaction/0 [3, 6)" in caught.value.what
+    assert (caught.value.fields["start_offset"], caught.value.fields["end_offset"]) == ("3", "6")
+    place.remove("index.json")
+    with pytest.raises(SourceUnreadable, match=f"{place.name}/transaction/0/00001.jsonl.gz cannot be read") as told:
+        index_archive(place.name, plane_of(place))
+    assert str(place.work) not in str(told.value)
 
 
 @pytest.mark.parametrize("index", [None, b"{", b'{"segments": 1}'], ids=str)

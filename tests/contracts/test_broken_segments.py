@@ -17,7 +17,9 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ResourceExceeded, SourceUnreadable
 from offline_feature_plane.sources.archives import source as archive
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs import records
+from offline_feature_plane.sources.logs.stretches import Undecodable
 from offline_feature_plane.testing.archives import archived, write_archive
 
 TX = Source("tx", ("transaction",), (Field("amount", ColumnType("int64"), ("amount",)),))
@@ -92,6 +94,20 @@ def test_a_segment_that_is_replaced_is_refused_by_its_digest(tmp_path, read, for
     path.write_bytes(make(tmp_path / "b", form, count=399).read_bytes())
     with pytest.raises(ReplayBasisMismatch):
         read(tmp_path / "a")
+
+
+def test_a_record_that_is_too_long_is_one_that_cannot_be_decoded(tmp_path):
+    """A line of more than 16 MB costs its own record, as on a bus and in Parquet, by kernels as by the law.
+
+    0 ── 1 ── 2 ████████ 17 MB ── 3
+    """
+    found = [archived(f"event-{n}", n * 1_000, {"amount": n, "note": "x" * (17 << 20 if n == 2 else 1)}, offset=n) for n in range(4)]
+    write_archive(tmp_path, found)
+    (segment,) = ArchiveSource({"transaction": ArchiveMapping(tmp_path)}).pin("transaction").segments
+    assert [(one.number, isinstance(one, Undecodable)) for one in segment.read()] == [(0, False), (1, False), (2, True), (3, False)]
+    batches = list(segment.batches(Wanted.of([("amount",)])))
+    assert [number for one in batches for number in one.numbers.tolist()] == [0, 1, 2, 3]
+    assert [decoded for one in batches for decoded in one.decoded.tolist()] == [True, True, False, True]
 
 
 @WAYS
@@ -182,3 +198,71 @@ def test_what_a_log_held_is_no_bomb(tmp_path, monkeypatch, form):
     assert (copy.records, copy.undecodable, copy.null_values) == (30_000, 15_000, 14_999)
     (tmp_path / "b/index.json").unlink()
     assert index_archive(tmp_path / "b").records == 30_000
+
+
+# --- how files begin ------------------------------------------------------------------------------------------
+
+PACKED = {"jsonl": bytes, "jsonl.gz": gzip.compress, "jsonl.zst": lambda data: pa.Codec("zstd").compress(data, asbytes=True)}
+
+
+@WAYS
+@pytest.mark.parametrize("form", PACKED)
+def test_a_byte_order_mark_costs_no_record(tmp_path, read, form):
+    """Some tools begin a text of UTF-8 with one, packed or not: it is no part of the first record, and a file of it alone has none."""
+    path = make(tmp_path, "jsonl", count=3)
+    data = PACKED[form](b"\xef\xbb\xbf" + path.read_bytes())
+    index = json.loads((tmp_path / "index.json").read_text())
+    index["segments"][0]["path"] = f"transaction/0/00000.{form}"
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    repin(tmp_path, path.with_name(f"00000.{form}"), data)
+    assert read(tmp_path) == [0, 1, 2]
+
+
+def test_a_byte_order_mark_alone_is_an_empty_file(tmp_path):
+    """There is no record in it, so no index has it."""
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf")
+    assert index_archive(tmp_path).ignored == ("a.jsonl",)
+
+
+@WAYS
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_text_of_utf16_is_told_as_what_it_is(tmp_path, read, encoding):
+    """Not as so many records that nobody can decode."""
+    path = make(tmp_path, "jsonl", count=3)
+    repin(tmp_path, path, path.read_text().encode(encoding))
+    with pytest.raises(SourceUnreadable, match=r"00000\.jsonl is UTF-16; only UTF-8 is read"):
+        read(tmp_path)
+
+
+# --- log times ------------------------------------------------------------------------------------------------
+
+@WAYS
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("which", "row"), [("first", 0), ("last", 2)])
+def test_log_times_that_are_not_the_records_are_told(tmp_path, read, form, which, row):
+    """A span of log time is found by the index: where that lies, the span has other records.
+
+    records      00:00.000 … .002
+    the index    00:00.000 … .009      a span up to .005 would stop short of the next segment
+    """
+    make(tmp_path, form, count=3)
+    index = json.loads((tmp_path / "index.json").read_text())
+    index["segments"][0][f"{which}_log_time_utc"] = "1970-01-01T00:00:00.009000Z"
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    told = rf"the log took the {which} record of transaction/0/00000\.{form} at 1970-01-01T00:00:00\.00{row}000Z, but .* says .*\.009000Z"
+    with pytest.raises(ReplayBasisMismatch, match=told) as caught:
+        read(tmp_path)
+    assert caught.value.path == f"transaction/0/00000.{form}"
+
+
+@WAYS
+def test_an_index_may_say_no_log_times_and_those_of_what_nobody_can_decode(tmp_path, read):
+    """An archiver knows when the log took a record that is broken; its file does not."""
+    path = make(tmp_path, "jsonl", count=3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    repin(tmp_path, path, b"".join([b"x\n", lines[1], b"x\n"]))
+    assert 1 in read(tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    index["segments"][0] |= {"first_log_time_utc": None, "last_log_time_utc": None}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    assert 1 in read(tmp_path)

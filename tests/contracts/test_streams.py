@@ -307,20 +307,52 @@ def test_an_end_that_is_not_settled_is_unchecked(tmp_path):
     assert (verdict.feasibility, verdict.anomalies[0].why, verdict.anomalies[0].start_offset) == ("UNCHECKABLE", "not_settled", "37")
 
 
-def test_two_archives_of_one_log_that_disagree(tmp_path):
-    """Segments of two archivers in one index, with another event at one coordinate: refused, and what was found before is in the error."""
-    root = tmp_path / "archive"
-    write_archive(root, [record(n, platform_run_id="run2" if n == 1 else "run1") for n in range(10)])
-    write_archive(root / "more", [record(n, event_id="other" if n == 7 else f"e{n}") for n in range(5, 12)])
-    index, more = (json.loads((place / "index.json").read_text()) for place in (root, root / "more"))
-    extra = more["segments"][0]
-    extra.update(path=f"more/{extra['path']}", first_offset="5")
-    index["segments"].append(extra)
-    (root / "index.json").write_text(json.dumps(index))
-    BusFolder(tmp_path / "bus").produce([record(12)])
-    with pytest.raises(ReplayDuplicateOffsetMismatch, match="transaction/0@7") as refused:
-        read(stream(tmp_path, "off"), [part(0, 12)])
-    assert [(one["reason"], one["count"]) for one in refused.value.fields["findings"]] == [("foreign_run", 1)]
+def beside(root, records, first, name="more"):
+    """Another archiver's segment in the same index, which begins at some offset."""
+    write_archive(root / "archive" / name, records)
+    (extra,) = json.loads((root / "archive" / name / "index.json").read_text())["segments"]
+    edit_index(root, lambda segments: segments.append(extra | {"path": f"{name}/{extra['path']}", "first_offset": str(first)}))
+
+
+@pytest.mark.parametrize("mode", ["off", "full"])
+def test_two_archives_of_one_log_that_disagree(tmp_path, mode):
+    """Segments of two archivers in one index, with other events at some coordinates: refused, and all of it is in the error.
+
+    first     [0 ──────────── 10)
+    second           [5 ─7─8────── 12)
+    third                [7 ─── 9)         what stands at 8 is told once, however many segments have it
+    """
+    both(tmp_path, range(10), range(2, 13))
+    rewrite(tmp_path, 0, lambda held: held.replace(json.dumps(record(1)).encode(), json.dumps(record(1, platform_run_id="run2")).encode()))
+    beside(tmp_path, [record(n, event_id="other" if n in {7, 8} else f"e{n}") for n in range(5, 12)], 5)
+    beside(tmp_path, [record(7), record(8, event_id="third")], 7, "third")
+    with pytest.raises(ReplayDuplicateOffsetMismatch, match="2 offsets, the first of them transaction/0@7") as refused:
+        read(stream(tmp_path, mode), [part(0, 12)])
+    assert refused.value.fields["segments"] == ["transaction/0/00000.jsonl", "more/transaction/0/00000.jsonl"]
+    assert all(one in refused.value.what for one in refused.value.fields["segments"])
+    assert [(one["reason"], one["count"], one["stretches"]) for one in refused.value.fields["findings"]] == [
+        ("REPLAY_DUPLICATE_OFFSET_MISMATCH", 2, [{"start_offset": "7", "end_offset": "9"}]),
+        ("foreign_run", 1, [{"start_offset": "1", "end_offset": "2"}])]
+
+
+@pytest.mark.parametrize("mode", ["sample", "full"])
+def test_segments_that_overlap_are_compared_as_one(tmp_path, mode):
+    """What an archive has in either of two segments it has, and a difference to the bus is counted once.
+
+    first     [0 ─────────────────── 20)
+    second         [8 9 · 11 ── 16)           has no 10, as its archiver says
+    bus            [8 ─────── x ────────── 30)     another event at 15
+    """
+    bus = both(tmp_path, range(20), range(8, 30))
+    beside(tmp_path, [record(n) for n in range(8, 16) if n != 10], 8)
+    found, told = read(stream(tmp_path, mode))
+    assert found == [(0, n, f"e{n}") for n in range(30)]
+    assert told.findings == ()
+    key = check_key("transaction", 0, "log1")
+    assert told.compared == sum(mode == "full" or n in {8, 15, 19} or is_checked_by_hash(key, n) for n in range(8, 20))
+    bus.forge(0, record(15, event_id="x"))
+    (finding,) = read(stream(tmp_path, mode))[1].findings
+    assert (finding.reason, finding.count, finding.stretches) == ("REPLAY_BASIS_MISMATCH", 1, (("15", "16"),))
 
 
 def test_an_archive_that_was_replaced_between_plan_and_read_is_refused(tmp_path):

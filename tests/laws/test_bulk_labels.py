@@ -23,7 +23,7 @@ from offline_feature_plane.domain.label_slice import slice_digest, slice_of
 from offline_feature_plane.domain.resolution import RULES, Assertion, eligible, resolve, status_changes
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import label_names, label_steps
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.events import Events
 from offline_feature_plane.engines.local.labels import STATUSES, resolve_labels
 from offline_feature_plane.errors import (
@@ -88,8 +88,8 @@ def write(folder: Path, assertions, name="labels.parquet", *, chunk=None):
 def run(folder: Path, raw, events, task):
     """Pin and resolve a label file the way a build does: facts, and what holds of every event."""
     table = pin_labels(mapping_from(raw, "chargeback"), folder)
-    with open_connection(folder) as connection:
-        resolved = resolve_labels(connection, [table], events, task, 1 << 30)
+    with Database(folder) as database:
+        resolved = resolve_labels(database, [table], events, task, 1 << 30)
     return SimpleNamespace(facts=resolved.facts, types=resolved.over(0, events.n))
 
 
@@ -345,10 +345,10 @@ def test_a_needed_type_needs_exactly_one_timeline(tmp_path):
     """A label type without timeline, or with two, is refused before anything is read."""
     write(tmp_path, [Assertion("a", "chargeback", "FRAUD", 1, 1)])
     table = pin_labels(mapping_from(HOME, "chargeback"), tmp_path)
-    with open_connection(tmp_path) as connection:
+    with Database(tmp_path) as database:
         for tables, message in (([], "no timeline"), ([table, table], "several")):
             with pytest.raises(LabelTypeScopeUnresolved, match=message):
-                resolve_labels(connection, tables, make_events(["a"], [0], TEXT), make_task(), 1 << 30)
+                resolve_labels(database, tables, make_events(["a"], [0], TEXT), make_task(), 1 << 30)
 
 
 def test_changed_bytes_are_refused(tmp_path):
@@ -356,8 +356,8 @@ def test_changed_bytes_are_refused(tmp_path):
     path = write(tmp_path, [Assertion("a", "chargeback", "FRAUD", 1, 1)])
     table = pin_labels(mapping_from(HOME, "chargeback"), tmp_path)
     path.write_bytes(path.read_bytes() + b" ")
-    with open_connection(tmp_path) as connection, pytest.raises(ReplayBasisMismatch):
-        resolve_labels(connection, [table], make_events(["a"], [0], TEXT), make_task(), 1 << 30)
+    with Database(tmp_path) as database, pytest.raises(ReplayBasisMismatch):
+        resolve_labels(database, [table], make_events(["a"], [0], TEXT), make_task(), 1 << 30)
 
 
 BAD = [

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_worlds import logs, pinned, task, told
 
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.history.places import Folder, Memory
 from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.sizes import fit
@@ -53,8 +53,8 @@ def hold_in_pieces(tmp_path_factory, visibility, written, rows, ids):
         sizes = fit(wanted, 0, 10**9)
         sizes = replace(sizes, in_files=True, run_rows=rows, ids=ids, merge_total=8) if in_files else sizes
         try:
-            with open_connection(root) as connection:
-                said.append(told(*store_events(connection, logs_read, wanted, Folder(work) if in_files else Memory(), sizes,
+            with Database(root) as database:
+                said.append(told(*store_events(database, logs_read, wanted, Folder(work) if in_files else Memory(), sizes,
                                                 threads=1 + in_files)))
         except OfsError as wrong:  # all of them must say the same
             said.append(wrong.code)
@@ -83,13 +83,13 @@ def test_marks_that_are_shared_are_looked_at_again(tmp_path, monkeypatch):
     payload = {"who": "w", "cents": 1}
     written = [archived(event_id, 1, payload, topic="t1", offset=at, event_type="a")
                for at, event_id in enumerate(["e0", "e1", "e2", "e0"])]
-    with open_connection(tmp_path) as connection:
-        history, facts = store_events(connection, pinned(tmp_path / "same", written, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
+    with Database(tmp_path) as database:
+        history, facts = store_events(database, pinned(tmp_path / "same", written, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
         assert history.ids.slice(0, history.n).to_pylist() == ["e0", "e1", "e2"]
         assert dict(facts.dispositions) == {"duplicate": 1}
         other = [*written, archived("e1", 1, {"who": "v", "cents": 1}, topic="t1", offset=4, event_type="a")]
         with pytest.raises(ReplayEventIdConflict, match="a e1 has one content at t1/0@1 and another at t1/0@4"):
-            store_events(connection, pinned(tmp_path / "other", other, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
+            store_events(database, pinned(tmp_path / "other", other, "jsonl"), task(), Memory(), fit(task(), 0, 10**9))
 
 
 def test_progress_counts_the_coordinates_of_all_logs(tmp_path):
@@ -101,9 +101,9 @@ def test_progress_counts_the_coordinates_of_all_logs(tmp_path):
     written = [archived(f"e{topic}{at}", 1, payload, topic=topic, offset=at, event_type="a", platform_run_id=run)
                for topic, runs in (("t1", ("run1", "run1", "run1", "run2")), ("t2", ("run1", "run1"))) for at, run in enumerate(runs)]
     heard = []
-    with open_connection(tmp_path) as connection:
+    with Database(tmp_path) as database:
         logs_read = pinned(tmp_path / "log", written, "jsonl")
-        store_events(connection, logs_read, task(), Memory(), fit(task(), 0, 10**9), heard.append)
+        store_events(database, logs_read, task(), Memory(), fit(task(), 0, 10**9), heard.append)
     assert heard == sorted(heard)
     assert (heard[0], heard[-1]) == (3, 6)
     assert sum(log.rows for log in logs_read) == 6

@@ -19,7 +19,7 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.expressions import Compare, Expression, Name
 from offline_feature_plane.domain.extraction import extract
 from offline_feature_plane.domain.rows import LabelTask, Task
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.history.places import Memory
 from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.sizes import fit
@@ -52,17 +52,17 @@ def source(name="tx", /, **types):
     return Source(name, (name,), tuple(Field(field, ColumnType.parse(kind), (field,)) for field, kind in types.items()))
 
 
-def read_events(connection, inputs, wanted):
+def read_events(database, inputs, wanted):
     """All events of some inputs in memory, and what is told of them."""
-    history, facts = store_events(connection, inputs, wanted, Memory(), fit(wanted, 0, 10**9))
+    history, facts = store_events(database, inputs, wanted, Memory(), fit(wanted, 0, 10**9))
     return replace(history.window(0, history.n), ids=history.ids.slice(0, history.n)), facts
 
 
 def read(tmp_path, tables, wanted):
     """Pin some tables and read them."""
     inputs = [pin_table(name, mapping) for name, mapping in tables.items()]
-    with open_connection(Path(tmp_path), "500MB", 2) as connection:
-        return read_events(connection, inputs, wanted)
+    with Database(Path(tmp_path), "500MB", 2) as database:
+        return read_events(database, inputs, wanted)
 
 
 def shown(events, source_name="tx"):
@@ -340,8 +340,8 @@ def test_the_events_digest_follows_the_bytes(tmp_path):
     pinned = pin_table("tx", mapping["tx"])
     table(path, id=[1, 3], at=instants(1, 2))
     assert read(tmp_path, mapping, task(source()))[1].events_digest != first
-    with open_connection(tmp_path) as connection, pytest.raises(ReplayBasisMismatch):
-        read_events(connection, [pinned], task(source()))
+    with Database(tmp_path) as database, pytest.raises(ReplayBasisMismatch):
+        read_events(database, [pinned], task(source()))
 
 
 def test_wall_clock_times_read_as_the_zone_says(tmp_path):

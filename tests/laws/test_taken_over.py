@@ -16,7 +16,7 @@ from record_worlds import SOURCES, logs, pinned, task, told
 
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.findings import Alone, Findings, Spot
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.places import Folder, Memory
 from offline_feature_plane.engines.local.history.storing import store_events
@@ -57,9 +57,9 @@ def replay(logs_read, wanted, work, *, in_files, place=None, stop=None, threads=
     sizes = replace(sizes, in_files=True, run_rows=5, ids=4, merge_total=8) if in_files else sizes
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    with open_connection(work) as connection, closing(KeptFolders(place)) if place else nullcontext() as kept:
+    with Database(work) as database, closing(KeptFolders(place)) if place else nullcontext() as kept:
         try:
-            found = told(*store_events(connection, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept=kept,
+            found = told(*store_events(database, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept=kept,
                                         threads=threads))
         except OfsError as wrong:
             found = wrong.describe()
@@ -225,10 +225,10 @@ def test_two_who_read_the_same_do_not_meet(tmp_path):
             said.append(replay([log], task(), tmp_path / "second", in_files=True, place=place)[0])
             assert aside <= set(place.iterdir())  # it is held
             first.finish(made, {"coordinates": 0})
-            with open_connection(tmp_path) as connection, patch.object(first, "glance", lambda digest: None):
+            with Database(tmp_path) as database, patch.object(first, "glance", lambda digest: None):
                 sizes = replace(fit(task(), 0, 10**9), in_files=True)
                 (tmp_path / "first").mkdir()
-                said.append(told(*store_events(connection, [log], task(), Folder(tmp_path / "first"), sizes, kept=first)))
+                said.append(told(*store_events(database, [log], task(), Folder(tmp_path / "first"), sizes, kept=first)))
     assert said == [plain, plain]
     assert sorted(one.name[0] for one in place.iterdir()) == sorted(one.name[0] for one in place.iterdir() if one.name[0] != ".")
     assert len(list(place.iterdir())) == 6

@@ -55,6 +55,34 @@ def test_an_archive_of_a_topic_stands_in_for_it(world, capsys):  # noqa: F811 - 
     assert (again.outcome, again.manifest.core) == ("REPRODUCED", built.manifest.core)
 
 
+def test_what_is_too_long_is_undecodable_wherever_it_stands(world):  # noqa: F811 - the fixture
+    """The longest envelope that decodes on a bus decodes when it was archived; one that is longer does on neither, and stands in no way.
+
+    broker   10 · 16,000,000 bytes · 16,000,001 · 40 MB · 10
+    """
+    log = world(max_message_bytes=64 << 20)
+    log.produce(range(10))
+    spare = payments([10], note="")[0]
+    least = len(envelope(spare))
+    values = [envelope(payments([10 + n], note="x" * (size - least))[0]) for n, size in enumerate((16_000_000, 16_000_001, 40_000_000))]
+    assert [len(one) for one in values] == [16_000_000, 16_000_001, 40_000_000]
+    log.broker.produce(log.stored, values, message_max_bytes=64 << 20, compression_type="lz4")
+    log.produce(range(13, 23))
+    log.asks_for(0, 23)
+    log.plane.intent |= {"non_training_allowed": True, "splits": {"all": ["2026-01-01", "2026-01-25"]}}
+    archives = log.plane.plane.pop("archives")
+    built = log.build()
+    assert built.manifest.core.row_accounting["undecodable"] == 2
+    log.plane.plane["archives"] = archives
+    archive(log)
+    assert covered(log) == (0, 23, 23)
+    both = log.opened(verify_overlap="full").build(log.plane.intent_path, recompute=True)
+    assert both.manifest.core == built.manifest.core
+    log.broker.delete_records(log.stored, 0, 23)
+    del log.plane.plane["kafka"]
+    assert log.opened().build(log.plane.intent_path, recompute=True).manifest.core == built.manifest.core
+
+
 def test_a_topic_that_was_made_anew_is_another_log(world, capsys):  # noqa: F811 - the fixture
     """Its offsets begin anew, and would lie about those that are archived."""
     log = world()

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from offline_feature_plane.contracts.run_facts import parse_run_facts
+from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.gates import (
     judge_coverage,
@@ -167,12 +168,18 @@ def test_decoding(undecodable, declared, verdict):
 
 
 def test_what_cannot_be_decoded_is_told_with_its_places():
-    """Partition and offsets of the first few partitions; findings of other reasons are none."""
-    found = [Finding(reason, "tx", n, "kafka_offset", "log", 2, "20", "30", ()) for n, reason in
-             enumerate(["undecodable", "null_value", *["undecodable"] * 3])]
-    (said,) = judge_decoding(8, 0, found).sentences
-    assert said == ("8 records of the basis cannot be decoded (tx/0 from 20 to 30, tx/2 from 20 to 30, tx/3 from 20 to 30, …), "
+    """Partition, offsets and segment of the first few; the first one's is the place of the error. Findings of other reasons are none."""
+    found = [Finding(reason, "tx", n, "kafka_offset", "log", 3, "20", "30", (("20", "21"), ("29", "31"))) for n, reason in
+             enumerate(["undecodable", "null_value", *["undecodable"] * 2])]
+    segments = [SegmentEvidence("tx", n, "kafka_offset", log, f"{log}/{n}.jsonl", "0", "24", end, 25, "sha256:0")
+                for log in ("old", "log") for n, end in enumerate(("25", "40", "25"))]
+    result = judge_decoding(9, 0, found, segments)
+    (said,) = result.sentences
+    assert said == ("9 records of the basis cannot be decoded (tx/0@20 in log/0.jsonl, tx/0@29 to 30, tx/2@20 in log/2.jsonl, …), "
                     "but 0 are declared")
+    assert result.path == "log/0.jsonl"
+    assert judge_decoding(9, 0, found).path == "tx/0@20"
+    assert judge_decoding(9, 9, found, segments).path is None
 
 
 def test_target_lag_truth_and_grant():

@@ -176,13 +176,16 @@ def test_a_file_without_time_id_or_label_is_refused_with_advice(tmp_path):
 
 
 def test_text_files_are_read_by_what_they_spell(tmp_path):
-    """Numbers, truth values and instants in CSV and JSON Lines are recognised; leading zeros make text; mixed times are no times."""
+    """Numbers, truth values and instants in CSV and JSON Lines are recognised; leading zeros make text; mixed times are no times.
+
+    A byte order mark is no part of the first row.
+    """
     (tmp_path / "a.csv").write_text(
         "id,when,amt,flag,code,n\n"
         "a,2026-01-01T00:00:00Z,1.50,true,007,\nb,2026-01-02 00:00:00+01:00,2.5,false,1,7\n")
     (tmp_path / "b.jsonl").write_text(
         '{"id": "a", "when": "2026-01-01T00:00:00Z", "amt": 1.5}\n'
-        '{"id": "b", "when": "soon", "amt": 2, "n": 7}\n')
+        '{"id": "b", "when": "soon", "amt": 2, "n": 7}\n', encoding="utf-8-sig")
     kinds = {column.name: (column.kind, column.nulls) for column in look(tmp_path / "a.csv").columns}
     assert kinds == {"id": ("string", 0), "when": ("zoned_timestamp", 0), "amt": ("decimal", 0), "flag": ("bool", 0),
                      "code": ("string", 0), "n": ("integer", 1)}

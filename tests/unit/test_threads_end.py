@@ -17,12 +17,12 @@ from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, 
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine, session
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.duplicates import marks_of
 from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid
-from offline_feature_plane.one_ahead import one_ahead
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
+from offline_feature_plane.threads import one_ahead
 
 INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
 COLUMN = Column("x", INT, "feature")
@@ -175,16 +175,15 @@ def test_reading_ahead_ends_with_its_reader(at):
 
 
 def test_many_inputs_hash_their_ids_at_once(tmp_path):
-    """One connection serves several threads, each on a cursor of its own: every answer is its own input's."""
-    connection = open_connection(tmp_path, None, 2)
+    """One database serves several threads, each on a cursor of its own: every answer is its own input's."""
     inputs = [pa.chunked_array([pa.array([f"e{number % (90 + place)}" for number in range(100)])]) for place in range(8)]
 
     def ask():
         with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(lambda ids: marks_of(connection, ids), inputs))
+            return list(pool.map(lambda ids: marks_of(database, ids), inputs))
 
     for _ in range(3):
-        for place, marks in enumerate(within(ask)):
-            assert (marks[:10 - place] == marks[90 + place:]).all()
-            assert len(set(marks.tolist())) == 90 + place
-    connection.close()
+        with Database(tmp_path, None, 2) as database:
+            for place, marks in enumerate(within(ask)):
+                assert (marks[:10 - place] == marks[90 + place:]).all()
+                assert len(set(marks.tolist())) == 90 + place

@@ -41,8 +41,9 @@ def retire(dataset: str, reason: str, expire_data: bool, plane_path: Path | None
 def doctor(within: int, plane_path: Path | None, as_json: bool) -> int:
     """Tell which published datasets can no longer be built again, or soon no longer: a bus lets go what no archive has, files are gone.
 
-    Indexes are read, segments and tables are looked for, and the bus is asked how far it reaches and how long it keeps records; no event is
-    read, no file hashed, nothing written. The exit status is 3 if a dataset is lost, fading or cannot be judged.
+    Indexes are read; segments, tables and labels are looked for; the bus is asked how far it reaches and how long it keeps records, a label
+    store how far its log does. No event is read, no file hashed, nothing written. The exit status is 3 if a dataset is lost, fading or
+    cannot be judged.
     """
     from offline_feature_plane.cli import showing_checkups
 

@@ -62,8 +62,8 @@ def index(where: str, log_id: str | None, declare_holes: bool, declare_undecodab
 
 @archive.command("write", short_help="Copy a topic from its bus, or from another archive, into an archive.")
 @click.argument("where")
-@click.option("--topic", required=True, help="The topic, as `kafka:` or `kinesis:` of plane.yaml calls it, or as the other archive's "
-                                            "records do.")
+@click.option("--topic", required=True, help="The topic, as plane.yaml calls it on its bus or in the other archive, else as that "
+                                            "one's records do.")
 @click.option("--from", "source", help="Another archive to copy from: a folder, or s3://bucket/prefix. Default: the topic's bus.")
 @click.option("--range", "ranges", multiple=True, metavar="PARTITION:START-END",
               help="Only this stretch of a partition, its end excluded; may be repeated. Default: everything that is there.")

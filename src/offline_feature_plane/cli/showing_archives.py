@@ -16,6 +16,9 @@ def indexed(report: IndexReport) -> str:
     done = "written" if report.was_written else "up to date"
     files = f"{report.files_read:,} files read, {report.files_known:,} known"
     lines = [f"{style('✓', 'green')} {report.place}/index.json {done}: {report.records:,} records, {report.segments:,} segments ({files})"]
+    if report.files_reread:
+        lines.append(f"  {report.files_reread:,} of these files it knew, but their records are read in another way now (`records` in "
+                     "plane.yaml)")
     if report.ignored:
         more = f", and {len(report.ignored) - _MOST_IGNORED:,} more" if len(report.ignored) > _MOST_IGNORED else ""
         lines.append(f"  left out, without records: {', '.join(report.ignored[:_MOST_IGNORED])}{more}")

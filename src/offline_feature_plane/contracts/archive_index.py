@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from offline_feature_plane.errors import SourceUnreadable
+from offline_feature_plane.domain.basis import offset_number
+from offline_feature_plane.errors import BasisUnresolved, SourceUnreadable
 
 ARCHIVE_INDEX_SCHEMA: Literal["learning.archive_segment_index.v1"] = "learning.archive_segment_index.v1"
 
@@ -40,10 +41,16 @@ class IndexedSegment(BaseModel):
         "archiver", description="Who says that nothing is missing between its records: the archiver who read the log; the files, whose "
                                 "offsets leave no hole; or whoever declared that the holes are lawful.")
     etag: Text | None = Field(None, description="The bucket's own name for the file's bytes.")
+    mapping: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
+        None, description="The digest of the mapping (`records` of the archive in plane.yaml) that its file was read with to make this "
+                          "entry; none: its records are of our own form, or an archiver read the log.")
 
     @model_validator(mode="after")
     def _coherent(self) -> IndexedSegment:
-        first, end = int(self.first_offset), int(self.next_offset)
+        try:
+            first, end = offset_number(self.offset_kind, self.first_offset), offset_number(self.offset_kind, self.next_offset)
+        except BasisUnresolved as wrong:
+            raise ValueError(wrong.what.removesuffix(".")) from wrong
         last = None if self.last_offset is None else int(self.last_offset)
         if not first < end:
             raise ValueError(f"[{first}, {end}) covers nothing: next_offset is the first offset after the segment")
@@ -74,6 +81,6 @@ def read_index(document: Any, name: str) -> ArchiveIndex:
     try:
         return ArchiveIndex.model_validate(document)
     except ValidationError as wrong:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors()[:10])
+        problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the document'}: {one['msg']}" for one in wrong.errors()[:10])
         raise SourceUnreadable(f"{name} is not a valid {ARCHIVE_INDEX_SCHEMA}: {problems}.", path=name,
                                fix="Make the index again from the segments: `ofs archive index`.") from wrong

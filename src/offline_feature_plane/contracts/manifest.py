@@ -82,7 +82,11 @@ class Eligibility(Contract):
 
 
 class Core(Contract):
-    """What every run of this meaning must reproduce, bit for bit. `gaps` are what is declared to be missing of the basis."""
+    """What every run of this meaning must reproduce, bit for bit.
+
+    `gaps` are what is declared to be missing of the basis; `rows_over_gaps` tells of each that is not read which events stand beside it,
+    and how many rows it may matter to.
+    """
 
     identity: dict[str, JsonValue]
     purpose: Literal["training", "non_training"]
@@ -102,6 +106,7 @@ class Core(Contract):
     closure_digest: Digest
     closure: dict[str, JsonValue]
     gaps: Annotated[list[dict[str, JsonValue]], NONE_LEFT_OUT] = Field(default_factory=list)
+    rows_over_gaps: Annotated[list[dict[str, JsonValue]], NONE_LEFT_OUT] = Field(default_factory=list)
     gates: list[Gate]
     warnings: list[str]
     eligibility: Eligibility

@@ -21,6 +21,7 @@ from offline_feature_plane.corridor.dataset import open_published
 from offline_feature_plane.corridor.label_history import refuse_other_events, refuse_other_labels
 from offline_feature_plane.corridor.layout import manifest_key
 from offline_feature_plane.corridor.manifest import Computed, write_manifest
+from offline_feature_plane.corridor.over_gaps import count_rows
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.publish import Published, find_published
 from offline_feature_plane.corridor.receipts import Costs, Receipts
@@ -106,4 +107,6 @@ def compute(planned: Planned, machine: Machine, folder: Path, receipts: Receipts
             refuse_other_labels(standing, labelled, session)
         selected = select_rows(session, planned, replayed, labelled, receipts)
         staged = stage_rows(session, folder / "staged", receipts)
-        return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged, session.rows_with_hidden_events())
+        over = count_rows(planned.completeness.gaps, replayed.ends, planned.task.closure, session.columns(), staged)
+        return Computed(replayed, labelled, selected.facts, selected.gates, session.columns(), staged, session.rows_with_hidden_events(),
+                        tuple(over))

@@ -1,7 +1,7 @@
 """`ofs doctor`: which published datasets can no longer be built again, and which ones soon cannot (`domain.md` §1.3).
 
-Nothing is read but indexes, lists of files, and what a bus says of itself: whether a file that is there is still the same, only those who
-read it can say (`ofs build --recompute`). Labels are not looked at. Whatever cannot be asked is told, and stops nothing.
+Nothing is read but indexes, lists of files, and what a bus or a label store says of itself: whether a file that is there is still the
+same, only those who read it can say (`ofs build --recompute`). Whatever cannot be asked is told, and stops nothing.
 """
 
 from __future__ import annotations
@@ -13,30 +13,35 @@ from typing import Any
 
 from offline_feature_plane.contracts.manifest import DatasetManifest
 from offline_feature_plane.corridor.catalog import Listing
+from offline_feature_plane.corridor.dependence import Markers, foresee_key, foresee_labels, names, settings_hold, told
 from offline_feature_plane.corridor.found_gaps import found_since
+from offline_feature_plane.corridor.inputs import PlanningInputs
 from offline_feature_plane.domain.basis import Range, canonical_basis
 from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps, no_more_compacted, read_of
 from offline_feature_plane.domain.prognosis import Missing, Prognosis, State, foresee, worst_state
+from offline_feature_plane.domain.rows import TokenKey
 from offline_feature_plane.errors import OfsError, SourceUnreadable
-from offline_feature_plane.ports.inputs import EventSource, HeldInFiles, KeptForAWhile, KeptSomehow, PinnedEvents, SourceOfFiles
+from offline_feature_plane.ports.inputs import EventSource, HeldInFiles, KeptForAWhile, KeptSomehow, LabelStore, PinnedEvents, SourceOfFiles
 
 __all__ = ["Checkup", "Diagnosis", "examine"]
 
 DAY_US = 86_400_000_000
-_MOST_NAMED = 3  # files
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How one dataset is: its state is the worst of its ranges'.
+    """How one dataset is: its state is the worst of its ranges', tables', labels' and its token key's.
 
-    `lacks` is what was declared to be missing when it was built; `found` are those of them that somebody has now.
+    `lacks` is what was declared to be missing when it was built; `found` are those of them that somebody has now. `release` is the one of
+    the code that can build it, if that is not this; `settings_hold`: plane.yaml says of its inputs what it said then.
     """
 
     dataset_manifest_id: str
     prognoses: tuple[Prognosis, ...]
     lacks: tuple[DeclaredGap, ...] = ()
     found: tuple[DeclaredGap, ...] = ()
+    release: str | None = None
+    settings_hold: bool = True
 
     @property
     def state(self) -> State:
@@ -51,7 +56,7 @@ class Diagnosis:
     def document(self) -> dict[str, Any]:
         """For `--json`."""
         return {"dataset_manifest_id": self.dataset_manifest_id, "state": self.state,
-                "ranges": [one.describe() for one in self.prognoses],
+                "ranges": [one.describe() for one in self.prognoses], "release": self.release, "settings_hold": self.settings_hold,
                 **({"gaps": describe_gaps(self.lacks), "found_since": describe_gaps(self.found)} if self.lacks else {})}
 
 
@@ -73,16 +78,17 @@ class Checkup:
                 "damaged": [one.describe() for one in self.damaged]}
 
 
-def examine(listing: Listing, sources: Sequence[EventSource], *, now_us: int, within_days: int) -> Checkup:
+def examine(listing: Listing, inputs: PlanningInputs, *, now_us: int, within_days: int) -> Checkup:
     """Look at every dataset that was not retired.
 
     Args:
         listing: the plane's datasets.
-        sources: what the plane reads events from.
+        inputs: what the plane reads.
         now_us: the time.
         within_days: what a bus lets go within so many days is told as fading.
     """
-    owners = {topic: source for source in sources for topic in source.topics}
+    owners = {topic: source for source in inputs.event_sources for topic in source.topics}
+    keepers, key, markers = _keepers(inputs), _key(inputs), Markers()
     asked: dict[str, PinnedEvents | OfsError] = {}
     missing: dict[str, Sequence[Missing] | OfsError] = {}
     found = []
@@ -93,14 +99,32 @@ def examine(listing: Listing, sources: Sequence[EventSource], *, now_us: int, wi
         gaps = manifest.core.declared_gaps
         for one in read_of(_ranges_of(manifest), gaps):
             by_topic.setdefault(one.topic, []).append(one)
-        told = [_of_files(one.name, one.files, owners) for one in manifest.evidence.sources if one.kind == "plain_table"]
+        prognoses = [_of_files(one.name, one.files, owners) for one in manifest.evidence.sources if one.kind == "plain_table"]
         for topic, ranges in by_topic.items():
             pinned = _pinned(topic, owners, asked)
             if topic not in missing:
                 missing[topic] = _missing(pinned)
-            told += _foresee(topic, ranges, gaps, pinned, missing[topic], now_us, within_days * DAY_US)
-        found.append(Diagnosis(manifest.dataset_manifest_id, tuple(told), gaps, _found(gaps, asked)))
+            prognoses += _foresee(topic, ranges, gaps, pinned, missing[topic], now_us, within_days * DAY_US)
+        prognoses += [*foresee_labels(manifest, keepers, markers), *foresee_key(manifest, key)]
+        release = str(manifest.core.identity["ofs_code_release_id"])
+        found.append(Diagnosis(manifest.dataset_manifest_id, tuple(prognoses), gaps, _found(gaps, asked),
+                               None if release == inputs.code_release_id else release, settings_hold(manifest, inputs.settings)))
     return Checkup(tuple(found), listing.damaged)
+
+
+def _keepers(inputs: PlanningInputs) -> Mapping[str, LabelStore] | OfsError:
+    """By label type, who has its timeline now."""
+    try:
+        return {label_type: store for store in inputs.label_stores for label_type in store.label_types}
+    except OfsError as wrong:
+        return wrong
+
+
+def _key(inputs: PlanningInputs) -> TokenKey | OfsError | None:
+    try:
+        return inputs.token_key()
+    except OfsError as wrong:
+        return wrong
 
 
 def _ranges_of(manifest: DatasetManifest) -> tuple[Range, ...]:
@@ -139,37 +163,28 @@ def _of_files(topic: str, wanted: Collection[str], owners: Mapping[str, EventSou
     """How a table is: are the files that it was there, and no others?"""
     owner = owners.get(topic)
     if not isinstance(owner, SourceOfFiles):
-        return _told("unknown", topic, f"plane.yaml has no table {topic} any more")
+        return told("unknown", topic, f"plane.yaml has no table {topic} any more")
     try:
         there = owner.file_names(topic)
     except SourceUnreadable as wrong:
-        return _told("lost", topic, f"{topic}: {wrong.what}")
+        return told("lost", topic, f"{topic}: {wrong.what}")
     except OfsError as wrong:
-        return _told("unknown", topic, f"{topic} cannot be asked: {wrong.what}")
-    odd = [f"{named} {_names(names)}" for named, names in (("lacks", {*wanted} - {*there}), ("has got", {*there} - {*wanted})) if names]
+        return told("unknown", topic, f"{topic} cannot be asked: {wrong.what}")
+    odd = [f"{named} {names(some)}" for named, some in (("lacks", {*wanted} - {*there}), ("has got", {*there} - {*wanted})) if some]
     if odd:
-        return _told("lost", topic, f"{topic} {' and '.join(odd)}: as it is now it is another table")
-    return _told("files", topic, f"{topic} has the files that it was read from, {len(wanted):,}; whether their bytes are the same, only "
+        return told("lost", topic, f"{topic} {' and '.join(odd)}: as it is now it is another table")
+    return told("files", topic, f"{topic} has the files that it was read from, {len(wanted):,}; whether their bytes are the same, only "
                                  "reading them tells")
-
-
-def _names(names: Collection[str]) -> str:
-    first = sorted(names)[:_MOST_NAMED]
-    return ", ".join(first) + (f" and {len(names) - len(first):,} more" if len(names) > len(first) else "")
-
-
-def _told(state: State, topic: str, sentence: str) -> Prognosis:
-    return Prognosis(state, topic, None, None, None, None, sentence.removesuffix("."))
 
 
 def _foresee(topic: str, ranges: Sequence[Range], gaps: Sequence[DeclaredGap], pinned: PinnedEvents | OfsError | None,
              missing: Sequence[Missing] | OfsError, now_us: int, within_us: int) -> list[Prognosis]:
     if isinstance(pinned, OfsError) and pinned.fields.get("absent") == "topic":
-        return [_told("lost", topic, f"{topic}: {pinned.what.removesuffix('.')}, and there is no archive of it")]
+        return [told("lost", topic, f"{topic}: {pinned.what.removesuffix('.')}, and there is no archive of it")]
     if pinned is None:
-        return [_told("unknown", topic, f"plane.yaml has no topic {topic} any more")]
+        return [told("unknown", topic, f"plane.yaml has no topic {topic} any more")]
     if isinstance(pinned, OfsError) or isinstance(missing, OfsError):
-        return [_told("unknown", topic, f"{topic} cannot be asked: {one.what}") for one in (pinned, missing) if isinstance(one, OfsError)]
+        return [told("unknown", topic, f"{topic} cannot be asked: {one.what}") for one in (pinned, missing) if isinstance(one, OfsError)]
     try:
         routes = pinned.completeness(ranges).routes
         other = no_more_compacted([one for one in gaps if one.stretch.topic == topic], routes)
@@ -178,7 +193,7 @@ def _foresee(topic: str, ranges: Sequence[Range], gaps: Sequence[DeclaredGap], p
                 *(Prognosis("lost", topic, one.stretch.partition, one.stretch.start_offset, one.stretch.end_offset, None,
                             f"{one} was declared, and is not compacted any more: what is there now are other records") for one in other)]
     except OfsError as wrong:
-        return [_told("unknown", topic, f"{topic} cannot be asked: {wrong.what}")]
+        return [told("unknown", topic, f"{topic} cannot be asked: {wrong.what}")]
 
 
 def _how(pinned: PinnedEvents, wanted: Range, offset: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +29,7 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.ports import ObjectStore
+from offline_feature_plane.threads import two_at_once
 
 if TYPE_CHECKING:
     import duckdb
@@ -214,8 +214,7 @@ def open_dataset(manifest: DatasetManifest, store: ObjectStore, scratch: Path) -
     Raises:
         DigestMismatch: a file is gone, or not the published one.
     """
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return Dataset(manifest, tuple(pool.map(lambda part: checked_copy(part, store, scratch), manifest.evidence.parts)))
+    return Dataset(manifest, tuple(two_at_once(lambda part: checked_copy(part, store, scratch), manifest.evidence.parts)))
 
 
 def checked_copy(part: Part, store: ObjectStore, work: Path) -> Path:

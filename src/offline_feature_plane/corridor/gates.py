@@ -76,7 +76,7 @@ def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection:
              *([] if whole.passed else [whole]),  # it is judged while planning, and only what lacks something says so
              *([] if overlap.passed else [overlap]),  # whether somebody else holds the log too is no meaning
              judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0,
-                            replayed.findings),
+                            replayed.findings, [one for held in planned.completeness.evidence for one in held]),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
                             unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {},
                             by_split=_cover_each(planned.task, selection)),

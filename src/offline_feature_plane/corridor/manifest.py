@@ -22,6 +22,7 @@ from offline_feature_plane.contracts.plan import Pins
 from offline_feature_plane.corridor.cohorts import core_cohorts
 from offline_feature_plane.corridor.feature_catalog import schema_column
 from offline_feature_plane.corridor.gates import as_contract
+from offline_feature_plane.corridor.over_gaps import tell_rows
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.receipts import storable
 from offline_feature_plane.corridor.stage import Staged
@@ -58,6 +59,7 @@ class Computed:
     columns: tuple[Column, ...]
     staged: Staged
     rows_with_hidden_events: int
+    over_gaps: tuple[dict[str, Any], ...] = ()
 
 
 def write_manifest(plan: PinnedPlan, planned: Planned, computed: Computed, files: StoredFiles, receipts: Sequence[ArtifactRef],
@@ -139,8 +141,10 @@ def write_core(pins: Pins, task: Task, computed: Computed, *, completeness: Comp
         closure_digest=closure_digest(pins.closure),
         closure=pins.closure,
         gaps=describe_gaps(completeness.gaps),
+        rows_over_gaps=list(computed.over_gaps),
         gates=gates,
-        warnings=[*warn_of_gaps(completeness.gaps, task), *warn(task, computed.replayed, computed.labelled, selection)],
+        warnings=[*warn_of_gaps(completeness.gaps, task), *tell_rows(computed.over_gaps, staged.rows),
+                  *warn(task, computed.replayed, computed.labelled, selection)],
         eligibility=Eligibility(training_ready=training and not failed,
                                 complete=completeness.is_complete and not conflicts_of(computed.replayed.findings),
                                 evidence_kind="pinned_files" if completeness.kind == "pinned_files" else "log_offsets", reasons=reasons),
@@ -152,7 +156,7 @@ def warn_of_gaps(gaps: Sequence[DeclaredGap], task: Task) -> list[str]:
     """What rows do not know where something of the basis is missing."""
     if not gaps:
         return []
-    found = [f"the dataset lacks {tell_gaps(gaps)}: rows whose windows reach over it count less than happened, and no mark says which."]
+    found = [f"the dataset lacks {tell_gaps(gaps)}: rows whose windows reach over it count less than happened."]
     if task.visibility == "arrival":
         found.append("what a row saw is told by the events that are there: a missing one may have come later than those behind it.")
     return found

@@ -179,8 +179,10 @@ class _Tee:
         self._file.close()
 
 
-def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+def read_parts(columns: Sequence[Column], paths: Sequence[Path], *, only: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows of data files, in order, as settled Arrow batches of at most two leaves. Hash the files first; pages are checked again.
+
+    With `only`, some of their columns.
 
     Raises:
         DigestMismatch: a file is damaged or does not have exactly these columns.
@@ -192,7 +194,7 @@ def read_parts(columns: Sequence[Column], paths: Sequence[Path]) -> Iterator[pa.
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 if not file.schema_arrow.equals(schema):
                     raise _damaged(path, f"it has the columns {file.schema_arrow.to_string()}; declared are {schema.to_string()}")
-                yield from file.iter_batches(batch_size=CHUNK_ROWS)
+                yield from file.iter_batches(batch_size=CHUNK_ROWS, columns=None if only is None else list(only))
         except FileNotFoundError as gone:
             raise RefNotFound(f"the data file {path} is missing.", path=str(path), fix="Restore it from a copy of the store.") from gone
         except (OSError, pa.ArrowException) as wrong:

@@ -70,8 +70,9 @@ def offset_number(kind: str, text: str, path: str | None = None) -> int:
         raise BasisUnresolved(f"{kind!r} is not an offset kind.", path=path, fix=f"Known kinds: {', '.join(OFFSET_KINDS)}.")
     digits = _DIGITS[kind]
     if not isinstance(text, str) or len(text) > digits or not _OFFSET.fullmatch(text) or (digits == 19 and int(text) >= 1 << 63):
+        below = "2^63" if digits == 19 else f"10^{digits}"
         raise BasisUnresolved(f"{text!r} is not a valid {kind} offset.", path=path,
-                              fix="Write offsets as decimal text without sign or leading zeros.")
+                              fix=f"Write offsets as decimal text without sign or leading zeros, below {below}.")
     return int(text)
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from offline_feature_plane.domain.canonical import load_json
+from offline_feature_plane.domain.canonical import digest, load_json
 from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format_instant
 from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid, ResourceExceeded, SchemaInvalid
@@ -36,6 +36,7 @@ _TEXTS: Final = frozenset({int, UUID})  # what ids may be beside texts
 _TIMES: Final = ("ts_utc", "log_time_utc")
 _COORDINATE: Final = ("topic", "partition", "offset_kind", "offset")
 _OF_AN_EVENT: Final = ("event_id", "ts_utc", "payload")
+_MAPPING_RECIPE: Final = "ofs.archive_mapping.v1"
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,127}")
 
 
@@ -79,6 +80,15 @@ class Lifting:
         """All that decides how a record is read, for documents."""
         places = {name: {**vars(place), "path": None if place.path is None else list(place.path)} for name, place in self.places.items()}
         return {"places": places, "defaults": dict(self.defaults), "zone": self.zone}
+
+    @cached_property
+    def mark(self) -> str:
+        """The digest of all that decides which coordinates a file holds, and which of its records can be decoded.
+
+        Whose run the records are, and what their events are called, is not in it: several planes may read one archive by one index.
+        """
+        said = {name: self.defaults.get(name) for name in ("topic", "offset_kind") if name not in self.places}
+        return digest(_MAPPING_RECIPE, self.document() | {"defaults": said})
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.coverage import Coverage, CoveragePolicy, Unlabeled, find_shortfalls, format_share, parse_share
 from offline_feature_plane.domain.findings import Finding, conflicts_of
 from offline_feature_plane.domain.gaps import DeclaredGap, tell_gaps
@@ -44,7 +45,8 @@ _SCOPE = ("manifest_fingerprint", "parameter_hash", "seed", "scenario_id", "run_
 class GateResult:
     """One gate's answer. `details` is JSON-ready; `sentences` say what failed.
 
-    `path` is where the full contract (`$.…`) or the plane's settings say what a failed gate holds against; None where only data is judged.
+    `path` is where the full contract (`$.…`) or the plane's settings say what a failed gate holds against, or the first place in data
+    that it is about; None where there is no such place.
     """
 
     gate: str
@@ -212,20 +214,33 @@ def judge_outputs(granted: Sequence[str], wanted: str = "dataset_manifest") -> G
     return judged("ownership", OwnershipBoundaryViolation, faults, {"wanted": wanted})
 
 
-def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] = ()) -> GateResult:
+def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] = (),
+                   segments: Sequence[SegmentEvidence] = ()) -> GateResult:
     """Are all undecodable records known to those who keep the log? Others are holes that no offset shows (`domain.md` §1.4).
 
     Args:
         undecodable: how many the basis holds.
         declared: how many an archive's index declares, as dispositions of its segments; a bus declares none.
         findings: of the replay, for where they are.
+        segments: those of the basis, for the files that they are in.
     """
-    found = [one for one in findings if one.reason == "undecodable"]
-    places = [f"{one.topic}/{one.partition} from {one.first_offset} to {one.last_offset}" for one in found[:_PLACES]]
-    where = f" ({', '.join(places)}{', …' if len(found) > _PLACES else ''})" if places else ""
+    found = [(one, stretch) for one in findings if one.reason == "undecodable" for stretch in one.stretches]
+    places = [_place(one, stretch, segments) for one, stretch in found[:_PLACES]]
+    where = f" ({', '.join(told for told, _ in places)}{', …' if len(found) > _PLACES else ''})" if places else ""
     said = f"{undecodable:,} records of the basis cannot be decoded{where}, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
-    return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable})
+    return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable}, places[0][1] if places else None)
+
+
+def _place(one: Finding, stretch: tuple[str, str], segments: Sequence[SegmentEvidence]) -> tuple[str, str]:
+    """A stretch of one partition in a few words, and the shortest name of the place where it begins: its file, if a segment has it."""
+    first, last = int(stretch[0]), int(stretch[1]) - 1
+    lane = (one.topic, one.partition, one.offset_kind, one.log_id)
+    place = f"{one.topic}/{one.partition}@{first}"
+    told = place if first == last else f"{place} to {last}"
+    held = next((said.ref for said in segments if (said.topic, said.partition, said.offset_kind, said.log_id) == lane
+                 and said.span[0] <= first < said.span[1]), None)
+    return (told, place) if held is None else (f"{told} in {held}", held)
 
 
 def judge_completeness(gaps: Sequence[DeclaredGap]) -> GateResult:

@@ -53,8 +53,8 @@ def warm(functions: Iterable[str] | None = None, *, records: bool = True) -> War
     start = time.perf_counter()
     by_arrival = ("digits", "visible", "editing") if functions is None else ()
     always = ("slots", "sliding", "windows", "keyorder", "sketching", "timelines", "framing")
-    reading = ("jsontext", "envelopes", "typed_texts", "columntext", "mapped_documents", "marking", "record_lines") if records else ()
-    for module in (*always, *reading, *by_arrival, *catalog.modules(functions)):
+    reading = ("jsontext", "envelopes", "typed_texts", "columntext", "mapped_documents", "marking", "record_lines", "sha256")
+    for module in (*always, *(reading if records else ()), *by_arrival, *catalog.modules(functions)):
         importlib.import_module(f"{__package__}.{module}")
     return Warmth(time.perf_counter() - start, len(_kernels), sum(_was_compiled(kernel) for kernel in _kernels))
 

@@ -9,6 +9,7 @@ from numba import types
 
 from offline_feature_plane.kernels.byte_spans import BYTES, PAIR, READ_BYTES, put
 from offline_feature_plane.kernels.compiling import compiled
+from offline_feature_plane.kernels.words import is_plain, put_word, word_at
 
 __all__ = ["decode_text", "plain_text", "tell_raw", "tell_text"]
 
@@ -44,6 +45,9 @@ def rune(data: Any, at: Any, end: Any) -> Any:
 def plain_text(data: Any, at: Any, end: Any) -> Any:
     """Where a text ends whose bytes stand for themselves in JSON: before the first quote, backslash or control character; −1: no UTF-8."""
     while at < end:
+        if at + 8 <= end and is_plain(word_at(data, at)):
+            at += 8
+            continue
         c = data[at]
         if c < 32 or c in (_QUOTE, _BACKSLASH):
             return at
@@ -122,6 +126,13 @@ def put_escaped(code: Any, out: Any, pos: Any) -> Any:
 def tell_text(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one walk, one kernel
     """Write what follows an opening quote canonically, up to the closing one; the place behind that, or −1, and where writing ended."""
     while at < end:
+        if at + 8 <= end:
+            word = word_at(data, at)
+            if is_plain(word):
+                put_word(out, pos, word)
+                at += 8
+                pos += 8
+                continue
         c = data[at]
         if c == _QUOTE:
             return at + 1, pos
@@ -164,6 +175,13 @@ def tell_text(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:  # noqa:
 def tell_raw(data: Any, at: Any, end: Any, out: Any, pos: Any) -> Any:
     """Write a text that stands for itself in its canonical spelling, without quotes; the place behind it, or −1: it is no UTF-8."""
     while at < end:
+        if at + 8 <= end:
+            word = word_at(data, at)
+            if is_plain(word):
+                put_word(out, pos, word)
+                at += 8
+                pos += 8
+                continue
         c = data[at]
         if c < 32 or c in (_QUOTE, _BACKSLASH):
             pos = put_escaped(np.int64(c), out, pos)

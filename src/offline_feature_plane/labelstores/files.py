@@ -20,7 +20,7 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.filesets import FileSet, first_value, pin_files
+from offline_feature_plane.filesets import FileSet, first_value, openable_files, pin_files
 from offline_feature_plane.found_files import find_files
 from offline_feature_plane.labelstores.mapping import LabelMapping, mapping_from
 from offline_feature_plane.ports.inputs import LabelColumns, LabelTable
@@ -51,6 +51,10 @@ class FileLabelStore:
     def pin(self, label_types: Sequence[str], asof_us: int) -> list[LabelTable]:  # noqa: ARG002 - files are pinned whole
         """Pin the timelines of some label types. Raises as `pin_labels`."""
         return [pin_labels(self._mappings[label_type]) for label_type in label_types]
+
+    def file_names(self, label_type: str) -> Collection[str]:
+        """As `ports.inputs.LabelsInFiles`."""
+        return openable_files(Path(self._mappings[label_type].path))
 
     def truth_columns(self, files: Collection[Path]) -> frozenset[str]:
         """The columns of these files that any mapped timeline takes labels from; files are compared by their place, links followed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from offline_feature_plane.domain.columns import Column, ColumnType
 from offline_feature_plane.domain.content import Leaf
+from offline_feature_plane.domain.ends import Ends
 from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.resolution import Assertion
 from offline_feature_plane.domain.rows import Task
@@ -25,7 +26,8 @@ class ReplayFacts:
     """What replay found: how many coordinates were read, what was left out why, and the digest of the events.
 
     `findings` say what was wrong in the logs, and where; `compared` counts the coordinates whose two holders were compared; `scenarios`
-    has, for each scenario run that a build is about, how many records of the run are of it, none included.
+    has, for each scenario run that a build is about, how many records of the run are of it, none included; `ends` are the events at both
+    ends of each range of a log.
     """
 
     events_read: int
@@ -38,6 +40,7 @@ class ReplayFacts:
     findings: tuple[Finding, ...] = ()
     compared: int = 0
     scenarios: Mapping[str, int] = field(default_factory=dict)
+    ends: tuple[Ends, ...] = ()
 
 
 CONFLICTS_TOLD = 5

@@ -14,6 +14,7 @@ from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import Completeness
+from offline_feature_plane.domain.ends import Ends, joined
 from offline_feature_plane.domain.findings import Finding, in_order
 from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.errors import SourceColumnUnknown
@@ -93,13 +94,14 @@ class ReadReport:
     """What reading a log told: how many coordinates gave no event, by reason; what was found wrong, and where; how many were compared.
 
     `compared` counts the coordinates that two holders of the log have and that were held against each other; `scenarios` the records of
-    the run by scenario run, where a build is about some of these.
+    the run by scenario run, where a build is about some of these; `ends` the events at both ends of each range that was read.
     """
 
     left_out: Mapping[str, int]
     findings: tuple[Finding, ...] = ()
     compared: int = 0
     scenarios: Mapping[str, int] = field(default_factory=dict)
+    ends: tuple[Ends, ...] = ()
 
 
 class Told:
@@ -110,6 +112,7 @@ class Told:
         self.scenarios: Counter[str] = Counter()
         self.compared = 0
         self._findings: list[Finding] = []
+        self._ends: list[Ends] = []
 
     def add(self, report: ReadReport) -> None:
         """What one log told."""
@@ -117,6 +120,7 @@ class Told:
         self.scenarios.update(report.scenarios)
         self.compared += report.compared
         self._findings += report.findings
+        self._ends += report.ends
 
     def of_scenarios(self, wanted: Sequence[str]) -> dict[str, int]:
         """How many records are of each of some scenario runs."""
@@ -131,6 +135,11 @@ class Told:
     def findings(self) -> tuple[Finding, ...]:
         """What was found, in one order whoever read first."""
         return in_order(self._findings)
+
+    @property
+    def ends(self) -> tuple[Ends, ...]:
+        """The events at the ends of ranges, whoever read which part of one."""
+        return joined(self._ends)
 
 
 @runtime_checkable
@@ -344,7 +353,15 @@ class SourceOfFiles(Protocol):
     """A source whose topics are nothing but files."""
 
     def file_names(self, topic: str) -> Collection[str]:
-        """The names of a topic's files, as a basis has them; nothing is read. Raises as pinning does."""
+        """The names of a topic's files, as a basis has them; they can be opened, and nothing is read. Raises as pinning does."""
+
+
+@runtime_checkable
+class LabelsInFiles(Protocol):
+    """A label store whose timelines are nothing but files."""
+
+    def file_names(self, label_type: str) -> Collection[str]:
+        """As `SourceOfFiles.file_names`."""
 
 
 class EventSource(Protocol):

@@ -27,8 +27,7 @@ from offline_feature_plane.errors import (
     SourceTypeMismatch,
     TimeZoneUndeclared,
 )
-from offline_feature_plane.filesets import FileSet, first_value, pin_files, read_batches
-from offline_feature_plane.found_files import find_files
+from offline_feature_plane.filesets import FileSet, first_value, openable_files, pin_files, read_batches
 from offline_feature_plane.ports.inputs import PlainTable
 
 _INTEGER = re.compile(r"u?int(8|16|32|64)")
@@ -82,7 +81,7 @@ class PlainTableSource:
 
     def file_names(self, topic: str) -> Collection[str]:
         """As `ports.inputs.SourceOfFiles`."""
-        return [relative for relative, _ in find_files(self._mappings[topic].path)]
+        return openable_files(self._mappings[topic].path)
 
     def pin(self, topic: str) -> PinnedTable:
         """Pin the table of an event type. Raises as `pin_table`."""

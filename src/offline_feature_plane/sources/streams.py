@@ -26,6 +26,7 @@ from offline_feature_plane.sources.archives.source import PinnedArchive
 from offline_feature_plane.sources.buses.bus import PinnedBus, says_there_is_none
 from offline_feature_plane.sources.logs.beside import Choice
 from offline_feature_plane.sources.logs.chosen import ChosenStretch
+from offline_feature_plane.sources.logs.overlapping import MergedStretch, claims_of, without_overlaps
 from offline_feature_plane.sources.logs.overlaps import ComparedStretch, runs_of
 from offline_feature_plane.sources.logs.records import LogRecords
 from offline_feature_plane.sources.logs.stretches import Stretch, lane_of
@@ -201,13 +202,13 @@ class PinnedStream:
             return
         lane, marks = ways[0].wanted, ways[0].watermarks
         overlaps = [] if self.verify_overlap == "off" or marks is None else sorted(span for way in ways for span in way.overlaps)
-        for run in runs_of(segments):
+        for run in runs_of(without_overlaps(segments)):
             first, end = run[0].evidence.span[0], run[-1].evidence.span[1]
             shared = [(max(first, start), min(end, stop)) for start, stop in overlaps if start < end and stop > first]
             beside = tuple(one for one in run if shared and _meets(one, shared[0][0], shared[-1][1]))
             yield from (one for one in run if one not in beside)
             if beside and marks is not None:
-                choice = Choice.of(self.verify_overlap, shared, [one.evidence for one in beside])
+                choice = Choice.of(self.verify_overlap, shared, [said for one in beside for said in claims_of(one)])
                 some_of = partial(_some_of, self.bus, lane)
                 yield ComparedStretch(tuple(map(_whole, beside)), tuple(some_of(span, choice) for span in shared), choice,
                                       marks.is_compacted, some_of)
@@ -249,6 +250,8 @@ class PinnedStream:
 
 def _whole(stretch: Stretch) -> Stretch:
     """A segment of which everything is looked at: what is compared may lie beside what is asked."""
+    if isinstance(stretch, MergedStretch):
+        return MergedStretch(tuple(map(_whole, stretch.held)))
     return replace(stretch, asked=None) if isinstance(stretch, Segment) else stretch
 
 

@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import duckdb
 
 from offline_feature_plane.errors import EngineFailed, OfsError, ResourceExceeded, SettingsInvalid, SourceUnreadable, StorageIoFailure
+
+
+class Database:
+    """A connection of `open_connection`, made when it is needed: a build whose ids are integers that were counted up needs none."""
+
+    def __init__(self, work: Path, memory_limit: str | None = None, threads: int | None = None) -> None:
+        self._how = work, memory_limit, threads
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._opening = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Use it in a `with`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was opened."""
+        self.close()
+
+    def close(self) -> None:
+        """Give all of its memory back; whoever asks again opens it anew."""
+        with self._opening:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of the caller's own to it, to be closed. Raises as `open_connection`."""
+        with self._opening:
+            self._connection = self._connection or open_connection(*self._how)
+        return self._connection.cursor()
 
 
 def open_connection(work: Path, memory_limit: str | None = None, threads: int | None = None,

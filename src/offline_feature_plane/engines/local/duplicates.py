@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_feature_plane.domain.identity import told_bytes
-from offline_feature_plane.engines.local.connection import foreign_errors
+from offline_feature_plane.engines.local.connection import Database, foreign_errors
 from offline_feature_plane.engines.local.dictionaries import ranks
 from offline_feature_plane.engines.local.lowering import as_arrow, as_numpy, mask_of, plain
 from offline_feature_plane.errors import ReplayEventIdConflict
@@ -24,11 +23,11 @@ Rows = npt.NDArray[np.int64]
 _SHOWN = 5
 
 
-def marks_of(connection: duckdb.DuckDBPyConnection, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> npt.NDArray[Any]:
+def marks_of(database: Database, ids: npt.NDArray[np.int64] | pa.ChunkedArray) -> npt.NDArray[Any]:
     """64 bits for each id, the same for equal ids: integers themselves, a hash of texts."""
     if isinstance(ids, np.ndarray):
         return ids
-    with foreign_errors("hashing event ids"), connection.cursor() as own:  # several inputs look for theirs at once
+    with foreign_errors("hashing event ids"), database.cursor() as own:  # several inputs look for theirs at once
         own.register("ofs_ids", pa.table({"id": ids}))
         marks: npt.NDArray[Any] = own.execute("SELECT hash(id) AS mark FROM ofs_ids").fetchnumpy()["mark"]
         return marks

@@ -5,11 +5,14 @@ The files' columns are c0, c1, … in every statement, whatever they are called;
 
 from __future__ import annotations
 
+import codecs
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Self, cast
 
 import duckdb
@@ -20,6 +23,7 @@ from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.statements import Sql, ask, listed, sql
 from offline_feature_plane.errors import SourceUnreadable
 from offline_feature_plane.filesets import pin_files
+from offline_feature_plane.text_files import opened
 
 __all__ = ["FileProbe"]
 
@@ -58,7 +62,9 @@ class FileProbe:
     def __init__(self, work: Path, events: Path, labels: Path | None = None) -> None:
         paths = {"events": events} if labels is None else {"events": events, "labels": labels}
         self._stems = {table: (path, pin_files(path)) for table, path in paths.items()}
-        places = [str(file.path) for _, files in self._stems.values() for file in files.files]
+        self._places = {table: [str(_unmarked(file.path, work) if files.form == "jsonl" else file.path) for file in files.files]
+                        for table, (_, files) in self._stems.items()}
+        places = [place for held in self._places.values() for place in held]
         self._connection = open_connection(work, readable=[*places, *map(_as_pattern, places)])
         self._kinds: dict[str, Mapping[str, Kind]] = {}
         self._bounds: dict[tuple[str, str], tuple[int | None, int | None]] = {}
@@ -127,7 +133,7 @@ class FileProbe:
 
     def _open(self, table: str) -> None:
         _, files = self._stems[table]
-        listed_files: Any = [_as_pattern(str(file.path)) for file in files.files]
+        listed_files: Any = list(map(_as_pattern, self._places[table]))
         with _mapped():
             if files.form == "parquet":
                 found = self._connection.read_parquet(listed_files)
@@ -265,6 +271,16 @@ def _instant_of(column: Sql, kind: Kind) -> Sql:
 
 def _alias(place: int) -> Sql:
     return sql("c{place}", place=place)
+
+
+def _unmarked(path: Path, work: Path) -> Path:
+    """A JSON Lines file as DuckDB takes it, which knows no byte order mark: itself, or a copy without one."""
+    with opened(path) as stream:
+        if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            return path
+        with NamedTemporaryFile(dir=work, suffix=".jsonl", delete=False) as copy:
+            shutil.copyfileobj(stream, copy)
+    return Path(copy.name)
 
 
 def _as_pattern(path: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.arrow_types import arrow_type
-from offline_feature_plane.engines.local.connection import foreign_errors
+from offline_feature_plane.engines.local.connection import Database, foreign_errors
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.kernels.timelines import place_numbers
 
@@ -20,7 +19,7 @@ Int64s = npt.NDArray[np.int64]
 _PIECE = 1 << 20
 
 
-def find_events(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History, most: int) -> tuple[Int64s, Int64s]:
+def find_events(database: Database, subjects: Int64s | pa.Array, events: History, most: int) -> tuple[Int64s, Int64s]:
     """Every pair of an assertion and an event that it is about: row and position, sorted by row, then position.
 
     An assertion is about every event that carries its id, in whatever source; mostly that is one.
@@ -29,7 +28,7 @@ def find_events(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Arr
     if not len(subjects) or not events.n:
         return none, none
     found = _find_counted_up(subjects, events, most) if isinstance(subjects, np.ndarray) else None
-    return _find_by_join(connection, subjects, events) if found is None else found
+    return _find_by_join(database, subjects, events) if found is None else found
 
 
 def _find_counted_up(subjects: Int64s, events: History, most: int) -> tuple[Int64s, Int64s] | None:
@@ -46,19 +45,18 @@ def _find_counted_up(subjects: Int64s, events: History, most: int) -> tuple[Int6
     return (np.arange(len(subjects)), found.astype(np.int64)) if met.all() else (np.flatnonzero(met), found[met].astype(np.int64))
 
 
-def _find_by_join(connection: duckdb.DuckDBPyConnection, subjects: Int64s | pa.Array, events: History) -> tuple[Int64s, Int64s]:
+def _find_by_join(database: Database, subjects: Int64s | pa.Array, events: History) -> tuple[Int64s, Int64s]:
     """As `find_events`, whatever ids look like."""
     kind = arrow_type(events.id_type)
     schema = pa.schema([("id", kind), ("position", pa.int32())])
     batches = (pa.record_batch([chunk.cast(kind), pa.array(np.arange(at, at + len(chunk), dtype=np.int32))], schema)
                for start, ids in _ids_of(events) for at, chunk in _numbered(ids, start))
     rows = pa.table({"id": subjects, "row": pa.array(np.arange(len(subjects), dtype=np.int32))})
-    with foreign_errors("joining labels to events"), closing(pa.RecordBatchReader.from_batches(schema, batches)) as reader:
+    with (foreign_errors("joining labels to events"), database.cursor() as connection,
+          closing(pa.RecordBatchReader.from_batches(schema, batches)) as reader):
         connection.register("ofs_events", reader)
         connection.register("ofs_subjects", rows)
         pairs = connection.execute("SELECT s.row, e.position FROM ofs_events e JOIN ofs_subjects s ON e.id = s.id").fetchnumpy()
-        connection.unregister("ofs_events")
-        connection.unregister("ofs_subjects")
     position = np.full(len(subjects), -1, np.int64)
     position[pairs["row"]] = pairs["position"]
     if (position[pairs["row"]] == pairs["position"]).all():

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -24,6 +23,7 @@ from offline_feature_plane.domain.resolution import Rule, find_rule
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.asofs import asofs_at
 from offline_feature_plane.engines.local.assertion_ids import refuse_shared_ids
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.entities import Eras, find_entities
 from offline_feature_plane.engines.local.events import History
 from offline_feature_plane.engines.local.label_columns import AssertionColumns, read_assertions
@@ -125,12 +125,12 @@ class ResolvedLabels:
         return {name: one.only_changes([one.steps_within(start, stop)]) for name, one in self.types.items() if one.stepped}
 
 
-def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[LabelTable], events: History, task: Task,
+def resolve_labels(database: Database, tables: Sequence[LabelTable], events: History, task: Task,
                    most: int) -> ResolvedLabels:
     """Resolve every label type that the task's rows or features need.
 
     Args:
-        connection: a locked DuckDB; it joins sparse integer and text ids.
+        database: joins sparse integer and text ids.
         tables: pinned timelines, at most one a type; those of other types are not read.
         events: the events of the basis in the total order.
         task: the knowledge cut, the rule, the types.
@@ -140,7 +140,7 @@ def resolve_labels(connection: duckdb.DuckDBPyConnection, tables: Sequence[Label
         RuleNotSupported, LabelTimelineInconsistent: as `domain.resolution`. The errors of `find_timelines` and `read_assertions`.
     """
     rule = find_rule(task.labels.rule)
-    found = {label_type: _resolve(connection, table, events, task, rule, most)
+    found = {label_type: _resolve(database, table, events, task, rule, most)
              for label_type, table in find_timelines(tables, task).items()}
     per_type = {label_type: one.facts for label_type, one in found.items()}
     return ResolvedLabels({label_type: one.steps for label_type, one in found.items()}, LabelFacts(
@@ -157,13 +157,13 @@ class _Resolved(NamedTuple):
     sketch: bytes
 
 
-def _resolve(connection: duckdb.DuckDBPyConnection, table: LabelTable, events: History, task: Task, rule: Rule, most: int) -> _Resolved:
+def _resolve(database: Database, table: LabelTable, events: History, task: Task, rule: Rule, most: int) -> _Resolved:
     """One label type. What is known of it is hashed, sketched, measured and held against the law of ids beside."""
     label_type, field = table.label_type, table.entity_field
     named_by = task.label_subject(field, events.id_type)
     columns, entities = read_assertions(table, named_by), None
     if field is None:
-        rows, inside = find_events(connection, columns.subjects, events, most)
+        rows, inside = find_events(database, columns.subjects, events, most)
     else:
         entities, rows, inside = find_entities(events, (task.subject, field), columns.subjects)
     found, facts = _find_eligible(table, columns, events, task.latest_asof_us, rows, inside)

@@ -32,9 +32,9 @@ from offline_feature_plane.engines.local.made_rows import FirstSeen
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.errors import FeatureProfileInvalid
 from offline_feature_plane.filesets import read_pinned
-from offline_feature_plane.one_ahead import one_ahead
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
+from offline_feature_plane.threads import one_ahead
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
@@ -90,7 +90,7 @@ def state_facts(history: History, inputs: Sequence[EventInput], loaded: Sequence
         events_read=history.n + told.left_out.total(), events_admitted=history.n,
         dispositions=told.dispositions, events_digest=_events_digest(inputs, loaded), first_ts_us=first, last_ts_us=last,
         id_type=history.id_type, findings=told.findings, compared=told.compared,
-        scenarios=told.of_scenarios(task.scenario_run_ids))
+        scenarios=told.of_scenarios(task.scenario_run_ids), ends=told.ends)
 
 
 def _source_of(table: PlainTable, closure: Closure) -> int | None:

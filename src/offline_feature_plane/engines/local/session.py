@@ -11,14 +11,13 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import Column
 from offline_feature_plane.domain.footprint import PROCESS_BYTES
 from offline_feature_plane.domain.rows import Task, row_columns
-from offline_feature_plane.engines.local.connection import open_connection
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.contexts import find_lacking
 from offline_feature_plane.engines.local.disjoint import find_strays
 from offline_feature_plane.engines.local.entities import entities_at
@@ -50,16 +49,16 @@ def open_session(task: Task, work: Path, memory_limit: str | None, threads: int 
                  sizes: Sizes | None = None, kept: Path | None = None) -> Iterator[LocalSession]:
     """Open a session; see `LocalEngine.session`. With `sizes`, it is cut as they say."""
     workers = threads or os.cpu_count() or 1
-    with closing(open_connection(work, duckdb_limit(memory_limit), threads)) as connection, ExitStack() as until_end:
-        yield LocalSession(task, connection, work, limit_bytes(memory_limit), workers, progress, sizes, until_end, kept)
+    with Database(work, duckdb_limit(memory_limit), threads) as database, ExitStack() as until_end:
+        yield LocalSession(task, database, work, limit_bytes(memory_limit), workers, progress, sizes, until_end, kept)
 
 
 class LocalSession:
     """One build's work, in order: replay, labels, select, rows."""
 
-    def __init__(self, task: Task, connection: duckdb.DuckDBPyConnection, work: Path, limit: int, threads: int,
+    def __init__(self, task: Task, database: Database, work: Path, limit: int, threads: int,
                  progress: Progress | None, sizes: Sizes | None, until_end: ExitStack, kept: Path | None) -> None:
-        self._task, self._connection, self._work, self._limit, self._threads = task, connection, work, limit, threads
+        self._task, self._database, self._work, self._limit, self._threads = task, database, work, limit, threads
         self._tell, self._sizes, self._until_end = progress or unheard, sizes, until_end
         self._is_fitted, self._before = sizes is None, resident_bytes()
         self._kept = kept
@@ -82,7 +81,7 @@ class LocalSession:
         self._place = Folder(self._work) if sizes.in_files else Memory()
         self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
         kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
-        self._history, self._replayed = store_events(self._connection, inputs, self._task, self._place, sizes,
+        self._history, self._replayed = store_events(self._database, inputs, self._task, self._place, sizes,
                                                      Telling(self._tell, inputs, events).read, self._tell, kept, self._threads)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
@@ -98,9 +97,9 @@ class LocalSession:
 
     def labels(self, inputs: Sequence[LabelTable]) -> LabelFacts:
         """Read the timelines and resolve them. Raises as `resolve_labels`."""
-        self._resolved = resolve_labels(self._connection, inputs, need(self._history, "replay"), self._task,
+        self._resolved = resolve_labels(self._database, inputs, need(self._history, "replay"), self._task,
                                         need(self._sizes, "replay").data)
-        self._connection.close()  # it is asked nothing more, and keeps what it freed: as much as it may take
+        self._database.close()  # it is asked nothing more, and keeps what it freed: as much as it may take
         self._timelines = {one.label_type: one for one in inputs}
         self._tell("labels", self._resolved.facts.assertions_read, self._resolved.facts.assertions_read)
         return self._resolved.facts

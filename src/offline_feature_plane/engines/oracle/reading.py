@@ -86,7 +86,8 @@ def read_events(inputs: Sequence[EventInput], task: Task) -> tuple[tuple[Event, 
         dispositions=told.dispositions,
         events_digest=digest("ofs.events.v1", tables + records),
         first_ts_us=ordered[0].ts_us, last_ts_us=ordered[-1].ts_us, id_type=ColumnType("int64" if whole else "string"),
-        findings=told.findings, compared=told.compared, scenarios=told.of_scenarios(task.scenario_run_ids))
+        findings=told.findings, compared=told.compared, scenarios=told.of_scenarios(task.scenario_run_ids),
+        ends=told.ends)
 
 
 def made_events(events: Sequence[Event], task: Task) -> list[Event]:

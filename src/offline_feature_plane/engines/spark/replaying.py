@@ -13,6 +13,7 @@ from pyspark.sql import functions as sql
 from offline_feature_plane.domain.admission import nothing_admitted
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.columns import ColumnType
+from offline_feature_plane.domain.ends import Ends
 from offline_feature_plane.domain.findings import Finding
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.spark.made_rows import made_rows
@@ -94,7 +95,7 @@ def replay(frames: Frames, inputs: Sequence[EventInput], task: Task) -> Replayed
         events_digest=_events_digest(inputs, ordered, records, task),
         first_ts_us=min(first for _, first, _ in told.values()), last_ts_us=max(last for _, _, last in told.values()),
         id_type=ColumnType("int64" if whole else "string"), findings=report.findings, compared=report.compared,
-        scenarios=report.of_scenarios(task.scenario_run_ids))
+        scenarios=report.of_scenarios(task.scenario_run_ids), ends=report.ends)
     return Replayed(events, n, facts, {source: first for source, (_, first, _) in told.items()})
 
 
@@ -121,7 +122,7 @@ def _read_notes(made: DataFrame, report: Told) -> int:
         if note["refused"] is not None:
             raise understood(note["refused"])
         report.add(ReadReport(note["left_out"], tuple(map(Finding.from_document, note["findings"])), note["compared"],
-                              note["scenarios"]))
+                              note["scenarios"], tuple(map(Ends.from_document, note["ends"]))))
     return sum(note["rows"] for note in notes)
 
 

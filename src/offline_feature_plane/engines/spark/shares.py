@@ -90,7 +90,7 @@ def read(reading: Reading, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
             except OfsError as wrong:
                 refused = told(wrong)
             note = {"share": number, "rows": count, "left_out": report.left_out, "refused": refused, "compared": report.compared,
-                    "scenarios": report.scenarios,
+                    "scenarios": report.scenarios, "ends": [one.document() for one in report.ends],
                     "findings": [one.describe() for one in report.findings]}
             yield make_batch(shape, 1, {"note": json.dumps(note)})
 

@@ -26,12 +26,13 @@ from offline_feature_plane.errors import (
     SourceUnreadable,
     StorageIoFailure,
 )
+from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports import Clock
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.s3.bucket import Bucket, part_of
 from offline_feature_plane.s3.clients import connect
 from offline_feature_plane.s3.place import S3Place
-from offline_feature_plane.sources.archives.places import INDEX, MOST_INDEX_BYTES, HeldFile, Version, segment_path
+from offline_feature_plane.sources.archives.places import INDEX, MOST_INDEX_BYTES, REPLACED, HeldFile, Version, segment_path
 from offline_feature_plane.sources.archives.spools import spool
 
 __all__ = ["BucketPlace"]
@@ -114,7 +115,8 @@ class BucketPlace:
         """As `ArchivePlace.check`: its size and, where the index has it, its etag; the bytes are checked when they are there."""
         size = self._asked(file, lambda: self._bucket.measure(file.relative, **_if_same(file)))
         if size != file.size:
-            raise ReplayBasisMismatch(f"{self.place.uri(file.relative)} has {size} bytes; the index says {file.size}.", path=file.relative)
+            raise ReplayBasisMismatch(f"{self.place.uri(file.relative)} has {size} bytes; the index says {file.size}.", path=file.relative,
+                                      fix=REPLACED)
 
     @contextmanager
     def at_hand(self, file: HeldFile) -> Iterator[PinnedFile]:
@@ -123,8 +125,9 @@ class BucketPlace:
             path, digest = self._fetched(file, folder)
             if digest != file.sha256:
                 raise ReplayBasisMismatch(f"{self.place.uri(file.relative)} was pinned as {file.sha256[:19]}…, its bytes now are "
-                                          f"{digest[:19]}….", path=file.relative, pinned=file.sha256, found=digest)
-            yield PinnedFile(file.relative, path, digest, file.rows, file.size)
+                                          f"{digest[:19]}….", path=file.relative, pinned=file.sha256, found=digest, fix=REPLACED)
+            with self._named(path, file):
+                yield PinnedFile(file.relative, path, digest, file.rows, file.size)
 
     def listed(self) -> list[HeldFile]:
         """As `ArchivePlace.listed`."""
@@ -139,7 +142,8 @@ class BucketPlace:
         """As `ArchivePlace.hashed`."""
         with spool(self.work) as folder:
             path, digest = self._fetched(file, folder)
-            yield HeldFile(file.relative, path, digest, file.rows, path.stat().st_size, file.etag)
+            with self._named(path, file):
+                yield HeldFile(file.relative, path, digest, file.rows, path.stat().st_size, file.etag)
 
     def alone(self) -> nullcontext[None]:
         """As `ArchivePlace.alone`: a bucket has no locks; whoever comes second finds the index replaced."""
@@ -199,6 +203,17 @@ class BucketPlace:
             wrong.path = self.place.uri(name) if wrong.path == name else wrong.path
             raise
 
+    @contextmanager
+    def _named(self, path: Path, file: HeldFile) -> Iterator[None]:
+        """Errors about a fetched file name the object: the file is gone when they are read."""
+        try:
+            yield
+        except OfsError as wrong:
+            for name in (str(path), as_found(path)):
+                wrong.what = wrong.what.replace(name, self.place.uri(file.relative))
+                wrong.path = file.relative if wrong.path == name else wrong.path
+            raise
+
     def _fetched(self, file: HeldFile, folder: Path) -> tuple[Path, str]:
         """Fetch a file, and hash what comes."""
         path, bucket = folder / Path(file.relative).name, self._bucket
@@ -216,7 +231,7 @@ class BucketPlace:
             except FAILURES as wrong:
                 if status_of(wrong) == _PRECONDITION_FAILED:
                     raise ReplayBasisMismatch(f"{self.place.uri(file.relative)} was replaced after it was indexed: its etag is not "
-                                              f"{file.etag} any more.", path=file.relative) from wrong
+                                              f"{file.etag} any more.", path=file.relative, fix=REPLACED) from wrong
                 raise
         try:
             return self._bucket.ask("read", file.relative, ask)

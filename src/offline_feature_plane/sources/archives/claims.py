@@ -1,4 +1,4 @@
-"""Batches of a segment held against what its index entry claims: coordinates, order, count, last offset (`domain.md` §1.4)."""
+"""Batches of a segment held against what its index entry claims: coordinates, order, count, last offset, log times (`domain.md` §1.4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
-from offline_feature_plane.sources.archives.misplaced import misplaced
+from offline_feature_plane.sources.archives.misplaced import misplaced, mistimed
 from offline_feature_plane.sources.decoding.batches import Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
 
@@ -22,15 +22,19 @@ class Claim:
         name: the segment's, for messages.
         topic: the one that its records say.
         evidence: what is claimed.
+        log_times: and of when the log took its first and last record; None: nothing.
     """
 
-    def __init__(self, name: str, topic: str, evidence: SegmentEvidence) -> None:
+    def __init__(self, name: str, topic: str, evidence: SegmentEvidence, log_times: tuple[int, int] | None) -> None:
         self._name, self._topic, self._evidence = name, topic, evidence
         self._first, self._end = evidence.span
         self._is_far = self._end + evidence.record_count >= 1 << 63  # numbers that int64 does not hold may be said, or assumed
         self._before, self._count = -1, 0
         self._unread = self._first - 1
         self._last: int | None = None
+        self._log_times = log_times
+        self._first_us: int | None = None
+        self._last_us: int | None = None
 
     def hold(self, batch: Decoded, refused: Refused | None) -> Decoded:
         """The next batch, whose undecodable records get the first possible offsets.
@@ -45,6 +49,9 @@ class Claim:
             raise strange
         if refused is not None and refused.row < room:
             raise refused.error
+        if held.n:
+            first, last = (int(held.log_us[row]) if held.decoded[row] else None for row in (0, -1))
+            self._first_us, self._last_us = self._first_us if self._count else first, last
         self._count += batch.n
         if batch.n > room:
             self._count = self._evidence.record_count + 1
@@ -61,12 +68,15 @@ class Claim:
         self._count += rows
         if rows:
             self._before = self._unread = last
+            self._last_us = None
 
     def settle(self) -> None:
         """There is no more. Raises ReplayBasisMismatch."""
         said = self._evidence.last_offset
         if self._count != self._evidence.record_count or (self._last is not None and said is not None and self._last > int(said)):
             raise self._miscounted()
+        if (odd := mistimed(self._name, (self._first_us, self._last_us), self._log_times)) is not None:
+            raise odd
 
     def _numbered(self, batch: Decoded) -> Decoded:
         if batch.decoded.all():

@@ -18,7 +18,7 @@ from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import MemberRow, members_of_line, members_of_row, stored_batches
 from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
 from offline_feature_plane.sources.decoding.stored_rows import rows_one_by_one
-from offline_feature_plane.sources.logs.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.logs.side_by_side import Disagreement, side_by_side
 from offline_feature_plane.sources.logs.stretches import in_groups
 from offline_feature_plane.text_files import packing_of, read_lines
 
@@ -50,6 +50,7 @@ def rows_in_order(segments: Sequence[Segment], wanted: Range, writing: Writing, 
 
 def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stored]:
     latest: tuple[int, int, str | None] | None = None
+    told = Disagreement(wanted.topic, wanted.partition)
     for number, place, found in side_by_side([(one.evidence.span[0], _stored_in(one)) for one in segments]):
         said = None if found.record is None else found.record.digest
         if latest is None or latest[0] != number or latest[1] == place:
@@ -57,12 +58,13 @@ def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Sto
             if wanted.holds(number):
                 yield found
         elif latest[2] != said:
-            raise disagreement(wanted.topic, wanted.partition, number)
+            told.note(number, segments[latest[1]].evidence.ref, segments[place].evidence.ref)
+            told.settle()  # a copy would hold one of the two
 
 
 def _stored_in(segment: Segment) -> Iterator[tuple[int, Stored]]:
     """What a segment holds, by offset, held against its index entry."""
-    with segment.place.at_hand(segment.file) as file:
+    with segment.at_stake(), segment.place.at_hand(segment.file) as file:
         walk = _Walk(file, segment.lifting)
         for item in read_checked(segment, file, walk.records()):
             if isinstance(item, Record):
@@ -97,7 +99,7 @@ class _Walk:
 
 def _lines(file: PinnedFile) -> Iterator[MemberRow]:
     with unchanged(file):
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True):
             yield members_of_line(line)
 
 

@@ -100,7 +100,7 @@ def foreign_columns(file: PinnedFile, lifting: Lifting, groups: Mapping[int, int
 
 def _lines(file: PinnedFile) -> Iterator[Mapping[str, Any] | None]:
     with unchanged(file):
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True):
             if not line.isspace():
                 yield line_document(line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment, read_index
@@ -10,7 +11,7 @@ from offline_feature_plane.domain.canonical import load_json
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import parse_offset_instant
-from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
+from offline_feature_plane.errors import ArchiveIndexConflict, ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.sources.archives.places import INDEX, MOST_INDEX_BYTES, ArchivePlace, Version
 from offline_feature_plane.sources.archives.segments import Segment
 
@@ -30,6 +31,7 @@ def read_segments(place: ArchivePlace, topic: str, name: str, lifting: Lifting |
 
     Raises:
         SourceUnreadable: no index, a malformed one, no segment of this topic.
+        ArchiveIndexConflict: an entry was made from a file whose records were read in another way.
         RefInvalid: a segment path that is no path. RefScopeInvalid: one that leads out of the archive.
         StorageIoFailure: its bucket does not answer.
     """
@@ -40,6 +42,7 @@ def read_segments(place: ArchivePlace, topic: str, name: str, lifting: Lifting |
                                fix="An archive is a folder, or a prefix of a bucket, with index.json; `ofs archive index` makes it.")
     index = parse_index(written, where)
     mine = sorted((one for one in index.segments if one.topic == topic), key=lambda one: (one.partition, int(one.first_offset), one.path))
+    _check_reading(mine or index.segments, place, name, lifting)
     if not mine:
         known = ", ".join(sorted({one.topic for one in index.segments})) or "none"
         raise SourceUnreadable(f"{where} has no segment of {topic}; its topics: {known}.", path=f"events.{name}",
@@ -48,6 +51,18 @@ def read_segments(place: ArchivePlace, topic: str, name: str, lifting: Lifting |
     for one in index.segments:
         in_file[one.path].append(one)
     return tuple(_segment(one, in_file[one.path], where, name, place, lifting) for one in mine)
+
+
+def _check_reading(entries: Sequence[IndexedSegment], place: ArchivePlace, name: str, lifting: Lifting | None) -> None:
+    """What files were found to hold holds as long as their records are read so. Raises ArchiveIndexConflict."""
+    mapping = None if lifting is None else lifting.mark
+    odd = [one for one in entries if one.evidence != "archiver" and one.mapping != mapping]
+    if odd:
+        how = "when plane.yaml said nothing" if odd[0].mapping is None else "with other words" if lifting is not None else "with a mapping"
+        more = f" and {len(odd) - 1:,} more" if len(odd) > 1 else ""
+        raise ArchiveIndexConflict(f"{place.name}/{INDEX} was made {how} under `records` of {name}: what it says of {odd[0].path}{more} "
+                                   "need not hold now.", path=f"archives.{name}.records",
+                                   fix=f"Run `ofs archive index {place.name}`, which reads such files again; or undo the change.")
 
 
 def _segment(one: IndexedSegment, entries: list[IndexedSegment], where: str, name: str, place: ArchivePlace,

@@ -1,7 +1,7 @@
 """The index of an archive that has none, made from its files (`domain.md` §1.4): each is read once, and nothing is half done.
 
-    files ──▶ hash ──┬─ known, with this digest ──────────────▶ its entries stay
-                     └─ new ──▶ read to its end ──▶ runs ─────▶ its entries
+    files ──▶ hash ──┬─ known, with this digest and mapping ──▶ its entries stay
+                     └─ else ─▶ read to its end ──▶ runs ─────▶ its entries
                                                     every entry ──▶ chain ──▶ index.json, replaced as one piece
 
 What has been read is kept beside the index until that is written, so a job that was killed reads no file twice. What a job that copies has
@@ -65,22 +65,29 @@ class IndexWish:
     undecodable_are_known: bool = False
     replace: bool = False
 
+    @property
+    def mapping(self) -> str | None:
+        """What stands in an entry for how its records were read."""
+        return None if self.lifting is None else self.lifting.mark
+
+    def reads_as(self, entry: Mapping[str, Any]) -> bool:
+        """Was an entry made by reading records in this way? What an archiver says of a log does not depend on that."""
+        return bool(entry["evidence"] == "archiver" or entry["mapping"] == self.mapping)
+
     def mark(self) -> str:
         """The digest of all that entries depend on beside their file."""
-        lifting = None if self.lifting is None else {
-            "places": {name: [list(one.path or ()), one.folder, one.value, one.unit] for name, one in self.lifting.places.items()},
-            "defaults": dict(self.lifting.defaults), "zone": self.lifting.zone}
-        return digest(_WISH_RECIPE, {"lifting": lifting, "holes_are_lawful": self.holes_are_lawful, "log_id": self.log_id})
+        return digest(_WISH_RECIPE, {"mapping": self.mapping, "holes_are_lawful": self.holes_are_lawful, "log_id": self.log_id})
 
 
 @dataclass
 class _Work:
-    """What one job knows so far: entries by path, and what is wrong."""
+    """What one job knows so far: entries by path, and what is wrong. Those that stand for files in `stale` were read in another way."""
 
     place: ArchivePlace
     wish: IndexWish
     standing: dict[str, Entries]
     logs: dict[tuple[str, int, str], str]
+    stale: frozenset[str] = frozenset()
     unfinished: dict[str, Entries] = field(default_factory=dict)
     noted: Mapping[str, Entries] = field(default_factory=dict)
     quick: Scan | None = None
@@ -89,6 +96,7 @@ class _Work:
     ignored: list[str] = field(default_factory=list)
     read: int = 0
     kept: int = 0
+    reread: int = 0
     unkept: int = 0
     mark: str | None = None
 
@@ -111,11 +119,12 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
     with place.alone():
         before = place.document(INDEX)
         standing = _by_path(before, f"{place.name}/{INDEX}", wish)
-        work = _Work(place, wish, standing, {_lane(one): one["log_id"] for entries in standing.values() for one in entries})
+        work = _Work(place, wish, standing, {_lane(one): one["log_id"] for entries in standing.values() for one in entries},
+                     frozenset(path for path, entries in standing.items() if not all(map(wish.reads_as, entries))))
         _recall(work)
         work.noted = {path: [one.model_dump()] for path, one in noted_segments(place).items() if _may_be_noted(standing.get(path))}
         files = place.listed()
-        if sum(one.size for one in files if one.relative not in work.standing) > _MUCH:
+        if sum(one.size for one in files if one.relative not in work.standing or one.relative in work.stale) > _MUCH:
             work.quick = scanner()
         _settle_all(files, work, progress)
         _look_for_lost(work, {one.relative for one in files})
@@ -130,7 +139,7 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
             place.replace(INDEX, text, None if before is None else before.mark)
         if work.mark is not None:
             place.remove(UNFINISHED)
-        return report_on(index, place.name, read=work.read, kept=work.kept, ignored=work.ignored, was_written=is_new)
+        return report_on(index, place.name, read=work.read, kept=work.kept, reread=work.reread, ignored=work.ignored, was_written=is_new)
 
 
 def index_bytes(segments: Sequence[IndexedSegment]) -> bytes:
@@ -171,7 +180,7 @@ def _recall(work: _Work) -> None:
 
 def _keep(work: _Work) -> None:
     fresh = {path: [IndexedSegment.model_validate(one) for one in entries] for path, entries in work.entries.items()
-             if path not in work.standing}
+             if path not in work.standing or path in work.stale}
     if not fresh:
         return
     files = ",\n ".join(f'{json.dumps(path)}: [{", ".join(one.model_dump_json(exclude_defaults=True) for one in entries)}]'
@@ -203,7 +212,9 @@ def _settle(file: HeldFile, work: _Work) -> None:
     if not file.relative.lower().endswith(SUFFIXES):
         work.ignored.append(file.relative)
         return
-    told = [one for one in (work.noted.get(file.relative), work.standing.get(file.relative), work.unfinished.get(file.relative)) if one]
+    said = work.standing.get(file.relative)
+    told = [one for one in (work.noted.get(file.relative), None if file.relative in work.stale else said,
+                            work.unfinished.get(file.relative)) if one]
     try:
         if (fault := path_fault(file.relative)) is not None:
             raise RefInvalid(f"no index can name this file: {fault}.", path=file.relative, fix="Rename it.")
@@ -216,14 +227,14 @@ def _settle(file: HeldFile, work: _Work) -> None:
                 work.entries[file.relative] = [{**one, "etag": file.etag} for one in known]
                 work.kept += 1
                 return
-            if file.relative in work.standing and not work.wish.replace:
-                said = work.standing[file.relative][0]
+            if said is not None and _known([said], "sha256", hashed) is None and not work.wish.replace:
                 raise ArchiveIndexConflict(f"{file.relative} is not what the index says: it has {hashed.size} bytes with the digest "
-                                           f"{hashed.sha256[:19]}…, not {said['size']} with {said['sha256'][:19]}….", path=file.relative,
-                                           fix="Restore the segment, or run with --replace if the new bytes are meant.")
+                                           f"{hashed.sha256[:19]}…, not {said[0]['size']} with {said[0]['sha256'][:19]}….",
+                                           path=file.relative, fix="Restore the segment, or run with --replace if the new bytes are meant.")
             runs = _runs_in(hashed, work.wish, work.quick)
             work.unkept += hashed.size + _FILE_BYTES
             work.read += 1
+            work.reread += file.relative in work.stale
             if runs:
                 work.entries[file.relative] = [_entry(run, hashed, work) for run in runs]
             else:
@@ -292,12 +303,14 @@ def _advice(sentence: str) -> str:
 
 def _entry(run: Run, file: HeldFile, work: _Work) -> dict[str, Any]:
     topic, partition, kind = run.lane
+    others = {log for (known, _, its_kind), log in work.logs.items() if (known, its_kind) == (topic, kind)}
+    log_id = work.wish.log_id or work.logs.get(run.lane) or (others.pop() if len(others) == 1 else topic)
     entry = {"topic": topic, "partition": partition, "offset_kind": kind, "path": file.relative, "sha256": file.sha256, "size": file.size,
-             "log_id": work.wish.log_id or work.logs.get(run.lane) or topic, "first_offset": str(run.begin),
+             "log_id": log_id, "first_offset": str(run.begin),
              "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count, "etag": file.etag,
              "dispositions": {UNDECLARED: run.undecodable} if run.undecodable else {},
              "first_log_time_utc": format_instant(run.first_log_us), "last_log_time_utc": format_instant(run.last_log_us),
-             "evidence": "declared" if work.wish.holes_are_lawful else "files"}
+             "evidence": "declared" if work.wish.holes_are_lawful else "files", "mapping": work.wish.mapping}
     try:
         return IndexedSegment.model_validate(entry).model_dump()
     except ValidationError as wrong:

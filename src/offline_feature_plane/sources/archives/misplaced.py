@@ -1,11 +1,12 @@
-"""Records that stand where the index of their archive has others."""
+"""Records that are not what the index of their archive says: they stand where it has others, or were taken at other times."""
 
 from __future__ import annotations
 
 from offline_feature_plane.domain.completeness import SegmentEvidence
+from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import ReplayBasisMismatch
 
-__all__ = ["misplaced"]
+__all__ = ["misplaced", "mistimed"]
 
 
 def misplaced(name: str, topic: str, evidence: SegmentEvidence, found: tuple[str, int, str, int], before: int) -> ReplayBasisMismatch:
@@ -25,3 +26,20 @@ def misplaced(name: str, topic: str, evidence: SegmentEvidence, found: tuple[str
         return ReplayBasisMismatch(f"{held} after {lane}@{before}: a segment holds each offset once, the smaller ones first.", path=name)
     told = "" if kind == evidence.offset_kind else f", a {kind},"
     return ReplayBasisMismatch(f"{held}{told} where {lane} [{first}, {end}) of {evidence.offset_kind} is indexed.", path=name)
+
+
+def mistimed(name: str, found: tuple[int | None, int | None], said: tuple[int, int] | None) -> ReplayBasisMismatch | None:
+    """The error about log times in an index entry that are not those of its records, or None.
+
+    Args:
+        name: the segment's.
+        found: the log times of its first and last record in µs; None for one that has none, or was not looked at.
+        said: what the entry says; None: nothing.
+    """
+    for which, its, claimed in zip(("first", "last"), found, said or (), strict=False):
+        if its is not None and its != claimed:
+            return ReplayBasisMismatch(f"the log took the {which} record of {name} at {format_instant(its)}, but the index says "
+                                       f"{format_instant(claimed)}: spans of log time were found by that.", path=name,
+                                       fix="Let index.json say the log times of the segment's own records, or null; an index that was made "
+                                           "from the files alone can be moved away and made again by `ofs archive index`.")
+    return None

@@ -30,12 +30,14 @@ from offline_feature_plane.plain_files import as_found, make_lasting_folder, ope
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.spools import spool
 
-__all__ = ["INDEX", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version", "segment_path"]
+__all__ = ["INDEX", "REPLACED", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version", "segment_path"]
 
 INDEX: Final = "index.json"
 UNFINISHED: Final = "_index.unfinished.json"  # what a job that makes an index knows so far
 MOST_INDEX_BYTES: Final = 16 * MAX_DOCUMENT_BYTES
 SUFFIXES: Final = (".parquet", *(f".{form}{packed}" for form in ("jsonl", "ndjson", "json") for packed in ("", ".gz", ".zst")))
+REPLACED: Final = ("Restore the bytes that were indexed; or, if these are meant, index them (`ofs archive index ARCHIVE --replace`) "
+                   "and plan anew.")
 
 _WORKSHOP: Final = ".writing-"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -185,7 +187,8 @@ class FolderPlace:
             raise SourceUnreadable(f"the segment {file.relative} cannot be found: {wrong.strerror or wrong}.", path=file.relative,
                                    fix="Restore the segment.") from wrong
         if size != file.size:
-            raise ReplayBasisMismatch(f"the segment {file.relative} has {size} bytes; the index says {file.size}.", path=file.relative)
+            raise ReplayBasisMismatch(f"the segment {as_found(file.path)} has {size} bytes; the index says {file.size}.",
+                                      path=file.relative, fix=REPLACED)
 
     def oddities(self, files: Sequence[HeldFile]) -> Mapping[str, str]:
         """As `ArchivePlace.oddities`."""
@@ -199,7 +202,11 @@ class FolderPlace:
 
     def check(self, file: HeldFile) -> None:
         """As `ArchivePlace.check`: hash it."""
-        check_pins([file])
+        try:
+            check_pins([file])
+        except ReplayBasisMismatch as wrong:
+            wrong.fix = REPLACED
+            raise
 
     def at_hand(self, file: HeldFile) -> AbstractContextManager[PinnedFile]:
         """As `ArchivePlace.at_hand`: it is, and `check` has hashed it."""

@@ -43,12 +43,16 @@ class LaneReport:
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What became of an index: how many files were read, how many were known, and what it covers."""
+    """What became of an index: how many files were read, how many were known, and what it covers.
+
+    `files_reread` of the read ones it knew by another mapping.
+    """
 
     place: str
     was_written: bool
     files_read: int
     files_known: int
+    files_reread: int
     ignored: tuple[str, ...]
     segments: int
     records: int
@@ -59,13 +63,14 @@ class IndexReport:
         return asdict(self)
 
 
-def report_on(index: ArchiveIndex, place: str, *, read: int, kept: int, ignored: Sequence[str], was_written: bool) -> IndexReport:
+def report_on(index: ArchiveIndex, place: str, *, read: int, kept: int, reread: int, ignored: Sequence[str],
+              was_written: bool) -> IndexReport:
     """The report on an index."""
     lanes: dict[tuple[str, int, str, str], list[IndexedSegment]] = defaultdict(list)
     for one in index.segments:
         lanes[one.topic, one.partition, one.offset_kind, one.log_id].append(one)
-    return IndexReport(place, was_written, read, kept, tuple(ignored), len(index.segments), sum(one.record_count for one in index.segments),
-                       tuple(_lane(*lane, lanes[lane]) for lane in sorted(lanes)))
+    return IndexReport(place, was_written, read, kept, reread, tuple(ignored), len(index.segments),
+                       sum(one.record_count for one in index.segments), tuple(_lane(*lane, lanes[lane]) for lane in sorted(lanes)))
 
 
 def _lane(topic: str, partition: int, kind: str, log_id: str, entries: Sequence[IndexedSegment]) -> LaneReport:

@@ -34,7 +34,7 @@ _ROWS = 16_384
 
 def steps_of(segment: Segment, file: PinnedFile, wanted: Wanted) -> Generator[Callable[[], Decoded | None]]:
     """What is left to be done for each batch of a segment's records, from its file at hand. They raise as `segments.read_checked`."""
-    claim = Claim(segment.file.relative, segment.topic, segment.evidence)
+    claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     skipped = _skipped(segment, file)
     if skipped is not None:

@@ -36,16 +36,16 @@ _ROWS, _BYTES = 16_384, 32 << 20  # of a table at a time
 
 def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterator[Rows]:
     """Everything that a segment holds of a range. Raises as `Segment.read`."""
-    claim = Claim(segment.file.relative, segment.topic, segment.evidence)
+    claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
-    with segment.place.at_hand(segment.file) as file:
+    with segment.at_stake(), segment.place.at_hand(segment.file) as file:
         misses = Misses(file.path, file.size)
         for members, members_of in _batches(file):
             batch = claim.hold(*settle(members, expected, noting(partial(standing_at, members_of), misses)))
             if batch.numbers[-1] >= wanted.start and batch.numbers[0] < wanted.end:
                 rows = rows_of_batch(members, batch, writing, partial(_one, members_of), is_placed=True)
                 yield from rows.between(wanted.start, wanted.end)
-    claim.settle()
+        claim.settle()
 
 
 def _one(members_of: MembersOf, row: int) -> Stored:

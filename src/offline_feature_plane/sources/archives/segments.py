@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,13 +15,12 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
-from offline_feature_plane.errors import (
-    ReplayBasisMismatch,
-)
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
-from offline_feature_plane.sources.archives.misplaced import misplaced
+from offline_feature_plane.sources.archives.misplaced import misplaced, mistimed
 from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
@@ -68,11 +68,12 @@ class Segment:
 
     def check(self) -> None:
         """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
-        self.place.check(self.file)
+        with self.at_stake():
+            self.place.check(self.file)
 
     def read(self) -> Iterator[Record | Undecodable]:
         """As `Stretch.read`; raises as `read_checked`, and StorageIoFailure if it cannot be fetched."""
-        with self.place.at_hand(self.file) as file:
+        with self.at_stake(), self.place.at_hand(self.file) as file:
             yield from read_checked(self, file)
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
@@ -87,12 +88,30 @@ class Segment:
             return
         from offline_feature_plane.sources.archives.segment_batches import steps_of  # noqa: PLC0415 - it loads a compiler
 
-        with self.place.at_hand(self.file) as file:
-            yield from steps_of(self, file, wanted)
+        with self.at_stake(), self.place.at_hand(self.file) as file:
+            for step in steps_of(self, file, wanted):
+                yield partial(self._stepped, step)
+
+    def _stepped(self, step: Callable[[], Batch | None]) -> Batch | None:
+        with self.at_stake():
+            return step()
+
+    @contextmanager
+    def at_stake(self) -> Iterator[None]:
+        """Errors about its file during the block say which offsets are at stake."""
+        try:
+            yield
+        except OfsError as wrong:
+            if wrong.path in {self.file.relative, str(self.file.path), as_found(self.file.path)} and "start_offset" not in wrong.fields:
+                said = self.evidence
+                wrong.what += f" It is to hold {said.topic}/{said.partition} [{said.first_offset}, {said.next_offset})."
+                wrong.fields |= {"topic": said.topic, "partition": said.partition, "start_offset": said.first_offset,
+                                 "end_offset": said.next_offset}
+            raise
 
 
 def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] | None = None) -> Iterator[Record | Undecodable]:
-    """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset.
+    """Yield a segment's records while they are held against its index entry: coordinates, order, count, last offset, log times.
 
     Args:
         segment: what is claimed.
@@ -106,6 +125,7 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
     first, end = evidence.span
     before, count, last, unread = -1, 0, None, first - 1
     topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
+    first_us, last_us = None, None
     found = records_of(file, segment.lifting) if given is None else given
     for record in found if not segment.entries else records_of_entry(segment, file, found):
         count += 1
@@ -117,14 +137,17 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
             if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
                 raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
             before, last, unread = number, record.offset, number
+            first_us, last_us = record.log_us if count == 1 else first_us, record.log_us
             yield record
         else:
-            unread += 1
+            unread, last_us = unread + 1, None
             yield Undecodable(unread, "undecodable" if record is None else "null_value")
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
         more = " or more" if count > evidence.record_count else ""
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
+    if (odd := mistimed(segment.file.relative, (first_us, last_us), segment.log_times)) is not None:
+        raise odd
 
 
 def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standing]) -> Iterator[Standing]:
@@ -193,5 +216,5 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
             yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
     with unchanged(file):
-        for _, line in read_lines(file.path, packing=packing_of(file.relative)):
+        for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True):
             yield line_record(line)

@@ -144,7 +144,8 @@ class PinnedArchive:
         mine = self._mine(ranges)
         touched = self._touched(mine)
         for one in touched:
-            one.place.glance(one.file)
+            with one.at_stake():
+                one.place.glance(one.file)
         spans: dict[tuple[str, int, str, str], tuple[tuple[int, int], ...]] = {}
         for item in mine:
             lane = item.topic, item.partition, item.offset_kind, item.log_id

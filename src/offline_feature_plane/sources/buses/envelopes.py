@@ -15,9 +15,10 @@ from offline_feature_plane.sources.decoding.stored import Stored
 from offline_feature_plane.sources.logs.stretches import Undecodable
 from offline_feature_plane.text_files import load_object
 
-__all__ = ["ENVELOPE", "Held", "Lane", "decode_value", "read_envelope", "stored_value"]
+__all__ = ["ENVELOPE", "MOST_VALUE_BYTES", "Held", "Lane", "decode_value", "read_envelope", "stored_value"]
 
 ENVELOPE: Final = ("platform_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload")
+MOST_VALUE_BYTES: Final = 16_000_000  # its line in an archive has a coordinate, too, and must not be longer than a line may be
 
 
 class Lane(NamedTuple):
@@ -63,6 +64,8 @@ def stored_value(lane: Lane, held: Held) -> Stored:
 
 def read_envelope(value: bytes) -> dict[str, Any] | None:
     """The object that a value is, if it is one and has all members of an envelope. Strict: no repeated keys, no NaN, no other text."""
+    if len(value) > MOST_VALUE_BYTES:
+        return None
     try:
         found = load_object(value)
     except (SchemaInvalid, ResourceExceeded):

@@ -9,9 +9,8 @@ from typing import Final
 import numpy as np
 
 from offline_feature_plane.domain.admission import Record
-from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.instants import parse_instant
-from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value, stored_value
+from offline_feature_plane.sources.buses.envelopes import MOST_VALUE_BYTES, Held, Lane, decode_value, stored_value
 from offline_feature_plane.sources.decoding.batches import ENVELOPE, Expected, Members, members_of_documents, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
@@ -38,7 +37,7 @@ def rows_of_values(lane: Lane, held: Sequence[Held], writing: Writing) -> Rows:
 
 
 def _decoded(lane: Lane, held: Sequence[Held], wanted: Wanted) -> tuple[Members, Decoded]:
-    documents = [b"" if one.value is None or len(one.value) > MAX_DOCUMENT_BYTES else one.value for one in held]
+    documents = [b"" if one.value is None or len(one.value) > MOST_VALUE_BYTES else one.value for one in held]
     sizes = np.fromiter(map(len, documents), np.int64, len(documents))
     stops = np.cumsum(sizes)
     members = members_of_documents(np.frombuffer(b"".join([*documents, b"\n"]), np.uint8), stops - sizes, stops, ENVELOPE, wanted)

@@ -9,10 +9,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +26,7 @@ from offline_feature_plane.kernels.envelopes import read_documents, read_payload
 from offline_feature_plane.kernels.instant_texts import read_instants, write_instants
 from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, INTEGER, OTHER, TEXT
 from offline_feature_plane.kernels.jsontext import MEMBERS, STACK
+from offline_feature_plane.kernels.sha256 import digests
 from offline_feature_plane.kernels.typed_texts import are_sound, read_integers, same_text, unescape
 from offline_feature_plane.sources.decoding.decoded import Decoded, Found, mask_array
 from offline_feature_plane.sources.decoding.lines import members_of_columns
@@ -109,6 +108,7 @@ def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tupl
     status = np.zeros(n, np.uint8)
     read_documents(data, begins, stops, *joined(names), payload, payload, *wanted.tree, told, *spare, found.kinds, found.starts,
                    found.ends, kinds, starts, ends, told_starts, told_ends, status)
+    status[stops - begins > MAX_DOCUMENT_BYTES] = 1
     return Members(names, data, kinds, starts, ends, told, told_starts, told_ends, found, status)
 
 
@@ -250,9 +250,7 @@ def _digests(members: Members, moments: npt.NDArray[np.uint8]) -> npt.NDArray[np
     bounds = np.empty(members.n + 1, np.int64)
     write_said(members.data, which, members.starts, members.ends, moments, members.told, members.told_starts, members.told_ends, parts,
                part_bounds, out, bounds, members.status)
-    said, sha256 = memoryview(out.data), hashlib.sha256
-    hashed = b"".join([sha256(said[start:end]).digest() for start, end in pairwise(bounds.tolist())])
-    return np.frombuffer(hashed, np.uint8).reshape(-1, 32)
+    return digests(out, bounds)
 
 
 def _compare_hashes(members: Members, digests: npt.NDArray[np.uint8]) -> None:

@@ -15,7 +15,7 @@ from offline_feature_plane.budgets import RECORD_BYTES, Budget
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
-from offline_feature_plane.text_files import Packing, opened, too_long
+from offline_feature_plane.text_files import Packing, opened, without_mark
 
 __all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks", "text_places"]
 
@@ -38,27 +38,26 @@ class Lines:
 
 
 def read_blocks(path: Path, *, packing: Packing | None = None) -> Iterator[Lines]:
-    """The lines of a file, some megabytes at a time; arguments, limits and errors as `text_files.read_lines`."""
+    """The lines of a file, some megabytes at a time; arguments and errors as `text_files.read_lines`, whose lines are cut."""
     with opened(path, packing=packing) as stream:
-        budget, rest, before = Budget(path, path.stat().st_size), b"", 0
+        budget, rest, begins_here = Budget(path, path.stat().st_size), b"", True
         while True:
             block = stream.read(_BLOCK)
+            if begins_here:
+                block, begins_here = without_mark(block, path), False
             data = rest + block if rest else block
             whole = data.rfind(b"\n") + 1 if block else len(data)
-            if len(data) - whole > MAX_DOCUMENT_BYTES:
-                raise too_long(path, before + data.count(b"\n") + 1)
             rest = data[whole:]
+            if len(rest) > MAX_DOCUMENT_BYTES:  # what is left of it tells that it is too long
+                budget.take(len(rest) - MAX_DOCUMENT_BYTES - 1)
+                rest = rest[:MAX_DOCUMENT_BYTES + 1]
             if whole:
                 found = np.frombuffer(data, np.uint8, whole)
                 stops = np.flatnonzero(found == _NEWLINE) + 1
                 if not len(stops) or stops[-1] < whole:
                     stops = np.append(stops, whole)
                 begins = np.concatenate(([0], stops[:-1]))
-                sizes = stops - begins
-                if sizes.max() > MAX_DOCUMENT_BYTES:
-                    raise too_long(path, before + int(np.argmax(sizes > MAX_DOCUMENT_BYTES)) + 1)
-                budget.take(int(np.maximum(sizes, RECORD_BYTES).sum()))
-                before += len(stops)
+                budget.take(int(np.maximum(stops - begins, RECORD_BYTES).sum()))
                 for first in range(0, len(stops), _MOST):
                     yield Lines(found, begins[first:first + _MOST], stops[first:first + _MOST])
             if not block:

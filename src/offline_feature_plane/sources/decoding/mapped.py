@@ -70,7 +70,8 @@ def gathered(data: Bytes, said: Mapping[str, Spelled], fixed: Mapping[str, Any],
             value = UNVERSIONED
         if value is not None and absent.any():
             text = np.frombuffer(str(value).encode("utf-8", "surrogatepass"), np.uint8)
-            kinds[row, absent], starts[row, absent], ends[row, absent] = _kind_of(value), size, size + len(text)
+            where = slice(None) if one is None else absent  # what no record says is one value for all
+            kinds[row, where], starts[row, where], ends[row, where] = _kind_of(value), size, size + len(text)
             parts.append(text)
             size += len(text)
         if name in _COUNTED:

@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.domain.basis import Range
-from offline_feature_plane.one_ahead import one_ahead
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import (
@@ -39,6 +38,7 @@ from offline_feature_plane.sources.logs.stretches import (
     merged,
     wanted_of,
 )
+from offline_feature_plane.threads import one_ahead
 
 __all__ = ["END", "Flow", "Placed", "batches_in_order", "flow_of", "next_groups"]
 

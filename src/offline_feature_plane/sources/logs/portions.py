@@ -19,6 +19,7 @@ from typing import Any, Final
 from offline_feature_plane.domain.admission import Scope
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.ends import Ends, joined
 from offline_feature_plane.domain.findings import Alone, Finding, Findings
 from offline_feature_plane.ports.inputs import ReadReport
 from offline_feature_plane.ports.kept import Before
@@ -112,6 +113,7 @@ class PortionReport:
     scenarios: Mapping[str, int]
     compared: int
     findings: tuple[Finding, ...]
+    ends: tuple[Ends, ...]
     alone: tuple[tuple[str, int, str, str], Alone] | None = None
 
     @property
@@ -123,6 +125,7 @@ class PortionReport:
         """To be kept."""
         return {**vars(self), "arrived": [list(one) for one in self.arrived.items()], "left_out": dict(self.left_out),
                 "scenarios": dict(self.scenarios), "findings": [one.describe() for one in self.findings],
+                "ends": [one.document() for one in self.ends],
                 "alone": None if self.alone is None else [list(self.alone[0]), self.alone[1].document()]}
 
     @classmethod
@@ -130,7 +133,7 @@ class PortionReport:
         """What `document` told."""
         alone = said["alone"]
         return cls(said["coordinates"], dict(map(tuple, said["arrived"])), said["left_out"], said["scenarios"], said["compared"],
-                   tuple(Finding.from_document(one) for one in said["findings"]),
+                   tuple(Finding.from_document(one) for one in said["findings"]), tuple(map(Ends.from_document, said["ends"])),
                    None if alone is None else (tuple(alone[0]), Alone.from_document(alone[1])))
 
 
@@ -143,6 +146,7 @@ class SoFar:
         self._left_out: dict[str, int] = {}
         self._scenarios: dict[str, int] = {}
         self._compared = 0
+        self._ends: list[Ends] = []
         self._alone: Alone | None = None
 
     def add(self, told: PortionReport) -> None:
@@ -155,6 +159,7 @@ class SoFar:
             for name, count in theirs.items():
                 mine[name] = mine.get(name, 0) + count
         self._compared += told.compared
+        self._ends += told.ends
         self._found.follow(told.findings)
         if told.alone is not None:
             lane, alone = told.alone
@@ -171,7 +176,7 @@ class SoFar:
 
     def report(self) -> ReadReport:
         """As of the whole log."""
-        return ReadReport(self._left_out, self._found.told(), self._compared, self._scenarios)
+        return ReadReport(self._left_out, self._found.told(), self._compared, self._scenarios, joined(self._ends))
 
 
 def reading_document(scope: Scope, sources: Sequence[Mapping[str, Any]], **rest: Any) -> dict[str, Any]:

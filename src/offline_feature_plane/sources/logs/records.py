@@ -17,6 +17,7 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import Lane, ReadReport
 from offline_feature_plane.ports.kept import Keep
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.logs.ends_seen import EndsSeen
 from offline_feature_plane.sources.logs.flowing import Placed, batches_in_order, flow_of, next_groups
 from offline_feature_plane.sources.logs.portions import PortionReport, SoFar, portions_of, reading_document
 from offline_feature_plane.sources.logs.scanned import Scanned
@@ -102,7 +103,7 @@ class LogRecords:
         except OfsError as wrong:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
-        return ReadReport(scanned.left_out, found.told(), scanned.compared, scanned.scenarios)
+        return ReadReport(scanned.left_out, found.told(), scanned.compared, scanned.scenarios, scanned.ends.told())
 
     @property
     def _is_worth_keeping(self) -> bool:
@@ -112,7 +113,7 @@ class LogRecords:
 
     def _scanned(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], found: Findings, *,
                  is_portion: bool = False) -> Scanned:
-        return Scanned(self.topic, self.typings, self.taken, scope, take, found, self.max_ahead_us, is_portion=is_portion)
+        return Scanned(self.topic, self.typings, self.taken, scope, take, found, self.ranges, self.max_ahead_us, is_portion=is_portion)
 
     def _scan_portions(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep,
                        wanted: Wanted | None, threads: int) -> ReadReport:
@@ -150,7 +151,7 @@ class LogRecords:
             wrong.fields.setdefault("findings", [one.describe() for one in so_far.findings(found.told())])
             raise
         return PortionReport(scanned.read, scanned.arrived, scanned.left_out, scanned.scenarios, scanned.compared, found.told(),
-                             scanned.alone)
+                             scanned.ends.told(), scanned.alone)
 
     def _read(self, admission: Admission, take: Callable[[str, pa.RecordBatch], None], found: Findings) -> ReadReport:
         left_out: dict[str, int] = {}
@@ -159,7 +160,7 @@ class LogRecords:
         clock = ArrivalClock()
         typings = {one.name: one for one in self.typings}
         judge, before = admission.judge, admission.scenarios.copy()
-        compared = 0
+        compared, ends = 0, EndsSeen(self.ranges)
         for lane, item in read_in_order(self.stretches, self.ranges):
             if isinstance(item, Aside):
                 compared += _noted(item, lane, found)
@@ -168,6 +169,7 @@ class LogRecords:
                 left_out[item.reason] = left_out.get(item.reason, 0) + 1
                 found.note(Spot(item.reason, item.number), lane)
                 continue
+            ends.see(lane, (item.number, item.ts_us))
             record = self._named(item)
             reason, source = judge(record, self.max_ahead_us)
             arrival = clock.read(record.partition, record.log_us)
@@ -186,7 +188,7 @@ class LogRecords:
         for source, rest in held.items():
             if rest:
                 take(source, typings[source].batch(rest, arrived[source]))
-        return ReadReport(left_out, found.told(), compared, admission.scenarios - before)
+        return ReadReport(left_out, found.told(), compared, admission.scenarios - before, ends.told())
 
     def _named(self, record: Record) -> Record:
         """A record as one of this topic; with `taken` of its type if it is taken, else of a type that stays apart from all others."""

@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.contracts.events import SCANNED_COLUMNS
 from offline_feature_plane.domain.admission import Scope
+from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.findings import Alone, Compared, Findings, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_of, spelled
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
+from offline_feature_plane.sources.logs.ends_seen import EndsSeen
 from offline_feature_plane.sources.logs.stretches import Batch, Lane
 from offline_feature_plane.sources.logs.typings import Typing
 
@@ -31,8 +33,8 @@ class Scanned:
     """
 
     def __init__(self, topic: str, typings: Sequence[Typing], taken: str | None, scope: Scope,
-                 take: Callable[[str | None, pa.RecordBatch], None], found: Findings, max_ahead_us: int | None = None, *,
-                 is_portion: bool = False) -> None:
+                 take: Callable[[str | None, pa.RecordBatch], None], found: Findings, ranges: Sequence[Range],
+                 max_ahead_us: int | None = None, *, is_portion: bool = False) -> None:
         self._topic, self._taken, self._scope, self._take, self._found = topic, taken, scope, take, found
         self._max_ahead_us, self._is_portion = max_ahead_us, is_portion
         self._typings = {one.name: one for one in typings}
@@ -41,6 +43,7 @@ class Scanned:
         self.left_out: dict[str, int] = {}
         self.scenarios: Counter[str] = Counter()
         self.compared = 0
+        self.ends = EndsSeen(ranges)
         self.alone: tuple[Lane, Alone] | None = None
 
     def see(self, lane: Lane, item: Batch, inside: Bools | None, wanted: Wanted | None) -> None:
@@ -62,6 +65,7 @@ class Scanned:
         """The next batch, and which of its records are asked for (None: all). Raises what extraction raises."""
         left = np.ones(batch.n, np.bool_) if inside is None else inside.copy()
         arrival = self._arrivals(lane[1], batch, left & batch.decoded)
+        self.ends.see_all(lane, batch.numbers, batch.ts_us, left & batch.decoded)
         is_deleted = np.zeros(batch.n, np.bool_) if batch.deletions is None else batch.deletions
         ours = self._is_ours(batch)
         if self._scope.scenario_run_ids:

@@ -7,12 +7,14 @@ second         ──●──●──●──▶          opened here, howeve
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from typing import TypeVar
 
+from offline_feature_plane.domain.findings import Spot
 from offline_feature_plane.errors import ReplayDuplicateOffsetMismatch
 
-__all__ = ["disagreement", "side_by_side"]
+__all__ = ["Disagreement", "side_by_side"]
 
 Item = TypeVar("Item")
 
@@ -46,8 +48,29 @@ def side_by_side(parts: Sequence[tuple[int, Iterator[tuple[int, Item]]]]) -> Ite
             heappop(open_parts)
 
 
-def disagreement(topic: str, partition: int, number: int) -> ReplayDuplicateOffsetMismatch:
-    """The error about a coordinate of which two segments say different things."""
-    place = f"{topic}/{partition}@{number}"
-    return ReplayDuplicateOffsetMismatch(f"two segments hold different events at {place}.", path=place,
-                                         fix="Find out which segment is true and remove the other from the index.")
+@dataclass
+class Disagreement:
+    """The coordinates of a partition of which two segments say different things, as they come."""
+
+    topic: str
+    partition: int
+    count: int = 0
+    latest: int = -1
+    first: tuple[str, str, str] | None = None  # a place, and the two segments
+
+    def note(self, number: int, one: str, other: str) -> list[Spot]:
+        """The next one, and the paths of the two segments; of a third one at the same place nothing more is told."""
+        if number == self.latest:
+            return []
+        place = f"{self.topic}/{self.partition}@{number}"
+        self.count, self.latest, self.first = self.count + 1, number, self.first or (place, one, other)
+        return [Spot(ReplayDuplicateOffsetMismatch.code, number, f"{one} and {other} hold different events at {place}.")]
+
+    def settle(self) -> None:
+        """Nothing comes any more. Raises ReplayDuplicateOffsetMismatch: something was noted."""
+        if self.first is not None:
+            place, one, other = self.first
+            where = place if self.count == 1 else f"{self.count:,} offsets, the first of them {place}"
+            raise ReplayDuplicateOffsetMismatch(f"the segments {one} and {other} hold different events at {where}.", path=place,
+                                                segments=[one, other], count=self.count,
+                                                fix="Find out which segment is true and remove the other from the index.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -22,30 +21,12 @@ from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Alone, Compared, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.logs.side_by_side import disagreement, side_by_side
+from offline_feature_plane.sources.logs.side_by_side import Disagreement, side_by_side
+from offline_feature_plane.threads import two_at_once
 
-__all__ = [
-    "Aside",
-    "Batch",
-    "DistantStretch",
-    "DividedStretch",
-    "Item",
-    "Lane",
-    "PinnedStretch",
-    "QuickStretch",
-    "SteppedStretch",
-    "Stretch",
-    "Undecodable",
-    "ahead",
-    "check",
-    "in_batches",
-    "in_groups",
-    "lane_of",
-    "merged",
-    "read_in_order",
-    "touches",
-    "wanted_of",
-]
+__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "SteppedStretch",
+           "Stretch", "Undecodable", "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "read_in_order", "touches",
+           "wanted_of"]
 
 Lane = tuple[str, int, str, str]
 
@@ -207,8 +188,15 @@ def ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
 
 
 def merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Iterator[Item]:
-    """The records of stretches that overlap, by offset, each coordinate once: the first stretch gives it, the others must agree."""
+    """The records of stretches that overlap, by offset, each coordinate once: the first stretch gives it, the others must agree.
+
+    Where they do not, it is noted, and reading goes on, so that all of it is known in the end.
+
+    Raises:
+        ReplayDuplicateOffsetMismatch: at the end, if they disagreed about a coordinate. What `Stretch.read` raises.
+    """
     latest: tuple[int, int, Item] | None = None
+    told = Disagreement(*lane_of(group[0])[:2])
     for number, place, item in side_by_side([(one.evidence.span[0], _placed(one, wanted)) for one in group]):
         if isinstance(item, _ASIDES):
             yield item
@@ -216,7 +204,8 @@ def merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Itera
             latest = number, place, item
             yield item
         elif _said(latest[2]) != _said(item):  # other bytes, or one of the two cannot be read
-            raise disagreement(group[0].evidence.topic, group[0].evidence.partition, number)
+            yield from told.note(number, group[latest[1]].evidence.ref, group[place].evidence.ref)
+    told.settle()
 
 
 def _placed(stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Item]]:
@@ -242,9 +231,8 @@ def wanted_of(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]
 
 def check(stretches: Sequence[Stretch]) -> None:
     """Hold stretches against their pins. Raises as `Stretch.check`."""
-    with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda one: one.check(), stretches):
-            pass
+    for _ in two_at_once(lambda one: one.check(), stretches):
+        pass
 
 
 def in_batches(items: Iterator[Item]) -> Iterator[Batch]:

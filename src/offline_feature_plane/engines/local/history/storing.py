@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +14,7 @@ from offline_feature_plane.domain.admission import nothing_admitted
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import Task
 from offline_feature_plane.engines.local.columns import IdColumn, Integers, Loaded
+from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.dictionaries import shared_names
 from offline_feature_plane.engines.local.duplicates import marks_of, rows_to_drop
 from offline_feature_plane.engines.local.history.arrivals import ArrivalColumns
@@ -30,9 +30,9 @@ from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.stepwise import Progress
 from offline_feature_plane.engines.stepwise import unheard as untold
 from offline_feature_plane.errors import EngineFailed
-from offline_feature_plane.one_ahead import one_ahead
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
+from offline_feature_plane.threads import one_ahead
 
 __all__ = ["store_events"]
 
@@ -40,13 +40,13 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 1 << 20
 
 
-def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventInput], task: Task, place: Place,
+def store_events(database: Database, inputs: Sequence[EventInput], task: Task, place: Place,
                  sizes: Sizes, heard: Heard = unheard, tell: Progress = untold,
                  kept: KeptFolders | None = None, threads: int = 1) -> tuple[StoredEvents, ReplayFacts]:
     """Read, type, deduplicate and order the events of every input.
 
     Args:
-        connection: from `open_connection`; hashes text ids.
+        database: hashes text ids.
         inputs: plain tables and logs of records.
         task: its closure says which fields are read and how.
         place: where events are kept.
@@ -69,7 +69,7 @@ def store_events(connection: duckdb.DuckDBPyConnection, inputs: Sequence[EventIn
     runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, tell, kept, threads)
     if not any(run.n for run in runs):
         raise nothing_admitted([item.topic for item in inputs], told.left_out)
-    repeats = {table.topic: len(_repeats(connection, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
+    repeats = {table.topic: len(_repeats(database, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
                for table in repeating}
     if sizes.in_files:
         give_back()
@@ -130,18 +130,18 @@ def _ascends(ids: IdColumn, last: int | None) -> bool:
     return isinstance(ids, np.ndarray) and bool((ids[1:] > ids[:-1]).all()) and (last is None or last < int(ids[0]))
 
 
-def _repeats(connection: duckdb.DuckDBPyConnection, table: PlainTable, task: Task, runs: Sequence[Run], sizes: Sizes) -> Integers:
+def _repeats(database: Database, table: PlainTable, task: Task, runs: Sequence[Run], sizes: Sizes) -> Integers:
     """The rows of a table that repeat others. Raises ReplayEventIdConflict."""
     total = sum(run.n for run in runs)
     parts = -(-total // sizes.ids)
-    twice = np.concatenate([_twice(connection, runs, parts, part) for part in range(parts)])
+    twice = np.concatenate([_twice(database, runs, parts, part) for part in range(parts)])
     if not len(twice):
         return np.empty(0, np.int64)
     rows: list[Integers] = []
     ids: list[IdColumn] = []
     nothing_else = replace(task.closure.sources[runs[0].shape.source], fields=())
     for first, piece in _numbered(load_table(table, 0, nothing_else, task, sizes.run_rows)):
-        found = np.flatnonzero(np.isin(marks_of(connection, piece.ids), twice))
+        found = np.flatnonzero(np.isin(marks_of(database, piece.ids), twice))
         rows.append(first + found)
         ids.append(piece.ids[found] if isinstance(piece.ids, np.ndarray) else piece.ids.take(as_arrow(found)))
     texts = [one for one in ids if isinstance(one, pa.ChunkedArray)]
@@ -149,12 +149,12 @@ def _repeats(connection: duckdb.DuckDBPyConnection, table: PlainTable, task: Tas
     return rows_to_drop(table, whole, np.concatenate(rows))
 
 
-def _twice(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run], parts: int, part: int) -> npt.NDArray[np.generic]:
+def _twice(database: Database, runs: Sequence[Run], parts: int, part: int) -> npt.NDArray[np.generic]:
     """The marks of one part of all that occur more than once."""
     found = []
     for run in runs:
         for start in range(0, run.n, _BLOCK):
-            marks = marks_of(connection, run.read_ids(start, min(start + _BLOCK, run.n)))
+            marks = marks_of(database, run.read_ids(start, min(start + _BLOCK, run.n)))
             if parts > 1:
                 marks = marks[(marks.view(np.uint64) * _MIX >> np.uint64(32)) % np.uint64(parts) == part]
             found.append(marks)
