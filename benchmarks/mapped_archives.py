@@ -1,9 +1,10 @@
 """How fast archives of other tools are read: N simulated payments as a table's Parquet, and as a connector's JSON Lines.
 
-    python benchmarks/mapped_archives.py [--records 400000] [--repeats 4] [--law] [--forms columns struct text connect flat]
+    python benchmarks/mapped_archives.py [--records 400000] [--law] [--partitions 1] [--forms columns struct text connect flat]
 
 Prints records per second of CPU time and of wall time for each form. Reading is everything from a file to typed batches of six fields:
-pins, lifting, payload hashes, scope, typing. `--law` adds the way of the law, one record after the other.
+pins, lifting, payload hashes, scope, typing. `--law` adds the way of the law, one record after the other. With `--partitions` the file
+holds so many of them, each record in the next one.
 
     columns   Parquet, the payload's fields as columns        text      Parquet, the payload as JSON text
     struct    Parquet, the payload one struct                 connect   JSON Lines, the payload nested        flat   all on one level
@@ -43,13 +44,13 @@ NESTED = {**OF_THE_LOG, "event_id": Place(("key",)), "ts_utc": Place(("at",)), "
 PLACES: Mapping[str, Mapping[str, Place]] = {"columns": FLAT, "flat": FLAT, "struct": NESTED, "text": NESTED, "connect": NESTED}
 
 
-def payments(world: World) -> pa.Table:
+def payments(world: World, partitions: int) -> pa.Table:
     """The payments of a world as a table, as a warehouse exports them."""
     parts = []
     for piece in pieces(world):
-        cents = pa.array(piece.cents)
+        cents, number = pa.array(piece.cents), piece.tx_id - 1
         parts.append(pa.table({
-            "partition": pa.array([0] * len(cents), pa.int32()), "offset": pa.array(piece.tx_id - 1),
+            "partition": pa.array(number % partitions).cast(pa.int32()), "offset": pa.array(number // partitions),
             "timestamp": pa.array(piece.ts_us // 1_000 + 1_500), "tx_id": pa.array([f"tx-{one}" for one in piece.tx_id.tolist()]),
             "at": pa.array(piece.ts_us).cast(pa.timestamp("us", "UTC")),
             "customer_id": pa.array([f"C{one:06}" for one in piece.customer.tolist()]),
@@ -99,11 +100,12 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=400_000)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--law", action="store_true")
+    parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--forms", nargs="*", default=list(PLACES))
     asked = parser.parse_args()
     pa.set_cpu_count(1)
     sources = (Source("tx", ("transaction",), FIELDS),)
-    table = payments(World(asked.records, customers=max(100, asked.records // 100), terminals=1_000, days=180))
+    table = payments(World(asked.records, customers=max(100, asked.records // 100), terminals=1_000, days=180), asked.partitions)
     for form in asked.forms:
         with TemporaryDirectory() as folder:
             root = Path(folder) / "lake"

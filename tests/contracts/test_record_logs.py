@@ -12,7 +12,8 @@ from s3_servers import BUCKET, ENVIRONMENT, WallClock, open_store, place_at
 from offline_feature_plane.adapters import open_cluster, open_stream
 from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.contracts.kafka import KafkaSecurity
-from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting, Place
+from offline_feature_plane.domain.admission import MEMBERS
+from offline_feature_plane.domain.foreign_records import Lifting, Place
 from offline_feature_plane.sources.archives.buckets import BucketPlace
 from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
 from offline_feature_plane.sources.archives.places import FolderPlace

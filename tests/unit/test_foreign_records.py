@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane.domain.admission import Mark, decode_stored, standing_of
-from offline_feature_plane.domain.foreign_records import MEMBERS, UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
+from offline_feature_plane.domain.admission import MEMBERS, Mark, decode_stored, standing_of
+from offline_feature_plane.domain.foreign_records import UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
 from offline_feature_plane.errors import SourceUnreadable, TimeZoneUndeclared
 from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
 from offline_feature_plane.sources.archives.places import FolderPlace

@@ -6,6 +6,8 @@ beside it, and two clocks. In Parquet segments `payload` is JSON text; in JSON L
 
 from __future__ import annotations
 
+from offline_feature_plane.domain.admission import MEMBERS
+
 EVENT_RECORD_SCHEMA = "learning.archive_event_record.v1"
 
 # What precedes the typed fields in the batches of a record slice; `arrival` is the running maximum of the log's time (`domain.visibility`).
@@ -16,5 +18,4 @@ RECORD_COLUMNS = ("event_id", "ts", "partition", "offset", "payload_hash", "arri
 SCANNED_COLUMNS = ("event_type", "event_id", "ts", "partition", "offset", "position", "payload_hash", "arrival")
 
 # Every member of an archived record, in the order of Parquet columns. All are text but `partition` (int32) and, in JSON Lines, `payload`.
-STORED_COLUMNS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
-                  "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc", "archived_at_utc")
+STORED_COLUMNS = (*MEMBERS, "archived_at_utc")

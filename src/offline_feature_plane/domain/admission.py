@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from offline_feature_plane.domain.basis import offset_number
 from offline_feature_plane.domain.closure import Source
@@ -22,9 +22,10 @@ from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, ReplayEv
 LeftOut = Literal["undecodable", "foreign_run", "null_value", "future_quarantined", "duplicate", "other_scope"]
 
 
-_MEMBERS = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
-            "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc")
-_members = itemgetter(*_MEMBERS)
+# The members of a stored record that say something of it, in the order of its columns.
+MEMBERS: Final = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
+                  "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc")
+_members = itemgetter(*MEMBERS)
 _TEXT = frozenset({str})
 _OF_AN_EVENT = ("platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc", "schema_version", "payload", "payload_hash",
                 "payload_hash_recipe")
@@ -84,9 +85,9 @@ def decode(document: Mapping[str, Any]) -> Record | None:
     try:
         return decode_stored(*_members(document))
     except KeyError:
-        if any(name not in document for name in _MEMBERS if name not in _MAY_LACK):
+        if any(name not in document for name in MEMBERS if name not in _MAY_LACK):
             return None
-        return decode_stored(*(document.get(name) for name in _MEMBERS))
+        return decode_stored(*(document.get(name) for name in MEMBERS))
 
 
 def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run: Any, scenario: Any, kind: Any, event_id: Any,
@@ -120,7 +121,7 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
 def standing_of(members: Sequence[Any] | None) -> Standing:
     """The record of some members in the order of its columns, or what stands for it. Raises as `decode_stored`."""
     record = None if members is None else decode_stored(*members)
-    is_null = record is None and members is not None and is_null_value(dict(zip(_MEMBERS, members, strict=True)))
+    is_null = record is None and members is not None and is_null_value(dict(zip(MEMBERS, members, strict=True)))
     return Mark.NULL_VALUE if is_null else record
 
 

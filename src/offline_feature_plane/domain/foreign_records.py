@@ -1,8 +1,8 @@
 """Records as other tools archive them, lifted to ours (`domain.md` §1.5, `decisions.md` D15).
 
 A mapping says where each member is found; a path goes on inside of a text that holds a JSON object, as values of a bus are archived by
-tools that do not look into them. What is lifted are the members in the order of `contracts.events.STORED_COLUMNS`, without the
-last; they are judged by `domain.admission.decode_stored` as our own are.
+tools that do not look into them. What is lifted are `domain.admission.MEMBERS`, which are judged
+there as our own are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from offline_feature_plane.domain.admission import MEMBERS
 from offline_feature_plane.domain.canonical import digest, load_json
 from offline_feature_plane.domain.extraction import to_instant
 from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format_instant
@@ -24,8 +25,6 @@ from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid, Re
 
 Unit = Literal["s", "ms", "us"]
 
-MEMBERS: Final = ("topic", "partition", "offset_kind", "offset", "platform_run_id", "scenario_run_id", "event_type", "event_id", "ts_utc",
-                  "schema_version", "payload", "payload_hash", "payload_hash_recipe", "log_time_utc")
 OF_THE_LOG: Final = ("topic", "partition", "offset", "offset_kind", "log_time_utc")  # what the log adds is no part of the event
 UNVERSIONED: Final = "unversioned"
 V0_HASH_RECIPE: Final = "learning.archive_event_record.v0"

@@ -47,18 +47,18 @@ class Claim:
         held = self._numbered(replace(batch, numbers=batch.numbers.astype(object)) if self._is_far else batch)
         if (strange := self._strange(held, seen)) is not None:
             raise strange
-        if refused is not None and refused.row < room:
+        if refused is not None and refused.row <= room:  # a record is decoded before it is counted
             raise refused.error
         if held.n:
             first, last = (int(held.log_us[row]) if held.decoded[row] else None for row in (0, -1))
             self._first_us, self._last_us = self._first_us if self._count else first, last
         self._count += batch.n
+        rows = np.flatnonzero(held.decoded[:max(room, 0)])
+        if len(rows):
+            self._before = self._last = int(held.numbers[rows[-1]])
         if batch.n > room:
             self._count = self._evidence.record_count + 1
             raise self._miscounted()
-        rows = np.flatnonzero(held.decoded)
-        if len(rows):
-            self._before = self._last = int(held.numbers[rows[-1]])
         if held.n:
             self._unread = int(held.numbers[-1])
         return held

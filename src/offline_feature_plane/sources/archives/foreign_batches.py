@@ -13,7 +13,7 @@ from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import foreign_columns, lifted_document, line_document
 from offline_feature_plane.sources.archives.steady_files import unchanged
-from offline_feature_plane.sources.archives.stored_files import Law
+from offline_feature_plane.sources.archives.stored_files import Law, Only
 from offline_feature_plane.sources.decoding.batches import Members
 from offline_feature_plane.sources.decoding.lines import Lines, read_blocks
 from offline_feature_plane.sources.decoding.mapped_columns import members_of_mapped_columns
@@ -28,15 +28,16 @@ _FEW = 64  # rows of a batch that are taken out of it one at a time; if there ar
 
 
 def mapped_in(file: PinnedFile, lifting: Lifting, wanted: Wanted,
-              groups: Mapping[int, int] | None = None) -> Iterator[tuple[Members, Law]]:
-    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups, or some.
+              groups: Mapping[int, int] | None = None, only: Only | None = None) -> Iterator[tuple[Members, Law]]:
+    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups and rows, or some.
 
     Raises:
         OfsError: as `foreign_segments.lifted`.
     """
     fixed = lifting.fixed(file.relative)
     if file.relative.endswith(".parquet"):
-        for batch in foreign_columns(file, lifting, groups):
+        batches: Iterator[Mapping[str, pa.Array]] = foreign_columns(file, lifting, groups)
+        for batch in batches if only is None else only(batches):
             yield members_of_mapped_columns(batch, lifting, fixed, wanted), law_of_foreign_columns(batch, lifting, fixed)
         return
     with unchanged(file):

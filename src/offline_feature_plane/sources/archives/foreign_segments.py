@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import Standing, standing_of
-from offline_feature_plane.domain.foreign_records import MEMBERS, Lifting, Unliftable
+from offline_feature_plane.domain.admission import MEMBERS, Standing, standing_of
+from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.found_files import form_of
@@ -33,7 +33,7 @@ def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Standing]:
 
 
 def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | None]:
-    """The members of each record of a file, in the order of `domain.foreign_records.MEMBERS`; None where it has none.
+    """The members of each record of a file, in the order of `domain.admission.MEMBERS`; None where it has none.
 
     Raises:
         SourceUnreadable: the file is broken, or lacks a column. ResourceExceeded: it decodes to far more than is stored.

@@ -10,7 +10,6 @@ noted of its segments before it was stopped (`archives.notes`) counts as what an
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,15 +20,15 @@ from pydantic import ValidationError
 
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
-from offline_feature_plane.domain.canonical import digest, load_json
+from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.path_texts import path_fault
-from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SchemaInvalid, SourceUnreadable, refuse
+from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SourceUnreadable, refuse
 from offline_feature_plane.filesets import parquet_rows
 from offline_feature_plane.sources.archives.foreign_segments import first_trouble
 from offline_feature_plane.sources.archives.index import parse_index
-from offline_feature_plane.sources.archives.notes import noted_segments
+from offline_feature_plane.sources.archives.notes import Notes, noted_segments
 from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
 from offline_feature_plane.sources.archives.report import UNDECLARED, IndexReport, report_on
 from offline_feature_plane.sources.archives.segments import records_of
@@ -87,6 +86,7 @@ class _Work:
     wish: IndexWish
     standing: dict[str, Entries]
     logs: dict[tuple[str, int, str], str]
+    notes: Notes
     stale: frozenset[str] = frozenset()
     unfinished: dict[str, Entries] = field(default_factory=dict)
     noted: Mapping[str, Entries] = field(default_factory=dict)
@@ -97,8 +97,8 @@ class _Work:
     read: int = 0
     kept: int = 0
     reread: int = 0
+    fresh: dict[str, tuple[IndexedSegment, ...]] = field(default_factory=dict)
     unkept: int = 0
-    mark: str | None = None
 
 
 def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner: Callable[[], Scan | None] = lambda: None) -> IndexReport:
@@ -119,8 +119,9 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
     with place.alone():
         before = place.document(INDEX)
         standing = _by_path(before, f"{place.name}/{INDEX}", wish)
-        work = _Work(place, wish, standing, {_lane(one): one["log_id"] for entries in standing.values() for one in entries},
-                     frozenset(path for path, entries in standing.items() if not all(map(wish.reads_as, entries))))
+        stale = frozenset(path for path, entries in standing.items() if not all(map(wish.reads_as, entries)))
+        logs = {_lane(one): one["log_id"] for entries in standing.values() for one in entries}
+        work = _Work(place, wish, standing, logs, Notes(place, UNFINISHED), stale)
         _recall(work)
         work.noted = {path: [one.model_dump()] for path, one in noted_segments(place).items() if _may_be_noted(standing.get(path))}
         files = place.listed()
@@ -137,8 +138,7 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
         is_new = before is None or before.data != text
         if is_new:
             place.replace(INDEX, text, None if before is None else before.mark)
-        if work.mark is not None:
-            place.remove(UNFINISHED)
+        work.notes.remove()
         return report_on(index, place.name, read=work.read, kept=work.kept, reread=work.reread, ignored=work.ignored, was_written=is_new)
 
 
@@ -165,31 +165,19 @@ def _by_path(written: Version | None, where: str, wish: IndexWish) -> dict[str, 
 
 def _recall(work: _Work) -> None:
     """What a job that did not end had read, if it read with the same eyes."""
-    kept = work.place.document(UNFINISHED)
-    if kept is None:
-        return
-    work.mark = kept.mark
-    try:
-        document = load_json(kept.data, max_bytes=len(kept.data))
-        if document["wish"] == work.wish.mark():
-            work.unfinished = {path: [IndexedSegment.model_validate(one).model_dump() for one in entries]
-                               for path, entries in document["files"].items()}
-    except (SchemaInvalid, ValueError, KeyError, TypeError, AttributeError):  # it is of another release, or no such document
-        work.unfinished = {}
+    if work.notes.wish == work.wish.mark():
+        work.unfinished = {path: [one.model_dump() for one in entries] for path, entries in work.notes.files.items()}
 
 
 def _keep(work: _Work) -> None:
-    fresh = {path: [IndexedSegment.model_validate(one) for one in entries] for path, entries in work.entries.items()
-             if path not in work.standing or path in work.stale}
-    if not fresh:
+    """Note what was read since this was done last."""
+    if not work.fresh:
         return
-    files = ",\n ".join(f'{json.dumps(path)}: [{", ".join(one.model_dump_json(exclude_defaults=True) for one in entries)}]'
-                        for path, entries in fresh.items())
-    text = f'{{"wish": "{work.wish.mark()}", "files": {{\n {files}\n}}}}\n'.encode()
-    work.place.replace(UNFINISHED, text, work.mark)
-    written = work.place.document(UNFINISHED)
-    work.mark = None if written is None else written.mark
-    work.unkept = 0
+    if work.notes.wish == work.wish.mark():
+        work.notes.add(work.fresh)
+    else:
+        work.notes.begin(work.wish.mark(), "", work.fresh)
+    work.fresh, work.unkept = {}, 0
 
 
 def _settle_all(files: Sequence[HeldFile], work: _Work, progress: Progress) -> None:
@@ -236,7 +224,8 @@ def _settle(file: HeldFile, work: _Work) -> None:
             work.read += 1
             work.reread += file.relative in work.stale
             if runs:
-                work.entries[file.relative] = [_entry(run, hashed, work) for run in runs]
+                found = [_entry(run, hashed, work) for run in runs]
+                work.entries[file.relative], work.fresh[file.relative] = [one.model_dump() for one in found], tuple(found)
             else:
                 work.ignored.append(file.relative)
     except OfsError as wrong:
@@ -301,7 +290,7 @@ def _advice(sentence: str) -> str:
     return "A segment holds the records of a partition in the order of their offsets, each once: write it again in that order."
 
 
-def _entry(run: Run, file: HeldFile, work: _Work) -> dict[str, Any]:
+def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
     topic, partition, kind = run.lane
     others = {log for (known, _, its_kind), log in work.logs.items() if (known, its_kind) == (topic, kind)}
     log_id = work.wish.log_id or work.logs.get(run.lane) or (others.pop() if len(others) == 1 else topic)
@@ -312,7 +301,7 @@ def _entry(run: Run, file: HeldFile, work: _Work) -> dict[str, Any]:
              "first_log_time_utc": format_instant(run.first_log_us), "last_log_time_utc": format_instant(run.last_log_us),
              "evidence": "declared" if work.wish.holes_are_lawful else "files", "mapping": work.wish.mapping}
     try:
-        return IndexedSegment.model_validate(entry).model_dump()
+        return IndexedSegment.model_validate(entry)
     except ValidationError as wrong:
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
         raise SourceUnreadable(f"no index can say what this file holds: {said}.", path=file.relative,

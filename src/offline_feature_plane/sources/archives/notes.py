@@ -1,17 +1,19 @@
-"""Notes of jobs that copy into an archive: the segments that each has finished, beside the index until that has them.
+"""Notes of a job beside an index: what it knows of files, until index.json has that.
 
-    segment aside ──▶ noted ──▶ put under its name ──▶ … ──▶ index.json ──▶ notes removed
+    copying     segment aside ──▶ noted ──▶ put under its name ──▶ … ──▶ index.json ──▶ notes removed
+    indexing    file read ──▶ … ──▶ noted, some at a time ──▶ … ──▶ index.json ──▶ notes removed
 
-Whatever is named is noted before, so a file of a job that was stopped is known by what the job knew of it: which log it counts in, and
-what its source proved.
+A job that copies notes a segment before it has its name, so a file of a job that was stopped is known by what the job knew of it: which log
+it counts in, and what its source proved. A job that makes an index notes what it has read, so that nobody reads it again.
+
+Notes are sheets, `NAME`, `NAME.1`, `NAME.2` and so on. One that is full is not written again, so that what is noted of many files costs as
+much for each as of few.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,20 +22,93 @@ from offline_feature_plane.domain.canonical import load_json, sha256_of
 from offline_feature_plane.errors import SchemaInvalid
 from offline_feature_plane.sources.archives.places import ArchivePlace
 
-__all__ = ["Notes", "folder_of", "name_of_notes", "noted_segments", "read_notes", "write_notes"]
+__all__ = ["Notes", "folder_of", "name_of_notes", "noted_segments"]
 
+FULL: Final = 32  # files in a sheet
 _PREFIX: Final = "_index.copying."
 _LONGEST: Final = 200  # characters of a folder's name; what stands around it in the name of notes must fit, too
 
+Entries = Sequence[IndexedSegment]  # of one file
+_Sheet = tuple[Any, str, dict[str, Entries]]
 
-@dataclass(frozen=True)
+
 class Notes:
-    """What stands in the notes on a topic: for which wish the segments are, when they were archived; and what stands for these bytes."""
+    """The notes that stand in an archive under a name, and what a job adds to them.
 
-    wish: Any
-    archived_at: str
-    segments: tuple[IndexedSegment, ...]
-    mark: str
+    Raises, as all that it does: as `ArchivePlace.document` and `ArchivePlace.replace`.
+
+    Attributes:
+        wish: what the job was to do, by which its notes are judged; None if there are no notes, or none that can be read.
+        archived_at: when it began.
+        files: the entries of each file that it has noted.
+    """
+
+    def __init__(self, place: ArchivePlace, name: str) -> None:
+        self._place, self._name = place, name
+        self.wish: Any = None
+        self.archived_at = ""
+        self.files: dict[str, Entries] = {}
+        self._marks: list[str] = []
+        self._open: dict[str, str] = {}
+        self._is_open = self._has_changed = False
+        self._read()
+
+    def begin(self, wish: Any, archived_at: str, files: Mapping[str, Entries]) -> None:
+        """Replace everything, in one step as far as anybody sees who comes later."""
+        self.wish, self.archived_at, self.files = wish, archived_at, dict(files)
+        self._open, self._is_open = {}, True
+        self._fill(files)
+        self._write(0)
+        while len(self._marks) > 1:
+            self._drop()
+
+    def add(self, files: Mapping[str, Entries]) -> None:
+        """Note some more files."""
+        number = len(self._marks) - 1
+        if not self._is_open or len(self._open) >= FULL:
+            if self._has_changed:
+                self._write(number)
+            self._open, self._is_open, number = {}, True, number + 1
+        self._fill(files)
+        self._write(number)
+
+    def amend(self, one: IndexedSegment) -> None:
+        """What is known by now of the file that was noted last; it is written with whatever comes next."""
+        self._fill({one.path: (one,)})
+        self._has_changed = True
+
+    def remove(self) -> None:
+        """They are needed no more; the first sheet goes last, so that what is left is notes."""
+        while self._marks:
+            self._drop()
+
+    def _read(self) -> None:
+        while (kept := self._place.document(self._sheet(len(self._marks)))) is not None:
+            told = _parsed(kept.data)
+            if told is not None and not self._marks:
+                self.wish, self.archived_at = told[:2]
+            if told is not None and told[:2] == (self.wish, self.archived_at):  # else another job left it, which was stopped in `begin`
+                self.files |= told[2]
+            self._marks.append(kept.mark)
+
+    def _sheet(self, number: int) -> str:
+        return f"{self._name}.{number}" if number else self._name
+
+    def _fill(self, files: Mapping[str, Entries]) -> None:
+        self.files |= files
+        self._open |= {path: ", ".join(one.model_dump_json(exclude_defaults=True) for one in entries) for path, entries in files.items()}
+
+    def _write(self, number: int) -> None:
+        name, files = self._sheet(number), ",\n ".join(f"{json.dumps(path)}: [{text}]" for path, text in self._open.items())
+        text = (f'{{"wish": {json.dumps(self.wish)}, "archived_at_utc": {json.dumps(self.archived_at)}, "files": {{\n {files}\n}}}}\n')
+        self._place.replace(name, text.encode(), self._marks[number] if number < len(self._marks) else None)
+        written = self._place.document(name)
+        self._marks[number:number + 1] = [] if written is None else [written.mark]
+        self._has_changed = False
+
+    def _drop(self) -> None:
+        self._marks.pop()
+        self._place.remove(self._sheet(len(self._marks)))
 
 
 def folder_of(topic: str) -> str:
@@ -45,37 +120,27 @@ def folder_of(topic: str) -> str:
 
 
 def name_of_notes(topic: str) -> str:
-    """Where the notes on a topic are."""
+    """Where the notes on a topic that is copied are."""
     return f"{_PREFIX}{folder_of(topic)}.json"
 
 
-def read_notes(place: ArchivePlace, name: str) -> Notes | None:
-    """Some notes, without segments if they are of another release; None if there are none. Raises as `ArchivePlace.document`."""
-    kept = place.document(name)
-    if kept is None:
-        return None
-    with suppress(SchemaInvalid, ValueError, KeyError, TypeError):
-        document = load_json(kept.data, max_bytes=len(kept.data))
-        return Notes(document["wish"], str(document["archived_at_utc"]), tuple(map(IndexedSegment.model_validate, document["segments"])),
-                     kept.mark)
-    return Notes(None, "", (), kept.mark)
-
-
-def write_notes(place: ArchivePlace, name: str, notes: Notes | None, wish: Sequence[Any], archived_at: str,
-                segments: Sequence[IndexedSegment]) -> Notes | None:
-    """Replace the notes that stand there. Raises as `ArchivePlace.replace`."""
-    lines = ",\n  ".join(one.model_dump_json(exclude_defaults=True) for one in segments)
-    text = f'{{"wish": {json.dumps(wish)}, "archived_at_utc": "{archived_at}", "segments": [\n  {lines}\n]}}\n'
-    place.replace(name, text.encode(), None if notes is None else notes.mark)
-    return read_notes(place, name)
-
-
 def noted_segments(place: ArchivePlace) -> Mapping[str, IndexedSegment]:
-    """All that jobs have noted in an archive, by path. Raises as `ArchivePlace.document`."""
+    """All that jobs which copy have noted in an archive, by path. Raises as `ArchivePlace.document`."""
     return {one.path: one for one in _all(place)}
 
 
 def _all(place: ArchivePlace) -> Iterator[IndexedSegment]:
     for name in place.documents(_PREFIX):
-        notes = read_notes(place, name)
-        yield from () if notes is None else notes.segments
+        if name.endswith(".json"):  # else it is a further sheet
+            for entries in Notes(place, name).files.values():
+                yield from entries
+
+
+def _parsed(data: bytes) -> _Sheet | None:
+    """A sheet; None if it is of another release, or none at all."""
+    try:
+        said = load_json(data, max_bytes=len(data))
+        return said["wish"], str(said["archived_at_utc"]), {
+            path: tuple(map(IndexedSegment.model_validate, entries)) for path, entries in said["files"].items()}
+    except (SchemaInvalid, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -12,9 +12,11 @@ from offline_feature_plane.sources.archives.claims import Claim
 from offline_feature_plane.sources.archives.foreign_batches import mapped_in
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
 from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.shared_files import Share, rows_of_lane
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import (
     Law,
+    Only,
     members_of_columns,
     members_of_lines,
     noting,
@@ -35,6 +37,10 @@ _ROWS = 16_384
 def steps_of(segment: Segment, file: PinnedFile, wanted: Wanted) -> Generator[Callable[[], Decoded | None]]:
     """What is left to be done for each batch of a segment's records, from its file at hand. They raise as `segments.read_checked`."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
+    if segment.entries:  # in one step: what is noted of a file is noted before its next segment is begun
+        for batch in _shared(segment, file, wanted, claim):
+            yield partial(_made, batch)
+        return
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     skipped = _skipped(segment, file)
     if skipped is not None:
@@ -46,8 +52,25 @@ def steps_of(segment: Segment, file: PinnedFile, wanted: Wanted) -> Generator[Ca
     yield claim.settle
 
 
+def _made(batch: Decoded) -> Decoded:
+    return batch
+
+
 def _held(claim: Claim, members: Members, expected: Expected, law: Law) -> Decoded:
     return claim.hold(*settle(members, expected, law))
+
+
+def _shared(segment: Segment, file: PinnedFile, wanted: Wanted, claim: Claim) -> Iterator[Decoded]:
+    """What is the segment's in a file that holds others too."""
+    share = Share(segment)
+    is_table = segment.note is not None and segment.note.is_plain and file.relative.endswith(".parquet")
+    only = partial(rows_of_lane, segment=segment) if is_table else None
+    for members, law in members_in(file, wanted, segment.lifting, only=only):
+        for batch, refused in share.take(*settle(members, share.expected, law)):
+            yield claim.hold(batch, refused)
+    if only is None:
+        share.settle()
+    claim.settle()
 
 
 def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:
@@ -59,16 +82,17 @@ def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:
 
 
 def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None,
-               groups: Mapping[int, int] | None = None) -> Iterator[tuple[Members, Law]]:
-    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups, or some."""
+               groups: Mapping[int, int] | None = None, only: Only | None = None) -> Iterator[tuple[Members, Law]]:
+    """The records of a file in batches, and what decodes one of a batch by itself; of Parquet all row groups and rows, or some."""
     misses = Misses(file.path, file.size)
-    for members, law in _members_in(file, wanted, groups) if lifting is None else mapped_in(file, lifting, wanted, groups):
+    for members, law in _members_in(file, wanted, groups, only) if lifting is None else mapped_in(file, lifting, wanted, groups, only):
         yield members, noting(law, misses)
 
 
-def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | None) -> Iterator[tuple[Members, Law]]:
+def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | None, only: Only | None) -> Iterator[tuple[Members, Law]]:
     if file.relative.endswith(".parquet"):
-        for batch in stored_batches(file, groups):
+        batches = stored_batches(file, groups)
+        for batch in batches if only is None else only(batches):
             for start in range(0, len(batch["payload"]), _ROWS):
                 part = {name: column.slice(start, _ROWS) for name, column in batch.items()}
                 yield tell_columns(part, STORED, wanted), partial(standing_at, members_of_columns(part))

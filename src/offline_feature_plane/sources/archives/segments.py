@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -29,13 +29,20 @@ from offline_feature_plane.sources.logs.stretches import Batch, Undecodable, in_
 from offline_feature_plane.text_files import packing_of, read_lines
 
 
+@dataclass
+class Note:
+    """What whoever has read a file to its end has found: `is_plain`, every row of it is a record, of a segment that the index has."""
+
+    is_plain: bool = False
+
+
 @dataclass(frozen=True)
 class Segment:
     """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
 
     Its ranges may count under another name than `topic`, which is what its records say. With `lifting`, another tool wrote them.
-    `entries` are all that the index has of its file, if that holds more than this segment. Of batches `asked` are the offsets that
-    anybody looks at; None: all.
+    `entries` are all that the index has of its file, if that holds more than this segment; then those who read them one after the other
+    share a `note`. Of batches `asked` are the offsets that anybody looks at; None: all.
     """
 
     file: HeldFile
@@ -46,6 +53,7 @@ class Segment:
     lifting: Lifting | None = None
     entries: tuple[IndexedSegment, ...] = ()
     asked: tuple[tuple[int, int], ...] | None = None
+    note: Note | None = field(default=None, compare=False)
 
     @property
     def most(self) -> int:
@@ -81,8 +89,8 @@ class Segment:
         return (batch for step in self.steps(wanted) if (batch := step()) is not None)
 
     def steps(self, wanted: Wanted) -> Generator[Callable[[], Batch | None]]:
-        """As `SteppedStretch.steps`: what shares a file is decoded one by one."""
-        if self.entries:
+        """As `SteppedStretch.steps`: segments of different kinds in one file are decoded one by one."""
+        if len({one.offset_kind for one in self.entries}) > 1:
             for batch in in_batches(self.read()):
                 yield partial(_given, batch)
             return
@@ -158,7 +166,7 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standin
     """
     spans: dict[tuple[str, int, str], list[tuple[int, int, bool]]] = defaultdict(list)
     for one in segment.entries:
-        spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), _is_of(segment, one)))
+        spans[one.topic, one.partition, one.offset_kind].append((int(one.first_offset), int(one.next_offset), is_of(segment, one)))
     count, ours = 0, False
     unread: list[Standing] = []
     before: bool | None = None
@@ -188,7 +196,8 @@ def _given(batch: Batch) -> Batch:
     return batch
 
 
-def _is_of(segment: Segment, one: IndexedSegment) -> bool:
+def is_of(segment: Segment, one: IndexedSegment) -> bool:
+    """Is this the index entry of a segment?"""
     said = segment.evidence
     return (one.topic, one.partition, one.offset_kind, one.first_offset, one.next_offset) == (
         segment.topic, said.partition, said.offset_kind, said.first_offset, said.next_offset)

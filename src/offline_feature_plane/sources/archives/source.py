@@ -20,7 +20,7 @@ from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archives.copying import rows_in_order
 from offline_feature_plane.sources.archives.index import read_segments
 from offline_feature_plane.sources.archives.places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.segments import Note, Segment
 from offline_feature_plane.sources.archives.selectors import resolve_selector
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.logs.mapped_topics import MappedTopics
@@ -150,7 +150,8 @@ class PinnedArchive:
         for item in mine:
             lane = item.topic, item.partition, item.offset_kind, item.log_id
             spans[lane] = (*spans.get(lane, ()), (item.start, item.end))
-        segments = tuple(replace(one, asked=spans[lane_of(one)]) for one in touched)
+        notes = {one.file.relative: Note() for one in touched if one.entries}
+        segments = tuple(replace(one, asked=spans[lane_of(one)], note=notes.get(one.file.relative)) for one in touched)
         return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Record, Standing, is_null_value, standing_of
-from offline_feature_plane.domain.foreign_records import MEMBERS
+from offline_feature_plane.domain.admission import MEMBERS, Record, Standing, is_null_value, standing_of
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
 from offline_feature_plane.parquet_files import describe_parquet
@@ -19,8 +18,8 @@ from offline_feature_plane.sources.archives.column_values import parsed_payload,
 from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.text_files import load_object, may_be_object, unreadable
 
-__all__ = ["Law", "MemberRow", "MembersOf", "line_record", "members_of_columns", "members_of_line", "members_of_lines", "members_of_row",
-           "noting", "standing_at", "stored_batches", "stored_record"]
+__all__ = ["Law", "MemberRow", "MembersOf", "Only", "line_record", "members_of_columns", "members_of_line", "members_of_lines",
+           "members_of_row", "noting", "standing_at", "stored_batches", "stored_record"]
 
 _PAYLOAD = MEMBERS.index("payload")
 _ROWS = 16_384  # decoded at once: of records, which are long, that is some ten megabytes
@@ -29,6 +28,7 @@ _ROWS = 16_384  # decoded at once: of records, which are long, that is some ten 
 MemberRow = tuple[Sequence[Any] | None, str | None]
 MembersOf = Callable[[int], MemberRow]  # of one record of a batch
 Law = Callable[[int], Standing]         # what one record of a batch is by itself
+Only = Callable[[Iterator[Mapping[str, pa.Array]]], Iterator[Mapping[str, pa.Array]]]  # what leaves rows of tables out
 
 
 def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) -> Iterator[Mapping[str, pa.Array]]:

@@ -22,7 +22,7 @@ from offline_feature_plane.errors import ArchiveIndexConflict, ReplayBasisMismat
 from offline_feature_plane.ports import Clock
 from offline_feature_plane.sources.archives.index import parse_index
 from offline_feature_plane.sources.archives.indexing import index_bytes
-from offline_feature_plane.sources.archives.notes import Notes, folder_of, name_of_notes, read_notes, write_notes
+from offline_feature_plane.sources.archives.notes import Notes, folder_of, name_of_notes
 from offline_feature_plane.sources.archives.places import INDEX, ArchivePlace
 from offline_feature_plane.sources.archives.report import UNDECLARED
 from offline_feature_plane.sources.archives.segment_files import SegmentFile
@@ -92,8 +92,7 @@ class _Job:
     moment: str
     done: list[IndexedSegment]
     progress: Progress
-    name: str
-    notes: Notes | None = None
+    notes: Notes
     covered: int = 0
     total: int = 0
 
@@ -116,17 +115,17 @@ def write_segments(source: CopySource, place: ArchivePlace, wish: CopyWish, cloc
         _check_log(standing, wanted, place)
         job = _recalled(place, wish, wanted, standing, format_instant(clock.now_us()), progress)
         resumed = tuple(job.done)
-        _keep(job, wanted)
+        job.notes.begin(_wished(wish, wanted), job.moment, {one.path: (one,) for one in resumed})
         missing = [(one, gap) for one in wanted for gap in without(one, _spans([*standing, *job.done], one))]
         job.total = sum(end - begin for _, (begin, end) in missing)
         with place.workshop() as folder:
             for one, (begin, end) in missing:
-                _copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job, wanted)
+                _copy(source, replace(one, start_offset=str(begin), end_offset=str(end)), folder, job)
         done = job.done if verdict.kind == "broker_read" else _as_declared(job.done, verdict.declared("undecodable"))
         found = sorted([*standing, *done], key=lambda one: (one.topic, one.partition, one.offset_kind, int(one.first_offset)))
         if job.done:
             place.replace(INDEX, index_bytes(ArchiveIndex(segments=tuple(found)).segments), None if before is None else before.mark)
-        place.remove(job.name)
+        job.notes.remove()
     known = [held for one in wanted for held in standing if _is_of(held, one) and _touches(held, one)]
     return WriteReport(place.name, bool(job.done), _stretches(job.done), _stretches(known), len(resumed),
                        sum(one.record_count for one in resumed))
@@ -185,16 +184,14 @@ def _touches(held: IndexedSegment, one: Range) -> bool:
 def _recalled(place: ArchivePlace, wish: CopyWish, wanted: Sequence[Range], standing: Sequence[IndexedSegment], now: str,
               progress: Progress) -> _Job:
     """The job, as far as one that did not end came with the same wish; what one with another wish left, which no index names, goes."""
-    job = _Job(place, wish, now, [], progress, name_of_notes(wanted[0].topic))
-    job.notes = read_notes(place, job.name)
-    if job.notes is not None:
-        indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
-        noted = [one for one in job.notes.segments if one.path not in indexed and _is_there(one, place)]
-        if job.notes.wish == _wished(wish, wanted):
-            job.done, job.moment = noted, job.notes.archived_at
-        else:
-            for path in {one.path for one in noted}:
-                place.remove(path)
+    job = _Job(place, wish, now, [], progress, Notes(place, name_of_notes(wanted[0].topic)))
+    indexed = {one.path for one in standing}  # it may have ended between writing the index and forgetting its notes
+    noted = [one for entries in job.notes.files.values() for one in entries if one.path not in indexed and _is_there(one, place)]
+    if job.notes.wish == _wished(wish, wanted):
+        job.done, job.moment = noted, job.notes.archived_at
+    else:
+        for one in noted:
+            place.remove(one.path)
     return job
 
 
@@ -210,10 +207,6 @@ def _wished(wish: CopyWish, wanted: Sequence[Range]) -> list[Any]:
     """What segments depend on; the ends of ranges are those of the source at the time, and do not matter."""
     logs = sorted({(one.topic, one.offset_kind, one.log_id) for one in wanted})
     return [wish.form, wish.per_segment, [list(one) for one in logs]]
-
-
-def _keep(job: _Job, wanted: Sequence[Range]) -> None:
-    job.notes = write_notes(job.place, job.name, job.notes, _wished(job.wish, wanted), job.moment, job.done)
 
 
 class _Coming:
@@ -237,14 +230,16 @@ class _Coming:
         self._here = self._here.part(count, self._here.n)
 
 
-def _copy(source: CopySource, part: Range, folder: Path, job: _Job, wanted: Sequence[Range]) -> None:
+def _copy(source: CopySource, part: Range, folder: Path, job: _Job) -> None:
     coming = _Coming(source.rows(part, Writing(job.wish.form, (part.topic, part.partition, part.offset_kind), job.moment)))
     begin = part.start
     while True:
         segment, path = _write(part, begin, coming, folder, job)
+        job.notes.add({segment.path: (segment,)})  # before it has its name: what nobody noted would be in the way of another wish
+        if (etag := job.place.put(segment.path, path, segment.sha256)) is not None:
+            segment = segment.model_copy(update={"etag": etag})
+            job.notes.amend(segment)
         job.done.append(segment)
-        _keep(job, wanted)  # before it has its name: what nobody noted would be in the way of whoever comes with another wish
-        job.done[-1] = segment.model_copy(update={"etag": job.place.put(segment.path, path, segment.sha256)})
         job.covered += int(segment.next_offset) - begin
         job.progress("archive", job.covered, job.total)
         begin = int(segment.next_offset)

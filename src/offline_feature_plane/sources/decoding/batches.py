@@ -53,11 +53,17 @@ _LONGEST_OFFSET = 128  # digits
 
 @dataclass(frozen=True)
 class Expected:
-    """The lane that records must say they are in; and where batches have no coordinates in them, the offsets and the log's times."""
+    """The lane that records must say they are in, and `others`, topic and partition, that they may be in."""
 
     topic: str
     partition: int
     offset_kind: str
+    others: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def lanes(self) -> tuple[tuple[str, int], ...]:
+        """All of them."""
+        return (self.topic, self.partition), *self.others
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,9 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
     """
     n, status = members.n, members.status
     ts, moments = _instants(members, "ts_utc")
+    lanes: Int64s | None = None
     if coordinates is None:
-        numbers, log = _offsets(members, expected), _instants(members, "log_time_utc")[0]
+        (numbers, lanes), log = _offsets(members, expected), _instants(members, "log_time_utc")[0]
     else:
         numbers, log = coordinates
     status[~_sound(members, "scenario_run_id")] = 1
@@ -160,7 +167,7 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
              for name, (kinds, starts, ends) in columns.items()}
     decoded = Decoded(status == 0, numbers, ts, log, texts["platform_run_id"], texts["scenario_run_id"], texts["event_type"],
                       texts["event_id"], has_payload, digests, found, payload_starts, payload_ends, known,
-                      law=None if members.holds_payloads else law)
+                      law=None if members.holds_payloads else law, lanes=lanes if expected.others else None)
     return (replace(_patched(decoded, known, n), deletions=_mask_of(deletions, n)) if unusual else decoded), refused
 
 
@@ -197,14 +204,13 @@ def _instants(members: Members, name: str) -> tuple[Int64s, npt.NDArray[np.uint8
     return us, texts
 
 
-def _offsets(members: Members, expected: Expected) -> npt.NDArray[Any]:
-    """Offsets as numbers; records that say another lane, or an offset of another form, are for the law."""
+def _offsets(members: Members, expected: Expected) -> tuple[npt.NDArray[Any], Int64s]:
+    """Offsets as numbers, and which of the lanes; records that say another one, or an offset of another form, are for the law."""
     numbers, partitions, asks = np.zeros(members.n, np.int64), np.zeros(members.n, np.int64), np.zeros(members.n, np.bool_)
-    same = np.zeros(members.n, np.bool_)
-    for name, text in (("topic", expected.topic), ("offset_kind", expected.offset_kind)):
-        kinds, starts, ends = members.of(name)
-        same_text(members.data, starts, ends, np.frombuffer(text.encode(), np.uint8), same)
-        members.status[~same | (kinds != TEXT)] = 1
+    same, lanes = np.zeros(members.n, np.bool_), np.full(members.n, -1, np.int64)
+    kinds, starts, ends = members.of("offset_kind")
+    same_text(members.data, starts, ends, np.frombuffer(expected.offset_kind.encode(), np.uint8), same)
+    members.status[~same | (kinds != TEXT)] = 1
     kinds, starts, ends = members.of("offset")
     if expected.offset_kind == "kinesis_sequence":
         numbers = _sequences(members)
@@ -213,8 +219,16 @@ def _offsets(members: Members, expected: Expected) -> npt.NDArray[Any]:
     members.status[asks | (kinds != TEXT)] = 1
     kinds, starts, ends = members.of("partition")
     read_integers(members.data, kinds, starts, ends, _INT64, True, partitions, asks)  # noqa: FBT003 - as above
-    members.status[asks | (kinds == TEXT) | (partitions != expected.partition)] = 1
-    return numbers
+    members.status[asks | (kinds == TEXT)] = 1
+    kinds, starts, ends = members.of("topic")
+    for topic in dict.fromkeys(topic for topic, _ in expected.lanes):
+        same_text(members.data, starts, ends, np.frombuffer(topic.encode(), np.uint8), same)
+        same &= kinds == TEXT
+        for at, (its, partition) in enumerate(expected.lanes):
+            if its == topic:
+                lanes[same & (partitions == partition)] = at
+    members.status[lanes < 0] = 1
+    return numbers, lanes
 
 
 def _sequences(members: Members) -> npt.NDArray[Any]:
@@ -334,4 +348,4 @@ def _patched(batch: Decoded, known: Mapping[int, Record], n: int) -> Decoded:
         return pc.replace_with_mask(column, mask_array(mask), pa.array([getattr(one, name) for one in records], pa.string()))
     return Decoded(decoded, numbers, ts, log, texts(batch.runs, "platform_run_id"), texts(batch.scenarios, "scenario_run_id"),
                    texts(batch.types, "event_type"), texts(batch.ids, "event_id"), has_payload, digests, batch.found,
-                   batch.payload_starts, batch.payload_ends, known, law=batch.law)
+                   batch.payload_starts, batch.payload_ends, known, law=batch.law, lanes=batch.lanes)

@@ -36,7 +36,8 @@ class Decoded:
     `numbers` are offsets, int64 or Python integers; `digests` are 32 bytes each. `found` None: every payload is in `known`, where the
     records stand that the law has decoded. `payload_starts` and `payload_ends`: where the others' payloads stand in `found.data`; with
     `law`, which decodes a record once more by itself, they stand nowhere. Of those that are not decoded `deletions` are null values;
-    None: none of them.
+    None: none of them. `lanes`: of records that may be of several lanes, which one each is of (`decoding.batches.Expected.lanes`), as far
+    as the law need not be asked.
     """
 
     decoded: npt.NDArray[np.bool_]
@@ -55,11 +56,25 @@ class Decoded:
     known: Mapping[int, Record] = field(default_factory=dict)
     deletions: npt.NDArray[np.bool_] | None = None
     law: Callable[[int], Standing] | None = None
+    lanes: Int64s | None = None
 
     @property
     def n(self) -> int:
         """Records."""
         return len(self.decoded)
+
+    def taken(self, rows: Int64s) -> Decoded:
+        """Some of them, by their places, which ascend."""
+        if len(rows) == self.n:
+            return self
+        at, law, here = integer_array(rows, pa.int64()), self.law, self.found
+        found = None if here is None else Found(here.data, here.kinds[:, rows], here.starts[:, rows], here.ends[:, rows])
+        starts, ends = (one.take(rows) if len(one) else one for one in (self.payload_starts, self.payload_ends))
+        known = {row: self.known[one] for row, one in enumerate(rows.tolist()) if one in self.known} if self.known else {}
+        return Decoded(self.decoded[rows], self.numbers[rows], self.ts_us[rows], self.log_us[rows], self.runs.take(at),
+                       self.scenarios.take(at), self.types.take(at), self.ids.take(at), self.has_payload[rows], self.digests[rows], found,
+                       starts, ends, known, None if self.deletions is None else self.deletions[rows],
+                       None if law is None else lambda row: law(int(rows[row])), None if self.lanes is None else self.lanes[rows])
 
     def payload(self, row: int) -> Mapping[str, Any]:
         """The payload of a record that has one."""

@@ -25,7 +25,7 @@ class Stored(NamedTuple):
     Attributes:
         number: the offset.
         record: the record, if it can be decoded.
-        members: its members in the order of `domain.foreign_records.MEMBERS`, exactly as they are stored; None if there is no record.
+        members: its members in the order of `domain.admission.MEMBERS`, exactly as they are stored; None if there is no record.
         archived: when it was archived before, if it was.
         reason: why there is no record.
         value: what is stored there instead, if that is known.

@@ -7,20 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
-from offline_feature_plane.domain.admission import Record
-from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value
-from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
-from offline_feature_plane.sources.decoding.decoded import Decoded
-from offline_feature_plane.sources.decoding.stored import Rows, Writing
-from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.buses.envelopes import Held, decode_value
+from offline_feature_plane.sources.buses.stretch import BusStretch
 from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.bus import Bus, Connect, Message
 from offline_feature_plane.sources.kafka.messages import held_in
 from offline_feature_plane.sources.logs.chosen import Chosen, chosen_in, every
 from offline_feature_plane.sources.logs.chosen import Wanted as Choice
-from offline_feature_plane.sources.logs.stretches import Undecodable
 
 Edge = tuple[str, int | None] | None
 
@@ -37,15 +31,13 @@ class _Begun:
 
 
 @dataclass(frozen=True)
-class TopicStretch:
-    """`sources.logs.stretches.Stretch` of a bus. `stored` is the topic's name there; with `named`, its log has a name instead of an id.
+class TopicStretch(BusStretch):
+    """One of a topic, whose name on the bus is `stored`; with `named`, its log has a name instead of an id.
 
     `choice`: what `chosen` decodes; None: all. A part of a stretch knows the ends of the `whole`. `begun` is there
     while it is being fetched.
     """
 
-    evidence: BusEvidence
-    stored: str
     access: KafkaAccess
     connect: Connect
     named: bool = False
@@ -58,11 +50,6 @@ class TopicStretch:
         """As many records as it has offsets."""
         first, end = self.evidence.span
         return end - first
-
-    @property
-    def size_bytes(self) -> int:
-        """As `PinnedStretch.size_bytes`: nobody knows it before it is read."""
-        return 0
 
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: the topic's id, the offsets, and the leader epochs at both ends of what was pinned.
@@ -102,35 +89,24 @@ class TopicStretch:
         self._check_log(bus)
         ends = bus.ends(self.stored, [self.evidence.partition])[self.evidence.partition]
         if ends.log_start > start:
-            raise ReplayBasisGap(f"the bus begins at {ends.log_start} by now, and [{start}, {end}) was to be read.", path=self._place,
+            raise ReplayBasisGap(f"the bus begins at {ends.log_start} by now, and [{start}, {end}) was to be read.", path=self.place,
                                  start_offset=str(start), end_offset=str(min(end, ends.log_start)),
                                  fix="Read it from an archive, or write an intent whose basis begins later.")
         if ends.last_stable < end:
-            raise ReplayBasisMismatch(f"the bus ends at {ends.last_stable} now, and had been settled up to {end}.", path=self._place,
+            raise ReplayBasisMismatch(f"the bus ends at {ends.last_stable} now, and had been settled up to {end}.", path=self.place,
                                       fix=_FIX)
 
     def begin(self) -> TopicStretch:
         """As `sources.logs.stretches.DistantStretch.begin`."""
         return replace(self, begun=self._fetched())
 
-    def read(self) -> Iterator[Record | Undecodable]:
-        """Its records and what cannot be decoded, by offset; the end of it is proved by the bus, and by the topic being the same still."""
-        return records_in(self._lane, self._held())
-
     def chosen(self) -> Iterator[Chosen]:
         """As `sources.logs.chosen.ChosenStretch.chosen`."""
-        return chosen_in(self._messages(), lambda one: one.offset(), lambda one: decode_value(self._lane, held_in(one)),
+        return chosen_in(self._messages(), lambda one: one.offset(), lambda one: decode_value(self.lane, held_in(one)),
                          self.choice or every)
 
-    def batches(self, wanted: Wanted) -> Iterator[Decoded]:
-        """As `read`, many at a time."""
-        return decoded_in(self._lane, self._held(), wanted)
-
-    def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
-        """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
-        return rows_in(self._lane, self._held(), writing, in_batches=in_batches)
-
-    def _held(self) -> Iterator[Sequence[Held]]:
+    def held(self) -> Iterator[Sequence[Held]]:
+        """As `BusStretch.held`. Raises ReplayBasisMismatch: the topic, or its end, is not the pinned one any more."""
         return ([held_in(one) for one in messages] for messages in self._messages())
 
     def _messages(self) -> Iterator[Sequence[Message]]:
@@ -143,7 +119,7 @@ class TopicStretch:
             yield batch
         self._check_log(begun.bus)
         if said.last is not None and last < int(said.last[0]):
-            raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)
+            raise ReplayBasisMismatch(f"the bus had a record at {said.last[0]}, and has none there now.", path=self.place, fix=_FIX)
 
     def _fetched(self) -> _Begun:
         bus = self.connect(self.access)
@@ -155,21 +131,13 @@ class TopicStretch:
         try:
             now = bus.topic_id(self.stored)
         except SourceUnreadable as gone:
-            raise ReplayBasisMismatch(f"the pinned topic {self.stored} is gone.", path=self._place, fix=_FIX) from gone
+            raise ReplayBasisMismatch(f"the pinned topic {self.stored} is gone.", path=self.place, fix=_FIX) from gone
         if now != self.evidence.log_id:
             raise ReplayBasisMismatch(f"the topic {self.stored} was made anew: its id is {now}, pinned is {self.evidence.log_id}.",
-                                      path=self._place, fix=_FIX)
+                                      path=self.place, fix=_FIX)
 
     def _check_epochs(self, batch: Sequence[Message], offset: int, pinned: int | None) -> None:
         for epoch in (one.leader_epoch() for one in batch if one.offset() == offset):
             if epoch != pinned:
                 raise ReplayBasisMismatch(f"the record at {offset} was written in leader epoch {epoch}, the pinned one in {pinned}: "
-                                          "another stands there now.", path=self._place, fix=_FIX)
-
-    @property
-    def _lane(self) -> Lane:
-        return Lane(self.stored, self.evidence.partition, self.evidence.offset_kind)
-
-    @property
-    def _place(self) -> str:
-        return f"{self.evidence.topic}/{self.evidence.partition}"
+                                          "another stands there now.", path=self.place, fix=_FIX)

@@ -6,20 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offline_feature_plane.domain.admission import Record
-from offline_feature_plane.domain.completeness import BusEvidence
 from offline_feature_plane.domain.instants import parse_instant
 from offline_feature_plane.errors import ReplayBasisGap, ReplayBasisMismatch, SourceUnreadable
-from offline_feature_plane.sources.buses.envelopes import Held, Lane, decode_value
-from offline_feature_plane.sources.buses.held_batches import decoded_in, records_in, rows_in
-from offline_feature_plane.sources.decoding.decoded import Decoded
-from offline_feature_plane.sources.decoding.stored import Rows, Writing
-from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.buses.envelopes import Held, decode_value
+from offline_feature_plane.sources.buses.stretch import BusStretch
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.bus import Connect, Shard, Stream, StreamFacts
 from offline_feature_plane.sources.logs.chosen import Chosen, chosen_in, every
 from offline_feature_plane.sources.logs.chosen import Wanted as Choice
-from offline_feature_plane.sources.logs.stretches import Undecodable
 
 __all__ = ["ShardStretch"]
 
@@ -27,24 +21,17 @@ _FIX = "Build from an archive of the pinned log, or write a new intent that pins
 
 
 @dataclass(frozen=True)
-class ShardStretch:
-    """`sources.logs.stretches.Stretch` of a stream. `stored` is the log's name in archives, `most` how many records it has at most.
+class ShardStretch(BusStretch):
+    """One of a shard. `stored` is the log's name in archives, `most` how many records it has at most.
 
     `choice`: what `chosen` decodes; None: all.
     """
 
-    evidence: BusEvidence
-    stored: str
     shard: Shard
     access: KinesisAccess
     connect: Connect
     most: int
     choice: Choice | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """As `PinnedStretch.size_bytes`: nobody knows it before it is read."""
-        return 0
 
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: the stream and when it was made, the shard, the sequences, and what stands at both ends of them."""
@@ -69,36 +56,25 @@ class ShardStretch:
         if kept is None or (self.evidence.first is not None and kept.number > int(self.evidence.first[0])):
             raise self._lost("the shard is empty by now" if kept is None else f"the shard begins at {kept.number} by now")
 
-    def read(self) -> Iterator[Record | Undecodable]:
-        """Its records and what cannot be decoded, by sequence; the end is proved by the shard, and by the stream being the same still."""
-        return records_in(self._lane, self._held())
-
     def chosen(self) -> Iterator[Chosen]:
         """As `sources.logs.chosen.ChosenStretch.chosen`."""
-        return chosen_in(self._held(), lambda one: one.number, lambda one: decode_value(self._lane, one), self.choice or every)
+        return chosen_in(self.held(), lambda one: one.number, lambda one: decode_value(self.lane, one), self.choice or every)
 
-    def batches(self, wanted: Wanted) -> Iterator[Decoded]:
-        """As `read`, many at a time."""
-        return decoded_in(self._lane, self._held(), wanted)
-
-    def rows(self, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
-        """As `read`, as an archive has it; decoded `in_batches` by a compiler, or one by one."""
-        return rows_in(self._lane, self._held(), writing, in_batches=in_batches)
-
-    def _held(self) -> Iterator[Sequence[Held]]:
+    def held(self) -> Iterator[Sequence[Held]]:
+        """As `BusStretch.held`. Raises ReplayBasisMismatch, ReplayBasisGap: the stream, or an end of the shard, is not the pinned one."""
         stream, said, reached = self.connect(self.access), self.evidence, -1
         facts = self._facts(stream)
         for batch in stream.read(facts, self.shard, *said.span):
             if reached < 0 and said.first is not None and batch[0].number != int(said.first[0]):
                 raise self._lost(f"the shard had a record at {said.first[0]}, and the first from there on is at {batch[0].number} now")
             if batch[0].number <= reached:
-                raise SourceUnreadable(f"the shard gives {batch[0].number} behind {reached}.", path=self._place,
+                raise SourceUnreadable(f"the shard gives {batch[0].number} behind {reached}.", path=self.place,
                                        fix="Tell us which server it is.")
             reached = batch[-1].number
             yield batch
         self._facts(stream)
         if said.last is not None and reached < int(said.last[0]):
-            raise ReplayBasisMismatch(f"the shard had a record at {said.last[0]}, and has none there now.", path=self._place, fix=_FIX)
+            raise ReplayBasisMismatch(f"the shard had a record at {said.last[0]}, and has none there now.", path=self.place, fix=_FIX)
 
     def _facts(self, stream: Stream) -> StreamFacts:
         """What the stream is now. Raises ReplayBasisMismatch if it is not the pinned one."""
@@ -106,22 +82,14 @@ class ShardStretch:
         try:
             facts = stream.facts()
         except SourceUnreadable as gone:
-            raise ReplayBasisMismatch(f"the pinned stream {self.access.stream} is gone.", path=self._place, fix=_FIX) from gone
+            raise ReplayBasisMismatch(f"the pinned stream {self.access.stream} is gone.", path=self.place, fix=_FIX) from gone
         if (facts.arn, facts.created_us) != (arn, parse_instant(created)):
             raise ReplayBasisMismatch(f"the stream {self.access.stream} is another one now: {facts.arn}, made "
                                       f"{(facts.created_us - parse_instant(created)) / 1e6:+,.3f} s after the pinned {arn}.",
-                                      path=self._place, fix=_FIX)
+                                      path=self.place, fix=_FIX)
         return facts
 
     def _lost(self, why: str) -> ReplayBasisGap:
         first, end = self.evidence.span
-        return ReplayBasisGap(f"{why}, and [{first}, {end}) was to be read.", path=self._place, start_offset=str(first),
+        return ReplayBasisGap(f"{why}, and [{first}, {end}) was to be read.", path=self.place, start_offset=str(first),
                               end_offset=str(end), fix="Read it from an archive, or write an intent whose basis begins later.")
-
-    @property
-    def _lane(self) -> Lane:
-        return Lane(self.stored, self.evidence.partition, self.evidence.offset_kind)
-
-    @property
-    def _place(self) -> str:
-        return f"{self.evidence.topic}/{self.evidence.partition}"

@@ -1,0 +1,183 @@
+"""Segments that share a file are read in batches as they are one by one (`docs/decisions/0052`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offline_feature_plane.contracts.events import STORED_COLUMNS
+from offline_feature_plane.domain.admission import Record
+from offline_feature_plane.domain.foreign_records import Place, lifting_of
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.filesets import digest_of
+from offline_feature_plane.sources.archives import foreign_segments, segment_batches, shared_files
+from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
+from offline_feature_plane.sources.archives.places import FolderPlace
+from offline_feature_plane.sources.archives.segments import Note
+from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.testing.archives import archived
+
+WANTED = Wanted((("amount",),))
+LANES = [("transaction", 0), ("transaction", 1), ("transaction", 7), ("receipt", 1)]
+FOREIGN = {"topic": Place(("t",)), "partition": Place(("p",)), "offset": Place(("o",)), "event_id": Place(("id",)),
+           "ts_utc": Place(("at",)), "log_time_utc": Place(("log",), unit="ms")}
+
+
+@st.composite
+def files(draw):
+    """Lines of a file: records of several lanes as their archiver met them, and what is none between them."""
+    numbers, lines = dict.fromkeys(LANES, 0), []
+    steps = st.sampled_from([1] * 12 + [2, 2, 5, 0])
+    odd = st.sampled_from(["record"] * 14 + ["garbage", "garbage", "null", "no id", "wrong hash"])
+    for lane in draw(st.lists(st.sampled_from(LANES), min_size=2, max_size=24)):
+        what = draw(odd)
+        numbers[lane] += draw(steps)
+        lines.append((what, *lane, numbers[lane]))
+    return lines
+
+
+def stored(what, topic, partition, number):
+    """A line as a document of ours."""
+    one = archived(f"e{topic}-{partition}-{number}", number * 1_000, {"amount": number}, offset=number, partition=partition, topic=topic)
+    match what:
+        case "garbage":
+            return {"no": "record"}
+        case "null":
+            return {name: one[name] if name in ("topic", "partition", "offset_kind", "offset") else None for name in STORED_COLUMNS}
+        case "no id":
+            return {**one, "event_id": ""}
+        case "wrong hash":
+            return {**one, "payload": {"amount": -number}}
+    return one
+
+
+def segments_of(root, members=None):
+    """The segments that an index of a folder has, those of one file with one note."""
+    mapping = ArchiveMapping(root, "UTC", members=members, run="run1")
+    note = Note()
+    found = []
+    for topic in ("transaction", "receipt"):
+        try:
+            pinned = ArchiveSource({topic: mapping}).pin(topic)
+        except OfsError:
+            continue
+        found += [replace(one, note=note if one.entries else None) for one in pinned.segments]
+    return found
+
+
+def told(items):
+    """What reading a segment gave, up to the error that ended it, if one did."""
+    seen = []
+    try:
+        for item in items:
+            if isinstance(item, Decoded):
+                gone = [False] * item.n if item.deletions is None else item.deletions.tolist()
+                seen += [(int(number), f"sha256:{digest.tobytes().hex()}" if sound else None, is_null, item.payload(row) if sound else None)
+                         for row, (number, digest, sound, is_null) in enumerate(
+                             zip(item.numbers, item.digests, item.decoded.tolist(), gone, strict=True))]
+            elif isinstance(item, Record):
+                seen.append((item.number, item.digest, False, dict(item.payload)))
+            else:
+                seen.append((item.number, None, item.reason == "null_value", None))
+    except OfsError as wrong:
+        return seen, (type(wrong), str(wrong))
+    return seen, None
+
+
+def read_alike(segment):
+    """A segment read both ways; the error that both tell."""
+    (law, wrong), (seen, error) = told(segment.read()), told(segment.batches(WANTED))
+    assert error == wrong
+    assert seen == law if wrong is None else seen == law[:len(seen)]
+    return error
+
+
+def write_lines(root, lines):
+    """A file of JSON Lines of ours."""
+    (root / "a.jsonl").write_text("".join(f"{json.dumps(stored(*one))}\n" for one in lines))
+
+
+def write_table(root, lines):
+    """A Parquet file of ours."""
+    documents = [stored(*one) for one in lines]
+    columns = {name: [one.get(name) for one in documents] for name in STORED_COLUMNS}
+    columns["payload"] = [None if one is None else json.dumps(one) for one in columns["payload"]]
+    pq.write_table(pa.table({name: pa.array(column, pa.int32() if name == "partition" else pa.string())
+                             for name, column in columns.items()}), root / "a.parquet")
+
+
+def write_dump(root, lines):
+    """A Parquet file of another tool, one column for each field."""
+    rows = [(topic, partition, number, None if what in ("no id", "garbage") else f"e{topic}-{partition}-{number}", number, number)
+            for what, topic, partition, number in lines]
+    kinds = {"t": pa.string(), "p": pa.int32(), "o": pa.int64(), "id": pa.string(), "log": pa.int64(), "amount": pa.int64()}
+    table = pa.table({name: pa.array([row[at] for row in rows], kind) for at, (name, kind) in enumerate(kinds.items())})
+    pq.write_table(table.append_column("at", table["o"].cast(pa.timestamp("us", "UTC"))), root / "a.parquet")
+
+
+def index(root, write, lines, members, change):
+    """Write a file and its index, of which one entry says something else; what a record is worth is changed afterwards."""
+    before = root / "before"
+    before.mkdir()
+    write(before, [("record" if what == "wrong hash" else what, *lane) for what, *lane in lines])
+    lifting = None if members is None else lifting_of(members, "transaction", "run1", "UTC")
+    make_index(FolderPlace(before), IndexWish(holes_are_lawful=True, lifting=lifting), lambda *_: None)
+    write(root, lines)
+    document = json.loads((before / "index.json").read_text())
+    (path,) = root.glob("a.*")
+    for one in document["segments"]:
+        one["sha256"], one["size"] = digest_of(path), path.stat().st_size
+    if change is not None:
+        at = change[0] % len(document["segments"])
+        if change[1] == "gone":
+            del document["segments"][at]
+        else:
+            document["segments"][at]["record_count"] += change[1]
+    (root / "index.json").write_text(json.dumps(document))
+
+
+@settings(max_examples=40, deadline=None)
+@given(files(), st.sampled_from([(write_lines, None), (write_table, None), (write_dump, FOREIGN)]),
+       st.none() | st.tuples(st.integers(0, 9), st.sampled_from([1, -1, "gone"])), st.sampled_from([1, 3, 16_384]))
+def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows):
+    """Whatever lanes, garbage, null values and changed records share a file, and whatever its index says, both ways tell the same."""
+    write, members = form
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for module, name in ((segment_batches, "_ROWS"), (foreign_segments, "_ROWS"), (shared_files, "_ENOUGH")):
+            patch.setattr(module, name, rows)
+        try:
+            index(Path(folder), write, lines, members, change)
+        except OfsError:  # null values that leave no room for what follows
+            return
+        for segment in [*segments_of(Path(folder), members)] * 2:
+            read_alike(segment)
+
+
+def test_rows_of_others_are_left_out_once_a_file_is_known(tmp_path, monkeypatch):
+    """Of a table all of whose rows are records, who comes second decodes the own rows alone; one that is none keeps all rows in.
+
+    file   0/1 1/1 0/2 1/2 0/3 1/3        of 0 six rows are decoded, of 1 three
+    """
+    decoded = []
+    genuine = segment_batches.settle
+    monkeypatch.setattr(segment_batches, "settle", lambda members, *more: (decoded.append(members.n), genuine(members, *more))[1])
+    for odd, expected in (("record", [6, 3]), ("no id", [6, 6])):
+        lines = [("record", "transaction", partition, number) for number in (1, 2, 3) for partition in (0, 1)]
+        lines[-1] = (odd, *lines[-1][1:])
+        root = tmp_path / odd
+        root.mkdir()
+        index(root, write_dump, lines, FOREIGN, None)
+        decoded.clear()
+        for segment in segments_of(root, FOREIGN):
+            assert read_alike(segment) is None
+        assert [decoded[0], decoded[-1]] == expected
