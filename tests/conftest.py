@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -30,6 +31,17 @@ def _in_memory() -> None:
 
 _in_memory()
 prepare_cache(cache_folder())  # before tests import kernels: where `ofs warm` and every build keep theirs
+
+
+def pytest_collection_finish() -> None:
+    """Twelve thousand tests are no garbage: whoever looks for some need not walk through them."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Libraries that count what leaks would else call it a leak."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -308,8 +308,8 @@ def plane_for(root, members):
 
 
 def test_json_lines_of_a_connector_are_indexed_and_read(tmp_path):
-    """A mapping in plane.yaml says where the members are; the index and the build read with it."""
-    write(tmp_path / "a.json", *({"partition": 0, "offset": n, "timestamp": 1_767_225_600_000 + n,
+    """A mapping in plane.yaml says where the members are; the index and the build read with it, and no byte order mark costs a record."""
+    write(tmp_path / "a.json", b"\xef\xbb\xbf", *({"partition": 0, "offset": n, "timestamp": 1_767_225_600_000 + n,
                                   "value": {"id": f"e{n}", "at": "2026-01-01T00:00:00", "amount": n}} for n in range(4)))
     settings = plane_for(tmp_path, CONNECT)
     assert index_archive(tmp_path, settings).records == 4

@@ -150,7 +150,7 @@ def check_killed_build_goes_on(point: str, plane: SmallPlane, processes: Process
     check_whole(plane, undisturbed)
 
 
-@pytest.mark.parametrize("point", CHOSEN)
+@pytest.mark.parametrize("point", [*CHOSEN[::2], *(pytest.param(point, marks=pytest.mark.long) for point in CHOSEN[1::2])])
 def test_a_killed_build_is_finished_by_the_same_command(point: str, plane: SmallPlane, processes: Processes,
                                                         undisturbed: Undisturbed, capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever a build is killed, the same command ends the run DONE with the dataset of an undisturbed build."""

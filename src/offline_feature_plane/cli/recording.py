@@ -46,8 +46,9 @@ def index(where: str, log_id: str | None, declare_holes: bool, declare_undecodab
           as_json: bool) -> int | None:
     """Read every file of the archive WHERE (a folder, or s3://bucket/prefix) once, and write its index.json as one piece.
 
-    Files that the index has already are hashed, not read again; a job that was stopped goes on where it was. Files prove what they hold,
-    and no more: where offsets are missing between two records, the index has a gap, and a build over it is refused.
+    Files that the index has already are hashed, and read again only if `records` in plane.yaml says something else now; a job that was
+    stopped goes on where it was. Files prove what they hold, and no more: where offsets are missing between two records, the index has a
+    gap, and a build over it is refused.
     """
     look_past_pandas()
     from offline_feature_plane.archive_jobs import index_archive
