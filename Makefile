@@ -77,7 +77,8 @@ bench-limits: $(VENV)/ready             ## builds within limits of memory beside
 	$(BIN)/python benchmarks/bench.py --events 100000000 --repeats 1 --limits 4GB
 
 bench-replay: $(VENV)/ready .services/kafka/ready  ## 50 million events from an archive and a Kafka topic within 2 GB (30 GB of disk)
-	$(BIN)/python benchmarks/at_scale.py --events 5000000 --limit none 512MB
+	$(BIN)/python benchmarks/at_scale.py --events 5000000 --limit none 700MB
+	$(BIN)/python benchmarks/at_scale.py --events 2000000 --limit 700MB --threads 1 2 --repeats 3
 	$(BIN)/python benchmarks/at_scale.py --events 50000000 --limit 2GB --results
 
 # PySpark and Feast want an older pandas, so they have an environment of their own; PySpark needs Java 17.

@@ -48,7 +48,7 @@ def stopped(small, *arguments, becomes, number="SIGTERM"):
     return done
 
 
-@pytest.mark.parametrize("becomes", ["an error", "a defect", "nothing"])
+@pytest.mark.parametrize("becomes", ["nothing", *(pytest.param(one, marks=pytest.mark.long) for one in ("an error", "a defect"))])
 def test_a_stop_that_others_swallow_still_stops_a_worker(small, becomes):
     """Whatever a library makes of the signal, the worker ends with status 0, says of no run that it failed, and gives its run back."""
     ofs.open(small.folder / "plane.yaml").enqueue(small.intent_path)

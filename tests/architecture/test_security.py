@@ -184,6 +184,7 @@ OPENERS = {
     "engines/local/history/batches.py": "the build's own files in its work folder",
     "engines/local/history/kept.py": "the build's own new files, and those of its run, which are hashed; folders, to lock and sync",
     "engines/local/sizes.py": "what the kernel says of this container's memory", "adapters.py": "what the kernel counts of this process",
+    "engines/local/history/memory.py": "what the kernel counts of this process",
     "cli/showing.py": "a new pin, exclusively",
     "cli/starting.py": "the new files of a plane, exclusively",
     "cli/output.py": "the null device", "__main__.py": "the null device",

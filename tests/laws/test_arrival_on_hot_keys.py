@@ -90,7 +90,7 @@ def both_say(world, folder):
     assert found == expected
 
 
-@pytest.mark.parametrize(("seed", "current", "delay"), [(1, False, 0), (2, True, 0), (3, False, 4 * SECOND)])
+@pytest.mark.parametrize(("seed", "current", "delay"), [(2, True, 0), (3, False, 4 * SECOND)])
 def test_rows_of_a_hot_key_share_worlds(tmp_path, monkeypatch, seed, current, delay):
     """Every function over every kind of window of one key is what the oracle says, to the bit, where rows share worlds.
 

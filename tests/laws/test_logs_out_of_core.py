@@ -54,7 +54,8 @@ def hold_in_pieces(tmp_path_factory, visibility, written, rows, ids):
         sizes = replace(sizes, in_files=True, run_rows=rows, ids=ids, merge_total=8) if in_files else sizes
         try:
             with Database(root) as database:
-                said.append(told(*store_events(database, logs_read, wanted, Folder(work) if in_files else Memory(), sizes)))
+                said.append(told(*store_events(database, logs_read, wanted, Folder(work) if in_files else Memory(), sizes,
+                                                threads=1 + in_files)))
         except OfsError as wrong:  # all of them must say the same
             said.append(wrong.code)
         finally:

@@ -13,7 +13,7 @@ from two_engines import tell
 
 from offline_feature_plane.domain.closure import Aggregation, Closure, Feature, Field, Group, Source, Window
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.domain.footprint import PROCESS_BYTES, event_bytes
+from offline_feature_plane.domain.footprint import LEAST_DATA, PROCESS_BYTES, event_bytes
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine
 from offline_feature_plane.engines.local.history.places import Folder, Memory
@@ -265,3 +265,13 @@ def test_texts_for_ids_make_pieces_smaller():
     plain, named = (fit(world.task, 10**9, limit_bytes("700MB"), text_ids=texts) for texts in (False, True))
     assert named.data < plain.data
     assert named.run_rows < plain.run_rows
+
+
+def test_what_stays_makes_pieces_of_rows_smaller():
+    """What the process has grown by until rows are computed is not there for them; however much it is, pieces stay possible."""
+    world, limit = world_of([], [windowed(seconds(3))]), limit_bytes("4GB")
+    planned = fit(world.task, 10**9, limit)
+    usual, grown, full = (planned.beside(size, world.task, 10**9, limit, text_ids=False) for size in (PROCESS_BYTES, 10**9, 2 * limit))
+    assert usual == planned
+    assert planned.data - grown.data == 10**9 - PROCESS_BYTES
+    assert full == replace(planned, data=LEAST_DATA)

@@ -29,6 +29,7 @@ from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.buses import BusFolder, FolderBus
 
 ANY = {"least": st.integers(1, 12), "in_files": st.booleans(), "worth": st.sampled_from([0, 20_000]), "stop": st.integers(1, 12),
+       "threads": st.sampled_from([1, 2]),
        "harm": st.sampled_from(["nothing", "a byte", "a file", "the receipt", "half a folder", "what was told"])}
 
 
@@ -44,7 +45,7 @@ def cut(least, worth=20_000, most=8):
         yield
 
 
-def replay(logs_read, wanted, work, *, in_files, place=None, stop=None):
+def replay(logs_read, wanted, work, *, in_files, place=None, stop=None, threads=1):
     """What a replay says, and the portions that it took over; a code if it fails. `stop`: it is killed when it has told so much."""
     told_so_far = []
 
@@ -58,7 +59,8 @@ def replay(logs_read, wanted, work, *, in_files, place=None, stop=None):
     work.mkdir()
     with Database(work) as database, closing(KeptFolders(place)) if place else nullcontext() as kept:
         try:
-            found = told(*store_events(database, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept=kept))
+            found = told(*store_events(database, logs_read, wanted, Folder(work) if in_files else Memory(), sizes, heard, kept=kept,
+                                        threads=threads))
         except OfsError as wrong:
             found = wrong.describe()
         return found, None if kept is None else kept.portions_taken, told_so_far
@@ -88,17 +90,17 @@ def spoil(place: Path, harm: str) -> None:
                 receipt.write_text(json.dumps(document))
 
 
-def hold(tmp, logs_read, wanted, *, least, in_files, worth, stop, harm):
+def hold(tmp, logs_read, wanted, *, least, in_files, worth, stop, threads, harm):
     """Killed anywhere, and whatever happens to what was kept: the next attempt says what one says that was never disturbed."""
     place = tmp / "kept"
     with cut(least, worth):
         undisturbed, _, _ = replay(logs_read, wanted, tmp / "plain", in_files=in_files)
         with suppress(Killed):
-            replay(logs_read, wanted, tmp / "first", in_files=in_files, place=place, stop=stop)
+            replay(logs_read, wanted, tmp / "first", in_files=in_files, place=place, stop=stop, threads=threads)
         spoil(place, harm)
-        again, _, _ = replay(logs_read, wanted, tmp / "second", in_files=in_files, place=place)
+        again, _, _ = replay(logs_read, wanted, tmp / "second", in_files=in_files, place=place, threads=threads)
         assert again == undisturbed
-        whole, taken, heard = replay(logs_read, wanted, tmp / "third", in_files=not in_files, place=place)
+        whole, taken, heard = replay(logs_read, wanted, tmp / "third", in_files=not in_files, place=place, threads=threads)
         assert whole == undisturbed
         assert heard == sorted(heard)
     return taken

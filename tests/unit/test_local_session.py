@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +13,8 @@ from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.grammar import parse
 from offline_feature_plane.domain.rows import LabelTask, Task, TokenKey
 from offline_feature_plane.domain.tokens import key_id, token
-from offline_feature_plane.engines.local import LocalEngine
+from offline_feature_plane.engines.local import LocalEngine, connection
+from offline_feature_plane.engines.local.connection import open_connection
 from offline_feature_plane.engines.local.features import Groups, compute_features
 from offline_feature_plane.engines.local.history.memory import keep_freed
 from offline_feature_plane.engines.local.record_batches import arrow_array
@@ -81,6 +83,24 @@ def test_progress_is_told(tmp_path):
     assert read_so_far == sorted(read_so_far)
     assert ("replay", 3, 3) in told
     assert told[-1] == ("rows", 3, 3)
+
+
+def test_what_joined_labels_gives_its_memory_back(tmp_path, monkeypatch):
+    """Nothing is asked of DuckDB once labels are known: it is closed then, since it keeps what it freed as long as it is open."""
+    opened = []
+    monkeypatch.setattr(connection, "open_connection", lambda *how: opened.append(open_connection(*how)) or opened[-1])
+    world = make_world([{}] * 3)
+    events, labels = world.write(tmp_path)
+    with LocalEngine().session(world.task, work=tmp_path) as session:
+        session.replay(events)
+        session._database.cursor().close()  # as sparse ids, or texts, do
+        session.labels(labels)
+        assert opened
+        for one in opened:
+            with pytest.raises(duckdb.ConnectionException):
+                one.execute("SELECT 1")
+        session.select()
+        assert sum(batch.num_rows for batch in session.rows()) == 3
 
 
 def test_steps_out_of_order_are_ours(tmp_path):

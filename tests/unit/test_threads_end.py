@@ -19,10 +19,10 @@ from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local import LocalEngine, session
 from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.duplicates import marks_of
-from offline_feature_plane.engines.local.reading import ahead
 from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid
 from offline_feature_plane.testing.worlds import SECOND, START, Table, World
+from offline_feature_plane.threads import one_ahead
 
 INT, TEXT, TIME = ColumnType("int64"), ColumnType("string"), ColumnType("timestamp")
 COLUMN = Column("x", INT, "feature")
@@ -164,12 +164,12 @@ def test_reading_ahead_ends_with_its_reader(at):
             yield {"x": [number]}
 
     def leave(batches):
-        for batch in ahead(batches):
+        for batch in one_ahead(batches):
             if batch["x"] == [at]:
                 raise KeyError(at)
 
     with pytest.raises(ReplayEventInvalid):
-        within(lambda: list(ahead(broken())))
+        within(lambda: list(one_ahead(broken())))
     with pytest.raises(KeyError):
         within(lambda: leave(iter([{"x": [number]} for number in range(4)])))
 

@@ -188,7 +188,8 @@ class RecordLog(Protocol):
             SourceUnreadable: something is broken.
         """
 
-    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep | None = None) -> ReadReport:
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep | None = None,
+             threads: int = 1) -> ReadReport:
         """As `read`, many records at a time, but for ids that come again: they are the reader's to find, in the order of what is taken.
 
         Args:
@@ -197,6 +198,8 @@ class RecordLog(Protocol):
                 the next records that no source admits, whose ids count too: `SCANNED_COLUMNS` alone. `other_scope` does not count
                 them, and `duplicate` counts nothing.
             keep: where a log that takes long to be read is kept, portion by portion; what is kept there already is not read again.
+            threads: with more than one, some of the work may be done on others than the caller's, to the same end. `take` and `keep` are
+                called on the caller's, in order; when this returns or raises, no other thread goes on.
         """
 
 

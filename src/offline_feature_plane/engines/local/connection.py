@@ -27,8 +27,14 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         """Close what was opened."""
-        if self._connection is not None:
-            self._connection.close()
+        self.close()
+
+    def close(self) -> None:
+        """Give all of its memory back; whoever asks again opens it anew."""
+        with self._opening:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of the caller's own to it, to be closed. Raises as `open_connection`."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,10 +34,10 @@ from offline_feature_plane.errors import FeatureProfileInvalid
 from offline_feature_plane.filesets import read_pinned
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
+from offline_feature_plane.threads import one_ahead
 
 EVENTS_RECIPE = "ofs.events.v1"
 _SLICE = 1 << 20
-Item = TypeVar("Item")
 Heard = Callable[[int], None]
 
 
@@ -47,30 +46,30 @@ def unheard(done: int) -> None:
 
 
 def load(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes,
-         heard: Heard, kept: KeptFolders | None = None) -> Iterator[tuple[EventInput | None, Loaded]]:
+         heard: Heard, kept: KeptFolders | None = None, threads: int = 1) -> Iterator[tuple[EventInput | None, Loaded]]:
     """Every input of the closure's sources, by topic, in pieces of at most a run's rows. Raises as `history.storing.store_events`.
 
     What is read is noted in `told`. Records of logs are all scanned before one of them is handed out, and wait in `place`. Rows that a
     calendar makes come last, of no input.
     """
     if task.calendar is None or task.entity is None:
-        yield from _load_inputs(inputs, task, told, place, sizes, heard, kept)
+        yield from _load_inputs(inputs, task, told, place, sizes, heard, kept, threads)
         return
     seen = FirstSeen(task, task.calendar, task.entity)
-    for item, piece in _load_inputs(inputs, task, told, place, sizes, heard, kept):
+    for item, piece in _load_inputs(inputs, task, told, place, sizes, heard, kept, threads):
         seen.look(piece)
         yield item, piece
     yield from ((None, piece) for piece in seen.rows(sizes.run_rows))
 
 
 def _load_inputs(inputs: Sequence[EventInput], task: Task, told: Told, place: Place, sizes: Sizes,
-                 heard: Heard, kept: KeptFolders | None) -> Iterator[tuple[EventInput, Loaded]]:
+                 heard: Heard, kept: KeptFolders | None, threads: int) -> Iterator[tuple[EventInput, Loaded]]:
     ordered = sorted(inputs, key=lambda one: one.topic.encode())
     logs, done = [one for one in ordered if not isinstance(one, PlainTable)], 0
     if logs:
         from offline_feature_plane.engines.local.records import ScannedLogs  # noqa: PLC0415 - kernels that tables do not need
 
-        scanned = ScannedLogs(logs, task, place, sizes, told, heard, kept)
+        scanned = ScannedLogs(logs, task, place, sizes, told, heard, kept, threads)
         done = scanned.read
     for item in ordered:
         if not isinstance(item, PlainTable):
@@ -113,7 +112,7 @@ def load_table(table: PlainTable, index: int, source: Source, task: Task, most: 
     left, first = table.rows, 0
     fills = [fill_for(field, min(left, most)) for field in fields]
     held = 0
-    for batch in ahead(read_pinned(table.files, table.form, columns)):
+    for batch in one_ahead(read_pinned(table.files, table.form, columns)):
         refuse_types(batch, fields, table)
         count, at = len(next(iter(batch.values()))), 0
         while at < count:
@@ -141,15 +140,6 @@ def _piece(table: PlainTable, index: int, source: Source, task: Task, own: Seque
     arrival = _numbers(marked[table.arrival_column]) if table.arrival_column in marked and task.visibility == "arrival" else None
     named = {field.name: one for field, one in zip(source.fields, filled[len(own):], strict=True)}
     return Loaded(table.topic, index, ts, ids, None, None, named, None, arrival, task.standing(source.name))
-
-
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next one made on a second thread while the caller works on this one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ofs-ahead") as pool:
-        waiting = pool.submit(next, items, None)
-        while (item := waiting.result()) is not None:
-            waiting = pool.submit(next, items, None)
-            yield item
 
 
 def _row_ids(log_id: str, first: int, stop: int) -> pa.ChunkedArray:

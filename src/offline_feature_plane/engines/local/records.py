@@ -46,13 +46,14 @@ class ScannedLogs:
         told: what reading tells.
         heard: is told how many coordinates have been read so far.
         kept: where what takes long to be read is kept for another attempt, and what an earlier one has kept; None: nowhere.
+        threads: with more than one, records are decoded while others are taken.
 
     Raises:
         As `RecordLog.scan`. ReplayEventIdConflict: one id with two contents. StorageIoFailure.
     """
 
     def __init__(self, logs: Sequence[RecordLog], task: Task, place: Place, sizes: Sizes, told: Told, heard: Callable[[int], None],
-                 kept: KeptFolders | None = None) -> None:
+                 kept: KeptFolders | None = None, threads: int = 1) -> None:
         self._task, self.read = task, 0
         self._sources = {source.name: (index, source) for index, source in enumerate(task.closure.sources)}
         self._spools: dict[tuple[str, str | None], Spool] = {}
@@ -67,7 +68,7 @@ class ScannedLogs:
                                                       place.batches(f"records.{at}.{number}"))
             mine = {name: self._spools[log.topic, name] for name in names}
             taking = Taking(mine, self.read, heard, kept, in_files=sizes.in_files)
-            report = log.scan(scope, taking.take, None if kept is None else taking)
+            report = log.scan(scope, taking.take, None if kept is None else taking, threads)
             told.add(report)
             self.read += sum(one.n for one in mine.values()) + sum(report.left_out.values())
             heard(self.read)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from offline_feature_plane.domain.columns import Column
+from offline_feature_plane.domain.footprint import PROCESS_BYTES
 from offline_feature_plane.domain.rows import Task, row_columns
 from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.contexts import find_lacking
@@ -24,7 +25,7 @@ from offline_feature_plane.engines.local.features import Elsewhere, Groups, comp
 from offline_feature_plane.engines.local.history.events import StoredEvents
 from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.keys import compute_by_keys
-from offline_feature_plane.engines.local.history.memory import give_back, keep_freed, return_freed
+from offline_feature_plane.engines.local.history.memory import give_back, keep_freed, resident_bytes, return_freed
 from offline_feature_plane.engines.local.history.places import Folder, Memory, Place
 from offline_feature_plane.engines.local.history.rows import KeptRows
 from offline_feature_plane.engines.local.history.slices import Slice, slice_history
@@ -43,7 +44,6 @@ from offline_feature_plane.ports.inputs import EventInput, LabelTable, PlainTabl
 __all__ = ["LocalSession", "open_session"]
 
 
-
 @contextmanager
 def open_session(task: Task, work: Path, memory_limit: str | None, threads: int | None, progress: Progress | None,
                  sizes: Sizes | None = None, kept: Path | None = None) -> Iterator[LocalSession]:
@@ -60,6 +60,7 @@ class LocalSession:
                  progress: Progress | None, sizes: Sizes | None, until_end: ExitStack, kept: Path | None) -> None:
         self._task, self._database, self._work, self._limit, self._threads = task, database, work, limit, threads
         self._tell, self._sizes, self._until_end = progress or unheard, sizes, until_end
+        self._is_fitted, self._before = sizes is None, resident_bytes()
         self._kept = kept
         self._place: Place = Memory()
         self._history: StoredEvents | None = None
@@ -81,7 +82,7 @@ class LocalSession:
         self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
         kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
         self._history, self._replayed = store_events(self._database, inputs, self._task, self._place, sizes,
-                                                     Telling(self._tell, inputs, events).read, self._tell, kept)
+                                                     Telling(self._tell, inputs, events).read, self._tell, kept, self._threads)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}
@@ -98,6 +99,7 @@ class LocalSession:
         """Read the timelines and resolve them. Raises as `resolve_labels`."""
         self._resolved = resolve_labels(self._database, inputs, need(self._history, "replay"), self._task,
                                         need(self._sizes, "replay").data)
+        self._database.close()  # it is asked nothing more, and keeps what it freed: as much as it may take
         self._timelines = {one.label_type: one for one in inputs}
         self._tell("labels", self._resolved.facts.assertions_read, self._resolved.facts.assertions_read)
         return self._resolved.facts
@@ -161,7 +163,7 @@ class LocalSession:
 
     def _cut(self) -> tuple[Sequence[Slice], Elsewhere]:
         """The slices of time to go through, and the groups that were computed by their keys."""
-        history, sizes = need(self._history, "replay"), need(self._sizes, "replay")
+        history, sizes = need(self._history, "replay"), self._fit_again()
         resolved, rows = need(self._resolved, "labels"), need(self._rows, "select")
         slicing = slice_history(history, self._task, sizes)
         kept = {}
@@ -173,6 +175,15 @@ class LocalSession:
                             "parts_of_keys": {name: one.parts for name, one in kept.items()},
                             "kept_bytes": sum(one.size_bytes for one in kept.values())}
         return slicing.slices, {name: one.among for name, one in kept.items()}
+
+    def _fit_again(self) -> Sizes:
+        """The sizes, now that is known what else stays in memory; what other work of the process had before counts as usual at most."""
+        sizes, history = need(self._sizes, "replay"), need(self._history, "replay")
+        if sizes.in_files and self._is_fitted:
+            give_back()
+            grown = min(self._before, PROCESS_BYTES) + max(0, resident_bytes() - self._before)
+            self._sizes = sizes = sizes.beside(grown, self._task, history.n, self._limit, text_ids=history.id_type.kind == "string")
+        return sizes
 
     def _rows_of(self, piece: Slice, elsewhere: Elsewhere, builder: BatchBuilder, most: int) -> Iterator[pa.RecordBatch]:
         """The first rows of a slice; what it holds is let go of when it is through."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offline_feature_plane.contracts.plane import memory_bytes
@@ -45,6 +45,14 @@ class Sizes:
     def merge_rows(self, runs: int) -> int:
         """Rows at hand of each of so many runs."""
         return max(1, min(1 << 17, self.merge_total // runs))
+
+    def beside(self, grown: int, task: Task, events: int, limit: int, *, text_ids: bool) -> Sizes:
+        """The same, but no more data than there is room for beside what stays until the end: by how much the process has grown.
+
+        Labels, dictionaries, and what allocators did not give back are known when rows are about to be computed, and not before.
+        """
+        left = limit - grown - staging_bytes(task.closure, self.block, events, text_ids=text_ids)
+        return replace(self, data=max(LEAST_DATA, min(self.data, left)))
 
 
 def limit_bytes(memory_limit: str | None) -> int:

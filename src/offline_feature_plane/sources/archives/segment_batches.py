@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 
 from offline_feature_plane.budgets import Misses
@@ -29,26 +29,35 @@ from offline_feature_plane.sources.decoding.lines import read_blocks
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.text_files import packing_of
 
-__all__ = ["members_in", "read_in_batches"]
+__all__ = ["members_in", "steps_of"]
 
 _ROWS = 16_384
 
 
-def read_in_batches(segment: Segment, file: PinnedFile, wanted: Wanted) -> Iterator[Decoded]:
-    """A segment's records, from its file at hand. Raises as `segments.read_checked`."""
+def steps_of(segment: Segment, file: PinnedFile, wanted: Wanted) -> Generator[Callable[[], Decoded | None]]:
+    """What is left to be done for each batch of a segment's records, from its file at hand. They raise as `segments.read_checked`."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
-    if segment.entries:
-        yield from _shared(segment, file, wanted, claim)
+    if segment.entries:  # in one step: what is noted of a file is noted before its next segment is begun
+        for batch in _shared(segment, file, wanted, claim):
+            yield partial(_made, batch)
         return
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     skipped = _skipped(segment, file)
     if skipped is not None:
-        claim.skip(*skipped.before)
+        yield partial(claim.skip, *skipped.before)
     for members, law in members_in(file, wanted, segment.lifting, None if skipped is None else skipped.groups):
-        yield claim.hold(*settle(members, expected, law))
+        yield partial(_held, claim, members, expected, law)
     if skipped is not None:
-        claim.skip(*skipped.behind)
-    claim.settle()
+        yield partial(claim.skip, *skipped.behind)
+    yield claim.settle
+
+
+def _made(batch: Decoded) -> Decoded:
+    return batch
+
+
+def _held(claim: Claim, members: Members, expected: Expected, law: Law) -> Decoded:
+    return claim.hold(*settle(members, expected, law))
 
 
 def _shared(segment: Segment, file: PinnedFile, wanted: Wanted, claim: Claim) -> Iterator[Decoded]:

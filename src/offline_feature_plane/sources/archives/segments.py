@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from offline_feature_plane.budgets import Misses
@@ -84,14 +85,24 @@ class Segment:
             yield from read_checked(self, file)
 
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
-        """As `QuickStretch.batches`: segments of different kinds in one file are decoded one by one. Raises as `read`."""
+        """As `QuickStretch.batches`. Raises as `read`."""
+        return (batch for step in self.steps(wanted) if (batch := step()) is not None)
+
+    def steps(self, wanted: Wanted) -> Generator[Callable[[], Batch | None]]:
+        """As `SteppedStretch.steps`: segments of different kinds in one file are decoded one by one."""
         if len({one.offset_kind for one in self.entries}) > 1:
-            yield from in_batches(self.read())
+            for batch in in_batches(self.read()):
+                yield partial(_given, batch)
             return
-        from offline_feature_plane.sources.archives.segment_batches import read_in_batches  # noqa: PLC0415 - it loads a compiler
+        from offline_feature_plane.sources.archives.segment_batches import steps_of  # noqa: PLC0415 - it loads a compiler
 
         with self.at_stake(), self.place.at_hand(self.file) as file:
-            yield from read_in_batches(self, file, wanted)
+            for step in steps_of(self, file, wanted):
+                yield partial(self._stepped, step)
+
+    def _stepped(self, step: Callable[[], Batch | None]) -> Batch | None:
+        with self.at_stake():
+            return step()
 
     @contextmanager
     def at_stake(self) -> Iterator[None]:
@@ -179,6 +190,10 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standin
             yield record
     if count != (indexed := sum(one.record_count for one in segment.entries)):
         raise ReplayBasisMismatch(f"{file.relative} holds {count} records, but the index says {indexed}.", path=file.relative)
+
+
+def _given(batch: Batch) -> Batch:
+    return batch
 
 
 def is_of(segment: Segment, one: IndexedSegment) -> bool:

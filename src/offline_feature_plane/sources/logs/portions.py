@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 
 from offline_feature_plane.domain.admission import Scope
@@ -27,7 +26,7 @@ from offline_feature_plane.ports.kept import Before
 from offline_feature_plane.sources.logs.overlaps import ComparedStretch
 from offline_feature_plane.sources.logs.stretches import DividedStretch, PinnedStretch, Stretch, in_groups, lane_of
 
-__all__ = ["MOST", "Portion", "PortionReport", "SoFar", "coming", "portions_of"]
+__all__ = ["MOST", "Portion", "PortionReport", "SoFar", "portions_of"]
 
 MOST: Final = 1 << 18   # records of a part of a stretch that can be divided
 LEAST: Final = 1 << 16  # records of a portion of small stretches
@@ -58,11 +57,6 @@ def portions_of(stretches: Sequence[Stretch], ranges: Sequence[Range], reading: 
         reading: whatever else decides what is taken from their records, as a document.
     """
     return [Portion(tuple(groups), _digest(groups, ranges, reading)) for groups in _bundled(_divided(in_groups(stretches)))]
-
-
-def coming(fresh: Iterator[Group], portion: Portion) -> Iterator[Group]:
-    """The groups of a portion, from all those that are on their way."""
-    return islice(fresh, len(portion.groups))
 
 
 def _divided(groups: Iterable[Group]) -> Iterator[Group]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,7 +18,8 @@ from offline_feature_plane.ports.inputs import Lane, ReadReport
 from offline_feature_plane.ports.kept import Keep
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.ends_seen import EndsSeen
-from offline_feature_plane.sources.logs.portions import PortionReport, SoFar, coming, portions_of, reading_document
+from offline_feature_plane.sources.logs.flowing import Placed, batches_in_order, flow_of, next_groups
+from offline_feature_plane.sources.logs.portions import PortionReport, SoFar, portions_of, reading_document
 from offline_feature_plane.sources.logs.scanned import Scanned
 from offline_feature_plane.sources.logs.stretches import (
     Aside,
@@ -27,8 +29,6 @@ from offline_feature_plane.sources.logs.stretches import (
     ahead,
     check,
     lane_of,
-    read_batches_in_order,
-    read_groups,
     read_in_order,
 )
 from offline_feature_plane.sources.logs.typings import Typing
@@ -88,16 +88,18 @@ class LogRecords:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
 
-    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep | None = None) -> ReadReport:
+    def scan(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep | None = None,
+             threads: int = 1) -> ReadReport:
         """As `RecordLog.scan`: few records are decoded one by one, for which no compiler is loaded, and are not worth being kept."""
         wanted = Wanted.of(path for one in self.typings for path in one.paths) if self.rows >= WORTH_A_COMPILER else None
         if keep is not None and self._is_worth_keeping:
-            return self._scan_portions(scope, take, keep, wanted)
+            return self._scan_portions(scope, take, keep, wanted, threads)
         found = Findings()
         scanned = self._scanned(scope, take, found)
         try:
-            for lane, batch, inside in read_batches_in_order(self.stretches, self.ranges, wanted):
-                scanned.see(lane, batch, inside, wanted)
+            with closing(batches_in_order(self.stretches, self.ranges, wanted, threads)) as batches:
+                for lane, batch, inside in batches:
+                    scanned.see(lane, batch, inside, wanted)
         except OfsError as wrong:
             wrong.fields.setdefault("findings", [one.describe() for one in found.told()])
             raise
@@ -114,7 +116,7 @@ class LogRecords:
         return Scanned(self.topic, self.typings, self.taken, scope, take, found, self.ranges, self.max_ahead_us, is_portion=is_portion)
 
     def _scan_portions(self, scope: Scope, take: Callable[[str | None, pa.RecordBatch], None], keep: Keep,
-                       wanted: Wanted | None) -> ReadReport:
+                       wanted: Wanted | None, threads: int) -> ReadReport:
         """Portion by portion: those that are kept are taken over, and their sources asked nothing."""
         portions = portions_of(self.stretches, self.ranges, reading_document(
             scope, [one.document() for one in self.typings], topic=self.topic, taken=self.taken, max_ahead_us=self.max_ahead_us))
@@ -123,24 +125,27 @@ class LogRecords:
         missing = [one for one, is_kept in zip(portions, kept, strict=True) if not is_kept]
         check([one for portion in missing for one in portion.stretches])
         fresh, so_far = ahead([list(group) for portion in missing for group in portion.groups]), SoFar()
-        for portion, is_kept in zip(portions, kept, strict=True):
-            told = keep.take_over(str(portion.digest), so_far.before) if is_kept else None
-            if told is not None:
-                so_far.add(PortionReport.from_document(told))
-                continue
-            if is_kept:  # it is not what it was
-                check(portion.stretches)
-            keep.begin(portion.digest, so_far.before)
-            groups = ahead(map(list, portion.groups)) if is_kept else coming(fresh, portion)
-            report = self._scan_portion(groups, self._scanned(scope, take, found := Findings(), is_portion=True), found, wanted, so_far)
-            keep.end(report.document() if report.is_whole else None)
-            so_far.add(report)
+        with closing(flow_of(fresh, self.ranges, wanted, threads)) as flow:
+            for portion, is_kept in zip(portions, kept, strict=True):
+                told = keep.take_over(str(portion.digest), so_far.before) if is_kept else None
+                if told is not None:
+                    so_far.add(PortionReport.from_document(told))
+                    continue
+                if is_kept:  # it is not what it was
+                    check(portion.stretches)
+                keep.begin(portion.digest, so_far.before)
+                scanned = self._scanned(scope, take, found := Findings(), is_portion=True)
+                with closing(flow_of(ahead(map(list, portion.groups)), self.ranges, wanted, threads)) as again:
+                    batches = next_groups(again if is_kept else flow, len(portion.groups))
+                    report = self._scan_portion(batches, scanned, found, wanted, so_far)
+                keep.end(report.document() if report.is_whole else None)
+                so_far.add(report)
         return so_far.report()
 
-    def _scan_portion(self, groups: Iterable[Sequence[Stretch]], scanned: Scanned, found: Findings, wanted: Wanted | None,
-                      so_far: SoFar) -> PortionReport:
+    @staticmethod
+    def _scan_portion(batches: Iterable[Placed], scanned: Scanned, found: Findings, wanted: Wanted | None, so_far: SoFar) -> PortionReport:
         try:
-            for lane, batch, inside in read_groups(groups, self.ranges, wanted):
+            for lane, batch, inside in batches:
                 scanned.see(lane, batch, inside, wanted)
         except OfsError as wrong:
             wrong.fields.setdefault("findings", [one.describe() for one in so_far.findings(found.told())])

@@ -9,12 +9,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.basis import Range
@@ -25,9 +24,9 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.side_by_side import Disagreement, side_by_side
 from offline_feature_plane.threads import two_at_once
 
-__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "Stretch", "Undecodable",
-           "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "read_batches_in_order", "read_groups", "read_in_order",
-           "touches"]
+__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "SteppedStretch",
+           "Stretch", "Undecodable", "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "read_in_order", "touches",
+           "wanted_of"]
 
 Lane = tuple[str, int, str, str]
 
@@ -94,6 +93,14 @@ class QuickStretch(Stretch, Protocol):
 
 
 @runtime_checkable
+class SteppedStretch(QuickStretch, Protocol):
+    """A quick stretch that is at hand, whose batches are made in two steps, each of which may have a thread of its own."""
+
+    def steps(self, wanted: Wanted) -> Generator[Callable[[], Batch | None]]:
+        """As `batches`: what is left to be done for each batch. It is called once, in order; None: it only looked at what was there."""
+
+
+@runtime_checkable
 class DistantStretch(Stretch, Protocol):
     """A stretch that takes its time to come."""
 
@@ -151,31 +158,8 @@ def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iter
     check(stretches)
     for group in ahead(in_groups(stretches)):
         lane = lane_of(group[0])
-        for item in merged(group, _wanted(group[0], ranges)):
+        for item in merged(group, wanted_of(group[0], ranges)):
             yield lane, item
-
-
-def read_batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range], wanted: Wanted | None) -> Iterator[tuple[
-        Lane, Batch, npt.NDArray[np.bool_] | None]]:
-    """As `read_in_order`, in batches, each with a mask of the records that are inside; None: all of them.
-
-    With `wanted` stretches that can decode many records at a time do so; what they do not find in payloads is not asked for.
-    """
-    check(stretches)
-    yield from read_groups(ahead(in_groups(stretches)), ranges, wanted)
-
-
-def read_groups(groups: Iterable[Sequence[Stretch]], ranges: Sequence[Range], wanted: Wanted | None) -> Iterator[tuple[
-        Lane, Batch, npt.NDArray[np.bool_] | None]]:
-    """As `read_batches_in_order`, of stretches that are grouped and checked."""
-    for group in groups:
-        lane, inside, first = lane_of(group[0]), _wanted(group[0], ranges), group[0]
-        if len(group) == 1 and wanted is not None and isinstance(first, QuickStretch):
-            for batch in first.batches(wanted):
-                mask = _mask(batch.numbers, inside) if isinstance(batch, Decoded) else None
-                yield lane, batch, None if mask is None or mask.all() else mask
-        else:
-            yield from ((lane, batch, None) for batch in in_batches(merged(group, inside)))
 
 
 def in_groups(stretches: Sequence[AnyStretch]) -> Iterator[list[AnyStretch]]:
@@ -239,7 +223,7 @@ def _said(item: Item) -> str | None:
     return item.digest if isinstance(item, Record) else None
 
 
-def _wanted(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
+def wanted_of(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
     """What is wanted of a stretch's lane."""
     lane = lane_of(stretch)
     return [(one.start, one.end) for one in ranges if lane == (one.topic, one.partition, one.offset_kind, one.log_id)]
@@ -269,13 +253,6 @@ def in_batches(items: Iterator[Item]) -> Iterator[Batch]:
 def _batch_of(items: Sequence[Record | Undecodable]) -> Decoded:
     return one_by_one([item if isinstance(item, Record) else None for item in items], [item.number for item in items],
                       np.array([isinstance(item, Undecodable) and item.reason == "null_value" for item in items], np.bool_))
-
-
-def _mask(numbers: npt.NDArray[Any], spans: Sequence[tuple[int, ...]]) -> npt.NDArray[np.bool_]:
-    found = np.zeros(len(numbers), np.bool_)
-    for start, end in spans:
-        found |= ((numbers >= start) & (numbers < end)).astype(np.bool_)
-    return found
 
 
 def _inside(wanted: Sequence[tuple[int, int]], number: int) -> bool:

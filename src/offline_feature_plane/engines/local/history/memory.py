@@ -8,20 +8,25 @@ system's gives every thread a heap of its own.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
-__all__ = ["give_back", "keep_freed", "return_freed"]
+__all__ = ["give_back", "keep_freed", "resident_bytes", "return_freed"]
 
 # Parameters of glibc's `mallopt`: what is kept at the top of the heap, what gets pages of its own, and how many heaps there are.
 _TRIM, _MAP, _HEAPS = -1, -3, -8
 _USUAL = 128 << 10          # of both
 _PLENTY = (1 << 31) - 1
-_LARGE, _FEW = 2 << 20, 2   # where freed memory goes back: what is larger than this at once, the rest of so many heaps with `give_back`
+# Where freed memory goes back: what is larger than this at once, and what is free at the end of a heap beyond as much; the rest of so many
+# heaps with `give_back`. Whatever 16,384 records are decoded into is smaller: it comes again with each batch, and fresh pages take longer.
+_LARGE, _FEW = 16 << 20, 2
+_STATM: Final = Path("/proc/self/statm")
 _CHANGING: Final = threading.Lock()
 _BEFORE: Final[list[pa.MemoryPool]] = []  # of every build that goes on, what was in use when it began: at the bottom the usual one
 
@@ -36,7 +41,7 @@ def keep_freed() -> Iterator[None]:
 @contextmanager
 def return_freed() -> Iterator[None]:
     """Let numpy and Arrow return what they free, for the whole process, where allocators can; after the last of its builds as usual."""
-    with _tuned(pa.system_memory_pool, {_TRIM: _USUAL, _MAP: _LARGE, _HEAPS: _FEW}):
+    with _tuned(pa.system_memory_pool, {_TRIM: _LARGE, _MAP: _LARGE, _HEAPS: _FEW}):
         yield
 
 
@@ -63,6 +68,13 @@ def give_back() -> None:
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError, OSError):  # another C library than glibc keeps less, or cannot be asked
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """What this process has in memory now, pages of libraries included; 0 where the system does not tell."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _tune(parameters: Mapping[int, int]) -> None:

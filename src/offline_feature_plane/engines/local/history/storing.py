@@ -25,13 +25,14 @@ from offline_feature_plane.engines.local.history.merging import merged
 from offline_feature_plane.engines.local.history.places import Place
 from offline_feature_plane.engines.local.history.runs import Run, unify, write_run
 from offline_feature_plane.engines.local.lowering import as_arrow
-from offline_feature_plane.engines.local.reading import Heard, ahead, load, load_table, state_facts, unheard
+from offline_feature_plane.engines.local.reading import Heard, load, load_table, state_facts, unheard
 from offline_feature_plane.engines.local.sizes import Sizes
 from offline_feature_plane.engines.stepwise import Progress
 from offline_feature_plane.engines.stepwise import unheard as untold
 from offline_feature_plane.errors import EngineFailed
 from offline_feature_plane.ports import ReplayFacts
 from offline_feature_plane.ports.inputs import EventInput, PlainTable, Told
+from offline_feature_plane.threads import one_ahead
 
 __all__ = ["store_events"]
 
@@ -41,7 +42,7 @@ _BLOCK = 1 << 20
 
 def store_events(database: Database, inputs: Sequence[EventInput], task: Task, place: Place,
                  sizes: Sizes, heard: Heard = unheard, tell: Progress = untold,
-                 kept: KeptFolders | None = None) -> tuple[StoredEvents, ReplayFacts]:
+                 kept: KeptFolders | None = None, threads: int = 1) -> tuple[StoredEvents, ReplayFacts]:
     """Read, type, deduplicate and order the events of every input.
 
     Args:
@@ -53,6 +54,7 @@ def store_events(database: Database, inputs: Sequence[EventInput], task: Task, p
         heard: is told how many rows and coordinates have been read so far.
         tell: is told how many events of logs have been sorted, and how many events have been merged.
         kept: as `records.ScannedLogs`.
+        threads: as `records.ScannedLogs`.
 
     Raises:
         ReplayBasisMismatch: a file is not the pinned one. SourceUnreadable: it is broken.
@@ -64,7 +66,7 @@ def store_events(database: Database, inputs: Sequence[EventInput], task: Task, p
         StorageIoFailure: the work folder failed.
     """
     told = Told()
-    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, tell, kept)
+    runs, repeating = _write_runs(inputs, task, place.inside("runs"), sizes, told, heard, tell, kept, threads)
     if not any(run.n for run in runs):
         raise nothing_admitted([item.topic for item in inputs], told.left_out)
     repeats = {table.topic: len(_repeats(database, table, task, [run for run in runs if run.shape.topic == table.topic], sizes))
@@ -82,7 +84,7 @@ def store_events(database: Database, inputs: Sequence[EventInput], task: Task, p
                           {topic for topic, count in repeats.items() if count}, sizes.index,
                           ArrivalColumns(columns, topics, sum(most)) if all(run.arrival is not None for run in runs) else None)
     merging = merged(runs, recodes, sizes.merge_rows)
-    for pieces in merging if sizes.in_files else ahead(merging):
+    for pieces in merging if sizes.in_files else one_ahead(merging):
         events.append(pieces)
         tell("merge", events.n + events.repeated, sum(most))
     events.settle()
@@ -96,7 +98,7 @@ def store_events(database: Database, inputs: Sequence[EventInput], task: Task, p
 
 
 def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: Sizes,
-                told: Told, heard: Heard, tell: Progress, kept: KeptFolders | None) -> tuple[list[Run], list[PlainTable]]:
+                told: Told, heard: Heard, tell: Progress, kept: KeptFolders | None, threads: int) -> tuple[list[Run], list[PlainTable]]:
     """Every input as sorted runs; and the tables whose ids do not simply ascend. Runs are written while the next is read."""
     most = 1 if sizes.in_files else 2  # at once
     homes = shared_names(task)
@@ -105,7 +107,7 @@ def _write_runs(inputs: Sequence[EventInput], task: Task, place: Place, sizes: S
     unclear: dict[str, PlainTable] = {}
     ordered, logged = 0, sum(item.rows for item in inputs if not isinstance(item, PlainTable))
     with ThreadPoolExecutor(most, thread_name_prefix="ofs-run") as pool:
-        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard, kept):
+        for item, piece in load(inputs, task, told, place.inside("records"), sizes, heard, kept, threads):
             if isinstance(item, PlainTable) and item.id_column is not None and piece.n:
                 if not _ascends(piece.ids, last.get(item.topic)):
                     unclear[item.topic] = item
