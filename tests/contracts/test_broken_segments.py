@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane import budgets
+from offline_feature_plane import budgets, text_files
 from offline_feature_plane.archive_jobs import index_archive
 from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.domain.admission import Admission
@@ -216,6 +216,16 @@ def test_a_byte_order_mark_costs_no_record(tmp_path, read, form):
     (tmp_path / "index.json").write_text(json.dumps(index))
     repin(tmp_path, path.with_name(f"00000.{form}"), data)
     assert read(tmp_path) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("line", [b"123456789\n", b"1234567890\n", b"1234567890", b"12345678901\n", b"123456789012345\n", b"1\n"])
+def test_a_byte_order_mark_makes_no_line_longer(tmp_path, monkeypatch, line):
+    """A record may be as long behind a mark as without one."""
+    monkeypatch.setattr(text_files, "_LONGEST_LINE", 10)
+    for name, mark in (("plain", b""), ("marked", b"\xef\xbb\xbf")):
+        (tmp_path / name).write_bytes(mark + line + b"next\n")
+    plain, marked = (list(text_files.read_lines(tmp_path / name, cuts=True)) for name in ("plain", "marked"))
+    assert plain == marked
 
 
 def test_a_byte_order_mark_alone_is_an_empty_file(tmp_path):
