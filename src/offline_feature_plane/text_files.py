@@ -118,15 +118,21 @@ def read_lines(path: Path, *, packing: Packing | None = None, cuts: bool = False
     with opened(path, packing=packing) as stream:
         budget = Budget(path, path.stat().st_size)
         for number, line in enumerate(iter(partial(stream.readline, _LONGEST_LINE + 1), b""), 1):
+            if number == 1 and not (line := _first(stream, line, path)):
+                return
             is_long = len(line) > _LONGEST_LINE
             if is_long and not cuts:
                 raise _too_long(path, number)
-            if number == 1 and not is_long and not (line := without_mark(line, path)):
-                return
             budget.take(max(len(line), RECORD_BYTES))
             if is_long:
                 _pass_over(stream, line, budget)
             yield number, line
+
+
+def _first(stream: IO[bytes], line: bytes, path: Path) -> bytes:
+    """The first line, as long as any may be without the mark before it. Raises as `without_mark`."""
+    text = without_mark(line, path)
+    return text if len(text) == len(line) or text.endswith(b"\n") else text + stream.readline(len(line) - len(text))
 
 
 def _pass_over(stream: IO[bytes], line: bytes, budget: Budget) -> None:

@@ -67,6 +67,13 @@ def open_plane(made, **overrides):
     return ofs.open(made.folder / "plane.yaml", **overrides)
 
 
+def diagnosed(made):
+    """What the doctor says of the plane's only dataset, and of its labels."""
+    made.documents()
+    (one,) = open_plane(made).doctor().diagnoses
+    return one.state, one.prognoses[-1].sentence
+
+
 @pytest.mark.parametrize("engine", ["local", "oracle"])
 @pytest.mark.parametrize("ids", ["integers", "texts"])
 def test_where_the_labels_are_changes_no_dataset(place, postgres, engine, ids):
@@ -121,6 +128,7 @@ def test_what_becomes_known_after_the_as_of_changes_nothing(place, postgres):
     (place / "late.jsonl").write_text("".join(json.dumps(assertion(2, (ASOF + timedelta(days=n)).isoformat(), f"V{n}")) + "\n"
                                               for n in (1, 2)))
     plane.load_labels([place / "late.jsonl"])
+    assert diagnosed(made) == ("files", "the chargeback labels are in the label store that they were read from")
     after = plane.plan(made.intent_path)
     assert (after.pins, after.plan.warnings) == (before.pins, before.plan.warnings)
     assert plane.build(made.intent_path, recompute=True).outcome == "REPRODUCED"
@@ -130,6 +138,8 @@ def test_what_becomes_known_after_the_as_of_changes_nothing(place, postgres):
 
 def test_what_appears_below_the_as_of_is_named(place, postgres):
     """A backdated label refuses the rebuild with LABEL_HISTORY_CHANGED, which names it and no other; the dataset itself stays intact.
+
+    The doctor tells that there are more than there were; and that a store is another one, or away.
 
     ```
     built ──▶ loaded later:  cb-2-BACKDATED   as-of   cb-3-LATER
@@ -150,6 +160,15 @@ def test_what_appears_below_the_as_of_is_named(place, postgres):
     assert (changes["appeared"], changes["gone"], [one["label_assertion_id"] for one in changes["first"]]) == (1, 0, ["cb-2-BACKDATED"])
     assert "LATER" not in str(refused.value)
     assert plane.verify(dataset).intact
+    assert diagnosed(made)[0] == "unknown"
+    assert "of the chargeback labels 1 were loaded since that had been observed by the as-of" in diagnosed(made)[1]
+    here = made.plane["labels"]["chargeback"]["store"]
+    made.plane["labels"]["chargeback"]["store"] = here.replace(f"host={postgres.host}", "host=/nowhere")
+    assert (diagnosed(made)[0], "the chargeback labels cannot be asked: " in diagnosed(made)[1]) == ("unknown", True)
+    made.plane["labels"]["chargeback"]["store"] = postgres.new_label_store()
+    made.documents()
+    open_plane(made).load_labels([place / "more.jsonl"])
+    assert (diagnosed(made)[0], "were read from the label store" in diagnosed(made)[1]) == ("lost", True)
 
 
 @pytest.mark.parametrize(("statement", "told"), [
@@ -207,40 +226,6 @@ def test_a_store_that_is_away_is_told_and_nothing_is_half_done(place, postgres):
     made.plane["labels"]["chargeback"]["store"] = here
     made.documents()
     assert open_plane(made).build(made.intent_path).outcome == "PUBLISHED"
-
-
-def test_the_doctor_asks_a_label_store_how_far_its_log_reaches(place, postgres):
-    """Later labels are none of its business; some below the as-of may matter, fewer are a loss, and so is another store, or none.
-
-    ```
-    built ──▶ loaded later:   cb-2-BACKDATED   as-of   cb-3-LATER
-    ──────────────────────────────●───────────────│────────●──────▶ observed
-    ```
-    """
-    made = stored_plane(place / "p", postgres)
-    plane = open_plane(made)
-    plane.build(made.intent_path)
-
-    def diagnosed():
-        (one,) = open_plane(made).doctor().diagnoses
-        return one.state, one.prognoses[-1].sentence
-    here = "the chargeback labels are in the label store that they were read from"
-    assert diagnosed() == ("files", here)
-    (place / "later.jsonl").write_text(json.dumps(assertion(3, "2026-04-01T00:00:00Z", "LATER")) + "\n")
-    plane.load_labels([place / "later.jsonl"])
-    assert diagnosed() == ("files", here)
-    (place / "more.jsonl").write_text(json.dumps(assertion(2, "2026-02-01T00:00:00Z", "BACKDATED")) + "\n")
-    plane.load_labels([place / "more.jsonl"])
-    assert diagnosed()[0] == "unknown"
-    assert "of the chargeback labels 1 were loaded since that had been observed by the as-of" in diagnosed()[1]
-    address = made.plane["labels"]["chargeback"]["store"]
-    made.plane["labels"]["chargeback"]["store"] = postgres.new_label_store()
-    made.documents()
-    open_plane(made).load_labels([place / "more.jsonl"])
-    assert (diagnosed()[0], "were read from the label store" in diagnosed()[1]) == ("lost", True)
-    made.plane["labels"]["chargeback"]["store"] = address.replace(f"host={postgres.host}", "host=/nowhere")
-    made.documents()
-    assert (diagnosed()[0], "the chargeback labels cannot be asked: " in diagnosed()[1]) == ("unknown", True)
 
 
 def test_a_server_that_dies_while_labels_are_read_is_trouble_that_may_pass(place, postgres, monkeypatch):

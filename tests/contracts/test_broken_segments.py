@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane import budgets
+from offline_feature_plane import budgets, text_files
 from offline_feature_plane.archive_jobs import index_archive
 from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.domain.admission import Admission
@@ -218,6 +218,16 @@ def test_a_byte_order_mark_costs_no_record(tmp_path, read, form):
     assert read(tmp_path) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("line", [b"123456789\n", b"1234567890\n", b"1234567890", b"12345678901\n", b"123456789012345\n", b"1\n"])
+def test_a_byte_order_mark_makes_no_line_longer(tmp_path, monkeypatch, line):
+    """A record may be as long behind a mark as without one."""
+    monkeypatch.setattr(text_files, "_LONGEST_LINE", 10)
+    for name, mark in (("plain", b""), ("marked", b"\xef\xbb\xbf")):
+        (tmp_path / name).write_bytes(mark + line + b"next\n")
+    plain, marked = (list(text_files.read_lines(tmp_path / name, cuts=True)) for name in ("plain", "marked"))
+    assert plain == marked
+
+
 def test_a_byte_order_mark_alone_is_an_empty_file(tmp_path):
     """There is no record in it, so no index has it."""
     (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf")
@@ -266,3 +276,21 @@ def test_an_index_may_say_no_log_times_and_those_of_what_nobody_can_decode(tmp_p
     index["segments"][0] |= {"first_log_time_utc": None, "last_log_time_utc": None}
     (tmp_path / "index.json").write_text(json.dumps(index))
     assert 1 in read(tmp_path)
+
+
+@WAYS
+def test_log_times_of_a_segment_that_shares_its_file_are_its_own(tmp_path, read):
+    """Each entry says when the log took its first and last record, whatever stands between these in the file.
+
+    file      0@0  1@0  0@1  1@1          the index of 1: from 1@0 on, until long behind 1@1
+    """
+    found = [archived(f"e{n}-{partition}", n * 1_000, {"amount": n}, offset=n, partition=partition, platform_run_id="run1",
+                      log_us=n * 1_000 + partition) for n in range(2) for partition in range(2)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
+    index_archive(tmp_path)
+    assert sorted(read(tmp_path)) == [0, 0, 1, 1]
+    index = json.loads((tmp_path / "index.json").read_text())
+    index["segments"][1]["last_log_time_utc"] = "1970-01-01T01:00:00.000000Z"
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ReplayBasisMismatch, match=r"the last record of a\.jsonl at .*00:00\.001001Z, but the index says .*01:00"):
+        read(tmp_path)

@@ -36,7 +36,7 @@ from offline_feature_plane.sources.archives.segments import records_of
 __all__ = ["IndexWish", "index_bytes", "make_index"]
 
 KEEP_EVERY: Final = 256 << 20  # bytes read between two times that what is known is kept
-_MUCH: Final = 64 << 20  # bytes of new files from which on it is worth to load what decodes in batches
+_MUCH: Final = 8 << 20  # bytes of new files from which on it is worth to load what decodes in batches: seconds, if they are packed
 _FILE_BYTES: Final = 512 << 10  # what a file counts, however short it is
 _BROKEN: Final = "Restore it, or run with --replace to make it from the files alone; what an archiver said of them is lost then."
 _WISH_RECIPE: Final = "ofs.archive_index_wish.v1"
