@@ -292,8 +292,7 @@ def _advice(sentence: str) -> str:
 
 def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
     topic, partition, kind = run.lane
-    others = {log for (known, _, its_kind), log in work.logs.items() if (known, its_kind) == (topic, kind)}
-    log_id = work.wish.log_id or work.logs.get(run.lane) or (others.pop() if len(others) == 1 else topic)
+    log_id = work.wish.log_id or work.logs.get(run.lane) or _log_of_topic(topic, kind, work)
     entry = {"topic": topic, "partition": partition, "offset_kind": kind, "path": file.relative, "sha256": file.sha256, "size": file.size,
              "log_id": log_id, "first_offset": str(run.begin),
              "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count, "etag": file.etag,
@@ -306,6 +305,12 @@ def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
         raise SourceUnreadable(f"no index can say what this file holds: {said}.", path=file.relative,
                                fix="Shorten what is too long, or write the file again.") from wrong
+
+
+def _log_of_topic(topic: str, kind: str, work: _Work) -> str:
+    """Which log a partition counts in that the index has not yet: its topic's, if that has one."""
+    others = {log for (known, _, its_kind), log in work.logs.items() if (known, its_kind) == (topic, kind)}
+    return others.pop() if len(others) == 1 else topic
 
 
 def _look_for_lost(work: _Work, present: set[str]) -> None:
