@@ -92,6 +92,7 @@ class Run:
     cpu_s: float
     replay_s: float
     replay_cpu_s: float
+    replayed_mb: float
     peak_mb: float
     disk_mb: float
     steps: list[dict[str, Any]]
@@ -100,8 +101,8 @@ class Run:
         """For people."""
         steps = ", ".join(f"{one['step']} {one['cpu_ms'] / 1000:.1f}" for one in self.steps if one.get("cpu_ms"))
         return (f"{self.wall_s:.1f} s, {self.cpu_s:.1f} s of CPU ({steps}); {events / self.wall_s:,.0f} events/s; replay "
-                f"{self.replay_s:.1f} s, {events / self.replay_cpu_s:,.0f} events/s of CPU; peak {self.peak_mb:,.0f} MB; "
-                f"work folder {self.disk_mb:,.0f} MB")
+                f"{self.replay_s:.1f} s, {events / self.replay_cpu_s:,.0f} events/s of CPU; peak {self.replayed_mb:,.0f} MB "
+                f"until it ended, {self.peak_mb:,.0f} MB in all; work folder {self.disk_mb:,.0f} MB")
 
 
 def make_topic(broker: Broker, asked: Asked) -> None:
@@ -174,7 +175,8 @@ def build(folder: Path, limit: str | None, threads: int | None) -> Run:
     upto = [one["step"] for one in steps].index("replay") + 1
     cpu, replay = sum(one["cpu_ms"] for one in steps[:upto] if one.get("cpu_ms")) / 1000, steps[upto - 1]["seconds"]
     peak = max(usage.ru_maxrss * 1024, most["memory"])
-    return Run(wall, usage.ru_utime + usage.ru_stime, replay, cpu, peak / 1e6, most["disk"] / 1e6, steps)
+    return Run(wall, usage.ru_utime + usage.ru_stime, replay, cpu,
+               steps[upto - 1]["peak_memory_bytes"] / 1e6, peak / 1e6, most["disk"] / 1e6, steps)
 
 
 def most_allowed(limit: str, profile: str, events: int) -> float:

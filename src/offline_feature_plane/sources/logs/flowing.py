@@ -25,6 +25,7 @@ from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import (
+    COMING,
     Batch,
     Lane,
     QuickStretch,
@@ -64,7 +65,7 @@ def batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range], want
     it is left early.
     """
     check(stretches)
-    with closing(flow_of(ahead(in_groups(stretches)), ranges, wanted, threads)) as flow:
+    with closing(flow_of(in_groups(stretches), ranges, wanted, threads)) as flow:
         for placed in flow:
             if not isinstance(placed, End):
                 yield placed
@@ -72,8 +73,9 @@ def batches_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range], want
 
 def flow_of(groups: Iterable[Sequence[Stretch]], ranges: Sequence[Range], wanted: Wanted | None, threads: int = 1) -> Flow:
     """The batches of groups of stretches that are checked, and an `END` behind each group. Arguments as `batches_in_order`."""
-    steps = _steps(groups, ranges, wanted)
     several = threads > 1 and wanted is not None  # what is read one by one holds the interpreter anyway
+    coming = 0 if several else COMING  # steps that wait are ahead already
+    steps = _steps(ahead(map(list, groups), coming), ranges, wanted)
     with closing(one_ahead(_made(one_ahead(steps))) if several else _made(steps)) as made:
         for one in made:
             if isinstance(one, Iterator):

@@ -26,7 +26,6 @@ from offline_feature_plane.sources.logs.stretches import (
     PinnedStretch,
     Stretch,
     Undecodable,
-    ahead,
     check,
     lane_of,
     read_in_order,
@@ -124,7 +123,7 @@ class LogRecords:
         kept = [one.digest is not None and keep.has(one.digest) for one in portions]
         missing = [one for one, is_kept in zip(portions, kept, strict=True) if not is_kept]
         check([one for portion in missing for one in portion.stretches])
-        fresh, so_far = ahead([list(group) for portion in missing for group in portion.groups]), SoFar()
+        fresh, so_far = [group for portion in missing for group in portion.groups], SoFar()
         with closing(flow_of(fresh, self.ranges, wanted, threads)) as flow:
             for portion, is_kept in zip(portions, kept, strict=True):
                 told = keep.take_over(str(portion.digest), so_far.before) if is_kept else None
@@ -135,7 +134,7 @@ class LogRecords:
                     check(portion.stretches)
                 keep.begin(portion.digest, so_far.before)
                 scanned = self._scanned(scope, take, found := Findings(), is_portion=True)
-                with closing(flow_of(ahead(map(list, portion.groups)), self.ranges, wanted, threads)) as again:
+                with closing(flow_of(portion.groups, self.ranges, wanted, threads)) as again:
                     batches = next_groups(again if is_kept else flow, len(portion.groups))
                     report = self._scan_portion(batches, scanned, found, wanted, so_far)
                 keep.end(report.document() if report.is_whole else None)

@@ -47,7 +47,8 @@ Batch = Decoded | Aside  # the same, many records at a time
 AnyStretch = TypeVar("AnyStretch", bound="Stretch")
 
 _ASIDES = (Spot, Compared, Alone)
-_AT_ONCE, _COMING = 4_096, 2
+_AT_ONCE = 4_096
+COMING = 2
 
 
 class Stretch(Protocol):
@@ -177,12 +178,12 @@ def in_groups(stretches: Sequence[AnyStretch]) -> Iterator[list[AnyStretch]]:
         yield group
 
 
-def ahead(groups: Iterable[list[Stretch]]) -> Iterator[list[Stretch]]:
-    """The same; while one is read, the next ones that come from afar are on their way."""
+def ahead(groups: Iterable[list[Stretch]], most: int = COMING) -> Iterator[list[Stretch]]:
+    """The same; while one is read, the next ones that come from afar, so many at most, are on their way."""
     coming: deque[list[Stretch]] = deque()
     for group in groups:
         coming.append([one.begin() if isinstance(one, DistantStretch) else one for one in group])
-        if len(coming) > _COMING:
+        if len(coming) > most:
             yield coming.popleft()
     yield from coming
 
