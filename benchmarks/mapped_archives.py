@@ -1,6 +1,6 @@
 """How fast archives of other tools are read: N simulated payments as a table's Parquet, and as a connector's JSON Lines.
 
-    python benchmarks/mapped_archives.py [--records 400000] [--law] [--partitions 1] [--forms columns struct text connect flat]
+    python benchmarks/mapped_archives.py [--records N] [--law] [--partitions 1] [--forms columns struct text raw connect flat]
 
 Prints records per second of CPU time and of wall time for each form. Reading is everything from a file to typed batches of six fields:
 pins, lifting, payload hashes, scope, typing. `--law` adds the way of the law, one record after the other. With `--partitions` the file
@@ -8,6 +8,7 @@ holds so many of them, each record in the next one.
 
     columns   Parquet, the payload's fields as columns        text      Parquet, the payload as JSON text
     struct    Parquet, the payload one struct                 connect   JSON Lines, the payload nested        flat   all on one level
+    raw       Parquet, the envelope as bytes of JSON
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ PAYLOAD = tuple(one.name for one in FIELDS)
 OF_THE_LOG = {"partition": Place(("partition",)), "offset": Place(("offset",)), "log_time_utc": Place(("timestamp",), unit="ms")}
 FLAT = {**OF_THE_LOG, "event_id": Place(("tx_id",)), "ts_utc": Place(("at",))}
 NESTED = {**OF_THE_LOG, "event_id": Place(("key",)), "ts_utc": Place(("at",)), "payload": Place(("value",))}
-PLACES: Mapping[str, Mapping[str, Place]] = {"columns": FLAT, "flat": FLAT, "struct": NESTED, "text": NESTED, "connect": NESTED}
+RAW = {**OF_THE_LOG, "event_id": Place(("value", "tx_id")), "ts_utc": Place(("value", "at")), "payload": Place(("value", "payload"))}
+PLACES: Mapping[str, Mapping[str, Place]] = {"columns": FLAT, "flat": FLAT, "struct": NESTED, "text": NESTED, "connect": NESTED, "raw": RAW}
 
 
 def payments(world: World, partitions: int) -> pa.Table:
@@ -74,6 +76,13 @@ def write(root: Path, table: pa.Table, form: str) -> None:
         pq.write_table(head.append_column("value", whole), root / "part.parquet", compression="zstd", row_group_size=131_072)
         return
     values = [json.dumps({**one, "amount": float(one["amount"])}) for one in table.select(PAYLOAD).to_pylist()]
+    if form == "raw":
+        names, times = table["tx_id"].to_pylist(), pc.strftime(table["at"], "%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        held = [f'{{"tx_id": "{name}", "at": "{at}", "payload": {value}}}'.encode()
+                for name, at, value in zip(names, times, values, strict=True)]
+        raw = table.select(["partition", "offset", "timestamp"]).append_column("value", pa.array(held))
+        pq.write_table(raw, root / "part.parquet", compression="zstd", row_group_size=131_072)
+        return
     if form == "text":
         pq.write_table(head.append_column("value", pa.array(values)), root / "part.parquet", compression="zstd", row_group_size=131_072)
         return

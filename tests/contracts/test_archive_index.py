@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from offline_feature_plane import text_files
 from offline_feature_plane.archive_jobs import index_archive
 from offline_feature_plane.cli.showing_archives import indexed
 from offline_feature_plane.domain.admission import Record
@@ -156,11 +157,23 @@ def test_every_line_of_a_shared_file_is_read_once(tmp_path):
 def test_undecodable_records_are_told_and_declared_only_when_asked(tmp_path):
     """That a file rotted is no evidence; that somebody knows of it is."""
     write(tmp_path / "a.jsonl", *records(0), b'{"no": "record"}\n', *records(2))
-    assert index_archive(tmp_path).lanes[0].undecodable == 1
+    report = index_archive(tmp_path)
+    assert (report.lanes[0].undecodable, report.lanes[0].undeclared) == (1, 1)
+    assert "--declare-undecodable" in indexed(report)
     assert pin(tmp_path).completeness(pin(tmp_path).ranges()).declared("undecodable") == 0
     report = index_archive(tmp_path, undecodable_are_known=True)
-    assert (report.files_read, report.was_written) == (0, True)
+    assert (report.files_read, report.was_written, report.lanes[0].undecodable, report.lanes[0].undeclared) == (0, True, 1, 0)
+    assert "--declare-undecodable" not in indexed(report)
     assert pin(tmp_path).completeness(pin(tmp_path).ranges()).declared("undecodable") == 1
+
+
+def test_a_file_that_is_one_long_line_is_told_as_that(tmp_path, monkeypatch):
+    """An array of all records, as some tools write it, has no line for each."""
+    for module, name in ((text_files, "_LONGEST_LINE"), (archive_indexing, "MAX_DOCUMENT_BYTES")):
+        monkeypatch.setattr(module, name, 100)
+    (tmp_path / "all.json").write_bytes(b"[" + b",".join(json.dumps(one).encode() for one in records(0, 1, 2)) + b"]\n")
+    with pytest.raises(SourceUnreadable, match=r"its first line has more than 100 bytes.*one record per line"):
+        index_archive(tmp_path)
 
 
 def test_overlaps_are_told_and_left_to_the_reader(tmp_path):

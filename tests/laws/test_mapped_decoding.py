@@ -291,3 +291,41 @@ def test_ordinary_lines_need_no_law(form):
     batch, refused = settle(members_of_mapped_documents(lines, lifting, lifting.fixed("a.jsonl"), WANTED), LANE, never)
     assert refused is None
     assert batch.decoded.all()
+
+
+@st.composite
+def envelopes(draw):
+    """JSON texts as a bus has them: an envelope with members and a payload, one that lacks some, or none."""
+    known = st.sampled_from(['"x"', '"y\\u0041"', '"é"', "7", "-0", "007", "1.5", "null", "true", '""', '{"a": 1}', '"{\\"a\\": 1}"',
+                              "[1]"])
+    times = st.sampled_from(['"2026-01-31T23:59:59Z"', '"2026-01-31 23:59:59"', "5", "null", '"no time"'])
+    members = [f'"id": {draw(known)}', f'"at": {draw(times)}', f'"run": {draw(known)}', f'"payload": {draw(payloads())}',
+               f'"more": {{"id": {draw(known)}, "payload": {draw(payloads())}}}']
+    text = "{" + ", ".join(draw(st.lists(st.sampled_from(members), max_size=6, unique=draw(st.booleans())))) + "}"
+    return draw(st.sampled_from([text] * 8 + [text[:-1], f" {text}\n", f"[{text}]", "null", "", '"text"', "\ufeff" + text]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), ZONES)
+def test_raw_values_of_a_bus_are_opened_as_by_the_law(data, zone):
+    """Raw values of a bus, as texts or bytes of any type: members and payloads inside of them are the law's, broken ones included."""
+    texts = data.draw(st.lists(st.none() | envelopes(), min_size=1, max_size=4))
+    held = [None if one is None else one.encode("utf-8", "replace") for one in texts]
+    if data.draw(st.integers(0, 9)) == 9:
+        held[0] = b'{"id": "\xff"}'
+    kind = data.draw(st.sampled_from(["binary", "large_binary", "binary_view", "string", "large_string", "coded", "struct"]))
+    array = pa.array([None, *held], pa.binary()).slice(1)
+    if kind == "struct":
+        array = pa.StructArray.from_arrays([array], ["raw"])
+    elif kind == "coded":
+        array = array.dictionary_encode()
+    elif held[0] != b'{"id": "\xff"}' or "binary" in kind:
+        array = array.cast(getattr(pa, kind)())
+    base = ("value", "raw") if kind == "struct" else ("value",)
+    paths = {name: (*base, *data.draw(st.sampled_from(ways))) for name, ways in (
+        ("event_id", [("id",), ("id",), ("more", "id"), ("id", "a")]), ("platform_run_id", [("run",), ("none",)]))}
+    payload = data.draw(st.sampled_from([base, (*base, "payload"), (*base, "payload"), (*base, "more", "payload"), (*base, "more"), None]))
+    places = {**COUNTED, **{name: Place(path) for name, path in paths.items()}} | ({} if payload is None else {"payload": Place(payload)})
+    if data.draw(st.booleans()):
+        places |= {"ts_utc": Place((*base, "at"), unit=data.draw(st.sampled_from([None, None, "ms"])))}
+    columns_alike({**of_the_log(len(texts)), "value": array}, places, zone=zone)

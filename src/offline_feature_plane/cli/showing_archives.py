@@ -63,7 +63,7 @@ def _remarks(report: IndexReport) -> Iterator[str]:
         yield ""
         yield "  several segments cover, and must agree when they are read:"
         yield from (line for one in report.lanes for line in _stretches(one, one.first_overlaps, one.overlaps))
-    if any(one.undecodable for one in report.lanes):
+    if any(one.undeclared for one in report.lanes):
         yield ""
         yield "  Records that cannot be decoded keep a training set from being built unless they are declared: --declare-undecodable."
     if report.lanes:

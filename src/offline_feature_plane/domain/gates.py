@@ -227,7 +227,7 @@ def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] 
     found = [(one, stretch) for one in findings if one.reason == "undecodable" for stretch in one.stretches]
     places = [_place(one, stretch, segments) for one, stretch in found[:_PLACES]]
     where = f" ({', '.join(told for told, _ in places)}{', …' if len(found) > _PLACES else ''})" if places else ""
-    said = f"{undecodable:,} records of the basis cannot be decoded{where}, but {declared:,} are declared"
+    said = f"{undecodable:,} record{'' if undecodable == 1 else 's'} of the basis cannot be decoded{where}, but {declared:,} are declared"
     faults = [said] if undecodable > declared else []
     return judged("decoding", ReplayIncomplete, faults, {"undecodable": undecodable}, places[0][1] if places else None)
 

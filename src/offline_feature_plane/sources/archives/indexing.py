@@ -14,13 +14,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
-from offline_feature_plane.domain.canonical import digest
+from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, digest
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.path_texts import path_fault
@@ -32,6 +33,7 @@ from offline_feature_plane.sources.archives.notes import Notes, noted_segments
 from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
 from offline_feature_plane.sources.archives.report import UNDECLARED, IndexReport, report_on
 from offline_feature_plane.sources.archives.segments import records_of
+from offline_feature_plane.text_files import packing_of, read_lines
 
 __all__ = ["IndexWish", "index_bytes", "make_index"]
 
@@ -279,9 +281,16 @@ def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, 
 
 def _nothing_of(file: HeldFile, lifting: Lifting | None, sentence: str) -> SourceUnreadable:
     fix = "If another tool wrote the file, say under `records` of the archive in plane.yaml where its members are; else repair it."
-    if lifting is not None and (why := first_trouble(file, lifting)) is not None:
+    if not file.relative.lower().endswith(".parquet") and _begins_too_long(file):
+        sentence = f"its first line has more than {MAX_DOCUMENT_BYTES:,} bytes"
+        fix = "Write one record per line, with a line end after each, and check that this is the right file."
+    elif lifting is not None and (why := first_trouble(file, lifting)) is not None:
         sentence, fix = f"{sentence}; the first has {why}", "Correct `records` of the archive in plane.yaml, or write the file again."
     return SourceUnreadable(f"{file.relative} is no part of a log: {sentence}.", path=file.relative, fix=fix)
+
+
+def _begins_too_long(file: HeldFile) -> bool:
+    return any(len(line) > MAX_DOCUMENT_BYTES for _, line in islice(read_lines(file.path, packing=packing_of(file.relative), cuts=True), 1))
 
 
 def _advice(sentence: str) -> str:

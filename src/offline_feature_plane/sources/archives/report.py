@@ -20,7 +20,7 @@ MOST_SHOWN: Final = 20  # stretches of one lane that are named; all are counted
 class LaneReport:
     """One partition of a topic in one log: what its segments cover, and what is odd. The first few gaps and overlaps are named, half-open.
 
-    `unfilled` offsets are covered and have no record; None: they are not counted.
+    `unfilled` offsets are covered and have no record; None: they are not counted. Of `undecodable` records `undeclared` are not declared.
     """
 
     topic: str
@@ -33,6 +33,7 @@ class LaneReport:
     records: int
     unfilled: int | None
     undecodable: int
+    undeclared: int
     first_log_time_utc: str | None
     last_log_time_utc: str | None
     gaps: int
@@ -83,6 +84,7 @@ def _lane(topic: str, partition: int, kind: str, log_id: str, entries: Sequence[
         topic, partition, kind, log_id, str(spans[0][0]), str(max(end for _, end in spans)), len(entries), records,
         None if kind == "kinesis_sequence" else covered - records,
         sum(one.dispositions.get(name, 0) for one in entries for name in ("undecodable", UNDECLARED)),
+        sum(one.dispositions.get(UNDECLARED, 0) for one in entries),
         min(times, default=None), max(times, default=None), len(holes), len(overlaps), _named(holes), _named(overlaps))
 
 

@@ -12,13 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.foreign_records import Lifting
-from offline_feature_plane.kernels.envelopes import read_payloads
 from offline_feature_plane.kernels.json_kinds import ABSENT, OTHER, TEXT, TOLD
-from offline_feature_plane.sources.decoding.batches import STORED, Members, scratch
+from offline_feature_plane.sources.decoding.batches import STORED, Members
 from offline_feature_plane.sources.decoding.decoded import Found
 from offline_feature_plane.sources.decoding.mapped import TIMES, Moments, constant, gathered, instants_in, on_walls
+from offline_feature_plane.sources.decoding.opened import Opened, in_bytes, is_text, open_texts, tell_texts
 from offline_feature_plane.sources.decoding.spelled import Spelled, framed, instants_of, side_by_side, spell
 from offline_feature_plane.sources.decoding.wanted import Wanted
 
@@ -26,8 +25,6 @@ __all__ = ["members_of_mapped_columns"]
 
 Path = tuple[str, ...]
 
-_TEXTS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary, pa.types.is_large_binary,
-                 pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _EMPTY: Final = np.empty(0, np.uint8)
 _GATHERED: Final = frozenset(STORED) - {*TIMES, "payload"}
 
@@ -45,9 +42,12 @@ class _Rows:
         self._n = len(next(iter(columns.values())))
         self._arrays: dict[Path, pa.Array | None] = {(name,): column for name, column in columns.items()}
         self._spelled: dict[Path, Spelled] = {}
+        self._texts: dict[Path, Spelled] = {}
+        self._opened: dict[Path, Opened] = {}
 
     def members(self, wanted: Wanted) -> Members:
         """Them."""
+        self._open(wanted)
         said = {name: self._spell(one.path) for name, one in self._lifting.places.items() if one.path is not None and name in _GATHERED}
         moments = {name: self._moments(name) for name in TIMES}
         payload, base = self._payload()
@@ -62,10 +62,11 @@ class _Rows:
         found = Found(data, _others(kinds[many:-1]), starts[many:-1], ends[many:-1])
         told, told_starts, told_ends = payload.data, payload.starts, np.where(payload.kinds == TOLD, payload.ends, payload.starts)
         if (texts := payload.kinds == TEXT).any():
-            told, told_starts, told_ends = _told_texts(data, texts, starts[-1], ends[-1], wanted, found, status)
+            found, (told, told_starts, told_ends), asks = tell_texts(data, texts & (status == 0), starts[-1], ends[-1], wanted)
+            status[asks] = 1
         mine.kinds[STORED.index("payload")] = np.where(payload.kinds == ABSENT, ABSENT, OTHER)
         status[(mine.kinds[:STORED.index("payload")] == ABSENT).any(axis=0)] = 1
-        if self._leads_into_texts() or any(self._is_time(one.path) for name, one in self._lifting.places.items() if name in said):
+        if any(self._is_time(one.path) for name, one in self._lifting.places.items() if name in said):
             status[:] = 1
         return Members(STORED, mine.data, mine.kinds, mine.starts, mine.ends, told, told_starts, told_ends, found, status,
                        {name: one.us for name, one in moments.items()}, holds_payloads=False)
@@ -75,10 +76,25 @@ class _Rows:
         array = None if path is None else self._array(path)
         return array is not None and pa.types.is_temporal(_plain(array.type))
 
-    def _leads_into_texts(self) -> bool:
-        """Does a path of a member go on inside of texts? What these hold is for the law."""
-        steps = {one.path[:end] for one in self._lifting.places.values() if one.path is not None for end in range(1, len(one.path))}
-        return any((array := self._array(path)) is not None and _is_text(array.type) for path in steps)
+    def _open(self, wanted: Wanted) -> None:
+        """Look inside of all texts that paths of members go on in."""
+        inside: dict[Path, dict[Path, None]] = {}
+        for name, one in self._lifting.places.items():
+            if one.path is not None and (above := self._text_above(one.path)) is not None:
+                path = one.path[len(above):]
+                below = [(*path, *more) for more in wanted.paths] if name == "payload" else []
+                inside.setdefault(above, {}).update(dict.fromkeys([path, *below]))
+        self._opened = {above: open_texts(self._in_bytes(above), paths) for above, paths in inside.items()}
+
+    def _text_above(self, path: Path) -> Path | None:
+        """The text that a path goes on inside of, if there is one."""
+        return next((path[:end] for end in range(1, len(path))
+                     if (array := self._array(path[:end])) is not None and is_text(array.type)), None)
+
+    def _in_bytes(self, path: Path) -> Spelled:
+        if path not in self._texts:
+            self._texts[path] = in_bytes(self._array(path))
+        return self._texts[path]
 
     def _moments(self, name: str) -> Moments:
         place = self._lifting.places[name]
@@ -101,7 +117,11 @@ class _Rows:
             return framed(mine, np.ones(self._n, np.bool_), skips_nulls=True), ()
         if place.path is None:
             return _as_payload(constant(self._fixed.get("payload"), self._n)), None
+        if (above := self._text_above(place.path)) is not None:
+            return self._opened[above].payload(place.path[len(above):]), place.path
         array = self._array(place.path)
+        if array is not None and is_text(array.type):
+            return self._in_bytes(place.path), None
         said = self._spell(place.path)
         if array is not None and pa.types.is_struct(array.type):
             return said, place.path
@@ -111,10 +131,15 @@ class _Rows:
         """A wanted value of every payload."""
         if base is None or (base == () and path[0] in self._lifting.left_out):
             return Spelled.nothing(self._n)
+        above = self._text_above((*base, *path))
+        if above is not None and len(above) >= len(base):  # a text of the payload is a text, whatever it holds
+            return Spelled.nothing(self._n)
         return self._spell((*base, *path))
 
     def _spell(self, path: Path) -> Spelled:
         if path not in self._spelled:
+            if (above := self._text_above(path)) is not None:
+                return self._opened[above].at(path[len(above):])
             array = self._array(path)
             self._spelled[path] = Spelled.nothing(self._n) if array is None else spell(array)
         return self._spelled[path]
@@ -134,10 +159,6 @@ def _child(array: pa.Array, name: str) -> pa.Array | None:
         return None
     at = array.type.get_field_index(name)
     return None if at < 0 else pc.struct_field(array, [at])
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return any(one(_plain(kind)) for one in _TEXTS)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -167,14 +188,3 @@ def _as_payload(said: Spelled) -> Spelled:
     """What is no object may be the text of one; whatever else it is, is none."""
     wrong = (said.kinds != TEXT) & (said.kinds != ABSENT)
     return Spelled(said.data, np.where(wrong, ABSENT, said.kinds).astype(np.int8), said.starts, said.ends, said.asks | wrong)
-
-
-def _told_texts(data: Any, texts: Any, starts: Any, ends: Any, wanted: Wanted, found: Found, status: Any) -> tuple[Any, Any, Any]:
-    """Payloads that are JSON texts, told, and what is wanted of them found."""
-    begins = np.where(texts & (status == 0), starts, -1)
-    n = len(texts)
-    told = np.empty(4 * int((ends - starts)[texts].sum()) + 8 * int((ends - starts).max(initial=0)) + 64 * n + 256, np.uint8)
-    told_starts, told_ends, said = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(n, np.uint8)
-    read_payloads(data, begins, ends, *wanted.tree, told, *scratch(), found.kinds, found.starts, found.ends, told_starts, told_ends, said)
-    status[(said != 0) | (texts & (ends - starts > MAX_DOCUMENT_BYTES))] = 1
-    return told, told_starts, told_ends

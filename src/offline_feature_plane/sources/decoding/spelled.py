@@ -91,11 +91,14 @@ def framed(members: Sequence[tuple[str, Spelled]], present: Bools, *, skips_null
 def side_by_side(columns: Sequence[Spelled], n: int) -> tuple[Bytes, npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Some columns of n rows over one `data`, one row of kinds, starts and ends for each."""
     kinds, starts, ends = np.zeros((len(columns), n), np.int8), np.zeros((len(columns), n), np.int64), np.zeros((len(columns), n), np.int64)
-    size = 0
+    parts, begins, size = [_EMPTY], dict[int, int](), 0
     for row, one in enumerate(columns):
-        kinds[row], starts[row], ends[row] = one.kinds, one.starts + size, one.ends + size
-        size += len(one.data)
-    return np.concatenate([*(one.data for one in columns), _EMPTY]), kinds, starts, ends
+        if (begin := begins.get(id(one.data))) is None:  # several columns may stand in the same texts
+            begins[id(one.data)] = begin = size
+            parts.append(one.data)
+            size += len(one.data)
+        kinds[row], starts[row], ends[row] = one.kinds, one.starts + begin, one.ends + begin
+    return np.concatenate(parts), kinds, starts, ends
 
 
 def instants_of(array: pa.Array) -> tuple[Int64s, Bools]:
