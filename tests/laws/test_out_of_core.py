@@ -257,6 +257,7 @@ def test_sizes_stay_within_the_limit():
     assert all(one.texts <= limit - PROCESS_BYTES for one, limit in zip(sizes[1:], limits[1:], strict=True))
     assert [one.data for one in sizes] == sorted(one.data for one in sizes)
     assert [one.block for one in sizes] == sorted(one.block for one in sizes)
+    assert [one.is_lean for one in sizes] == [True, False, False, False]
 
 
 def test_texts_for_ids_make_pieces_smaller():

@@ -79,10 +79,11 @@ class LocalSession:
         records, text_ids = sum(item.rows for item in inputs if not isinstance(item, PlainTable)), has_text_ids(self._task, inputs)
         sizes = self._sizes = self._sizes or fit(self._task, events, self._limit, records, text_ids=text_ids)
         self._place = Folder(self._work) if sizes.in_files else Memory()
-        self._until_end.enter_context(return_freed() if sizes.in_files else keep_freed())
+        self._until_end.enter_context(return_freed(at_once=sizes.is_lean) if sizes.in_files else keep_freed())
         kept = None if self._kept is None or not records else self._until_end.enter_context(closing(KeptFolders(self._kept)))
         self._history, self._replayed = store_events(self._database, inputs, self._task, self._place, sizes,
-                                                     Telling(self._tell, inputs, events).read, self._tell, kept, self._threads)
+                                                     Telling(self._tell, inputs, events).read, self._tell, kept,
+                                                     1 if sizes.is_lean else self._threads)
         self._execution = {"way": "files" if sizes.in_files else "memory",
                            "needed_bytes": needed_bytes(self._task, events, records, text_ids=text_ids),
                            "limit_bytes": self._limit, "run_rows": sizes.run_rows, "event_bytes": self._history.size_bytes}

@@ -18,6 +18,7 @@ __all__ = ["Sizes", "duckdb_limit", "fit", "has_text_ids", "limit_bytes", "neede
 _INDEX = 1 << 16
 _HELD_RUN = 1 << 20  # in memory that is used again and again: what is fresh is slow
 _ENDLESS = 1 << 62
+_AMPLE = 256 << 20    # beside the process itself: enough for memory that goes round, and for steps that have a batch ahead
 _ID, _TEXT_ID = 24, 64  # of an event in a run: its id and its instant
 _MOST_RUN = 1 << 22  # larger runs only take memory: hundreds are merged at once
 _LEAST_DUCKDB = 64 << 20
@@ -30,7 +31,7 @@ class Sizes:
 
     `block` rows of the output; `run_rows` events of a sorted run; `ids` compared at once; `merge_total` rows at hand while runs are merged;
     `index` positions between two entries of an index; `data` bytes are for the events of one slice and their kernels, `texts` for
-    the distinct texts of all fields.
+    the distinct texts of all fields. Where the limit leaves little, a build `is_lean`: it takes longer rather than some ten megabytes more.
     """
 
     block: int
@@ -41,6 +42,7 @@ class Sizes:
     data: int
     in_files: bool = True
     texts: int = _ENDLESS
+    is_lean: bool = False
 
     def merge_rows(self, runs: int) -> int:
         """Rows at hand of each of so many runs."""
@@ -91,5 +93,6 @@ def fit(task: Task, events: int, limit: int, records: int = 0, *, text_ids: bool
     data = max(LEAST_DATA, limit - PROCESS_BYTES - staging_bytes(task.closure, block, events, text_ids=text_ids))
     fields = sum(24 if field.type.kind == "string" else 9 for source in task.closure.sources for field in source.fields)
     raw = fields + (_TEXT_ID if text_ids else _ID)
-    return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data, texts=texts)
+    return Sizes(block, min(_MOST_RUN, data // (6 * raw)), data // 24, data // (4 * raw), _INDEX, data, texts=texts,
+                 is_lean=limit < PROCESS_BYTES + _AMPLE)
 

@@ -25,7 +25,8 @@ _USUAL = 128 << 10          # of both
 _PLENTY = (1 << 31) - 1
 # Where freed memory goes back: what is larger than this at once, and what is free at the end of a heap beyond as much; the rest of so many
 # heaps with `give_back`. Whatever 16,384 records are decoded into is smaller: it comes again with each batch, and fresh pages take longer.
-_LARGE, _FEW = 16 << 20, 2
+# Where a limit leaves no room for that, all that is worth a call of the system goes back at once.
+_LARGE, _WORTH_A_CALL, _FEW = 16 << 20, 2 << 20, 2
 _STATM: Final = Path("/proc/self/statm")
 _CHANGING: Final = threading.Lock()
 _BEFORE: Final[list[pa.MemoryPool]] = []  # of every build that goes on, what was in use when it began: at the bottom the usual one
@@ -39,9 +40,13 @@ def keep_freed() -> Iterator[None]:
 
 
 @contextmanager
-def return_freed() -> Iterator[None]:
-    """Let numpy and Arrow return what they free, for the whole process, where allocators can; after the last of its builds as usual."""
-    with _tuned(pa.system_memory_pool, {_TRIM: _LARGE, _MAP: _LARGE, _HEAPS: _FEW}):
+def return_freed(*, at_once: bool = False) -> Iterator[None]:
+    """Let numpy and Arrow return what they free, for the whole process, where allocators can; after the last of its builds as usual.
+
+    Args:
+        at_once: also what comes again soon.
+    """
+    with _tuned(pa.system_memory_pool, {_TRIM: _USUAL if at_once else _LARGE, _MAP: _WORTH_A_CALL if at_once else _LARGE, _HEAPS: _FEW}):
         yield
 
 
