@@ -328,3 +328,14 @@ def test_a_list_of_the_bucket_shows_what_is_gone_or_replaced(place, tmp_path):
     found = [(one.stretch.start_offset, one.stretch.end_offset, one.what) for one in pin(place).missing()]
     assert found == [("2", "4", f"{place.place.uri(names[1])} is missing"),
                      ("4", "6", f"{place.place.uri(names[2])} was replaced after it was indexed")]
+
+
+@pytest.mark.parametrize("names", [["0.jsonl"], ["0.jsonl", "1.jsonl"], ["0.jsonl", "more/1.jsonl"], ["x/0.jsonl", "xy/1.jsonl"]], ids=str)
+def test_segments_are_found_wherever_they_lie(place, names):
+    """In no folder at all, in one, in several whose names begin alike: what is there is not called missing, and what is gone is."""
+    for number, name in enumerate(names):
+        put(place, name, json.dumps(record(number)).encode() + b"\n")
+    index_archive(place.name, plane_of(place))
+    assert pin(place).missing() == []
+    place.remove(names[-1])
+    assert [one.what for one in pin(place).missing()] == [f"{place.name}/{names[-1]} is missing"]

@@ -63,7 +63,8 @@ def spelled_text(draw):
 
 
 SPACES = st.sampled_from(["", "", "", " ", "\t", "\r\n", "  "])
-KEYS = st.sampled_from(["a", "a", "b", "b", "c", "", "é", "aa", "ab", "%s", "k\\u0061", "z\\n"])
+KEYS = st.sampled_from(["a", "a", "b", "b", "c", "", "é", "aa", "ab", "%s", "k\\u0061", "z\\n", "e\u0301", "ж", "字", "\ud7ff", "\ufb33",
+                        "\U00010000"])
 
 
 def spelled(values):

@@ -57,7 +57,7 @@ def test_the_worst_range_is_the_datasets():
 
 
 def test_what_an_index_names_and_is_not_there_is_lost_unless_the_bus_has_it():
-    """Only what a range needs counts, in its own log; the worst of all is told.
+    """Only what a range needs counts, in its own log; the worst of all is told, and how many more there are.
 
     wanted    [0 ──────────────────────── 200)
     archive   [0 ────── gone ─ 100 ─ 150)
@@ -66,11 +66,14 @@ def test_what_an_index_names_and_is_not_there_is_lost_unless_the_bus_has_it():
     bus = Watermarks("tx", 0, "kafka_offset", "log1", "80", "200", "200")
     way = route(Range("tx", 0, "kafka_offset", "log1", "0", "200"), [(0, 150)], bus)
 
-    def told(start, end, log_id="log1"):
-        gone = Missing(Range("tx", 0, "kafka_offset", log_id, str(start), str(end)), "the segment a is missing")
-        return foresee(way, lambda _: None, 0, 0, [gone], lambda offset: f"which keeps {offset} somehow")
-    found = told(40, 100)
+    def told(*spans, log_id="log1"):
+        gone = [Missing(Range("tx", 0, "kafka_offset", log_id, str(start), str(end)), "the segment a is missing") for start, end in spans]
+        return foresee(way, lambda _: None, 0, 0, gone, lambda offset: f"which keeps {offset} somehow")
+    found = told((40, 100))
     assert (found.state, found.sentence) == ("lost", "tx/0 [40, 100): the segment a is missing; restore it")
-    assert (told(100, 150).state, "the bus still has it" in told(100, 150).sentence) == ("fading", True)
-    assert told(40, 100, log_id="log2").sentence == "tx/0 [150, 200) is on the bus alone, which keeps 150 somehow"
-    assert told(200, 300).state == "on_bus"
+    assert (told((100, 150)).state, "the bus still has it" in told((100, 150)).sentence) == ("fading", True)
+    assert told((40, 100), log_id="log2").sentence == "tx/0 [150, 200) is on the bus alone, which keeps 150 somehow"
+    assert told((200, 300)).state == "on_bus"
+    assert told((100, 120), (40, 60), (300, 400), (130, 150)).sentence == (
+        "tx/0 [40, 60): the segment a is missing; restore it; 2 more segments are gone or changed")
+    assert told((100, 120), (0, 20)).sentence.endswith("; 1 more segment is gone or changed")

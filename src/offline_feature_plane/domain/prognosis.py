@@ -10,7 +10,7 @@ An index may name what is not there any more: a stretch whose file is missing is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from offline_feature_plane.domain.basis import Range
@@ -70,8 +70,12 @@ def foresee(way: Route, kept_until_us: Callable[[int], int | None], now_us: int,
         missing: what the archive has in its index, and not.
         kept_how: says of a record for which there is no time how the bus keeps it.
     """
-    told = [*_of_missing(way, missing), _of_way(way, kept_until_us, now_us, within_us, kept_how)]
-    return min(told, key=lambda one: STATES.index(one.state))
+    odd = list(_of_missing(way, missing))
+    worst = min([*odd, _of_way(way, kept_until_us, now_us, within_us, kept_how)], key=lambda one: STATES.index(one.state))
+    more = len(odd) - 1 if worst in odd else len(odd)
+    if not more:
+        return worst
+    return replace(worst, sentence=f"{worst.sentence}; {more:,} more segment{' is' if more == 1 else 's are'} gone or changed")
 
 
 def _of_missing(way: Route, missing: Sequence[Missing]) -> Iterator[Prognosis]:

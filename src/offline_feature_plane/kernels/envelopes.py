@@ -15,7 +15,7 @@ from offline_feature_plane.kernels.byte_spans import BYTES, INT64_ROWS, KINDS, R
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.json_kinds import ABSENT, OTHER, TEXT
 from offline_feature_plane.kernels.json_numbers import number
-from offline_feature_plane.kernels.json_texts import plain_text
+from offline_feature_plane.kernels.json_texts import key_end, plain_text
 from offline_feature_plane.kernels.jsontext import skip_space, tell
 from offline_feature_plane.kernels.slots import INT64S, READ_INT64
 
@@ -63,10 +63,8 @@ def read_documents(data: Any, begins: Any, stops: Any, names: Any,  # noqa: C901
             which = usual[place]
             at = key + name_bounds[which + 1] - name_bounds[which] if which >= 0 else end
             if at >= end or data[at] != _QUOTE or compared(data, key, at, names, name_bounds[which], name_bounds[which + 1]) != 0:
-                at = key
-                while at < end and data[at] != _QUOTE and data[at] != 92 and 32 <= data[at] < 128:
-                    at += 1
-                if at >= end or data[at] != _QUOTE:
+                at = key_end(data, key, end)
+                if at >= end:
                     break
                 which = -1
                 for i in range(known):

@@ -11,7 +11,7 @@ from offline_feature_plane.kernels.byte_spans import BYTES, PAIR, READ_BYTES, pu
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.words import is_plain, put_word, word_at
 
-__all__ = ["decode_text", "plain_text", "tell_raw", "tell_text"]
+__all__ = ["decode_text", "key_end", "plain_text", "tell_raw", "tell_text"]
 
 _QUOTE, _BACKSLASH, _SLASH, _ZERO, _NINE = 34, 92, 47, 48, 57
 _B, _F, _N, _R, _T, _U = 98, 102, 110, 114, 116, 117
@@ -59,6 +59,25 @@ def plain_text(data: Any, at: Any, end: Any) -> Any:
                 return -1
             at += size
     return at
+
+
+@compiled(types.int64(READ_BYTES, types.int64, types.int64))
+def key_end(data: Any, at: Any, end: Any) -> Any:
+    """Where the quote is that closes a key; `end`: it has escapes, is no UTF-8, or has a character beyond U+D7FF.
+
+    Up to there the order of bytes is that of UTF-16, which canonical text has its keys in.
+    """
+    while at < end:
+        c = data[at]
+        if c == _QUOTE:
+            return at
+        if c < 32 or c == _BACKSLASH or c > 0xED:
+            return end
+        size = 1 if c < 128 else rune(data, at, end)
+        if size == 0:
+            return end
+        at += size
+    return end
 
 
 @compiled(types.int64(READ_BYTES, types.int64, types.int64))

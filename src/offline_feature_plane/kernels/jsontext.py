@@ -4,7 +4,7 @@
    {"b": 1.50, "a": "x"}   ──tell──▶   {"a":"s:x","b":"n:15e-1"}      and the places of what was wanted, for typing
 ```
 
-A kernel here vouches for what it gives and for nothing else: a key with escapes or beyond ASCII, a half surrogate, a key that comes
+A kernel here vouches for what it gives and for nothing else: a key with escapes or beyond U+D7FF, a half surrogate, a key that comes
 twice, a number of hundreds of digits, deep nesting, and whatever is no JSON, all give −1, and the caller asks the law. Equality is a law
 with a test.
 """
@@ -20,7 +20,7 @@ from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.json_kinds import ABSENT, ESCAPED, FALSE, OTHER, TEXT, TRUE
 from offline_feature_plane.kernels.json_members import child_of, put_in_order
 from offline_feature_plane.kernels.json_numbers import number
-from offline_feature_plane.kernels.json_texts import plain_text, tell_text
+from offline_feature_plane.kernels.json_texts import key_end, plain_text, tell_text
 from offline_feature_plane.kernels.slots import INT64S, READ_INT64
 
 __all__ = ["MEMBERS", "STACK", "skip_space", "tell"]
@@ -28,7 +28,7 @@ __all__ = ["MEMBERS", "STACK", "skip_space", "tell"]
 STACK = 32          # levels of nesting
 MEMBERS = 2_048     # of all objects that are open at once
 
-_QUOTE, _BACKSLASH, _COMMA, _COLON, _MINUS, _ZERO, _NINE = 34, 92, 44, 58, 45, 48, 57
+_QUOTE, _COMMA, _COLON, _MINUS, _ZERO, _NINE = 34, 44, 58, 45, 48, 57
 _OPEN, _CLOSE, _BEGIN, _STOP = 123, 125, 91, 93
 _LOWER_E, _N, _S, _T, _F, _U = 101, 110, 115, 116, 102, 117
 
@@ -136,10 +136,8 @@ def tell(data: Any, at: Any, end: Any, node: Any, edges: Any, keys: Any, bounds:
                 if at >= end or data[at] != _QUOTE or top == MEMBERS:
                     return -1, pos
                 key = at + 1
-                at = key
-                while at < end and data[at] != _QUOTE and data[at] != _BACKSLASH and 32 <= data[at] < 128:
-                    at += 1
-                if at >= end or data[at] != _QUOTE:
+                at = key_end(data, key, end)
+                if at >= end:
                     return -1, pos
                 members[top, 0], members[top, 1], members[top, 2] = key, at, pos
                 top += 1

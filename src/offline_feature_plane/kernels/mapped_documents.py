@@ -16,6 +16,7 @@ from numba import types
 from offline_feature_plane.kernels.byte_spans import BYTES, INT64_ROWS, KINDS, READ_BYTES, compared, put
 from offline_feature_plane.kernels.compiling import compiled
 from offline_feature_plane.kernels.json_members import child_of
+from offline_feature_plane.kernels.json_texts import key_end
 from offline_feature_plane.kernels.jsontext import skip_space, tell
 from offline_feature_plane.kernels.slots import BOOLS, INT64S, READ_INT64
 
@@ -87,10 +88,8 @@ def read_mapped(data: Any, begins: Any, stops: Any, names: Any, name_bounds: Any
             continue
         while top < _MEMBERS and at < end and data[at] == _QUOTE:
             key = at + 1
-            at = key
-            while at < end and data[at] != _QUOTE and data[at] != 92 and 32 <= data[at] < 128:
-                at += 1
-            if at >= end or data[at] != _QUOTE:
+            at = key_end(data, key, end)
+            if at >= end:
                 break
             mine[top, 0], mine[top, 1], mine[top, 2] = key, at, pos
             if put_in_line(data, mine, top, line) < 0:

@@ -99,7 +99,8 @@ class BucketPlace:
 
     def oddities(self, files: Sequence[HeldFile]) -> dict[str, str]:
         """As `ArchivePlace.oddities`: what a list of the bucket shows."""
-        below = f"{commonpath([str(Path(one.relative).parent) for one in files])}/".removeprefix("./") if files else ""
+        folder = commonpath([str(Path(one.relative).parent) for one in files]) if files else ""
+        below = "" if folder in {"", "."} else f"{folder}/"
         with self._addressed(below):
             there = {name: (size, etag) for name, size, etag in self._bucket.objects(below)} if files else {}
         found = {}
