@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_decoding import FIELDS, LANE, SPACES, VALUES, assert_alike, payloads, spelled_text
 
@@ -147,6 +147,7 @@ def test_a_struct_is_a_payload_too(table, data):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.none(), payloads()), min_size=1, max_size=4))
+@example(['{"a":1e400}'])
 def test_a_column_of_json_is_a_payload_too(texts):
     """The JSON text of a payload in a column is read as it is one by one."""
     clean = [None if one is None else one.encode("utf-8", "replace").decode() for one in texts]
@@ -305,10 +306,8 @@ def envelopes(draw):
     return draw(st.sampled_from([text] * 8 + [text[:-1], f" {text}\n", f"[{text}]", "null", "", '"text"', "\ufeff" + text]))
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.data(), ZONES)
-def test_raw_values_of_a_bus_are_opened_as_by_the_law(data, zone):
-    """Raw values of a bus, as texts or bytes of any type: members and payloads inside of them are the law's, broken ones included."""
+def raw_alike(data, zone):
+    """A batch of raw values of a bus says what the law says of each."""
     texts = data.draw(st.lists(st.none() | envelopes(), min_size=1, max_size=4))
     held = [None if one is None else one.encode("utf-8", "replace") for one in texts]
     if data.draw(st.integers(0, 9)) == 9:
@@ -329,3 +328,18 @@ def test_raw_values_of_a_bus_are_opened_as_by_the_law(data, zone):
     if data.draw(st.booleans()):
         places |= {"ts_utc": Place((*base, "at"), unit=data.draw(st.sampled_from([None, None, "ms"])))}
     columns_alike({**of_the_log(len(texts)), "value": array}, places, zone=zone)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.data(), ZONES)
+def test_raw_values_of_a_bus_are_opened_as_by_the_law(data, zone):
+    """Raw values of a bus, as texts or bytes of any type: members and payloads inside of them are the law's, broken ones included."""
+    raw_alike(data, zone)
+
+
+@pytest.mark.long
+@settings(max_examples=2_000, deadline=None)
+@given(st.data(), ZONES)
+def test_many_raw_values_are_opened_as_by_the_law(data, zone):
+    """As above, two thousand batches."""
+    raw_alike(data, zone)

@@ -146,11 +146,13 @@ def index(root, write, lines, members, change):
     (root / "index.json").write_text(json.dumps(document))
 
 
-@settings(max_examples=40, deadline=None)
-@given(files(), st.sampled_from([(write_lines, None), (write_table, None), (write_dump, FOREIGN)]),
-       st.none() | st.tuples(st.integers(0, 9), st.sampled_from([1, -1, "gone"])), st.sampled_from([1, 3, 16_384]))
-def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows):
-    """Whatever lanes, garbage, null values and changed records share a file, and whatever its index says, both ways tell the same."""
+FORMS = st.sampled_from([(write_lines, None), (write_table, None), (write_dump, FOREIGN)])
+CHANGES = st.none() | st.tuples(st.integers(0, 9), st.sampled_from([1, -1, "gone"]))
+ROWS = st.sampled_from([1, 3, 16_384])
+
+
+def hold_together(lines, form, change, rows):
+    """Read all segments of a file twice, both ways."""
     write, members = form
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         for module, name in ((segment_batches, "_ROWS"), (foreign_segments, "_ROWS"), (shared_files, "_ENOUGH")):
@@ -161,6 +163,21 @@ def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows):
             return
         for segment in [*segments_of(Path(folder), members)] * 2:
             read_alike(segment)
+
+
+@settings(max_examples=10, deadline=None)
+@given(files(), FORMS, CHANGES, ROWS)
+def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows):
+    """Whatever lanes, garbage, null values and changed records share a file, and whatever its index says, both ways tell the same."""
+    hold_together(lines, form, change, rows)
+
+
+@pytest.mark.long
+@settings(max_examples=2_000, deadline=None)
+@given(files(), FORMS, CHANGES, ROWS)
+def test_segments_of_many_files_are_read_as_one_by_one(lines, form, change, rows):
+    """As above, two thousand files."""
+    hold_together(lines, form, change, rows)
 
 
 def test_rows_of_others_are_left_out_once_a_file_is_known(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_span_may_move_towards_the_front(data, by):
     assert held[:len(data)].tobytes() == data
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.binary(min_size=8, max_size=8))
 def test_eight_bytes_are_plain_if_each_is(data):
     """A word is plain if all its bytes are ASCII that JSON writes as itself."""
@@ -105,7 +105,7 @@ def first_odd(text):
     return -1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_texts_end_where_they_end_byte_by_byte(text):
     """Where a plain text ends, and how it is told, does not depend on how many bytes are looked at together."""

@@ -178,7 +178,7 @@ def plain(value: Any) -> Any:
     if value is None or type(value) in _PLAIN:
         return value
     if isinstance(value, (float, Decimal)):
-        if not math.isfinite(value):
+        if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):  # as a float, 1e400 would be infinite
             raise Unliftable("a number that is none")
         return value if isinstance(value, Decimal) else Decimal(repr(value))
     if isinstance(value, UUID):
