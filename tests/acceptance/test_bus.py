@@ -72,7 +72,7 @@ def test_a_bus_that_is_not_there_is_said_so(tmp_path, monkeypatch, capsys):
     """Exit status 7, transient, with the topic, and nothing left behind."""
     plane = make_topic_plane(tmp_path / "p", "127.0.0.1:9", **(NAMED | {"timeout_s": 1}))
     monkeypatch.chdir(plane.folder)
-    for verb in ("plan", "build", "preview"):
+    for verb in ("plan", "build"):
         said = ask(capsys, verb, "intent.yaml")
         assert (said.status, said.error["code"], said.error["path"]) == (7, "EVENT_BUS_UNAVAILABLE", "transaction")
     assert not plane.manifests()

@@ -62,8 +62,9 @@ def _state(ledger):
     return runs, [one.code for one in ledger.quarantined()], ledger.closure("cards@1")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("verb", "after"), [
+    pytest.param(verb, after, id=f"{verb}-{'after' if after else 'before'}", marks=[pytest.mark.long] if place % 2 == after else [])
+    for place, verb in enumerate(VERBS) for after in (False, True)])
 def test_a_verb_that_is_cut_anywhere_is_typed_and_can_be_done_again(postgres, verb, after):
     """The connection is cut at each message of each verb, before the server has it or with its answer lost.
 

@@ -109,7 +109,7 @@ def check_killed(make: Callable[[Path], Path], processes: Processes, place: Path
     assert took > 2
 
 
-@pytest.mark.parametrize("limit", [None, "100MB"])
+@pytest.mark.parametrize("limit", [pytest.param(None, marks=pytest.mark.long), "100MB"])
 @pytest.mark.parametrize("stride", [397, pytest.param(1, marks=pytest.mark.long)])
 def test_a_build_from_an_archive_goes_on_where_it_was_killed(processes: Processes, place: Path, cluster: MockCluster, stride: int,
                                                              limit: str | None) -> None:
@@ -127,6 +127,7 @@ def test_a_build_across_the_cut_goes_on_where_it_was_killed(processes: Processes
     check_killed(lambda folder: make_archived(folder, cluster, "both", verify_overlap=mode), processes, place, {"KILL": stride})
 
 
+@pytest.mark.long
 def test_a_build_from_a_bus_goes_on_where_it_was_killed(processes: Processes, place: Path, cluster: MockCluster) -> None:
     """A long range of a bus is kept in parts."""
     check_killed(lambda folder: make_archived(folder, cluster, "bus"), processes, place, {"KILL": 397})

@@ -147,11 +147,11 @@ def hold_together(seed, batch=None, monkeypatch=None):
 
 def test_engines_agree_on_late_worlds(monkeypatch):
     """Every bit of every row, and how many rows have hidden events, however few worlds are computed at once."""
-    assert sum(hold_together(seed) for seed in range(8)) > 0
-    for seed in range(25, 28):
+    assert sum(hold_together(seed) for seed in range(5)) > 0
+    for seed in range(25, 27):
         hold_together(seed, 3, monkeypatch)
     monkeypatch.setattr(arrivals, "_WORTH", -1)  # worlds are shared, however small they are
-    for seed in range(33, 37):
+    for seed in range(33, 35):
         hold_together(seed)
 
 

@@ -234,7 +234,7 @@ def walk(place, model, name, draw, seen, beginning=()):
     return tuple(way.taken)
 
 
-@pytest.mark.parametrize("walks", [45, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("walks", [30, pytest.param(10_000, marks=pytest.mark.long)])
 def test_the_code_goes_the_ways_of_the_model(walks):
     """Whatever way through faults, pauses, take-overs and cancellations: at each step the code is where the model is (R3, R4)."""
     with tempfile.TemporaryDirectory() as folder:

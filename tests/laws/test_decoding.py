@@ -185,7 +185,7 @@ def hold_together(written):
     assert_alike(members_of_documents(data, begins, stops, STORED, WANTED), lambda row: line_record(written[row]), len(written))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=4))
 def test_lines_are_decoded_as_one_by_one(written):
     """Whatever stands in lines of JSON, a batch of them is what each of them is: decoded or not, hashed, and with the same fields."""

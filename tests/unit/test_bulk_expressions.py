@@ -135,7 +135,7 @@ def hold_against_scalar(node, rows):
     assert [(type(value), repr(value)) for value in python(found)] == [(type(value), repr(value)) for value in expected]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=180, deadline=None)
 @given(ANY_NUMBER | CONDITIONS | WORDS, ROWS)
 def test_columns_mean_what_rows_mean(node, rows):
     """Bit for bit, nulls, types and overflow included, a column holds what the scalar evaluator says of each row."""

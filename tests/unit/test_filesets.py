@@ -289,7 +289,7 @@ def test_texts_stored_as_differences_are_read_like_others(tmp_path):
 def test_rows_are_decoded_few_at_a_time_until_they_are_known_to_be_small(tmp_path):
     """Batches grow while rows are small, and shrink when they are large: rows of a megabyte never come by the thousand."""
     parquet(tmp_path / "a.parquet", small=["x"] * 400_000)
-    pq.write_table(pa.table({"large": ["x" * 1_000_000] * 200}), tmp_path / "b.parquet", use_dictionary=False, compression="none")
+    pq.write_table(pa.table({"large": ["x" * 1_000_000] * 120}), tmp_path / "b.parquet", use_dictionary=False, compression="none")
     for name, most in (("a", 131_072), ("b", 67)):
         (file,) = pin_files(tmp_path / f"{name}.parquet").files
         sizes = [len(next(iter(batch.values()))) for batch in read_batches(file, "parquet", ["small" if name == "a" else "large"])]

@@ -268,7 +268,7 @@ class LedgerContract(QueueContract, AdoptionContract):
 
     # --- races ----------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("rounds", [20, pytest.param(1_000, marks=pytest.mark.long)])
+    @pytest.mark.parametrize("rounds", [6, pytest.param(1_000, marks=pytest.mark.long)])
     def test_many_callers_of_one_request_open_one_run(self, ledger: Ledger, rounds: int) -> None:
         """64 callers at once, of one payload or two: one row, one NEW, and the run for each caller of its payload and no other (R1)."""
         for number in range(rounds):
