@@ -8,7 +8,7 @@ PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 # Where this is set, as in many images, every process would compile every module that it imports, again and again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo kernels test test-long test-services test-spark test-recipes lint bench bench-peers bench-limits bench-replay handbook handbook-table handbook-data docs schemas lock clean
+.PHONY: demo kernels test test-crash test-long test-services test-spark test-recipes lint bench bench-peers bench-limits bench-replay handbook handbook-table handbook-data docs schemas lock clean
 
 demo: $(VENV)/ready                     ## run the main job on a simulated world
 	$(OFS) demo
@@ -18,6 +18,9 @@ demo: $(VENV)/ready                     ## run the main job on a simulated world
 test: $(VENV)/ready                     ## everything that every change must pass
 	$(MAKE) --no-print-directory -j 2 lint kernels
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal
+
+test-crash: $(VENV)/ready kernels       ## what `make test` leaves out for its time: processes, disks, databases and stores fail at every step
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal tests/crash tests/contracts -m "crash and not long"
 
 test-long: $(VENV)/ready kernels        ## the campaigns: minutes to hours
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long

@@ -21,6 +21,8 @@ from offline_feature_plane.postgres.address import address_from
 from offline_feature_plane.stopping import Terminated
 from offline_feature_plane.testing.asking import LEASE_US, ONE, submit
 
+pytestmark = pytest.mark.crash
+
 
 @pytest.fixture
 def url(postgres):

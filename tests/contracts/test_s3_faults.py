@@ -22,6 +22,8 @@ from offline_feature_plane.objects.s3.store import S3Store
 from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.fault_proxy import Fault, FaultProxy, How
 
+pytestmark = pytest.mark.crash
+
 OURS, THEIRS = b"ours" * 5_000, b"theirs" * 4_000
 HOWS: tuple[How, ...] = tuple(how for how in get_args(How) if how not in {"ignore condition", "delay"})  # they have tests of their own
 WRITES = ("PutObject", "CompleteMultipartUpload")

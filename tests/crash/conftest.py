@@ -14,6 +14,13 @@ from origin import Origin, make_origin
 from processes import Processes
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them are crash tests."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.crash)
+
+
 @pytest.fixture(scope="session")
 def processes() -> Iterator[Processes]:
     """The server."""
