@@ -14,11 +14,9 @@ from origin import Origin, make_origin
 from processes import Processes
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """All of them are crash tests."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.crash)
+    item.add_marker(pytest.mark.crash)
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ def _steps(groups: Iterable[Sequence[Stretch]], ranges: Sequence[Range], wanted:
                     yield partial(_finished, step, lane, inside)
         else:
             yield partial(_at_the_caller, group, lane, inside, wanted)
-        yield partial(_said, END)
+        yield _end
 
 
 def _made(steps: Generator[_Step]) -> Generator[_Made]:
@@ -119,8 +119,8 @@ def _finished(step: Callable[[], Batch | None], lane: Lane, inside: Sequence[tup
     return None if batch is None else _placed(batch, lane, inside)
 
 
-def _said(end: End) -> End:
-    return end
+def _end() -> End:
+    return END
 
 
 def _at_the_caller(group: Sequence[Stretch], lane: Lane, inside: Sequence[tuple[int, int]], wanted: Wanted | None) -> Iterator[Placed]:

@@ -14,16 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from offline_feature_plane.domain.completeness import SegmentEvidence
-from offline_feature_plane.sources.logs.stretches import Item, PinnedStretch, Stretch, in_groups, merged
+from offline_feature_plane.sources.logs.stretches import Item, Stretch, Together, in_groups, merged, pins_of
 
 __all__ = ["MergedStretch", "claims_of", "without_overlaps"]
 
 
 @dataclass(frozen=True)
-class MergedStretch:
+class MergedStretch(Together):
     """A `Stretch`: stretches of one holder, by first offset, of which each overlaps what is before it."""
-
-    held: tuple[Stretch, ...]
 
     @property
     def evidence(self) -> SegmentEvidence:
@@ -34,24 +32,9 @@ class MergedStretch:
         return replace(claims[0], next_offset=furthest.next_offset, last_offset=max(lasts, key=int, default=None), record_count=self.most,
                        dispositions=tuple(said for one in claims for said in one.dispositions))
 
-    @property
-    def most(self) -> int:
-        """As `Stretch.most`."""
-        return sum(one.most for one in self.held)
-
-    @property
-    def size_bytes(self) -> int:
-        """As `PinnedStretch.size_bytes`."""
-        return sum(one.size_bytes for one in self.held if isinstance(one, PinnedStretch))
-
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`."""
-        return {"merged": [dict(one.pin()) for one in self.held if isinstance(one, PinnedStretch)]}
-
-    def check(self) -> None:
-        """As `Stretch.check`."""
-        for one in self.held:
-            one.check()
+        return {"merged": pins_of(self.held)}
 
     def read(self) -> Iterator[Item]:
         """As `Stretch.read`; raises also as `merged`."""

@@ -31,12 +31,13 @@ from offline_feature_plane.sources.logs.stretches import (
     DistantStretch,
     DividedStretch,
     Item,
-    PinnedStretch,
     QuickStretch,
     Stretch,
+    Together,
     Undecodable,
     in_batches,
     lane_of,
+    pins_of,
 )
 
 __all__ = ["ComparedStretch", "SomeOf", "runs_of"]
@@ -48,14 +49,15 @@ _AT_ONCE = 4_096  # records of ours that are read one by one, and compared toget
 
 
 @dataclass(frozen=True)
-class ComparedStretch:
+class ComparedStretch(Together):
     """A `Stretch`: adjacent segments of an archive, read while `others`, the bus over what both hold, is read beside them.
+
+    What it holds, and what is checked, is the archive's: a bus that is gone is no reason not to read it.
 
     `is_sparse`: the other holder may lack records that were there, for it is compacted. `some_of` gives more `others`, for parts of it.
     One that is a part shares `halted` with the others: what ended the comparison. Only the last one `is_last`.
     """
 
-    held: tuple[Stretch, ...]
     others: tuple[ChosenStretch, ...]
     choice: Choice
     is_sparse: bool
@@ -71,20 +73,10 @@ class ComparedStretch:
         return replace(first, next_offset=last.next_offset, last_offset=lasts[-1] if lasts else None,
                        record_count=sum(one.evidence.record_count for one in self.held))
 
-    @property
-    def most(self) -> int:
-        """As `Stretch.most`: what the archive holds."""
-        return sum(one.most for one in self.held)
-
-    @property
-    def size_bytes(self) -> int:
-        """As `PinnedStretch.size_bytes`: of the archive."""
-        return sum(one.size_bytes for one in self.held if isinstance(one, PinnedStretch))
-
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: of both holders, and which records are compared."""
-        pins = [[dict(one.pin()) for one in side if isinstance(one, PinnedStretch)] for side in (self.held, self.others)]
-        return {"archive": pins[0], "bus": pins[1], "choice": self.choice.pin(), "sparse": self.is_sparse, "last": self.is_last}
+        return {"archive": pins_of(self.held), "bus": pins_of(self.others), "choice": self.choice.pin(), "sparse": self.is_sparse,
+                "last": self.is_last}
 
     def parts(self, most: int) -> Sequence[Stretch]:
         """As `DividedStretch.parts`: some segments each. The bus is asked for what is beside them, if it can be read from anywhere on."""
@@ -107,11 +99,6 @@ class ComparedStretch:
                                               for one in self.others))
         except OfsError:  # whoever reads it meets that again, where it is told
             return self
-
-    def check(self) -> None:
-        """As `Stretch.check`, of the archive alone: a bus that is gone is no reason not to read it."""
-        for one in self.held:
-            one.check()
 
     def read(self) -> Iterator[Item]:
         """The archive's records, and between them what the bus has otherwise."""

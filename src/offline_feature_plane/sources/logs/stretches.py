@@ -25,8 +25,8 @@ from offline_feature_plane.sources.logs.side_by_side import Disagreement, side_b
 from offline_feature_plane.threads import two_at_once
 
 __all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "SteppedStretch",
-           "Stretch", "Undecodable", "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "read_in_order", "touches",
-           "wanted_of"]
+           "Stretch", "Together", "Undecodable", "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "pins_of",
+           "read_in_order", "touches", "wanted_of"]
 
 Lane = tuple[str, int, str, str]
 
@@ -131,6 +131,33 @@ class DividedStretch(Stretch, Protocol):
 
     def parts(self, most: int) -> Sequence[Stretch]:
         """Stretches that follow each other and give together what this one gives, each of about so many records."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """What stretches of one holder, that are read as one, are together."""
+
+    held: tuple[Stretch, ...]
+
+    @property
+    def most(self) -> int:
+        """As `Stretch.most`."""
+        return sum(one.most for one in self.held)
+
+    @property
+    def size_bytes(self) -> int:
+        """As `PinnedStretch.size_bytes`."""
+        return sum(one.size_bytes for one in self.held if isinstance(one, PinnedStretch))
+
+    def check(self) -> None:
+        """As `Stretch.check`."""
+        for one in self.held:
+            one.check()
+
+
+def pins_of(stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+    """The pins of those that have one."""
+    return [dict(one.pin()) for one in stretches if isinstance(one, PinnedStretch)]
 
 
 def lane_of(stretch: Stretch) -> Lane:
