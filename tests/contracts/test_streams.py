@@ -211,6 +211,35 @@ def test_what_the_archiver_declares_to_have_left_out_is_no_conflict(tmp_path, mo
 
 
 @pytest.mark.parametrize("mode", ["full", "sample"])
+def test_what_an_archiver_declares_and_keeps_excuses_nothing_else(tmp_path, mode):
+    """Null values and garbage that `ofs archive write` copies stand in its segments and in its index: they are not excused twice.
+
+    bus       … 7 null   8 null   9 garbage   …     archived, all of it
+    archive   … 7 null   8 null   9 garbage   …     and then 12 is dropped from the file, and the index counts one record less
+    """
+    bus = BusFolder(tmp_path / "bus")
+    bus.produce(record(n) for n in range(30))
+    for at, what in ((7, "null"), (8, "null"), (9, "garbage")):
+        bus.forge(0, (0, at, what))
+    write_archive(tmp_path / "archive", [record(n) for n in range(20) if n not in {7, 8, 9}], per_segment=20)
+    lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset"}
+    odd = {at: json.dumps({**lane, "offset": str(at), "payload": "cGluZw==" if at == 9 else None}).encode() + b"\n" for at in (7, 8, 9)}
+
+    def archive(*dropped):
+        lines = [odd.get(n) or json.dumps(record(n)).encode() + b"\n" for n in range(20) if n not in dropped]
+        rewrite(tmp_path, 0, lambda _: b"".join(lines))
+        edit_index(tmp_path, lambda segments: segments[0].update(record_count=len(lines), dispositions={
+            "archived": len(lines) - 3, "undecodable": 1, "null_value": 2}))
+    archive()
+    _, told = read(stream(tmp_path, mode))
+    assert [(one.reason, one.count) for one in told.findings] == [("null_value", 2), ("undecodable", 1)]
+    archive(12)
+    assert not is_checked_by_hash(check_key("transaction", 0, "log1"), 12)
+    (conflict,) = (one for one in read(stream(tmp_path, mode))[1].findings if one.reason == ReplayBasisMismatch.code)
+    assert "the bus has 4 records where the archive has none and declares 3" in conflict.sentence
+
+
+@pytest.mark.parametrize("mode", ["full", "sample"])
 def test_a_compacted_bus_may_lack_records_but_not_change_them(tmp_path, mode):
     """What compaction took is no conflict, what it left must be what was archived; and nothing is read from it."""
     bus = both(tmp_path, range(30), range(10, 30), per_segment=10)

@@ -87,15 +87,14 @@ class Beside:
         choice: where records are compared.
         place: of the partition, for sentences.
         is_sparse: may it lack what was there? It is compacted.
-        excused: how many records ours declares to have left out.
         is_last: does nothing of the overlap follow?
         halted: what ended the comparison, shared by the parts of an overlap.
     """
 
-    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, excused: int, halted: list[str], *, is_sparse: bool,
+    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, halted: list[str], *, is_sparse: bool,
                  is_last: bool) -> None:
         self._others, self._choice, self._place, self._is_sparse, self._is_last = others, choice, place, is_sparse, is_last
-        self._excused, self._halted = excused, halted
+        self._excused, self._halted = 0, halted
         self._alone: list[Spot] = []
         self._is_open: bool | None = None  # was the last thing that was seen a record that only the bus has?
         self._follows = False
@@ -106,7 +105,7 @@ class Beside:
         self._here = 0
 
     def excuse(self, count: int) -> None:
-        """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
+        """Wherever they stand, the other holder may have so many records more than ours (`SegmentEvidence.excused`)."""
         self._excused += count
 
     def meet(self, numbers: npt.NDArray[Any], told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
