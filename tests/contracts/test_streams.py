@@ -16,6 +16,7 @@ from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import refusal
 from offline_feature_plane.domain.cutover import check_key, is_checked_by_hash
+from offline_feature_plane.domain.findings import conflicts_of
 from offline_feature_plane.errors import (
     BasisUnresolved,
     ReplayBasisGap,
@@ -85,12 +86,12 @@ def edit_index(root, change):
     place.write_text(json.dumps(index))
 
 
-def rewrite(root, number, change):
-    """Write a segment anew, and what the index says of its bytes."""
+def rewrite(root, number, change, **said):
+    """Write a segment anew, and what the index says of its bytes, and else."""
     def restated(segments):
         place = root / "archive" / segments[number]["path"]
         place.write_bytes(change(place.read_bytes()))
-        segments[number].update(sha256=sha256_of(place.read_bytes()), size=place.stat().st_size)
+        segments[number].update(sha256=sha256_of(place.read_bytes()), size=place.stat().st_size, **said)
     edit_index(root, restated)
 
 
@@ -491,10 +492,64 @@ def test_a_plan_can_be_pinned_again(tmp_path):
 
 def test_a_deletion_counts_as_one_wherever_it_is_read(tmp_path):
     """A null value of the bus is its coordinate alone in the archive: the same disposition, and no conflict."""
+    bus = with_a_null_value(tmp_path)
+    bus.forge(0, (0, 15, None))
+    _, told = read(stream(tmp_path, "full"))
+    assert (dict(told.left_out), [one.reason for one in told.findings]) == ({"null_value": 1}, ["null_value"])
+
+
+WAYS = pytest.mark.parametrize("worth", [1 << 40, 0], ids=["one by one", "in batches"])
+
+
+def with_a_null_value(tmp_path):
+    """A bus and an archive that hold the same, but for offset 15, where the archive has a null value."""
     bus = both(tmp_path, range(20), range(10, 30), per_segment=10)
     lines = (tmp_path / "archive/transaction/0/00001.jsonl").read_bytes().splitlines(keepends=True)
     held = json.dumps({"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "offset": "15", "payload": None}).encode()
     rewrite(tmp_path, 1, lambda data: data.replace(lines[5], held + b"\n"))
-    bus.forge(0, (0, 15, "null"))
+    return bus
+
+
+@WAYS
+@pytest.mark.parametrize(("held", "has"), [(record(15), "an event"), ("garbage", "a record that cannot be decoded")])
+def test_a_null_value_is_no_excuse_for_an_event(tmp_path, monkeypatch, held, has, worth):
+    """Where the archive has a null value and the bus has anything else, the two disagree about what was said there.
+
+    archive   ──e14──null──e16──▶
+    bus       ──e14──e15───e16──▶
+    """
+    bus = with_a_null_value(tmp_path)
+    monkeypatch.setattr(records, "WORTH_A_COMPILER", worth)
+    bus.forge(0, held if isinstance(held, dict) else (0, 15, held))
     _, told = read(stream(tmp_path, "full"))
-    assert (dict(told.left_out), [one.reason for one in told.findings]) == ({"null_value": 1}, ["null_value"])
+    (found,) = conflicts_of(told.findings)
+    assert (found.first_offset, found.count) == ("15", 1)
+    assert found.sentence == f"the archive has a null value at transaction/0@15, the bus has {has}."
+
+
+def test_an_event_that_the_bus_has_deleted_is_a_conflict(tmp_path):
+    """The other way round it is one, too."""
+    both(tmp_path, range(20), range(10, 30), per_segment=10).forge(0, (0, 15, None))
+    (found,) = conflicts_of(read(stream(tmp_path, "full"))[1].findings)
+    assert (found.first_offset, found.count) == ("15", 1)
+
+
+@WAYS
+def test_what_the_archive_declares_and_has_excuses_nothing_more(tmp_path, monkeypatch, worth):
+    """An archive that declares a null value and a line of garbage, and holds both, may not lack yet another record.
+
+    archive   ──e14──null──garbage──────e18──▶      declares a null value and one that cannot be decoded
+    bus       ──e14──null──garbage──e17─e18──▶
+    """
+    bus = both(tmp_path, range(20), range(10, 30), per_segment=10)
+    lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset"}
+    lines = (tmp_path / "archive/transaction/0/00001.jsonl").read_bytes().splitlines(keepends=True)
+    lines[5:8] = [json.dumps({**lane, "offset": "15", "payload": None}).encode() + b"\n",
+                  json.dumps({**lane, "offset": "16", "payload": "Z2FyYmFnZQ=="}).encode() + b"\n"]
+    rewrite(tmp_path, 1, lambda _: b"".join(lines), record_count=9, dispositions={"null_value": 1, "undecodable": 1})
+    bus.forge(0, (0, 15, None))
+    bus.forge(0, (0, 16, "garbage"))
+    monkeypatch.setattr(records, "WORTH_A_COMPILER", worth)
+    (found,) = conflicts_of(read(stream(tmp_path, "full"))[1].findings)
+    assert "records where the archive has none and declares 1, the first at" in found.sentence
+    assert found.count == 2

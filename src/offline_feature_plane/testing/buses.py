@@ -63,8 +63,8 @@ class BusFolder:
         self._put(topic, partition, {**self.state(topic, partition), "is_compacted": True})
         self._keep(topic, partition, lambda one: int(one["offset"]) not in lost)
 
-    def forge(self, partition: int, record: Mapping[str, Any] | tuple[int, int, str], topic: str = "transaction") -> None:
-        """Put another record at an offset, as no honest bus does."""
+    def forge(self, partition: int, record: Mapping[str, Any] | tuple[int, int, str | None], topic: str = "transaction") -> None:
+        """Put another record at an offset, as no honest bus does; or what is none, with None for a null value."""
         offset, held = (record[1], record[2]) if isinstance(record, tuple) else (int(record["offset"]), record)
         self._change(topic, partition, lambda lines: [one if int(one["offset"]) != offset else {**one, "held": held} for one in lines])
 
@@ -254,7 +254,9 @@ class _FolderStretch:
 
     def _decoded(self, one: Mapping[str, Any]) -> Record | Undecodable:
         found = decode(one["held"]) if isinstance(one["held"], dict) else None
-        return Undecodable(int(one["offset"])) if found is None else replace_topic(found, self.wanted.topic)
+        if found is not None:
+            return replace_topic(found, self.wanted.topic)
+        return Undecodable(int(one["offset"]), "null_value" if one["held"] is None else "undecodable")
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         _heed(self.root)

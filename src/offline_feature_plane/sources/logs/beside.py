@@ -8,8 +8,8 @@ Offsets are compared in arrays, a batch of each holder at a time, so it costs li
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,9 @@ from offline_feature_plane.sources.logs.stretches import Undecodable
 __all__ = ["NOT_COMPARED", "Beside", "Choice"]
 
 NOT_COMPARED = "overlap_not_compared"  # the bus could not be read where it should have been compared
+
+# What one record of ours says, by its place: its hash, None for a null value, and whether it is a deletion.
+Told = Callable[[int], tuple[str | None, bool]]
 
 _NONE = np.empty(0, np.int64)
 
@@ -87,15 +90,16 @@ class Beside:
         choice: where records are compared.
         place: of the partition, for sentences.
         is_sparse: may it lack what was there? It is compacted.
-        excused: how many records ours declares to have left out.
+        declared: how many records of ours are none, or were left out, by reason.
         is_last: does nothing of the overlap follow?
         halted: what ended the comparison, shared by the parts of an overlap.
     """
 
-    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, excused: int, halted: list[str], *, is_sparse: bool,
-                 is_last: bool) -> None:
+    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, declared: Mapping[str, int], halted: list[str], *,
+                 is_sparse: bool, is_last: bool) -> None:
         self._others, self._choice, self._place, self._is_sparse, self._is_last = others, choice, place, is_sparse, is_last
-        self._excused, self._halted = excused, halted
+        self._declared, self._halted = declared, halted
+        self._unread = self._deletions = 0
         self._alone: list[Spot] = []
         self._is_open: bool | None = None  # was the last thing that was seen a record that only the bus has?
         self._follows = False
@@ -107,15 +111,25 @@ class Beside:
 
     def excuse(self, count: int) -> None:
         """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
-        self._excused += count
+        self._unread += count
 
-    def meet(self, numbers: npt.NDArray[Any], told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
-        """Hold records of ours against theirs.
+    @property
+    def _excused(self) -> int:
+        """How many records the other holder may have more. What ours declares and has is no reason to lack yet another one."""
+        left_out = Counter(self._declared)
+        nulls = left_out.pop("null_value", 0)
+        unread = sum(left_out.pop(one) for one in list(left_out) if one.startswith("undecodable"))
+        return sum(left_out.values()) + max(unread, self._unread) + max(nulls - self._deletions, 0)
+
+    def meet(self, numbers: npt.NDArray[Any], told: Told, deletions: int = 0) -> Iterator[Spot]:
+        """Hold records of ours, and null values, against theirs.
 
         Args:
             numbers: their offsets, ascending.
-            told: gives of one of them, by its place among `numbers`, the hash, and whether it is a deletion.
+            told: gives of one of them, by its place among `numbers`, the hash, None for a null value, and whether it is a deletion.
+            deletions: how many are null values.
         """
+        self._deletions += deletions
         left = np.flatnonzero(self._choice.covered(numbers))
         while len(left) and not self._halted:
             ours = numbers[left]
@@ -140,8 +154,7 @@ class Beside:
         yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted)
         yield Compared(self._compared)
 
-    def _hold(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], places: npt.NDArray[np.int64],
-              told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
+    def _hold(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], places: npt.NDArray[np.int64], told: Told) -> Iterator[Spot]:
         """Compare all that both have up to some offset; `places` are those of ours, as `told` knows them."""
         rows, lacking = set(self._choice.rows(ours)), set[int]()
         if len(ours) and np.array_equal(ours, theirs):
@@ -155,17 +168,23 @@ class Beside:
             if row not in lacking:
                 yield from self._judge(number, *told(int(places[row])))
             elif not self._is_sparse:
-                yield self._spot(number, f"the archive has an event at {self._place}@{number}, the bus has none.")
+                kind = "a null value" if told(int(places[row]))[0] is None else "an event"
+                yield self._spot(number, f"the archive has {kind} at {self._place}@{number}, the bus has none.")
 
-    def _judge(self, number: int, digest: str, is_deletion: bool) -> Iterator[Spot]:  # noqa: FBT001 - as it is told
+    def _judge(self, number: int, digest: str | None, is_deletion: bool) -> Iterator[Spot]:  # noqa: FBT001 - as it is told
         """Hold one record of ours against theirs, which is there."""
         while self._read[0].number < number:
             self._read.popleft()
         theirs, place = self._read[0], f"{self._place}@{number}"
-        if isinstance(theirs, Record):
+        if isinstance(theirs, Record) and digest is not None:
             if theirs.digest != digest:
                 yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
-        elif not (theirs.reason == "null_value" and is_deletion):  # of a deletion a bus keeps nothing but the place
+        elif is_deletion and _deletes(theirs):  # of a deletion a holder may keep nothing but the place
+            return
+        elif digest is None:
+            has = "an event" if isinstance(theirs, Record) else "a record that cannot be decoded"
+            yield self._spot(number, f"the archive has a null value at {place}, the bus has {has}.")
+        else:
             yield self._spot(number, f"the record at {place} can be decoded in the archive, not on the bus.")
 
     def _keep_all(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> None:
@@ -207,6 +226,10 @@ class Beside:
 
     def _spot(self, number: int, sentence: str) -> Spot:
         return Spot(ReplayBasisMismatch.code, number, sentence)
+
+
+def _deletes(one: Record | Undecodable) -> bool:
+    return one.payload is None if isinstance(one, Record) else one.reason == "null_value"
 
 
 def _absent(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

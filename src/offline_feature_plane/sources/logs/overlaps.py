@@ -9,6 +9,7 @@ build, for other purposes it is told.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,10 +103,10 @@ class ComparedStretch(Together):
 
     def read(self) -> Iterator[Item]:
         """The archive's records, and between them what the bus has otherwise."""
-        beside, held = self._beside(), list[Record]()
+        beside, held = self._beside(), list[Record | Undecodable]()
         for item in chain.from_iterable(one.read() for one in self.held):
             yield item
-            if isinstance(item, Record):
+            if isinstance(item, Record) or (isinstance(item, Undecodable) and item.reason == "null_value"):
                 held.append(item)
             elif isinstance(item, Undecodable):
                 beside.excuse(1)
@@ -122,9 +123,9 @@ class ComparedStretch(Together):
             for batch in one.batches(wanted) if isinstance(one, QuickStretch) else in_batches(one.read()):
                 yield batch
                 if isinstance(batch, Decoded):
-                    rows = np.flatnonzero(batch.decoded)
+                    rows = np.flatnonzero(batch.decoded if batch.deletions is None else batch.decoded | batch.deletions)
                     beside.excuse(batch.n - len(rows))
-                    yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows))
+                    yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows), int((~batch.decoded[rows]).sum()))
         yield from beside.end()
 
     def _part(self, held: tuple[Stretch, ...], some_of: SomeOf) -> ComparedStretch:
@@ -133,9 +134,12 @@ class ComparedStretch(Together):
         return replace(self, held=held, others=others, choice=choice)
 
     def _beside(self) -> Beside:
-        excused = sum(count for one in self.held for _, count in one.evidence.dispositions)
-        return Beside(chain.from_iterable(one.chosen() for one in self.others), self.choice, "/".join(map(str, lane_of(self)[:2])), excused,
-                      [] if self.halted is None else self.halted, is_sparse=self.is_sparse, is_last=self.is_last)
+        declared = Counter[str]()
+        for one in self.held:
+            for reason, count in one.evidence.dispositions:
+                declared[reason] += count
+        return Beside(chain.from_iterable(one.chosen() for one in self.others), self.choice, "/".join(map(str, lane_of(self)[:2])),
+                      declared, [] if self.halted is None else self.halted, is_sparse=self.is_sparse, is_last=self.is_last)
 
 
 def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
@@ -149,11 +153,16 @@ def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
     return [tuple(run) for run in found]
 
 
-def _meet(beside: Beside, held: Sequence[Record]) -> Iterator[Spot]:
-    return beside.meet(numbers_of([one.number for one in held]), lambda place: (held[place].digest, held[place].payload is None))
+def _meet(beside: Beside, held: Sequence[Record | Undecodable]) -> Iterator[Spot]:
+    def told(place: int) -> tuple[str | None, bool]:
+        one = held[place]
+        return (one.digest, one.payload is None) if isinstance(one, Record) else (None, True)
+    return beside.meet(numbers_of([one.number for one in held]), told, sum(isinstance(one, Undecodable) for one in held))
 
 
-def _told(batch: Decoded, rows: npt.NDArray[np.int64], place: int) -> tuple[str, bool]:
-    """The hash of one of the decoded records of a batch, and whether it is a deletion."""
+def _told(batch: Decoded, rows: npt.NDArray[np.int64], place: int) -> tuple[str | None, bool]:
+    """The hash of a record of a batch, None for a null value, and whether it is a deletion."""
     row = rows[place]
+    if not batch.decoded[row]:
+        return None, True
     return f"sha256:{batch.digests[row].tobytes().hex()}", not batch.has_payload[row]
