@@ -39,8 +39,8 @@ _FIXES: dict[type[OfsError], str] = {
 # Dispositions that an index gives a segment. What cannot be decoded, declared or not, and null values may stand in its file or have been
 # left out; records that were archived stand in it; all others were left out.
 UNDECLARED: Final = "undecodable_undeclared"
-_WITHOUT_RECORD: Final = frozenset({"undecodable", UNDECLARED, "null_value"})
-_HELD: Final = "archived"
+_UNDECODABLE: Final = frozenset({"undecodable", UNDECLARED})
+_NULL_VALUE, _HELD = "null_value", "archived"
 
 _DECLARE = "Or declare what is missing: with `gaps: as_found` the result is made without it, and says that it is incomplete."
 _MOST_NAMED = 8  # partitions, in a sentence
@@ -84,19 +84,29 @@ class SegmentEvidence:
         """The half-open stretch that it covers, as numbers."""
         return offset_number(self.offset_kind, self.first_offset), offset_number(self.offset_kind, self.next_offset)
 
-    def excused(self, without_record: int) -> int:
-        """How many records another holder may have where this one has none, if so many of its own cannot be decoded or are null values.
+    def excused(self, undecodable: int, null_values: int) -> tuple[int, int]:
+        """How many records, and how many null values, another holder may have where this one has no record.
 
-        An archiver may leave such records out or keep them, and declare them either way: they are not counted twice.
+        An archiver may leave out what it cannot decode, and null values, or keep them, and declare them either way: they count once.
+
+        Args:
+            undecodable: how many of its records cannot be decoded.
+            null_values: and how many of its coordinates have a null value.
 
         >>> said = (("foreign_run", 2), ("null_value", 3))
         >>> claim = SegmentEvidence("tx", 0, "kafka_offset", "log", "a", "0", "8", "9", 7, "sha256:", said)
-        >>> [claim.excused(without_record) for without_record in (0, 3, 4)]
-        [5, 5, 6]
+        >>> claim.excused(0, 0), claim.excused(1, 3), claim.excused(0, 4)
+        ((2, 3), (3, 3), (2, 4))
         """
-        declared = sum(count for reason, count in self.dispositions if reason in _WITHOUT_RECORD)
-        left_out = sum(count for reason, count in self.dispositions if reason not in _WITHOUT_RECORD and reason != _HELD)
-        return left_out + max(declared, without_record)
+        declared, declared_null, left_out = 0, 0, 0
+        for reason, count in self.dispositions:
+            if reason in _UNDECODABLE:
+                declared += count
+            elif reason == _NULL_VALUE:
+                declared_null += count
+            elif reason != _HELD:
+                left_out += count
+        return left_out + max(declared, undecodable), max(declared_null, null_values)
 
 
 @dataclass(frozen=True)

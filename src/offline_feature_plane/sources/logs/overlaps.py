@@ -9,6 +9,7 @@ build, for other purposes it is told.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -104,17 +105,17 @@ class ComparedStretch(Together):
         """The archive's records, and between them what the bus has otherwise."""
         beside, held = self._beside(), list[Record]()
         for one in self.held:
-            without_record = 0
+            odd = Counter[str]()
             for item in one.read():
                 yield item
                 if isinstance(item, Record):
                     held.append(item)
                 elif isinstance(item, Undecodable):
-                    without_record += 1
+                    odd[item.reason] += 1
                 if len(held) == _AT_ONCE:
                     yield from _meet(beside, held)
                     held = []
-            beside.excuse(one.evidence.excused(without_record))
+            beside.excuse(*one.evidence.excused(odd["undecodable"], odd["null_value"]))
         yield from _meet(beside, held)
         yield from beside.end()
 
@@ -122,14 +123,15 @@ class ComparedStretch(Together):
         """As `read`, many records at a time: the archive's are decoded together, and of the bus only what is compared."""
         beside = self._beside()
         for one in self.held:
-            without_record = 0
+            undecodable = null_values = 0
             for batch in one.batches(wanted) if isinstance(one, QuickStretch) else in_batches(one.read()):
                 yield batch
                 if isinstance(batch, Decoded):
                     rows = np.flatnonzero(batch.decoded)
-                    without_record += batch.n - len(rows)
+                    deleted = 0 if batch.deletions is None else int(batch.deletions.sum())
+                    undecodable, null_values = undecodable + batch.n - len(rows) - deleted, null_values + deleted
                     yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows))
-            beside.excuse(one.evidence.excused(without_record))
+            beside.excuse(*one.evidence.excused(undecodable, null_values))
         yield from beside.end()
 
     def _part(self, held: tuple[Stretch, ...], some_of: SomeOf) -> ComparedStretch:
