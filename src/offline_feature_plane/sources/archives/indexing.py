@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, digest
+from offline_feature_plane.domain.completeness import UNDECLARED
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.path_texts import path_fault
@@ -31,7 +32,7 @@ from offline_feature_plane.sources.archives.foreign_segments import first_troubl
 from offline_feature_plane.sources.archives.index import parse_index
 from offline_feature_plane.sources.archives.notes import Notes, noted_segments
 from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
-from offline_feature_plane.sources.archives.report import UNDECLARED, IndexReport, report_on
+from offline_feature_plane.sources.archives.report import IndexReport, report_on
 from offline_feature_plane.sources.archives.segments import records_of
 from offline_feature_plane.text_files import packing_of, read_lines
 

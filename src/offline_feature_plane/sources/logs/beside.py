@@ -1,4 +1,4 @@
-"""Two holders of one stretch, held against each other: which offsets each has, and what stands at some of them (`domain.md` §1.3).
+"""Two holders of one stretch, held against each other: where each has a record, and what stands at some offsets (`domain.md` §1.3).
 
     ours     ──e7──e8──e9───────e11──▶
     theirs   ──e7──x───e9──e10──e11──▶          e8 is another event there, e10 only theirs
@@ -8,8 +8,8 @@ Offsets are compared in arrays, a batch of each holder at a time, so it costs li
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,10 +29,7 @@ __all__ = ["NOT_COMPARED", "Beside", "Choice"]
 
 NOT_COMPARED = "overlap_not_compared"  # the bus could not be read where it should have been compared
 
-# What one record of ours says, by its place: its hash, None for a null value, and whether it is a deletion.
-Told = Callable[[int], tuple[str | None, bool]]
-
-_NONE = np.empty(0, np.int64)
+_NONE, _NO_NULLS = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -90,46 +87,38 @@ class Beside:
         choice: where records are compared.
         place: of the partition, for sentences.
         is_sparse: may it lack what was there? It is compacted.
-        declared: how many records of ours are none, or were left out, by reason.
         is_last: does nothing of the overlap follow?
         halted: what ended the comparison, shared by the parts of an overlap.
     """
 
-    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, declared: Mapping[str, int], halted: list[str], *,
-                 is_sparse: bool, is_last: bool) -> None:
+    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, halted: list[str], *, is_sparse: bool,
+                 is_last: bool) -> None:
         self._others, self._choice, self._place, self._is_sparse, self._is_last = others, choice, place, is_sparse, is_last
-        self._declared, self._halted = declared, halted
-        self._unread = self._deletions = 0
+        self._excused = self._excused_nulls = 0
+        self._halted = halted
         self._alone: list[Spot] = []
+        self._null_alone = 0
         self._is_open: bool | None = None  # was the last thing that was seen a record that only the bus has?
         self._follows = False
         self._compared = 0
         self._numbers: npt.NDArray[Any] = _NONE  # theirs, of the batch that is looked at
+        self._nulls: npt.NDArray[np.bool_] = _NO_NULLS  # which of them have a null value
         self._read = deque[Record | Undecodable]()
         self._is_over = False
         self._here = 0
 
-    def excuse(self, count: int) -> None:
-        """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
-        self._unread += count
+    def excuse(self, records: int, null_values: int) -> None:
+        """Wherever they stand, the other holder may have so many more than ours (`SegmentEvidence.excused`)."""
+        self._excused += records
+        self._excused_nulls += null_values
 
-    @property
-    def _excused(self) -> int:
-        """How many records the other holder may have more. What ours declares and has is no reason to lack yet another one."""
-        left_out = Counter(self._declared)
-        nulls = left_out.pop("null_value", 0)
-        unread = sum(left_out.pop(one) for one in list(left_out) if one.startswith("undecodable"))
-        return sum(left_out.values()) + max(unread, self._unread) + max(nulls - self._deletions, 0)
-
-    def meet(self, numbers: npt.NDArray[Any], told: Told, deletions: int = 0) -> Iterator[Spot]:
-        """Hold records of ours, and null values, against theirs.
+    def meet(self, numbers: npt.NDArray[Any], told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
+        """Hold records of ours against theirs.
 
         Args:
             numbers: their offsets, ascending.
-            told: gives of one of them, by its place among `numbers`, the hash, None for a null value, and whether it is a deletion.
-            deletions: how many are null values.
+            told: gives of one of them, by its place among `numbers`, the hash, and whether it is a deletion.
         """
-        self._deletions += deletions
         left = np.flatnonzero(self._choice.covered(numbers))
         while len(left) and not self._halted:
             ours = numbers[left]
@@ -138,68 +127,71 @@ class Beside:
             if self._halted:
                 return
             many = len(ours) if self._is_over else int(np.searchsorted(ours, self._numbers[-1], "right"))
-            theirs = self._numbers[:np.searchsorted(self._numbers, ours[-1], "right")]
-            self._numbers = self._numbers[len(theirs):]
-            yield from self._hold(ours[:many], theirs, left[:many], told)
+            seen = int(np.searchsorted(self._numbers, ours[-1], "right"))
+            theirs, nulls = self._numbers[:seen], self._nulls[:seen]
+            self._numbers, self._nulls = self._numbers[seen:], self._nulls[seen:]
+            yield from self._hold(ours[:many], theirs, nulls, left[:many], told)
             left = left[many:]
 
     def end(self) -> Iterator[Spot | Compared | Alone]:
         """How many were compared, and what only the bus has."""
         while not self._halted and not self._is_over:
             yield from self._fill()
-            for number in self._numbers.tolist():
-                self._keep(number)
+            for number, is_null in zip(self._numbers.tolist(), self._nulls.tolist(), strict=True):
+                self._keep(number, is_null=is_null)
                 self._here = number
-            self._numbers = _NONE
-        yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted)
+            self._numbers, self._nulls = _NONE, _NO_NULLS
+        yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted, self._null_alone,
+                    self._excused_nulls)
         yield Compared(self._compared)
 
-    def _hold(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], places: npt.NDArray[np.int64], told: Told) -> Iterator[Spot]:
-        """Compare all that both have up to some offset; `places` are those of ours, as `told` knows them."""
+    def _hold(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], nulls: npt.NDArray[np.bool_], places: npt.NDArray[np.int64],
+              told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
+        """Compare all that both have up to some offset; `nulls` are of theirs, `places` those of ours, as `told` knows them."""
         rows, lacking = set(self._choice.rows(ours)), set[int]()
         if len(ours) and np.array_equal(ours, theirs):
             self._is_open = False
         else:
-            self._keep_all(ours, theirs)
+            self._keep_all(ours, theirs, nulls)
             lacking = set(np.flatnonzero(_absent(ours, theirs)).tolist())
-        for row in sorted(rows if self._is_sparse else rows | lacking):
+        emptied = set(np.flatnonzero(~_absent(ours, theirs[nulls])).tolist()) if nulls.any() else set[int]()
+        for row in sorted(rows | emptied if self._is_sparse else rows | emptied | lacking):
             self._compared += 1
             number = int(ours[row])
             if row not in lacking:
-                yield from self._judge(number, *told(int(places[row])))
+                yield from self._judge(number, *told(int(places[row])), is_null=row in emptied)
             elif not self._is_sparse:
-                kind = "a null value" if told(int(places[row]))[0] is None else "an event"
-                yield self._spot(number, f"the archive has {kind} at {self._place}@{number}, the bus has none.")
+                yield self._spot(number, f"the archive has an event at {self._place}@{number}, the bus has none.")
 
-    def _judge(self, number: int, digest: str | None, is_deletion: bool) -> Iterator[Spot]:  # noqa: FBT001 - as it is told
-        """Hold one record of ours against theirs, which is there."""
+    def _judge(self, number: int, digest: str, is_deletion: bool, *, is_null: bool) -> Iterator[Spot]:  # noqa: FBT001 - as it is told
+        """Hold one record of ours against theirs, which is there; of a deletion a bus may keep nothing but the place."""
+        place = f"{self._place}@{number}"
+        if is_null:
+            if not is_deletion:
+                yield self._spot(number, f"the archive has an event at {place}, the bus a null value.")
+            return
         while self._read[0].number < number:
             self._read.popleft()
-        theirs, place = self._read[0], f"{self._place}@{number}"
-        if isinstance(theirs, Record) and digest is not None:
-            if theirs.digest != digest:
-                yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
-        elif is_deletion and _deletes(theirs):  # of a deletion a holder may keep nothing but the place
-            return
-        elif digest is None:
-            has = "an event" if isinstance(theirs, Record) else "a record that cannot be decoded"
-            yield self._spot(number, f"the archive has a null value at {place}, the bus has {has}.")
-        else:
+        theirs = self._read[0]
+        if not isinstance(theirs, Record):
             yield self._spot(number, f"the record at {place} can be decoded in the archive, not on the bus.")
+        elif theirs.digest != digest:
+            yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
 
-    def _keep_all(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> None:
+    def _keep_all(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], nulls: npt.NDArray[np.bool_]) -> None:
         """Keep what only they have; what stands between two of them is ours."""
-        alone = theirs[_absent(theirs, ours)]
-        passed = 0
-        for number, before in zip(alone.tolist(), np.searchsorted(ours, alone).tolist(), strict=True):
+        is_alone, passed = _absent(theirs, ours), 0
+        alone = theirs[is_alone]
+        for number, before, is_null in zip(alone.tolist(), np.searchsorted(ours, alone).tolist(), nulls[is_alone].tolist(), strict=True):
             if before > passed:
                 self._is_open, passed = False, before
-            self._keep(number)
+            self._keep(number, is_null=is_null)
         if len(ours) > passed:
             self._is_open = False
 
-    def _keep(self, number: int) -> None:
+    def _keep(self, number: int, *, is_null: bool) -> None:
         self._compared += 1
+        self._null_alone += is_null
         if not self._alone:
             self._follows = self._is_open is None
         if self._alone and (self._is_open or len(self._alone) >= MOST_ALONE):
@@ -217,7 +209,7 @@ class Beside:
                 if found is None:
                     self._is_over = True
                 else:
-                    self._numbers, self._read = found.numbers, deque(found.read)
+                    self._numbers, self._nulls, self._read = found.numbers, found.nulls, deque(found.read)
         except OfsError as wrong:
             is_other = isinstance(wrong, ReplayBasisMismatch)
             spot = Spot(wrong.code, self._here, wrong.what) if is_other else Spot(NOT_COMPARED, self._here, f"{wrong.code}: {wrong.what}")
@@ -226,10 +218,6 @@ class Beside:
 
     def _spot(self, number: int, sentence: str) -> Spot:
         return Spot(ReplayBasisMismatch.code, number, sentence)
-
-
-def _deletes(one: Record | Undecodable) -> bool:
-    return one.payload is None if isinstance(one, Record) else one.reason == "null_value"
 
 
 def _absent(some: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -103,16 +103,19 @@ class ComparedStretch(Together):
 
     def read(self) -> Iterator[Item]:
         """The archive's records, and between them what the bus has otherwise."""
-        beside, held = self._beside(), list[Record | Undecodable]()
-        for item in chain.from_iterable(one.read() for one in self.held):
-            yield item
-            if isinstance(item, Record) or (isinstance(item, Undecodable) and item.reason == "null_value"):
-                held.append(item)
-            elif isinstance(item, Undecodable):
-                beside.excuse(1)
-            if len(held) == _AT_ONCE:
-                yield from _meet(beside, held)
-                held = []
+        beside, held = self._beside(), list[Record]()
+        for one in self.held:
+            odd = Counter[str]()
+            for item in one.read():
+                yield item
+                if isinstance(item, Record):
+                    held.append(item)
+                elif isinstance(item, Undecodable):
+                    odd[item.reason] += 1
+                if len(held) == _AT_ONCE:
+                    yield from _meet(beside, held)
+                    held = []
+            beside.excuse(*one.evidence.excused(odd["undecodable"], odd["null_value"]))
         yield from _meet(beside, held)
         yield from beside.end()
 
@@ -120,12 +123,15 @@ class ComparedStretch(Together):
         """As `read`, many records at a time: the archive's are decoded together, and of the bus only what is compared."""
         beside = self._beside()
         for one in self.held:
+            undecodable = null_values = 0
             for batch in one.batches(wanted) if isinstance(one, QuickStretch) else in_batches(one.read()):
                 yield batch
                 if isinstance(batch, Decoded):
-                    rows = np.flatnonzero(batch.decoded if batch.deletions is None else batch.decoded | batch.deletions)
-                    beside.excuse(batch.n - len(rows))
-                    yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows), int((~batch.decoded[rows]).sum()))
+                    rows = np.flatnonzero(batch.decoded)
+                    deleted = 0 if batch.deletions is None else int(batch.deletions.sum())
+                    undecodable, null_values = undecodable + batch.n - len(rows) - deleted, null_values + deleted
+                    yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows))
+            beside.excuse(*one.evidence.excused(undecodable, null_values))
         yield from beside.end()
 
     def _part(self, held: tuple[Stretch, ...], some_of: SomeOf) -> ComparedStretch:
@@ -134,12 +140,8 @@ class ComparedStretch(Together):
         return replace(self, held=held, others=others, choice=choice)
 
     def _beside(self) -> Beside:
-        declared = Counter[str]()
-        for one in self.held:
-            for reason, count in one.evidence.dispositions:
-                declared[reason] += count
         return Beside(chain.from_iterable(one.chosen() for one in self.others), self.choice, "/".join(map(str, lane_of(self)[:2])),
-                      declared, [] if self.halted is None else self.halted, is_sparse=self.is_sparse, is_last=self.is_last)
+                      [] if self.halted is None else self.halted, is_sparse=self.is_sparse, is_last=self.is_last)
 
 
 def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
@@ -153,16 +155,11 @@ def runs_of(stretches: Sequence[Stretch]) -> list[tuple[Stretch, ...]]:
     return [tuple(run) for run in found]
 
 
-def _meet(beside: Beside, held: Sequence[Record | Undecodable]) -> Iterator[Spot]:
-    def told(place: int) -> tuple[str | None, bool]:
-        one = held[place]
-        return (one.digest, one.payload is None) if isinstance(one, Record) else (None, True)
-    return beside.meet(numbers_of([one.number for one in held]), told, sum(isinstance(one, Undecodable) for one in held))
+def _meet(beside: Beside, held: Sequence[Record]) -> Iterator[Spot]:
+    return beside.meet(numbers_of([one.number for one in held]), lambda place: (held[place].digest, held[place].payload is None))
 
 
-def _told(batch: Decoded, rows: npt.NDArray[np.int64], place: int) -> tuple[str | None, bool]:
-    """The hash of a record of a batch, None for a null value, and whether it is a deletion."""
+def _told(batch: Decoded, rows: npt.NDArray[np.int64], place: int) -> tuple[str, bool]:
+    """The hash of one of the decoded records of a batch, and whether it is a deletion."""
     row = rows[place]
-    if not batch.decoded[row]:
-        return None, True
     return f"sha256:{batch.digests[row].tobytes().hex()}", not batch.has_payload[row]
