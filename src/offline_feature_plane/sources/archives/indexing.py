@@ -308,7 +308,7 @@ def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
              "log_id": log_id, "first_offset": str(run.begin),
              "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count, "etag": file.etag,
              "dispositions": {UNDECLARED: run.undecodable} if run.undecodable else {},
-             "first_log_time_utc": format_instant(run.first_log_us), "last_log_time_utc": format_instant(run.last_log_us),
+             "first_log_time_utc": _time(run.first_log_us), "last_log_time_utc": _time(run.last_log_us),
              "evidence": "declared" if work.wish.holes_are_lawful else "files", "mapping": work.wish.mapping}
     try:
         return IndexedSegment.model_validate(entry)
@@ -316,6 +316,10 @@ def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
         raise SourceUnreadable(f"no index can say what this file holds: {said}.", path=file.relative,
                                fix="Shorten what is too long, or write the file again.") from wrong
+
+
+def _time(us: int | None) -> str | None:
+    return None if us is None else format_instant(us)
 
 
 def _log_of_topic(topic: str, kind: str, work: _Work) -> str:

@@ -38,7 +38,7 @@ def misplaced(name: str, topic: str, evidence: SegmentEvidence, found: tuple[str
     return ReplayBasisMismatch(f"{held}{told} where {lane} [{first}, {end}) of {evidence.offset_kind} is indexed.", path=name, fix=_FIX)
 
 
-def miscounted(name: str, evidence: SegmentEvidence, count: int, last: int | str | None) -> ReplayBasisMismatch:
+def miscounted(name: str, evidence: SegmentEvidence, count: int, last: int | None) -> ReplayBasisMismatch:
     """The error about a segment that holds more or fewer records than is claimed, or others behind the last of these.
 
     Args:

@@ -1,7 +1,7 @@
 """A file that several segments share, many records at a time: which of its records are those of one of them (`domain.md` §1.4).
 
 ```
- file      0/7  1/3  0/8   ?   1/4  1/5  0/9        ? cannot be decoded, and belongs to the record before it
+ file      0/7  1/3  0/8   ?   1/4  1/5  0/9        ? does not say where it stands, and belongs to what is before it
  0 [7,10)   ■         ■    ■              ■   ──▶   held against the index entry, as if it were alone in its file
 ```
 
@@ -90,11 +90,12 @@ class Share:
         self._is_plain = self._is_plain and bool(batch.decoded.all())
         n, error = (batch.n, None) if refused is None else (refused.row, refused.error)
         is_held, is_ours = self._placed(batch)
-        strange = np.flatnonzero(batch.decoded[:n] & ~is_held[:n])
+        placed = batch.placed
+        strange = np.flatnonzero(placed[:n] & ~is_held[:n])
         if len(strange):
             n, error = int(strange[0]), self._strange(batch, int(strange[0]))
         rows = np.arange(n)
-        latest = np.maximum.accumulate(np.where(batch.decoded[:n], rows, -1))
+        latest = np.maximum.accumulate(np.where(placed[:n], rows, -1))
         first = int(np.argmax(latest >= 0)) if n and latest[-1] >= 0 else n
         if self._before is None and first:
             self._unread.append(batch.taken(rows[:first]))
@@ -119,7 +120,7 @@ class Share:
         """Which records stand in any entry, and which in that of the segment."""
         assert batch.lanes is not None  # noqa: S101 - for mypy: they are known where there may be several
         lanes = np.where(batch.decoded, batch.lanes, -1)
-        for row, one in batch.known.items():
+        for row, one in batch.by_law.items():
             lane = (one.topic, one.partition)
             is_known = one.offset_kind == self.expected.offset_kind and lane in self.expected.lanes
             lanes[row] = self.expected.lanes.index(lane) if is_known else -1
@@ -135,8 +136,8 @@ class Share:
     def _strange(self, batch: Decoded, row: int) -> OfsError:
         assert batch.lanes is not None  # noqa: S101 - as above
         topic, partition = self.expected.lanes[batch.lanes[row]]
-        place = batch.known[row].place if row in batch.known else f"{topic}/{partition}@{batch.numbers[row]}"
-        return unindexed(self._segment.file.relative, place)
+        told = batch.by_law.get(row)
+        return unindexed(self._segment.file.relative, f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place)
 
 
 def rows_of_lane(batches: Iterator[Mapping[str, pa.Array]], segment: Segment) -> Iterator[Mapping[str, pa.Array]]:
