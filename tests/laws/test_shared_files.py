@@ -204,6 +204,23 @@ def test_a_file_that_holds_other_records_than_its_entries_is_refused(tmp_path, w
         assert "index.json" in said
 
 
+@pytest.mark.parametrize("write", [write_lines, write_table])
+def test_what_is_no_record_belongs_to_what_is_before_it(tmp_path, write):
+    """Garbage names no segment; it is counted in that of the record before it, at the beginning in that of the first one.
+
+    file   ! ! 0/2 1/1 ! 0/3 !       of 0 there are two records and three that are none, of 1 one and one
+    """
+    garbage = ("garbage", "transaction", 0, 0)
+    zero, one, more = (("record", "transaction", partition, number) for partition, number in ((0, 2), (1, 1), (0, 3)))
+    index(tmp_path, write, [garbage, garbage, zero, one, garbage, more, garbage], None, None)
+    found = []
+    for segment in segments_of(tmp_path):
+        assert read_alike(segment) is None
+        seen, _ = told(segment.read())
+        found.append("".join("!" if digest is None else str(number) for number, digest, *_ in seen))
+    assert found == ["!!23!", "1!"]
+
+
 def test_rows_of_others_are_left_out_once_a_file_is_known(tmp_path, monkeypatch):
     """Of a table all of whose rows are records, who comes second decodes the own rows alone; one that is none keeps all rows in.
 
