@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
-from offline_feature_plane.domain.archive_chain import Disorder, FileRuns, NothingDecoded, Run
+from offline_feature_plane.domain.archive_chain import Disorder, FileRuns, NothingDecoded, Run, TooManyHoles
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import SourceUnreadable
@@ -44,7 +44,7 @@ def runs_in(file: HeldFile, lifting: Lifting | None, quick: Scan | None, *, hole
         raise _nothing_of(file, lifting, str(wrong)) from wrong
     except Disorder as wrong:
         _refuse_arrays(file)
-        raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(str(wrong))) from wrong
+        raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(wrong)) from wrong
     if not holes_are_lawful and any(not run.counts for run in runs):
         raise SourceUnreadable(f"{file.relative} has offsets that are never counted, so files alone cannot prove that none is missing.",
                                path=file.relative, fix="Run with --declare-holes if you know that the files hold everything.")
@@ -76,7 +76,7 @@ def _begins_too_long(file: HeldFile) -> bool:
     return any(len(line) > MAX_DOCUMENT_BYTES for _, line in islice(read_lines(file.path, packing=packing_of(file.relative), cuts=True), 1))
 
 
-def _advice(sentence: str) -> str:
-    if "holes" in sentence:
+def _advice(wrong: Disorder) -> str:
+    if isinstance(wrong, TooManyHoles):
         return "If they are lawful (compaction, transaction marks), run with --declare-holes."
     return "A segment holds the records of a partition in the order of their offsets, each once: write it again in that order."

@@ -23,7 +23,6 @@ from offline_feature_plane.text_files import packing_of
 
 __all__ = ["law_of_foreign_columns", "law_of_foreign_lines", "mapped_in"]
 
-
 _FEW = 64  # rows of a batch that are taken out of it one at a time; if there are more, the whole batch is
 
 

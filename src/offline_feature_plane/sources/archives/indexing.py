@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import Covered, Run, linked
+from offline_feature_plane.domain.basis import Lane
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.completeness import UNDECLARED
 from offline_feature_plane.domain.foreign_records import Lifting
@@ -303,7 +304,7 @@ def _look_for_lost(work: _Work, present: set[str]) -> None:
 
 def _chained(work: _Work) -> Iterator[IndexedSegment]:
     """Every entry with its end, by lane, log and offset."""
-    lanes: dict[tuple[str, int, str, str], Entries] = defaultdict(list)
+    lanes: dict[Lane, Entries] = defaultdict(list)
     for entries in work.entries.values():
         for one in entries:
             lanes[(*_lane(one), one["log_id"])].append(_declared(one, work.wish))

@@ -11,7 +11,7 @@ from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
 from offline_feature_plane.sources.archives.foreign_batches import mapped_in
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
-from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.segments import Segment, as_is
 from offline_feature_plane.sources.archives.shared_files import Share, rows_of_lane
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import (
@@ -39,7 +39,7 @@ def steps_of(segment: Segment, file: PinnedFile, wanted: Wanted) -> Generator[Ca
     claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
     if segment.entries:  # in one step: what is noted of a file is noted before its next segment is begun
         for batch in _shared(segment, file, wanted, claim):
-            yield partial(_made, batch)
+            yield partial(as_is, batch)
         return
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
     skipped = _skipped(segment, file)
@@ -50,10 +50,6 @@ def steps_of(segment: Segment, file: PinnedFile, wanted: Wanted) -> Generator[Ca
     if skipped is not None:
         yield partial(claim.skip, *skipped.behind)
     yield claim.settle
-
-
-def _made(batch: Decoded) -> Decoded:
-    return batch
 
 
 def _held(claim: Claim, members: Members, expected: Expected, law: Law) -> Decoded:

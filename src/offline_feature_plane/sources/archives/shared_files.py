@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.sources.archives.misplaced import unindexed, unlike_entries
 from offline_feature_plane.sources.archives.segments import Segment, is_of
 from offline_feature_plane.sources.decoding.batches import Expected, Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
@@ -110,9 +111,8 @@ class Share:
 
     def settle(self) -> None:
         """There is no more, and nothing was left out. Raises ReplayBasisMismatch."""
-        if self._count != (indexed := sum(one.record_count for one in self._segment.entries)):
-            raise ReplayBasisMismatch(f"{self._segment.file.relative} holds {self._count} records, but the index says {indexed}.",
-                                      path=self._segment.file.relative)
+        if (odd := unlike_entries(self._segment.file.relative, self._segment.entries, self._count)) is not None:
+            raise odd
         if self._segment.note is not None:
             self._segment.note.is_plain = self._is_plain
 
@@ -137,9 +137,7 @@ class Share:
         assert batch.lanes is not None  # noqa: S101 - as above
         topic, partition = self.expected.lanes[batch.lanes[row]]
         told = batch.by_law.get(row)
-        place = f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place
-        name = self._segment.file.relative
-        return ReplayBasisMismatch(f"{name} holds {place}, which is in no entry of its index.", path=name)
+        return unindexed(self._segment.file.relative, f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place)
 
 
 def rows_of_lane(batches: Iterator[Mapping[str, pa.Array]], segment: Segment) -> Iterator[Mapping[str, pa.Array]]:
