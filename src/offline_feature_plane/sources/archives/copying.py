@@ -95,7 +95,7 @@ class _Walk:
     def _rows(self) -> Iterator[MemberRow]:
         if self._lifting is not None:
             return ((members, None) for members in lifted(self._file, self._lifting))
-        return _rows(self._file) if self._file.relative.endswith(".parquet") else _lines(self._file)
+        return _rows(self._file) if is_table(self._file.relative) else _lines(self._file)
 
 
 def _lines(file: PinnedFile) -> Iterator[MemberRow]:

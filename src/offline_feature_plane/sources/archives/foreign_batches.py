@@ -12,6 +12,7 @@ from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import foreign_columns, lifted_document, line_document
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import Law, Only
 from offline_feature_plane.sources.decoding.batches import Members
@@ -34,7 +35,7 @@ def mapped_in(file: PinnedFile, lifting: Lifting, wanted: Wanted,
         OfsError: as `foreign_segments.lifted`.
     """
     fixed = lifting.fixed(file.relative)
-    if file.relative.endswith(".parquet"):
+    if is_table(file.relative):
         batches: Iterator[Mapping[str, pa.Array]] = foreign_columns(file, lifting, groups)
         for batch in batches if only is None else only(batches):
             yield members_of_mapped_columns(batch, lifting, fixed, wanted), law_of_foreign_columns(batch, lifting, fixed)

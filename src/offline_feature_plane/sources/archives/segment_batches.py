@@ -10,6 +10,7 @@ from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
 from offline_feature_plane.sources.archives.foreign_batches import mapped_in
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
 from offline_feature_plane.sources.archives.segments import Segment, as_is
 from offline_feature_plane.sources.archives.shared_files import Share, rows_of_lane
@@ -59,8 +60,8 @@ def _held(claim: Claim, members: Members, expected: Expected, law: Law) -> Decod
 def _shared(segment: Segment, file: PinnedFile, wanted: Wanted, claim: Claim) -> Iterator[Decoded]:
     """What is the segment's in a file that holds others too."""
     share = Share(segment)
-    is_table = segment.note is not None and segment.note.is_plain and file.relative.endswith(".parquet")
-    only = partial(rows_of_lane, segment=segment) if is_table else None
+    is_plain = segment.note is not None and segment.note.is_plain and is_table(file.relative)
+    only = partial(rows_of_lane, segment=segment) if is_plain else None
     for members, law in members_in(file, wanted, segment.lifting, only=only):
         for batch, refused in share.take(*settle(members, share.expected, law)):
             yield claim.hold(batch, refused)
@@ -71,7 +72,7 @@ def _shared(segment: Segment, file: PinnedFile, wanted: Wanted, claim: Claim) ->
 
 def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:
     """What of a Parquet file need not be decoded for what is asked."""
-    if segment.asked is None or not file.relative.endswith(".parquet"):
+    if segment.asked is None or not is_table(file.relative):
         return None
     path = ("offset",) if segment.lifting is None else segment.lifting.places["offset"].path
     return skipping(file, path[0], segment.evidence, segment.asked) if path is not None and len(path) == 1 else None
@@ -86,7 +87,7 @@ def members_in(file: PinnedFile, wanted: Wanted, lifting: Lifting | None = None,
 
 
 def _members_in(file: PinnedFile, wanted: Wanted, groups: Mapping[int, int] | None, only: Only | None) -> Iterator[tuple[Members, Law]]:
-    if file.relative.endswith(".parquet"):
+    if is_table(file.relative):
         batches = stored_batches(file, groups)
         for batch in batches if only is None else only(batches):
             for start in range(0, len(batch["payload"]), _ROWS):
