@@ -22,6 +22,7 @@ from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, SourceUnreadable
+from offline_feature_plane.sources.archives import file_runs
 from offline_feature_plane.sources.archives import indexing as archive_indexing
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
@@ -155,7 +156,7 @@ def test_an_index_of_much_is_made_in_batches(tmp_path, monkeypatch):
     slowly = (tmp_path / "index.json").read_bytes()
     (tmp_path / "index.json").unlink()
     monkeypatch.setattr(archive_indexing, "_MUCH", 0)
-    monkeypatch.setattr(archive_indexing, "records_of", None)
+    monkeypatch.setattr(file_runs, "records_of", None)
     index_archive(tmp_path, settings(tmp_path))
     assert (tmp_path / "index.json").read_bytes() == slowly
 

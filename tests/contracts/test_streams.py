@@ -452,9 +452,20 @@ def test_a_moment_in_a_stretch_that_nobody_has_is_unresolved(tmp_path):
     pinned = stream(tmp_path)
     with pytest.raises(SelectorUnresolved, match="nobody has"):
         pinned.resolve(Selector("transaction", 5_000, 25_000))
+    with pytest.raises(SelectorUnresolved, match=r"archived up to .* only, .* and the bus has no record from then on yet"):
+        pinned.resolve(Selector("transaction", 5_000, 90_000))
     BusFolder(tmp_path / "bus").go_down()
     with pytest.raises(StorageIoFailure):
         stream(tmp_path).resolve(Selector("transaction", 5_000, 35_000))
+
+
+def test_a_clock_that_ran_backwards_is_told_where_the_bus_has_nothing_left(tmp_path):
+    """What the archive lacks is the reason, if retention has taken all of the bus: that one would wait for is not said."""
+    bus = both(tmp_path, range(20), range(10, 20), per_segment=10)
+    edit_index(tmp_path, lambda segments: segments[0].update(last_log_time_utc="2030-01-01T00:00:00.000000Z"))
+    bus.retain(0, 20)
+    with pytest.raises(SelectorUnresolved, match=r"run backwards, so .*, and the bus has no record any more"):
+        stream(tmp_path).resolve(Selector("transaction", 5_000, 15_000))
 
 
 def test_sequences_are_cut_and_compared_without_counting(tmp_path):

@@ -149,8 +149,9 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
         number, lane = record.number, (record.topic, record.partition, record.offset_kind)
         if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
             raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
-        before = last = unread = number
+        before = unread = number
         if isinstance(record, Record):
+            last = number
             first_us, last_us = record.log_us if count == 1 else first_us, record.log_us
             yield record
         else:
