@@ -90,6 +90,24 @@ def test_an_index_from_files_is_the_one_that_their_archiver_would_have_written(t
     assert len(read(tmp_path)) == 12
 
 
+@pytest.mark.parametrize("much", [1 << 40, 0], ids=["one by one", "in batches"])
+def test_a_null_value_is_of_its_own_partition(tmp_path, monkeypatch, much):
+    """In a file with several partitions, as topics with deletions are archived: it is none of the one whose record stands before it.
+
+    0/0  1/0  0/1 null  1/1  0/2  1/2 null
+    """
+    monkeypatch.setattr(archive_indexing, "_MUCH", much)
+    def null(partition, offset):
+        return {"topic": "transaction", "partition": partition, "offset_kind": "kafka_offset", "offset": str(offset), "payload": None}
+    (zero, two), (other, one) = records(0, 2), records(0, 1, partition=1)
+    write(tmp_path / "a.jsonl", zero, other, null(0, 1), one, two, null(1, 2))
+    write(tmp_path / "b.jsonl", null(0, 3))
+    report = index_archive(tmp_path)
+    assert [(lane.partition, lane.records, lane.gaps, lane.undecodable) for lane in report.lanes] == [(0, 4, 0, 0), (1, 3, 0, 0)]
+    assert spans(tmp_path) == [("a.jsonl", 0, 0, 3, 3), ("b.jsonl", 0, 3, 4, 1), ("a.jsonl", 1, 0, 3, 3)]
+    assert [one.number for one in items(pin(tmp_path))] == [0, 1, 2, 3, 0, 1, 2]
+
+
 def test_what_is_missing_between_offsets_is_a_gap_until_somebody_declares_it_lawful(tmp_path):
     """Files do not know whether the log had a record there.
 

@@ -410,6 +410,22 @@ def test_topics_never_share_a_folder(tmp_path):
     assert index_archive(tmp_path / "b").files_known == 1
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_what_has_no_record_keeps_its_offset_in_a_copy(tmp_path, form):
+    """Null values and garbage that stand behind holes are copied to where they are, and not to the first offset that is free.
+
+    0 . null 3 . ? 6
+    """
+    lane = dict.fromkeys(record(0)) | {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset"}
+    make_archive(tmp_path / "a", [record(0), lane | {"offset": "2"}, record(3), lane | {"offset": "5", "payload": "cGluZw=="}, record(6)])
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", form=form)
+    write_archive(tmp_path / "c", "transaction", source=tmp_path / "b")
+    for name in "abc":
+        odd = [(one.number, one.reason) for one in items(tmp_path / name) if not isinstance(one, Record)]
+        assert odd == [(2, "null_value"), (5, "undecodable")], name
+
+
 # --- from a bus -----------------------------------------------------------------------------------------------
 
 

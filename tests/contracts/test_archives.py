@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Admission, decode
 from offline_feature_plane.domain.basis import Range, Selector
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json, sha256_of
@@ -116,6 +117,22 @@ def test_ranges_are_half_open_and_splitting_them_changes_nothing(tmp_path):
     assert events.ids.to_pylist() == ["e2", "e3", "e4", "e5"]
     assert facts.events_read == 4
     assert read(tmp_path, (part(2, 4), part(4, 6)))[1].events_digest == facts.events_digest
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_what_has_no_record_is_counted_where_it_stands(tmp_path, form):
+    """Behind a hole, too: a range has the null value, and the record that nobody can decode, that its bus has there, and no other one.
+
+    0 1 . null 4 . ? 7        3 and 6 stand behind a transaction's mark
+    """
+    lane = dict.fromkeys(STORED_COLUMNS) | {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset"}
+    null, odd = lane | {"offset": "3"}, lane | {"offset": "6", "payload": "cGluZw=="}
+    write_archive(tmp_path, [record(0), record(1), null, record(4), odd, record(7)], form=form)
+    null_value, undecodable = {"null_value": 1}, {"undecodable": 1}
+    for (start, end), expected in {(0, 8): null_value | undecodable, (3, 7): null_value | undecodable, (1, 3): {}, (1, 4): null_value,
+                                   (3, 6): null_value, (4, 6): {}, (4, 8): undecodable, (6, 8): undecodable, (7, 8): {}}.items():
+        _, facts = read(tmp_path, (part(start, end),))
+        assert {name: count for name, count in facts.dispositions.items() if count} == expected, (start, end)
 
 
 def test_every_coordinate_is_counted_once_by_the_first_reason_that_matches(tmp_path):

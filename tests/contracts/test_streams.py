@@ -29,7 +29,7 @@ from offline_feature_plane.sources.archives.source import ArchiveMapping, Archiv
 from offline_feature_plane.sources.logs import records
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import archived, write_archive
-from offline_feature_plane.testing.buses import BusFolder, FolderBus
+from offline_feature_plane.testing.buses import NULL, BusFolder, FolderBus
 
 TX = Source("tx", ("transaction",), (Field("who", ColumnType("string"), ("who",)),))
 
@@ -208,6 +208,35 @@ def test_what_the_archiver_declares_to_have_left_out_is_no_conflict(tmp_path, mo
     for declared, conflicts in ((2, 0), (1, 2)):
         edit_index(tmp_path, lambda segments, declared=declared: segments[0].update(dispositions={"foreign_run": declared}))
         assert sum(one.count for one in read(stream(tmp_path, mode))[1].findings) == conflicts
+
+
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_what_an_archiver_declares_and_keeps_excuses_nothing_else(tmp_path, mode):
+    """Null values and garbage that `ofs archive write` copies stand in its segments and in its index: they are not excused twice.
+
+    bus       … 7 null   8 null   9 garbage   …     archived, all of it
+    archive   … 7 null   8 null   9 garbage   …     and then 12 is dropped from the file, and the index counts one record less
+    """
+    bus = BusFolder(tmp_path / "bus")
+    bus.produce(record(n) for n in range(30))
+    for at, what in ((7, NULL), (8, NULL), (9, "garbage")):
+        bus.forge(0, (0, at, what))
+    write_archive(tmp_path / "archive", [record(n) for n in range(20) if n not in {7, 8, 9}], per_segment=20)
+    lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset"}
+    odd = {at: json.dumps({**lane, "offset": str(at), "payload": "cGluZw==" if at == 9 else None}).encode() + b"\n" for at in (7, 8, 9)}
+
+    def archive(*dropped):
+        lines = [odd.get(n) or json.dumps(record(n)).encode() + b"\n" for n in range(20) if n not in dropped]
+        rewrite(tmp_path, 0, lambda _: b"".join(lines))
+        edit_index(tmp_path, lambda segments: segments[0].update(record_count=len(lines), dispositions={
+            "archived": len(lines) - 3, "undecodable": 1, "null_value": 2}))
+    archive()
+    _, told = read(stream(tmp_path, mode))
+    assert [(one.reason, one.count) for one in told.findings] == [("null_value", 2), ("undecodable", 1)]
+    archive(12)
+    assert not is_checked_by_hash(check_key("transaction", 0, "log1"), 12)
+    (conflict,) = (one for one in read(stream(tmp_path, mode))[1].findings if one.reason == ReplayBasisMismatch.code)
+    assert "the bus has 4 records where the archive has none and declares 3" in conflict.sentence
 
 
 @pytest.mark.parametrize("mode", ["full", "sample"])
@@ -489,12 +518,41 @@ def test_a_plan_can_be_pinned_again(tmp_path):
     assert replace(first.watermarks[0], end="41", last_stable="41") == again.watermarks[0]
 
 
+def nothing(root, *offsets):
+    """Let the segment [10, 20) hold null values at some offsets."""
+    lines = (root / "archive/transaction/0/00001.jsonl").read_bytes().splitlines(keepends=True)
+    for at in offsets:
+        lane = {"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "offset": str(at), "payload": None}
+        lines[at - 10] = json.dumps(lane).encode() + b"\n"
+    rewrite(root, 1, lambda _: b"".join(lines))
+
+
 def test_a_deletion_counts_as_one_wherever_it_is_read(tmp_path):
     """A null value of the bus is its coordinate alone in the archive: the same disposition, and no conflict."""
     bus = both(tmp_path, range(20), range(10, 30), per_segment=10)
-    lines = (tmp_path / "archive/transaction/0/00001.jsonl").read_bytes().splitlines(keepends=True)
-    held = json.dumps({"topic": "transaction", "partition": 0, "offset_kind": "kafka_offset", "offset": "15", "payload": None}).encode()
-    rewrite(tmp_path, 1, lambda data: data.replace(lines[5], held + b"\n"))
-    bus.forge(0, (0, 15, "null"))
+    nothing(tmp_path, 15)
+    bus.forge(0, (0, 15, NULL))
     _, told = read(stream(tmp_path, "full"))
     assert (dict(told.left_out), [one.reason for one in told.findings]) == ({"null_value": 1}, ["null_value"])
+
+
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_an_event_is_no_deletion_on_either_side(tmp_path, mode):
+    """Whose event is a null value with the other is a conflict, also where a sample compares no hash; deletions beside it explain nothing.
+
+    archive   … 13 null   14   15 null   16 …
+    bus       … 13 null   14   15        16 null …
+    """
+    bus = both(tmp_path, range(20), range(10, 30), per_segment=10)
+    nothing(tmp_path, 13, 15)
+    for at in (13, 16):
+        bus.forge(0, (0, at, NULL))
+    key = check_key("transaction", 0, "log1")
+    assert not any(is_checked_by_hash(key, at) for at in (13, 15, 16))
+    _, told = read(stream(tmp_path, mode))
+    (conflict,) = (one for one in told.findings if one.reason == ReplayBasisMismatch.code)
+    assert conflict.sentence == "the archive has an event at transaction/0@16, the bus a null value."
+    assert (conflict.count, conflict.stretches) == (3, (("16", "17"), ("13", "14"), ("15", "16")))
+    bus.forge(0, record(16))
+    (conflict,) = (one for one in read(stream(tmp_path, mode))[1].findings if one.reason == ReplayBasisMismatch.code)
+    assert "the bus has 2 records where the archive has none and declares 1" in conflict.sentence

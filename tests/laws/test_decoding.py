@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.events import STORED_COLUMNS
-from offline_feature_plane.domain.admission import Mark, Record, decode
+from offline_feature_plane.domain.admission import Record, Vacant, decode
 from offline_feature_plane.domain.closure import Field
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.extractors import extractor
@@ -143,7 +143,10 @@ def assert_alike(members, lawful, rows, lane=LANE):
     assert (None if refused is None else (refused.row, refused.error.code, refused.error.what)) == refused_by_law
     for row, record in enumerate(expected):
         assert bool(batch.decoded[row]) == isinstance(record, Record), row
-        assert (batch.deletions is not None and bool(batch.deletions[row])) == (record is Mark.NULL_VALUE), row
+        assert batch.vacant.get(row) == (record if isinstance(record, Vacant) else None), row
+        is_null = isinstance(record, Vacant) and record.reason == "null_value"
+        assert (batch.deletions is not None and bool(batch.deletions[row])) == is_null, row
+        assert not isinstance(record, Vacant) or batch.numbers[row] == record.number, row
         if isinstance(record, Record):
             assert (batch.numbers[row], batch.ts_us[row], batch.log_us[row]) == (record.number, record.ts_us, record.log_us)
             assert f"sha256:{batch.digests[row].tobytes().hex()}" == record.digest

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offline_feature_plane.contracts.archive_index import IndexedSegment
-from offline_feature_plane.domain.admission import decode
-from offline_feature_plane.domain.archive_chain import Disorder, FileRuns, holes_and_overlaps
+from offline_feature_plane.domain.admission import Vacant, decode
+from offline_feature_plane.domain.archive_chain import Disorder, FileRuns, NothingDecoded, holes_and_overlaps
 from offline_feature_plane.filesets import digest_of
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.scanning import scan
@@ -67,6 +67,51 @@ def test_a_line_that_cannot_be_decoded_takes_the_place_of_a_missing_offset():
     assert (run.begin, run.end, run.count, run.undecodable) == (3, 8, 5, 3)
     assert spans(4, None, 7) == [(4, 6), (7, 8)]
     assert spans(4, None, 7, lawful=True) == [(4, 8)]
+
+
+def vacant(partition, offset, reason="null_value"):
+    """What stands at a coordinate without a record."""
+    return Vacant("transaction", partition, "kafka_offset", offset, reason)
+
+
+def runs_with(*standing, lawful=False):
+    """The runs of a file with these records, by partition and offset, and with what stands for others."""
+    found = FileRuns(holes_are_lawful=lawful)
+    for one in standing:
+        is_record = one is not None and not isinstance(one, Vacant)
+        found.take(decode(archived(f"e{one[1]}", 7, {}, partition=one[0], offset=one[1])) if is_record else one)
+    return [(run.lane[1], run.begin, run.end, run.count, run.undecodable) for run in found.runs()]
+
+
+def test_what_has_a_coordinate_stands_there_whether_it_is_a_record_or_not():
+    """Null values, and records that cannot be decoded but say where they stand, are of their own partition, and fill their own offset.
+
+    0/4 1/9 0/5 null, 1/10 ?      partition 0: [4, 6)      partition 1: [9, 11)
+    0/4 . . 0/7 null              [4, 5) and [7, 8): the null value fills 7, and not 5
+    """
+    assert runs_with((0, 4), (1, 9), vacant(0, 5), vacant(1, 10, "undecodable")) == [(0, 4, 6, 2, 0), (1, 9, 11, 2, 1)]
+    assert runs_with((0, 4), vacant(0, 7)) == [(0, 4, 5, 1, 0), (0, 7, 8, 1, 0)]
+    assert runs_with((0, 4), vacant(0, 7), lawful=True) == [(0, 4, 8, 2, 0)]
+    assert runs_with((0, 4), None, vacant(0, 6), (0, 7)) == [(0, 4, 8, 4, 1)]
+    with pytest.raises(Disorder):
+        runs_with((0, 4), vacant(0, 4))
+
+
+def test_a_file_of_null_values_alone_is_part_of_a_log():
+    """A log may hold nothing else for a while; what cannot be decoded, and is all there is, is another kind of file."""
+    assert runs_with(vacant(0, 4), vacant(0, 5)) == [(0, 4, 6, 2, 0)]
+    with pytest.raises(NothingDecoded, match="none of its 2 records"):
+        runs_with(vacant(0, 4), vacant(0, 5, "undecodable"))
+
+
+def test_log_times_are_those_of_records():
+    """A null value has none: the first and the last record that has one say when a run begins and ends."""
+    found = FileRuns(holes_are_lawful=False)
+    for one in (vacant(0, 3), decode(archived("e4", 7, {}, offset=4, log_us=40)), decode(archived("e5", 7, {}, offset=5, log_us=50)),
+                vacant(0, 6)):
+        found.take(one)
+    (run,) = found.runs()
+    assert (run.begin, run.end, run.first_log_us, run.last_log_us) == (3, 7, 40, 50)
 
 
 @pytest.mark.parametrize("offsets", [(4, 4), (4, 3), (4, None, 5), (None, 0), (None, None)], ids=str)

@@ -48,7 +48,7 @@ def test_every_offset_counts_and_the_stretches_hold_exactly_them(offsets):
     assert listed == {at for at in ascending if at < int(one.stretches[-1][1])}
 
 
-def test_ten_million_scattered_records_are_told_in_bounded_space():
+def test_scattered_records_are_told_in_bounded_space():
     """Beyond so many stretches only their number is kept."""
     (one,) = told(*(Spot("foreign_run", at * 2) for at in range(100_000)))
     assert (one.count, len(one.stretches), one.omitted) == (100_000, MOST_STRETCHES, 100_000 - MOST_STRETCHES)

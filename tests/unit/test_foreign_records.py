@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from offline_feature_plane.domain.admission import MEMBERS, Mark, decode_stored, standing_of
+from offline_feature_plane.domain.admission import MEMBERS, Vacant, decode_stored, standing_of
 from offline_feature_plane.domain.foreign_records import UNVERSIONED, V0, Lifting, Place, Unliftable, lifting_of, plain
 from offline_feature_plane.errors import SourceUnreadable, TimeZoneUndeclared
 from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
@@ -95,7 +95,7 @@ def test_a_null_where_the_event_was_is_a_null_value_of_the_log(payload):
     """A deletion, as connectors archive it; a member that is missing, or renamed, is none, for nobody said so."""
     places = CONNECT | {"payload": Place(payload)}
     found = lifted(RECORD | {"value": None}, places)
-    assert standing_of(tuple(found.values())) is Mark.NULL_VALUE
+    assert standing_of(tuple(found.values())) == Vacant("pay", 1, "kafka_offset", 42, "null_value")
     with pytest.raises(Unliftable):
         lifted({name: value for name, value in RECORD.items() if name != "value"}, places)
     with pytest.raises(Unliftable):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple
 
@@ -60,14 +59,23 @@ class Record(NamedTuple):  # millions are made: a tuple is made in a fifth of th
         return f"{self.topic}/{self.partition}@{self.offset}"
 
 
-class Mark(Enum):
-    """What stands for a coordinate that has no record, and is known not to have one."""
+class Vacant(NamedTuple):
+    """A coordinate without a record: its value is null, or cannot be decoded, though it says where it stands."""
 
-    NULL_VALUE = "null_value"
+    topic: str
+    partition: int
+    offset_kind: str
+    number: int
+    reason: Literal["undecodable", "null_value"]
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"{self.topic}/{self.partition}@{self.number}"
 
 
-# What stands at a coordinate of an archive; None cannot be decoded.
-Standing = Record | Mark | None
+# What stands in an archive; None cannot be decoded, and nobody can say where it stands.
+Standing = Record | Vacant | None
 
 
 def is_null_value(document: Mapping[str, Any]) -> bool:
@@ -120,9 +128,21 @@ def decode_stored(topic: Any, partition: Any, offset_kind: Any, offset: Any, run
 
 def standing_of(members: Sequence[Any] | None) -> Standing:
     """The record of some members in the order of its columns, or what stands for it. Raises as `decode_stored`."""
-    record = None if members is None else decode_stored(*members)
-    is_null = record is None and members is not None and is_null_value(dict(zip(MEMBERS, members, strict=True)))
-    return Mark.NULL_VALUE if is_null else record
+    if members is None:
+        return None
+    return decode_stored(*members) or _vacant(dict(zip(MEMBERS, members, strict=True)))
+
+
+def _vacant(document: Mapping[str, Any]) -> Vacant | None:
+    """The coordinate of what is no record, if it has one."""
+    topic, partition, kind, offset = (document[name] for name in MEMBERS[:4])
+    if not topic or not _TEXT.issuperset(map(type, (topic, kind, offset))) or type(partition) is not int or not 0 <= partition < 1 << 31:
+        return None
+    try:
+        number = _number(kind, offset)
+    except OfsError:
+        return None
+    return Vacant(topic, partition, kind, number, "null_value" if is_null_value(document) else "undecodable")
 
 
 def _number(kind: str, offset: str) -> int:

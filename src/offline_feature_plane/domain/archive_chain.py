@@ -6,8 +6,8 @@ log may have had a record there or a transaction mark; only whoever knows the lo
     offsets in a file     4 5 6 7 . . 10 11 12          two runs, [4, 8) and [10, 13), and a gap between
                                                         declared lawful: one run, [4, 13)
 
-A line that cannot be decoded has no offset of its own. It belongs to the run before it, and takes the place of an offset that is missing
-there; a line for which no offset is missing is no record of the log.
+What has a coordinate stands there, whether it can be decoded or not. A line that says nothing of where it stands belongs to the run
+before it, and takes the place of an offset that is missing there; a line for which no offset is missing is no record of the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from offline_feature_plane.domain.admission import Record, Standing
+from offline_feature_plane.domain.admission import Standing, Vacant
 
 MOST_RUNS: Final = 1_000  # in one file; more of them are a compacted log, not a damaged one
 
@@ -36,15 +36,16 @@ class NothingDecoded(Disorder):
 class Run:
     """Records of one lane that stand in one file in the order of their offsets; offsets as numbers, log times in µs.
 
-    `leading` and `trailing` of them cannot be decoded and stand before the first, or after the last that can.
+    `leading` and `trailing` of them say nothing of where they stand, and come before the first, or after the last that does. Log times
+    are those of the first and the last that has one.
     """
 
     lane: LaneKey
     first: int
     last: int
     count: int
-    first_log_us: int
-    last_log_us: int
+    first_log_us: int | None = None
+    last_log_us: int | None = None
     leading: int = 0
     trailing: int = 0
     undecodable: int = 0
@@ -77,37 +78,50 @@ class FileRuns:
         self._open: dict[LaneKey, Run] = {}
         self._runs: list[Run] = []
         self._before: Run | None = None
-        self._leading = self._unread = 0
+        self._leading = self._undecodable = 0
+        self._has_records = False
 
     def take(self, record: Standing) -> None:
-        """The next record; None for one that cannot be decoded. Raises Disorder."""
-        if not isinstance(record, Record):
+        """The next record, or what stands for it. Raises Disorder."""
+        if record is None:
+            self._undecodable += 1
             if self._before is None:
                 self._leading += 1
-                self._unread += record is None
             else:
                 self._before.trailing += 1
                 self._before.count += 1
-                self._before.undecodable += record is None
-            return
-        self.take_run((record.topic, record.partition, record.offset_kind), (record.number, record.number), (record.log_us, record.log_us))
+                self._before.undecodable += 1
+        else:
+            lane, number = (record.topic, record.partition, record.offset_kind), record.number
+            self.take_run(lane, (number, number), None if isinstance(record, Vacant) else (record.log_us, record.log_us))
+            if isinstance(record, Vacant) and record.reason == "undecodable":
+                self._open[lane].undecodable += 1
+                self._undecodable += 1
 
-    def take_run(self, lane: LaneKey, offsets: tuple[int, int], log_us: tuple[int, int]) -> None:
-        """The next records, whose offsets follow each other: those and the log times of the first and the last. Raises Disorder."""
+    def take_run(self, lane: LaneKey, offsets: tuple[int, int], log_us: tuple[int, int] | None) -> None:
+        """The next records, whose offsets follow each other: those and the log times of the first and the last, or None.
+
+        Raises:
+            Disorder: they stand where they cannot.
+        """
         first, last = offsets
         run = self._open.get(lane)
         if run is None or not self._goes_on(run, first):
-            run = self._begin(lane, first, log_us[0])
+            run = self._begin(lane, first)
         else:
             run.count, run.trailing = run.count + 1, 0
         run.count += last - first
-        run.last, run.last_log_us = last, log_us[1]
+        run.last = last
+        if log_us is not None:
+            run.first_log_us = log_us[0] if run.first_log_us is None else run.first_log_us
+            run.last_log_us = log_us[1]
+            self._has_records = True
         self._before = run
 
     def runs(self) -> tuple[Run, ...]:
-        """All runs. Raises Disorder: the file has lines, and none of them can be decoded."""
-        if self._before is None and self._leading:
-            raise NothingDecoded(f"none of its {self._leading} records can be decoded")
+        """All runs. Raises Disorder: the file has lines that cannot be decoded, and none that can."""
+        if self._undecodable and not self._has_records:
+            raise NothingDecoded(f"none of its {sum(run.count for run in self._runs) or self._leading} records can be decoded")
         return tuple(self._runs)
 
     def _goes_on(self, run: Run, number: int) -> bool:
@@ -123,14 +137,14 @@ class FileRuns:
                            "missing")
         return self._lawful or run.trailing == missing
 
-    def _begin(self, lane: LaneKey, number: int, log_us: int) -> Run:
+    def _begin(self, lane: LaneKey, number: int) -> Run:
         if len(self._runs) == MOST_RUNS:
             raise Disorder(f"it has more than {MOST_RUNS} holes between its offsets")
-        run = Run(lane, number, number, 1, log_us, log_us)
+        run = Run(lane, number, number, 1)
         if self._before is None and self._leading:
             if run.counts and self._leading > number:
                 raise Disorder(f"{self._leading} lines that cannot be decoded stand before {lane[0]}/{lane[1]}@{number}")
-            run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._unread)
+            run = replace(run, leading=self._leading, count=1 + self._leading, undecodable=self._leading)
         self._runs.append(run)
         self._open[lane] = run
         return run

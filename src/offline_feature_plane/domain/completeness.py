@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from offline_feature_plane.domain.basis import Range, describe_basis, offset_number
 from offline_feature_plane.domain.cutover import Bus, Counting, Feasibility, Gap, Route, Watermarks, Why, route, worst
@@ -35,6 +35,12 @@ from offline_feature_plane.errors import (
 _FIXES: dict[type[OfsError], str] = {
     ReplayBasisGap: "Archive the missing offsets, or write an intent whose basis leaves them out.",
     BasisUnresolved: "Wait until the log is settled beyond the end of the range, or let the range end earlier."}
+
+# Dispositions that an index gives a segment. What cannot be decoded, declared or not, and null values may stand in its file or have been
+# left out; records that were archived stand in it; all others were left out.
+UNDECLARED: Final = "undecodable_undeclared"
+_UNDECODABLE: Final = frozenset({"undecodable", UNDECLARED})
+_NULL_VALUE, _HELD = "null_value", "archived"
 
 _DECLARE = "Or declare what is missing: with `gaps: as_found` the result is made without it, and says that it is incomplete."
 _MOST_NAMED = 8  # partitions, in a sentence
@@ -77,6 +83,30 @@ class SegmentEvidence:
     def span(self) -> tuple[int, int]:
         """The half-open stretch that it covers, as numbers."""
         return offset_number(self.offset_kind, self.first_offset), offset_number(self.offset_kind, self.next_offset)
+
+    def excused(self, undecodable: int, null_values: int) -> tuple[int, int]:
+        """How many records, and how many null values, another holder may have where this one has no record.
+
+        An archiver may leave out what it cannot decode, and null values, or keep them, and declare them either way: they count once.
+
+        Args:
+            undecodable: how many of its records cannot be decoded.
+            null_values: and how many of its coordinates have a null value.
+
+        >>> said = (("foreign_run", 2), ("null_value", 3))
+        >>> claim = SegmentEvidence("tx", 0, "kafka_offset", "log", "a", "0", "8", "9", 7, "sha256:", said)
+        >>> claim.excused(0, 0), claim.excused(1, 3), claim.excused(0, 4)
+        ((2, 3), (3, 3), (2, 4))
+        """
+        declared, declared_null, left_out = 0, 0, 0
+        for reason, count in self.dispositions:
+            if reason in _UNDECODABLE:
+                declared += count
+            elif reason == _NULL_VALUE:
+                declared_null += count
+            elif reason != _HELD:
+                left_out += count
+        return left_out + max(declared, undecodable), max(declared_null, null_values)
 
 
 @dataclass(frozen=True)

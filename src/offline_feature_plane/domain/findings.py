@@ -49,6 +49,8 @@ class Alone:
     Attributes:
         runs: what follows each other there without a record of ours between, as spots.
         excused: how many records of ours cannot be decoded, or were left out.
+        nulls: how many of those in the runs are null values.
+        excused_nulls: how many null values ours has, or left out, which excuse theirs.
         follows: the first run began before anything of ours was met.
         is_open: the last thing that was seen was only theirs; None: nothing was seen.
         is_last: nothing of the overlap follows.
@@ -61,6 +63,8 @@ class Alone:
     is_open: bool | None = None
     is_last: bool = True
     is_whole: bool = True
+    nulls: int = 0
+    excused_nulls: int = 0
 
     def then(self, other: Alone) -> Alone:
         """This part and the one behind it, as one.
@@ -76,13 +80,14 @@ class Alone:
             else:
                 runs.append(run)
         return Alone(tuple(runs), self.excused + other.excused, other.follows if self.is_open is None else self.follows,
-                     self.is_open if other.is_open is None else other.is_open, other.is_last, self.is_whole and other.is_whole)
+                     self.is_open if other.is_open is None else other.is_open, other.is_last, self.is_whole and other.is_whole,
+                     self.nulls + other.nulls, self.excused_nulls + other.excused_nulls)
 
     def spots(self, place: str) -> Iterator[Spot]:
         """What is wrong, if the overlap of `place` ends here."""
-        count = sum(one.count for one in self.runs)
-        if self.is_last and count > self.excused:
-            said = (f"the bus has {count:,} records where the archive has none and declares {self.excused:,}, "
+        count, excused = sum(one.count for one in self.runs), self.excused + min(self.nulls, self.excused_nulls)
+        if self.is_last and count > excused:
+            said = (f"the bus has {count:,} records where the archive has none and declares {excused:,}, "
                     f"the first at {place}@{self.runs[0].number}.")
             yield from (replace(one, sentence=said) for one in self.runs)
 

@@ -24,6 +24,7 @@ from offline_feature_plane.domain.instants import EARLIEST_US, LATEST_US, format
 from offline_feature_plane.errors import NumericOverflow, ReplayEventInvalid, ResourceExceeded, SchemaInvalid
 
 Unit = Literal["s", "ms", "us"]
+_Paths = tuple[tuple[str, tuple[str, ...]], ...]
 
 OF_THE_LOG: Final = ("topic", "partition", "offset", "offset_kind", "log_time_utc")  # what the log adds is no part of the event
 UNVERSIONED: Final = "unversioned"
@@ -35,6 +36,7 @@ _TEXTS: Final = frozenset({int, UUID})  # what ids may be beside texts
 _TIMES: Final = ("ts_utc", "log_time_utc")
 _COORDINATE: Final = ("topic", "partition", "offset_kind", "offset")
 _OF_AN_EVENT: Final = ("event_id", "ts_utc", "payload")
+_UNREADABLE: Final = {"payload": ""}  # beside a coordinate it stands for what cannot be decoded: nothing at all would be a null value
 _MAPPING_RECIPE: Final = "ofs.archive_mapping.v1"
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,127}")
 
@@ -58,7 +60,9 @@ V0: Final[Mapping[str, Place]] = {
 
 
 class Unliftable(Exception):
-    """A record that has no form of ours: it is counted as undecodable."""
+    """A record that has no form of ours: it is counted as undecodable. `members` say where it stands, if it does."""
+
+    members: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,25 @@ class Lifting:
         Raises:
             Unliftable: a value of the record has no form of ours. TimeZoneUndeclared: a time without offset, and no zone is declared.
         """
-        found = dict(fixed)
-        held: dict[tuple[str, ...], Mapping[str, Any]] = {}
-        for name, place in self.places.items():
-            if place.path is not None:
-                found[name] = _reached(document, place.path, held) if len(place.path) > 1 else document.get(place.path[0])
+        found, held = dict(fixed), dict[tuple[str, ...], Mapping[str, Any]]()
+        _reach(self._paths[0], document, found, held)
         found["partition"], found["offset"] = _number(found.get("partition")), _offset_text(found.get("offset"))
+        try:
+            _reach(self._paths[1], document, found, held)
+            return self._told(document, found)
+        except Unliftable as wrong:
+            wrong.members = tuple(found.get(name) if name in _COORDINATE else _UNREADABLE.get(name) for name in MEMBERS)
+            raise
+
+    @cached_property
+    def _paths(self) -> tuple[_Paths, _Paths]:
+        """Where the members of the coordinate are found in a record, and where the others."""
+        found = {name: place.path for name, place in self.places.items() if place.path is not None}
+        return (tuple((name, path) for name, path in found.items() if name in _COORDINATE),
+                tuple((name, path) for name, path in found.items() if name not in _COORDINATE))
+
+    def _told(self, document: Mapping[str, Any], found: dict[str, Any]) -> tuple[Any, ...]:
+        """The members of a record, from what stands in their places."""
         if self._is_null_value(document, found):
             return tuple(found.get(name) if name in _COORDINATE else None for name in MEMBERS)
         for name in _TIMES:
@@ -226,6 +243,11 @@ def _reached(document: Mapping[str, Any], path: tuple[str, ...], held: dict[tupl
             return None
         found = found.get(key)
     return found
+
+
+def _reach(paths: _Paths, document: Mapping[str, Any], found: dict[str, Any], held: dict[tuple[str, ...], Mapping[str, Any]]) -> None:
+    for name, path in paths:
+        found[name] = _reached(document, path, held) if len(path) > 1 else document.get(path[0])
 
 
 def _is_null(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:

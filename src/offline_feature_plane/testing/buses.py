@@ -26,8 +26,9 @@ from offline_feature_plane.sources.logs.records import LogRecords
 from offline_feature_plane.sources.logs.stretches import Undecodable
 from offline_feature_plane.sources.logs.typings import typings_of
 
-__all__ = ["BusFolder", "FolderBus"]
+__all__ = ["NULL", "BusFolder", "FolderBus"]
 
+NULL = "null"  # what stands for a null value
 _AT_ONCE = 7  # lines of a batch: so few that small tests have many
 
 
@@ -44,7 +45,10 @@ class BusFolder:
         self.root, self._log_id, self._kind = root, log_id, offset_kind
 
     def produce(self, records: Iterable[Mapping[str, Any] | tuple[int, int, str]], topic: str = "transaction") -> None:
-        """Append records as `testing.archives.archived` makes them; a tuple (partition, offset, text) is one that nobody can read."""
+        """Append records as `testing.archives.archived` makes them.
+
+        A tuple (partition, offset, text) is one that nobody can read, or a null value if its text is `NULL`.
+        """
         for record in records:
             partition, offset, held = record if isinstance(record, tuple) else (record["partition"], int(record["offset"]), record)
             state = self.state(topic, partition)
@@ -250,11 +254,13 @@ class _FolderStretch:
     def chosen(self) -> Iterator[Chosen]:
         lines = self._lines()
         batches = iter(lambda: list(islice(lines, _AT_ONCE)), [])
-        return chosen_in(batches, lambda one: int(one["offset"]), self._decoded, self.choice)
+        return chosen_in(batches, lambda one: int(one["offset"]), _is_null, self._decoded, self.choice)
 
     def _decoded(self, one: Mapping[str, Any]) -> Record | Undecodable:
         found = decode(one["held"]) if isinstance(one["held"], dict) else None
-        return Undecodable(int(one["offset"])) if found is None else replace_topic(found, self.wanted.topic)
+        if found is None:
+            return Undecodable(int(one["offset"]), "null_value" if _is_null(one) else "undecodable")
+        return replace_topic(found, self.wanted.topic)
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         _heed(self.root)
@@ -271,6 +277,10 @@ class _FolderStretch:
 def replace_topic(record: Record, topic: str) -> Record:
     """A record under the name that its topic has in plane.yaml."""
     return record if record.topic == topic else record._replace(topic=topic)
+
+
+def _is_null(one: Mapping[str, Any]) -> bool:
+    return bool(one["held"] == NULL)
 
 
 def _heed(root: Path) -> None:

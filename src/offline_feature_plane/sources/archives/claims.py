@@ -37,7 +37,7 @@ class Claim:
         self._last_us: int | None = None
 
     def hold(self, batch: Decoded, refused: Refused | None) -> Decoded:
-        """The next batch, whose undecodable records get the first possible offsets.
+        """The next batch, in which what does not say where it stands gets the first possible offset.
 
         Raises:
             ReplayBasisMismatch: a record stands where it cannot, there are too many, or one is refused, whatever comes first.
@@ -53,9 +53,9 @@ class Claim:
             first, last = (int(held.log_us[row]) if held.decoded[row] else None for row in (0, -1))
             self._first_us, self._last_us = self._first_us if self._count else first, last
         self._count += batch.n
-        rows = np.flatnonzero(held.decoded[:max(room, 0)])
-        if len(rows):
-            self._before = self._last = int(held.numbers[rows[-1]])
+        placed = np.flatnonzero(held.placed[:max(room, 0)])
+        if len(placed):
+            self._before = self._last = int(held.numbers[placed[-1]])
         if batch.n > room:
             self._count = self._evidence.record_count + 1
             raise self._miscounted()
@@ -79,20 +79,22 @@ class Claim:
             raise odd
 
     def _numbered(self, batch: Decoded) -> Decoded:
-        if batch.decoded.all():
+        placed = batch.placed
+        if placed.all():
             return batch
         rows = np.arange(batch.n)
-        latest = np.maximum.accumulate(np.where(batch.decoded, rows, -1))
+        latest = np.maximum.accumulate(np.where(placed, rows, -1))
         begun = np.where(latest < 0, self._unread, batch.numbers[np.maximum(latest, 0)])
-        return replace(batch, numbers=np.where(batch.decoded, batch.numbers, begun + (rows - latest)))
+        return replace(batch, numbers=np.where(placed, batch.numbers, begun + (rows - latest)))
 
     def _strange(self, batch: Decoded, seen: int) -> OfsError | None:
-        """The error about the first decoded record that is not where the index has it."""
-        rows = np.flatnonzero(batch.decoded[:seen])
+        """The error about the first coordinate that is not where the index has it."""
+        rows = np.flatnonzero(batch.placed[:seen])
         numbers = batch.numbers[rows]
         before = np.concatenate((np.array([self._before], numbers.dtype), numbers))[:-1]
         wrong = np.asarray((numbers <= before) | (numbers < self._first) | (numbers >= self._end), np.bool_)
-        for row, record in batch.known.items():
+        told = batch.by_law
+        for row, record in told.items():
             if row < seen and (record.topic, record.partition, record.offset_kind) != (
                     self._topic, self._evidence.partition, self._evidence.offset_kind):
                 wrong[np.searchsorted(rows, row)] = True
@@ -101,8 +103,8 @@ class Claim:
         at = int(np.argmax(wrong))
         row, said = int(rows[at]), self._evidence
         lane = (self._topic, said.partition, said.offset_kind)
-        if row in batch.known:
-            one = batch.known[row]
+        if row in told:
+            one = told[row]
             lane = (one.topic, one.partition, one.offset_kind)
         return misplaced(self._name, self._topic, said, (*lane, int(batch.numbers[row])), int(before[at]))
 

@@ -52,7 +52,7 @@ def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Sto
     latest: tuple[int, int, str | None] | None = None
     told = Disagreement(wanted.topic, wanted.partition)
     for number, place, found in side_by_side([(one.evidence.span[0], _stored_in(one)) for one in segments]):
-        said = None if found.record is None else found.record.digest
+        said = found.reason if found.record is None else found.record.digest
         if latest is None or latest[0] != number or latest[1] == place:
             latest = number, place, said
             if wanted.holds(number):

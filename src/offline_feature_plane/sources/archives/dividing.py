@@ -8,7 +8,7 @@
 ```
 
 A log is read by partition and offset, so without this a file would be decoded once for each of its partitions. It is worth a second
-writing from three of them on. Rows are kept as they are stored; one that is no record stays behind the one before it, whose partition's
+writing from three of them on. Rows are kept as they are stored; one that says no place stays behind the one before it, whose partition's
 it is. What another process reads it divides for itself, or not at all: there each partition is often read alone.
 """
 

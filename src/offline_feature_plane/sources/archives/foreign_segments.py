@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import MEMBERS, Standing, standing_of
+from offline_feature_plane.domain.admission import MEMBERS, Record, Standing, standing_of
 from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
@@ -28,12 +28,12 @@ _ROWS = 16_384  # at a time
 
 
 def foreign_records(file: PinnedFile, lifting: Lifting) -> Iterator[Standing]:
-    """The records of a file; None for each that cannot be decoded. Raises as `lifted`, and ReplayBasisMismatch as `decode_stored`."""
+    """The records of a file, and what stands for them. Raises as `lifted`, and ReplayBasisMismatch as `decode_stored`."""
     return map(standing_of, lifted(file, lifting))
 
 
 def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | None]:
-    """The members of each record of a file, in the order of `domain.admission.MEMBERS`; None where it has none.
+    """The members of each record of a file, in the order of `domain.admission.MEMBERS`, or those of its coordinate; None where it has none.
 
     Raises:
         SourceUnreadable: the file is broken, or lacks a column. ResourceExceeded: it decodes to far more than is stored.
@@ -45,7 +45,7 @@ def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | Non
 
 
 def first_trouble(file: PinnedFile, lifting: Lifting) -> str | None:
-    """What the first record of a file has instead of what it needs, in a few words; None if it can be decoded. Raises as `lifted`."""
+    """What the first record of a file that cannot be decoded has instead of what it needs, in a few words. Raises as `lifted`."""
     for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
         if document is None:
             return "no JSON object"
@@ -53,19 +53,20 @@ def first_trouble(file: PinnedFile, lifting: Lifting) -> str | None:
             members = dict(zip(MEMBERS, lifting.lift(document, lifting.fixed(file.relative)), strict=True))
         except Unliftable as wrong:
             return str(wrong)
-        if standing_of(tuple(members.values())) is not None:
-            return None
+        found = standing_of(tuple(members.values()))
+        if isinstance(found, Record) or (found is not None and found.reason == "null_value"):
+            continue
         odd = [name for name in _NEEDED if members[name] is None or type(members[name]) not in {str, int}]
         return f"nothing that can be its {odd[0]}" if odd else "a member that is none of its kind"
     return None
 
 
 def lifted_document(document: Mapping[str, Any], lifting: Lifting, fixed: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """The members of one record, or None. Raises TimeZoneUndeclared."""
+    """The members of one record, or those that say where it stands, or None. Raises TimeZoneUndeclared."""
     try:
         return lifting.lift(document, fixed)
-    except Unliftable:
-        return None
+    except Unliftable as wrong:
+        return wrong.members
 
 
 def line_document(line: bytes) -> dict[str, Any] | None:

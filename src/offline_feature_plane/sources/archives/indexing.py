@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, digest
+from offline_feature_plane.domain.completeness import UNDECLARED
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.path_texts import path_fault
@@ -31,7 +32,7 @@ from offline_feature_plane.sources.archives.foreign_segments import first_troubl
 from offline_feature_plane.sources.archives.index import parse_index
 from offline_feature_plane.sources.archives.notes import Notes, noted_segments
 from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
-from offline_feature_plane.sources.archives.report import UNDECLARED, IndexReport, report_on
+from offline_feature_plane.sources.archives.report import IndexReport, report_on
 from offline_feature_plane.sources.archives.segments import records_of
 from offline_feature_plane.text_files import packing_of, read_lines
 
@@ -306,7 +307,7 @@ def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
              "log_id": log_id, "first_offset": str(run.begin),
              "last_offset": str(run.last), "next_offset": str(run.end), "record_count": run.count, "etag": file.etag,
              "dispositions": {UNDECLARED: run.undecodable} if run.undecodable else {},
-             "first_log_time_utc": format_instant(run.first_log_us), "last_log_time_utc": format_instant(run.last_log_us),
+             "first_log_time_utc": _time(run.first_log_us), "last_log_time_utc": _time(run.last_log_us),
              "evidence": "declared" if work.wish.holes_are_lawful else "files", "mapping": work.wish.mapping}
     try:
         return IndexedSegment.model_validate(entry)
@@ -314,6 +315,10 @@ def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong.errors())
         raise SourceUnreadable(f"no index can say what this file holds: {said}.", path=file.relative,
                                fix="Shorten what is too long, or write the file again.") from wrong
+
+
+def _time(us: int | None) -> str | None:
+    return None if us is None else format_instant(us)
 
 
 def _log_of_topic(topic: str, kind: str, work: _Work) -> str:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import holes_and_overlaps
+from offline_feature_plane.domain.completeness import UNDECLARED
 
-__all__ = ["UNDECLARED", "IndexReport", "LaneReport", "report_on"]
+__all__ = ["IndexReport", "LaneReport", "report_on"]
 
-UNDECLARED: Final = "undecodable_undeclared"  # a disposition that says what the files hold, and that nobody declared it
 MOST_SHOWN: Final = 20  # stretches of one lane that are named; all are counted
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from offline_feature_plane.domain.admission import Mark, Record
+from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.archive_chain import FileRuns
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import OfsError
@@ -86,8 +86,7 @@ def _take(batch: Decoded, lane: Expected, rows: int, found: FileRuns) -> None:
     begin = 0
     for end in np.flatnonzero(ends[:rows]).tolist():
         if alone[begin]:
-            is_null = batch.deletions is not None and bool(batch.deletions[begin])
-            found.take(Mark.NULL_VALUE if is_null else batch.known.get(begin))
+            found.take(batch.known.get(begin) or batch.vacant.get(begin))
         else:
             found.take_run(keys[0 if batch.lanes is None else batch.lanes[begin]], (int(batch.numbers[begin]), int(batch.numbers[end])),
                            (int(batch.log_us[begin]), int(batch.log_us[end])))

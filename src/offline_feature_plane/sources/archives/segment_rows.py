@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from offline_feature_plane.budgets import Misses
-from offline_feature_plane.domain.admission import Mark, Record, standing_of
+from offline_feature_plane.domain.admission import Record, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
@@ -54,7 +54,7 @@ def _one(members_of: MembersOf, row: int) -> Stored:
     found = standing_of(members)
     if isinstance(found, Record):
         return Stored(0, found, members, archived)
-    return Stored(0, None, reason="null_value" if found is Mark.NULL_VALUE else "undecodable")
+    return Stored(0, None, reason="undecodable" if found is None else found.reason)
 
 
 def _batches(file: PinnedFile) -> Iterator[tuple[Members, MembersOf]]:

@@ -134,7 +134,8 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
     """
     evidence = segment.evidence
     first, end = evidence.span
-    before, count, last, unread = -1, 0, None, first - 1
+    before, count, unread = -1, 0, first - 1
+    last: int | None = None
     topic, partition, offset_kind = segment.topic, evidence.partition, evidence.offset_kind
     first_us, last_us = None, None
     found = records_of(file, segment.lifting) if given is None else given
@@ -142,18 +143,21 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
         count += 1
         if count > evidence.record_count:
             break
+        if record is None:
+            unread, last_us = unread + 1, None
+            yield Undecodable(unread)
+            continue
+        number, lane = record.number, (record.topic, record.partition, record.offset_kind)
+        if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
+            raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
+        before = last = unread = number
         if isinstance(record, Record):
-            number = record.number
-            lane = record.topic, record.partition, record.offset_kind
-            if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
-                raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
-            before, last, unread = number, record.offset, number
             first_us, last_us = record.log_us if count == 1 else first_us, record.log_us
             yield record
         else:
-            unread, last_us = unread + 1, None
-            yield Undecodable(unread, "undecodable" if record is None else "null_value")
-    if count != evidence.record_count or (last is not None and evidence.last_offset is not None and int(last) > int(evidence.last_offset)):
+            last_us = None
+            yield Undecodable(number, record.reason)
+    if count != evidence.record_count or (last is not None and evidence.last_offset is not None and last > int(evidence.last_offset)):
         more = " or more" if count > evidence.record_count else ""
         raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
                                   f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
@@ -162,7 +166,7 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
 
 
 def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standing]) -> Iterator[Standing]:
-    """The records of one of several segments that share a file; what cannot be decoded belongs to the record before it, else to the first.
+    """The records of one of several segments that share a file; what says no place belongs to what is before it, else to what comes first.
 
     Raises:
         ReplayBasisMismatch: the file holds records of no entry, or not as many as its entries count.
@@ -175,7 +179,7 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standin
     before: bool | None = None
     for record in found:
         count += 1
-        if not isinstance(record, Record):
+        if record is None:
             if before is None:
                 unread.append(record)
             elif before:
@@ -207,7 +211,7 @@ def is_of(segment: Segment, one: IndexedSegment) -> bool:
 
 
 def records_of(file: PinnedFile, lifting: Lifting | None = None) -> Iterator[Standing]:
-    """The records of a segment file; None for a line or payload that is not JSON, and for what cannot be decoded.
+    """The records of a segment file, and what stands for them; None for a line or payload that is not JSON.
 
     Raises:
         ResourceExceeded: far more of it is no record than its bytes can tell apart, or it decodes to far more than is stored.

@@ -1,12 +1,12 @@
 """A file that several segments share, many records at a time: which of its records are those of one of them (`domain.md` §1.4).
 
 ```
- file      0/7  1/3  0/8   ?   1/4  1/5  0/9        ? cannot be decoded, and belongs to the record before it
+ file      0/7  1/3  0/8   ?   1/4  1/5  0/9        ? does not say where it stands, and belongs to what is before it
  0 [7,10)   ■         ■    ■              ■   ──▶   held against the index entry, as if it were alone in its file
 ```
 
-Whose a record is that cannot be decoded is known only when all before it were decoded, so the file is decoded for each of its segments,
-unless one of them keeps its rows apart for the others (`sources.archives.dividing`).
+Whose a row is that says no place is known only when all before it were decoded, so the file is decoded for each of its segments, unless
+one of them keeps its rows apart for the others (`sources.archives.dividing`).
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ class Share:
         self._count += batch.n
         n, error = (batch.n, None) if refused is None else (refused.row, refused.error)
         is_held, is_ours = self._placed(batch)
-        strange = np.flatnonzero(batch.decoded[:n] & ~is_held[:n])
+        placed = batch.placed
+        strange = np.flatnonzero(placed[:n] & ~is_held[:n])
         if len(strange):
             n, error = int(strange[0]), self._strange(batch, int(strange[0]))
         rows = np.arange(n)
-        latest = np.maximum.accumulate(np.where(batch.decoded[:n], rows, -1))
+        latest = np.maximum.accumulate(np.where(placed[:n], rows, -1))
         first = int(np.argmax(latest >= 0)) if n and latest[-1] >= 0 else n
         if self._before is None and first:
             self._unread.append(batch.taken(rows[:first]))
@@ -109,9 +110,9 @@ class Share:
                                       path=self._segment.file.relative)
 
     def lanes_of(self, batch: Decoded) -> Int64s:
-        """Which lane each record of a batch is of, by its place among those expected; −1: it cannot be decoded, or is of none of them."""
+        """Which lane each row of a batch says, by its place among those expected; −1: none of them, or nothing."""
         lanes: Int64s = np.where(batch.decoded, 0 if batch.lanes is None else batch.lanes, -1)
-        for row, one in batch.known.items():
+        for row, one in batch.by_law.items():
             lane = (one.topic, one.partition)
             is_known = one.offset_kind == self.expected.offset_kind and lane in self.expected.lanes
             lanes[row] = self.expected.lanes.index(lane) if is_known else -1
@@ -131,6 +132,7 @@ class Share:
 
     def _strange(self, batch: Decoded, row: int) -> OfsError:
         topic, partition = self.expected.lanes[0 if batch.lanes is None else batch.lanes[row]]
-        place = batch.known[row].place if row in batch.known else f"{topic}/{partition}@{batch.numbers[row]}"
+        told = batch.by_law.get(row)
+        place = f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place
         name = self._segment.file.relative
         return ReplayBasisMismatch(f"{name} holds {place}, which is in no entry of its index.", path=name)

@@ -77,7 +77,7 @@ def members_of_row(values: Sequence[Any]) -> MemberRow:
     try:
         members[_PAYLOAD] = parsed_payload(members[_PAYLOAD])
     except (SchemaInvalid, ResourceExceeded):
-        return None, None
+        members[_PAYLOAD] = ""  # no object, and no null
     return members, _text(values[-1])
 
 

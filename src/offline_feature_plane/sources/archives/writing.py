@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.basis import Range, canonical_basis, without
-from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.domain.completeness import UNDECLARED, refusal
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import ArchiveIndexConflict, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.ports import Clock
@@ -24,7 +24,6 @@ from offline_feature_plane.sources.archives.index import parse_index
 from offline_feature_plane.sources.archives.indexing import index_bytes
 from offline_feature_plane.sources.archives.notes import Notes, folder_of, name_of_notes
 from offline_feature_plane.sources.archives.places import INDEX, ArchivePlace
-from offline_feature_plane.sources.archives.report import UNDECLARED
 from offline_feature_plane.sources.archives.segment_files import SegmentFile
 from offline_feature_plane.sources.decoding.stored import CopySource, Rows, SegmentForm, Writing
 

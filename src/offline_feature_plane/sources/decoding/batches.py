@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from offline_feature_plane.domain.admission import Mark, Record, Standing
+from offline_feature_plane.domain.admission import Record, Standing, Vacant
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
 from offline_feature_plane.domain.identity import EVENT_HASH_RECIPE
 from offline_feature_plane.errors import OfsError
@@ -140,11 +140,12 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
     Args:
         members: of its records.
         expected: records that say another lane are decoded by the law.
-        law: decodes one record by itself, or tells that it is a null value. Raises ReplayBasisMismatch.
+        law: decodes one record by itself, or tells where it stands. Raises ReplayBasisMismatch.
         coordinates: offsets and log times in µs, where the records do not have them.
 
     Returns:
-        The batch, whose undecodable records have the offset 0; and the first record that is refused. What follows it means nothing.
+        The batch, in which what does not say where it stands has the offset 0; and the first record that is refused. What follows it
+        means nothing.
     """
     n, status = members.n, members.status
     ts, moments = _instants(members, "ts_utc")
@@ -158,7 +159,7 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
     if "payload_hash" in members.names:
         _compare_hashes(members, digests)
     unusual = np.flatnonzero(status).tolist()
-    known, deletions, refused = _by_law(unusual, law)
+    known, vacant, refused = _by_law(unusual, law)
     columns = {name: members.of(name) for name in ("platform_run_id", "scenario_run_id", "event_type", "event_id")}
     payload_kinds, payload_starts, payload_ends = members.of("payload")
     has_payload = (payload_kinds != ABSENT) & (status == 0)
@@ -168,7 +169,7 @@ def settle(members: Members, expected: Expected, law: Callable[[int], Standing],
     decoded = Decoded(status == 0, numbers, ts, log, texts["platform_run_id"], texts["scenario_run_id"], texts["event_type"],
                       texts["event_id"], has_payload, digests, found, payload_starts, payload_ends, known,
                       law=None if members.holds_payloads else law, lanes=lanes if expected.others else None)
-    return (replace(_patched(decoded, known, n), deletions=_mask_of(deletions, n)) if unusual else decoded), refused
+    return (_with_vacant(_patched(decoded, known, n), vacant) if unusual else decoded), refused
 
 
 def places(rows: int, n: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -291,27 +292,31 @@ def hex_digits(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(digests.tobytes().hex().encode(), np.uint8).reshape(len(digests), 64)
 
 
-def _by_law(rows: Sequence[int], law: Callable[[int], Standing]) -> tuple[dict[int, Record], list[int], Refused | None]:
+def _by_law(rows: Sequence[int], law: Callable[[int], Standing]) -> tuple[dict[int, Record], dict[int, Vacant], Refused | None]:
     known: dict[int, Record] = {}
-    deletions: list[int] = []
+    vacant: dict[int, Vacant] = {}
     for row in rows:
         try:
             record = law(row)
         except OfsError as wrong:
-            return known, deletions, Refused(row, wrong)
+            return known, vacant, Refused(row, wrong)
         if isinstance(record, Record):
             known[row] = record
-        elif record is Mark.NULL_VALUE:
-            deletions.append(row)
-    return known, deletions, None
+        elif record is not None:
+            vacant[row] = record
+    return known, vacant, None
 
 
-def _mask_of(rows: Sequence[int], n: int) -> npt.NDArray[np.bool_] | None:
-    if not rows:
-        return None
-    mask = np.zeros(n, np.bool_)
-    mask[rows] = True
-    return mask
+def _with_vacant(batch: Decoded, vacant: Mapping[int, Vacant]) -> Decoded:
+    """The batch with what the law said of coordinates that have no record."""
+    if not vacant:
+        return batch
+    is_far = batch.numbers.dtype != object and max(one.number for one in vacant.values()) >= 1 << 63
+    numbers = batch.numbers.astype(object) if is_far else batch.numbers.copy()
+    deletions = np.zeros(batch.n, np.bool_)
+    for row, one in vacant.items():
+        numbers[row], deletions[row] = one.number, one.reason == "null_value"
+    return replace(batch, numbers=numbers, deletions=deletions if deletions.any() else None, vacant=vacant)
 
 
 def _unescaped(found: Found, status: npt.NDArray[np.uint8]) -> Found:

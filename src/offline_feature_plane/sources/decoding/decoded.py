@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import Record, Standing
+from offline_feature_plane.domain.admission import Record, Standing, Vacant
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import load_object
 
 __all__ = ["Decoded", "Found", "integer_array", "mask_array", "mask_of", "one_by_one", "spelled"]
+
+T = TypeVar("T")
 
 _NOTHING = np.empty(0, np.int64)
 
@@ -31,13 +33,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Records of one lane in the order of their offsets; where `decoded` is False, only `numbers` mean something.
+    """Records of one lane in the order of their offsets; where `decoded` is False, only `numbers` mean something, and what is `vacant`.
 
     `numbers` are offsets, int64 or Python integers; `digests` are 32 bytes each. `found` None: every payload is in `known`, where the
     records stand that the law has decoded. `payload_starts` and `payload_ends`: where the others' payloads stand in `found.data`; with
-    `law`, which decodes a record once more by itself, they stand nowhere. Of those that are not decoded `deletions` are null values;
-    None: none of them. `lanes`: of records that may be of several lanes, which one each is of (`decoding.batches.Expected.lanes`), as far
-    as the law need not be asked.
+    `law`, which decodes a record once more by itself, they stand nowhere. Of those that are not decoded `deletions` are null values
+    (None: none of them), and `vacant` are those of an archive that say where they stand. `lanes`: of records that may be of several
+    lanes, which one each is of (`decoding.batches.Expected.lanes`), as far as the law need not be asked.
     """
 
     decoded: npt.NDArray[np.bool_]
@@ -57,6 +59,7 @@ class Decoded:
     deletions: npt.NDArray[np.bool_] | None = None
     law: Callable[[int], Standing] | None = None
     lanes: Int64s | None = None
+    vacant: Mapping[int, Vacant] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -70,11 +73,26 @@ class Decoded:
         at, law, here = integer_array(rows, pa.int64()), self.law, self.found
         found = None if here is None else Found(here.data, here.kinds[:, rows], here.starts[:, rows], here.ends[:, rows])
         starts, ends = (one.take(rows) if len(one) else one for one in (self.payload_starts, self.payload_ends))
-        known = {row: self.known[one] for row, one in enumerate(rows.tolist()) if one in self.known} if self.known else {}
+        known = _some_of(self.known, rows)
         return Decoded(self.decoded[rows], self.numbers[rows], self.ts_us[rows], self.log_us[rows], self.runs.take(at),
                        self.scenarios.take(at), self.types.take(at), self.ids.take(at), self.has_payload[rows], self.digests[rows], found,
                        starts, ends, known, None if self.deletions is None else self.deletions[rows],
-                       None if law is None else lambda row: law(int(rows[row])), None if self.lanes is None else self.lanes[rows])
+                       None if law is None else lambda row: law(int(rows[row])), None if self.lanes is None else self.lanes[rows],
+                       _some_of(self.vacant, rows))
+
+    @property
+    def by_law(self) -> Mapping[int, Record | Vacant]:
+        """What the law has said of some rows, and where they stand."""
+        return {**self.known, **self.vacant}
+
+    @property
+    def placed(self) -> npt.NDArray[np.bool_]:
+        """Where it is said which offset it is."""
+        if not self.vacant:
+            return self.decoded
+        placed = self.decoded.copy()
+        placed[list(self.vacant)] = True
+        return placed
 
     def payload(self, row: int) -> Mapping[str, Any]:
         """The payload of a record that has one."""
@@ -102,6 +120,11 @@ def one_by_one(records: Sequence[Record | None], numbers: Sequence[int], deletio
         texts("platform_run_id"), texts("scenario_run_id"), texts("event_type"), texts("event_id"),
         np.array([one is not None and one.payload is not None for one in records], np.bool_),
         np.frombuffer(digests, np.uint8).reshape(-1, 32), None, known=known, deletions=deletions)
+
+
+def _some_of(known: Mapping[int, T], rows: Int64s) -> dict[int, T]:
+    """What is known of some rows, by their new places."""
+    return {row: known[one] for row, one in enumerate(rows.tolist()) if one in known} if known else {}
 
 
 def mask_array(mask: npt.NDArray[np.bool_]) -> pa.Array:

@@ -102,8 +102,8 @@ class TopicStretch(BusStretch):
 
     def chosen(self) -> Iterator[Chosen]:
         """As `sources.logs.chosen.ChosenStretch.chosen`."""
-        return chosen_in(self._messages(), lambda one: one.offset(), lambda one: decode_value(self.lane, held_in(one)),
-                         self.choice or every)
+        return chosen_in(self._messages(), lambda one: one.offset(), lambda one: one.value() is None,
+                         lambda one: decode_value(self.lane, held_in(one)), self.choice or every)
 
     def held(self) -> Iterator[Sequence[Held]]:
         """As `BusStretch.held`. Raises ReplayBasisMismatch: the topic, or its end, is not the pinned one any more."""

@@ -58,7 +58,8 @@ class ShardStretch(BusStretch):
 
     def chosen(self) -> Iterator[Chosen]:
         """As `sources.logs.chosen.ChosenStretch.chosen`."""
-        return chosen_in(self.held(), lambda one: one.number, lambda one: decode_value(self.lane, one), self.choice or every)
+        return chosen_in(self.held(), lambda one: one.number, lambda one: one.value is None, lambda one: decode_value(self.lane, one),
+                         self.choice or every)
 
     def held(self) -> Iterator[Sequence[Held]]:
         """As `BusStretch.held`. Raises ReplayBasisMismatch, ReplayBasisGap: the stream, or an end of the shard, is not the pinned one."""

@@ -1,4 +1,4 @@
-"""Two holders of one stretch, held against each other: which offsets each has, and what stands at some of them (`domain.md` §1.3).
+"""Two holders of one stretch, held against each other: where each has a record, and what stands at some offsets (`domain.md` §1.3).
 
     ours     ──e7──e8──e9───────e11──▶
     theirs   ──e7──x───e9──e10──e11──▶          e8 is another event there, e10 only theirs
@@ -29,7 +29,7 @@ __all__ = ["NOT_COMPARED", "Beside", "Choice"]
 
 NOT_COMPARED = "overlap_not_compared"  # the bus could not be read where it should have been compared
 
-_NONE = np.empty(0, np.int64)
+_NONE, _NO_NULLS = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -87,27 +87,30 @@ class Beside:
         choice: where records are compared.
         place: of the partition, for sentences.
         is_sparse: may it lack what was there? It is compacted.
-        excused: how many records ours declares to have left out.
         is_last: does nothing of the overlap follow?
         halted: what ended the comparison, shared by the parts of an overlap.
     """
 
-    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, excused: int, halted: list[str], *, is_sparse: bool,
+    def __init__(self, others: Iterator[Chosen], choice: Choice, place: str, halted: list[str], *, is_sparse: bool,
                  is_last: bool) -> None:
         self._others, self._choice, self._place, self._is_sparse, self._is_last = others, choice, place, is_sparse, is_last
-        self._excused, self._halted = excused, halted
+        self._excused = self._excused_nulls = 0
+        self._halted = halted
         self._alone: list[Spot] = []
+        self._null_alone = 0
         self._is_open: bool | None = None  # was the last thing that was seen a record that only the bus has?
         self._follows = False
         self._compared = 0
         self._numbers: npt.NDArray[Any] = _NONE  # theirs, of the batch that is looked at
+        self._nulls: npt.NDArray[np.bool_] = _NO_NULLS  # which of them have a null value
         self._read = deque[Record | Undecodable]()
         self._is_over = False
         self._here = 0
 
-    def excuse(self, count: int) -> None:
-        """So many records of ours cannot be decoded: wherever they stand, the other holder may have as many more."""
-        self._excused += count
+    def excuse(self, records: int, null_values: int) -> None:
+        """Wherever they stand, the other holder may have so many more than ours (`SegmentEvidence.excused`)."""
+        self._excused += records
+        self._excused_nulls += null_values
 
     def meet(self, numbers: npt.NDArray[Any], told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
         """Hold records of ours against theirs.
@@ -124,63 +127,71 @@ class Beside:
             if self._halted:
                 return
             many = len(ours) if self._is_over else int(np.searchsorted(ours, self._numbers[-1], "right"))
-            theirs = self._numbers[:np.searchsorted(self._numbers, ours[-1], "right")]
-            self._numbers = self._numbers[len(theirs):]
-            yield from self._hold(ours[:many], theirs, left[:many], told)
+            seen = int(np.searchsorted(self._numbers, ours[-1], "right"))
+            theirs, nulls = self._numbers[:seen], self._nulls[:seen]
+            self._numbers, self._nulls = self._numbers[seen:], self._nulls[seen:]
+            yield from self._hold(ours[:many], theirs, nulls, left[:many], told)
             left = left[many:]
 
     def end(self) -> Iterator[Spot | Compared | Alone]:
         """How many were compared, and what only the bus has."""
         while not self._halted and not self._is_over:
             yield from self._fill()
-            for number in self._numbers.tolist():
-                self._keep(number)
+            for number, is_null in zip(self._numbers.tolist(), self._nulls.tolist(), strict=True):
+                self._keep(number, is_null=is_null)
                 self._here = number
-            self._numbers = _NONE
-        yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted)
+            self._numbers, self._nulls = _NONE, _NO_NULLS
+        yield Alone(tuple(self._alone), self._excused, self._follows, self._is_open, self._is_last, not self._halted, self._null_alone,
+                    self._excused_nulls)
         yield Compared(self._compared)
 
-    def _hold(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], places: npt.NDArray[np.int64],
+    def _hold(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], nulls: npt.NDArray[np.bool_], places: npt.NDArray[np.int64],
               told: Callable[[int], tuple[str, bool]]) -> Iterator[Spot]:
-        """Compare all that both have up to some offset; `places` are those of ours, as `told` knows them."""
+        """Compare all that both have up to some offset; `nulls` are of theirs, `places` those of ours, as `told` knows them."""
         rows, lacking = set(self._choice.rows(ours)), set[int]()
         if len(ours) and np.array_equal(ours, theirs):
             self._is_open = False
         else:
-            self._keep_all(ours, theirs)
+            self._keep_all(ours, theirs, nulls)
             lacking = set(np.flatnonzero(_absent(ours, theirs)).tolist())
-        for row in sorted(rows if self._is_sparse else rows | lacking):
+        emptied = set(np.flatnonzero(~_absent(ours, theirs[nulls])).tolist()) if nulls.any() else set[int]()
+        for row in sorted(rows | emptied if self._is_sparse else rows | emptied | lacking):
             self._compared += 1
             number = int(ours[row])
             if row not in lacking:
-                yield from self._judge(number, *told(int(places[row])))
+                yield from self._judge(number, *told(int(places[row])), is_null=row in emptied)
             elif not self._is_sparse:
                 yield self._spot(number, f"the archive has an event at {self._place}@{number}, the bus has none.")
 
-    def _judge(self, number: int, digest: str, is_deletion: bool) -> Iterator[Spot]:  # noqa: FBT001 - as it is told
-        """Hold one record of ours against theirs, which is there."""
+    def _judge(self, number: int, digest: str, is_deletion: bool, *, is_null: bool) -> Iterator[Spot]:  # noqa: FBT001 - as it is told
+        """Hold one record of ours against theirs, which is there; of a deletion a bus may keep nothing but the place."""
+        place = f"{self._place}@{number}"
+        if is_null:
+            if not is_deletion:
+                yield self._spot(number, f"the archive has an event at {place}, the bus a null value.")
+            return
         while self._read[0].number < number:
             self._read.popleft()
-        theirs, place = self._read[0], f"{self._place}@{number}"
-        if isinstance(theirs, Record):
-            if theirs.digest != digest:
-                yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
-        elif not (theirs.reason == "null_value" and is_deletion):  # of a deletion a bus keeps nothing but the place
+        theirs = self._read[0]
+        if not isinstance(theirs, Record):
             yield self._spot(number, f"the record at {place} can be decoded in the archive, not on the bus.")
+        elif theirs.digest != digest:
+            yield self._spot(number, f"archive and bus hold different events at {place}: {digest[:19]}… and {theirs.digest[:19]}….")
 
-    def _keep_all(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> None:
+    def _keep_all(self, ours: npt.NDArray[Any], theirs: npt.NDArray[Any], nulls: npt.NDArray[np.bool_]) -> None:
         """Keep what only they have; what stands between two of them is ours."""
-        alone = theirs[_absent(theirs, ours)]
-        passed = 0
-        for number, before in zip(alone.tolist(), np.searchsorted(ours, alone).tolist(), strict=True):
+        is_alone, passed = _absent(theirs, ours), 0
+        alone = theirs[is_alone]
+        for number, before, is_null in zip(alone.tolist(), np.searchsorted(ours, alone).tolist(), nulls[is_alone].tolist(), strict=True):
             if before > passed:
                 self._is_open, passed = False, before
-            self._keep(number)
+            self._keep(number, is_null=is_null)
         if len(ours) > passed:
             self._is_open = False
 
-    def _keep(self, number: int) -> None:
+    def _keep(self, number: int, *, is_null: bool) -> None:
         self._compared += 1
+        self._null_alone += is_null
         if not self._alone:
             self._follows = self._is_open is None
         if self._alone and (self._is_open or len(self._alone) >= MOST_ALONE):
@@ -198,7 +209,7 @@ class Beside:
                 if found is None:
                     self._is_over = True
                 else:
-                    self._numbers, self._read = found.numbers, deque(found.read)
+                    self._numbers, self._nulls, self._read = found.numbers, found.nulls, deque(found.read)
         except OfsError as wrong:
             is_other = isinstance(wrong, ReplayBasisMismatch)
             spot = Spot(wrong.code, self._here, wrong.what) if is_other else Spot(NOT_COMPARED, self._here, f"{wrong.code}: {wrong.what}")

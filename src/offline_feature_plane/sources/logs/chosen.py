@@ -22,9 +22,10 @@ Wanted = Callable[[npt.NDArray[Any]], Sequence[int]]
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some of what a stretch has: the offsets of all records there, ascending, and those records that a choice takes."""
+    """Some of what a stretch has: all offsets there, ascending, which of them have a null value, and the records that a choice takes."""
 
     numbers: npt.NDArray[Any]
+    nulls: npt.NDArray[np.bool_]
     read: Sequence[Record | Undecodable]
 
 
@@ -35,12 +36,13 @@ class ChosenStretch(Stretch, Protocol):
         """As `Stretch.read`, in batches: every offset, and only the chosen records decoded."""
 
 
-def chosen_in(batches: Iterable[Sequence[T]], number: Callable[[T], int], decode: Callable[[T], Record | Undecodable],
-              choice: Wanted) -> Iterator[Chosen]:
-    """Batches of whatever a holder has, which knows its `number`: only what the choice takes is decoded."""
+def chosen_in(batches: Iterable[Sequence[T]], number: Callable[[T], int], is_null: Callable[[T], bool],
+              decode: Callable[[T], Record | Undecodable], choice: Wanted) -> Iterator[Chosen]:
+    """Batches of whatever a holder has, which knows its `number` and whether it `is_null`: only what the choice takes is decoded."""
     for batch in batches:
         numbers = numbers_of([number(one) for one in batch])
-        yield Chosen(numbers, [decode(batch[row]) for row in choice(numbers)])
+        nulls = np.fromiter(map(is_null, batch), np.bool_, len(batch))
+        yield Chosen(numbers, nulls, [decode(batch[row]) for row in choice(numbers)])
 
 
 def every(numbers: npt.NDArray[Any]) -> Sequence[int]:

@@ -9,6 +9,7 @@ build, for other purposes it is told.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -103,15 +104,18 @@ class ComparedStretch(Together):
     def read(self) -> Iterator[Item]:
         """The archive's records, and between them what the bus has otherwise."""
         beside, held = self._beside(), list[Record]()
-        for item in chain.from_iterable(one.read() for one in self.held):
-            yield item
-            if isinstance(item, Record):
-                held.append(item)
-            elif isinstance(item, Undecodable):
-                beside.excuse(1)
-            if len(held) == _AT_ONCE:
-                yield from _meet(beside, held)
-                held = []
+        for one in self.held:
+            odd = Counter[str]()
+            for item in one.read():
+                yield item
+                if isinstance(item, Record):
+                    held.append(item)
+                elif isinstance(item, Undecodable):
+                    odd[item.reason] += 1
+                if len(held) == _AT_ONCE:
+                    yield from _meet(beside, held)
+                    held = []
+            beside.excuse(*one.evidence.excused(odd["undecodable"], odd["null_value"]))
         yield from _meet(beside, held)
         yield from beside.end()
 
@@ -119,12 +123,15 @@ class ComparedStretch(Together):
         """As `read`, many records at a time: the archive's are decoded together, and of the bus only what is compared."""
         beside = self._beside()
         for one in self.held:
+            undecodable = null_values = 0
             for batch in one.batches(wanted) if isinstance(one, QuickStretch) else in_batches(one.read()):
                 yield batch
                 if isinstance(batch, Decoded):
                     rows = np.flatnonzero(batch.decoded)
-                    beside.excuse(batch.n - len(rows))
+                    deleted = 0 if batch.deletions is None else int(batch.deletions.sum())
+                    undecodable, null_values = undecodable + batch.n - len(rows) - deleted, null_values + deleted
                     yield from beside.meet(batch.numbers[rows], partial(_told, batch, rows))
+            beside.excuse(*one.evidence.excused(undecodable, null_values))
         yield from beside.end()
 
     def _part(self, held: tuple[Stretch, ...], some_of: SomeOf) -> ComparedStretch:
@@ -133,8 +140,7 @@ class ComparedStretch(Together):
         return replace(self, held=held, others=others, choice=choice)
 
     def _beside(self) -> Beside:
-        excused = sum(count for one in self.held for _, count in one.evidence.dispositions)
-        return Beside(chain.from_iterable(one.chosen() for one in self.others), self.choice, "/".join(map(str, lane_of(self)[:2])), excused,
+        return Beside(chain.from_iterable(one.chosen() for one in self.others), self.choice, "/".join(map(str, lane_of(self)[:2])),
                       [] if self.halted is None else self.halted, is_sparse=self.is_sparse, is_last=self.is_last)
 
 

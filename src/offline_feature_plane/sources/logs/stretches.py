@@ -223,7 +223,7 @@ def merged(group: Sequence[Stretch], wanted: Sequence[tuple[int, int]]) -> Itera
     Raises:
         ReplayDuplicateOffsetMismatch: at the end, if they disagreed about a coordinate. What `Stretch.read` raises.
     """
-    latest: tuple[int, int, Item] | None = None
+    latest: tuple[int, int, Record | Undecodable] | None = None
     told = Disagreement(*lane_of(group[0])[:2])
     for number, place, item in side_by_side([(one.evidence.span[0], _placed(one, wanted)) for one in group]):
         if isinstance(item, _ASIDES):
@@ -247,8 +247,8 @@ def _placed(stretch: Stretch, wanted: Sequence[tuple[int, int]]) -> Iterator[tup
             yield at, item
 
 
-def _said(item: Item) -> str | None:
-    return item.digest if isinstance(item, Record) else None
+def _said(item: Record | Undecodable) -> str:
+    return item.digest if isinstance(item, Record) else item.reason
 
 
 def wanted_of(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
