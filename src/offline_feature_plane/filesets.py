@@ -30,6 +30,8 @@ Batch = dict[str, pa.Array | list[Any]]
 
 _BLOCK = 1 << 20
 _JSON_ROWS = 16_384
+_RECOUNT = ("If it is a segment of an archive, correct its entry in index.json, or make that again (`ofs archive index`); else write a new "
+            "intent that pins the file as it is.")
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
         groups: which row groups of Parquet to read, each with its rows; None: all.
 
     Raises:
-        ReplayBasisMismatch: the file changed while it was read.
+        ReplayBasisMismatch: the file changed while it was read, or has more or fewer rows than its pin says.
         SourceUnreadable: it is broken.
     """
     before = stamp_as_hashed(file)
@@ -161,9 +163,10 @@ def read_batches(file: PinnedFile, form: Form, columns: Sequence[str], dictionar
         if _stamp(file) == before:
             raise
     rows = file.rows if groups is None else sum(groups.values())
-    if _stamp(file) != before or count != rows:
-        raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read: {count} rows seen, {rows} pinned.",
-                                  path=file.relative)
+    if _stamp(file) != before:
+        raise ReplayBasisMismatch(f"{as_found(file.path)} changed while it was read.", path=file.relative)
+    if count != rows:
+        raise ReplayBasisMismatch(f"{as_found(file.path)} has {count} rows; {rows} are pinned.", path=file.relative, fix=_RECOUNT)
 
 
 def stamp_as_hashed(file: PinnedFile) -> tuple[int, ...]:

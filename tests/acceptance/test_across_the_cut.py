@@ -227,6 +227,27 @@ def test_a_bus_that_is_silent_is_told_by_the_plan(made):
     assert opened(plane).build(plane.intent_path).manifest.evidence.anomaly_report is None
 
 
+def test_neither_archive_nor_bus_is_ever_written(made, capsys):
+    """Whatever is asked of a plane, its logs stay as they were, to the byte and to the moment of their last change (product: never)."""
+    plane = made()
+
+    def held():
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for folder in ("archive", "bus")
+                for path in (plane.folder / folder).rglob("*") if path.is_file()}
+    before, where = held(), ["--plane", str(plane.folder / "plane.yaml")]
+    assert len(before) == 6 + 1 + 2
+    for verb in ("plan", "preview", "labels", "features", "build"):
+        assert run([verb, str(plane.intent_path)]) == 0
+    (dataset,) = opened(plane).datasets()
+    dm_id = dataset.dataset_manifest_id
+    for asked in (["build", str(plane.intent_path), "--recompute"], ["verify", dm_id, *where], ["show", dm_id, *where], ["doctor", *where],
+                  ["enqueue", str(plane.intent_path)], ["worker", "--once", *where], ["audit", dm_id, *where],
+                  ["retire", dm_id, "--reason", "a test", "--expire-data", *where], ["gc", "--apply", *where]):
+        assert run(asked) == 0, asked
+        capsys.readouterr()
+    assert held() == before
+
+
 def test_the_pins_of_a_plan_know_no_watermark(made):
     """How far a bus reaches is told per attempt: an intent with ranges has the same pins when the bus has moved on (`decisions.md` D4)."""
     plane = made()

@@ -183,6 +183,27 @@ def test_a_beginning_that_retention_has_passed(made):
     assert {split.name: split.cold for split in core.splits}["train"] > 0
 
 
+def test_a_bus_without_an_archive_loses_its_beginning(made, capsys):
+    """The bus alone will do as long as it has everything; what retention has passed nobody has, and only another purpose may lack it.
+
+    bus   [0 ────────────── 200)        then   [10 ──────── 200)
+    """
+    plane = made(archive=range(1), bus=range(200))
+    plane.plane["archives"]["other"] = plane.plane["archives"].pop("transaction")
+    plane.intent["replay_basis"] = [stretch(0, 200)]
+    planned = opened(plane).plan(plane.intent_path).plan
+    assert (planned.feasibility, planned.sources[0].kind) == ("FEASIBLE_BUS_ONLY", "bus")
+    of(plane).retain(0, 10)
+    with pytest.raises(ReplayBasisGap, match="the bus keeps it from 10 on, and there is no archive of this log") as refused:
+        opened(plane).build(plane.intent_path)
+    assert refused.value.fields["feasibility"] == "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE"
+    assert run(["plan", str(plane.intent_path)]) == 3
+    assert "INFEASIBLE_RETENTION_EXCEEDED_NO_ARCHIVE" in capsys.readouterr().err
+    core = opened(lacking(plane)).build(plane.intent_path).manifest.core
+    assert core.gaps == [stretch(0, 10, why="retention_exceeded")]
+    assert (core.eligibility.complete, core.replay["events_read"]) == (False, 190)
+
+
 def test_what_compaction_takes_later_is_noticed(made):
     """What is left of a compacted stretch is read, and never silently another one: computed again, or with an archive that has it."""
     plane = lacking(made())

@@ -148,6 +148,11 @@ def test_a_selector_becomes_sequences(plane: SmallPlane, capsys: pytest.CaptureF
     assert sorted((one["partition"], int(one["start_offset"]), int(one["end_offset"])) for one in manifest.replay_basis) == [
         (shard, sequence(first + shard), sequence(end + shard)) for shard in range(SHARDS)]
     assert sum(manifest.core.row_accounting.values()) == end - first
+    (receipt,) = (plane.folder / "store").glob("*/ofs/receipts/*/*/replay.json")
+    (said,) = json.loads(receipt.read_text())["facts"]["completeness"]["selectors"]
+    assert [said[name] for name in ("from_utc", "to_utc")] == [
+        format_instant(parse_instant(plane.intent["replay_basis"][0][name])) for name in ("from_utc", "to_utc")]
+    assert [{name: one[name] for name in said["ranges"][0]} for one in manifest.replay_basis] == said["ranges"]
     plane.intent["replay_basis"][0]["to_utc"] = format_instant(parse_instant((START + timedelta(days=80)).isoformat()))
     plane.documents()
     check_answer(ask(capsys, "plan", "intent.yaml"), 3, "SELECTOR_UNRESOLVED", ("is archived up to",))

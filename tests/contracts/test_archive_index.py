@@ -194,6 +194,15 @@ def test_a_file_that_is_one_long_line_is_told_as_that(tmp_path, monkeypatch):
         index_archive(tmp_path)
 
 
+def test_more_holes_than_an_index_has_room_for_are_a_compacted_log(tmp_path, monkeypatch):
+    """Every hole would be an entry: so many are told as what they are, with the word that makes them lawful (`docs/decisions/0040`)."""
+    monkeypatch.setattr("offline_feature_plane.domain.archive_chain.MOST_RUNS", 3)
+    write(tmp_path / "a.jsonl", *records(0, 2, 4, 6))
+    with pytest.raises(SourceUnreadable, match=r"a\.jsonl is no part of a log: it has more than 3 holes .*--declare-holes"):
+        index_archive(tmp_path)
+    assert index_archive(tmp_path, holes_are_lawful=True).segments == 1
+
+
 def test_overlaps_are_told_and_left_to_the_reader(tmp_path):
     """An archiver that wrote something twice may be right both times."""
     write(tmp_path / "a.jsonl", *records(0, 1, 2))

@@ -202,19 +202,30 @@ def test_a_segment_that_was_changed_after_indexing_is_refused(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"record_count": 3}, {"last_offset": "0"}, {"next_offset": "1"}, {"first_offset": "1"},
-                                    {"partition": 7}, {"partition": 2**31}, {"partition": 2**64}])
-def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, change):
-    """Count, bounds and partition of every segment are held against its records."""
-    write_archive(tmp_path, [record(0), record(1)])
+@pytest.mark.parametrize(("change", "words"), [
+    ({"record_count": 3, "next_offset": "9"}, r"holds 2 records up to 5, but the index says 3 up to 5|parquet has 2 rows; 3 are pinned"),
+    ({"record_count": 1, "last_offset": "0"}, "holds 2 or more records up to 0, but the index says 1 up to 0"),
+    ({"last_offset": "4"}, "holds 2 records up to 5, but the index says 2 up to 4"),
+    ({"first_offset": "1"}, r"transaction/0@0 where transaction/0 \[1, 6\) of kafka_offset is indexed"),
+    ({"last_offset": "2", "next_offset": "3"}, r"transaction/0@5 where transaction/0 \[0, 3\) of kafka_offset is indexed"),
+    ({"partition": 7}, r"transaction/0@0 where transaction/7 \[0, 6\)"),
+    ({"offset_kind": "file_line"}, r"transaction/0@0, a kafka_offset, where transaction/0 \[0, 6\) of file_line is indexed")], ids=str)
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_an_index_that_says_other_things_than_its_segment_is_refused(tmp_path, form, change, words):
+    """Count, bounds, partition and kind of every segment are held against its records, and the error says which of them is at odds.
+
+    records   0         5          the index: [0, 6), two of them, the last at 5
+    """
+    write_archive(tmp_path, [record(0), record(5)], form=form)
     edit_index(tmp_path, lambda segments: segments[0].update(change))
-    with pytest.raises((ReplayBasisMismatch, SourceUnreadable)):
+    with pytest.raises(ReplayBasisMismatch, match=words) as told:
         read(tmp_path)
+    assert "index.json" in told.value.fix
 
 
 @pytest.mark.parametrize("change", [
     {"first_offset": "9"}, {"next_offset": "0"}, {"last_offset": "2"}, {"last_offset": None}, {"record_count": 0}, {"record_count": 9},
-    {"size": 1}, {"next_offset": str(1 << 63)}, {"next_offset": str(10**30)}], ids=str)
+    {"size": 1}, {"next_offset": str(1 << 63)}, {"next_offset": str(10**30)}, {"partition": 2**31}, {"partition": 2**64}], ids=str)
 def test_an_index_that_contradicts_itself_is_refused_while_planning(tmp_path, change):
     """No segment is dropped for a slip of its entry: bounds, last offset, count and size must go together."""
     write_archive(tmp_path, [record(n) for n in range(4)], per_segment=2)
@@ -311,6 +322,36 @@ def test_a_selector_that_cannot_be_settled_is_unresolved(tmp_path, times, span):
         edit_index(tmp_path, lambda segments: segments[0].update(first_offset=str(begin)))
     with pytest.raises(SelectorUnresolved):
         pin(tmp_path).resolve(Selector("transaction", *span))
+
+
+@pytest.mark.parametrize(("harm", "words"), [
+    (lambda segments: segments[1].update(first_offset="1"), "segments of transaction/0 overlap"),
+    (lambda segments: segments[0].update(last_log_time_utc="1970-01-01T00:00:00.000099Z"), "the log times of transaction/0 run backwards"),
+    (lambda segments: segments[1].update(first_log_time_utc="1970-01-01T00:00:00.000099Z"), "the log times of transaction/0 run backwards"),
+    (lambda segments: [one.update(first_log_time_utc=None, last_log_time_utc=None) for one in segments], "is archived up to nothing only")],
+    ids=["overlap", "between segments", "within one", "no times"])
+def test_an_index_that_does_not_say_when_settles_no_selector(tmp_path, harm, words):
+    """Where segments overlap a moment has two offsets, where times run backwards it may have any (`decisions.md` D16).
+
+    log time  0  10│20  30       offsets 0 1│2 3
+    """
+    write_archive(tmp_path, [record(n, log_us=n * 10) for n in range(4)], per_segment=2)
+    assert pin(tmp_path).resolve(Selector("transaction", 5, 25)) == (part(1, 3),)
+    edit_index(tmp_path, harm)
+    with pytest.raises(SelectorUnresolved, match=words):
+        pin(tmp_path).resolve(Selector("transaction", 5, 25))
+
+
+def test_a_selector_looks_only_into_the_pinned_segment(tmp_path):
+    """What an end is found by is hashed before it is read, and records without a time of their own are passed over."""
+    write_archive(tmp_path, [record(n, log_us=n * 10) for n in range(4)], per_segment=4)
+    segment = tmp_path / "transaction/0/00000.jsonl"
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([lines[0], b"garbage\n", *lines[2:]]))
+    with pytest.raises(ReplayBasisMismatch):
+        pin(tmp_path).resolve(Selector("transaction", 5, 25))
+    edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(segment.read_bytes()), size=segment.stat().st_size))
+    assert pin(tmp_path).resolve(Selector("transaction", 5, 25)) == (part(2, 3),)
 
 
 def test_events_of_one_instant_stand_by_partition_and_offset(tmp_path):
@@ -477,6 +518,28 @@ def test_a_record_out_of_order_is_told_in_whichever_block_it_stands(tmp_path):
     edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(data), size=len(data), record_count=3))
     with pytest.raises(ReplayBasisMismatch, match="transaction/0@5"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("offsets", "words"), [((0, 2, 1, 3), "0@1 after transaction/0@2"), ((0, 1, 1, 2), "0@1 after transaction/0@1")])
+def test_a_segment_holds_each_offset_once_the_smaller_ones_first(tmp_path, form, offsets, words):
+    """What goes back, or comes twice, is refused although it lies where the index has it; the advice is about index and segment.
+
+    offsets   ──0──2──1──3──▶        ──0──1──1──2──▶
+    """
+    write_archive(tmp_path, [record(n) for n in range(4)], form=form)
+    path = tmp_path / f"transaction/0/00000.{form}"
+    if form == "jsonl":
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[n] for n in offsets))
+    else:
+        pq.write_table(pq.read_table(path).take(list(offsets)), path)
+    data = path.read_bytes()
+    edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(data), size=len(data), first_log_time_utc=None,
+                                                             last_log_time_utc=None))
+    with pytest.raises(ReplayBasisMismatch, match=words) as told:
+        read(tmp_path)
+    assert "index.json" in told.value.fix
 
 
 def test_an_archive_of_another_run_says_so(tmp_path):

@@ -22,10 +22,17 @@ from offline_feature_plane.sources.kafka.access import KafkaAccess
 from offline_feature_plane.sources.kafka.source import KafkaSource, TopicMapping
 from offline_feature_plane.sources.kinesis.access import KinesisAccess
 from offline_feature_plane.sources.kinesis.source import KinesisSource, StreamMapping
+from offline_feature_plane.sources.logs import records
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import write_archive
 from offline_feature_plane.testing.envelopes import envelope, log_time_ms
 from offline_feature_plane.testing.record_log_contract import RecordLogContract, TimedLogContract
+
+
+@pytest.fixture(autouse=True)
+def in_batches(monkeypatch):
+    """What is scanned is decoded by kernels, however few records there are."""
+    monkeypatch.setattr(records, "WORTH_A_COMPILER", 0)
 
 
 class TestArchives(TimedLogContract):

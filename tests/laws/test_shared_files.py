@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.foreign_records import Place, lifting_of
-from offline_feature_plane.errors import OfsError, StorageIoFailure
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, StorageIoFailure
 from offline_feature_plane.filesets import digest_of
 from offline_feature_plane.sources.archives import dividing, foreign_segments, places, segment_batches, stored_files
 from offline_feature_plane.sources.archives.dividing import Room, SharedFile
@@ -144,7 +145,9 @@ def index(root, write, lines, members, change, *, are_lawful=True):
         if change[1] == "gone":
             del document["segments"][at]
         else:
-            document["segments"][at]["record_count"] += change[1]
+            one = document["segments"][at]
+            one["record_count"] += change[1]
+            one["next_offset"] = str(int(one["next_offset"]) + max(change[1], 0))  # so that there is room for one more
     (root / "index.json").write_text(json.dumps(document))
 
 
@@ -182,6 +185,27 @@ def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows, 
 def test_segments_of_many_files_are_read_as_one_by_one(lines, form, change, rows, size, are_lawful):
     """As above, three thousand files."""
     hold_together(lines, form, change, rows, size, are_lawful)
+
+
+@pytest.mark.parametrize(("write", "members"), [(write_lines, None), (write_table, None), (write_dump, FOREIGN)])
+@pytest.mark.parametrize(("change", "words"), [
+    ((2, "gone"), "holds transaction/7@1, which is in no entry of its index"),
+    ((2, 1), "holds 6 records, but the index says 7|has 6 rows; 7 are pinned"),
+    ((2, -1), "holds 6 records, but the index says 5|has 6 rows; 5 are pinned")])
+def test_a_file_that_holds_other_records_than_its_entries_is_refused(tmp_path, write, members, change, words):
+    """A record of no entry, and one more or less than all entries count, by whichever of its segments the file is read, both ways.
+
+    file      0/1 1/1 7/1 0/2 1/2 7/2          index   0 [1, 3)  1 [1, 3)  and nothing of 7, or three of them
+    """
+    lines = [("record", "transaction", partition, number) for number in (1, 2) for partition in (0, 1, 7)]
+    index(tmp_path, write, lines, members, change)
+    found = segments_of(tmp_path, members)
+    assert len(found) == (2 if change[1] == "gone" else 3)
+    for segment in found[:2]:
+        kind, said = read_alike(segment)
+        assert kind is ReplayBasisMismatch
+        assert re.search(words, said)
+        assert "index.json" in said
 
 
 @pytest.mark.parametrize("write", [write_lines, write_table])

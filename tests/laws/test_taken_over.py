@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_worlds import SOURCES, logs, pinned, task, told
 
+from offline_feature_plane.contracts.archive_index import IndexedSegment
+from offline_feature_plane.domain.admission import Scope
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.findings import Alone, Findings, Spot
+from offline_feature_plane.domain.foreign_records import V0, lifting_of
 from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.history.kept import KeptFolders
 from offline_feature_plane.engines.local.history.places import Folder, Memory
@@ -25,6 +28,8 @@ from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
 from offline_feature_plane.sources.archives import dividing
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.logs import portions, records
+from offline_feature_plane.sources.logs.overlaps import ComparedStretch
+from offline_feature_plane.sources.logs.typings import typings_of
 from offline_feature_plane.sources.streams import join_streams
 from offline_feature_plane.testing.archives import archived, write_archive
 from offline_feature_plane.testing.buses import BusFolder, FolderBus
@@ -156,6 +161,11 @@ def make_stream(root, drawn, mode):
     for n in sorted(drawn["forged"] - drawn["unbussed"]):
         bus.forge(0, {**record(n), "payload": {"who": "forged", "cents": 2}, "payload_hash": None, "payload_hash_recipe": None}, topic="t1")
     bus.retain(0, drawn["low"], topic="t1")
+    return make_stream_again(root, mode)
+
+
+def make_stream_again(root, mode):
+    """The same, as it is pinned now."""
     archive = ArchiveSource({"t1": ArchiveMapping(root / "archive")})
     (source,) = (one for one in join_streams([archive, FolderBus(root / "bus", ("t1",))], archive, mode) if "t1" in one.topics)
     return source.pin("t1")
@@ -205,21 +215,90 @@ def test_of_what_is_kept_the_source_is_asked_nothing(tmp_path, in_files):
         assert (again, taken, heard) == (first, 5, [7, 14, 21, 28, 35, 35])
 
 
+class Asked:
+    """A place where nothing is kept, and that knows which portions it was asked for."""
+
+    def __init__(self):
+        self.digests = []
+
+    def start(self):
+        """The log is read in portions."""
+
+    def has(self, digest):
+        """It is not."""
+        self.digests.append(digest)
+        return False
+
+    def begin(self, digest, before):
+        """It is read."""
+
+    def end(self, told):
+        """It was."""
+
+
+def digests(log, *, run="run1", scenarios=(), sources=SOURCES):
+    """The portions of a log of twenty-one records, seven each, by what a scan of it asks for."""
+    asked = Asked()
+    with cut(7):
+        log.scan(Scope.of(run, scenarios, sources), lambda *_: None, asked)
+    assert len(set(asked.digests)) == 3
+    return asked.digests
+
+
 def test_what_is_pinned_or_wanted_otherwise_is_another_portion(tmp_path):
-    """The file, the range, the run, the fields, the sources and the zone decide what a portion is; neighbours do not."""
+    """The file and what its index says, run, scenario runs, admitted types, fields, zone and clocks decide what a portion is.
+
+    Neighbours do not, nor does the part of a range that lies elsewhere.
+
+    portions   [0 ── 7)[7 ── 14)[14 ── 21)        asked for [1, 20): the first and the last are others
+    """
     (log,) = pinned(tmp_path / "log", numbered(21), "jsonl")
     (other,) = pinned(tmp_path / "other", numbered(21, platform_run_id="run2"), "jsonl")
+    usual = digests(log)
+    narrower = tuple(replace(one, fields=one.fields[:1]) for one in SOURCES)
+    elsewhere = (replace(SOURCES[0], event_types=("a",)), SOURCES[1])
+    for said, changed in {
+            "file": digests(other), "run": digests(log, run="run2"), "scenario runs": digests(log, scenarios=("s1",)),
+            "types": digests(log, sources=elsewhere), "fields": digests(replace(log, typings=typings_of(narrower, None))),
+            "zone": digests(replace(log, typings=typings_of(SOURCES, "UTC"))), "name": digests(replace(log, taken="a")),
+            "clocks": digests(replace(log, max_ahead_us=10**12))}.items():
+        assert set(usual).isdisjoint(changed), said
+    within = digests(replace(log, ranges=(replace(log.ranges[0], start_offset="1", end_offset="20"),)))
+    assert [one == before for one, before in zip(within, usual, strict=True)] == [False, True, False]
+    with cut(7):
+        def pins(*stretches):
+            return [one.digest for one in portions.portions_of(stretches, log.ranges, {})]
+        first, second = log.stretches[:2]
+        assert pins(first, second) == [*pins(first), *pins(second)]
+        entry = json.loads((tmp_path / "log/index.json").read_text())["segments"][0]
+        for changed in ({"lifting": lifting_of(V0, "t1", "run1", None)}, {"asked": ((1, 7),)}, {"entries": (IndexedSegment(**entry),)},
+                        {"evidence": replace(first.evidence, next_offset="8")}):
+            assert pins(replace(first, **changed)) != pins(first)
 
-    def digests(log, reading):
-        with cut(7):
-            return [one.digest for one in portions.portions_of(log.stretches, log.ranges, reading)]
-    usual = digests(log, {"run": "run1"})
-    assert len(set(usual)) == 3
-    assert digests(replace(log, stretches=log.stretches[1:]), {"run": "run1"}) == usual[1:]
-    for changed in (digests(log, {"run": "run2"}), digests(other, {"run": "run1"}),
-                    digests(replace(log, ranges=(replace(log.ranges[0], start_offset="1", end_offset="20"),)), {"run": "run1"})):
-        assert (changed[0], changed[2]) != (usual[0], usual[2])
-    assert [one.document() for one in log.typings] != [one.document() for one in replace(log, typings=log.typings[:1]).typings]
+
+def test_what_is_compared_decides_a_portion_too(tmp_path):
+    """A sample and a full comparison find other things, and so do two holders of which one is compacted; the rest of a log is the same.
+
+    archive    [seg)[seg)[seg)[seg)
+    bus        ──────── compared ────────│── read ──▶
+    """
+    drawn = {"high": 40, "low": 0, "end": 60, "per": 5, "unarchived": set(), "unbussed": set(), "forged": set(), "ids": 90}
+    wanted = (Range("t1", 0, "kafka_offset", "log1", "0", "60"),)
+
+    def cut_up(log):
+        with cut(5):
+            found = portions.portions_of(log.reading(wanted, SOURCES).stretches, wanted, {})
+        compared = {one.digest for one in found if any(isinstance(held, ComparedStretch) for held in one.stretches)}
+        return compared, {one.digest for one in found} - compared
+    (sample, rest), (full, again) = (cut_up(make_stream(tmp_path / mode, drawn, mode)) for mode in ("sample", "full"))
+    assert (len(sample), len(full)) == (4, 4)
+    assert sample.isdisjoint(full)
+    assert rest == again
+    assert rest
+    BusFolder(tmp_path / "full/bus").compact(0, {3}, topic="t1")
+    compacted, _ = cut_up(make_stream_again(tmp_path / "full", "full"))
+    assert compacted
+    assert compacted.isdisjoint(full)
 
 
 def test_two_who_read_the_same_do_not_meet(tmp_path):

@@ -28,6 +28,10 @@ class Disorder(Exception):
     """Why the records of a file are no part of a log; the text is a sentence."""
 
 
+class TooManyHoles(Disorder):
+    """There are more holes between the offsets of a file than an index has entries for."""
+
+
 class NothingDecoded(Disorder):
     """No record of a file can be decoded."""
 
@@ -139,7 +143,7 @@ class FileRuns:
 
     def _begin(self, lane: LaneKey, number: int) -> Run:
         if len(self._runs) == MOST_RUNS:
-            raise Disorder(f"it has more than {MOST_RUNS} holes between its offsets")
+            raise TooManyHoles(f"it has more than {MOST_RUNS} holes between its offsets")
         run = Run(lane, number, number, 1)
         if self._before is None and self._leading:
             if run.counts and self._leading > number:

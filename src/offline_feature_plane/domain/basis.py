@@ -17,6 +17,8 @@ from typing import Any
 
 from offline_feature_plane.errors import BasisUnresolved
 
+Lane = tuple[str, int, str, str]  # what offsets count in: topic, partition, offset kind, log
+
 OFFSET_KINDS = ("file_line", "kafka_offset", "kinesis_sequence")
 _OFFSET = re.compile(r"0|[1-9][0-9]*")
 _DIGITS = {"file_line": 19, "kafka_offset": 19, "kinesis_sequence": 128}
@@ -32,6 +34,11 @@ class Range:
     log_id: str
     start_offset: str
     end_offset: str
+
+    @property
+    def lane(self) -> Lane:
+        """What its offsets count in."""
+        return self.topic, self.partition, self.offset_kind, self.log_id
 
     @property
     def start(self) -> int:
@@ -99,8 +106,8 @@ def canonical_basis(ranges: Iterable[Range]) -> tuple[Range, ...]:
             raise BasisUnresolved(f"{item.topic!r}/{item.partition} is not a partition.", path=path,
                                   fix="Name a topic and a partition from 0.")
     merged: list[Range] = []
-    for item in sorted(checked, key=_order):
-        if merged and _lane(merged[-1]) == _lane(item) and item.start <= merged[-1].end:
+    for item in sorted(checked, key=basis_order):
+        if merged and merged[-1].lane == item.lane and item.start <= merged[-1].end:
             if item.end > merged[-1].end:
                 merged[-1] = replace(merged[-1], end_offset=item.end_offset)
         else:
@@ -133,9 +140,6 @@ def describe_basis(ranges: Sequence[Range]) -> list[dict[str, Any]]:
              "start_offset": item.start_offset, "end_offset": item.end_offset} for item in ranges]
 
 
-def _lane(item: Range) -> tuple[bytes, int, str, bytes]:
-    return item.topic.encode(), item.partition, item.offset_kind, item.log_id.encode()
-
-
-def _order(item: Range) -> tuple[bytes, int, str, bytes, int, int]:
-    return (*_lane(item), item.start, item.end)
+def basis_order(item: Range) -> tuple[bytes, int, str, bytes, int, int]:
+    """By which ranges stand in a canonical basis: topics and logs by their bytes, offsets as numbers."""
+    return item.topic.encode(), item.partition, item.offset_kind, item.log_id.encode(), item.start, item.end

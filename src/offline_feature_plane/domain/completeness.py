@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
-from offline_feature_plane.domain.basis import Range, describe_basis, offset_number
+from offline_feature_plane.domain.basis import Lane, Range, describe_basis, offset_number
 from offline_feature_plane.domain.cutover import Bus, Counting, Feasibility, Gap, Route, Watermarks, Why, route, worst
 from offline_feature_plane.domain.gaps import DeclaredGap, describe_gaps, is_declared
 from offline_feature_plane.domain.outcomes import Answer, Use, answer_of, is_refused, outcome_of, situation_of
@@ -78,6 +78,11 @@ class SegmentEvidence:
     record_count: int
     sha256: str
     dispositions: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def lane(self) -> Lane:
+        """What its offsets count in."""
+        return self.topic, self.partition, self.offset_kind, self.log_id
 
     @property
     def span(self) -> tuple[int, int]:
@@ -221,13 +226,12 @@ def assess(ranges: Sequence[Range], segments: Sequence[SegmentEvidence],
     anomalies: list[Anomaly] = []
     routes: list[Route] = []
     said = () if bus is None or bus == "silent" else tuple(bus)
-    known = {*((one.partition, one.offset_kind, one.log_id) for one in segments), *((one.partition, one.offset_kind, one.log_id)
-                                                                                    for one in said)}
-    lanes = defaultdict[tuple[str, int, str, str], list[tuple[tuple[int, int], SegmentEvidence]]](list)
+    known = {*(one.lane[1:] for one in segments), *(one.lane[1:] for one in said)}
+    lanes = defaultdict[Lane, list[tuple[tuple[int, int], SegmentEvidence]]](list)
     for span, segment in sorted(((one.span, one) for one in segments), key=lambda one: (one[0], one[1].sha256, one[1].ref)):
-        lanes[segment.topic, segment.partition, segment.offset_kind, segment.log_id].append((span, segment))
+        lanes[segment.lane].append((span, segment))
     for wanted in ranges:
-        lane = lanes[wanted.topic, wanted.partition, wanted.offset_kind, wanted.log_id]
+        lane = lanes[wanted.lane]
         mine: dict[tuple[int, int], SegmentEvidence] = {}
         first, end = wanted.start, wanted.end
         for span, segment in lane:

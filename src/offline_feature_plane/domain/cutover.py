@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from offline_feature_plane.domain.basis import Range, offset_number, without
+from offline_feature_plane.domain.basis import Lane, Range, offset_number, without
 
 __all__ = ["CHECKED_BELOW", "FEASIBILITIES", "Bus", "Counting", "Feasibility", "Gap", "Holder", "Piece", "Route", "VerifyOverlap",
            "Watermarks", "Why", "check_key", "is_checked", "is_checked_by_hash", "route", "worst"]
@@ -62,6 +62,11 @@ class Watermarks:
     is_compacted: bool = False
 
     @property
+    def lane(self) -> Lane:
+        """What its offsets count in."""
+        return self.topic, self.partition, self.offset_kind, self.log_id
+
+    @property
     def span(self) -> tuple[int, int]:
         """What it holds, as numbers; where it cannot tell its start, nothing."""
         stable = offset_number(self.offset_kind, self.last_stable)
@@ -69,8 +74,7 @@ class Watermarks:
 
     def counts(self, wanted: Range) -> bool:
         """Do the offsets of a range count in this partition of this very log?"""
-        return (self.topic, self.partition, self.offset_kind, self.log_id) == (wanted.topic, wanted.partition, wanted.offset_kind,
-                                                                               wanted.log_id)
+        return self.lane == wanted.lane
 
     def describe(self) -> dict[str, Any]:
         """For documents."""

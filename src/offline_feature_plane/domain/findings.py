@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from offline_feature_plane.domain.basis import Lane
 from offline_feature_plane.errors import ReplayBasisMismatch, ReplayDuplicateOffsetMismatch
 
 __all__ = ["CONFLICTS", "MOST_ALONE", "MOST_STRETCHES", "Alone", "Compared", "Finding", "Findings", "Spot", "conflicts_of", "in_order"]
@@ -120,6 +121,11 @@ class Finding:
     omitted: int = 0
     sentence: str | None = None
 
+    @property
+    def lane(self) -> Lane:
+        """What its offsets count in."""
+        return self.topic, self.partition, self.offset_kind, self.log_id
+
     def describe(self) -> dict[str, Any]:
         """For documents."""
         return {**vars(self), "stretches": [{"start_offset": start, "end_offset": end} for start, end in self.stretches]}
@@ -179,7 +185,7 @@ class Findings:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str, int, str, str], _Seen] = {}
 
-    def note(self, spot: Spot, lane: tuple[str, int, str, str]) -> None:
+    def note(self, spot: Spot, lane: Lane) -> None:
         """Note what is wrong somewhere in a lane (topic, partition, offset kind, log)."""
         seen = self._seen.get(key := (spot.reason, *lane))
         if seen is None:
@@ -189,7 +195,7 @@ class Findings:
     def follow(self, found: Iterable[Finding]) -> None:
         """Note what was found in the part of the topic that comes next."""
         for one in found:
-            self._seen.setdefault((one.reason, one.topic, one.partition, one.offset_kind, one.log_id), _Seen()).follow(one)
+            self._seen.setdefault((one.reason, *one.lane), _Seen()).follow(one)
 
     def told(self) -> tuple[Finding, ...]:
         """All of them, by partition and reason."""

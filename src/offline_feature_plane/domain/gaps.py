@@ -16,16 +16,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, get_args
 
-from offline_feature_plane.domain.basis import Range, canonical_basis, describe_basis, without
+from offline_feature_plane.domain.basis import Lane, Range, basis_order, canonical_basis, describe_basis, without
 from offline_feature_plane.domain.cutover import Gap, Route, Why
 from offline_feature_plane.domain.outcomes import DeclaredWhy
 from offline_feature_plane.errors import BasisUnresolved
 
 __all__ = ["DeclaredGap", "canonical_gaps", "describe_gaps", "gaps_of", "is_declared", "no_more_compacted", "read_of", "tell_gaps",
            "to_declare"]
-
-
-Lane = tuple[bytes, int, str, bytes]
 
 
 @dataclass(frozen=True)
@@ -68,13 +65,13 @@ def canonical_gaps(gaps: Iterable[DeclaredGap], basis: Sequence[Range] | None) -
     told = list(gaps)
     merged = [DeclaredGap(stretch, why) for why in get_args(DeclaredWhy) if (mine := [one.stretch for one in told if one.why == why])
               for stretch in canonical_basis(mine)]
-    ordered = sorted(merged, key=lambda one: (*_lane(one.stretch), one.stretch.start))
+    ordered = sorted(merged, key=lambda one: basis_order(one.stretch))
     for before, after in pairwise(ordered):
-        if _lane(before.stretch) == _lane(after.stretch) and after.stretch.start < before.stretch.end:
+        if before.stretch.lane == after.stretch.lane and after.stretch.start < before.stretch.end:
             raise BasisUnresolved(f"{before} and {after} overlap.", path="$.gaps", fix="Give each offset one reason.")
     lanes = _by_lane(basis or ())
     for gap in ordered if basis is not None else ():
-        if not any(_is_inside(gap.stretch, one) for one in lanes[_lane(gap.stretch)]):
+        if not any(_is_inside(gap.stretch, one) for one in lanes[gap.stretch.lane]):
             raise BasisUnresolved(f"{gap} is not inside of a range of the basis.", path="$.gaps",
                                   fix="Declare what is missing of the ranges that the basis names, in the same log.")
     return tuple(ordered)
@@ -84,7 +81,7 @@ def read_of(basis: Sequence[Range], gaps: Sequence[DeclaredGap]) -> tuple[Range,
     """What is read of a basis: all but what is left out."""
     left_out = _by_lane(gap.stretch for gap in gaps if gap.is_left_out)
     return tuple(replace(one, start_offset=str(start), end_offset=str(end)) for one in basis
-                 for start, end in without(one, [(gone.start, gone.end) for gone in left_out[_lane(one)]]))
+                 for start, end in without(one, [(gone.start, gone.end) for gone in left_out[one.lane]]))
 
 
 def is_declared(lacking: Range, why: Why | None, gaps: Sequence[DeclaredGap]) -> bool:
@@ -103,7 +100,7 @@ def no_more_compacted(gaps: Iterable[DeclaredGap], routes: Sequence[Route]) -> t
     """The gaps that are declared as compacted, and are not any more: the archive has them, or the topic keeps its records now."""
     now = _by_lane(_part(way.wanted, gap) for way in routes for gap in way.gaps if gap.why == "compacted")
     return tuple(one for one in gaps
-                 if not one.is_left_out and not any(_is_inside(one.stretch, part) for part in now[_lane(one.stretch)]))
+                 if not one.is_left_out and not any(_is_inside(one.stretch, part) for part in now[one.stretch.lane]))
 
 
 def tell_gaps(gaps: Sequence[DeclaredGap], most: int = 5) -> str:
@@ -128,13 +125,9 @@ def _part(wanted: Range, gap: Gap) -> Range:
 def _by_lane(stretches: Iterable[Range]) -> defaultdict[Lane, list[Range]]:
     found = defaultdict[Lane, list[Range]](list)
     for one in stretches:
-        found[_lane(one)].append(one)
+        found[one.lane].append(one)
     return found
 
 
-def _lane(one: Range) -> Lane:
-    return one.topic.encode(), one.partition, one.offset_kind, one.log_id.encode()
-
-
 def _is_inside(stretch: Range, whole: Range) -> bool:
-    return _lane(stretch) == _lane(whole) and whole.start <= stretch.start and stretch.end <= whole.end
+    return stretch.lane == whole.lane and whole.start <= stretch.start and stretch.end <= whole.end

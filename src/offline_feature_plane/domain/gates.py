@@ -235,10 +235,9 @@ def judge_decoding(undecodable: int, declared: int, findings: Sequence[Finding] 
 def _place(one: Finding, stretch: tuple[str, str], segments: Sequence[SegmentEvidence]) -> tuple[str, str]:
     """A stretch of one partition in a few words, and the shortest name of the place where it begins: its file, if a segment has it."""
     first, last = int(stretch[0]), int(stretch[1]) - 1
-    lane = (one.topic, one.partition, one.offset_kind, one.log_id)
     place = f"{one.topic}/{one.partition}@{first}"
     told = place if first == last else f"{place} to {last}"
-    held = next((said.ref for said in segments if (said.topic, said.partition, said.offset_kind, said.log_id) == lane
+    held = next((said.ref for said in segments if said.lane == one.lane
                  and said.span[0] <= first < said.span[1]), None)
     return (told, place) if held is None else (f"{told} in {held}", held)
 

@@ -83,8 +83,7 @@ def _of_missing(way: Route, missing: Sequence[Missing]) -> Iterator[Prognosis]:
     wanted = way.wanted
     for one in missing:
         here = one.stretch
-        if (here.topic, here.partition, here.offset_kind, here.log_id) != (wanted.topic, wanted.partition, wanted.offset_kind,
-                                                                           wanted.log_id):
+        if here.lane != wanted.lane:
             continue
         for piece in way.pieces:
             start, end = max(piece.start, here.start), min(piece.end, here.end)

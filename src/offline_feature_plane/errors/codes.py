@@ -36,7 +36,7 @@ class RunScopeInvalid(RequestError):
 
 
 class BasisUnresolved(RequestError):
-    """The replay basis names no readable, well-formed ranges."""
+    """The replay basis is malformed, names a topic or partition that there is not, or ends beyond what its log has settled."""
 
 
 class LabelAsofMissing(RequestError):
@@ -153,19 +153,19 @@ class SourceUnreadable(UnprovenError):
 
 
 class ReplayEventsEmpty(UnprovenError):
-    """The basis holds no event at all."""
+    """The basis holds no event of this run that the feature set reads."""
 
 
 class ReplayBasisGap(UnprovenError):
-    """Offsets of the basis are covered by no evidence."""
+    """Offsets of the basis are gone, or in no segment: nothing covers them."""
 
 
 class ReplayIncomplete(UnprovenError):
-    """Completeness was not proved, so nothing may be published."""
+    """Nobody can say that the basis is whole: a bus cannot be asked, or records cannot be decoded and no index declares them."""
 
 
 class ReplayBasisMismatch(UnprovenError):
-    """The bytes behind a pinned basis are not the pinned ones."""
+    """What a pinned basis is read from is not what was pinned or claimed, two holders of it disagree, or nobody has its log."""
 
     fix = "Restore the pinned bytes, or write a new intent that pins the new ones."
 
@@ -285,11 +285,11 @@ class RequestIdPayloadMismatch(ConflictError):
 
 
 class ReplayEventIdConflict(ConflictError):
-    """One event id carries two different contents."""
+    """One event id of a type carries two different contents."""
 
 
 class ReplayDuplicateOffsetMismatch(ConflictError):
-    """One coordinate carries two different events."""
+    """Two segments of an archive hold different events at one coordinate."""
 
 
 class ArchiveIndexConflict(ConflictError):

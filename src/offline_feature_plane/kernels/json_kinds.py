@@ -14,4 +14,4 @@ NUMBER: Final = 4   # with a fraction or an exponent
 TRUE: Final = 5
 FALSE: Final = 6
 OTHER: Final = 7    # an array, an object, or what the law must look at
-TOLD: Final = 8    # the canonical text of a nested value
+TOLD: Final = 8     # the canonical text of a nested value

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from offline_feature_plane.contracts.plan import SourcePlan
-from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
+from offline_feature_plane.domain.basis import Lane, Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, assess
 from offline_feature_plane.domain.cutover import Route, VerifyOverlap, Watermarks
@@ -129,9 +129,9 @@ class PinnedStream:
                                   path="$.replay_basis", fix="Name the ranges, each with its log_id; or, if it is one log, make the index "
                                   f"again: `ofs archive index FOLDER --log-id {buses[0]} --replace`.")
         found = [*self.archive.ranges(), *(_all_of(one) for one in self.watermarks if one.span[0] < one.span[1])]
-        lanes: dict[tuple[str, int, str, str], list[Range]] = {}
+        lanes: dict[Lane, list[Range]] = {}
         for one in found:
-            lanes.setdefault((one.topic, one.partition, one.offset_kind, one.log_id), []).append(one)
+            lanes.setdefault(one.lane, []).append(one)
         return describe_basis(canonical_basis(Range(*lane, str(min(one.start for one in held)), str(max(one.end for one in held)))
                                               for lane, held in lanes.items()))
 
@@ -145,7 +145,7 @@ class PinnedStream:
             raise SelectorUnresolved("the selector is empty.", path="replay_basis", fix="`to` must be later than `from`.")
         found = []
         for lane, held in self._lanes().items():
-            marks = next((one for one in self.watermarks if (one.topic, one.partition, one.offset_kind, one.log_id) == lane), None)
+            marks = next((one for one in self.watermarks if one.lane == lane), None)
             start, end = (self._first_at(lane, held, marks, moment, is_start=moment is selector.from_us)
                           for moment in (selector.from_us, selector.to_us))
             if start < end:
@@ -164,10 +164,10 @@ class PinnedStream:
         """The records in some ranges: each stretch from whom its route says, and overlaps compared."""
         mine = self._mine(ranges)
         log = self.archive.reading(mine, sources)
-        lanes: dict[tuple[str, int, str, str], list[Route]] = {}
+        lanes: dict[Lane, list[Route]] = {}
         for way in self.completeness(mine).routes:
-            lanes.setdefault((way.wanted.topic, way.wanted.partition, way.wanted.offset_kind, way.wanted.log_id), []).append(way)
-        held: dict[tuple[str, int, str, str], list[Stretch]] = {}
+            lanes.setdefault(way.wanted.lane, []).append(way)
+        held: dict[Lane, list[Stretch]] = {}
         for one in log.stretches:
             held.setdefault(lane_of(one), []).append(one)
         stretches = [one for lane, ways in lanes.items() for one in self._read(ways, held.get(lane, []), sources)]
@@ -215,7 +215,7 @@ class PinnedStream:
         if pieces := [_part(lane, *span) for way in ways for span in way.on_bus]:
             yield from self.bus.reading(pieces, sources).stretches
 
-    def _first_at(self, lane: tuple[str, int, str, str], held: Sequence[Any], marks: Watermarks | None, moment: int, *,
+    def _first_at(self, lane: Lane, held: Sequence[Any], marks: Watermarks | None, moment: int, *,
                   is_start: bool) -> int:
         """The first offset of a partition whose log time is not before a moment, as the archive says, else the bus."""
         try:
@@ -236,12 +236,12 @@ class PinnedStream:
             raise _unresolved(lane, moment, f"the bus begins at offset {found}, and what was before it nobody has")
         return found
 
-    def _lanes(self) -> dict[tuple[str, int, str, str], list[Any]]:
-        found: dict[tuple[str, int, str, str], list[Any]] = {}
+    def _lanes(self) -> dict[Lane, list[Any]]:
+        found: dict[Lane, list[Any]] = {}
         for segment in self.archive.segments:
             found.setdefault(lane_of(segment), []).append(segment)
         for one in self.watermarks:
-            found.setdefault((one.topic, one.partition, one.offset_kind, one.log_id), [])
+            found.setdefault(one.lane, [])
         return found
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
@@ -270,9 +270,9 @@ def _part(lane: Range, start: int, end: int) -> Range:
 
 def _all_of(marks: Watermarks) -> Range:
     start, end = marks.span
-    return Range(marks.topic, marks.partition, marks.offset_kind, marks.log_id, str(start), str(end))
+    return Range(*marks.lane, str(start), str(end))
 
 
-def _unresolved(lane: tuple[str, int, str, str], moment: int, why: str) -> SelectorUnresolved:
+def _unresolved(lane: Lane, moment: int, why: str) -> SelectorUnresolved:
     return SelectorUnresolved(f"{lane[0]}/{lane[1]} has no single offset for {format_instant(moment)}: {why}.", path="replay_basis",
                               fix="Give offset ranges, or a span of log time that lies inside of what archive and bus have.")

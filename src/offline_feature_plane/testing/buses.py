@@ -160,7 +160,7 @@ class PinnedFolderBus:
 
     def basis(self) -> list[dict[str, Any]]:
         """Everything that it holds."""
-        return describe_basis(canonical_basis(Range(one.topic, one.partition, one.offset_kind, one.log_id, *map(str, one.span))
+        return describe_basis(canonical_basis(Range(*one.lane, *map(str, one.span))
                                               for one in self.watermarks if one.span[0] < one.span[1]))
 
     def resolve(self, selector: Selector) -> tuple[Range, ...]:
@@ -171,7 +171,7 @@ class PinnedFolderBus:
             if start is None or end is None:
                 raise SelectorUnresolved(f"{selector.topic}/{one.partition} has no record from then on yet.", path="replay_basis")
             if start < end:
-                found.append(Range(one.topic, one.partition, one.offset_kind, one.log_id, str(start), str(end)))
+                found.append(Range(*one.lane, str(start), str(end)))
         return canonical_basis(found)
 
     def completeness(self, ranges: Sequence[Range]) -> Completeness:
@@ -222,7 +222,7 @@ class _FolderStretch:
     @property
     def evidence(self) -> SegmentEvidence:
         one = self.wanted
-        return SegmentEvidence(one.topic, one.partition, one.offset_kind, one.log_id, f"bus:{one.topic}/{one.partition}", one.start_offset,
+        return SegmentEvidence(*one.lane, f"bus:{one.topic}/{one.partition}", one.start_offset,
                                None, one.end_offset, 0, "")
 
     @property
@@ -235,7 +235,7 @@ class _FolderStretch:
 
     def pin(self) -> Mapping[str, Any]:
         one = self.wanted
-        return {"lane": [one.topic, one.partition, one.offset_kind, one.log_id], "span": [one.start_offset, one.end_offset]}
+        return {"lane": list(one.lane), "span": [one.start_offset, one.end_offset]}
 
     def parts(self, most: int) -> Sequence[_FolderStretch]:
         one = self.wanted

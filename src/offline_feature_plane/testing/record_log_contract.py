@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from offline_feature_plane.domain.admission import Admission
+from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
@@ -169,6 +169,33 @@ class RecordLogContract:
             found, left_out = read(log, (TX, LOGIN))
             assert sorted((name, row["event_id"]) for name, row in found) == [("login", "e1"), ("tx", "e0"), ("tx", "e2")]
             assert left_out == {"other_scope": 1}
+
+    @pytest.mark.parametrize("scenarios", [(), ("s1",)])
+    def test_scanning_a_log_gives_what_reading_it_gives(self, holding: Holding, scenarios: tuple[str, ...]) -> None:
+        """Engines scan, many records at a time: the same events by source, coordinate, time, hash and field, and the same is left out.
+
+        What is of another scope is handed out without a source there, and repeats are told apart later.
+        """
+        records = [record(0, scenario_run_id="s1"), record(1, platform_run_id="run2"), record(2, payload=None),
+                   record(3, event_type="ping"), {**record(4), "ts_utc": "yesterday"}, record(5, event_type="login", payload={"who": "w"}),
+                   record(6, scenario_run_id="s1", payload={"card": {"who": '\u00e9 "\\'}}), record(0, partition=1, event_id="p1")]
+        pinned = holding(records).pin("transaction")
+        log = pinned.reading(whole(pinned), (TX, LOGIN))
+        expected, left_out = read(log, (TX, LOGIN), scenarios)
+        assert not isinstance(log, PlainTable)
+        found, elsewhere = list[tuple[str, dict[str, Any]]](), 0
+
+        def take(name: str | None, batch: pa.RecordBatch) -> None:
+            nonlocal elsewhere
+            elsewhere += batch.num_rows if name is None else 0
+            found.extend((name, row) for row in batch.to_pylist() if name is not None)
+
+        report = log.scan(Scope.of("run1", scenarios, (TX, LOGIN)), take)
+        for _, row in found:
+            row["payload_hash"] = f"sha256:{row['payload_hash'].hex()}"
+            del row["event_type"], row["position"]
+        assert sorted(found, key=str) == sorted(expected, key=str)
+        assert {**report.left_out, **({"other_scope": elsewhere} if elsewhere else {})} == left_out
 
     def test_a_topic_read_under_another_name_gives_events_of_their_own(self, holding: Holding) -> None:
         """The events of one type, by the fields of their own source; all others are left out.

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from offline_feature_plane.domain.completeness import SegmentEvidence
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
-from offline_feature_plane.sources.archives.misplaced import misplaced, mistimed
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.sources.archives.misplaced import miscounted, misplaced, mistimed
 from offline_feature_plane.sources.decoding.batches import Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
 
@@ -109,8 +109,4 @@ class Claim:
         return misplaced(self._name, self._topic, said, (*lane, int(batch.numbers[row])), int(before[at]))
 
     def _miscounted(self) -> OfsError:
-        said = self._evidence
-        more = " or more" if self._count > said.record_count else ""
-        last = None if self._last is None else str(self._last)
-        return ReplayBasisMismatch(f"{self._name} holds {self._count}{more} records up to {last}, but the index says "
-                                   f"{said.record_count} up to {said.last_offset}.", path=self._name)
+        return miscounted(self._name, self._evidence, self._count, self._last)

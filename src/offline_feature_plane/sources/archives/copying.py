@@ -24,6 +24,7 @@ from offline_feature_plane.text_files import packing_of, read_lines
 
 __all__ = ["rows_in_order"]
 
+
 def rows_in_order(segments: Sequence[Segment], wanted: Range, writing: Writing, *, in_batches: bool) -> Iterator[Rows]:
     """Everything that some segments of one partition hold of a range, each coordinate once.
 

@@ -20,7 +20,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
-from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, linked
+from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, TooManyHoles, linked
+from offline_feature_plane.domain.basis import Lane
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, digest
 from offline_feature_plane.domain.completeness import UNDECLARED
 from offline_feature_plane.domain.foreign_records import Lifting
@@ -273,7 +274,7 @@ def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, 
     except NothingDecoded as wrong:
         raise _nothing_of(file, wish.lifting, str(wrong)) from wrong
     except Disorder as wrong:
-        raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(str(wrong))) from wrong
+        raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(wrong)) from wrong
     if not wish.holes_are_lawful and any(not run.counts for run in runs):
         raise SourceUnreadable(f"{file.relative} has offsets that are never counted, so files alone cannot prove that none is missing.",
                                path=file.relative, fix="Run with --declare-holes if you know that the files hold everything.")
@@ -294,8 +295,8 @@ def _begins_too_long(file: HeldFile) -> bool:
     return any(len(line) > MAX_DOCUMENT_BYTES for _, line in islice(read_lines(file.path, packing=packing_of(file.relative), cuts=True), 1))
 
 
-def _advice(sentence: str) -> str:
-    if "holes" in sentence:
+def _advice(wrong: Disorder) -> str:
+    if isinstance(wrong, TooManyHoles):
         return "If they are lawful (compaction, transaction marks), run with --declare-holes."
     return "A segment holds the records of a partition in the order of their offsets, each once: write it again in that order."
 
@@ -336,7 +337,7 @@ def _look_for_lost(work: _Work, present: set[str]) -> None:
 
 def _chained(work: _Work) -> Iterator[IndexedSegment]:
     """Every entry with its end, by lane, log and offset."""
-    lanes: dict[tuple[str, int, str, str], Entries] = defaultdict(list)
+    lanes: dict[Lane, Entries] = defaultdict(list)
     for entries in work.entries.values():
         for one in entries:
             lanes[(*_lane(one), one["log_id"])].append(_declared(one, work.wish))

@@ -1,12 +1,21 @@
-"""Records that are not what the index of their archive says: they stand where it has others, or were taken at other times."""
+"""Segments that are not what the index of their archive says: their records stand elsewhere, are more or fewer, or of other times.
+
+Their bytes are the pinned ones, so that it is the index that lies, or whoever wrote the segment.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import ReplayBasisMismatch
 
-__all__ = ["misplaced", "mistimed"]
+__all__ = ["miscounted", "misplaced", "mistimed", "unindexed", "unlike_entries"]
+
+_FIX = ("Find out which of both is wrong. If the segment is, restore it from its log; if the index is, correct its entry, or move "
+        "index.json away and make it from the files (`ofs archive index`).")
 
 
 def misplaced(name: str, topic: str, evidence: SegmentEvidence, found: tuple[str, int, str, int], before: int) -> ReplayBasisMismatch:
@@ -23,9 +32,37 @@ def misplaced(name: str, topic: str, evidence: SegmentEvidence, found: tuple[str
     held = f"{name} holds {its_topic}/{partition}@{number}"
     lane = f"{topic}/{evidence.partition}"
     if (its_topic, partition, kind) == (topic, evidence.partition, evidence.offset_kind) and first <= number < end:
-        return ReplayBasisMismatch(f"{held} after {lane}@{before}: a segment holds each offset once, the smaller ones first.", path=name)
+        return ReplayBasisMismatch(f"{held} after {lane}@{before}: a segment holds each offset once, the smaller ones first.", path=name,
+                                   fix=_FIX)
     told = "" if kind == evidence.offset_kind else f", a {kind},"
-    return ReplayBasisMismatch(f"{held}{told} where {lane} [{first}, {end}) of {evidence.offset_kind} is indexed.", path=name)
+    return ReplayBasisMismatch(f"{held}{told} where {lane} [{first}, {end}) of {evidence.offset_kind} is indexed.", path=name, fix=_FIX)
+
+
+def miscounted(name: str, evidence: SegmentEvidence, count: int, last: int | None) -> ReplayBasisMismatch:
+    """The error about a segment that holds more or fewer records than is claimed, or others behind the last of these.
+
+    Args:
+        name: the segment's.
+        evidence: what is claimed of it.
+        count: how many were read; beyond the claim nobody reads on.
+        last: the offset of the last one that could be decoded; None: there is none.
+    """
+    more = " or more" if count > evidence.record_count else ""
+    return ReplayBasisMismatch(f"{name} holds {count}{more} records up to {last}, but the index says {evidence.record_count} up to "
+                               f"{evidence.last_offset}.", path=name, fix=_FIX)
+
+
+def unindexed(name: str, place: str) -> ReplayBasisMismatch:
+    """The error about a file of several segments that holds a record of none of them, at a place."""
+    return ReplayBasisMismatch(f"{name} holds {place}, which is in no entry of its index.", path=name, fix=_FIX)
+
+
+def unlike_entries(name: str, entries: Sequence[IndexedSegment], count: int) -> ReplayBasisMismatch | None:
+    """The error about a file of several segments that holds more or fewer records than these count together, or None."""
+    indexed = sum(one.record_count for one in entries)
+    if count == indexed:
+        return None
+    return ReplayBasisMismatch(f"{name} holds {count} records, but the index says {indexed}.", path=name, fix=_FIX)
 
 
 def mistimed(name: str, found: tuple[int | None, int | None], said: tuple[int, int] | None) -> ReplayBasisMismatch | None:

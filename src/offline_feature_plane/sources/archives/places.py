@@ -30,7 +30,8 @@ from offline_feature_plane.plain_files import as_found, make_lasting_folder, ope
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.spools import spool
 
-__all__ = ["INDEX", "REPLACED", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version", "segment_path"]
+__all__ = ["INDEX", "MOST_INDEX_BYTES", "REPLACED", "SUFFIXES", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version",
+           "segment_path"]
 
 INDEX: Final = "index.json"
 UNFINISHED: Final = "_index.unfinished.json"  # what a job that makes an index knows so far

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from offline_feature_plane.contracts.archive_index import ArchiveIndex, IndexedSegment
 from offline_feature_plane.domain.archive_chain import holes_and_overlaps
+from offline_feature_plane.domain.basis import Lane
 from offline_feature_plane.domain.completeness import UNDECLARED
 
 __all__ = ["IndexReport", "LaneReport", "report_on"]
@@ -67,7 +68,7 @@ class IndexReport:
 def report_on(index: ArchiveIndex, place: str, *, read: int, kept: int, reread: int, ignored: Sequence[str],
               was_written: bool) -> IndexReport:
     """The report on an index."""
-    lanes: dict[tuple[str, int, str, str], list[IndexedSegment]] = defaultdict(list)
+    lanes: dict[Lane, list[IndexedSegment]] = defaultdict(list)
     for one in index.segments:
         lanes[one.topic, one.partition, one.offset_kind, one.log_id].append(one)
     return IndexReport(place, was_written, read, kept, reread, tuple(ignored), len(index.segments),

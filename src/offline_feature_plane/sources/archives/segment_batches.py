@@ -10,7 +10,7 @@ from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
 from offline_feature_plane.sources.archives.pieces import members_in, piece_of, pieces_in, rows_of, telling
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
-from offline_feature_plane.sources.archives.segments import Segment
+from offline_feature_plane.sources.archives.segments import Segment, as_is
 from offline_feature_plane.sources.archives.shared_files import Share
 from offline_feature_plane.sources.archives.stored_files import Law, noting
 from offline_feature_plane.sources.decoding.batches import Expected, Members, settle
@@ -45,7 +45,7 @@ def _shared(segment: Segment, claim: Claim, wanted: Wanted) -> Iterator[Step]:
     if own is None:  # in one step: the file is divided before its next segment is begun
         with segment.place.at_hand(segment.file) as file:
             for batch in _out_of_whole(segment, file, claim, wanted):
-                yield partial(_given, batch)
+                yield partial(as_is, batch)
         return
     told = map(telling(segment.file.relative, segment.lifting, wanted), map(partial(piece_of, segment.file.relative), own))
     if [one.partition for one in segment.entries if one.topic == segment.topic].count(segment.evidence.partition) == 1:
@@ -54,7 +54,7 @@ def _shared(segment: Segment, claim: Claim, wanted: Wanted) -> Iterator[Step]:
         share = Share(segment)
         for members, law in told:
             for part, refused in share.take(*settle(members, share.expected, law)):
-                yield partial(_given, claim.hold(part, refused))
+                yield partial(as_is, claim.hold(part, refused))
     yield claim.settle
 
 
@@ -84,10 +84,6 @@ def _held_steps(segment: Segment, claim: Claim, told: Iterable[Told]) -> Iterato
 
 def _held(claim: Claim, members: Members, expected: Expected, law: Law) -> Decoded:
     return claim.hold(*settle(members, expected, law))
-
-
-def _given(batch: Decoded) -> Decoded:
-    return batch
 
 
 def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.archive_index import IndexedSegment
@@ -15,19 +15,21 @@ from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record, Standing
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.foreign_records import Lifting
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.errors import OfsError
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.dividing import SharedFile
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
-from offline_feature_plane.sources.archives.misplaced import misplaced, mistimed
+from offline_feature_plane.sources.archives.misplaced import miscounted, misplaced, mistimed, unindexed, unlike_entries
 from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import Batch, Undecodable, in_batches, lane_of
 from offline_feature_plane.text_files import packing_of, read_lines
+
+AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Segment:
         """As `SteppedStretch.steps`: segments of different kinds in one file are decoded one by one."""
         if len({one.offset_kind for one in self.entries}) > 1:
             for batch in in_batches(self.read()):
-                yield partial(_given, batch)
+                yield partial(as_is, batch)
             return
         from offline_feature_plane.sources.archives.segment_batches import steps_of  # noqa: PLC0415 - it loads a compiler
 
@@ -158,9 +160,7 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
             last_us = None
             yield Undecodable(number, record.reason)
     if count != evidence.record_count or (last is not None and evidence.last_offset is not None and last > int(evidence.last_offset)):
-        more = " or more" if count > evidence.record_count else ""
-        raise ReplayBasisMismatch(f"{segment.file.relative} holds {count}{more} records up to {last}, but the index says "
-                                  f"{evidence.record_count} up to {evidence.last_offset}.", path=segment.file.relative)
+        raise miscounted(segment.file.relative, evidence, count, last)
     if (odd := mistimed(segment.file.relative, (first_us, last_us), segment.log_times)) is not None:
         raise odd
 
@@ -188,18 +188,19 @@ def records_of_entry(segment: Segment, file: PinnedFile, found: Iterator[Standin
         lane = spans.get((record.topic, record.partition, record.offset_kind), [])
         held = [mine for first, end, mine in lane if first <= record.number < end]
         if not held:
-            raise ReplayBasisMismatch(f"{file.relative} holds {record.place}, which is in no entry of its index.", path=file.relative)
+            raise unindexed(file.relative, record.place)
         ours = any(held)
         if before is None and ours:
             yield from unread
         before = ours
         if ours:
             yield record
-    if count != (indexed := sum(one.record_count for one in segment.entries)):
-        raise ReplayBasisMismatch(f"{file.relative} holds {count} records, but the index says {indexed}.", path=file.relative)
+    if (odd := unlike_entries(file.relative, segment.entries, count)) is not None:
+        raise odd
 
 
-def _given(batch: Batch) -> Batch:
+def as_is(batch: AnyBatch) -> AnyBatch:
+    """The step of a batch of which nothing is left to be done."""
     return batch
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from offline_feature_plane.domain.basis import Range, Selector, canonical_basis
+from offline_feature_plane.domain.basis import Lane, Range, Selector, canonical_basis
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, SelectorUnresolved
 from offline_feature_plane.sources.archives.segments import Segment
@@ -28,7 +28,7 @@ def resolve_selector(segments: Sequence[Segment], selector: Selector) -> tuple[R
     """
     if selector.from_us >= selector.to_us:
         raise _unresolved("the selector is empty.", "`to` must be later than `from`.")
-    lanes: dict[tuple[str, int, str, str], list[Segment]] = {}
+    lanes: dict[Lane, list[Segment]] = {}
     for one in segments:
         lanes.setdefault(lane_of(one), []).append(one)
     found = []

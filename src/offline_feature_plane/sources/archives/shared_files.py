@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.errors import OfsError
+from offline_feature_plane.sources.archives.misplaced import unindexed, unlike_entries
 from offline_feature_plane.sources.archives.segments import Segment, is_of
 from offline_feature_plane.sources.decoding.batches import Expected, Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
@@ -105,9 +106,8 @@ class Share:
 
     def settle(self) -> None:
         """The file has no more. Raises ReplayBasisMismatch: it holds not what its entries count together."""
-        if self._count != (indexed := sum(one.record_count for one in self._segment.entries)):
-            raise ReplayBasisMismatch(f"{self._segment.file.relative} holds {self._count} records, but the index says {indexed}.",
-                                      path=self._segment.file.relative)
+        if (odd := unlike_entries(self._segment.file.relative, self._segment.entries, self._count)) is not None:
+            raise odd
 
     def lanes_of(self, batch: Decoded) -> Int64s:
         """Which lane each row of a batch says, by its place among those expected; −1: none of them, or nothing."""
@@ -133,6 +133,4 @@ class Share:
     def _strange(self, batch: Decoded, row: int) -> OfsError:
         topic, partition = self.expected.lanes[0 if batch.lanes is None else batch.lanes[row]]
         told = batch.by_law.get(row)
-        place = f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place
-        name = self._segment.file.relative
-        return ReplayBasisMismatch(f"{name} holds {place}, which is in no entry of its index.", path=name)
+        return unindexed(self._segment.file.relative, f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from offline_feature_plane.contracts.plan import SourceFile, SourcePlan
 from offline_feature_plane.contracts.plane import ArchiveFolder, S3Access, Settings
-from offline_feature_plane.domain.basis import Range, Selector, canonical_basis, describe_basis
+from offline_feature_plane.domain.basis import Lane, Range, Selector, canonical_basis, describe_basis
 from offline_feature_plane.domain.closure import Source
 from offline_feature_plane.domain.completeness import Completeness, SegmentEvidence, assess
 from offline_feature_plane.domain.foreign_records import Lifting, Place, lifting_of
@@ -26,7 +26,7 @@ from offline_feature_plane.sources.archives.selectors import resolve_selector
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.logs.mapped_topics import MappedTopics
 from offline_feature_plane.sources.logs.records import WORTH_A_COMPILER, LogRecords
-from offline_feature_plane.sources.logs.stretches import Lane, lane_of, touches
+from offline_feature_plane.sources.logs.stretches import lane_of, touches
 from offline_feature_plane.sources.logs.typings import typings_of
 
 # What opens an archive at an address in a bucket that is reached so.
@@ -118,7 +118,7 @@ class PinnedArchive:
 
     def ranges(self) -> tuple[Range, ...]:
         """Each partition from the first to the last offset that the archive knows: a hole between is a gap, not the end of the question."""
-        lanes: dict[tuple[str, int, str, str], list[SegmentEvidence]] = {}
+        lanes: dict[Lane, list[SegmentEvidence]] = {}
         for one in self.segments:
             lanes.setdefault(lane_of(one), []).append(one.evidence)
         return canonical_basis(Range(*lane, min(held, key=lambda one: one.span[0]).first_offset,
@@ -151,10 +151,9 @@ class PinnedArchive:
         for one in touched:
             with one.at_stake():
                 one.place.glance(one.file)
-        spans: dict[tuple[str, int, str, str], tuple[tuple[int, int], ...]] = {}
+        spans: dict[Lane, tuple[tuple[int, int], ...]] = {}
         for item in mine:
-            lane = item.topic, item.partition, item.offset_kind, item.log_id
-            spans[lane] = (*spans.get(lane, ()), (item.start, item.end))
+            spans[item.lane] = (*spans.get(item.lane, ()), (item.start, item.end))
         shared = self._shared(touched)
         segments = tuple(replace(one, asked=spans[lane_of(one)], shared=shared.get(one.file.relative)) for one in touched)
         return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
@@ -189,5 +188,5 @@ class PinnedArchive:
     def _touched(self, ranges: Sequence[Range]) -> tuple[Segment, ...]:
         lanes: dict[Lane, list[Range]] = {}
         for item in ranges:
-            lanes.setdefault((item.topic, item.partition, item.offset_kind, item.log_id), []).append(item)
+            lanes.setdefault(item.lane, []).append(item)
         return tuple(one for one in self.segments if any(touches(one, item) for item in lanes.get(lane_of(one), ())))

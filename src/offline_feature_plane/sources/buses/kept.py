@@ -37,7 +37,7 @@ class Kept:
 
     def ranges(self) -> tuple[Range, ...]:
         """Each partition as far as it is kept and settled. Raises ReplayEventsEmpty."""
-        found = [Range(one.topic, one.partition, one.offset_kind, one.log_id, str(start), str(end))
+        found = [Range(*one.lane, str(start), str(end))
                  for one in self.watermarks for start, end in (one.span,) if start < end]
         if not found:
             raise ReplayEventsEmpty(f"the {self.thing} {self.stored} holds nothing that is settled.", path=self.topic,

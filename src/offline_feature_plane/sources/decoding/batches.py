@@ -29,12 +29,12 @@ from offline_feature_plane.kernels.jsontext import MEMBERS, STACK
 from offline_feature_plane.kernels.sha256 import digests
 from offline_feature_plane.kernels.typed_texts import are_sound, read_integers, same_text, unescape
 from offline_feature_plane.sources.decoding.decoded import Decoded, Found, mask_array
-from offline_feature_plane.sources.decoding.lines import members_of_columns
+from offline_feature_plane.sources.decoding.lines import placed_columns
 from offline_feature_plane.sources.decoding.texts import text_column
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s, Wanted, joined
 
-__all__ = ["ENVELOPE", "STORED", "Expected", "Members", "Refused", "members_of_documents", "places", "room",
-           "scratch", "settle", "tell_columns"]
+__all__ = ["ENVELOPE", "HASH_BYTES", "STORED", "Expected", "Members", "Refused", "members_of_documents", "places", "room", "settle",
+           "spelled_hashes", "tell_columns"]
 
 # The members of a record: those that must be there, its payload, those that may be absent. An envelope has no coordinates, and what it
 # says of its hash is no copy of anything.
@@ -49,6 +49,7 @@ _SAID: Final = ('{"payload":{"event_id":"', '","event_type":"', '","payload":', 
 _IN_TURN: Final = ("event_id", "event_type", "payload", "platform_run_id", "schema_version", "ts_utc")
 _INT64 = 1 << 62
 _LONGEST_OFFSET = 128  # digits
+HASH_BYTES: Final = 71  # of a hash as it is spelled
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def members_of_documents(data: Bytes, begins: Int64s, stops: Int64s, names: tupl
 def tell_columns(columns: Mapping[str, pa.Array], names: tuple[str, ...], wanted: Wanted) -> Members:
     """The members of records that stand in columns, whose payload is JSON text, or null."""
     at, n = names.index("payload"), len(next(iter(columns.values())))
-    standing = members_of_columns(columns, names, TEXT, INTEGER)
+    standing = placed_columns(columns, names)
     data, kinds, starts, ends = standing or (np.empty(0, np.uint8), *places(len(names), n))
     begins = np.where(kinds[at] == TEXT, starts[at], -1)
     found, told, told_starts, told_ends, spare = room(data, np.maximum(begins, 0), ends[at], wanted)
@@ -183,10 +184,10 @@ def room(data: Bytes, begins: Int64s, stops: Int64s, wanted: Wanted) -> tuple[Fo
     sizes = stops - begins
     most = 4 * int(sizes.sum()) + 8 * int(sizes.max(initial=0)) + 64 * n + 256
     return (Found(data, *places(max(1, len(wanted.paths)), n)), np.empty(most, np.uint8), np.empty(n, np.int64), np.empty(n, np.int64),
-            scratch())
+            _scratch())
 
 
-def scratch() -> tuple[Any, ...]:
+def _scratch() -> tuple[Any, ...]:
     """What the walk through nested values notes on the way: `stack`, `members`, `order`."""
     return np.empty((STACK, 3), np.int64), np.empty((MEMBERS, 3), np.int64), np.empty(256, np.int64)
 
@@ -277,19 +278,19 @@ def _compare_hashes(members: Members, digests: npt.NDArray[np.uint8]) -> None:
     if not ours.any():
         return
     kinds, starts, ends = members.of("payload_hash")
-    alike = (kinds == TEXT) & (ends - starts == 71)
+    alike = (kinds == TEXT) & (ends - starts == HASH_BYTES)
     rows = np.flatnonzero(ours & alike)
-    stored = members.data[starts[rows][:, None] + np.arange(71)]
-    expected = np.empty((len(rows), 71), np.uint8)
-    expected[:, :7] = np.frombuffer(b"sha256:", np.uint8)
-    expected[:, 7:] = hex_digits(digests[rows])
-    alike[rows] = (stored == expected).all(axis=1)
+    stored = members.data[starts[rows][:, None] + np.arange(HASH_BYTES)]
+    alike[rows] = (stored == spelled_hashes(digests[rows])).all(axis=1)
     members.status[ours & ~alike] = 1
 
 
-def hex_digits(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The hexadecimal digits of digests, 64 bytes for each 32."""
-    return np.frombuffer(digests.tobytes().hex().encode(), np.uint8).reshape(len(digests), 64)
+def spelled_hashes(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Digests of 32 bytes as records have them, `sha256:` and 64 hexadecimal digits: one row of `HASH_BYTES` for each."""
+    found = np.empty((len(digests), HASH_BYTES), np.uint8)
+    found[:, :-64] = np.frombuffer(b"sha256:", np.uint8)
+    found[:, -64:] = np.frombuffer(digests.tobytes().hex().encode(), np.uint8).reshape(len(digests), 64)
+    return found
 
 
 def _by_law(rows: Sequence[int], law: Callable[[int], Standing]) -> tuple[dict[int, Record], dict[int, Vacant], Refused | None]:

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from offline_feature_plane.budgets import RECORD_BYTES, Budget
 from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES
+from offline_feature_plane.kernels.json_kinds import ABSENT, INTEGER, TEXT
 from offline_feature_plane.sources.decoding.decoded import mask_of
 from offline_feature_plane.sources.decoding.wanted import Bytes, Int64s
 from offline_feature_plane.text_files import Packing, opened, without_mark
 
-__all__ = ["Lines", "lines_of_binary", "members_of_columns", "read_blocks", "text_places"]
+__all__ = ["Lines", "lines_of_binary", "placed_columns", "read_blocks", "text_places"]
 
 _BLOCK = 4 << 20
 _MOST = 65_536  # lines at a time: of those that are nearly empty there are millions in a block
@@ -70,26 +71,22 @@ def lines_of_binary(values: pa.Array) -> Lines:
     return Lines(data, begins, stops)
 
 
-def members_of_columns(columns: Mapping[str, pa.Array], names: Sequence[str], texts: int, integers: int,
+def placed_columns(columns: Mapping[str, pa.Array], names: Sequence[str],
                        ) -> tuple[Bytes, npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
-    """Columns as `decoding.batches.tell_payloads` takes them; None if one of them is no column of texts, or of integers.
+    """The named columns side by side as `decoding.batches.Members` has them, integers by their digits: data, kinds, starts and ends.
 
-    Args:
-        columns: by name.
-        names: which of them, in which order.
-        texts: what kernels call a text.
-        integers: what they call an integer: columns of these are written as texts of digits.
+    None if one of them is neither of texts nor of integers.
     """
     n = len(next(iter(columns.values())))
     kinds, starts, ends = np.zeros((len(names), n), np.int8), np.zeros((len(names), n), np.int64), np.zeros((len(names), n), np.int64)
     parts: list[Bytes] = []
     size = 0
     for row, name in enumerate(names):
-        column, kind = columns[name], texts
+        column, kind = columns[name], TEXT
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         if pa.types.is_integer(column.type):
-            column, kind = column.cast(pa.string()), integers
+            column, kind = column.cast(pa.string()), INTEGER
         if pa.types.is_null(column.type):
             continue
         if pa.types.is_string_view(column.type) or pa.types.is_large_string(column.type):
@@ -97,18 +94,18 @@ def members_of_columns(columns: Mapping[str, pa.Array], names: Sequence[str], te
         if not pa.types.is_string(column.type):
             return None
         data, begins, stops = text_places(column)
-        first = int(begins[0]) if n else 0
-        data = data[first:int(stops[-1])] if n else data
-        kinds[row], starts[row], ends[row] = kind, begins + (size - first), stops + (size - first)
+        kinds[row], starts[row], ends[row] = kind, begins + size, stops + size
         if column.null_count:
-            kinds[row, mask_of(column.is_null())] = 0
+            kinds[row, mask_of(column.is_null())] = ABSENT
         parts.append(data)
         size += len(data)
     return np.concatenate([*parts, np.empty(0, np.uint8)]), kinds, starts, ends
 
 
 def text_places(column: pa.Array) -> tuple[Bytes, Int64s, Int64s]:
-    """Where the texts of a column of type string stand."""
+    """The texts of a column of type string or binary, of a slice no more than its own, and where each of them stands."""
     _, offsets, data = column.buffers()
+    if not len(column) or data is None:
+        return np.empty(0, np.uint8), *np.zeros((2, len(column)), np.int64)
     bounds: Any = np.frombuffer(offsets, np.int32)[column.offset:column.offset + len(column) + 1].astype(np.int64)
-    return np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8), bounds[:-1], bounds[1:]
+    return np.frombuffer(data, np.uint8)[bounds[0]:bounds[-1]], bounds[:-1] - bounds[0], bounds[1:] - bounds[0]

@@ -46,9 +46,6 @@ def in_bytes(array: pa.Array) -> Spelled:
     if not pa.types.is_string(array.type):
         array = array.cast(pa.binary())
     data, starts, ends = text_places(array)
-    if len(array):  # of a slice no more than its own texts
-        first = int(starts[0])
-        data, starts, ends = data[first:int(ends[-1])], starts - first, ends - first
     valid = mask_of(array.is_valid())
     return Spelled(data, np.where(valid, TEXT, ABSENT).astype(np.int8), starts, ends, np.zeros(len(array), np.bool_))
 

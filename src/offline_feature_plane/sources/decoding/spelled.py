@@ -103,7 +103,7 @@ def side_by_side(columns: Sequence[Spelled], n: int) -> tuple[Bytes, npt.NDArray
 
 def instants_of(array: pa.Array) -> tuple[Int64s, Bools]:
     """Timestamps as µs, of a wall or since the epoch, and which values are none that `domain.extraction` surely takes."""
-    ticks, doubted = _fixed(array.view(pa.int64()), np.int64), ~_mask(array.is_valid())
+    ticks, doubted = _fixed(array.view(pa.int64()), np.int64), ~mask_of(array.is_valid())
     if array.type.unit == "ns":
         doubted = doubted | (ticks % 1_000 != 0)
         us = ticks // 1_000
@@ -127,16 +127,12 @@ def _is_known(zone: str) -> bool:
 
 
 def _for_the_law(array: pa.Array) -> Spelled:
-    return _doubted(_mask(array.is_valid()))
+    return _doubted(mask_of(array.is_valid()))
 
 
 def _doubted(present: Bools) -> Spelled:
     none = Spelled.nothing(len(present))
     return Spelled(none.data, none.kinds, none.starts, none.ends, present)
-
-
-def _mask(array: pa.Array) -> Bools:
-    return mask_of(array)
 
 
 def _fixed(array: pa.Array, kind: Any) -> npt.NDArray[Any]:
@@ -156,11 +152,8 @@ def _room(kinds: npt.NDArray[np.int8], starts: Int64s, ends: Int64s) -> int:
 def _texts(array: pa.Array, kind: int) -> Spelled:
     """A column of texts, or one that Arrow writes as texts."""
     array = array if pa.types.is_string(array.type) else array.cast(pa.string())
-    valid = _mask(array.is_valid())
+    valid = mask_of(array.is_valid())
     data, starts, ends = text_places(array)
-    if len(array):  # of a slice no more than its own texts
-        first = int(starts[0])
-        data, starts, ends = data[first:int(ends[-1])], starts - first, ends - first
     return Spelled(data, np.where(valid, kind, ABSENT).astype(np.int8), starts, ends, np.zeros(len(array), np.bool_))
 
 
@@ -171,7 +164,7 @@ def _written(texts: npt.NDArray[np.uint8], sizes: Int64s | int, valid: Bools, do
 
 
 def _truths(array: pa.Array, _: int) -> Spelled:
-    none, valid = Spelled.nothing(len(array)), _mask(array.is_valid())
+    none, valid = Spelled.nothing(len(array)), mask_of(array.is_valid())
     kinds = np.where(valid, np.where(mask_of(array), TRUE, FALSE), ABSENT).astype(np.int8)
     return Spelled(none.data, kinds, none.starts, none.ends, none.asks)
 
@@ -188,7 +181,7 @@ def _floats(array: pa.Array, _: int) -> Spelled:
 
 def _timestamps(array: pa.Array, _: int) -> Spelled:
     us, doubted = instants_of(array)
-    valid = _mask(array.is_valid())
+    valid = mask_of(array.is_valid())
     if array.type.tz is not None:
         texts = np.empty((len(array), 27), np.uint8)
         write_instants(us, texts)
@@ -203,7 +196,7 @@ def _dates(array: pa.Array, _: int) -> Spelled:
     doubted = (days < EARLIEST_US // US_PER_DAY) | (days > LATEST_US // US_PER_DAY)
     texts = np.empty((len(array), 10), np.uint8)
     write_dates(np.where(doubted, 0, days), texts)
-    return _written(texts, 10, _mask(array.is_valid()), doubted)
+    return _written(texts, 10, mask_of(array.is_valid()), doubted)
 
 
 def _clocks(array: pa.Array, _: int) -> Spelled:
@@ -213,7 +206,7 @@ def _clocks(array: pa.Array, _: int) -> Spelled:
     doubted = (us < 0) | (us >= US_PER_DAY) | ((ticks % 1_000 != 0) if unit == "ns" else np.zeros(len(ticks), np.bool_))
     texts, sizes = np.empty((len(array), 15), np.uint8), np.empty(len(array), np.int64)
     write_clocks(np.where(doubted, 0, us), texts, sizes)
-    return _written(texts, sizes, _mask(array.is_valid()), doubted)
+    return _written(texts, sizes, mask_of(array.is_valid()), doubted)
 
 
 def _uuids(array: pa.Array, _: int) -> Spelled:
@@ -221,13 +214,13 @@ def _uuids(array: pa.Array, _: int) -> Spelled:
     rows = _fixed(held.cast(pa.binary(16)), np.dtype((np.uint8, 16))) if len(held) else np.empty((0, 16), np.uint8)
     texts = np.full((len(rows), 36), ord("-"), np.uint8)
     texts[:, _HEX_PLACES] = np.frombuffer(rows.tobytes().hex().encode(), np.uint8).reshape(len(rows), 32)
-    return _written(texts, 36, _mask(array.is_valid()), np.zeros(len(rows), np.bool_))
+    return _written(texts, 36, mask_of(array.is_valid()), np.zeros(len(rows), np.bool_))
 
 
 def _structs(array: pa.Array, depth: int) -> Spelled:
     kind, children = array.type, array.flatten()
     members = [(kind.field(at).name, spell(child, depth + 1)) for at, child in enumerate(children)]
-    return framed(members, _mask(array.is_valid()), skips_nulls=False)
+    return framed(members, mask_of(array.is_valid()), skips_nulls=False)
 
 
 def _lists(array: pa.Array, depth: int) -> Spelled:
@@ -258,7 +251,7 @@ def _part(values: pa.Array, offsets: Int64s) -> pa.Array:
 
 def _enclosed(array: pa.Array, inner: Spelled, offsets: Int64s) -> Spelled:
     """The lists of an array, whose values lie between offsets; `inner` begins at the first of them."""
-    return _told_lists(inner, offsets - offsets[0], _mask(array.is_valid()))
+    return _told_lists(inner, offsets - offsets[0], mask_of(array.is_valid()))
 
 
 def _told_lists(inner: Spelled, offsets: Int64s, present: Bools) -> Spelled:

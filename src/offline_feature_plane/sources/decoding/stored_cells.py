@@ -25,7 +25,7 @@ from offline_feature_plane.kernels.instant_texts import write_instants
 from offline_feature_plane.kernels.json_kinds import ABSENT, TEXT
 from offline_feature_plane.kernels.record_lines import compact_payloads, write_lines
 from offline_feature_plane.kernels.typed_texts import are_sound
-from offline_feature_plane.sources.decoding.batches import STORED, Members, hex_digits
+from offline_feature_plane.sources.decoding.batches import HASH_BYTES, STORED, Members, spelled_hashes
 from offline_feature_plane.sources.decoding.decoded import Decoded, mask_array, spelled
 from offline_feature_plane.sources.decoding.lines import lines_of_binary
 from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
@@ -95,7 +95,7 @@ def _cells(members: Members, batch: Decoded, writing: Writing, *, is_placed: boo
     steps, hashes = np.arange(n), _CELLS.index("payload_hash")
     unhashed = starts[hashes] < 0
     if unhashed.any():
-        have("payload_hash", _hashes(batch.digests), 71 * steps, 71 * steps + 71, unhashed)
+        have("payload_hash", spelled_hashes(batch.digests).ravel(), HASH_BYTES * steps, HASH_BYTES * (steps + 1), unhashed)
     for name, said, where in (("payload_hash_recipe", EVENT_HASH_RECIPE, unhashed),
                               ("archived_at_utc", writing.archived_at, starts[_CELLS.index("archived_at_utc")] < 0)):
         data = np.frombuffer(said.encode(), np.uint8)
@@ -107,14 +107,6 @@ def _cells(members: Members, batch: Decoded, writing: Writing, *, is_placed: boo
         write_instants(batch.log_us, moments)
         have("log_time_utc", moments.ravel(), 27 * steps, 27 * steps + 27)
     return _Cells(np.concatenate(parts), starts, ends, status)
-
-
-def _hashes(digests: npt.NDArray[np.uint8]) -> Bytes:
-    """Digests as they are spelled, 71 bytes each."""
-    found = np.empty((len(digests), 71), np.uint8)
-    found[:, :7] = np.frombuffer(b"sha256:", np.uint8)
-    found[:, 7:] = hex_digits(digests)
-    return found.ravel()
 
 
 def _lines(cells: _Cells, writing: Writing, law: Callable[[int], Stored]) -> tuple[Int64s, memoryview, None]:

@@ -57,7 +57,7 @@ class TopicStretch(BusStretch):
         A log that was cut off and written anew has another record, or another epoch, at its end.
         """
         said = self.evidence
-        return {"topic": self.stored, "lane": [said.topic, said.partition, said.offset_kind, said.log_id],
+        return {"topic": self.stored, "lane": list(said.lane),
                 "span": [said.first_offset, said.next_offset], "edges": [None if one is None else list(one) for one in self.edges]}
 
     @property

@@ -89,7 +89,7 @@ class PinnedTopic:
                 raise unresolved(f"{self.topic}/{one.partition} is kept from {format_instant(start.time_ms * 1_000)} (offset "
                                   f"{one.log_start}) only.", "Give offset ranges, or let the selector begin later.")
             if start.offset < end.offset:
-                found.append(Range(one.topic, one.partition, one.offset_kind, one.log_id, str(start.offset), str(end.offset)))
+                found.append(Range(*one.lane, str(start.offset), str(end.offset)))
         if not found:
             span = f"{format_instant(selector.from_us)} to {format_instant(selector.to_us)}"
             raise unresolved(f"{selector.topic} has no record from {span}.", "Widen the selector.")
@@ -165,7 +165,7 @@ class PinnedTopic:
                     self._edges[span] = _edge(first), _edge(last)
 
     def _stretch(self, marks: Watermarks, start: int, end: int, first: Edge, last: Edge) -> TopicStretch:
-        said = BusEvidence(marks.topic, marks.partition, marks.offset_kind, marks.log_id, f"kafka:{self.stored}/{marks.partition}",
+        said = BusEvidence(*marks.lane, f"kafka:{self.stored}/{marks.partition}",
                            str(start), None if last is None else last[0], str(end), 0, "", (),
                            (("log_start", marks.log_start), ("last_stable", marks.last_stable), ("end", marks.end)), first, last)
         return TopicStretch(said, self.stored, self.access, self.connect, self.named)

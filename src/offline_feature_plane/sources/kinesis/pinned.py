@@ -175,7 +175,7 @@ class PinnedShards:
         shard, ends = self._of(marks.partition)
         first, last = self._first_from(marks, start), ends.last
         seen = [(str(one.number), None) if one is not None and start <= one.number < end else None for one in (first, last)]
-        said = BusEvidence(marks.topic, marks.partition, marks.offset_kind, marks.log_id, f"kinesis:{self.access.stream}/{shard.number}",
+        said = BusEvidence(*marks.lane, f"kinesis:{self.access.stream}/{shard.number}",
                            str(start), None if seen[1] is None else seen[1][0], str(end), 0, "", (),
                            (("log_start", marks.log_start), ("last_stable", marks.last_stable), ("end", marks.end)), *seen)
         return ShardStretch(said, self.stored, shard, self.access, self.connect, _most(ends, first))

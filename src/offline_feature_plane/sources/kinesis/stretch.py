@@ -36,7 +36,7 @@ class ShardStretch(BusStretch):
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: the stream and when it was made, the shard, the sequences, and what stands at both ends of them."""
         said = self.evidence
-        return {"lane": [said.topic, said.partition, said.offset_kind, said.log_id], "stored": self.stored,
+        return {"lane": list(said.lane), "stored": self.stored,
                 "span": [said.first_offset, said.next_offset],
                 "edges": [None if one is None else list(one) for one in (said.first, said.last)]}
 

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Lane, Range
 from offline_feature_plane.domain.ends import Ends, Place
 
 __all__ = ["EndsSeen"]
-
-Lane = tuple[str, int, str, str]
 
 
 class EndsSeen:
@@ -23,7 +21,7 @@ class EndsSeen:
         self._ranges: dict[Lane, list[tuple[int, int, Range]]] = {}
         self._found: dict[Range, tuple[Place, Place]] = {}
         for one in ranges:
-            self._ranges.setdefault((one.topic, one.partition, one.offset_kind, one.log_id), []).append((one.start, one.end, one))
+            self._ranges.setdefault(one.lane, []).append((one.start, one.end, one))
 
     def see(self, lane: Lane, event: Place) -> None:
         """The next event of a lane."""

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Lane, Range
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import (
     COMING,
     Batch,
-    Lane,
     QuickStretch,
     SteppedStretch,
     Stretch,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from offline_feature_plane.domain.admission import Scope
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Lane, Range
 from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.ends import Ends, joined
 from offline_feature_plane.domain.findings import Alone, Finding, Findings
@@ -95,12 +95,12 @@ def _digest(groups: Sequence[Group], ranges: Sequence[Range], reading: Mapping[s
     return digest(_RECIPE, {"reading": dict(reading), "groups": pins, "wanted": [[*map(str, lane), held] for lane, held in wanted.items()]})
 
 
-def _within(lane: tuple[str, int, str, str], stretches: Sequence[Stretch], ranges: Sequence[Range]) -> list[list[str]]:
+def _within(lane: Lane, stretches: Sequence[Stretch], ranges: Sequence[Range]) -> list[list[str]]:
     """What of the ranges of a lane lies in some stretches."""
     spans = [one.evidence.span for one in stretches if lane_of(one) == lane]
     first, end = min(span[0] for span in spans), max(span[1] for span in spans)
     return [[str(max(one.start, first)), str(min(one.end, end))] for one in ranges
-            if (one.topic, one.partition, one.offset_kind, one.log_id) == lane and one.start < end and one.end > first]
+            if one.lane == lane and one.start < end and one.end > first]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class PortionReport:
     compared: int
     findings: tuple[Finding, ...]
     ends: tuple[Ends, ...]
-    alone: tuple[tuple[str, int, str, str], Alone] | None = None
+    alone: tuple[Lane, Alone] | None = None
 
     @property
     def is_whole(self) -> bool:

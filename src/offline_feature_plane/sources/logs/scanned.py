@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.contracts.events import SCANNED_COLUMNS
 from offline_feature_plane.domain.admission import Scope
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Lane, Range
 from offline_feature_plane.domain.findings import Alone, Compared, Findings, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, integer_array, mask_of, spelled
 from offline_feature_plane.sources.decoding.wanted import Int64s, Wanted
 from offline_feature_plane.sources.logs.ends_seen import EndsSeen
-from offline_feature_plane.sources.logs.stretches import Batch, Lane
+from offline_feature_plane.sources.logs.stretches import Batch
 from offline_feature_plane.sources.logs.typings import Typing
 
 __all__ = ["Scanned"]

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from offline_feature_plane.domain.admission import Record
-from offline_feature_plane.domain.basis import Range
+from offline_feature_plane.domain.basis import Lane, Range
 from offline_feature_plane.domain.completeness import SegmentEvidence
 from offline_feature_plane.domain.findings import Alone, Compared, Spot
 from offline_feature_plane.sources.decoding.decoded import Decoded, one_by_one
@@ -24,11 +24,9 @@ from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.side_by_side import Disagreement, side_by_side
 from offline_feature_plane.threads import two_at_once
 
-__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "Lane", "PinnedStretch", "QuickStretch", "SteppedStretch",
+__all__ = ["Aside", "Batch", "DistantStretch", "DividedStretch", "Item", "PinnedStretch", "QuickStretch", "SteppedStretch",
            "Stretch", "Together", "Undecodable", "ahead", "check", "in_batches", "in_groups", "lane_of", "merged", "pins_of",
            "read_in_order", "touches", "wanted_of"]
-
-Lane = tuple[str, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -162,14 +160,13 @@ def pins_of(stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
 
 def lane_of(stretch: Stretch) -> Lane:
     """What its offsets count in: topic, partition, kind, log."""
-    said = stretch.evidence
-    return said.topic, said.partition, said.offset_kind, said.log_id
+    return stretch.evidence.lane
 
 
 def touches(stretch: Stretch, item: Range) -> bool:
     """Does a stretch cover any of a range, in the same log?"""
     first, end = stretch.evidence.span
-    return lane_of(stretch) == (item.topic, item.partition, item.offset_kind, item.log_id) and first < item.end and end > item.start
+    return lane_of(stretch) == item.lane and first < item.end and end > item.start
 
 
 def read_in_order(stretches: Sequence[Stretch], ranges: Sequence[Range]) -> Iterator[tuple[Lane, Item]]:
@@ -254,7 +251,7 @@ def _said(item: Record | Undecodable) -> str:
 def wanted_of(stretch: Stretch, ranges: Sequence[Range]) -> list[tuple[int, int]]:
     """What is wanted of a stretch's lane."""
     lane = lane_of(stretch)
-    return [(one.start, one.end) for one in ranges if lane == (one.topic, one.partition, one.offset_kind, one.log_id)]
+    return [(one.start, one.end) for one in ranges if lane == one.lane]
 
 
 def check(stretches: Sequence[Stretch]) -> None:
