@@ -566,6 +566,22 @@ def test_a_required_field_that_is_absent_names_its_coordinate(tmp_path):
         read(tmp_path)
 
 
+def test_payloads_of_several_versions_are_held_against_the_fields_that_are_read(tmp_path):
+    """A version decides nothing by itself: what is declared must be there, and one id has one version (`docs/decisions/0055`).
+
+    offset   0 v1   1 v2, one more field   2 v3, without `card`   3 the event of 0 as v2
+    """
+    more = {"card": {"who": "c"}, "amount": 1, "channel": "web"}
+    write_archive(tmp_path / "read", [record(0), record(1, schema_version="v2", payload=more)])
+    assert read(tmp_path / "read")[0].ids.to_pylist() == ["e0", "e1"]
+    write_archive(tmp_path / "lacks", [record(0), record(2, schema_version="v3", payload={"amount": 1})])
+    with pytest.raises(EventSchemaMissingFields, match="transaction/0@2"):
+        read(tmp_path / "lacks")
+    write_archive(tmp_path / "again", [record(0), record(3, event_id="e0", ts_us=0, payload=record(0)["payload"], schema_version="v2")])
+    with pytest.raises(ReplayEventIdConflict, match="transaction/0@3"):
+        read(tmp_path / "again")
+
+
 def test_archives_without_index_topic_or_segment_are_refused_and_paths_stay_inside(tmp_path):
     """A broken archive ends in a typed error with a place."""
     write_archive(tmp_path / "a", [record(0)])

@@ -475,6 +475,21 @@ def test_sequences_are_cut_and_compared_without_counting(tmp_path):
         assert told.compared == compared
 
 
+@pytest.mark.parametrize("mode", ["full", "sample"])
+def test_sequences_of_any_length_are_compared_in_one_shard(tmp_path, mode):
+    """Numbers that 64 bits hold and such that they do not stand in one log, and segments end at either.
+
+    archive   [0 … 4][5 … 8 2⁶³][10³⁰]
+    bus       [0 … 4  5 │ … 8 2⁶³ 10³⁰]        │ ends a batch
+    """
+    numbers = [*range(9), 1 << 63, 10**30]
+    held = [archived(f"e{n}", n * 1_000, {"who": "c"}, offset=number, offset_kind="kinesis_sequence") for n, number in enumerate(numbers)]
+    write_archive(tmp_path / "archive", held, per_segment=5)
+    BusFolder(tmp_path / "bus", offset_kind="kinesis_sequence").produce(held)
+    found, told = read(stream(tmp_path, mode), [part(0, 10**30 + 1, kind="kinesis_sequence")])
+    assert ([n for _, n, _ in found], told.findings, told.compared) == (numbers, (), 11 if mode == "full" else 5)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.integers(0, 60), min_size=1), st.integers(1, 60), st.integers(0, 60), st.integers(1, 7), st.sets(st.integers(0, 60)),
        st.sampled_from(["sample", "full", "off"]))
