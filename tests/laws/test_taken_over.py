@@ -25,6 +25,7 @@ from offline_feature_plane.engines.local.history.places import Folder, Memory
 from offline_feature_plane.engines.local.history.storing import store_events
 from offline_feature_plane.engines.local.sizes import fit
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.sources.archives import dividing
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.logs import portions, records
 from offline_feature_plane.sources.logs.overlaps import ComparedStretch
@@ -122,6 +123,20 @@ def test_an_archive_is_read_on_from_where_it_was(tmp_path_factory, visibility, w
     """
     tmp = tmp_path_factory.mktemp("log")
     hold(tmp, pinned(tmp / "log", written, ("jsonl", "parquet")), task(visibility), **how)
+
+
+@pytest.mark.parametrize("form", ["jsonl.zst", "parquet"])
+@settings(max_examples=6, deadline=None)
+@given(written=logs(), per_file=st.integers(3, 40), **ANY)
+def test_an_archive_of_mixed_files_is_read_on_from_where_it_was(tmp_path_factory, form, written, per_file, **how):
+    """Which partition is read first, and so keeps rows apart for the others, is another one in each attempt: nothing tells.
+
+    file 0   0/1 1/1 0/2 …        first attempt  partition 0: kept, 1 ✗
+    file 1   1/7 0/9 1/8 …        second         partition 0: taken over, 1 reads all of both
+    """
+    tmp = tmp_path_factory.mktemp("log")
+    with patch.object(dividing, "_WORTH", 2), patch.object(dividing, "_TOGETHER", 2_000):
+        hold(tmp, pinned(tmp / "log", written, (form,), per_file), task("arrival"), **how)
 
 
 @st.composite

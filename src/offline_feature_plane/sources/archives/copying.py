@@ -13,6 +13,7 @@ from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import lifted
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.segments import Segment, read_checked
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import MemberRow, members_of_line, members_of_row, stored_batches
