@@ -10,6 +10,7 @@ import pytest
 
 from offline_feature_plane import text_files
 from offline_feature_plane.archive_jobs import index_archive
+from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.cli.showing_archives import indexed
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import refusal
@@ -29,6 +30,7 @@ from offline_feature_plane.sources.archives import indexing as archive_indexing
 from offline_feature_plane.sources.archives.places import FolderPlace
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived, write_archive, write_index
 
@@ -346,6 +348,32 @@ def test_files_that_are_no_segments_are_named_and_left_out(tmp_path):
     for name in ("README.md", "_SUCCESS", "empty.jsonl", ".hidden.jsonl"):
         (tmp_path / name).write_bytes(b"")
     assert index_archive(tmp_path).ignored == ("README.md", "empty.jsonl")
+
+
+def test_a_folder_without_any_segment_is_told(tmp_path):
+    """Some tools name their files without a form: that there is nothing to index is no success, and the way out is a name."""
+    write(tmp_path / "2026-03-01--10/part-0-0", *records(0))
+    with pytest.raises(SourceUnreadable, match=r"none is a segment: 2026-03-01--10/part-0-0\. .*let those of segments end in \.parquet"):
+        index_archive(tmp_path)
+    assert not (tmp_path / "index.json").exists()
+    write(tmp_path / "2026-03-01--10/part-0-1.jsonl", *records(0))
+    assert index_archive(tmp_path).ignored == ("2026-03-01--10/part-0-0",)
+
+
+@pytest.mark.parametrize("much", [1 << 40, 0], ids=["one by one", "in batches"])
+@pytest.mark.parametrize("name", ["EXPORT.PARQUET", "a.Parquet", "a.pq"])
+def test_a_table_is_one_in_letters_of_either_case(tmp_path, monkeypatch, name, much):
+    """What an index takes for a table is read, copied and built from as one."""
+    monkeypatch.setattr(archive_indexing, "_MUCH", much)
+    write_archive(tmp_path / "a", records(*range(5)), form="parquet")
+    (path,) = (tmp_path / "a").rglob("*.parquet")
+    path.rename(tmp_path / "a" / name)
+    (tmp_path / "a/index.json").unlink()
+    assert index_archive(tmp_path / "a").records == 5
+    assert read(tmp_path / "a") == [(0, n) for n in range(5)]
+    (batch,) = pin(tmp_path / "a").segments[0].batches(Wanted(()))
+    assert batch.decoded.all()
+    assert copy_archive(tmp_path / "b", "transaction", source=tmp_path / "a").copied[0].records == 5
 
 
 def test_an_archive_is_a_folder_that_can_be_written(tmp_path):

@@ -12,6 +12,7 @@ from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import SourceUnreadable
 from offline_feature_plane.filesets import parquet_rows
 from offline_feature_plane.sources.archives.foreign_segments import first_trouble
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.places import HeldFile
 from offline_feature_plane.sources.archives.segments import records_of
 from offline_feature_plane.text_files import packing_of, read_lines
@@ -28,7 +29,7 @@ def runs_in(file: HeldFile, lifting: Lifting | None, quick: Scan | None, *, hole
         SourceUnreadable: it cannot be read, its records are in no order, or none can be decoded. ReplayBasisMismatch. ResourceExceeded.
     """
     found = FileRuns(holes_are_lawful=holes_are_lawful)
-    if file.relative.lower().endswith(".parquet"):
+    if is_table(file.relative):
         file = replace(file, rows=parquet_rows(file.path))
     try:
         if quick is not None:
@@ -53,7 +54,7 @@ def runs_in(file: HeldFile, lifting: Lifting | None, quick: Scan | None, *, hole
 
 def _nothing_of(file: HeldFile, lifting: Lifting | None, sentence: str) -> SourceUnreadable:
     fix = "If another tool wrote the file, say under `records` of the archive in plane.yaml where its members are; else repair it."
-    if not file.relative.lower().endswith(".parquet") and _begins_too_long(file):
+    if not is_table(file.relative) and _begins_too_long(file):
         sentence = f"its first line has more than {MAX_DOCUMENT_BYTES:,} bytes"
         fix = "Write one record per line, with a line end after each, and check that this is the right file."
     elif lifting is not None and (first := first_trouble(file, lifting)) is not None:
@@ -63,7 +64,7 @@ def _nothing_of(file: HeldFile, lifting: Lifting | None, sentence: str) -> Sourc
 
 def _refuse_arrays(file: HeldFile) -> None:
     """A text that begins as one array of objects, as some tools write them by default, has no line that is a record. Raises."""
-    if file.relative.lower().endswith(".parquet"):
+    if is_table(file.relative):
         return
     lines = (line.strip() for _, line in read_lines(file.path, packing=packing_of(file.relative), cuts=True))
     begin = next((line for line in lines if line), b"")

@@ -17,6 +17,7 @@ from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
@@ -40,7 +41,7 @@ def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | Non
         ReplayBasisMismatch: it changes while it is read. TimeZoneUndeclared.
     """
     fixed = lifting.fixed(file.relative)
-    for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
+    for document in _rows(file, lifting) if is_table(file.relative) else _lines(file):
         yield None if document is None else lifted_document(document, lifting, fixed)
 
 
@@ -53,7 +54,7 @@ class Trouble(NamedTuple):
 
 def first_trouble(file: PinnedFile, lifting: Lifting) -> Trouble | None:
     """That of the first record of a file that cannot be decoded. Raises as `lifted`."""
-    for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
+    for document in _rows(file, lifting) if is_table(file.relative) else _lines(file):
         if document is None:
             return Trouble("no JSON object")
         try:

@@ -29,9 +29,10 @@ from offline_feature_plane.domain.path_texts import path_fault
 from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SourceUnreadable, refuse
 from offline_feature_plane.sources.archives.file_runs import Scan, runs_in
 from offline_feature_plane.sources.archives.foreign_segments import first_trouble
+from offline_feature_plane.sources.archives.forms import SUFFIXES, is_segment
 from offline_feature_plane.sources.archives.index import parse_index
 from offline_feature_plane.sources.archives.notes import Notes, noted_segments
-from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
+from offline_feature_plane.sources.archives.places import INDEX, UNFINISHED, ArchivePlace, HeldFile, Version
 from offline_feature_plane.sources.archives.report import MOST_TROUBLES, IndexReport, report_on
 
 __all__ = ["IndexWish", "index_bytes", "make_index"]
@@ -134,6 +135,8 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
         if work.problems:
             _keep(work)
             raise refuse(work.problems)
+        if not work.entries and not standing:
+            _refuse_strange(work)
         index = ArchiveIndex(segments=tuple(_chained(work)))
         text = index_bytes(index.segments)
         is_new = before is None or before.data != text
@@ -199,7 +202,7 @@ def _settle_all(files: Sequence[HeldFile], work: _Work, progress: Progress) -> N
 
 def _settle(file: HeldFile, work: _Work) -> None:
     """The entries of one file: those that are known, if it is still the same, else what it holds."""
-    if not file.relative.lower().endswith(SUFFIXES):
+    if not is_segment(file.relative):
         work.ignored.append(file.relative)
         return
     said = work.standing.get(file.relative)
@@ -235,6 +238,14 @@ def _settle(file: HeldFile, work: _Work) -> None:
         if wrong.transient:  # not the file's fault
             raise
         work.problems.append(Problem(file.relative, wrong.code, f"{wrong.what} {wrong.fix}".strip()))
+
+
+def _refuse_strange(work: _Work) -> None:
+    """An archive has no index yet, and all that is there has names of no form: it is not what it was taken for. Raises."""
+    if strange := [one for one in work.ignored if not is_segment(one)]:
+        more = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+        raise SourceUnreadable(f"{work.place.name} has files, and none is a segment: {strange[0]}{more}.", path=strange[0],
+                               fix=f"Names say what a file is: let those of segments end in {', '.join(SUFFIXES)}.")
 
 
 def _note_trouble(file: HeldFile, runs: Sequence[Run], work: _Work) -> None:

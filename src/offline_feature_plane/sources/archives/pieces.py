@@ -14,6 +14,7 @@ from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.foreign_laws import law_of_foreign_columns, law_of_foreign_lines
 from offline_feature_plane.sources.archives.foreign_segments import foreign_columns
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import (
     Law,
@@ -45,7 +46,7 @@ def pieces_in(file: PinnedFile, lifting: Lifting | None = None, groups: Mapping[
     Raises:
         SourceUnreadable, ResourceExceeded, ReplayBasisMismatch: as `stored_files.stored_batches` and `foreign_segments.foreign_columns`.
     """
-    if file.relative.endswith(".parquet"):
+    if is_table(file.relative):
         yield from stored_batches(file, groups) if lifting is None else foreign_columns(file, lifting, groups)
         return
     with unchanged(file):
@@ -79,7 +80,7 @@ def rows_of(piece: Piece, rows: Int64s) -> pa.RecordBatch:
 
 def piece_of(relative: str, rows: pa.RecordBatch) -> Piece:
     """What `rows_of` took out of a file, as a piece again."""
-    return dict(zip(rows.schema.names, rows.columns, strict=True)) if relative.endswith(".parquet") else lines_of_binary(rows.column(0))
+    return dict(zip(rows.schema.names, rows.columns, strict=True)) if is_table(relative) else lines_of_binary(rows.column(0))
 
 
 def _told(wanted: Wanted, piece: Piece) -> tuple[Members, Law]:

@@ -8,6 +8,7 @@ from functools import partial
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.pieces import members_in, piece_of, pieces_in, rows_of, telling
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
 from offline_feature_plane.sources.archives.segments import Segment, as_is
@@ -88,7 +89,7 @@ def _held(claim: Claim, members: Members, expected: Expected, law: Law) -> Decod
 
 def _skipped(segment: Segment, file: PinnedFile) -> Skipped | None:
     """What of a Parquet file need not be decoded for what is asked."""
-    if segment.asked is None or not file.relative.endswith(".parquet"):
+    if segment.asked is None or not is_table(file.relative):
         return None
     path = ("offset",) if segment.lifting is None else segment.lifting.places["offset"].path
     return skipping(file, path[0], segment.evidence, segment.asked) if path is not None and len(path) == 1 else None

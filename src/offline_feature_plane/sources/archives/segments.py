@@ -21,6 +21,7 @@ from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.dividing import SharedFile
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.misplaced import miscounted, misplaced, mistimed, unindexed, unlike_entries
 from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.archives.steady_files import unchanged
@@ -229,7 +230,7 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
     if lifting is not None:
         yield from foreign_records(file, lifting)
         return
-    if file.relative.endswith(".parquet"):
+    if is_table(file.relative):
         for batch in stored_batches(file):
             yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return
