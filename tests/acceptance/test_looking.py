@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from archive_plane import edit_index, garble, make_archive_plane
 from small_plane import SmallPlane, make_plane
 
 from offline_feature_plane import machines
@@ -139,3 +140,22 @@ def test_what_is_published_is_answered_without_a_machine(built: SmallPlane, monk
         opened.build("intent.yaml", recompute=True)
     with pytest.raises(AssertionError, match="kernels are loaded"):
         opened.preview("intent.yaml")
+
+
+def test_a_preview_tells_what_a_build_would_be_refused_for(place: Path, monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """Records that nobody can decode are no rows, and that is said beside the rows that are left."""
+    plane = make_archive_plane(place / "p")
+    garble(plane, 1, 3, 4)
+    monkeypatch.chdir(plane.folder)
+    assert run(["preview", "intent.yaml", "--json"]) == 0
+    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning == ("2 records of the basis cannot be decoded (transaction/0@53 to 54 in transaction/0/00001.jsonl), but 0 are "
+                       "declared; a training is refused.")
+    assert run(["preview", "intent.yaml"]) == 0
+    assert f"warning: {warning}" in capsys.readouterr().out
+    assert run(["build", "intent.yaml"]) == 3
+    assert "2 records of the basis cannot be decoded" in capsys.readouterr().err
+    edit_index(plane, lambda segments: segments[1].update(dispositions={"undecodable": 2}))
+    assert run(["preview", "intent.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []

@@ -10,6 +10,7 @@ import pytest
 
 from offline_feature_plane import text_files
 from offline_feature_plane.archive_jobs import index_archive
+from offline_feature_plane.archive_jobs import write_archive as copy_archive
 from offline_feature_plane.cli.showing_archives import indexed
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.completeness import refusal
@@ -24,10 +25,12 @@ from offline_feature_plane.errors import (
     StorageIoFailure,
 )
 from offline_feature_plane.settings import settings_from
+from offline_feature_plane.sources.archives import file_runs
 from offline_feature_plane.sources.archives import indexing as archive_indexing
 from offline_feature_plane.sources.archives.places import FolderPlace
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import read_in_order
 from offline_feature_plane.testing.archives import archived, write_archive, write_index
 
@@ -73,8 +76,8 @@ def items(archive):
 def reads(monkeypatch):
     """The names of files that are decoded from now on."""
     seen = []
-    genuine = archive_indexing.records_of
-    monkeypatch.setattr(archive_indexing, "records_of", lambda file, lifting: (seen.append(file.relative), genuine(file, lifting))[1])
+    genuine = file_runs.records_of
+    monkeypatch.setattr(file_runs, "records_of", lambda file, lifting: (seen.append(file.relative), genuine(file, lifting))[1])
     return seen
 
 
@@ -88,6 +91,35 @@ def test_an_index_from_files_is_the_one_that_their_archiver_would_have_written(t
     assert [{**one, "evidence": "files"} for one in before] == entries(tmp_path)
     assert (report.records, report.segments, report.files_read, report.was_written) == (12, 5, 5, True)
     assert len(read(tmp_path)) == 12
+
+
+@pytest.mark.parametrize("text", ["[\n{0},\n{1}\n]\n", "[{0},\n{1}]", "[{0},{1}]\n", "\n [\r\n{0}\r\n,{1}]"])
+@pytest.mark.parametrize("offset", [0, 100])
+def test_one_array_of_records_is_told_as_what_it_is(tmp_path, text, offset):
+    """Some tools write their objects so by default. Without a word for it, all but one were undecodable, and that one stood anywhere."""
+    one, other = (json.dumps(record) for record in records(offset, offset + 1))
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(text.replace("{0}", one).replace("{1}", other).encode()))
+    with pytest.raises(SourceUnreadable, match="one JSON array, not one record a line"):
+        index_archive(tmp_path)
+
+
+def test_a_line_that_begins_with_a_bracket_is_a_line(tmp_path):
+    """Garbage between records is garbage, also where it is an array."""
+    write(tmp_path / "a.jsonl", *records(0), b"[1]\n", *records(2))
+    assert index_archive(tmp_path).lanes[0].undecodable == 1
+
+
+def test_why_a_record_of_another_tool_cannot_be_decoded_is_told(tmp_path):
+    """Of a few files what the first one has that cannot be, and where it stands; nobody searches for it."""
+    members = {"partition": "p", "offset": "o", "event_id": "id", "ts_utc": "at", "log_time_utc": {"member": "t", "unit": "ms"}}
+    asked = settings_from({"plane": "run1", "archives": {"transaction": {"path": ".", "zone": "UTC", "records": members}}}, tmp_path)
+    for number in range(5):
+        line = {"p": number, "o": 0, "id": "e", "at": "2026-03-01T10:00:00Z", "t": 5}
+        write(tmp_path / f"{number}.jsonl", line, {**line, "o": 1, "at": "yesterday"}, {**line, "o": 2, "t": "late"})
+    report = index_archive(tmp_path, asked)
+    assert report.troubles == tuple(f"transaction/{n}@1 in {n}.jsonl has no time that can be read in ts_utc" for n in range(3))
+    assert "    transaction/0@1 in 0.jsonl has no time that can be read in ts_utc" in indexed(report)
+    assert index_archive(tmp_path, asked).troubles == ()
 
 
 @pytest.mark.parametrize("much", [1 << 40, 0], ids=["one by one", "in batches"])
@@ -186,10 +218,10 @@ def test_undecodable_records_are_told_and_declared_only_when_asked(tmp_path):
 
 
 def test_a_file_that_is_one_long_line_is_told_as_that(tmp_path, monkeypatch):
-    """An array of all records, as some tools write it, has no line for each."""
-    for module, name in ((text_files, "_LONGEST_LINE"), (archive_indexing, "MAX_DOCUMENT_BYTES")):
+    """Objects side by side without line ends, as some streams deliver them, have no line for each."""
+    for module, name in ((text_files, "_LONGEST_LINE"), (file_runs, "MAX_DOCUMENT_BYTES")):
         monkeypatch.setattr(module, name, 100)
-    (tmp_path / "all.json").write_bytes(b"[" + b",".join(json.dumps(one).encode() for one in records(0, 1, 2)) + b"]\n")
+    (tmp_path / "all.json").write_bytes(b"".join(json.dumps(one).encode() for one in records(0, 1, 2)) + b"\n")
     with pytest.raises(SourceUnreadable, match=r"its first line has more than 100 bytes.*one record per line"):
         index_archive(tmp_path)
 
@@ -316,6 +348,32 @@ def test_files_that_are_no_segments_are_named_and_left_out(tmp_path):
     for name in ("README.md", "_SUCCESS", "empty.jsonl", ".hidden.jsonl"):
         (tmp_path / name).write_bytes(b"")
     assert index_archive(tmp_path).ignored == ("README.md", "empty.jsonl")
+
+
+def test_a_folder_without_any_segment_is_told(tmp_path):
+    """Some tools name their files without a form: that there is nothing to index is no success, and the way out is a name."""
+    write(tmp_path / "2026-03-01--10/part-0-0", *records(0))
+    with pytest.raises(SourceUnreadable, match=r"none is a segment: 2026-03-01--10/part-0-0\. .*let those of segments end in \.parquet"):
+        index_archive(tmp_path)
+    assert not (tmp_path / "index.json").exists()
+    write(tmp_path / "2026-03-01--10/part-0-1.jsonl", *records(0))
+    assert index_archive(tmp_path).ignored == ("2026-03-01--10/part-0-0",)
+
+
+@pytest.mark.parametrize("much", [1 << 40, 0], ids=["one by one", "in batches"])
+@pytest.mark.parametrize("name", ["EXPORT.PARQUET", "a.Parquet", "a.pq"])
+def test_a_table_is_one_in_letters_of_either_case(tmp_path, monkeypatch, name, much):
+    """What an index takes for a table is read, copied and built from as one."""
+    monkeypatch.setattr(archive_indexing, "_MUCH", much)
+    write_archive(tmp_path / "a", records(*range(5)), form="parquet")
+    (path,) = (tmp_path / "a").rglob("*.parquet")
+    path.rename(tmp_path / "a" / name)
+    (tmp_path / "a/index.json").unlink()
+    assert index_archive(tmp_path / "a").records == 5
+    assert read(tmp_path / "a") == [(0, n) for n in range(5)]
+    (batch,) = pin(tmp_path / "a").segments[0].batches(Wanted(()))
+    assert batch.decoded.all()
+    assert copy_archive(tmp_path / "b", "transaction", source=tmp_path / "a").copied[0].records == 5
 
 
 def test_an_archive_is_a_folder_that_can_be_written(tmp_path):

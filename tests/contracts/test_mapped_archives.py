@@ -24,6 +24,7 @@ from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, SourceUnreadable
 from offline_feature_plane.filesets import digest_of
+from offline_feature_plane.sources.archives import file_runs
 from offline_feature_plane.sources.archives import indexing as archive_indexing
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
@@ -157,7 +158,7 @@ def test_an_index_of_much_is_made_in_batches(tmp_path, monkeypatch):
     slowly = (tmp_path / "index.json").read_bytes()
     (tmp_path / "index.json").unlink()
     monkeypatch.setattr(archive_indexing, "_MUCH", 0)
-    monkeypatch.setattr(archive_indexing, "records_of", None)
+    monkeypatch.setattr(file_runs, "records_of", None)
     index_archive(tmp_path, settings(tmp_path))
     assert (tmp_path / "index.json").read_bytes() == slowly
 
@@ -270,7 +271,8 @@ def restated(root, table, change):
     index["segments"][0].update(sha256=digest_of(path), size=path.stat().st_size)
     change(index["segments"][0])
     (root / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    return ArchiveSource({"transaction": ArchiveMapping(root, members=settings(root).archives["transaction"].records.places(), run="run1")}).pin("transaction")
+    members = settings(root).archives["transaction"].records.places()
+    return ArchiveSource({"transaction": ArchiveMapping(root, members=members, run="run1")}).pin("transaction")
 
 
 @pytest.mark.parametrize("offsets", [(5, 4), (5, 1_000), (5, 101)], ids=["twice", "beyond the end", "backwards"])
@@ -293,18 +295,19 @@ def test_groups_that_are_skipped_are_held_against_their_span(tmp_path, offsets):
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_what_cannot_be_decoded_is_counted_whatever_is_skipped(tmp_path, is_declared):
-    """A row that is no record takes the offset behind the record before it, in a hole or beside it.
+    """A row that names no partition takes the offset behind the record before it (`docs/decisions/0054`), whatever its own says.
 
-    offsets   0 … 9 │ 10 … 19 │ 120! 121 … │ … 139!       without an index that declares them, too
+    offsets   0 … 9 │ 10 … 18 50! │ 120! 121 … │ … 139!       take 19, 20 and 139
     """
     table = payments(40)
-    offsets = pa.array([at if at < 20 else at + 100 for at in range(40)], pa.int64())
-    names = pa.array([None if at in (20, 39) else f"t-{at}" for at in range(40)])
-    table = table.set_column(1, "offset", offsets).set_column(3, "tx_id", names)
+    offsets = pa.array([at if at < 19 else 50 if at == 19 else at + 100 for at in range(40)], pa.int64())
+    partitions = pa.array([None if at in (19, 20, 39) else 0 for at in range(40)], pa.int32())
+    table = table.set_column(0, "partition", partitions).set_column(1, "offset", offsets)
     pq.write_table(table, tmp_path / "part-0.parquet", row_group_size=10)
     index_archive(tmp_path, settings(tmp_path), holes_are_lawful=True)
     archive = restated(tmp_path, table, (lambda _: None) if is_declared else lambda entry: entry.update(dispositions={}))
-    for start, end, expected in ((20, 21, 1), (50, 60, 0), (15, 121, 1), (139, 140, 1), (0, 5, 0), (0, 140, 2)):
+    declared = [(20, 21, 1)] if is_declared else []  # else its group is left out, for it stands far behind
+    for start, end, expected in (*declared, (19, 20, 1), (60, 70, 0), (15, 121, 2), (139, 140, 1), (0, 5, 0), (0, 140, 3)):
         ranges = some(archive, start, end)
         found, report = in_scans(archive, ranges)
         assert found == by_law(archive, ranges)

@@ -10,7 +10,7 @@ from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
-from offline_feature_plane.testing.archives import ArchiveWriter, archived
+from offline_feature_plane.testing.archives import ArchiveWriter, archived, write_mixed_archive
 
 SOURCES = (Source("pay", ("a", "b"), (Field("who", ColumnType("string"), ("who",)), Field("cents", ColumnType("int64"), ("cents",)))),
            Source("login", ("c",), (Field("who", ColumnType("string"), ("who",), nullable=True),)))
@@ -39,11 +39,14 @@ def logs(draw):
     return found
 
 
-def pinned(root, written, forms):
-    """The records as an archive, pinned, by topic."""
-    with ArchiveWriter(root, per_segment=7, form=forms) as out:
-        for one in written:
-            out.add(one)
+def pinned(root, written, forms, per_file=None):
+    """The records as an archive, pinned, by topic; with `per_file` its files hold so many records of whatever partitions."""
+    if per_file is not None:
+        write_mixed_archive(root, written, per_file=per_file, form=forms[0])
+    else:
+        with ArchiveWriter(root, per_segment=7, form=forms) as out:
+            for one in written:
+                out.add(one)
     topics = sorted({one["topic"] for one in written})
     source = ArchiveSource({topic: ArchiveMapping(root) for topic in topics})
     pins = [source.pin(topic) for topic in topics]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,12 +19,12 @@ from hypothesis import strategies as st
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.foreign_records import Place, lifting_of
-from offline_feature_plane.errors import OfsError, ReplayBasisMismatch
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, StorageIoFailure
 from offline_feature_plane.filesets import digest_of
-from offline_feature_plane.sources.archives import foreign_segments, segment_batches, shared_files
+from offline_feature_plane.sources.archives import dividing, foreign_segments, places, segment_batches, stored_files
+from offline_feature_plane.sources.archives.dividing import Room, SharedFile
 from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
 from offline_feature_plane.sources.archives.places import FolderPlace
-from offline_feature_plane.sources.archives.segments import Note
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
@@ -63,17 +65,17 @@ def stored(what, topic, partition, number):
 
 
 def segments_of(root, members=None):
-    """The segments that an index of a folder has, those of one file with one note."""
-    mapping = ArchiveMapping(root, "UTC", members=members, run="run1")
-    note = Note()
+    """The segments that an index of a folder has, those of a file with what they share."""
+    mapping = ArchiveMapping(root, "UTC", members=members, run="run1", work=root / "work")
     found = []
     for topic in ("transaction", "receipt"):
         try:
             pinned = ArchiveSource({topic: mapping}).pin(topic)
         except OfsError:
             continue
-        found += [replace(one, note=note if one.entries else None) for one in pinned.segments]
-    return found
+        found += pinned.segments
+    shared = SharedFile(Room(root / "work"), frozenset(one.file_lane for one in found))
+    return [replace(one, shared=shared if one.entries else None) for one in found]
 
 
 def told(items):
@@ -126,13 +128,13 @@ def write_dump(root, lines):
     pq.write_table(table.append_column("at", table["o"].cast(pa.timestamp("us", "UTC"))), root / "a.parquet")
 
 
-def index(root, write, lines, members, change):
+def index(root, write, lines, members, change, *, are_lawful=True):
     """Write a file and its index, of which one entry says something else; what a record is worth is changed afterwards."""
     before = root / "before"
     before.mkdir()
     write(before, [("record" if what == "wrong hash" else what, *lane) for what, *lane in lines])
     lifting = None if members is None else lifting_of(members, "transaction", "run1", "UTC")
-    make_index(FolderPlace(before), IndexWish(holes_are_lawful=True, lifting=lifting), lambda *_: None)
+    make_index(FolderPlace(before), IndexWish(holes_are_lawful=are_lawful, lifting=lifting), lambda *_: None)
     write(root, lines)
     document = json.loads((before / "index.json").read_text())
     (path,) = root.glob("a.*")
@@ -152,35 +154,37 @@ def index(root, write, lines, members, change):
 FORMS = st.sampled_from([(write_lines, None), (write_table, None), (write_dump, FOREIGN)])
 CHANGES = st.none() | st.tuples(st.integers(0, 9), st.sampled_from([1, -1, "gone"]))
 ROWS = st.sampled_from([1, 3, 16_384])
+BYTES = st.sampled_from([1, 500, 8 << 20])
 
 
-def hold_together(lines, form, change, rows):
+def hold_together(lines, form, change, rows, size, are_lawful):
     """Read all segments of a file twice, both ways."""
     write, members = form
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        for module, name in ((segment_batches, "_ROWS"), (foreign_segments, "_ROWS"), (shared_files, "_ENOUGH")):
-            patch.setattr(module, name, rows)
+        for module, name, value in ((stored_files, "_ROWS", rows), (foreign_segments, "_ROWS", rows), (dividing, "_ENOUGH", rows),
+                                    (dividing, "_TOGETHER", size), (dividing, "_WORTH", 2)):
+            patch.setattr(module, name, value)
         try:
-            index(Path(folder), write, lines, members, change)
+            index(Path(folder), write, lines, members, change, are_lawful=are_lawful)
         except OfsError:  # null values that leave no room for what follows
             return
         for segment in [*segments_of(Path(folder), members)] * 2:
             read_alike(segment)
 
 
-@settings(max_examples=10, deadline=None)
-@given(files(), FORMS, CHANGES, ROWS)
-def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows):
-    """Whatever lanes, garbage, null values and changed records share a file, and whatever its index says, both ways tell the same."""
-    hold_together(lines, form, change, rows)
+@settings(max_examples=15, deadline=None)
+@given(files(), FORMS, CHANGES, ROWS, BYTES, st.booleans())
+def test_segments_of_one_file_are_read_as_one_by_one(lines, form, change, rows, size, are_lawful):
+    """Whatever lanes, holes, garbage, null values, changed records share a file, and whatever its index says: both ways tell the same."""
+    hold_together(lines, form, change, rows, size, are_lawful)
 
 
 @pytest.mark.long
-@settings(max_examples=2_000, deadline=None)
-@given(files(), FORMS, CHANGES, ROWS)
-def test_segments_of_many_files_are_read_as_one_by_one(lines, form, change, rows):
-    """As above, two thousand files."""
-    hold_together(lines, form, change, rows)
+@settings(max_examples=3_000, deadline=None)
+@given(files(), FORMS, CHANGES, ROWS, BYTES, st.booleans())
+def test_segments_of_many_files_are_read_as_one_by_one(lines, form, change, rows, size, are_lawful):
+    """As above, three thousand files."""
+    hold_together(lines, form, change, rows, size, are_lawful)
 
 
 @pytest.mark.parametrize(("write", "members"), [(write_lines, None), (write_table, None), (write_dump, FOREIGN)])
@@ -221,21 +225,77 @@ def test_what_is_no_record_belongs_to_what_is_before_it(tmp_path, write):
     assert found == ["!!23!", "1!"]
 
 
-def test_rows_of_others_are_left_out_once_a_file_is_known(tmp_path, monkeypatch):
-    """Of a table all of whose rows are records, who comes second decodes the own rows alone; one that is none keeps all rows in.
+@pytest.mark.parametrize("write", [write_lines, write_table])
+def test_stretches_of_one_partition_may_share_a_file(tmp_path, write):
+    """A file of one partition with holes between its offsets has an entry for each stretch, which is read in batches too.
 
-    file   0/1 1/1 0/2 1/2 0/3 1/3        of 0 six rows are decoded, of 1 three
+    offsets   1 2 3 · · · 7 8 · 20        three segments
     """
-    decoded = []
-    genuine = segment_batches.settle
-    monkeypatch.setattr(segment_batches, "settle", lambda members, *more: (decoded.append(members.n), genuine(members, *more))[1])
-    for odd, expected in (("record", [6, 3]), ("no id", [6, 6])):
-        lines = [("record", "transaction", partition, number) for number in (1, 2, 3) for partition in (0, 1)]
-        lines[-1] = (odd, *lines[-1][1:])
-        root = tmp_path / odd
-        root.mkdir()
-        index(root, write_dump, lines, FOREIGN, None)
-        decoded.clear()
-        for segment in segments_of(root, FOREIGN):
-            assert read_alike(segment) is None
-        assert [decoded[0], decoded[-1]] == expected
+    index(tmp_path, write, [("record", "transaction", 0, number) for number in (1, 2, 3, 7, 8, 20)], None, None, are_lawful=False)
+    segments = segments_of(tmp_path)
+    assert [segment.evidence.span for segment in segments] == [(1, 4), (7, 9), (20, 21)]
+    assert [read_alike(segment) for segment in segments] == [None] * 3
+
+
+@pytest.mark.parametrize("odd", ["record", "garbage"])
+@pytest.mark.parametrize("write", [write_lines, write_table])
+def test_a_file_of_many_partitions_is_decoded_once(tmp_path, monkeypatch, write, odd):
+    """Who is read first decodes all of it, and whoever follows the own rows alone, what cannot be decoded with the row before it.
+
+    file   0/1 1/1 2/1 0/2 1/2 2/2 … 2/4        of 0 nine rows are decoded, of 1 three, of 2 three
+    """
+    lines = [("record", "transaction", partition, number) for number in (1, 2, 4) for partition in (0, 1, 2)]
+    lines[4] = (odd, *lines[4][1:])
+    index(tmp_path, write, lines, None, None)
+    decoded, genuine = Counter(), segment_batches.settle
+    for segment in (segments := segments_of(tmp_path)):
+        def counted(members, *more, of=segment.evidence.partition):
+            decoded[of] += members.n
+            return genuine(members, *more)
+        monkeypatch.setattr(segment_batches, "settle", counted)
+        assert read_alike(segment) is None
+    assert decoded == {0: 9, 1: 3 if odd == "record" else 2, 2: 3}
+    assert len(segments) == 3
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_file_of_two_partitions_is_not_written_once_more(tmp_path):
+    """Two decode it, each for itself; and so does one whose log is read in another process."""
+    index(tmp_path, write_lines, [("record", "transaction", partition, 1) for partition in (0, 1)], None, None)
+    assert [read_alike(segment) for segment in segments_of(tmp_path)] == [None] * 2
+    index_of_three = [("record", "transaction", partition, 1) for partition in (0, 1, 7)]
+    (tmp_path / "three").mkdir()
+    index(tmp_path / "three", write_lines, index_of_three, None, None)
+    travelled = pickle.loads(pickle.dumps(segments_of(tmp_path / "three")))  # noqa: S301 - our own
+    assert [read_alike(segment) for segment in travelled] == [None] * 3
+    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "three/work").exists()
+
+
+def test_a_shared_file_is_hashed_once(tmp_path, monkeypatch):
+    """However many of its segments are read, its bytes are held against its pin once; where they are others, every segment says so."""
+    index(tmp_path, write_lines, [("record", "transaction", partition, 1) for partition in (0, 1, 7)], None, None)
+    hashed, genuine = [], places.check_pins
+    monkeypatch.setattr(places, "check_pins", lambda files: (hashed.extend(files), genuine(files))[1])
+    segments = segments_of(tmp_path)
+    for segment in segments:
+        segment.check()
+    assert len(hashed) == 1
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write("\n")
+    for segment in segments_of(tmp_path):
+        with pytest.raises(OfsError, match="its bytes now are"):
+            segment.check()
+
+
+def test_no_room_to_keep_rows_apart_is_told(tmp_path):
+    """Where the work folder cannot be written, the reading fails with the place and what to do.
+
+    work   a file instead of a folder
+    """
+    index(tmp_path, write_lines, [("record", "transaction", partition, 1) for partition in (0, 1, 7)], None, None)
+    (tmp_path / "work").write_text("")
+    with pytest.raises(StorageIoFailure, match="a scratch file of the build failed") as failed:
+        list(segments_of(tmp_path)[0].batches(WANTED))
+    assert failed.value.path == str(tmp_path / "work")
+    assert "set `work`" in failed.value.fix

@@ -93,7 +93,7 @@ def preview_document(seen: Preview) -> dict[str, Any]:
     return {"published": False,
             "columns": [{"name": column.name, "type": str(column.type), "role": column.role} for column in seen.columns],
             "rows": [{name: _plain(value) for name, value in row.items()} for row in seen.table.to_pylist()],
-            "rows_in_dataset": seen.rows_in_dataset, "gaps": describe_gaps(seen.lacks)}
+            "rows_in_dataset": seen.rows_in_dataset, "gaps": describe_gaps(seen.lacks), "warnings": list(seen.warnings)}
 
 
 def preview(seen: Preview) -> str:
@@ -103,7 +103,8 @@ def preview(seen: Preview) -> str:
     head = ["column", "type", *(f"row {number}" for number in range(1, len(rows) + 1))]
     return "\n".join([table(head, body, right=frozenset(range(2, len(head)))), "",
                       f"{len(rows)} of {seen.rows_in_dataset:,} rows. A preview: nothing was published.",
-                      *([f"{style('incomplete', 'yellow')}: it lacks {tell_gaps(seen.lacks)}"] if seen.lacks else [])])
+                      *([f"{style('incomplete', 'yellow')}: it lacks {tell_gaps(seen.lacks)}"] if seen.lacks else []),
+                      *(f"{style('warning', 'yellow')}: {warning}" for warning in seen.warnings)])
 
 
 def built(answer: Built, *, profile: bool = False) -> str:

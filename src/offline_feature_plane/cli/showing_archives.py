@@ -66,6 +66,7 @@ def _remarks(report: IndexReport) -> Iterator[str]:
     if any(one.undeclared for one in report.lanes):
         yield ""
         yield "  Records that cannot be decoded keep a training set from being built unless they are declared: --declare-undecodable."
+        yield from (f"    {one}" for one in report.troubles)
     if report.lanes:
         yield ""
         yield "  Each partition is proved up to its last record; whether the log goes on after it, its files cannot tell."

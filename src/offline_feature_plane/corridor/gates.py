@@ -34,8 +34,9 @@ _SITUATIONS: dict[str, Situation] = {"decoding": "undecodable", "overlap": "hold
 _ADVICE = {
     "coverage": "Wait for more labels, move the as-of, or state what is enough under label.coverage, and which share may be in conflict "
                 "under label.conflicts.",
-    "decoding": "Correct the segments and generate their index again, or let the archiver declare them under `dispositions`. What is on a "
-                "bus stays there: archive it with such a declaration, or let the basis leave the offsets out.",
+    "decoding": "Correct the segments and generate their index again, or declare the records: `ofs archive index` does with "
+                "--declare-undecodable, an archiver under `dispositions`. What is on a bus stays there: archive it with such a "
+                "declaration, or let the basis leave the offsets out.",
 }
 
 
@@ -69,14 +70,12 @@ class Judged(Protocol):
 def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection: SelectionFacts) -> tuple[GateResult, ...]:
     """Every gate of a build: those of the plan, then completeness, overlap, decoding, coverage, lag and target."""
     policy = planned.pins.intent["coverage_policy"]
-    training = planned.use == "training"  # else the verdict is in the core, which no index may change
     target = planned.task.target
     overlap, whole = judge_overlap(replayed.findings, replayed.compared), judge_completeness(planned.completeness.gaps)
     found = [*planned.gates,
              *([] if whole.passed else [whole]),  # it is judged while planning, and only what lacks something says so
              *([] if overlap.passed else [overlap]),  # whether somebody else holds the log too is no meaning
-             judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0,
-                            replayed.findings, [one for held in planned.completeness.evidence for one in held]),
+             judge_records(planned, replayed),
              judge_coverage(selection.coverage, policy["answered_min"], policy["conflicts_max"],
                             unlabeled={part.label_type: part.unlabeled for part in target.parts} if target else {},
                             by_split=_cover_each(planned.task, selection)),
@@ -84,6 +83,13 @@ def judge(planned: Judged, replayed: ReplayFacts, labels: LabelFacts, selection:
     if target is not None:
         found.append(judge_target(selection.splits))
     return tuple(found)
+
+
+def judge_records(planned: Judged, replayed: ReplayFacts) -> GateResult:
+    """The gate `decoding`, of what was read."""
+    training = planned.use == "training"  # else the verdict is in the core, which no index may change
+    return judge_decoding(replayed.dispositions.get("undecodable", 0), planned.completeness.declared("undecodable") if training else 0,
+                          replayed.findings, [one for held in planned.completeness.evidence for one in held])
 
 
 def _cover_each(task: Task, selection: SelectionFacts) -> dict[str, dict[str, dict[str, int]]]:

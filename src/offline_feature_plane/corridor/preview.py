@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from offline_feature_plane.arrow_types import arrow_schema
 from offline_feature_plane.corridor.anomalies import refuse_conflicts
+from offline_feature_plane.corridor.gates import judge_records
 from offline_feature_plane.corridor.plan import Planned
 from offline_feature_plane.corridor.steps import Machine, fetch_labels
 from offline_feature_plane.corridor.workfolders import scratch
@@ -22,12 +23,16 @@ from offline_feature_plane.ports import Progress
 
 @dataclass(frozen=True)
 class Preview:
-    """Some rows of a dataset that was not published; `lacks` is what is declared to be missing of its basis."""
+    """Some rows of a dataset that was not published; `lacks` is what is declared to be missing of its basis.
+
+    `warnings` are sentences about records of the basis that cannot be decoded: of those a build is refused, or tells.
+    """
 
     table: pa.Table
     columns: tuple[Column, ...]
     rows_in_dataset: int
     lacks: tuple[DeclaredGap, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys: Mapping[str, str], progress: Progress) -> Preview:
@@ -45,7 +50,8 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
         SourceColumnUnknown: no column of this name.
     """
     with scratch(folder / "scratch") as spill, machine.session(planned.task, spill, progress) as session:
-        refuse_conflicts(planned, session.replay(planned.events))
+        replayed = session.replay(planned.events)
+        refuse_conflicts(planned, replayed)
         session.labels(fetch_labels(planned, spill))
         total = session.select().accounting.get("row", 0)
         columns = session.columns()
@@ -61,4 +67,6 @@ def preview(planned: Planned, machine: Machine, folder: Path, *, rows: int, keys
             kept += plain.to_batches()
             if sum(one.num_rows for one in kept) >= rows:
                 break
-        return Preview(pa.Table.from_batches(kept, schema=schema).slice(0, rows), columns, total, planned.completeness.gaps)
+        end = "; a training is refused" if planned.use == "training" else ""
+        return Preview(pa.Table.from_batches(kept, schema=schema).slice(0, rows), columns, total, planned.completeness.gaps,
+                       tuple(f"{sentence}{end}." for sentence in judge_records(planned, replayed).sentences))

@@ -218,22 +218,25 @@ class PinnedStream:
     def _first_at(self, lane: Lane, held: Sequence[Any], marks: Watermarks | None, moment: int, *,
                   is_start: bool) -> int:
         """The first offset of a partition whose log time is not before a moment, as the archive says, else the bus."""
+        why = ""
         try:
             if held:
                 return find_first(held, moment, is_start=is_start)
         except SelectorUnresolved as unsettled:
             if marks is None:
                 raise self.bus if isinstance(self.bus, OfsError) else unsettled from None
+            why = f"{unsettled.what.removesuffix('.')}, and "
         if marks is None or isinstance(self.bus, OfsError):
             raise self.bus if isinstance(self.bus, OfsError) else _unresolved(lane, moment, "the bus has no such partition")
         found = self.bus.first_at(marks, moment)
         high = max((one.evidence.span[1] for one in held), default=None)
         if found is None:
-            raise _unresolved(lane, moment, "the bus has no record from then on yet")
+            is_empty = marks.span[0] == marks.span[1]
+            raise _unresolved(lane, moment, f"{why}the bus has no record {'any more' if is_empty else 'from then on yet'}")
         if high is not None and found < high and held[-1].log_times is not None:
-            raise _unresolved(lane, moment, f"the bus says offset {found}, where the archive has earlier records")
+            raise _unresolved(lane, moment, f"{why}the bus says offset {found}, where the archive has earlier records")
         if found == marks.span[0] and (high or 0) < found:
-            raise _unresolved(lane, moment, f"the bus begins at offset {found}, and what was before it nobody has")
+            raise _unresolved(lane, moment, f"{why}the bus begins at offset {found}, and what was before it nobody has")
         return found
 
     def _lanes(self) -> dict[Lane, list[Any]]:

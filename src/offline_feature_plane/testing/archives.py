@@ -102,6 +102,27 @@ def write_archive(root: Path, records: Sequence[Mapping[str, Any]], *, log_id: s
             out.add(record)
 
 
+def write_mixed_archive(root: Path, records: Sequence[Mapping[str, Any]], *, log_id: str = "log1", per_file: int = 1000,
+                        form: SegmentForm = "jsonl") -> None:
+    """Write records, those of a partition in offset order, into files that hold whatever comes, each with an entry for every partition."""
+    root.mkdir(parents=True, exist_ok=True)
+    starts: dict[tuple[str, int, str], int] = {}
+    entries: list[dict[str, Any]] = []
+    for number, begin in enumerate(range(0, len(records), per_file)):
+        part, path = records[begin:begin + per_file], f"{number:05}.{form}"
+        data = _encoded(part, form)
+        (root / path).write_bytes(data)
+        for lane in dict.fromkeys((one["topic"], one["partition"], one["offset_kind"]) for one in part):
+            mine = [one for one in part if (one["topic"], one["partition"], one["offset_kind"]) == lane]
+            following = str(int(mine[-1]["offset"]) + 1)
+            entries.append({"topic": lane[0], "partition": lane[1], "offset_kind": lane[2], "log_id": log_id, "path": path,
+                            "first_offset": str(starts.get(lane, 0)), "last_offset": mine[-1]["offset"], "next_offset": following,
+                            "record_count": len(mine), "sha256": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data),
+                            "first_log_time_utc": mine[0]["log_time_utc"], "last_log_time_utc": mine[-1]["log_time_utc"]})
+            starts[lane] = int(following)
+    write_index(root, sorted(entries, key=lambda one: (one["topic"], one["partition"], int(one["first_offset"]))))
+
+
 def write_index(root: Path, segments: Sequence[Mapping[str, Any]]) -> None:
     """Write an archive's `index.json`."""
     (root / "index.json").write_text(json.dumps({"schema_version": ARCHIVE_INDEX_SCHEMA, "segments": list(segments)}, indent=1))

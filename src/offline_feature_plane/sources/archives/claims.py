@@ -53,9 +53,11 @@ class Claim:
             first, last = (int(held.log_us[row]) if held.decoded[row] else None for row in (0, -1))
             self._first_us, self._last_us = self._first_us if self._count else first, last
         self._count += batch.n
-        placed = np.flatnonzero(held.placed[:max(room, 0)])
+        placed, rows = (np.flatnonzero(where[:max(room, 0)]) for where in (held.placed, held.decoded))
         if len(placed):
-            self._before = self._last = int(held.numbers[placed[-1]])
+            self._before = int(held.numbers[placed[-1]])
+        if len(rows):
+            self._last = int(held.numbers[rows[-1]])
         if batch.n > room:
             self._count = self._evidence.record_count + 1
             raise self._miscounted()

@@ -13,6 +13,7 @@ from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
 from offline_feature_plane.sources.archives.foreign_segments import lifted
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.segments import Segment, read_checked
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import MemberRow, members_of_line, members_of_row, stored_batches
@@ -95,7 +96,7 @@ class _Walk:
     def _rows(self) -> Iterator[MemberRow]:
         if self._lifting is not None:
             return ((members, None) for members in lifted(self._file, self._lifting))
-        return _rows(self._file) if self._file.relative.endswith(".parquet") else _lines(self._file)
+        return _rows(self._file) if is_table(self._file.relative) else _lines(self._file)
 
 
 def _lines(file: PinnedFile) -> Iterator[MemberRow]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
-from offline_feature_plane.domain.admission import MEMBERS, Record, Standing, standing_of
+from offline_feature_plane.domain.admission import MEMBERS, Standing, Vacant, standing_of
 from offline_feature_plane.domain.foreign_records import Lifting, Unliftable
 from offline_feature_plane.errors import ResourceExceeded, SchemaInvalid, SourceUnreadable
 from offline_feature_plane.filesets import read_batches
@@ -17,10 +17,11 @@ from offline_feature_plane.parquet_files import describe_parquet
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.text_files import load_object, packing_of, read_lines, unreadable
 
-__all__ = ["first_trouble", "foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
+__all__ = ["Trouble", "first_trouble", "foreign_columns", "foreign_records", "lifted", "lifted_document", "line_document"]
 
 _NEEDED = ("partition", "offset", "event_id", "ts_utc", "log_time_utc")
 
@@ -40,24 +41,32 @@ def lifted(file: PinnedFile, lifting: Lifting) -> Iterator[tuple[Any, ...] | Non
         ReplayBasisMismatch: it changes while it is read. TimeZoneUndeclared.
     """
     fixed = lifting.fixed(file.relative)
-    for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
+    for document in _rows(file, lifting) if is_table(file.relative) else _lines(file):
         yield None if document is None else lifted_document(document, lifting, fixed)
 
 
-def first_trouble(file: PinnedFile, lifting: Lifting) -> str | None:
-    """What the first record of a file that cannot be decoded has instead of what it needs, in a few words. Raises as `lifted`."""
-    for document in _rows(file, lifting) if file.relative.endswith(".parquet") else _lines(file):
+class Trouble(NamedTuple):
+    """What a record has instead of what it needs, in a few words; and where it stands, if it says so."""
+
+    why: str
+    place: str | None = None
+
+
+def first_trouble(file: PinnedFile, lifting: Lifting) -> Trouble | None:
+    """That of the first record of a file that cannot be decoded. Raises as `lifted`."""
+    for document in _rows(file, lifting) if is_table(file.relative) else _lines(file):
         if document is None:
-            return "no JSON object"
+            return Trouble("no JSON object")
         try:
-            members = dict(zip(MEMBERS, lifting.lift(document, lifting.fixed(file.relative)), strict=True))
+            members = lifting.lift(document, lifting.fixed(file.relative))
         except Unliftable as wrong:
-            return str(wrong)
-        found = standing_of(tuple(members.values()))
-        if isinstance(found, Record) or (found is not None and found.reason == "null_value"):
-            continue
-        odd = [name for name in _NEEDED if members[name] is None or type(members[name]) not in {str, int}]
-        return f"nothing that can be its {odd[0]}" if odd else "a member that is none of its kind"
+            found = None if wrong.members is None else standing_of(wrong.members)
+            return Trouble(str(wrong), None if found is None else found.place)
+        found = standing_of(members)
+        if found is None or (isinstance(found, Vacant) and found.reason == "undecodable"):
+            odd = [name for name, one in zip(MEMBERS, members, strict=True) if name in _NEEDED and type(one) not in {str, int}]
+            return Trouble(f"nothing that can be its {odd[0]}" if odd else "a member that is none of its kind",
+                           None if found is None else found.place)
     return None
 
 

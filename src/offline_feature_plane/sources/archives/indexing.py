@@ -13,29 +13,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from offline_feature_plane.contracts.archive_index import ARCHIVE_INDEX_SCHEMA, ArchiveIndex, IndexedSegment
-from offline_feature_plane.domain.archive_chain import Covered, Disorder, FileRuns, NothingDecoded, Run, TooManyHoles, linked
+from offline_feature_plane.domain.archive_chain import Covered, Run, linked
 from offline_feature_plane.domain.basis import Lane
-from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, digest
+from offline_feature_plane.domain.canonical import digest
 from offline_feature_plane.domain.completeness import UNDECLARED
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.path_texts import path_fault
 from offline_feature_plane.errors import ArchiveIndexConflict, OfsError, Problem, RefInvalid, SourceUnreadable, refuse
-from offline_feature_plane.filesets import parquet_rows
+from offline_feature_plane.sources.archives.file_runs import Scan, runs_in
 from offline_feature_plane.sources.archives.foreign_segments import first_trouble
+from offline_feature_plane.sources.archives.forms import SUFFIXES, is_segment
 from offline_feature_plane.sources.archives.index import parse_index
 from offline_feature_plane.sources.archives.notes import Notes, noted_segments
-from offline_feature_plane.sources.archives.places import INDEX, SUFFIXES, UNFINISHED, ArchivePlace, HeldFile, Version
-from offline_feature_plane.sources.archives.report import IndexReport, report_on
-from offline_feature_plane.sources.archives.segments import records_of
-from offline_feature_plane.text_files import packing_of, read_lines
+from offline_feature_plane.sources.archives.places import INDEX, UNFINISHED, ArchivePlace, HeldFile, Version
+from offline_feature_plane.sources.archives.report import MOST_TROUBLES, IndexReport, report_on
 
 __all__ = ["IndexWish", "index_bytes", "make_index"]
 
@@ -47,7 +45,6 @@ _WISH_RECIPE: Final = "ofs.archive_index_wish.v1"
 
 Entries = list[dict[str, Any]]
 Progress = Callable[[str, int, int], None]
-Scan = Callable[[HeldFile, FileRuns, Lifting | None], None]
 
 
 @dataclass(frozen=True)
@@ -103,6 +100,7 @@ class _Work:
     reread: int = 0
     fresh: dict[str, tuple[IndexedSegment, ...]] = field(default_factory=dict)
     unkept: int = 0
+    troubles: list[str] = field(default_factory=list)
 
 
 def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner: Callable[[], Scan | None] = lambda: None) -> IndexReport:
@@ -137,13 +135,16 @@ def make_index(place: ArchivePlace, wish: IndexWish, progress: Progress, scanner
         if work.problems:
             _keep(work)
             raise refuse(work.problems)
+        if not work.entries and not standing:
+            _refuse_strange(work)
         index = ArchiveIndex(segments=tuple(_chained(work)))
         text = index_bytes(index.segments)
         is_new = before is None or before.data != text
         if is_new:
             place.replace(INDEX, text, None if before is None else before.mark)
         work.notes.remove()
-        return report_on(index, place.name, read=work.read, kept=work.kept, reread=work.reread, ignored=work.ignored, was_written=is_new)
+        return report_on(index, place.name, read=work.read, kept=work.kept, reread=work.reread, ignored=work.ignored,
+                         was_written=is_new, troubles=work.troubles)
 
 
 def index_bytes(segments: Sequence[IndexedSegment]) -> bytes:
@@ -201,7 +202,7 @@ def _settle_all(files: Sequence[HeldFile], work: _Work, progress: Progress) -> N
 
 def _settle(file: HeldFile, work: _Work) -> None:
     """The entries of one file: those that are known, if it is still the same, else what it holds."""
-    if not file.relative.lower().endswith(SUFFIXES):
+    if not is_segment(file.relative):
         work.ignored.append(file.relative)
         return
     said = work.standing.get(file.relative)
@@ -223,7 +224,8 @@ def _settle(file: HeldFile, work: _Work) -> None:
                 raise ArchiveIndexConflict(f"{file.relative} is not what the index says: it has {hashed.size} bytes with the digest "
                                            f"{hashed.sha256[:19]}…, not {said[0]['size']} with {said[0]['sha256'][:19]}….",
                                            path=file.relative, fix="Restore the segment, or run with --replace if the new bytes are meant.")
-            runs = _runs_in(hashed, work.wish, work.quick)
+            runs = runs_in(hashed, work.wish.lifting, work.quick, holes_are_lawful=work.wish.holes_are_lawful)
+            _note_trouble(hashed, runs, work)
             work.unkept += hashed.size + _FILE_BYTES
             work.read += 1
             work.reread += file.relative in work.stale
@@ -236,6 +238,23 @@ def _settle(file: HeldFile, work: _Work) -> None:
         if wrong.transient:  # not the file's fault
             raise
         work.problems.append(Problem(file.relative, wrong.code, f"{wrong.what} {wrong.fix}".strip()))
+
+
+def _refuse_strange(work: _Work) -> None:
+    """An archive has no index yet, and all that is there has names of no form: it is not what it was taken for. Raises."""
+    if strange := [one for one in work.ignored if not is_segment(one)]:
+        more = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+        raise SourceUnreadable(f"{work.place.name} has files, and none is a segment: {strange[0]}{more}.", path=strange[0],
+                               fix=f"Names say what a file is: let those of segments end in {', '.join(SUFFIXES)}.")
+
+
+def _note_trouble(file: HeldFile, runs: Sequence[Run], work: _Work) -> None:
+    """What is wrong with the first record of a file that cannot be decoded, if it can be told, and of few files: it is read again."""
+    lifting = work.wish.lifting
+    if lifting is None or len(work.troubles) >= MOST_TROUBLES or not any(run.undecodable for run in runs):
+        return
+    if (first := first_trouble(file, lifting)) is not None:
+        work.troubles.append(f"{first.place or 'a record'} in {file.relative} has {first.why}")
 
 
 def _name_log(work: _Work) -> None:
@@ -258,47 +277,6 @@ def _known(told: Sequence[Entries], name: str, file: HeldFile) -> Entries | None
 def _may_be_noted(standing: Entries | None) -> bool:
     """What the job that wrote a file noted of it is more than its bytes can say."""
     return standing is None or any(one["evidence"] != "archiver" for one in standing)
-
-
-def _runs_in(file: HeldFile, wish: IndexWish, quick: Scan | None) -> tuple[Run, ...]:
-    found = FileRuns(holes_are_lawful=wish.holes_are_lawful)
-    if file.relative.lower().endswith(".parquet"):
-        file = replace(file, rows=parquet_rows(file.path))
-    try:
-        if quick is not None:
-            quick(file, found, wish.lifting)
-        else:
-            for record in records_of(file, wish.lifting):
-                found.take(record)
-        runs = found.runs()
-    except NothingDecoded as wrong:
-        raise _nothing_of(file, wish.lifting, str(wrong)) from wrong
-    except Disorder as wrong:
-        raise SourceUnreadable(f"{file.relative} is no part of a log: {wrong}.", path=file.relative, fix=_advice(wrong)) from wrong
-    if not wish.holes_are_lawful and any(not run.counts for run in runs):
-        raise SourceUnreadable(f"{file.relative} has offsets that are never counted, so files alone cannot prove that none is missing.",
-                               path=file.relative, fix="Run with --declare-holes if you know that the files hold everything.")
-    return runs
-
-
-def _nothing_of(file: HeldFile, lifting: Lifting | None, sentence: str) -> SourceUnreadable:
-    fix = "If another tool wrote the file, say under `records` of the archive in plane.yaml where its members are; else repair it."
-    if not file.relative.lower().endswith(".parquet") and _begins_too_long(file):
-        sentence = f"its first line has more than {MAX_DOCUMENT_BYTES:,} bytes"
-        fix = "Write one record per line, with a line end after each, and check that this is the right file."
-    elif lifting is not None and (why := first_trouble(file, lifting)) is not None:
-        sentence, fix = f"{sentence}; the first has {why}", "Correct `records` of the archive in plane.yaml, or write the file again."
-    return SourceUnreadable(f"{file.relative} is no part of a log: {sentence}.", path=file.relative, fix=fix)
-
-
-def _begins_too_long(file: HeldFile) -> bool:
-    return any(len(line) > MAX_DOCUMENT_BYTES for _, line in islice(read_lines(file.path, packing=packing_of(file.relative), cuts=True), 1))
-
-
-def _advice(wrong: Disorder) -> str:
-    if isinstance(wrong, TooManyHoles):
-        return "If they are lawful (compaction, transaction marks), run with --declare-holes."
-    return "A segment holds the records of a partition in the order of their offsets, each once: write it again in that order."
 
 
 def _entry(run: Run, file: HeldFile, work: _Work) -> IndexedSegment:

@@ -30,13 +30,12 @@ from offline_feature_plane.plain_files import as_found, make_lasting_folder, ope
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.spools import spool
 
-__all__ = ["INDEX", "MOST_INDEX_BYTES", "REPLACED", "SUFFIXES", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version",
+__all__ = ["INDEX", "MOST_INDEX_BYTES", "REPLACED", "UNFINISHED", "ArchivePlace", "FolderPlace", "HeldFile", "Version",
            "segment_path"]
 
 INDEX: Final = "index.json"
 UNFINISHED: Final = "_index.unfinished.json"  # what a job that makes an index knows so far
 MOST_INDEX_BYTES: Final = 16 * MAX_DOCUMENT_BYTES
-SUFFIXES: Final = (".parquet", *(f".{form}{packed}" for form in ("jsonl", "ndjson", "json") for packed in ("", ".gz", ".zst")))
 REPLACED: Final = ("Restore the bytes that were indexed; or, if these are meant, index them (`ofs archive index ARCHIVE --replace`) "
                    "and plan anew.")
 

@@ -12,8 +12,9 @@ from offline_feature_plane.domain.archive_chain import holes_and_overlaps
 from offline_feature_plane.domain.basis import Lane
 from offline_feature_plane.domain.completeness import UNDECLARED
 
-__all__ = ["IndexReport", "LaneReport", "report_on"]
+__all__ = ["MOST_TROUBLES", "IndexReport", "LaneReport", "report_on"]
 
+MOST_TROUBLES: Final = 3  # files of which it is told why their first record that cannot be decoded cannot
 MOST_SHOWN: Final = 20  # stretches of one lane that are named; all are counted
 
 
@@ -47,7 +48,8 @@ class LaneReport:
 class IndexReport:
     """What became of an index: how many files were read, how many were known, and what it covers.
 
-    `files_reread` of the read ones it knew by another mapping.
+    `files_reread` of the read ones it knew by another mapping. `troubles` say of a few files that were read, and that another tool wrote,
+    what the first record that cannot be decoded has.
     """
 
     place: str
@@ -59,6 +61,7 @@ class IndexReport:
     segments: int
     records: int
     lanes: tuple[LaneReport, ...]
+    troubles: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -66,13 +69,14 @@ class IndexReport:
 
 
 def report_on(index: ArchiveIndex, place: str, *, read: int, kept: int, reread: int, ignored: Sequence[str],
-              was_written: bool) -> IndexReport:
+              was_written: bool, troubles: Sequence[str] = ()) -> IndexReport:
     """The report on an index."""
     lanes: dict[Lane, list[IndexedSegment]] = defaultdict(list)
     for one in index.segments:
         lanes[one.topic, one.partition, one.offset_kind, one.log_id].append(one)
     return IndexReport(place, was_written, read, kept, reread, tuple(ignored), len(index.segments),
-                       sum(one.record_count for one in index.segments), tuple(_lane(*lane, lanes[lane]) for lane in sorted(lanes)))
+                       sum(one.record_count for one in index.segments), tuple(_lane(*lane, lanes[lane]) for lane in sorted(lanes)),
+                       tuple(troubles))
 
 
 def _lane(topic: str, partition: int, kind: str, log_id: str, entries: Sequence[IndexedSegment]) -> LaneReport:

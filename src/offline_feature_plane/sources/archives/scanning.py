@@ -13,7 +13,7 @@ from offline_feature_plane.domain.archive_chain import FileRuns
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.ports.inputs import PinnedFile
-from offline_feature_plane.sources.archives.segment_batches import members_in
+from offline_feature_plane.sources.archives.pieces import members_in
 from offline_feature_plane.sources.archives.stored_files import Law
 from offline_feature_plane.sources.decoding.batches import Expected, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded

@@ -10,6 +10,7 @@ from offline_feature_plane.domain.admission import Record, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import (
@@ -59,7 +60,7 @@ def _one(members_of: MembersOf, row: int) -> Stored:
 
 def _batches(file: PinnedFile) -> Iterator[tuple[Members, MembersOf]]:
     """The records of a file in batches, and what gives the members of one by themselves."""
-    if file.relative.endswith(".parquet"):
+    if is_table(file.relative):
         for batch in stored_batches(file):
             n = len(batch["payload"])
             most = max(1, min(_ROWS, _BYTES * n // (1 + sum(column.nbytes for column in batch.values()))))

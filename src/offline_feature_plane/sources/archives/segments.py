@@ -19,7 +19,9 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
+from offline_feature_plane.sources.archives.dividing import SharedFile
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
+from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.misplaced import miscounted, misplaced, mistimed, unindexed, unlike_entries
 from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.archives.steady_files import unchanged
@@ -31,20 +33,13 @@ from offline_feature_plane.text_files import packing_of, read_lines
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
 
 
-@dataclass
-class Note:
-    """What whoever has read a file to its end has found: `is_plain`, every row of it is a record, of a segment that the index has."""
-
-    is_plain: bool = False
-
-
 @dataclass(frozen=True)
 class Segment:
     """A `Stretch`: one segment file and what the index claims of it; `log_times` of its first and last record, None where it has none.
 
     Its ranges may count under another name than `topic`, which is what its records say. With `lifting`, another tool wrote them.
-    `entries` are all that the index has of its file, if that holds more than this segment; then those who read them one after the other
-    share a `note`. Of batches `asked` are the offsets that anybody looks at; None: all.
+    `entries` are all that the index has of its file, if that holds more than this segment, and `shared` is what those have together who
+    read them one after the other. Of batches `asked` are the offsets that anybody looks at; None: all.
     """
 
     file: HeldFile
@@ -55,7 +50,7 @@ class Segment:
     lifting: Lifting | None = None
     entries: tuple[IndexedSegment, ...] = ()
     asked: tuple[tuple[int, int], ...] | None = None
-    note: Note | None = field(default=None, compare=False)
+    shared: SharedFile | None = field(default=None, compare=False)
 
     @property
     def most(self) -> int:
@@ -66,6 +61,11 @@ class Segment:
     def size_bytes(self) -> int:
         """As `PinnedStretch.size_bytes`: of its file."""
         return self.file.size
+
+    @property
+    def file_lane(self) -> tuple[str, int]:
+        """The topic and partition that its records say."""
+        return self.topic, self.evidence.partition
 
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: the file's digest, and what the index claims of it."""
@@ -78,8 +78,12 @@ class Segment:
 
     def check(self) -> None:
         """As `Stretch.check`: its place does. Raises ReplayBasisMismatch."""
+        hold = partial(self.place.check, self.file)
         with self.at_stake():
-            self.place.check(self.file)
+            if self.shared is None:
+                hold()
+            else:
+                self.shared.check(hold)
 
     def read(self) -> Iterator[Record | Undecodable]:
         """As `Stretch.read`; raises as `read_checked`, and StorageIoFailure if it cannot be fetched."""
@@ -98,8 +102,8 @@ class Segment:
             return
         from offline_feature_plane.sources.archives.segment_batches import steps_of  # noqa: PLC0415 - it loads a compiler
 
-        with self.at_stake(), self.place.at_hand(self.file) as file:
-            for step in steps_of(self, file, wanted):
+        with self.at_stake():
+            for step in steps_of(self, wanted):
                 yield partial(self._stepped, step)
 
     def _stepped(self, step: Callable[[], Batch | None]) -> Batch | None:
@@ -149,8 +153,9 @@ def read_checked(segment: Segment, file: PinnedFile, given: Iterator[Standing] |
         number, lane = record.number, (record.topic, record.partition, record.offset_kind)
         if lane != (topic, partition, offset_kind) or not first <= number < end or number <= before:
             raise misplaced(segment.file.relative, topic, evidence, (*lane, number), before)
-        before = last = unread = number
+        before = unread = number
         if isinstance(record, Record):
+            last = number
             first_us, last_us = record.log_us if count == 1 else first_us, record.log_us
             yield record
         else:
@@ -225,7 +230,7 @@ def _records_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[Standing]
     if lifting is not None:
         yield from foreign_records(file, lifting)
         return
-    if file.relative.endswith(".parquet"):
+    if is_table(file.relative):
         for batch in stored_batches(file):
             yield from map(stored_record, *(values_of(batch[name]) for name in STORED_COLUMNS))
         return

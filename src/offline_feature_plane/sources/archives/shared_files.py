@@ -5,33 +5,29 @@
  0 [7,10)   ■         ■    ■              ■   ──▶   held against the index entry, as if it were alone in its file
 ```
 
-A file is decoded once for each of its segments that is read, as logs are read by partition and offset. Who reads it to its end without
-finding a record that cannot be decoded writes that down: after that nobody needs to decode the records of the others to know whose the
-rest are, and of a table their rows are left out before anything is made of them.
+Whose a row is that says no place is known only when all before it were decoded, so the file is decoded for each of its segments, unless
+one of them keeps its rows apart for the others (`sources.archives.dividing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from offline_feature_plane.errors import OfsError
 from offline_feature_plane.sources.archives.misplaced import unindexed, unlike_entries
 from offline_feature_plane.sources.archives.segments import Segment, is_of
 from offline_feature_plane.sources.decoding.batches import Expected, Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
+from offline_feature_plane.sources.decoding.wanted import Int64s
 
-__all__ = ["Share", "rows_of_lane"]
+__all__ = ["Share"]
 
 Bools = npt.NDArray[np.bool_]
-
-_ENOUGH = 8_192  # rows of one lane that are worth a batch
 
 
 def _lanes_of(segment: Segment) -> Expected:
@@ -82,12 +78,11 @@ class Share:
         self._spans, self._mine = [_Spans.of(spans[lane]) for lane in expected.lanes], _Spans.of(mine)
         self._unread: list[Decoded] = []  # what stands before the first record
         self._before: bool | None = None
-        self._count, self._is_plain = 0, True
+        self._count = 0
 
     def take(self, batch: Decoded, refused: Refused | None) -> Iterator[tuple[Decoded, Refused | None]]:
         """The next batch of the file: what is the segment's, and the first record that is refused."""
         self._count += batch.n
-        self._is_plain = self._is_plain and bool(batch.decoded.all())
         n, error = (batch.n, None) if refused is None else (refused.row, refused.error)
         is_held, is_ours = self._placed(batch)
         placed = batch.placed
@@ -110,20 +105,22 @@ class Share:
             yield batch.taken(mine), None if error is None else Refused(len(mine), error)
 
     def settle(self) -> None:
-        """There is no more, and nothing was left out. Raises ReplayBasisMismatch."""
+        """The file has no more. Raises ReplayBasisMismatch: it holds not what its entries count together."""
         if (odd := unlike_entries(self._segment.file.relative, self._segment.entries, self._count)) is not None:
             raise odd
-        if self._segment.note is not None:
-            self._segment.note.is_plain = self._is_plain
 
-    def _placed(self, batch: Decoded) -> tuple[Bools, Bools]:
-        """Which records stand in any entry, and which in that of the segment."""
-        assert batch.lanes is not None  # noqa: S101 - for mypy: they are known where there may be several
-        lanes = np.where(batch.decoded, batch.lanes, -1)
+    def lanes_of(self, batch: Decoded) -> Int64s:
+        """Which lane each row of a batch says, by its place among those expected; −1: none of them, or nothing."""
+        lanes: Int64s = np.where(batch.decoded, 0 if batch.lanes is None else batch.lanes, -1)
         for row, one in batch.by_law.items():
             lane = (one.topic, one.partition)
             is_known = one.offset_kind == self.expected.offset_kind and lane in self.expected.lanes
             lanes[row] = self.expected.lanes.index(lane) if is_known else -1
+        return lanes
+
+    def _placed(self, batch: Decoded) -> tuple[Bools, Bools]:
+        """Which records stand in any entry, and which in that of the segment."""
+        lanes = self.lanes_of(batch)
         is_held = np.zeros(batch.n, np.bool_)
         for at in np.unique(lanes[lanes >= 0]).tolist():
             rows = np.flatnonzero(lanes == at)
@@ -134,46 +131,6 @@ class Share:
         return is_held, is_ours
 
     def _strange(self, batch: Decoded, row: int) -> OfsError:
-        assert batch.lanes is not None  # noqa: S101 - as above
-        topic, partition = self.expected.lanes[batch.lanes[row]]
+        topic, partition = self.expected.lanes[0 if batch.lanes is None else batch.lanes[row]]
         told = batch.by_law.get(row)
         return unindexed(self._segment.file.relative, f"{topic}/{partition}@{batch.numbers[row]}" if told is None else told.place)
-
-
-def rows_of_lane(batches: Iterator[Mapping[str, pa.Array]], segment: Segment) -> Iterator[Mapping[str, pa.Array]]:
-    """The rows of a table that may be the segment's, several batches as one: those whose columns plainly say another lane are left out.
-
-    Only for files all of whose rows are known to be records.
-    """
-    held: list[pa.RecordBatch] = []
-    for columns in batches:
-        whole = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-        mask = _mask(columns, segment)
-        held.append(whole if mask is None else whole.filter(mask))
-        if sum(one.num_rows for one in held) >= _ENOUGH:
-            yield _joined(held)
-            held = []
-    if sum(one.num_rows for one in held):
-        yield _joined(held)
-
-
-def _joined(held: Sequence[pa.RecordBatch]) -> Mapping[str, pa.Array]:
-    whole = held[0] if len(held) == 1 else pa.concat_batches(held)
-    return dict(zip(whole.schema.names, whole.columns, strict=True))
-
-
-def _mask(columns: Mapping[str, pa.Array], segment: Segment) -> pa.Array | None:
-    """Which rows do not say another partition, or an offset outside of the entry; what is null may say anything."""
-    first, end = segment.evidence.span
-    mask: pa.Array | None = None
-    for name, low, high in (("partition", segment.evidence.partition, segment.evidence.partition + 1), ("offset", first, end)):
-        place = None if segment.lifting is None else segment.lifting.places[name]
-        path = (name,) if place is None else place.path
-        if path is None or len(path) > 1 or not pa.types.is_integer(columns[path[0]].type) or high >= 1 << 63:
-            continue
-        column = columns[path[0]]
-        column = column.cast(pa.int64()) if not pa.types.is_uint64(column.type) else column
-        inside = pc.and_(pc.greater_equal(column, pa.scalar(low, column.type)), pc.less(column, pa.scalar(high, column.type)))
-        inside = inside.fill_null(True)  # noqa: FBT003 - the value that stands for null
-        mask = inside if mask is None else pc.and_(mask, inside)
-    return mask

@@ -18,9 +18,10 @@ from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archives.copying import rows_in_order
+from offline_feature_plane.sources.archives.dividing import Room, SharedFile
 from offline_feature_plane.sources.archives.index import read_segments
 from offline_feature_plane.sources.archives.places import ArchivePlace, FolderPlace
-from offline_feature_plane.sources.archives.segments import Note, Segment
+from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.archives.selectors import resolve_selector
 from offline_feature_plane.sources.decoding.stored import Rows, Writing
 from offline_feature_plane.sources.logs.mapped_topics import MappedTopics
@@ -37,7 +38,8 @@ class ArchiveMapping:
     """How plane.yaml maps an archive: its place, and in which zone payload times without offset were written.
 
     With `topic`, the topic of that name is mapped under another one, and its events of one type are those of that name. With `members`,
-    another tool wrote its records, and those that name no run are of the run `run`.
+    another tool wrote its records, and those that name no run are of the run `run`. What is kept apart of shared files while they are
+    read is below `work`; None: where this machine has its temporary files.
     """
 
     path: Path | Callable[[], ArchivePlace]
@@ -48,6 +50,7 @@ class ArchiveMapping:
     members: Mapping[str, Place] | None = None
     run: str = ""
     max_ahead_us: int | None = None
+    work: Path | None = None
 
     def place(self) -> ArchivePlace:
         """Where it is. Raises RequestCommandUnsupported: the library for buckets is not installed."""
@@ -79,7 +82,7 @@ class ArchiveSource(MappedTopics[ArchiveMapping]):
         mapping = self._mappings[topic]
         stored = mapping.topic or topic
         return PinnedArchive(topic, mapping.zone, read_segments(mapping.place(), stored, topic, mapping.lifting(stored)),
-                             None if mapping.topic is None else mapping.event_type or stored, mapping.max_ahead_us)
+                             None if mapping.topic is None else mapping.event_type or stored, mapping.max_ahead_us, mapping.work)
 
 
 def _mapping(one: ArchiveFolder, settings: Settings, open_bucket: BucketDoor) -> ArchiveMapping:
@@ -87,14 +90,15 @@ def _mapping(one: ArchiveFolder, settings: Settings, open_bucket: BucketDoor) ->
     begin = None if one.history_start is None else parse_instant(one.history_start)
     members = None if one.records is None else one.records.places()
     return ArchiveMapping(path, one.zone, begin, one.topic, one.event_type, members, settings.run_scope,
-                          None if one.max_ahead is None else parse_duration(one.max_ahead))
+                          None if one.max_ahead is None else parse_duration(one.max_ahead), Path(settings.work))
 
 
 @dataclass(frozen=True)
 class PinnedArchive:
     """One topic of an archive, pinned: its segments with what the index claims of each.
 
-    `taken` is the event type whose events are read as events of the type `topic`; None: all, as they are.
+    `taken` is the event type whose events are read as events of the type `topic`; None: all, as they are. `work` as in
+    `ArchiveMapping`.
     """
 
     topic: str
@@ -102,6 +106,7 @@ class PinnedArchive:
     segments: tuple[Segment, ...]
     taken: str | None = None
     max_ahead_us: int | None = None
+    work: Path | None = None
     names_events: ClassVar[bool] = True
     knows_arrival: ClassVar[bool] = True
     table_files: ClassVar[tuple[Path, ...]] = ()
@@ -149,8 +154,8 @@ class PinnedArchive:
         spans: dict[Lane, tuple[tuple[int, int], ...]] = {}
         for item in mine:
             spans[item.lane] = (*spans.get(item.lane, ()), (item.start, item.end))
-        notes = {one.file.relative: Note() for one in touched if one.entries}
-        segments = tuple(replace(one, asked=spans[lane_of(one)], note=notes.get(one.file.relative)) for one in touched)
+        shared = self._shared(touched)
+        segments = tuple(replace(one, asked=spans[lane_of(one)], shared=shared.get(one.file.relative)) for one in touched)
         return LogRecords(self.topic, segments, mine, typings_of(sources, self.zone), self.taken, self.max_ahead_us)
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
@@ -168,6 +173,14 @@ class PinnedArchive:
                                             size_bytes=one.file.size if firsts[one.file.relative] is one else 0)
                                  for one in used for said in (one.evidence,)],
                           ranges=describe_basis(mine))
+
+    def _shared(self, segments: Sequence[Segment]) -> dict[str, SharedFile]:
+        """The files of these that hold others too, by path."""
+        room, lanes = Room(self.work), dict[str, set[tuple[str, int]]]()
+        for one in segments:
+            if one.entries:
+                lanes.setdefault(one.file.relative, set()).add(one.file_lane)
+        return {path: SharedFile(room, frozenset(held)) for path, held in lanes.items()}
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)

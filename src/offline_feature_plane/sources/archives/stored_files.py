@@ -18,7 +18,7 @@ from offline_feature_plane.sources.archives.column_values import parsed_payload,
 from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.text_files import load_object, may_be_object, unreadable
 
-__all__ = ["Law", "MemberRow", "MembersOf", "Only", "line_record", "members_of_columns", "members_of_line", "members_of_lines",
+__all__ = ["Law", "MemberRow", "MembersOf", "line_record", "members_of_columns", "members_of_line", "members_of_lines",
            "members_of_row", "noting", "standing_at", "stored_batches", "stored_record"]
 
 _PAYLOAD = MEMBERS.index("payload")
@@ -28,7 +28,6 @@ _ROWS = 16_384  # decoded at once: of records, which are long, that is some ten 
 MemberRow = tuple[Sequence[Any] | None, str | None]
 MembersOf = Callable[[int], MemberRow]  # of one record of a batch
 Law = Callable[[int], Standing]         # what one record of a batch is by itself
-Only = Callable[[Iterator[Mapping[str, pa.Array]]], Iterator[Mapping[str, pa.Array]]]  # what leaves rows of tables out
 
 
 def stored_batches(file: PinnedFile, groups: Mapping[int, int] | None = None) -> Iterator[Mapping[str, pa.Array]]:

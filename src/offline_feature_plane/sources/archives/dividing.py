@@ -1,0 +1,203 @@
+"""Files that many partitions share, divided while they are read: whoever reads one first keeps apart what the others will ask for.
+
+```
+ file   0/7 1/3 0/8 ? 2/1 1/4 0/9        read whole, once, by whoever of partition 0 comes first
+                 │
+ room   │1/3 … │2/1 … │1/4 … │ …         a file without a name, which is gone with its process
+          └────────────┴──▶ partition 1 reads its own rows, as if it were alone in its file
+```
+
+A log is read by partition and offset, so without this a file would be decoded once for each of its partitions. It is worth a second
+writing from three of them on. Rows are kept as they are stored; one that says no place stays behind the one before it, whose partition's
+it is. What another process reads it divides for itself, or not at all: there each partition is often read alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+from typing import IO, Final
+
+import numpy as np
+import pyarrow as pa
+
+from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.sources.decoding.decoded import integer_array
+from offline_feature_plane.sources.decoding.wanted import Int64s
+
+__all__ = ["Dividing", "Room", "SharedFile"]
+
+FileLane = tuple[str, int]  # topic and partition, as the records of a file say them
+Block = tuple[int, int]     # where rows of one lane stand in a room, and how many bytes they take
+
+_WORTH: Final = 3           # lanes of a file that are read
+_TOGETHER: Final = 8 << 20  # bytes that are sorted by lane together
+_ENOUGH: Final = 8_192      # rows that are worth a batch
+_PACKED: Final = pa.ipc.IpcWriteOptions(compression="lz4" if pa.Codec.is_available("lz4") else None, use_threads=False)
+
+
+class Room:
+    """Where rows are put down and found again by this process: a file without a name in the work folder; None: of this machine."""
+
+    def __init__(self, work: Path | None) -> None:
+        self._work, self._lock, self._end = work, Lock(), 0
+        self._file: IO[bytes] | None = None
+
+    def __reduce__(self) -> tuple[type[Room], tuple[Path | None]]:
+        return Room, (self._work,)
+
+    def put(self, rows: pa.RecordBatch) -> Block:
+        """Put rows down. Raises StorageIoFailure."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema, options=_PACKED) as stream:
+            stream.write_batch(rows)
+        data = sink.getvalue()
+        try:
+            with self._lock:
+                if self._file is None:
+                    if self._work is not None:
+                        self._work.mkdir(parents=True, exist_ok=True)
+                    self._file = tempfile.TemporaryFile(dir=self._work, buffering=0)  # noqa: SIM115 - it lives as long as the room
+                    weakref.finalize(self, self._file.close)
+                begin = self._end
+                self._file.seek(begin)
+                self._file.write(data)
+                self._end += data.size
+        except OSError as wrong:
+            raise self._failed(wrong) from wrong
+        return begin, data.size
+
+    def find(self, block: Block) -> pa.RecordBatch:
+        """Rows that were put down. Raises StorageIoFailure."""
+        assert self._file is not None  # noqa: S101 - for mypy: a block is found where it was put
+        try:
+            data = os.pread(self._file.fileno(), block[1], block[0])
+            with pa.ipc.open_stream(data) as stream:
+                return stream.read_next_batch()
+        except (OSError, pa.ArrowInvalid) as wrong:
+            raise self._failed(wrong) from wrong
+
+    def _failed(self, wrong: Exception) -> StorageIoFailure:
+        said = getattr(wrong, "strerror", None) or wrong
+        place = tempfile.gettempdir() if self._work is None else str(self._work)
+        return StorageIoFailure(f"a scratch file of the build failed in {place}: {said}.", path=place,
+                                fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.")
+
+
+class SharedFile:
+    """A file of several segments, while this process reads a log: hashed once, and divided if several of its lanes are read.
+
+    Args:
+        room: where rows are kept apart.
+        lanes: of the segments that are read.
+    """
+
+    def __init__(self, room: Room, lanes: frozenset[FileLane]) -> None:
+        self._room, self._lanes, self._lock = room, lanes, Lock()
+        self._is_checked = self._is_begun = False
+        self._blocks: Mapping[FileLane, Sequence[Block]] | None = None
+
+    def __reduce__(self) -> tuple[type[SharedFile], tuple[Room, frozenset[FileLane]]]:
+        return SharedFile, (self._room, frozenset[FileLane]())
+
+    def check(self, hold: Callable[[], None]) -> None:
+        """Hold the file against its pin, unless another of its segments has done so. Raises what `hold` raises."""
+        with self._lock:
+            if not self._is_checked:
+                hold()
+                self._is_checked = True
+
+    def begin(self, reader: FileLane, lanes: Sequence[FileLane]) -> Dividing | None:
+        """Whoever reads the file from its beginning divides it; None: that is not worth it, or somebody does already.
+
+        Args:
+            reader: the lane that it is read for.
+            lanes: those that its records are of, by their numbers in `Dividing.put`.
+        """
+        with self._lock:
+            if self._is_begun or len(self._lanes) < _WORTH:
+                return None
+            self._is_begun = True
+        return Dividing(self._room, lanes, self._lanes - {reader})
+
+    def end(self, dividing: Dividing) -> None:
+        """It was read to its end. Raises StorageIoFailure."""
+        self._blocks = dividing.blocks()
+
+    def rows(self, lane: FileLane) -> Iterator[pa.RecordBatch] | None:
+        """Those of one lane, in batches as they were taken; None: the file has to be read."""
+        return None if self._blocks is None or lane not in self._blocks else self._rows(self._blocks[lane])
+
+    def _rows(self, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
+        held: list[pa.RecordBatch] = []
+        for block in blocks:
+            held.append(self._room.find(block))
+            if sum(one.num_rows for one in held) >= _ENOUGH or sum(one.nbytes for one in held) >= _TOGETHER:
+                yield pa.concat_batches(held)
+                held = []
+        if held:
+            yield pa.concat_batches(held)
+
+
+class Dividing:
+    """One reading of a file that keeps apart the rows of some lanes."""
+
+    def __init__(self, room: Room, lanes: Sequence[FileLane], asked: frozenset[FileLane]) -> None:
+        self._room, self._lanes = room, lanes
+        self._is_asked = np.array([one in asked for one in lanes], np.bool_)
+        self._blocks: dict[FileLane, list[Block]] = {one: [] for one in asked}
+        self._unplaced: list[pa.RecordBatch] = []  # rows before the first record
+        self._before = -1                          # the lane of the last row
+        self._held: list[tuple[pa.RecordBatch, Int64s]] = []
+
+    def put(self, take: Callable[[Int64s], pa.RecordBatch], lanes: Int64s) -> None:
+        """The next rows of the file.
+
+        Args:
+            take: gives some of them, by their places.
+            lanes: which lane each of them is of; −1: that of the row before.
+
+        Raises:
+            StorageIoFailure: there is no room.
+        """
+        known = np.flatnonzero(lanes >= 0)
+        if self._before < 0 and not len(known):
+            self._unplaced.append(take(np.arange(len(lanes))))
+            return
+        if self._before < 0:
+            self._before = int(lanes[known[0]])
+            for rows in self._unplaced:
+                self._keep(rows, np.full(rows.num_rows, self._before))
+        latest = np.maximum.accumulate(np.where(lanes >= 0, np.arange(len(lanes)), -1))
+        placed = np.where(latest >= 0, lanes[latest], self._before)
+        self._before = int(placed[-1])
+        asked = np.flatnonzero(self._is_asked[placed])
+        self._keep(take(asked), placed[asked])
+
+    def blocks(self) -> Mapping[FileLane, Sequence[Block]]:
+        """Where the rows of each lane are, now that there are no more. Raises StorageIoFailure."""
+        self._sort_out()
+        return self._blocks
+
+    def _keep(self, rows: pa.RecordBatch, lanes: Int64s) -> None:
+        if rows.num_rows:
+            self._held.append((rows, lanes))
+        if sum(one.nbytes for one, _ in self._held) >= _TOGETHER:
+            self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Write down what is held, lane by lane."""
+        if not self._held:
+            return
+        lanes = np.concatenate([one for _, one in self._held])
+        order = np.argsort(lanes, kind="stable")
+        rows = pa.concat_batches([one for one, _ in self._held]).take(integer_array(order, pa.int64()))
+        bounds = np.flatnonzero(np.diff(lanes[order], prepend=-1, append=-1))
+        for begin, end in pairwise(bounds.tolist()):
+            self._blocks[self._lanes[lanes[order[begin]]]].append(self._room.put(rows.slice(begin, end - begin)))
+        self._held = []
