@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from offline_feature_plane.contracts.events import STORED_COLUMNS
 from offline_feature_plane.domain.admission import Record
 from offline_feature_plane.domain.foreign_records import Place, lifting_of
+from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, StorageIoFailure
 from offline_feature_plane.filesets import digest_of
 from offline_feature_plane.sources.archives import dividing, foreign_segments, places, segment_batches, stored_files
@@ -74,7 +75,7 @@ def segments_of(root, members=None):
         except OfsError:
             continue
         found += pinned.segments
-    shared = SharedFile(Room(root / "work"), frozenset(one.file_lane for one in found))
+    shared = SharedFile(Room(root / "work"), frozenset(one.entry for one in found))
     return [replace(one, shared=shared if one.entries else None) for one in found]
 
 
@@ -225,16 +226,51 @@ def test_what_is_no_record_belongs_to_what_is_before_it(tmp_path, write):
     assert found == ["!!23!", "1!"]
 
 
-@pytest.mark.parametrize("write", [write_lines, write_table])
-def test_stretches_of_one_partition_may_share_a_file(tmp_path, write):
-    """A file of one partition with holes between its offsets has an entry for each stretch, which is read in batches too.
+def counting(monkeypatch):
+    """How many rows are decoded in batches for each segment, by partition and first offset; it is told which one is read next."""
+    decoded, genuine, reading = Counter(), segment_batches.settle, []
 
-    offsets   1 2 3 · · · 7 8 · 20        three segments
+    def settle(members, *more):
+        decoded[reading[-1]] += members.n
+        return genuine(members, *more)
+    monkeypatch.setattr(segment_batches, "settle", settle)
+    return decoded, lambda segment: reading.append(segment.entry[1:])
+
+
+@pytest.mark.parametrize("write", [write_lines, write_table])
+def test_stretches_of_one_partition_may_share_a_file(tmp_path, monkeypatch, write):
+    """A file of one partition with holes between its offsets has an entry for each stretch, and is decoded once for all of them.
+
+    offsets   1 2 3 · · · 7 8 · 20        three segments: of the first six rows are decoded, of the others two and one
     """
     index(tmp_path, write, [("record", "transaction", 0, number) for number in (1, 2, 3, 7, 8, 20)], None, None, are_lawful=False)
+    decoded, read = counting(monkeypatch)
     segments = segments_of(tmp_path)
+    for segment in segments:
+        read(segment)
+        assert read_alike(segment) is None
     assert [segment.evidence.span for segment in segments] == [(1, 4), (7, 9), (20, 21)]
-    assert [read_alike(segment) for segment in segments] == [None] * 3
+    assert decoded == {(0, 1): 6, (0, 7): 2, (0, 20): 1}
+
+
+def test_entries_of_one_file_that_overlap_are_read_by_the_law(tmp_path):
+    """An offset that two entries of a file claim is in both segments: such a file is not divided.
+
+    entries   [1 2 3)          holds 1 2 3 4
+                  [3 4)
+    """
+    index(tmp_path, write_lines, [("record", "transaction", 0, number) for number in (1, 2, 3, 4)], None, None)
+    document = json.loads((tmp_path / "index.json").read_text())
+    (one,) = document["segments"]
+    third = format_instant(3_000)
+    document["segments"] = [{**one, "last_offset": "3", "next_offset": "4", "record_count": 3, "last_log_time_utc": third},
+                            {**one, "first_offset": "3", "record_count": 2, "first_log_time_utc": third}]
+    (tmp_path / "index.json").write_text(json.dumps(document))
+    first, second = segments_of(tmp_path)
+    for segment in (first, second):
+        assert "holds 4 records, but the index says 5" in read_alike(segment)[1]
+    assert [number for number, *_ in told(first.read())[0]] == [1, 2, 3]
+    assert [number for number, *_ in told(second.read())[0]] == [3, 4]
 
 
 @pytest.mark.parametrize("odd", ["record", "garbage"])
@@ -247,15 +283,11 @@ def test_a_file_of_many_partitions_is_decoded_once(tmp_path, monkeypatch, write,
     lines = [("record", "transaction", partition, number) for number in (1, 2, 4) for partition in (0, 1, 2)]
     lines[4] = (odd, *lines[4][1:])
     index(tmp_path, write, lines, None, None)
-    decoded, genuine = Counter(), segment_batches.settle
-    for segment in (segments := segments_of(tmp_path)):
-        def counted(members, *more, of=segment.evidence.partition):
-            decoded[of] += members.n
-            return genuine(members, *more)
-        monkeypatch.setattr(segment_batches, "settle", counted)
+    decoded, read = counting(monkeypatch)
+    for segment in segments_of(tmp_path):
+        read(segment)
         assert read_alike(segment) is None
-    assert decoded == {0: 9, 1: 3 if odd == "record" else 2, 2: 3}
-    assert len(segments) == 3
+    assert decoded == {(0, 1): 9, (1, 1): 3 if odd == "record" else 2, (2, 1): 3}
     assert list((tmp_path / "work").iterdir()) == []
 
 

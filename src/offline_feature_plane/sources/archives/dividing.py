@@ -1,15 +1,15 @@
-"""Files that many partitions share, divided while they are read: whoever reads one first keeps apart what the others will ask for.
+"""Files that many segments share, divided while they are read: whoever reads one first keeps apart what the others will ask for.
 
 ```
- file   0/7 1/3 0/8 ? 2/1 1/4 0/9        read whole, once, by whoever of partition 0 comes first
+ file   0/7 1/3 0/8 ? 2/1 1/4 0/9        read whole, once, by whoever of its segments comes first
                  │
  room   │1/3 … │2/1 … │1/4 … │ …         a file without a name, which is gone with its process
-          └────────────┴──▶ partition 1 reads its own rows, as if it were alone in its file
+          └────────────┴──▶ the segment of partition 1 reads its own rows, as if it were alone in its file
 ```
 
-A log is read by partition and offset, so without this a file would be decoded once for each of its partitions. It is worth a second
-writing from three of them on. Rows are kept as they are stored; one that says no place stays behind the one before it, whose partition's
-it is. What another process reads it divides for itself, or not at all: there each partition is often read alone.
+A log is read by partition and offset, so without this a file would be decoded once for each of its partitions, and for each stretch
+between two holes. It is worth a second writing from three of them on. Rows are kept as they are stored; one that says no place stays
+behind the one before it, whose segment's it is. Nothing of this is for other processes, where a partition is mostly read alone.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from offline_feature_plane.sources.decoding.wanted import Int64s
 
 __all__ = ["Dividing", "Room", "SharedFile"]
 
-FileLane = tuple[str, int]  # topic and partition, as the records of a file say them
-Block = tuple[int, int]     # where rows of one lane stand in a room, and how many bytes they take
+Entry = tuple[str, int, int]  # a segment among those of its file: topic and partition as its records say them, first offset
+Block = tuple[int, int]       # where rows of one entry stand in a room, and how many bytes they take
 
-_WORTH: Final = 3           # lanes of a file that are read
-_TOGETHER: Final = 8 << 20  # bytes that are sorted by lane together
+_WORTH: Final = 3           # entries of a file that are read
+_TOGETHER: Final = 8 << 20  # bytes that are sorted out together
 _ENOUGH: Final = 8_192      # rows that are worth a batch
 _PACKED: Final = pa.ipc.IpcWriteOptions(compression="lz4" if pa.Codec.is_available("lz4") else None, use_threads=False)
 
@@ -62,11 +62,12 @@ class Room:
                 if self._file is None:
                     if self._work is not None:
                         self._work.mkdir(parents=True, exist_ok=True)
-                    self._file = tempfile.TemporaryFile(dir=self._work, buffering=0)  # noqa: SIM115 - it lives as long as the room
+                    self._file = tempfile.TemporaryFile(dir=self._work)  # noqa: SIM115 - it lives as long as the room
                     weakref.finalize(self, self._file.close)
                 begin = self._end
                 self._file.seek(begin)
                 self._file.write(data)
+                self._file.flush()
                 self._end += data.size
         except OSError as wrong:
             raise self._failed(wrong) from wrong
@@ -90,20 +91,20 @@ class Room:
 
 
 class SharedFile:
-    """A file of several segments, while this process reads a log: hashed once, and divided if several of its lanes are read.
+    """A file of several segments, while this process reads a log: hashed once, and divided if many of them are read.
 
     Args:
         room: where rows are kept apart.
-        lanes: of the segments that are read.
+        asked: the segments that are read.
     """
 
-    def __init__(self, room: Room, lanes: frozenset[FileLane]) -> None:
-        self._room, self._lanes, self._lock = room, lanes, Lock()
+    def __init__(self, room: Room, asked: frozenset[Entry]) -> None:
+        self._room, self._asked, self._lock = room, asked, Lock()
         self._is_checked = self._is_begun = False
-        self._blocks: Mapping[FileLane, Sequence[Block]] | None = None
+        self._blocks: Mapping[Entry, Sequence[Block]] | None = None
 
-    def __reduce__(self) -> tuple[type[SharedFile], tuple[Room, frozenset[FileLane]]]:
-        return SharedFile, (self._room, frozenset[FileLane]())
+    def __reduce__(self) -> tuple[type[SharedFile], tuple[Room, frozenset[Entry]]]:
+        return SharedFile, (self._room, frozenset[Entry]())
 
     def check(self, hold: Callable[[], None]) -> None:
         """Hold the file against its pin, unless another of its segments has done so. Raises what `hold` raises."""
@@ -112,26 +113,26 @@ class SharedFile:
                 hold()
                 self._is_checked = True
 
-    def begin(self, reader: FileLane, lanes: Sequence[FileLane]) -> Dividing | None:
+    def begin(self, reader: Entry, entries: Sequence[Entry]) -> Dividing | None:
         """Whoever reads the file from its beginning divides it; None: that is not worth it, or somebody does already.
 
         Args:
-            reader: the lane that it is read for.
-            lanes: those that its records are of, by their numbers in `Dividing.put`.
+            reader: for which it is read.
+            entries: all of the file, which do not overlap.
         """
         with self._lock:
-            if self._is_begun or len(self._lanes) < _WORTH:
+            if self._is_begun or len(self._asked) < _WORTH:
                 return None
             self._is_begun = True
-        return Dividing(self._room, lanes, self._lanes - {reader})
+        return Dividing(self._room, entries, self._asked - {reader})
 
     def end(self, dividing: Dividing) -> None:
         """It was read to its end. Raises StorageIoFailure."""
         self._blocks = dividing.blocks()
 
-    def rows(self, lane: FileLane) -> Iterator[pa.RecordBatch] | None:
-        """Those of one lane, in batches as they were taken; None: the file has to be read."""
-        return None if self._blocks is None or lane not in self._blocks else self._rows(self._blocks[lane])
+    def rows(self, entry: Entry) -> Iterator[pa.RecordBatch] | None:
+        """Those of one segment, in batches as they were taken; None: the file has to be read."""
+        return None if self._blocks is None or entry not in self._blocks else self._rows(self._blocks[entry])
 
     def _rows(self, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
         held: list[pa.RecordBatch] = []
@@ -145,59 +146,60 @@ class SharedFile:
 
 
 class Dividing:
-    """One reading of a file that keeps apart the rows of some lanes."""
+    """One reading of a file that keeps apart the rows of some of its entries."""
 
-    def __init__(self, room: Room, lanes: Sequence[FileLane], asked: frozenset[FileLane]) -> None:
-        self._room, self._lanes = room, lanes
-        self._is_asked = np.array([one in asked for one in lanes], np.bool_)
-        self._blocks: dict[FileLane, list[Block]] = {one: [] for one in asked}
-        self._unplaced: list[pa.RecordBatch] = []  # rows before the first record
-        self._before = -1                          # the lane of the last row
+    def __init__(self, room: Room, entries: Sequence[Entry], asked: frozenset[Entry]) -> None:
+        self._room, self._entries = room, entries
+        self._is_asked = np.array([one in asked for one in entries], np.bool_)
+        self._blocks: dict[Entry, list[Block]] = {one: [] for one in asked}
+        self._unplaced: list[pa.RecordBatch] = []  # rows before the first that says its place
+        self._before = -1                          # whose the last row was
         self._held: list[tuple[pa.RecordBatch, Int64s]] = []
 
-    def put(self, take: Callable[[Int64s], pa.RecordBatch], lanes: Int64s) -> None:
+    def put(self, take: Callable[[Int64s], pa.RecordBatch], owners: Int64s) -> None:
         """The next rows of the file.
 
         Args:
             take: gives some of them, by their places.
-            lanes: which lane each of them is of; −1: that of the row before.
+            owners: whose each of them is, as a place among the entries; −1: whose the row before is.
 
         Raises:
             StorageIoFailure: there is no room.
         """
-        known = np.flatnonzero(lanes >= 0)
+        known = np.flatnonzero(owners >= 0)
         if self._before < 0 and not len(known):
-            self._unplaced.append(take(np.arange(len(lanes))))
+            self._unplaced.append(take(np.arange(len(owners))))
             return
         if self._before < 0:
-            self._before = int(lanes[known[0]])
-            for rows in self._unplaced:
-                self._keep(rows, np.full(rows.num_rows, self._before))
-        latest = np.maximum.accumulate(np.where(lanes >= 0, np.arange(len(lanes)), -1))
-        placed = np.where(latest >= 0, lanes[latest], self._before)
-        self._before = int(placed[-1])
-        asked = np.flatnonzero(self._is_asked[placed])
-        self._keep(take(asked), placed[asked])
+            self._before = int(owners[known[0]])
+            if self._is_asked[self._before]:
+                for rows in self._unplaced:
+                    self._keep(rows, np.full(rows.num_rows, self._before))
+        latest = np.maximum.accumulate(np.where(owners >= 0, np.arange(len(owners)), -1))
+        settled = np.where(latest >= 0, owners[latest], self._before)
+        self._before = int(settled[-1])
+        asked = np.flatnonzero(self._is_asked[settled])
+        self._keep(take(asked), settled[asked])
 
-    def blocks(self) -> Mapping[FileLane, Sequence[Block]]:
-        """Where the rows of each lane are, now that there are no more. Raises StorageIoFailure."""
+    def blocks(self) -> Mapping[Entry, Sequence[Block]]:
+        """Where the rows of each entry are, now that there are no more. Raises StorageIoFailure."""
         self._sort_out()
         return self._blocks
 
-    def _keep(self, rows: pa.RecordBatch, lanes: Int64s) -> None:
+    def _keep(self, rows: pa.RecordBatch, owners: Int64s) -> None:
         if rows.num_rows:
-            self._held.append((rows, lanes))
+            self._held.append((rows, owners))
         if sum(one.nbytes for one, _ in self._held) >= _TOGETHER:
             self._sort_out()
 
     def _sort_out(self) -> None:
-        """Write down what is held, lane by lane."""
+        """Write down what is held, entry by entry."""
         if not self._held:
             return
-        lanes = np.concatenate([one for _, one in self._held])
-        order = np.argsort(lanes, kind="stable")
+        owners = np.concatenate([one for _, one in self._held])
+        order = np.argsort(owners, kind="stable")
         rows = pa.concat_batches([one for one, _ in self._held]).take(integer_array(order, pa.int64()))
-        bounds = np.flatnonzero(np.diff(lanes[order], prepend=-1, append=-1))
+        bounds = np.flatnonzero(np.diff(owners[order], prepend=-1, append=-1))
         for begin, end in pairwise(bounds.tolist()):
-            self._blocks[self._lanes[lanes[order[begin]]]].append(self._room.put(rows.slice(begin, end - begin)))
+            self._blocks[self._entries[owners[order[begin]]]].append(self._room.put(rows.slice(begin, end - begin)))
         self._held = []

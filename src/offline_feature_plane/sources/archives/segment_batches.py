@@ -11,16 +11,17 @@ from offline_feature_plane.sources.archives.claims import Claim
 from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.pieces import members_in, piece_of, pieces_in, rows_of, telling
 from offline_feature_plane.sources.archives.pruning import Skipped, skipping
-from offline_feature_plane.sources.archives.segments import Segment, as_is
+from offline_feature_plane.sources.archives.segments import Segment, as_is, read_checked
 from offline_feature_plane.sources.archives.shared_files import Share
 from offline_feature_plane.sources.archives.stored_files import Law, noting
 from offline_feature_plane.sources.decoding.batches import Expected, Members, settle
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
+from offline_feature_plane.sources.logs.stretches import Batch, in_batches
 
 __all__ = ["steps_of"]
 
-Step = Callable[[], Decoded | None]
+Step = Callable[[], Batch | None]
 Told = tuple[Members, Law]
 
 
@@ -41,34 +42,32 @@ def steps_of(segment: Segment, wanted: Wanted) -> Generator[Step]:
 
 
 def _shared(segment: Segment, claim: Claim, wanted: Wanted) -> Iterator[Step]:
-    """The same of a segment whose file holds others: out of the whole file, or out of what was kept apart for its lane."""
-    own = None if segment.shared is None else segment.shared.rows(segment.file_lane)
+    """The same of a segment whose file holds others: out of the whole file, or out of what was kept apart of it."""
+    own = None if segment.shared is None else segment.shared.rows(segment.entry)
     if own is None:  # in one step: the file is divided before its next segment is begun
         with segment.place.at_hand(segment.file) as file:
             for batch in _out_of_whole(segment, file, claim, wanted):
                 yield partial(as_is, batch)
         return
-    told = map(telling(segment.file.relative, segment.lifting, wanted), map(partial(piece_of, segment.file.relative), own))
-    if [one.partition for one in segment.entries if one.topic == segment.topic].count(segment.evidence.partition) == 1:
-        yield from _held_steps(segment, claim, told)
-    else:
-        share = Share(segment)
-        for members, law in told:
-            for part, refused in share.take(*settle(members, share.expected, law)):
-                yield partial(as_is, claim.hold(part, refused))
+    name = segment.file.relative
+    yield from _held_steps(segment, claim, map(telling(name, segment.lifting, wanted), map(partial(piece_of, name), own)))
     yield claim.settle
 
 
-def _out_of_whole(segment: Segment, file: PinnedFile, claim: Claim, wanted: Wanted) -> Iterator[Decoded]:
+def _out_of_whole(segment: Segment, file: PinnedFile, claim: Claim, wanted: Wanted) -> Iterator[Batch]:
     """What is the segment's in its file, which is divided on the way if others will ask for it."""
     share, misses, tell = Share(segment), Misses(file.path, file.size), telling(file.relative, segment.lifting, wanted)
-    dividing = None if segment.shared is None else segment.shared.begin(segment.file_lane, share.expected.lanes)
+    if not share.is_plain:
+        yield from in_batches(read_checked(segment, file))
+        return
+    dividing = None if segment.shared is None else segment.shared.begin(segment.entry, share.entries)
     for piece in pieces_in(file, segment.lifting):
         members, law = tell(piece)
         batch, refused = settle(members, share.expected, noting(law, misses))
+        owners = share.owners(batch)
         if dividing is not None and refused is None:
-            dividing.put(partial(rows_of, piece), share.lanes_of(batch))
-        for part, wrong in share.take(batch, refused):
+            dividing.put(partial(rows_of, piece), owners)
+        for part, wrong in share.take(batch, refused, owners):
             yield claim.hold(part, wrong)
     share.settle()
     if segment.shared is not None and dividing is not None:

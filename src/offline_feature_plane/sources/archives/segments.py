@@ -19,7 +19,7 @@ from offline_feature_plane.errors import OfsError
 from offline_feature_plane.plain_files import as_found
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
-from offline_feature_plane.sources.archives.dividing import SharedFile
+from offline_feature_plane.sources.archives.dividing import Entry, SharedFile
 from offline_feature_plane.sources.archives.foreign_segments import foreign_records
 from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.misplaced import miscounted, misplaced, mistimed, unindexed, unlike_entries
@@ -27,7 +27,7 @@ from offline_feature_plane.sources.archives.places import ArchivePlace, HeldFile
 from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import line_record, stored_batches, stored_record
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.sources.logs.stretches import Batch, Undecodable, in_batches, lane_of
+from offline_feature_plane.sources.logs.stretches import Batch, Undecodable, lane_of
 from offline_feature_plane.text_files import packing_of, read_lines
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
@@ -63,9 +63,9 @@ class Segment:
         return self.file.size
 
     @property
-    def file_lane(self) -> tuple[str, int]:
-        """The topic and partition that its records say."""
-        return self.topic, self.evidence.partition
+    def entry(self) -> Entry:
+        """Itself among the segments of its file."""
+        return self.topic, self.evidence.partition, self.evidence.span[0]
 
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: the file's digest, and what the index claims of it."""
@@ -95,11 +95,7 @@ class Segment:
         return (batch for step in self.steps(wanted) if (batch := step()) is not None)
 
     def steps(self, wanted: Wanted) -> Generator[Callable[[], Batch | None]]:
-        """As `SteppedStretch.steps`: segments of different kinds in one file are decoded one by one."""
-        if len({one.offset_kind for one in self.entries}) > 1:
-            for batch in in_batches(self.read()):
-                yield partial(as_is, batch)
-            return
+        """As `SteppedStretch.steps`."""
         from offline_feature_plane.sources.archives.segment_batches import steps_of  # noqa: PLC0415 - it loads a compiler
 
         with self.at_stake():

@@ -19,74 +19,71 @@ import numpy as np
 import numpy.typing as npt
 
 from offline_feature_plane.errors import OfsError
+from offline_feature_plane.sources.archives.dividing import Entry
 from offline_feature_plane.sources.archives.misplaced import unindexed, unlike_entries
-from offline_feature_plane.sources.archives.segments import Segment, is_of
+from offline_feature_plane.sources.archives.segments import Segment
 from offline_feature_plane.sources.decoding.batches import Expected, Refused
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Int64s
 
 __all__ = ["Share"]
 
-Bools = npt.NDArray[np.bool_]
-
-
-def _lanes_of(segment: Segment) -> Expected:
-    """The lanes that records of a file may be in, that of the segment first; all count in one kind of offsets."""
-    mine = segment.topic, segment.evidence.partition
-    lanes = dict.fromkeys((one.topic, one.partition) for one in segment.entries)
-    return Expected(*mine, segment.evidence.offset_kind, tuple(lane for lane in lanes if lane != mine))
-
 
 @dataclass(frozen=True)
-class _Spans:
-    """Offsets that the entries of a lane cover, none twice, in their order."""
+class _Lane:
+    """The entries of one lane, none of which overlap, by their first offsets; `places` are theirs among the entries of the file."""
 
     firsts: npt.NDArray[Any]
     ends: npt.NDArray[Any]
+    places: Int64s
 
     @classmethod
-    def of(cls, spans: Sequence[tuple[int, int]]) -> _Spans:
-        """Those of some entries."""
-        joined: list[list[int]] = []
-        for first, end in sorted(spans):
-            if joined and first <= joined[-1][1]:
-                joined[-1][1] = max(end, joined[-1][1])
-            else:
-                joined.append([first, end])
-        kind = np.int64 if all(end < 1 << 63 for _, end in joined) else object
-        return cls(np.array([first for first, _ in joined], kind), np.array([end for _, end in joined], kind))
+    def of(cls, spans: Sequence[tuple[int, int, int]]) -> _Lane:
+        """That of some entries: first offset, end, place."""
+        firsts, ends, places = zip(*sorted(spans), strict=True)
+        kind = np.int64 if max(ends) < 1 << 63 else object
+        return cls(np.array(firsts, kind), np.array(ends, kind), np.array(places, np.int64))
 
-    def hold(self, numbers: npt.NDArray[Any]) -> Bools:
-        """Which offsets they cover."""
+    @property
+    def is_plain(self) -> bool:
+        """Is no offset in two of them?"""
+        return bool((self.firsts[1:] >= self.ends[:-1]).all())
+
+    def find(self, numbers: npt.NDArray[Any]) -> Int64s:
+        """Which entry each of some offsets is in; −1: none."""
         at = np.searchsorted(self.firsts, numbers, side="right") - 1
-        return np.asarray((at >= 0) & (numbers < self.ends[np.maximum(at, 0)]), np.bool_)
+        inside = np.asarray((at >= 0) & (numbers < self.ends[np.maximum(at, 0)]), np.bool_)
+        return np.where(inside, self.places[np.maximum(at, 0)], -1)
 
 
 class Share:
-    """What one segment has of the records of its file, which come in batches; the law of it is `segments.records_of_entry`."""
+    """What one segment has of the records of its file, which come in batches; the law of it is `segments.records_of_entry`.
+
+    `entries` are all of the file. Where they are not `is_plain`, they count in several kinds of offsets or overlap, and the law is asked.
+    """
 
     def __init__(self, segment: Segment) -> None:
-        self._segment, self.expected = segment, _lanes_of(segment)
-        expected = self.expected
-        spans: dict[tuple[str, int], list[tuple[int, int]]] = {lane: [] for lane in expected.lanes}
-        mine: list[tuple[int, int]] = []
-        for one in segment.entries:
-            span = int(one.first_offset), int(one.next_offset)
-            spans[one.topic, one.partition].append(span)
-            if is_of(segment, one):
-                mine.append(span)
-        self._spans, self._mine = [_Spans.of(spans[lane]) for lane in expected.lanes], _Spans.of(mine)
-        self._unread: list[Decoded] = []  # what stands before the first record
+        self._segment = segment
+        self.entries: list[Entry] = []
+        spans: dict[tuple[str, int], list[tuple[int, int, int]]] = {segment.entry[:2]: []}
+        for place, one in enumerate(segment.entries):
+            self.entries.append((one.topic, one.partition, int(one.first_offset)))
+            spans.setdefault((one.topic, one.partition), []).append((int(one.first_offset), int(one.next_offset), place))
+        mine, *others = spans
+        self.expected = Expected(*mine, segment.evidence.offset_kind, tuple(others))
+        self._lanes = [_Lane.of(held) for held in spans.values()]
+        self._mine = self.entries.index(segment.entry)
+        self.is_plain = all(one.is_plain for one in self._lanes) and len({one.offset_kind for one in segment.entries}) == 1
+        self._unread: list[Decoded] = []  # what stands before the first that says its place
         self._before: bool | None = None
         self._count = 0
 
-    def take(self, batch: Decoded, refused: Refused | None) -> Iterator[tuple[Decoded, Refused | None]]:
-        """The next batch of the file: what is the segment's, and the first record that is refused."""
+    def take(self, batch: Decoded, refused: Refused | None, owners: Int64s) -> Iterator[tuple[Decoded, Refused | None]]:
+        """The next batch of the file, and whose its rows are: what is the segment's, and the first record that is refused."""
         self._count += batch.n
         n, error = (batch.n, None) if refused is None else (refused.row, refused.error)
-        is_held, is_ours = self._placed(batch)
-        placed = batch.placed
-        strange = np.flatnonzero(placed[:n] & ~is_held[:n])
+        placed, is_ours = batch.placed, owners == self._mine
+        strange = np.flatnonzero(placed[:n] & (owners[:n] < 0))
         if len(strange):
             n, error = int(strange[0]), self._strange(batch, int(strange[0]))
         rows = np.arange(n)
@@ -109,26 +106,18 @@ class Share:
         if (odd := unlike_entries(self._segment.file.relative, self._segment.entries, self._count)) is not None:
             raise odd
 
-    def lanes_of(self, batch: Decoded) -> Int64s:
-        """Which lane each row of a batch says, by its place among those expected; −1: none of them, or nothing."""
+    def owners(self, batch: Decoded) -> Int64s:
+        """Whose each row of a batch is, as a place among the entries; −1: it says no place, or one in none of them."""
         lanes: Int64s = np.where(batch.decoded, 0 if batch.lanes is None else batch.lanes, -1)
         for row, one in batch.by_law.items():
             lane = (one.topic, one.partition)
             is_known = one.offset_kind == self.expected.offset_kind and lane in self.expected.lanes
             lanes[row] = self.expected.lanes.index(lane) if is_known else -1
-        return lanes
-
-    def _placed(self, batch: Decoded) -> tuple[Bools, Bools]:
-        """Which records stand in any entry, and which in that of the segment."""
-        lanes = self.lanes_of(batch)
-        is_held = np.zeros(batch.n, np.bool_)
+        owners = np.full(batch.n, -1, np.int64)
         for at in np.unique(lanes[lanes >= 0]).tolist():
             rows = np.flatnonzero(lanes == at)
-            is_held[rows] = self._spans[at].hold(batch.numbers[rows])
-        is_ours = lanes == 0
-        rows = np.flatnonzero(is_ours)
-        is_ours[rows] = self._mine.hold(batch.numbers[rows])
-        return is_held, is_ours
+            owners[rows] = self._lanes[at].find(batch.numbers[rows])
+        return owners
 
     def _strange(self, batch: Decoded, row: int) -> OfsError:
         topic, partition = self.expected.lanes[0 if batch.lanes is None else batch.lanes[row]]

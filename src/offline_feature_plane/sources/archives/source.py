@@ -18,7 +18,7 @@ from offline_feature_plane.domain.instants import parse_duration, parse_instant
 from offline_feature_plane.domain.prognosis import Missing
 from offline_feature_plane.s3.place import is_bucket
 from offline_feature_plane.sources.archives.copying import rows_in_order
-from offline_feature_plane.sources.archives.dividing import Room, SharedFile
+from offline_feature_plane.sources.archives.dividing import Entry, Room, SharedFile
 from offline_feature_plane.sources.archives.index import read_segments
 from offline_feature_plane.sources.archives.places import ArchivePlace, FolderPlace
 from offline_feature_plane.sources.archives.segments import Segment
@@ -176,11 +176,11 @@ class PinnedArchive:
 
     def _shared(self, segments: Sequence[Segment]) -> dict[str, SharedFile]:
         """The files of these that hold others too, by path."""
-        room, lanes = Room(self.work), dict[str, set[tuple[str, int]]]()
+        room, asked = Room(self.work), dict[str, set[Entry]]()
         for one in segments:
             if one.entries:
-                lanes.setdefault(one.file.relative, set()).add(one.file_lane)
-        return {path: SharedFile(room, frozenset(held)) for path, held in lanes.items()}
+                asked.setdefault(one.file.relative, set()).add(one.entry)
+        return {path: SharedFile(room, frozenset(held)) for path, held in asked.items()}
 
     def _mine(self, ranges: Sequence[Range]) -> tuple[Range, ...]:
         return tuple(one for one in ranges if one.topic == self.topic)
