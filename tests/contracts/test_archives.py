@@ -17,6 +17,7 @@ from offline_feature_plane.domain.canonical import MAX_DOCUMENT_BYTES, load_json
 from offline_feature_plane.domain.closure import Closure, Field, Source
 from offline_feature_plane.domain.columns import ColumnType
 from offline_feature_plane.domain.completeness import refusal
+from offline_feature_plane.domain.instants import format_instant
 from offline_feature_plane.domain.rows import LabelTask, Task
 from offline_feature_plane.engines.local.connection import Database
 from offline_feature_plane.engines.local.history.places import Memory
@@ -340,6 +341,16 @@ def test_an_index_that_does_not_say_when_settles_no_selector(tmp_path, harm, wor
     edit_index(tmp_path, harm)
     with pytest.raises(SelectorUnresolved, match=words):
         pin(tmp_path).resolve(Selector("transaction", 5, 25))
+
+
+@pytest.mark.parametrize(("times", "offset"), [((0, 30, 10, 40), 2), ((30, 10, 0, 40), 1)])
+def test_a_segment_whose_log_times_run_backwards_settles_no_selector(tmp_path, times, offset):
+    """The index says the first and the last log time of a segment; where they run backwards between them, only its records show it."""
+    write_archive(tmp_path, [record(n, log_us=at) for n, at in enumerate(times)], per_segment=4)
+    said = {"first_log_time_utc": format_instant(min(times)), "last_log_time_utc": format_instant(max(times))}
+    edit_index(tmp_path, lambda segments: segments[0].update(said))
+    with pytest.raises(SelectorUnresolved, match=f"run backwards at {offset}"):
+        pin(tmp_path).resolve(Selector("transaction", 0, 35))
 
 
 def test_a_selector_looks_only_into_the_pinned_segment(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,7 +22,8 @@ from offline_feature_plane.contracts.plane import Settings
 from offline_feature_plane.domain.admission import Admission, Scope
 from offline_feature_plane.domain.closure import Field, Source
 from offline_feature_plane.domain.columns import ColumnType
-from offline_feature_plane.errors import OfsError, SourceUnreadable
+from offline_feature_plane.errors import OfsError, ReplayBasisMismatch, SourceUnreadable
+from offline_feature_plane.filesets import digest_of
 from offline_feature_plane.sources.archives import file_runs
 from offline_feature_plane.sources.archives import indexing as archive_indexing
 from offline_feature_plane.sources.archives.segments import Segment
@@ -259,6 +261,57 @@ def test_a_hole_before_a_row_group_belongs_to_it(tmp_path):
     archive = pinned(tmp_path)
     for start, end in ((50, 60), (15, 121), (0, 5), (139, 140)):
         assert in_scans(archive, some(archive, start, end))[0] == by_law(archive, some(archive, start, end))
+
+
+def restated(root, table, change):
+    """Write a file anew, and what its index says of the bytes; `change` makes the entry say more."""
+    path = root / "part-0.parquet"
+    pq.write_table(table, path, row_group_size=10)
+    index = json.loads((root / "index.json").read_text(encoding="utf-8"))
+    index["segments"][0].update(sha256=digest_of(path), size=path.stat().st_size)
+    change(index["segments"][0])
+    (root / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    members = settings(root).archives["transaction"].records.places()
+    return ArchiveSource({"transaction": ArchiveMapping(root, members=members, run="run1")}).pin("transaction")
+
+
+@pytest.mark.parametrize("offsets", [(5, 4), (5, 1_000), (5, 101)], ids=["twice", "beyond the end", "backwards"])
+def test_groups_that_are_skipped_are_held_against_their_span(tmp_path, offsets):
+    """A file whose offsets stand in no order, or outside of its entry, is refused by whoever reads another part of it.
+
+    100 … 105 is written as another offset │ 110 … │ 150 … 159 is read
+    """
+    table = payments(100)
+    pq.write_table(table, tmp_path / "part-0.parquet", row_group_size=10)
+    pinned(tmp_path)
+    row, said = offsets
+    changed = table["offset"].to_pylist()
+    changed[row] = said + 100 if said < 100 else said
+    archive = restated(tmp_path, table.set_column(1, "offset", pa.array(changed, pa.int64())), lambda _: None)
+    for way in (by_law, in_scans):
+        with pytest.raises(ReplayBasisMismatch, match=f"transaction/0@{changed[row]}"):
+            way(archive, some(archive, 150, 160))
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_what_cannot_be_decoded_is_counted_whatever_is_skipped(tmp_path, is_declared):
+    """A row that names no partition takes the offset behind the record before it (`docs/decisions/0054`), whatever its own says.
+
+    offsets   0 … 9 │ 10 … 18 50! │ 120! 121 … │ … 139!       take 19, 20 and 139
+    """
+    table = payments(40)
+    offsets = pa.array([at if at < 19 else 50 if at == 19 else at + 100 for at in range(40)], pa.int64())
+    partitions = pa.array([None if at in (19, 20, 39) else 0 for at in range(40)], pa.int32())
+    table = table.set_column(0, "partition", partitions).set_column(1, "offset", offsets)
+    pq.write_table(table, tmp_path / "part-0.parquet", row_group_size=10)
+    index_archive(tmp_path, settings(tmp_path), holes_are_lawful=True)
+    archive = restated(tmp_path, table, (lambda _: None) if is_declared else lambda entry: entry.update(dispositions={}))
+    declared = [(20, 21, 1)] if is_declared else []  # else its group is left out, for it stands far behind
+    for start, end, expected in (*declared, (19, 20, 1), (60, 70, 0), (15, 121, 2), (139, 140, 1), (0, 5, 0), (0, 140, 3)):
+        ranges = some(archive, start, end)
+        found, report = in_scans(archive, ranges)
+        assert found == by_law(archive, ranges)
+        assert report.left_out.get("undecodable", 0) == expected
 
 
 def test_own_archives_are_pruned_too(tmp_path, monkeypatch):

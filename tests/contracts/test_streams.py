@@ -5,6 +5,7 @@ import pickle
 from dataclasses import replace
 from unittest.mock import patch
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -466,6 +467,36 @@ def test_a_clock_that_ran_backwards_is_told_where_the_bus_has_nothing_left(tmp_p
     bus.retain(0, 20)
     with pytest.raises(SelectorUnresolved, match=r"run backwards, so .*, and the bus has no record any more"):
         stream(tmp_path).resolve(Selector("transaction", 5_000, 15_000))
+
+
+def test_a_moment_of_which_the_bus_knows_an_earlier_record_is_unresolved(tmp_path):
+    """The archive ends before the moment, and the bus has a record from then on below that end: whose clock is right nobody can say.
+
+    log time   archive   0 … 19 ms            bus   15: 100 ms, 16 … 29: 16 … 29 ms
+    """
+    write_archive(tmp_path / "archive", [record(n) for n in range(20)], per_segment=10)
+    bus = BusFolder(tmp_path / "bus")
+    bus.produce(record(n, log_us=100_000 if n == 15 else n * 1_000) for n in range(30))
+    with pytest.raises(SelectorUnresolved, match="the bus says offset 15, where the archive has earlier records"):
+        stream(tmp_path).resolve(Selector("transaction", 5_000, 25_000))
+
+
+def test_an_overlap_is_compared_where_the_basis_is(tmp_path):
+    """Records that differ beside the basis are nothing of its; those in it are told, whatever row groups are left undecoded.
+
+    archive   [0 … 9│ … │40 … 49]     one segment, row groups of ten
+    bus       [0 ─── 25✗ ── 45✗ ── 60)       basis [0, 20), then [20, 30)
+    """
+    bus = both(tmp_path, range(50), range(60), per_segment=50, form="parquet")
+    (path,) = (tmp_path / "archive").rglob("*.parquet")
+    pq.write_table(pq.read_table(path), path, row_group_size=10)
+    edit_index(tmp_path, lambda segments: segments[0].update(sha256=sha256_of(path.read_bytes()), size=path.stat().st_size))
+    for offset in (25, 45):
+        bus.forge(0, record(offset, payload={"who": "forged"}))
+    found, told = read(stream(tmp_path, "full"), [part(0, 20)])
+    assert ([n for _, n, _ in found], told.findings, told.compared) == (list(range(20)), (), 20)
+    found, told = read(stream(tmp_path, "full"), [part(20, 30)])
+    assert ([n for _, n, _ in found], [one.first_offset for one in told.findings], told.compared) == (list(range(20, 30)), ["25"], 10)
 
 
 def test_sequences_are_cut_and_compared_without_counting(tmp_path):

@@ -209,6 +209,23 @@ def test_a_file_that_holds_other_records_than_its_entries_is_refused(tmp_path, w
         assert "index.json" in said
 
 
+@pytest.mark.parametrize("write", [write_lines, write_table])
+def test_what_is_no_record_belongs_to_what_is_before_it(tmp_path, write):
+    """Garbage names no segment; it is counted in that of the record before it, at the beginning in that of the first one.
+
+    file   ! ! 0/2 1/1 ! 0/3 !       of 0 there are two records and three that are none, of 1 one and one
+    """
+    garbage = ("garbage", "transaction", 0, 0)
+    zero, one, more = (("record", "transaction", partition, number) for partition, number in ((0, 2), (1, 1), (0, 3)))
+    index(tmp_path, write, [garbage, garbage, zero, one, garbage, more, garbage], None, None)
+    found = []
+    for segment in segments_of(tmp_path):
+        assert read_alike(segment) is None
+        seen, _ = told(segment.read())
+        found.append("".join("!" if digest is None else str(number) for number, digest, *_ in seen))
+    assert found == ["!!23!", "1!"]
+
+
 def counting(monkeypatch):
     """How many rows are decoded in batches for each segment, by partition and first offset; it is told which one is read next."""
     decoded, genuine, reading = Counter(), segment_batches.settle, []

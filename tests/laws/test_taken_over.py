@@ -215,6 +215,50 @@ def test_of_what_is_kept_the_source_is_asked_nothing(tmp_path, in_files):
         assert (again, taken, heard) == (first, 5, [7, 14, 21, 28, 35, 35])
 
 
+@pytest.mark.parametrize("in_files", [False, True])
+def test_what_is_kept_in_vain_is_read_from_what_is_pinned(tmp_path, in_files):
+    """A portion that was damaged is read again, and its segments are held against their pins first.
+
+    kept     [✗][  ][  ]          archive    [✗][seg)[seg)
+    """
+    (log,) = pinned(tmp_path / "log", numbered(21), "jsonl")
+    place = tmp_path / "kept"
+    with cut(7):
+        first, _, _ = replay([log], task(), tmp_path / "work", in_files=in_files, place=place)
+        for folder in place.iterdir():
+            for file in folder.iterdir():
+                if file.name != "receipt.json":
+                    file.write_bytes(file.read_bytes()[:-1])
+        again, taken, _ = replay([log], task(), tmp_path / "work", in_files=in_files)
+        assert (again, taken) == (first, None)
+        path = min((tmp_path / "log").rglob("*.jsonl"))
+        path.write_bytes(path.read_bytes().replace(b'"w1"', b'"w2"'))
+        failed, _, _ = replay([log], task(), tmp_path / "work", in_files=in_files, place=place)
+    assert failed["code"] == ReplayBasisMismatch.code
+    assert "its bytes now are" in failed["what"]
+
+
+def test_a_run_that_only_the_bus_has_is_one_in_all_portions(tmp_path):
+    """What only the bus has is told by stretches of it, wherever portions begin.
+
+    archive    [0 1 2 3 ·  ·  ·)[·  ·  · 36 … 39]        each segment is a portion
+    bus         0 1 2 3 4 … 18        21 … 35 36 … 39
+    """
+    drawn = {"high": 40, "low": 0, "end": 60, "per": 4, "unarchived": {*range(4, 36)}, "unbussed": {19, 20}, "forged": set(), "ids": 90}
+    make_stream(tmp_path, drawn, "full")
+    path = tmp_path / "archive/index.json"
+    index = json.loads(path.read_text())
+    left, right = index["segments"]
+    left["next_offset"] = right["first_offset"] = "20"
+    path.write_text(json.dumps(index))
+    log = make_stream_again(tmp_path, "full").reading((Range("t1", 0, "kafka_offset", "log1", "0", "60"),), SOURCES)
+    with cut(1):
+        whole, _, _ = replay([log], task(), tmp_path / "plain", in_files=True)
+        assert replay([log], task(), tmp_path / "work", in_files=True, place=tmp_path / "kept")[0] == whole
+    assert len(list((tmp_path / "kept").iterdir())) > 3
+    assert [(one.stretches, one.count) for one in whole[0].findings] == [((("4", "36"),), 30)]
+
+
 class Asked:
     """A place where nothing is kept, and that knows which portions it was asked for."""
 
