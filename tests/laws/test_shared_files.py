@@ -27,6 +27,7 @@ from offline_feature_plane.sources.archives.dividing import Room, SharedFile
 from offline_feature_plane.sources.archives.indexing import IndexWish, make_index
 from offline_feature_plane.sources.archives.places import FolderPlace
 from offline_feature_plane.sources.archives.source import ArchiveMapping, ArchiveSource
+from offline_feature_plane.sources.decoding import lines as text_blocks
 from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.testing.archives import archived
@@ -129,6 +130,14 @@ def write_dump(root, lines):
     pq.write_table(table.append_column("at", table["o"].cast(pa.timestamp("us", "UTC"))), root / "a.parquet")
 
 
+def write_flat(root, lines):
+    """JSON Lines of another tool, all on one level, with empty lines between them."""
+    documents = [json.dumps({"t": topic, "p": partition, "o": number, "id": f"e{topic}-{partition}-{number}", "log": number,
+                             "at": f"1970-01-01T00:00:{number:02}Z", "amount": number}) if what not in ("no id", "garbage", "null") else "{}"
+                 for what, topic, partition, number in lines]
+    (root / "a.jsonl").write_text("".join(f"{one}\n" + "\n" * (at % 3) for at, one in enumerate(documents)))
+
+
 def index(root, write, lines, members, change, *, are_lawful=True):
     """Write a file and its index, of which one entry says something else; what a record is worth is changed afterwards."""
     before = root / "before"
@@ -152,7 +161,7 @@ def index(root, write, lines, members, change, *, are_lawful=True):
     (root / "index.json").write_text(json.dumps(document))
 
 
-FORMS = st.sampled_from([(write_lines, None), (write_table, None), (write_dump, FOREIGN)])
+FORMS = st.sampled_from([(write_lines, None), (write_table, None), (write_dump, FOREIGN), (write_flat, FOREIGN)])
 CHANGES = st.none() | st.tuples(st.integers(0, 9), st.sampled_from([1, -1, "gone"]))
 ROWS = st.sampled_from([1, 3, 16_384])
 BYTES = st.sampled_from([1, 500, 8 << 20])
@@ -163,7 +172,7 @@ def hold_together(lines, form, change, rows, size, are_lawful):
     write, members = form
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         for module, name, value in ((stored_files, "_ROWS", rows), (foreign_segments, "_ROWS", rows), (dividing, "_ENOUGH", rows),
-                                    (dividing, "_TOGETHER", size), (dividing, "_WORTH", 2)):
+                                    (dividing, "_TOGETHER", size), (dividing, "_WORTH", 2), (text_blocks, "_BLOCK", size)):
             patch.setattr(module, name, value)
         try:
             index(Path(folder), write, lines, members, change, are_lawful=are_lawful)

@@ -166,6 +166,8 @@ class Dividing:
         Raises:
             StorageIoFailure: there is no room.
         """
+        if not len(owners):
+            return
         known = np.flatnonzero(owners >= 0)
         if self._before < 0 and not len(known):
             self._unplaced.append(take(np.arange(len(owners))))
