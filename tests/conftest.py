@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import tempfile
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from postgres_server import Server
 from s3_servers import ENVIRONMENT, Weed
 from s3_servers import moto as moto_server
-
-from offline_feature_plane.adapters import cache_folder
-from offline_feature_plane.kernels.compiling import prepare_cache
 
 if TYPE_CHECKING:
     from kinesis_streams import Streams
@@ -30,18 +27,10 @@ def _in_memory() -> None:
 
 
 _in_memory()
-prepare_cache(cache_folder())  # before tests import kernels: where `ofs warm` and every build keep theirs
 
-
-def pytest_collection_finish() -> None:
-    """Twelve thousand tests are no garbage: whoever looks for some need not walk through them."""
-    gc.collect()
-    gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    """Libraries that count what leaks would else call it a leak."""
-    gc.unfreeze()
+# What is drawn says nothing about time: on a machine that does other work too, drawing may be slow.
+settings.register_profile("ofs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ofs")
 
 
 @pytest.fixture(scope="session")

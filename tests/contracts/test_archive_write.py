@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -42,7 +43,7 @@ from offline_feature_plane.sources.archives.source import ArchiveMapping, Archiv
 from offline_feature_plane.sources.buses import held_batches
 from offline_feature_plane.sources.decoding import stored_rows
 from offline_feature_plane.sources.logs.stretches import read_in_order
-from offline_feature_plane.testing.archives import archived
+from offline_feature_plane.testing.archives import archived, write_mixed_archive
 from offline_feature_plane.testing.archives import write_archive as make_archive
 from offline_feature_plane.testing.asking import ManualClock
 from offline_feature_plane.testing.envelopes import envelope
@@ -77,6 +78,24 @@ def way(request, monkeypatch):
     for module in (archive, held_batches):
         monkeypatch.setattr(module, "WORTH_A_COMPILER", 0 if request.param == "in batches" else 1 << 40)
     return request.param
+
+
+@pytest.mark.parametrize("source", ["jsonl.zst", "parquet"])
+def test_a_copy_of_mixed_files_is_a_chain_for_each_partition(tmp_path, monkeypatch, way, source):
+    """Files that hold several partitions, deletions among them, are read once for all of these, and come apart.
+
+    file 0   0/0 1/0 2/0 0/1 1/1 2/1 0/2        partition 0   0 1 2 3 …
+    file 1   1/2 2/2 0/3 …                      partition 1   0 1 2 …
+    """
+    written = [record(n // 3, partition=n % 3, event_type="card") for n in range(24)]
+    written[10] |= {"event_id": None, "ts_utc": None, "payload": None, "payload_hash": None}
+    write_mixed_archive(tmp_path / "a", written, per_file=7, form=source)
+    opened, genuine = [], FolderPlace.at_hand
+    monkeypatch.setattr(FolderPlace, "at_hand", lambda place, file: (opened.append(file.relative), genuine(place, file))[1])
+    write_archive(tmp_path / "b", "transaction", source=tmp_path / "a", per_segment=4)
+    assert Counter(opened) == {f"0000{n}.{source}": 1 if way == "in batches" else 3 for n in range(4)}
+    assert items(tmp_path / "b") == items(tmp_path / "a")
+    assert pin(tmp_path / "b").ranges() == pin(tmp_path / "a").ranges()
 
 
 @pytest.mark.parametrize("source", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])

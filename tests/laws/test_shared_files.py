@@ -132,9 +132,9 @@ def write_dump(root, lines):
 
 def write_flat(root, lines):
     """JSON Lines of another tool, all on one level, with empty lines between them."""
-    documents = [json.dumps({"t": topic, "p": partition, "o": number, "id": f"e{topic}-{partition}-{number}", "log": number,
-                             "at": f"1970-01-01T00:00:{number:02}Z", "amount": number}) if what not in ("no id", "garbage", "null") else "{}"
-                 for what, topic, partition, number in lines]
+    documents = ["{}" if what in ("no id", "garbage", "null") else
+                 json.dumps({"t": topic, "p": partition, "o": number, "id": f"e{topic}-{partition}-{number}", "log": number,
+                             "at": f"1970-01-01T00:00:{number:02}Z", "amount": number}) for what, topic, partition, number in lines]
     (root / "a.jsonl").write_text("".join(f"{one}\n" + "\n" * (at % 3) for at, one in enumerate(documents)))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
+
+import pyarrow as pa
 
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.events import STORED_COLUMNS
@@ -12,7 +15,7 @@ from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.domain.foreign_records import Lifting
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.column_values import values_of
-from offline_feature_plane.sources.archives.foreign_segments import lifted
+from offline_feature_plane.sources.archives.foreign_segments import lifted, lifted_document, line_document
 from offline_feature_plane.sources.archives.forms import is_table
 from offline_feature_plane.sources.archives.segments import Segment, read_checked
 from offline_feature_plane.sources.archives.steady_files import unchanged
@@ -42,12 +45,22 @@ def rows_in_order(segments: Sequence[Segment], wanted: Range, writing: Writing, 
     for one in segments:
         one.check()
     for group in in_groups(segments):
-        if in_batches and len(group) == 1 and group[0].lifting is None and not group[0].entries:
-            from offline_feature_plane.sources.archives.segment_rows import rows_in_batches  # noqa: PLC0415 - it loads a compiler
+        if in_batches and (_in_batches(group) or any(one.entries for one in group)):
+            from offline_feature_plane.sources.archives.segment_batches import divide  # noqa: PLC0415 - it loads a compiler
+            from offline_feature_plane.sources.archives.segment_rows import rows_in_batches  # noqa: PLC0415 - as above
 
-            yield from rows_in_batches(group[0], wanted, writing)
-        else:
-            yield from rows_one_by_one(_stored_in_order(group, wanted), writing)
+            for one in group:
+                divide(one)
+            if _in_batches(group):
+                yield from rows_in_batches(group[0], wanted, writing)
+                continue
+        yield from rows_one_by_one(_stored_in_order(group, wanted), writing)
+
+
+def _in_batches(group: Sequence[Segment]) -> bool:
+    """Is it one segment of ours, alone in its file or kept apart of it?"""
+    one = group[0]
+    return len(group) == 1 and one.lifting is None and (not one.entries or (one.shared is not None and one.shared.is_divided))
 
 
 def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Stored]:
@@ -66,37 +79,60 @@ def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Sto
 
 def _stored_in(segment: Segment) -> Iterator[tuple[int, Stored]]:
     """What a segment holds, by offset, held against its index entry."""
-    with segment.at_stake(), segment.place.at_hand(segment.file) as file:
-        walk = _Walk(file, segment.lifting)
-        for item in read_checked(segment, file, walk.records()):
-            if isinstance(item, Record):
-                yield item.number, Stored(item.number, item, walk.members, walk.archived)
-            else:
-                yield item.number, Stored(item.number, None, reason=item.reason)
+    own = None if segment.shared is None else segment.shared.rows(segment.entry)
+    with segment.at_stake():
+        if own is not None:
+            yield from _checked(replace(segment, entries=()), segment.file, _kept_apart(own, segment))
+            return
+        with segment.place.at_hand(segment.file) as file:
+            yield from _checked(segment, file, _rows_of(file, segment.lifting))
+
+
+def _checked(segment: Segment, file: PinnedFile, rows: Iterator[MemberRow]) -> Iterator[tuple[int, Stored]]:
+    walk = _Walk(rows, Misses(file.path, file.size))
+    for item in read_checked(segment, file, walk.records()):
+        if isinstance(item, Record):
+            yield item.number, Stored(item.number, item, walk.members, walk.archived)
+        else:
+            yield item.number, Stored(item.number, None, reason=item.reason)
 
 
 class _Walk:
     """The records of a file one by one; `members` are those of the record that was given last, and `archived` when it was archived."""
 
-    def __init__(self, file: PinnedFile, lifting: Lifting | None) -> None:
-        self._file, self._lifting = file, lifting
+    def __init__(self, rows: Iterator[MemberRow], misses: Misses) -> None:
+        self._rows, self._misses = rows, misses
         self.members: Sequence[Any] | None = None
         self.archived: str | None = None
 
     def records(self) -> Iterator[Standing]:
         """All of them; None for each that cannot be decoded."""
-        misses = Misses(self._file.path, self._file.size)
-        for members, archived in self._rows():
+        for members, archived in self._rows:
             self.members, self.archived = members, archived
             found = standing_of(members)
             if not isinstance(found, Record):
-                misses.note()
+                self._misses.note()
             yield found
 
-    def _rows(self) -> Iterator[MemberRow]:
-        if self._lifting is not None:
-            return ((members, None) for members in lifted(self._file, self._lifting))
-        return _rows(self._file) if is_table(self._file.relative) else _lines(self._file)
+
+def _kept_apart(batches: Iterator[pa.RecordBatch], segment: Segment) -> Iterator[MemberRow]:
+    """Rows of a file that was divided."""
+    name, lifting = segment.file.relative, segment.lifting
+    fixed = {} if lifting is None else lifting.fixed(name)
+    for batch in batches:
+        names, columns = batch.schema.names, [values_of(one) for one in batch.columns]
+        for row in zip(*columns, strict=True):
+            if lifting is None:
+                yield members_of_row(row) if is_table(name) else members_of_line(row[0])
+                continue
+            document = dict(zip(names, row, strict=True)) if is_table(name) else line_document(row[0])
+            yield None if document is None else lifted_document(document, lifting, fixed), None
+
+
+def _rows_of(file: PinnedFile, lifting: Lifting | None) -> Iterator[MemberRow]:
+    if lifting is not None:
+        return ((members, None) for members in lifted(file, lifting))
+    return _rows(file) if is_table(file.relative) else _lines(file)
 
 
 def _lines(file: PinnedFile) -> Iterator[MemberRow]:

@@ -113,15 +113,25 @@ class SharedFile:
                 hold()
                 self._is_checked = True
 
-    def begin(self, reader: Entry, entries: Sequence[Entry]) -> Dividing | None:
+    @property
+    def is_begun(self) -> bool:
+        """Has somebody begun to divide it, or is that not worth it?"""
+        return self._is_begun or len(self._asked) < _WORTH
+
+    @property
+    def is_divided(self) -> bool:
+        """Has somebody done so?"""
+        return self._blocks is not None
+
+    def begin(self, reader: Entry | None, entries: Sequence[Entry]) -> Dividing | None:
         """Whoever reads the file from its beginning divides it; None: that is not worth it, or somebody does already.
 
         Args:
-            reader: for which it is read.
+            reader: the one that takes its rows on the way; None: nobody does.
             entries: all of the file, which do not overlap.
         """
         with self._lock:
-            if self._is_begun or len(self._asked) < _WORTH:
+            if self.is_begun:
                 return None
             self._is_begun = True
         return Dividing(self._room, entries, self._asked - {reader})

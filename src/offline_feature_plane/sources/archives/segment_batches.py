@@ -19,7 +19,7 @@ from offline_feature_plane.sources.decoding.decoded import Decoded
 from offline_feature_plane.sources.decoding.wanted import Wanted
 from offline_feature_plane.sources.logs.stretches import Batch, in_batches
 
-__all__ = ["steps_of"]
+__all__ = ["divide", "steps_of"]
 
 Step = Callable[[], Batch | None]
 Told = tuple[Members, Law]
@@ -54,13 +54,23 @@ def _shared(segment: Segment, claim: Claim, wanted: Wanted) -> Iterator[Step]:
     yield claim.settle
 
 
-def _out_of_whole(segment: Segment, file: PinnedFile, claim: Claim, wanted: Wanted) -> Iterator[Batch]:
+def divide(segment: Segment) -> None:
+    """Divide a segment's file for all who are to read it, this one too, if that is worth it and was not done. Raises as `Segment.read`."""
+    if segment.shared is None or segment.shared.is_begun:
+        return
+    claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
+    with segment.at_stake(), segment.place.at_hand(segment.file) as file:
+        for _ in _out_of_whole(segment, file, claim, Wanted(()), is_reader=False):
+            pass
+
+
+def _out_of_whole(segment: Segment, file: PinnedFile, claim: Claim, wanted: Wanted, *, is_reader: bool = True) -> Iterator[Batch]:
     """What is the segment's in its file, which is divided on the way if others will ask for it."""
     share, misses, tell = Share(segment), Misses(file.path, file.size), telling(file.relative, segment.lifting, wanted)
     if not share.is_plain:
         yield from in_batches(read_checked(segment, file))
         return
-    dividing = None if segment.shared is None else segment.shared.begin(segment.entry, share.entries)
+    dividing = None if segment.shared is None else segment.shared.begin(segment.entry if is_reader else None, share.entries)
     for piece in pieces_in(file, segment.lifting):
         members, law = tell(piece)
         batch, refused = settle(members, share.expected, noting(law, misses))

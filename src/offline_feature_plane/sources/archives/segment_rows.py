@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from offline_feature_plane.budgets import Misses
@@ -10,23 +10,20 @@ from offline_feature_plane.domain.admission import Record, standing_of
 from offline_feature_plane.domain.basis import Range
 from offline_feature_plane.ports.inputs import PinnedFile
 from offline_feature_plane.sources.archives.claims import Claim
-from offline_feature_plane.sources.archives.forms import is_table
+from offline_feature_plane.sources.archives.pieces import Piece, piece_of, pieces_in
 from offline_feature_plane.sources.archives.segments import Segment
-from offline_feature_plane.sources.archives.steady_files import unchanged
 from offline_feature_plane.sources.archives.stored_files import (
     MembersOf,
     members_of_columns,
     members_of_lines,
     noting,
     standing_at,
-    stored_batches,
 )
 from offline_feature_plane.sources.decoding.batches import Expected, Members, members_of_documents, settle, tell_columns
-from offline_feature_plane.sources.decoding.lines import read_blocks
+from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.sources.decoding.stored import Rows, Stored, Writing
 from offline_feature_plane.sources.decoding.stored_cells import COPIED, rows_of_batch
 from offline_feature_plane.sources.decoding.wanted import Wanted
-from offline_feature_plane.text_files import packing_of
 
 __all__ = ["rows_in_batches"]
 
@@ -36,17 +33,28 @@ _ROWS, _BYTES = 16_384, 32 << 20  # of a table at a time
 
 
 def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterator[Rows]:
-    """Everything that a segment holds of a range. Raises as `Segment.read`."""
+    """Everything that a segment holds of a range: alone in its file, or kept apart of it. Raises as `Segment.read`."""
+    own = None if segment.shared is None else segment.shared.rows(segment.entry)
+    with segment.at_stake():
+        if own is not None:
+            yield from _held(segment, map(partial(piece_of, segment.file.relative), own), wanted, writing)
+            return
+        with segment.place.at_hand(segment.file) as file:
+            yield from _held(segment, _pieces(file), wanted, writing, Misses(file.path, file.size))
+
+
+def _held(segment: Segment, pieces: Iterable[Piece], wanted: Range, writing: Writing, misses: Misses | None = None) -> Iterator[Rows]:
+    """What pieces hold of a range; all of them are the segment's."""
     claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
     expected = Expected(segment.topic, segment.evidence.partition, segment.evidence.offset_kind)
-    with segment.at_stake(), segment.place.at_hand(segment.file) as file:
-        misses = Misses(file.path, file.size)
-        for members, members_of in _batches(file):
-            batch = claim.hold(*settle(members, expected, noting(partial(standing_at, members_of), misses)))
-            if batch.numbers[-1] >= wanted.start and batch.numbers[0] < wanted.end:
-                rows = rows_of_batch(members, batch, writing, partial(_one, members_of), is_placed=True)
-                yield from rows.between(wanted.start, wanted.end)
-        claim.settle()
+    for piece in pieces:
+        members, members_of = _told(piece)
+        law = partial(standing_at, members_of)
+        batch = claim.hold(*settle(members, expected, law if misses is None else noting(law, misses)))
+        if batch.numbers[-1] >= wanted.start and batch.numbers[0] < wanted.end:
+            rows = rows_of_batch(members, batch, writing, partial(_one, members_of), is_placed=True)
+            yield from rows.between(wanted.start, wanted.end)
+    claim.settle()
 
 
 def _one(members_of: MembersOf, row: int) -> Stored:
@@ -58,17 +66,20 @@ def _one(members_of: MembersOf, row: int) -> Stored:
     return Stored(0, None, reason="undecodable" if found is None else found.reason)
 
 
-def _batches(file: PinnedFile) -> Iterator[tuple[Members, MembersOf]]:
-    """The records of a file in batches, and what gives the members of one by themselves."""
-    if is_table(file.relative):
-        for batch in stored_batches(file):
-            n = len(batch["payload"])
-            most = max(1, min(_ROWS, _BYTES * n // (1 + sum(column.nbytes for column in batch.values()))))
-            for start in range(0, n, most):
-                part = {name: column.slice(start, most) for name, column in batch.items()}
-                yield tell_columns(part, COPIED, _NOTHING), members_of_columns(part)
-        return
-    with unchanged(file):
-        for lines in read_blocks(file.path, packing=packing_of(file.relative)):
-            yield (members_of_documents(lines.data, lines.begins, lines.stops, COPIED, _NOTHING),
-                   members_of_lines(lines))
+def _told(piece: Piece) -> tuple[Members, MembersOf]:
+    """The members of records of ours, and what gives those of one by themselves."""
+    if isinstance(piece, Lines):
+        return members_of_documents(piece.data, piece.begins, piece.stops, COPIED, _NOTHING), members_of_lines(piece)
+    return tell_columns(piece, COPIED, _NOTHING), members_of_columns(piece)
+
+
+def _pieces(file: PinnedFile) -> Iterator[Piece]:
+    """The rows of a file; of a table not too many bytes at once."""
+    for piece in pieces_in(file):
+        if isinstance(piece, Lines):
+            yield piece
+            continue
+        n = len(piece["payload"])
+        most = max(1, min(_ROWS, _BYTES * n // (1 + sum(column.nbytes for column in piece.values()))))
+        for start in range(0, n, most):
+            yield {name: column.slice(start, most) for name, column in piece.items()}

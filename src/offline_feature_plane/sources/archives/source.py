@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -160,7 +160,7 @@ class PinnedArchive:
 
     def rows(self, wanted: Range, writing: Writing) -> Iterator[Rows]:
         """As `sources.decoding.stored.CopySource.rows`."""
-        segments = self._touched([wanted])
+        segments = tuple(replace(one, shared=self._copied.get(one.file.relative)) for one in self._touched([wanted]))
         return rows_in_order(segments, wanted, writing, in_batches=sum(one.most for one in segments) >= WORTH_A_COMPILER)
 
     def describe(self, ranges: Sequence[Range], read_by: str) -> SourcePlan:
@@ -173,6 +173,11 @@ class PinnedArchive:
                                             size_bytes=one.file.size if firsts[one.file.relative] is one else 0)
                                  for one in used for said in (one.evidence,)],
                           ranges=describe_basis(mine))
+
+    @cached_property
+    def _copied(self) -> dict[str, SharedFile]:
+        """What is kept between the copies of several partitions."""
+        return self._shared(self.segments)
 
     def _shared(self, segments: Sequence[Segment]) -> dict[str, SharedFile]:
         """The files of these that hold others too, by path."""
