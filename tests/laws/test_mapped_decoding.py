@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from offline_feature_plane.sources.archives.foreign_batches import law_of_foreign_columns, law_of_foreign_lines
 from test_decoding import FIELDS, LANE, SPACES, VALUES, assert_alike, payloads, spelled_text
 
 from offline_feature_plane.domain.foreign_records import V0, Place, lifting_of
+from offline_feature_plane.sources.archives.foreign_laws import law_of_foreign_columns, law_of_foreign_lines
 from offline_feature_plane.sources.decoding.batches import settle
 from offline_feature_plane.sources.decoding.lines import Lines
 from offline_feature_plane.sources.decoding.mapped_columns import members_of_mapped_columns
