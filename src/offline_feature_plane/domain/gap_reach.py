@@ -59,8 +59,7 @@ def reach_of(gap: DeclaredGap, ends: Iterable[Ends], closure: Closure) -> Reach:
 
 def _between(gap: DeclaredGap, ends: Iterable[Ends]) -> tuple[int | None, int | None]:
     """The instants of the nearest events on both sides, in the gap's own lane."""
-    lane = (gap.stretch.topic, gap.stretch.partition, gap.stretch.offset_kind, gap.stretch.log_id)
-    mine = [one for one in ends if (one.stretch.topic, one.stretch.partition, one.stretch.offset_kind, one.stretch.log_id) == lane]
+    mine = [one for one in ends if one.stretch.lane == gap.stretch.lane]
     before = max((one.last for one in mine if one.stretch.end <= gap.stretch.start), default=None)
     behind = min((one.first for one in mine if one.stretch.start >= gap.stretch.end), default=None)
     return None if before is None else before[1], None if behind is None else behind[1]

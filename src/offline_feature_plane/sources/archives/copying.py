@@ -79,7 +79,7 @@ def _stored_in_order(segments: Sequence[Segment], wanted: Range) -> Iterator[Sto
 
 def _stored_in(segment: Segment) -> Iterator[tuple[int, Stored]]:
     """What a segment holds, by offset, held against its index entry."""
-    own = None if segment.shared is None else segment.shared.rows(segment.entry)
+    own = segment.kept_apart()
     with segment.at_stake():
         if own is not None:
             yield from _checked(replace(segment, entries=()), segment.file, _kept_apart(own, segment))

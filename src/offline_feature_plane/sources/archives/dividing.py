@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.scratch_files import PACKED, scratch_failed
 from offline_feature_plane.sources.decoding.decoded import integer_array
 from offline_feature_plane.sources.decoding.wanted import Int64s
 
@@ -38,7 +39,6 @@ Block = tuple[int, int]       # where rows of one entry stand in a room, and how
 _WORTH: Final = 3           # entries of a file that are read
 _TOGETHER: Final = 8 << 20  # bytes that are sorted out together
 _ENOUGH: Final = 8_192      # rows that are worth a batch
-_PACKED: Final = pa.ipc.IpcWriteOptions(compression="lz4" if pa.Codec.is_available("lz4") else None, use_threads=False)
 
 
 class Room:
@@ -54,7 +54,7 @@ class Room:
     def put(self, rows: pa.RecordBatch) -> Block:
         """Put rows down. Raises StorageIoFailure."""
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema, options=_PACKED) as stream:
+        with pa.ipc.new_stream(sink, rows.schema, options=PACKED) as stream:
             stream.write_batch(rows)
         data = sink.getvalue()
         try:
@@ -84,10 +84,7 @@ class Room:
             raise self._failed(wrong) from wrong
 
     def _failed(self, wrong: Exception) -> StorageIoFailure:
-        said = getattr(wrong, "strerror", None) or wrong
-        place = tempfile.gettempdir() if self._work is None else str(self._work)
-        return StorageIoFailure(f"a scratch file of the build failed in {place}: {said}.", path=place,
-                                fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.")
+        return scratch_failed(Path(tempfile.gettempdir()) if self._work is None else self._work, wrong)
 
 
 class SharedFile:
@@ -114,9 +111,9 @@ class SharedFile:
                 self._is_checked = True
 
     @property
-    def is_begun(self) -> bool:
-        """Has somebody begun to divide it, or is that not worth it?"""
-        return self._is_begun or len(self._asked) < _WORTH
+    def is_to_be_divided(self) -> bool:
+        """Is that worth it, and has nobody begun?"""
+        return not self._is_begun and len(self._asked) >= _WORTH
 
     @property
     def is_divided(self) -> bool:
@@ -131,7 +128,7 @@ class SharedFile:
             entries: all of the file, which do not overlap.
         """
         with self._lock:
-            if self.is_begun:
+            if not self.is_to_be_divided:
                 return None
             self._is_begun = True
         return Dividing(self._room, entries, self._asked - {reader})
@@ -145,12 +142,14 @@ class SharedFile:
         return None if self._blocks is None or entry not in self._blocks else self._rows(self._blocks[entry])
 
     def _rows(self, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
-        held: list[pa.RecordBatch] = []
+        held, count, size = list[pa.RecordBatch](), 0, 0
         for block in blocks:
-            held.append(self._room.find(block))
-            if sum(one.num_rows for one in held) >= _ENOUGH or sum(one.nbytes for one in held) >= _TOGETHER:
+            rows = self._room.find(block)
+            held.append(rows)
+            count, size = count + rows.num_rows, size + rows.nbytes
+            if count >= _ENOUGH or size >= _TOGETHER:
                 yield pa.concat_batches(held)
-                held = []
+                held, count, size = [], 0, 0
         if held:
             yield pa.concat_batches(held)
 
@@ -165,6 +164,7 @@ class Dividing:
         self._unplaced: list[pa.RecordBatch] = []  # rows before the first that says its place
         self._before = -1                          # whose the last row was
         self._held: list[tuple[pa.RecordBatch, Int64s]] = []
+        self._size = 0
 
     def put(self, take: Callable[[Int64s], pa.RecordBatch], owners: Int64s) -> None:
         """The next rows of the file.
@@ -201,7 +201,8 @@ class Dividing:
     def _keep(self, rows: pa.RecordBatch, owners: Int64s) -> None:
         if rows.num_rows:
             self._held.append((rows, owners))
-        if sum(one.nbytes for one, _ in self._held) >= _TOGETHER:
+            self._size += rows.nbytes
+        if self._size >= _TOGETHER:
             self._sort_out()
 
     def _sort_out(self) -> None:
@@ -214,4 +215,4 @@ class Dividing:
         bounds = np.flatnonzero(np.diff(owners[order], prepend=-1, append=-1))
         for begin, end in pairwise(bounds.tolist()):
             self._blocks[self._entries[owners[order[begin]]]].append(self._room.put(rows.slice(begin, end - begin)))
-        self._held = []
+        self._held, self._size = [], 0

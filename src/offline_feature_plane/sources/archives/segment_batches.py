@@ -43,10 +43,12 @@ def steps_of(segment: Segment, wanted: Wanted) -> Generator[Step]:
 
 def _shared(segment: Segment, claim: Claim, wanted: Wanted) -> Iterator[Step]:
     """The same of a segment whose file holds others: out of the whole file, or out of what was kept apart of it."""
-    own = None if segment.shared is None else segment.shared.rows(segment.entry)
+    own = segment.kept_apart()
     if own is None:  # in one step: the file is divided before its next segment is begun
+        share = Share(segment)
         with segment.place.at_hand(segment.file) as file:
-            for batch in _out_of_whole(segment, file, claim, wanted):
+            whole = _out_of_whole(share, segment, file, claim, wanted) if share.is_plain else in_batches(read_checked(segment, file))
+            for batch in whole:
                 yield partial(as_is, batch)
         return
     name = segment.file.relative
@@ -56,20 +58,18 @@ def _shared(segment: Segment, claim: Claim, wanted: Wanted) -> Iterator[Step]:
 
 def divide(segment: Segment) -> None:
     """Divide a segment's file for all who are to read it, this one too, if that is worth it and was not done. Raises as `Segment.read`."""
-    if segment.shared is None or segment.shared.is_begun:
+    if segment.shared is None or not segment.shared.is_to_be_divided or not (share := Share(segment)).is_plain:
         return
     claim = Claim(segment.file.relative, segment.topic, segment.evidence, segment.log_times)
     with segment.at_stake(), segment.place.at_hand(segment.file) as file:
-        for _ in _out_of_whole(segment, file, claim, Wanted(()), is_reader=False):
+        for _ in _out_of_whole(share, segment, file, claim, Wanted(()), is_reader=False):
             pass
 
 
-def _out_of_whole(segment: Segment, file: PinnedFile, claim: Claim, wanted: Wanted, *, is_reader: bool = True) -> Iterator[Batch]:
+def _out_of_whole(share: Share, segment: Segment, file: PinnedFile, claim: Claim, wanted: Wanted, *,
+                  is_reader: bool = True) -> Iterator[Decoded]:
     """What is the segment's in its file, which is divided on the way if others will ask for it."""
-    share, misses, tell = Share(segment), Misses(file.path, file.size), telling(file.relative, segment.lifting, wanted)
-    if not share.is_plain:
-        yield from in_batches(read_checked(segment, file))
-        return
+    misses, tell = Misses(file.path, file.size), telling(file.relative, segment.lifting, wanted)
     dividing = None if segment.shared is None else segment.shared.begin(segment.entry if is_reader else None, share.entries)
     for piece in pieces_in(file, segment.lifting):
         members, law = tell(piece)

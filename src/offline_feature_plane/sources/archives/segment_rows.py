@@ -34,7 +34,7 @@ _ROWS, _BYTES = 16_384, 32 << 20  # of a table at a time
 
 def rows_in_batches(segment: Segment, wanted: Range, writing: Writing) -> Iterator[Rows]:
     """Everything that a segment holds of a range: alone in its file, or kept apart of it. Raises as `Segment.read`."""
-    own = None if segment.shared is None else segment.shared.rows(segment.entry)
+    own = segment.kept_apart()
     with segment.at_stake():
         if own is not None:
             yield from _held(segment, map(partial(piece_of, segment.file.relative), own), wanted, writing)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from offline_feature_plane.budgets import Misses
 from offline_feature_plane.contracts.archive_index import IndexedSegment
 from offline_feature_plane.contracts.events import STORED_COLUMNS
@@ -66,6 +68,10 @@ class Segment:
     def entry(self) -> Entry:
         """Itself among the segments of its file."""
         return self.topic, self.evidence.partition, self.evidence.span[0]
+
+    def kept_apart(self) -> Iterator[pa.RecordBatch] | None:
+        """Its rows, if its file was divided; None: they have to be read out of that."""
+        return None if self.shared is None else self.shared.rows(self.entry)
 
     def pin(self) -> Mapping[str, Any]:
         """As `PinnedStretch.pin`: the file's digest, and what the index claims of it."""

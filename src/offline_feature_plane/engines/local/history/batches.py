@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
 from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.scratch_files import PACKED, scratch_failed
 
 __all__ = ["Batches", "FileBatches", "HeldBatches", "read_file"]
 
-_PACKED: Final = pa.ipc.IpcWriteOptions(compression="lz4" if pa.Codec.is_available("lz4") else None, use_threads=False)
 
 
 class Batches(Protocol):
@@ -62,11 +62,11 @@ class FileBatches:
         try:
             if self._writer is None:
                 self._file = pa.OSFile(str(self._path), "wb")
-                self._writer = pa.ipc.new_stream(self._file, batch.schema, options=_PACKED)
+                self._writer = pa.ipc.new_stream(self._file, batch.schema, options=PACKED)
                 self._is_empty = False
             self._writer.write_batch(batch)
         except OSError as wrong:
-            raise _failed(self._path, wrong) from wrong
+            raise scratch_failed(self._path, wrong) from wrong
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """As `Batches.read`."""
@@ -88,7 +88,7 @@ class FileBatches:
                 self._writer.close()
                 self._file.close()
         except OSError as wrong:
-            raise _failed(self._path, wrong) from wrong
+            raise scratch_failed(self._path, wrong) from wrong
         finally:
             self._writer = self._file = None
 
@@ -99,10 +99,4 @@ def read_file(path: Path) -> Iterator[pa.RecordBatch]:
         with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
             yield from reader
     except (OSError, pa.ArrowInvalid) as wrong:
-        raise _failed(path, wrong) from wrong
-
-
-def _failed(path: Path, wrong: Exception) -> StorageIoFailure:
-    said = getattr(wrong, "strerror", None) or wrong
-    return StorageIoFailure(f"a scratch file of the build failed: {path}: {said}.", path=str(path),
-                            fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.")
+        raise scratch_failed(path, wrong) from wrong

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from offline_feature_plane.engines.local.history.batches import Batches, FileBatches, HeldBatches
-from offline_feature_plane.errors import StorageIoFailure
+from offline_feature_plane.scratch_files import scratch_failed
 
 __all__ = ["Folder", "Memory", "Numbers", "Place", "Texts", "ValueColumn"]
 
@@ -276,5 +276,4 @@ def _scratch(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as wrong:
-        raise StorageIoFailure(f"a scratch file of the build failed: {path}: {wrong.strerror or wrong}.", path=str(path),
-                               fix="Free space there, or set `work` in plane.yaml to a larger disk, then run again.") from wrong
+        raise scratch_failed(path, wrong) from wrong
